@@ -1,0 +1,24 @@
+"""Efficient convolutions for Keras, from network definition to a ``.tflite`` file proven to compute the same.
+
+Rooms are loaded on first use: ``import tfsep`` imports neither TensorFlow nor Keras.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from tfsep._version import __version__
+from tfsep.defs import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv
+
+_ROOMS = ("cost", "data", "defs", "examples", "geometry", "layers", "models", "ops", "tflite", "train", "weights")
+
+__all__ = ["MOBILENETV1_CONV_DEFS", "Conv", "DepthSepConv", "__version__", *_ROOMS]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"tfsep.{name}")
+    raise AttributeError(f"module 'tfsep' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,214 @@
+"""Networks as data: one named tuple a layer, and pure functions from definitions to definitions.
+
+A definition says what a layer is; nothing here builds one, and nothing here knows TensorFlow. The same expanded
+definitions (`resolve`) feed the model builder and the cost table, so the two cannot disagree.
+
+Source: A. G. Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications"
+(arXiv 1704.04861), Table 1; names and rules of TF-slim's ``mobilenet_v1``.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tfsep.geometry import Pair, pair, positive
+
+
+class Conv(NamedTuple):
+    """A full convolution, then batch normalization and the activation.
+
+    Attributes:
+        kernel: rows and columns, or one int.
+        stride: step of the window, an int or a pair.
+        depth: output channels, before the width multiplier.
+        rate: dilation, an int or a pair.
+    """
+
+    kernel: int | Pair | list[int]
+    stride: int | Pair
+    depth: int
+    rate: int | Pair = 1
+
+
+class DepthSepConv(NamedTuple):
+    """A depthwise convolution and a 1×1 one, each with batch normalization and the activation.
+
+    Attributes: as `Conv`; kernel, stride and rate are the depthwise part's.
+    """
+
+    kernel: int | Pair | list[int]
+    stride: int | Pair
+    depth: int
+    rate: int | Pair = 1
+
+
+ConvDef = Conv | DepthSepConv
+ConvDefs = tuple[ConvDef, ...]
+
+MOBILENETV1_CONV_DEFS: ConvDefs = (
+    Conv(kernel=(3, 3), stride=2, depth=32),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=64),
+    DepthSepConv(kernel=(3, 3), stride=2, depth=128),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=128),
+    DepthSepConv(kernel=(3, 3), stride=2, depth=256),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=256),
+    DepthSepConv(kernel=(3, 3), stride=2, depth=512),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=512),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=512),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=512),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=512),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=512),
+    DepthSepConv(kernel=(3, 3), stride=2, depth=1024),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=1024),
+)
+"""The body of MobileNet v1 (the paper's Table 1)."""
+
+FASHION_CONV_DEFS: ConvDefs = (
+    Conv(kernel=(3, 3), stride=1, depth=32),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=64),
+    DepthSepConv(kernel=(3, 3), stride=2, depth=128),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=128),
+    DepthSepConv(kernel=(3, 3), stride=2, depth=256),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=256),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=256),
+)
+"""A MobileNet for images of 28×28: 32 times fewer pixels than ImageNet's want three strides fewer."""
+
+SLIM_OUTPUT_STRIDES = (8, 16, 32)
+
+
+class LayerDef(NamedTuple):
+    """One layer of the expanded network, with nothing left to decide.
+
+    Attributes:
+        name: slim's end point, ``Conv2d_0`` or ``Conv2d_1_depthwise``.
+        kind: ``"conv2d"`` or ``"depthwise_conv2d"``.
+        depth: output channels; None for a depthwise layer, which keeps its input's.
+    """
+
+    name: str
+    kind: str
+    kernel: Pair
+    stride: Pair
+    rate: Pair
+    depth: int | None
+
+
+def normalize(conv_defs: Iterable[ConvDef]) -> ConvDefs:
+    """Return the definitions with pairs for kernels, strides and rates.
+
+    Raises:
+        ValueError: if there is none, or one has a size under 1; the message names the entry.
+        TypeError: if an entry is neither `Conv` nor `DepthSepConv`.
+
+    Example:
+        >>> normalize([Conv(3, 2, 32)])
+        (Conv(kernel=(3, 3), stride=(2, 2), depth=32, rate=(1, 1)),)
+    """
+    result: list[ConvDef] = []
+    for i, d in enumerate(conv_defs):
+        if not isinstance(d, Conv | DepthSepConv):
+            raise TypeError(f"conv_defs[{i}]: expected a Conv or a DepthSepConv, got {d!r}")
+        where = f"conv_defs[{i}]"
+        result.append(
+            type(d)(
+                pair(d.kernel, f"{where}.kernel"),
+                pair(d.stride, f"{where}.stride"),
+                positive(d.depth, f"{where}.depth"),
+                pair(d.rate, f"{where}.rate"),
+            )
+        )
+    if not result:
+        raise ValueError("conv_defs: expected at least one definition, got none")
+    return tuple(result)
+
+
+def scale_width(conv_defs: Iterable[ConvDef], depth_multiplier: float, min_depth: int = 8) -> ConvDefs:
+    """Return the definitions with every depth multiplied: ``max(int(depth * depth_multiplier), min_depth)``.
+
+    The product is truncated, as in slim, and not rounded to a multiple of 8, as in later MobileNets.
+
+    Raises:
+        ValueError: if `depth_multiplier` is not greater than zero, or `min_depth` is not a positive int.
+
+    Example:
+        >>> [d.depth for d in scale_width([Conv(3, 2, 32), DepthSepConv(3, 1, 64)], 0.25)]
+        [8, 16]
+    """
+    if not isinstance(depth_multiplier, int | float) or not 0 < depth_multiplier < float("inf"):
+        raise ValueError(f"depth_multiplier: expected a number greater than zero, got {depth_multiplier!r}")
+    least = positive(min_depth, "min_depth")
+    return tuple(d._replace(depth=max(int(d.depth * depth_multiplier), least)) for d in normalize(conv_defs))
+
+
+def with_output_stride(conv_defs: Iterable[ConvDef], output_stride: int | None) -> ConvDefs:
+    """Return the definitions with the network's total stride held at `output_stride`.
+
+    Once the product of the strides has reached it, a later layer's stride becomes 1, and the rates of the layers behind
+    grow by that stride, so that each still sees what it saw (L.-C. Chen et al., arXiv 1412.7062, "hole" algorithm).
+
+    Args:
+        output_stride: 8, 16 or 32 as in slim, or any product of strides that the definitions reach; None leaves them.
+
+    Raises:
+        ValueError: for any other number, or for unequal strides, of which there is no one product.
+
+    Example:
+        >>> [(d.stride, d.rate) for d in with_output_stride(MOBILENETV1_CONV_DEFS, 16)[11:]]
+        [((1, 1), (1, 1)), ((1, 1), (1, 1)), ((1, 1), (2, 2))]
+    """
+    conv_defs = normalize(conv_defs)
+    if output_stride is None:
+        return conv_defs
+    reached = [1]
+    for i, d in enumerate(conv_defs):
+        down, across = pair(d.stride, "stride")
+        if down != across:
+            raise ValueError(f"conv_defs[{i}].stride: expected equal strides with an output_stride, got {d.stride}")
+        reached.append(reached[-1] * down)
+    whole = isinstance(output_stride, int) and not isinstance(output_stride, bool)
+    beyond = output_stride in SLIM_OUTPUT_STRIDES and output_stride > reached[-1]
+    if not whole or (output_stride not in reached and not beyond):
+        allowed = sorted({*reached, *(s for s in SLIM_OUTPUT_STRIDES if s > reached[-1])})
+        raise ValueError(f"output_stride: expected None or one of {', '.join(map(str, allowed))}, got {output_stride!r}")
+
+    result: list[ConvDef] = []
+    current, rate = 1, 1
+    for d in conv_defs:
+        stride = pair(d.stride, "stride")[0]
+        if current == output_stride:
+            own = pair(d.rate, "rate")
+            result.append(d._replace(stride=(1, 1), rate=(own[0] * rate, own[1] * rate)))
+            rate *= stride
+        else:
+            result.append(d)
+            current *= stride
+    return tuple(result)
+
+
+def without_depthwise(conv_defs: Iterable[ConvDef]) -> ConvDefs:
+    """Return the definitions with a full convolution for every separable one: the paper's "Conv MobileNet" (Table 4).
+
+    Example:
+        >>> without_depthwise([DepthSepConv(3, 1, 64)])
+        (Conv(kernel=(3, 3), stride=(1, 1), depth=64, rate=(1, 1)),)
+    """
+    return tuple(Conv(*d) for d in normalize(conv_defs))
+
+
+def resolve(conv_defs: Iterable[ConvDef]) -> tuple[LayerDef, ...]:
+    """Return one record a layer under slim's end-point names, each separable definition as its two layers.
+
+    Example:
+        >>> [layer.name for layer in resolve([Conv(3, 2, 32), DepthSepConv(3, 1, 64)])]
+        ['Conv2d_0', 'Conv2d_1_depthwise', 'Conv2d_1_pointwise']
+    """
+    layers: list[LayerDef] = []
+    for i, d in enumerate(normalize(conv_defs)):
+        name = f"Conv2d_{i}"
+        window = pair(d.kernel, "kernel"), pair(d.stride, "stride"), pair(d.rate, "rate")
+        if isinstance(d, Conv):
+            layers.append(LayerDef(name, "conv2d", *window, d.depth))
+        else:
+            layers.append(LayerDef(f"{name}_depthwise", "depthwise_conv2d", *window, None))
+            layers.append(LayerDef(f"{name}_pointwise", "conv2d", (1, 1), (1, 1), (1, 1), d.depth))
+    return tuple(layers)

@@ -1,0 +1,55 @@
+"""The edge of the ops: tensors and options as a caller gives them, checked once and put into one form."""
+
+from typing import Any
+
+from tfsep._backend import tf
+from tfsep.geometry import Window, normalize_data_format
+
+
+def tensor(value: Any, name: str, rank: int, axes: str, like: Any = None) -> Any:
+    """Return `value` as a floating tensor of this rank, of the dtype of `like` where it has none of its own.
+
+    Raises:
+        ValueError: for another rank.
+        TypeError: for a dtype that is not floating, or not that of `like`.
+    """
+    value = tf.convert_to_tensor(value, dtype_hint=None if like is None else like.dtype)
+    if not value.dtype.is_floating:
+        raise TypeError(f"{name}: expected a floating dtype, got {value.dtype.name}")
+    if like is not None and value.dtype != like.dtype:
+        raise TypeError(f"{name}: expected the dtype of x, {like.dtype.name}, got {value.dtype.name}")
+    if value.shape.rank is not None and value.shape.rank != rank:
+        raise ValueError(f"{name}: expected rank {rank}, {axes}, got shape {tuple(value.shape)}")
+    return value
+
+
+def image(x: Any, data_format: str) -> Any:
+    """Return x as a floating tensor of rank 4 in NHWC."""
+    data_format = normalize_data_format(data_format)
+    axes = "(N, H, W, C)" if data_format == "channels_last" else "(N, C, H, W)"
+    x = tensor(x, "x", 4, axes)
+    return x if data_format == "channels_last" else tf.transpose(x, [0, 2, 3, 1])
+
+
+def restore(y: Any, data_format: str) -> Any:
+    """Return an NHWC result in the layout that the caller asked for."""
+    return y if data_format == "channels_last" else tf.transpose(y, [0, 3, 1, 2])
+
+
+def kernel(value: Any, name: str, axes: str, x: Any) -> Any:
+    """Return a filter of rank 4 whose every dimension is known and positive.
+
+    Raises:
+        ValueError: for another rank, or a dimension of 0 or unknown.
+    """
+    value = tensor(value, name, 4, axes, like=x)
+    if not value.shape.is_fully_defined() or 0 in value.shape:
+        raise ValueError(f"{name}: expected known, positive dimensions {axes}, got {tuple(value.shape)}")
+    return value
+
+
+def window(x: Any, filter: Any, strides: Any, padding: Any, rate: Any) -> Window:
+    """Return the window of a convolution of an NHWC `x`, having checked that its result has a size."""
+    made = Window.of(tuple(filter.shape[:2]), strides, padding, rate)
+    made.output_size((x.shape[1], x.shape[2]))
+    return made

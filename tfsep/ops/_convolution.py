@@ -1,0 +1,129 @@
+"""Convolutions of images, as functions on tensors."""
+
+from typing import Any
+
+from tfsep.ops import _arguments as arguments
+from tfsep.ops import _lowering as lowering
+
+
+def conv2d(
+    x: Any,
+    filter: Any,
+    strides: Any = 1,
+    padding: Any = "valid",
+    rate: Any = 1,
+    data_format: str = "channels_last",
+) -> Any:
+    """Convolve images with filters, in groups where the filter has fewer channels than the image.
+
+    ``y[n, i, j, f] = sum over di, dj, c of x[n, i·s + di·r, j·s + dj·r, c] · filter[di, dj, c, f]``: the cross-
+    correlation that the field calls convolution. With ``groups = C / filter.shape[2]``, output ``f`` sees the channels
+    of its own group only.
+
+    Args:
+        x: floating tensor (N, H, W, C), or (N, C, H, W) with ``data_format="channels_first"``.
+        filter: (kh, kw, C / groups, F), of x's dtype; F must be a multiple of groups.
+        strides: step of the window, an int or a pair (rows, columns).
+        padding: ``"valid"``, ``"same"`` (TensorFlow's), an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``.
+        rate: dilation, an int or a pair; any stride goes with any rate.
+        data_format: ``"channels_last"`` or ``"channels_first"``, of x and of the result.
+
+    Returns:
+        A tensor (N, H', W', F) of x's dtype, or (N, F, H', W').
+
+    Raises:
+        ValueError: for a wrong rank, groups that do not divide, sizes under 1, or an output of no size.
+        TypeError: for a dtype that is not floating, or that differs between x and filter.
+
+    Example:
+        >>> conv2d(tf.ones((1, 1, 1, 4)), tf.ones((1, 1, 2, 8))).shape
+        TensorShape([1, 1, 1, 8])
+    """
+    x = arguments.image(x, data_format)
+    filter = arguments.kernel(filter, "filter", "(kh, kw, C / groups, F)", x)
+    window = arguments.window(x, filter, strides, padding, rate)
+    channels, per_group, filters = x.shape[-1], filter.shape[2], filter.shape[3]
+    if channels is not None and (channels % per_group or filters % (channels // per_group)):
+        raise ValueError(
+            f"filter: expected (kh, kw, C / groups, F) with groups dividing both C = {channels} and F = {filters}, "
+            f"got {tuple(filter.shape)}"
+        )
+    return arguments.restore(lowering.conv2d(x, filter, window), data_format)
+
+
+def depthwise_conv2d(
+    x: Any,
+    filter: Any,
+    strides: Any = 1,
+    padding: Any = "valid",
+    rate: Any = 1,
+    data_format: str = "channels_last",
+) -> Any:
+    """Convolve each channel of images with M filters of its own.
+
+    ``y[n, i, j, c·M + m] = sum over di, dj of x[n, i·s + di·r, j·s + dj·r, c] · filter[di, dj, c, m]``. Unlike
+    ``tf.nn.depthwise_conv2d`` it is right for strides and rates together, and for an empty batch.
+
+    Args:
+        x: floating tensor (N, H, W, C), or (N, C, H, W) with ``data_format="channels_first"``.
+        filter: (kh, kw, C, M), of x's dtype; M is the depth multiplier.
+        strides: step of the window, an int or a pair (rows, columns), equal or not.
+        padding: ``"valid"``, ``"same"`` (TensorFlow's), an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``.
+        rate: dilation, an int or a pair; any stride goes with any rate.
+        data_format: ``"channels_last"`` or ``"channels_first"``, of x and of the result.
+
+    Returns:
+        A tensor (N, H', W', C·M) of x's dtype, or (N, C·M, H', W').
+
+    Raises:
+        ValueError: for a wrong rank, channels that do not match, sizes under 1, or an output of no size.
+        TypeError: for a dtype that is not floating, or that differs between x and filter.
+
+    Example:
+        >>> depthwise_conv2d(tf.ones((1, 8, 8, 3)), tf.ones((3, 3, 3, 2)), strides=2, rate=2, padding="same").shape
+        TensorShape([1, 4, 4, 6])
+    """
+    x = arguments.image(x, data_format)
+    filter = arguments.kernel(filter, "filter", "(kh, kw, C, M)", x)
+    if x.shape[-1] not in (None, filter.shape[2]):
+        raise ValueError(f"filter: expected (kh, kw, C, M) with C = {x.shape[-1]}, got {tuple(filter.shape)}")
+    window = arguments.window(x, filter, strides, padding, rate)
+    return arguments.restore(lowering.depthwise_conv2d(x, filter, window), data_format)
+
+
+def separable_conv2d(
+    x: Any,
+    depthwise_filter: Any,
+    pointwise_filter: Any,
+    strides: Any = 1,
+    padding: Any = "valid",
+    rate: Any = 1,
+    data_format: str = "channels_last",
+) -> Any:
+    """Convolve each channel with its own filters, then mix the results with a 1×1 convolution.
+
+    Args:
+        x: floating tensor (N, H, W, C), or (N, C, H, W) with ``data_format="channels_first"``.
+        depthwise_filter: (kh, kw, C, M), of x's dtype.
+        pointwise_filter: (1, 1, C·M, F), of x's dtype.
+        strides, padding, rate, data_format: as in `depthwise_conv2d`; they are the depthwise part's.
+
+    Returns:
+        A tensor (N, H', W', F) of x's dtype, or (N, F, H', W').
+
+    Raises:
+        ValueError: as `depthwise_conv2d`, and for a pointwise filter that is not (1, 1, C·M, F).
+        TypeError: for a dtype that is not floating, or that differs between the three.
+
+    Example:
+        >>> separable_conv2d(tf.ones((1, 4, 4, 2)), tf.ones((3, 3, 2, 2)), tf.ones((1, 1, 4, 5))).shape
+        TensorShape([1, 2, 2, 5])
+    """
+    x = arguments.image(x, data_format)
+    mixed = arguments.kernel(pointwise_filter, "pointwise_filter", "(1, 1, C·M, F)", x)
+    depthwise_filter = arguments.kernel(depthwise_filter, "depthwise_filter", "(kh, kw, C, M)", x)
+    between = depthwise_filter.shape[2] * depthwise_filter.shape[3]
+    if tuple(mixed.shape[:3]) != (1, 1, between):
+        raise ValueError(f"pointwise_filter: expected (1, 1, {between}, F), got {tuple(mixed.shape)}")
+    y = conv2d(depthwise_conv2d(x, depthwise_filter, strides, padding, rate), mixed)
+    return arguments.restore(y, data_format)

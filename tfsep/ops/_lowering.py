@@ -1,0 +1,133 @@
+"""How a convolution is computed: the one place that chooses between TensorFlow's ways of doing it.
+
+Everything here takes arguments that were checked (`_arguments`), tensors in NHWC, and a `Window`.
+
+===================  ==========================================  ==============================================
+operation            case                                        lowering
+===================  ==========================================  ==============================================
+conv2d               all                                         ``tf.nn.conv2d``, groups, strides, dilations
+depthwise_conv2d     being exported                              native op with dilations: one builtin op
+depthwise_conv2d     stride 1, or rate 1 with equal strides      ``tf.nn.depthwise_conv2d``
+depthwise_conv2d     stride with rate, or unequal strides        the same at stride 1, then every s-th result
+depthwise_conv2d     batch of no, or of unknown size             as above, masked and reshaped
+===================  ==========================================  ==============================================
+
+Why not ``tf.nn.depthwise_conv2d`` for all: with stride and rate together it returns wrong numbers and only warns,
+and without oneDNN it refuses unequal strides.
+Why not the native op for all: its registered gradient ignores the dilation, so it only ever describes an exported
+graph, which nobody differentiates.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any
+
+from tfsep._backend import tf
+from tfsep.geometry import Pair, Window
+
+_EXPORTING: ContextVar[bool] = ContextVar("exporting", default=False)
+
+
+@contextmanager
+def exporting() -> Iterator[None]:
+    """While open, convolutions are traced in the form that the ``.tflite`` converter turns into one builtin op."""
+    token = _EXPORTING.set(True)
+    try:
+        yield
+    finally:
+        _EXPORTING.reset(token)
+
+
+def conv2d(x: Any, filter: Any, window: Window) -> Any:
+    """Convolve x (N, H, W, C) with filter (kh, kw, C / groups, F)."""
+    x, padding = _explicit_padding(x, window)
+    return tf.nn.conv2d(x, filter, strides=window.strides, padding=padding, dilations=window.rate)
+
+
+def depthwise_conv2d(x: Any, filter: Any, window: Window) -> Any:
+    """Convolve each channel of x (N, H, W, C) with its own filters (kh, kw, C, M): (N, H', W', C·M)."""
+    if _EXPORTING.get():
+        x, padding = _explicit_padding(x, window)
+        return tf.raw_ops.DepthwiseConv2dNative(
+            input=x,
+            filter=filter,
+            strides=[1, *window.strides, 1],
+            padding=padding,
+            dilations=[1, *window.rate, 1],
+        )
+    if x.shape[0] is None or x.shape[0] == 0:
+        return _possibly_empty(x, filter, window)
+    return _depthwise(x, filter, window)
+
+
+def _depthwise(x: Any, filter: Any, window: Window) -> Any:
+    down, across = window.strides
+    if (down, across) == (1, 1) or (window.rate == (1, 1) and down == across):
+        x, padding = _explicit_padding(x, window)
+        return tf.nn.depthwise_conv2d(x, filter, [1, *window.strides, 1], padding, dilations=window.rate)
+    x = _pad(x, _pads(x, window))
+    y = tf.nn.depthwise_conv2d(x, filter, [1, 1, 1, 1], "VALID", dilations=window.rate)
+    return y[:, :: window.strides[0], :: window.strides[1], :]
+
+
+def _possibly_empty(x: Any, filter: Any, window: Window) -> Any:
+    """Convolve a batch that may turn out to have no image in it.
+
+    TensorFlow's op then returns a wrong shape, and a filter gradient of uninitialised memory. Both mends cost nothing
+    for a batch that has images: the result of none is reshaped to what it should be, and the gradient is masked where
+    it passes the filter.
+    """
+    rows, columns = _output_size(x, window)
+    count = tf.shape(x)[0]
+    filter = tf.where(count > 0, filter, tf.zeros_like(filter))
+    return tf.reshape(_depthwise(x, filter, window), [count, rows, columns, filter.shape[2] * filter.shape[3]])
+
+
+def _explicit_padding(x: Any, window: Window) -> tuple[Any, str]:
+    """Return x, padded where TensorFlow's op could not do it itself, and the padding left to the op.
+
+    Padding in pixels that is just SAME for an input of this size stays with the op: one op less in an exported graph.
+    """
+    if isinstance(window.padding, str):
+        return x, window.padding.upper()
+    if window.padding == ((0, 0), (0, 0)):
+        return x, "VALID"
+    size = _static_size(x)
+    if size is not None and window.padding == replace(window, padding="same").pads(size):
+        return x, "SAME"
+    return _pad(x, window.padding), "VALID"
+
+
+def _pad(x: Any, pads: Any) -> Any:
+    return tf.pad(x, [(0, 0), *pads, (0, 0)])
+
+
+def _static_size(x: Any) -> Pair | None:
+    rows, columns = x.shape[1], x.shape[2]
+    return None if rows is None or columns is None else (rows, columns)
+
+
+def _pads(x: Any, window: Window) -> Any:
+    """The padding in pixels: ints where the size is known or does not matter, tensors where it is not known."""
+    size = _static_size(x)
+    if window.padding != "same" or size is not None:
+        return window.pads(size or (1, 1))
+    outputs, strides = tf.stack(_output_size(x, window)), tf.constant(window.strides)
+    total = tf.maximum((outputs - 1) * strides + tf.constant(window.effective_kernel) - tf.shape(x)[1:3], 0)
+    return tuple((total[axis] // 2, total[axis] - total[axis] // 2) for axis in (0, 1))
+
+
+def _output_size(x: Any, window: Window) -> tuple[Any, Any]:
+    """Rows and columns of the result: ints where the size is known, tensors where it is not."""
+    size = _static_size(x)
+    if size is not None:
+        return window.output_size(size)
+    given, strides = tf.shape(x)[1:3], tf.constant(window.strides)
+    if window.padding == "same":
+        outputs = -(-given // strides)
+    else:
+        around = tf.reduce_sum(tf.constant(window.pads((1, 1))), axis=1)
+        outputs = (given + around - tf.constant(window.effective_kernel)) // strides + 1
+    return outputs[0], outputs[1]
