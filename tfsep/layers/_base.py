@@ -1,0 +1,177 @@
+"""What the 2-D convolution layers share: the window, the bias, the activation, and their place in the config."""
+
+from typing import Any
+
+from tfsep._backend import keras, tf
+from tfsep.geometry import Sizes, Window, choose_rate, normalize_data_format
+
+Shape = tuple[int | None, ...]
+
+_OPTIONS = {
+    "initializer": keras.initializers,
+    "regularizer": keras.regularizers,
+    "constraint": keras.constraints,
+}
+
+
+class Convolution2D(keras.layers.Layer):
+    """Arguments, bias, activation and shapes of a 2-D convolution layer; a subclass adds kernels and the product.
+
+    Arguments are as in `keras.layers`. `padding` takes what `tfsep.geometry.normalize_padding` takes; `rate` is another
+    name of `dilation_rate`, and any stride goes with any rate.
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel_size: Any,
+        strides: Any,
+        padding: Any,
+        data_format: str | None,
+        dilation_rate: Any,
+        rate: Any,
+        activation: Any,
+        use_bias: bool,
+        bias_initializer: Any,
+        bias_regularizer: Any,
+        bias_constraint: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.window = Window.of(kernel_size, strides, padding, choose_rate(rate, dilation_rate))
+        self.data_format = normalize_data_format(data_format or keras.config.image_data_format())
+        self.activation = keras.activations.get(activation)
+        self.use_bias = bool(use_bias)
+        self._weight_kinds: tuple[str, ...] = ()
+        self._set_options("bias", bias_initializer, bias_regularizer, bias_constraint)
+        self.bias: Any = None
+
+    def _set_options(self, kind: str, initializer: Any, regularizer: Any, constraint: Any) -> None:
+        """Keep the three options of one kind of weight under Keras's names, ``bias_initializer`` and so on."""
+        given = {"initializer": initializer, "regularizer": regularizer, "constraint": constraint}
+        for option, registry in _OPTIONS.items():
+            setattr(self, f"{kind}_{option}", registry.get(given[option]))
+        self._weight_kinds = (*self._weight_kinds, kind)
+
+    def _add_weight(self, kind: str, name: str, shape: Shape, initializer: Any = None) -> Any:
+        """Make a weight with the options of its kind."""
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=initializer or getattr(self, f"{kind}_initializer"),
+            regularizer=getattr(self, f"{kind}_regularizer"),
+            constraint=getattr(self, f"{kind}_constraint"),
+        )
+
+    def _add_depthwise_weight(self, kind: str, name: str, channels: int, multiplier: int) -> Any:
+        """Make a depthwise kernel (kh, kw, C, M), drawn with its true fan-in."""
+        shape = (*self.kernel_size, channels, multiplier)
+        initializer = depthwise_initializer(getattr(self, f"{kind}_initializer"), shape)
+        return self._add_weight(kind, name, shape, initializer)
+
+    @property
+    def kernel_size(self) -> tuple[int, int]:
+        """Rows and columns of the kernel."""
+        return self.window.kernel
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Steps of the window."""
+        return self.window.strides
+
+    @property
+    def padding(self) -> Any:
+        """``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``."""
+        return self.window.padding
+
+    @property
+    def rate(self) -> tuple[int, int]:
+        """Dilation, the distance between neighbouring taps."""
+        return self.window.rate
+
+    @property
+    def dilation_rate(self) -> tuple[int, int]:
+        """The same as `rate`, under Keras's name."""
+        return self.window.rate
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the channels, -1 or 1."""
+        return -1 if self.data_format == "channels_last" else 1
+
+    def _input_channels(self, input_shape: Shape) -> int:
+        """The number of input channels, having told Keras to hold later inputs to it."""
+        if len(input_shape) != 4:
+            raise ValueError(f"input: expected rank 4 for {self.name!r}, got shape {tuple(input_shape)}")
+        channels = input_shape[self.channel_axis]
+        if channels is None:
+            raise ValueError(f"input: expected a known number of channels for {self.name!r}, got {tuple(input_shape)}")
+        self.input_spec = keras.InputSpec(ndim=4, axes={self.channel_axis: channels})
+        return channels
+
+    def _add_bias(self, channels: int) -> None:
+        if self.use_bias:
+            self.bias = self._add_weight("bias", "bias", (channels,))
+
+    def _finish(self, y: Any) -> Any:
+        """Add the bias and apply the activation."""
+        if self.use_bias:
+            order = "NHWC" if self.data_format == "channels_last" else "NCHW"
+            y = tf.nn.bias_add(y, self.bias, data_format=order)
+        return self.activation(y)
+
+    def _output_channels(self, channels: int | None) -> int | None:
+        raise NotImplementedError
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of the result, None where the input's is not known."""
+        batch = input_shape[0]
+        size: Sizes = input_shape[1:3] if self.channel_axis == -1 else input_shape[2:4]  # type: ignore[assignment]
+        rows, columns = self.window.output_size(size)
+        channels = self._output_channels(input_shape[self.channel_axis])
+        return (batch, rows, columns, channels) if self.channel_axis == -1 else (batch, channels, rows, columns)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this layer again, under Keras's names."""
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "data_format": self.data_format,
+            "dilation_rate": self.rate,
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "activity_regularizer": keras.regularizers.serialize(self.activity_regularizer),
+            **{
+                f"{kind}_{option}": registry.serialize(getattr(self, f"{kind}_{option}"))
+                for kind in self._weight_kinds
+                for option, registry in _OPTIONS.items()
+            },
+        }
+
+
+def depthwise_initializer(initializer: Any, shape: tuple[int, int, int, int]) -> Any:
+    """Return an initializer that draws a depthwise kernel (kh, kw, C, M) with its true fan-in.
+
+    Each output of a depthwise convolution sees kh·kw inputs and each input feeds kh·kw·M outputs. Keras takes such a
+    kernel for a dense one and counts C times that fan-in, so a variance-scaling initializer starts too small; its scale
+    is corrected by the ratio. Other initializers do not look at the fan and are returned as they are.
+
+    Example:
+        >>> kernel = depthwise_initializer(keras.initializers.HeNormal(seed=0), (3, 3, 256, 1))((3, 3, 256, 1))
+        >>> round(float(keras.ops.std(kernel)), 1)  # sqrt(2 / 9)
+        0.5
+    """
+    if not isinstance(initializer, keras.initializers.VarianceScaling):
+        return initializer
+    rows, columns, channels, multiplier = shape
+    taps = rows * columns
+    assumed = {"fan_in": taps * channels, "fan_out": taps * multiplier, "fan_avg": taps * (channels + multiplier) / 2}
+    true = {"fan_in": taps, "fan_out": taps * multiplier, "fan_avg": taps * (1 + multiplier) / 2}
+    return keras.initializers.VarianceScaling(
+        scale=initializer.scale * assumed[initializer.mode] / true[initializer.mode],
+        mode=initializer.mode,
+        distribution=initializer.distribution,
+        seed=initializer.seed,
+    )

@@ -1,0 +1,66 @@
+"""Batch normalization on TensorFlow's fused kernel."""
+
+from typing import Any
+
+from tfsep._backend import keras, tf
+
+_FUSED_DTYPES = ("float16", "bfloat16", "float32")
+
+
+@keras.saving.register_keras_serializable(package="tfsep")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization`, computed by one fused kernel where there is one.
+
+    Arguments, weights, moving statistics and results are Keras's. The kernel serves images (rank 4) normalized over
+    their last axis in float16, bfloat16 or float32; everything else (another rank or axis, a mask, ``synchronized``,
+    ``renorm``, float64) is Keras's own computation.
+
+    The kernel reports the variance with Bessel's correction, n / (n − 1); Keras's moving variance is without it, so it
+    is taken out again.
+
+    Source: S. Ioffe, C. Szegedy, "Batch Normalization" (arXiv 1502.03167).
+
+    Example:
+        >>> y = BatchNormalization()(np.arange(32.0).reshape(2, 2, 2, 4), training=True)
+        >>> y.shape, round(float(keras.ops.std(y)), 2)
+        (TensorShape([2, 2, 2, 4]), 1.0)
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalize, by the batch's statistics while training, by the moving ones otherwise."""
+        if not self._is_fused(inputs, mask):
+            return super().call(inputs, training=training, mask=mask)
+        learning = bool(training) and self.trainable
+        moving_mean, moving_variance = _float32(self.moving_mean), _float32(self.moving_variance)
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=_float32(self.gamma) if self.scale else tf.ones_like(moving_mean),
+            offset=_float32(self.beta) if self.center else tf.zeros_like(moving_mean),
+            mean=tf.constant([]) if learning else moving_mean,
+            variance=tf.constant([]) if learning else moving_variance,
+            epsilon=self.epsilon,
+            is_training=learning,
+        )
+        if learning:
+            count = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32")
+            variance *= tf.maximum(count - 1.0, 1.0) / count
+            keep = self.momentum
+            self.moving_mean.assign(moving_mean * keep + mean * (1.0 - keep))
+            self.moving_variance.assign(moving_variance * keep + variance * (1.0 - keep))
+        return y
+
+    def _is_fused(self, inputs: Any, mask: Any) -> bool:
+        """Whether the fused kernel computes this call."""
+        return (
+            inputs.shape.rank == 4
+            and self.axis in (-1, 3)
+            and mask is None
+            and not self.synchronized
+            and not self.renorm
+            and inputs.dtype.name in _FUSED_DTYPES
+            and inputs.dtype.name == self.compute_dtype
+        )
+
+
+def _float32(variable: Any) -> Any:
+    return tf.cast(tf.convert_to_tensor(variable), "float32")
