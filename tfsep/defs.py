@@ -70,8 +70,12 @@ FASHION_CONV_DEFS: ConvDefs = (
     DepthSepConv(kernel=(3, 3), stride=2, depth=256),
     DepthSepConv(kernel=(3, 3), stride=1, depth=256),
     DepthSepConv(kernel=(3, 3), stride=1, depth=256),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=256),
 )
-"""A MobileNet for images of 28×28: 32 times fewer pixels than ImageNet's want three strides fewer."""
+"""A MobileNet for images of 28×28: 64 times fewer pixels than 224×224 want three strides fewer."""
+
+NETWORKS: dict[str, ConvDefs] = {"mobilenet_v1": MOBILENETV1_CONV_DEFS, "fashion_mnist": FASHION_CONV_DEFS}
+"""The definitions that have a name, as the command line takes it."""
 
 SLIM_OUTPUT_STRIDES = (8, 16, 32)
 

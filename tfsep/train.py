@@ -1,0 +1,307 @@
+"""Training: one recipe as a record, and a run that can be stopped at any moment and goes on where it was.
+
+Every epoch's batches are a pure function of the seed and the epoch, and a checkpoint is one file that holds the model,
+the optimizer and with it the step, so a resumed run sees what an uninterrupted one would have seen.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from tfsep import models
+from tfsep._backend import keras, tf
+from tfsep.data import ImageData, Split, preprocess
+from tfsep.defs import NETWORKS
+from tfsep.geometry import positive
+
+CHECKPOINT = "checkpoint.keras"
+MODEL = "model.keras"
+LOG = "log.jsonl"
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What is trained, and how.
+
+    Attributes:
+        network: name of the definitions, a key of `tfsep.defs.NETWORKS`.
+        alpha: width multiplier.
+        epochs, batch_size: length of the run.
+        learning_rate: peak of the schedule: a linear warm-up over `warmup_epochs`, then half a cosine down to 0.
+        weight_decay: AdamW's, decoupled; not applied to biases and normalizations.
+        label_smoothing: share of each label that is spread over all classes.
+        dropout: share of the features that training drops before the classifier.
+        flip: whether images are mirrored at random.
+        shift: most pixels by which images are moved at random, each way on both axes.
+        validation: how many training images, the last ones, are held out to watch the run; the test set is not used.
+        seed: of everything random.
+    """
+
+    network: str = "fashion_mnist"
+    alpha: float = 1.0
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    warmup_epochs: int = 2
+    weight_decay: float = 2e-2
+    label_smoothing: float = 0.05
+    dropout: float = 0.1
+    flip: bool = True
+    shift: int = 2
+    validation: int = 5000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense, when the record is made."""
+        if self.network not in NETWORKS:
+            raise ValueError(f"network: expected one of {', '.join(NETWORKS)}, got {self.network!r}")
+        positive(self.epochs, "epochs")
+        positive(self.batch_size, "batch_size")
+        for name, low, high in (
+            ("learning_rate", 0, 10),
+            ("weight_decay", 0, 1),
+            ("label_smoothing", 0, 0.99),
+            ("dropout", 0, 0.99),
+            ("warmup_epochs", 0, self.epochs),
+            ("shift", 0, 1000),
+            ("validation", 0, float("inf")),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name}: expected a number in [{low}, {high}], got {value!r}")
+        if self.learning_rate == 0 or self.alpha <= 0:
+            raise ValueError(
+                f"learning_rate, alpha: expected numbers greater than zero, got {self.learning_rate} and {self.alpha}"
+            )
+
+
+def augment(image: Any, key: Any, flip: bool, shift: int) -> Any:
+    """Mirror and move one uint8 image (H, W, C) at random, as `key`, two ints, says.
+
+    Example:
+        >>> augment(tf.zeros((28, 28, 1), "uint8"), (0, 1), flip=True, shift=2).shape
+        TensorShape([28, 28, 1])
+    """
+    if flip:
+        image = tf.image.stateless_random_flip_left_right(image, key)
+    if shift:
+        shape = image.shape
+        padded = tf.pad(image, [(shift, shift), (shift, shift), (0, 0)])
+        image = tf.image.stateless_random_crop(padded, shape, tf.stack(key))
+    return image
+
+
+def epoch_batches(split: Split, config: TrainConfig, epoch: int) -> Any:
+    """Return the training batches of one epoch: shuffled, augmented, preprocessed; labels one-hot come later.
+
+    The same arguments give the same batches, however often and whenever they are asked for. The last, smaller batch is
+    left out; the shuffle leaves out others every time.
+    """
+    first = epoch * split.size
+
+    def example(position: Any, index: Any) -> tuple[Any, Any]:
+        image, label = split.load(index)
+        key = tf.stack([tf.cast(config.seed, "int64"), first + position])
+        return augment(image, key, config.flip, config.shift), label
+
+    order = tf.data.Dataset.range(split.size).shuffle(split.size, seed=config.seed * 1_000_003 + epoch)
+    examples = order.enumerate().map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = examples.batch(config.batch_size, drop_remainder=True)
+    return batches.map(lambda x, y: (preprocess(x), y)).prefetch(tf.data.AUTOTUNE)
+
+
+def build(config: TrainConfig, data: ImageData, steps_per_epoch: int) -> Any:
+    """Return a fresh, compiled model from images to logits."""
+    keras.utils.set_random_seed(config.seed)
+    model = models.MobileNetV1(
+        data.image_shape,
+        len(data.class_names),
+        config.alpha,
+        conv_defs=NETWORKS[config.network],
+        dropout=config.dropout,
+        classifier_activation=None,
+        arg_scope=models.mobilenet_v1_arg_scope(weight_decay=0.0, stddev=None, batch_norm_decay=0.99),
+    )
+    total = config.epochs * steps_per_epoch
+    warmup = config.warmup_epochs * steps_per_epoch
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else config.learning_rate,
+        decay_steps=max(total - warmup, 1),
+        warmup_target=config.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    model.compile(optimizer, SmoothedCrossentropy(config.label_smoothing), metrics=["accuracy"])
+    return model
+
+
+@keras.saving.register_keras_serializable(package="tfsep")
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of logits and integer labels, with label smoothing.
+
+    Source: C. Szegedy et al., "Rethinking the Inception Architecture" (arXiv 1512.00567), section 7.
+
+    Example:
+        >>> float(SmoothedCrossentropy(0.0)(np.array([1]), np.array([[0.0, 100.0]], "float32")))
+        0.0
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, name: str = "smoothed_crossentropy", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each image."""
+        one_hot = tf.one_hot(tf.cast(tf.reshape(y_true, [-1]), "int32"), y_pred.shape[-1], dtype=y_pred.dtype)
+        return keras.losses.categorical_crossentropy(
+            one_hot, y_pred, from_logits=True, label_smoothing=self.label_smoothing
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this loss again."""
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+def with_softmax(model: Any) -> Any:
+    """Return the model with a softmax behind its logits, sharing its weights."""
+    predictions = keras.layers.Activation("softmax", name=f"{model.name}.Predictions")(model.output)
+    return keras.Model(model.input, predictions, name=model.name)
+
+
+def _save(model: Any, path: Path) -> None:
+    """Write a model whole or not at all."""
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        model.save(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run made.
+
+    Attributes:
+        model: from images in [-1, 1] to probabilities.
+        folder: with the model, the checkpoint, the log and the config.
+        test_accuracy: share of the test split whose class the model names, computed once, at the end.
+        seconds: time of this call.
+    """
+
+    model: Any
+    folder: Path
+    test_accuracy: float
+    seconds: float
+
+
+def accuracy(model: Any, split: Split, batch_size: int = 500) -> float:
+    """Return the share of the split's images whose label is the model's first choice, in [0, 1]."""
+    right = 0
+    for x, y in split.batches(batch_size):
+        right += int(tf.reduce_sum(tf.cast(tf.argmax(model(x, training=False), -1, "int32") == y, "int32")))
+    return right / split.size
+
+
+def train(
+    config: TrainConfig,
+    data: ImageData,
+    folder: str | PathLike[str],
+    *,
+    resume: bool = False,
+    log: Callable[[str], None] = print,
+) -> TrainResult:
+    """Train a network and leave it in `folder`.
+
+    Args:
+        config: the recipe.
+        data: what to train on; its test split is looked at once, when training is over.
+        folder: made if need be; gets ``model.keras`` (probabilities), ``checkpoint.keras`` (after every epoch, with
+            the optimizer), ``log.jsonl`` (one JSON object an epoch) and ``config.json``.
+        resume: go on from the folder's checkpoint, whose config must be this one.
+        log: is given one line an epoch.
+
+    Returns:
+        The trained model and its test accuracy.
+
+    Raises:
+        ValueError: if the folder holds a run and `resume` is not set, if it holds one of another config, if there are
+            fewer training images than a batch, or `validation` leaves none.
+        FileNotFoundError: if `resume` is set and there is nothing to go on from.
+
+    Example:
+        >>> from tfsep.data import fashion_mnist
+        >>> train(TrainConfig(), fashion_mnist(), "runs/a", resume=True)  # doctest: +SKIP
+    """
+    started = time.monotonic()
+    folder = Path(folder)
+    training, held_out = _hold_out(data.train, config.validation)
+    steps = training.size // config.batch_size
+    if steps == 0:
+        raise ValueError(f"batch_size: expected at most the {training.size} training images, got {config.batch_size}")
+    if resume:
+        model = _resume(folder, config)
+    else:
+        if (folder / CHECKPOINT).exists():
+            raise ValueError(f"folder: expected one without a run, got {folder}; resume it, or choose another")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n")
+        (folder / LOG).write_text("")
+        model = build(config, data, steps)
+
+    first = int(model.optimizer.iterations) // steps
+    for epoch in range(first, config.epochs):
+        epoch_started = time.monotonic()
+        history = model.fit(
+            epoch_batches(training, config, epoch),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            steps_per_epoch=steps,
+            shuffle=False,
+            verbose=1 if sys.stderr.isatty() and sys.stdout.isatty() else 0,
+        ).history
+        record = {
+            "epoch": epoch + 1,
+            "loss": history["loss"][0],
+            "accuracy": history["accuracy"][0],
+            "validation_accuracy": accuracy(model, held_out) if held_out.size else None,
+            "learning_rate": float(model.optimizer.learning_rate),
+            "seconds": time.monotonic() - epoch_started,
+        }
+        _save(model, folder / CHECKPOINT)
+        with (folder / LOG).open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        watched = "" if record["validation_accuracy"] is None else f", validation {record['validation_accuracy']:.4f}"
+        log(
+            f"epoch {epoch + 1}/{config.epochs}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}"
+            f"{watched}, {record['seconds']:.0f} s"
+        )
+
+    final = with_softmax(model)
+    _save(final, folder / MODEL)
+    return TrainResult(final, folder, accuracy(final, data.test), time.monotonic() - started)
+
+
+def _hold_out(split: Split, count: int) -> tuple[Split, Split]:
+    if count >= split.size:
+        raise ValueError(f"validation: expected fewer than the {split.size} training images, got {count}")
+    return split.take(0, split.size - count), split.take(split.size - count)
+
+
+def _resume(folder: Path, config: TrainConfig) -> Any:
+    checkpoint = folder / CHECKPOINT
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"folder: expected a run to resume, got {folder} without {CHECKPOINT}")
+    stored = TrainConfig(**json.loads((folder / CONFIG).read_text()))
+    if stored != config:
+        changed = [name for name, value in asdict(config).items() if value != getattr(stored, name)]
+        raise ValueError(f"config: expected that of the run in {folder}, got another {', '.join(changed)}")
+    return keras.models.load_model(checkpoint)

@@ -1,0 +1,171 @@
+"""TF-slim checkpoints into models whose layers carry slim's names."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tfsep._backend import keras, tf
+
+SLIM_VARIABLES: dict[str, dict[str, str]] = {
+    "Conv2D": {"kernel": "weights", "bias": "biases"},
+    "DepthwiseConv2D": {"kernel": "depthwise_weights", "bias": "biases"},
+    "SeparableConv2D": {
+        "depthwise_kernel": "depthwise_weights",
+        "pointwise_kernel": "pointwise_weights",
+        "bias": "biases",
+    },
+    "Dense": {"kernel": "weights", "bias": "biases"},
+    "BatchNormalization": {
+        "gamma": "gamma",
+        "beta": "beta",
+        "moving_mean": "moving_mean",
+        "moving_variance": "moving_variance",
+    },
+}
+"""Slim's name of each weight, by the class of the layer that holds it."""
+
+EMA_SUFFIX = "/ExponentialMovingAverage"
+OPTIMIZER_SLOTS = (
+    "/RMSProp",
+    "/RMSProp_1",
+    "/Momentum",
+    "/Adam",
+    "/Adam_1",
+    "/Adagrad",
+    "/Adadelta",
+    "/Adadelta_1",
+    "/Ftrl",
+    "/Ftrl_1",
+)
+"""What training appends to a variable's name; nothing of it belongs to the network."""
+
+TRAINING_STATE = ("global_step", "beta1_power", "beta2_power")
+
+
+def _leaf_layers(model: Any) -> list[Any]:
+    """The layers that hold weights themselves, nested models opened, each once."""
+    found: dict[int, Any] = {}
+    for layer in model.layers:
+        for leaf in _leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]:
+            if leaf.weights:
+                found[id(leaf)] = leaf
+    return list(found.values())
+
+
+def slim_variables(model: Any) -> dict[str, Any]:
+    """Return the model's weights by the names that slim would give them.
+
+    A layer's name is its slim scope, with dots for slashes.
+
+    Raises:
+        ValueError: for a layer with weights whose class slim has no names for.
+
+    Example:
+        >>> from tfsep.models import MobileNetV1
+        >>> list(slim_variables(MobileNetV1((32, 32, 3), alpha=0.25)))[5]
+        'MobilenetV1/Conv2d_1_depthwise/depthwise_weights'
+    """
+    variables: dict[str, Any] = {}
+    for layer in _leaf_layers(model):
+        names = SLIM_VARIABLES.get(type(layer).__name__)
+        if names is None:
+            raise ValueError(
+                f"model: expected layers that slim has names for ({', '.join(SLIM_VARIABLES)}), "
+                f"got {type(layer).__name__} {layer.name!r}"
+            )
+        scope = layer.name.replace(".", "/")
+        variables.update({f"{scope}/{names[weight.name]}": weight for weight in layer.weights})
+    return variables
+
+
+def _open(path: str | PathLike[str]) -> Any:
+    """Open a checkpoint by its prefix (``model.ckpt``) or by its ``.index`` file."""
+    prefix = str(path).removesuffix(".index")
+    if not Path(f"{prefix}.index").is_file():
+        raise FileNotFoundError(f"path: expected a checkpoint with an index file {prefix}.index, got none")
+    try:
+        return tf.train.load_checkpoint(prefix)
+    except (tf.errors.OpError, ValueError) as error:
+        raise ValueError(f"path: expected a readable TensorFlow checkpoint, got {prefix}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+def _read(reader: Any, name: str, path: str | PathLike[str]) -> np.ndarray:
+    try:
+        return reader.get_tensor(name)
+    except (tf.errors.OpError, ValueError, IndexError) as error:
+        raise ValueError(f"path: expected a whole checkpoint, got {path} with unreadable {name}") from error
+
+
+def load_slim_checkpoint(
+    model: Any,
+    path: str | PathLike[str],
+    use_ema: bool = False,
+    background: Literal["keep", "drop"] = "keep",
+) -> None:
+    """Load a TF-slim checkpoint into a model whose layers carry slim's names.
+
+    Every variable of the network is used once. Optimizer slots, moving averages (unless asked for) and the step are
+    not the network's. Nothing is changed in the model unless everything fits.
+
+    Args:
+        model: from `tfsep.models`, or any Keras model whose layer names are slim scopes with dots for slashes.
+        path: prefix of the checkpoint, ``.../model.ckpt``, or its ``.index`` file.
+        use_ema: take ``…/ExponentialMovingAverage`` of each trained variable that has one; batch statistics have none.
+        background: ``"keep"`` takes the classifier as it is; ``"drop"`` leaves class 0 out, slim's background class,
+            so that a checkpoint of 1001 classes fits a model of 1000.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+        ValueError: if variables are missing, unused or wrongly shaped (all are listed), if the file is damaged, or if
+            an argument is none of those above.
+
+    Example:
+        >>> from tfsep.models import MobileNetV1
+        >>> load_slim_checkpoint(MobileNetV1((32, 32, 3)), "missing/model.ckpt")
+        Traceback (most recent call last):
+        FileNotFoundError: path: expected a checkpoint with an index file missing/model.ckpt.index, got none
+    """
+    if background not in ("keep", "drop"):
+        raise ValueError(f"background: expected 'keep' or 'drop', got {background!r}")
+    wanted = slim_variables(model)
+    reader = _open(path)
+    stored = reader.get_variable_to_shape_map()
+    network = {name for name in stored if _is_network(name)}
+
+    sources = {name: name + EMA_SUFFIX if use_ema and name + EMA_SUFFIX in stored else name for name in wanted}
+    if use_ema and not any(source.endswith(EMA_SUFFIX) for source in sources.values()):
+        raise ValueError(f"use_ema: expected a checkpoint with …{EMA_SUFFIX} variables, got none in {path}")
+    missing = sorted(name for name, source in sources.items() if source not in stored)
+    unused = sorted(network - set(wanted))
+    values: dict[str, np.ndarray] = {}
+    wrong = []
+    for name, source in sources.items():
+        if source not in stored:
+            continue
+        value = _read(reader, source, path)
+        if background == "drop" and _is_classifier(name):
+            value = value[..., 1:]
+        if value.shape != tuple(wanted[name].shape):
+            wrong.append(f"{name} {value.shape} for {tuple(wanted[name].shape)}")
+        values[name] = value
+    problems = {"missing": missing, "unused": unused, "wrongly shaped": wrong}
+    if any(problems.values()):
+        listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)
+        raise ValueError(f"path: expected a checkpoint of {model.name!r}, got one with {listed}")
+    for name, value in values.items():
+        wanted[name].assign(value)
+
+
+def _is_network(name: str) -> bool:
+    """Whether a stored variable is part of the network, rather than of its training."""
+    return name not in TRAINING_STATE and not name.endswith((EMA_SUFFIX, *OPTIMIZER_SLOTS))
+
+
+def _is_classifier(name: str) -> bool:
+    return "/Logits/" in name
