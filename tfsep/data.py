@@ -139,7 +139,9 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
         raise ValueError(f"path: expected an IDX file of bytes, got {path} with the header {content[:4].hex()}")
     start = 4 + 4 * rank
     if len(content) - start != int(np.prod(shape)):
-        raise ValueError(f"path: expected {np.prod(shape)} elements for shape {shape}, got {len(content) - start} in {path}")
+        raise ValueError(
+            f"path: expected {np.prod(shape)} elements for shape {shape}, got {len(content) - start} in {path}"
+        )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
@@ -154,7 +156,7 @@ def _idx_file(folder: Path, name: str) -> Path:
     return zipped if zipped.is_file() else folder / name
 
 
-def _image_split(images: np.ndarray, labels: np.ndarray, where: str) -> Split:
+def _image_split(where: str, images: np.ndarray, labels: np.ndarray) -> Split:
     if images.ndim != 3 or labels.shape != images.shape[:1]:
         raise ValueError(f"{where}: expected images (N, H, W) and labels (N,), got {images.shape} and {labels.shape}")
     rows, columns = images.shape[1:]
@@ -179,15 +181,15 @@ def fashion_mnist(folder: str | PathLike[str] | None = None) -> ImageData:
     """
     if folder is None:
         folder = next((found for found in _shared_folders() if found.is_dir()), None)
-    if folder is not None:
-        arrays = {
-            split: tuple(read_idx(_idx_file(Path(folder), name)) for name in names)
-            for split, names in FASHION_MNIST_FILES.items()
-        }
-    else:
+    if folder is None:
         train, test = keras.datasets.fashion_mnist.load_data()
         arrays = {"train": train, "test": test}
-    splits = {split: _image_split(*pair_of, where=split) for split, pair_of in arrays.items()}
+    else:
+        arrays = {
+            split: (read_idx(_idx_file(Path(folder), images)), read_idx(_idx_file(Path(folder), labels)))
+            for split, (images, labels) in FASHION_MNIST_FILES.items()
+        }
+    splits = {name: _image_split(name, images, labels) for name, (images, labels) in arrays.items()}
     return ImageData("fashion_mnist", FASHION_MNIST_CLASSES, splits["train"], splits["test"])
 
 
@@ -241,7 +243,9 @@ def image_folder(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"folder: expected a folder with one folder a class, got {folder}, which does not exist")
+        raise FileNotFoundError(
+            f"folder: expected a folder with one folder a class, got {folder}, which does not exist"
+        )
     rows, columns = pair(image_size, "image_size")
     if channels not in (1, 3):
         raise ValueError(f"channels: expected 1 or 3, got {channels!r}")

@@ -173,7 +173,9 @@ def with_output_stride(conv_defs: Iterable[ConvDef], output_stride: int | None) 
     beyond = output_stride in SLIM_OUTPUT_STRIDES and output_stride > reached[-1]
     if not whole or (output_stride not in reached and not beyond):
         allowed = sorted({*reached, *(s for s in SLIM_OUTPUT_STRIDES if s > reached[-1])})
-        raise ValueError(f"output_stride: expected None or one of {', '.join(map(str, allowed))}, got {output_stride!r}")
+        raise ValueError(
+            f"output_stride: expected None or one of {', '.join(map(str, allowed))}, got {output_stride!r}"
+        )
 
     result: list[ConvDef] = []
     current, rate = 1, 1

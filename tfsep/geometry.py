@@ -188,8 +188,7 @@ class Window:
             return (0, 0), (0, 0)
         if self.padding == "same":
             rows, columns = (
-                same_pads(i, k, s, r)
-                for i, k, s, r in zip(size, self.kernel, self.strides, self.rate, strict=True)
+                same_pads(i, k, s, r) for i, k, s, r in zip(size, self.kernel, self.strides, self.rate, strict=True)
             )
             return rows, columns
         return self.padding

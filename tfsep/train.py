@@ -5,7 +5,6 @@ the optimizer and with it the step, so a resumed run sees what an uninterrupted 
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -99,7 +98,7 @@ def augment(image: Any, key: Any, flip: bool, shift: int) -> Any:
 
 
 def epoch_batches(split: Split, config: TrainConfig, epoch: int) -> Any:
-    """Return the training batches of one epoch: shuffled, augmented, preprocessed; labels one-hot come later.
+    """Return the training batches of one epoch: shuffled, augmented and preprocessed, with integer labels.
 
     The same arguments give the same batches, however often and whenever they are asked for. The last, smaller batch is
     left out; the shuffle leaves out others every time.
@@ -181,7 +180,7 @@ def _save(model: Any, path: Path) -> None:
     partial = path.with_name(f".partial-{path.name}")
     try:
         model.save(partial)
-        os.replace(partial, path)
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -74,16 +74,20 @@ def mobilenet_v1_arg_scope(
         >>> mobilenet_v1_arg_scope(weight_decay=0.0).regularizer() is None
         True
     """
-    return ArgScope(
-        weight_decay, stddev, regularize_depthwise, batch_norm_decay, batch_norm_epsilon, activation
-    )
+    return ArgScope(weight_decay, stddev, regularize_depthwise, batch_norm_decay, batch_norm_epsilon, activation)
 
 
 def _layer(net: Any, layer: LayerDef, scope: str, explicit_padding: bool, style: ArgScope) -> Any:
     """Convolution, batch normalization and activation of one definition."""
     name = f"{scope}.{layer.name}"
     padding: Padding = fixed_padding(layer.kernel, layer.rate) if explicit_padding else "same"
-    options = {"strides": layer.stride, "padding": padding, "rate": layer.rate, "use_bias": False, "name": name}
+    options: dict[str, Any] = {
+        "strides": layer.stride,
+        "padding": padding,
+        "rate": layer.rate,
+        "use_bias": False,
+        "name": name,
+    }
     if layer.depth is None:
         net = DepthwiseConv2D(
             layer.kernel,
@@ -268,11 +272,12 @@ mobilenet_v1_050 = _width(0.50)
 mobilenet_v1_025 = _width(0.25)
 
 DEFAULT_IMAGE_SIZE = 224
-for _network in (mobilenet_v1, mobilenet_v1_075, mobilenet_v1_050, mobilenet_v1_025):
-    _network.default_image_size = DEFAULT_IMAGE_SIZE  # type: ignore[attr-defined]
+_networks: tuple[Any, ...] = (mobilenet_v1, mobilenet_v1_075, mobilenet_v1_050, mobilenet_v1_025)
+for _network in _networks:
+    _network.default_image_size = DEFAULT_IMAGE_SIZE
 
 
-def MobileNetV1(  # noqa: N802 - named as the networks of keras.applications are
+def MobileNetV1(
     input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
     num_classes: int | None = 1000,
     alpha: float = 1.0,

@@ -88,11 +88,8 @@ def _open(path: str | PathLike[str]) -> Any:
     try:
         return tf.train.load_checkpoint(prefix)
     except (tf.errors.OpError, ValueError) as error:
-        raise ValueError(f"path: expected a readable TensorFlow checkpoint, got {prefix}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"path: expected a readable TensorFlow checkpoint, got {prefix}: {reason}") from error
 
 
 def _read(reader: Any, name: str, path: str | PathLike[str]) -> np.ndarray:
