@@ -10,6 +10,7 @@ Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST" (arXiv 1708.07747).
 import gzip
 import os
 import struct
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
@@ -68,10 +69,28 @@ class Split:
     labels: Any
     image_shape: tuple[int, int, int]
 
+    @classmethod
+    def of(cls, images: np.ndarray, labels: np.ndarray) -> "Split":
+        """Make a split from uint8 images (N, H, W, C) and integer labels (N,).
+
+        Raises:
+            ValueError: for other shapes.
+            TypeError: for images that are not uint8.
+        """
+        if images.dtype != np.uint8:
+            raise TypeError(f"images: expected uint8, got {images.dtype}")
+        if images.ndim != 4 or labels.shape != images.shape[:1]:
+            raise ValueError(f"images, labels: expected (N, H, W, C) and (N,), got {images.shape} and {labels.shape}")
+        return cls(tf.constant(images), tf.constant(labels.astype("int32")), images.shape[1:])
+
     @property
     def size(self) -> int:
         """The number of images."""
         return int(self.labels.shape[0])
+
+    def images(self) -> np.ndarray:
+        """Return all images at once, uint8 (N, H, W, C)."""
+        return np.stack([np.asarray(self.load(i)[0]) for i in range(self.size)])
 
     def load(self, index: Any) -> tuple[Any, Any]:
         """Return one image, uint8 (H, W, C), and its label; works inside ``tf.data``."""
@@ -156,13 +175,6 @@ def _idx_file(folder: Path, name: str) -> Path:
     return zipped if zipped.is_file() else folder / name
 
 
-def _image_split(where: str, images: np.ndarray, labels: np.ndarray) -> Split:
-    if images.ndim != 3 or labels.shape != images.shape[:1]:
-        raise ValueError(f"{where}: expected images (N, H, W) and labels (N,), got {images.shape} and {labels.shape}")
-    rows, columns = images.shape[1:]
-    return Split(tf.constant(images[..., None]), tf.constant(labels.astype("int32")), (rows, columns, 1))
-
-
 def fashion_mnist(folder: str | PathLike[str] | None = None) -> ImageData:
     """Return Fashion-MNIST: 60,000 and 10,000 grey images of 28×28 in ten classes.
 
@@ -189,7 +201,7 @@ def fashion_mnist(folder: str | PathLike[str] | None = None) -> ImageData:
             split: (read_idx(_idx_file(Path(folder), images)), read_idx(_idx_file(Path(folder), labels)))
             for split, (images, labels) in FASHION_MNIST_FILES.items()
         }
-    splits = {name: _image_split(name, images, labels) for name, (images, labels) in arrays.items()}
+    splits = {name: Split.of(images[..., None], labels) for name, (images, labels) in arrays.items()}
     return ImageData("fashion_mnist", FASHION_MNIST_CLASSES, splits["train"], splits["test"])
 
 
@@ -269,3 +281,71 @@ def image_folder(
     shape = (rows, columns, channels)
     splits = {name: Split(tf.constant(p), tf.constant(y, tf.int32), shape) for name, (p, y) in parts.items()}
     return ImageData(folder.name, class_names, splits["train"], splits["test"])
+
+
+def open_data(source: str | PathLike[str], image_shape: tuple[int | None, ...] | None = None) -> ImageData:
+    """Return the data set that a user names.
+
+    Args:
+        source: ``"fashion_mnist"``, a folder of its four IDX files, or a folder of images by class.
+        image_shape: (H, W, C) that a folder's images are brought to; 224×224 in colour where not given.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it holds no such data.
+
+    Example:
+        >>> open_data("no such folder")
+        Traceback (most recent call last):
+        FileNotFoundError: data: expected 'fashion_mnist' or a folder, got no such folder, which does not exist
+    """
+    if str(source) == "fashion_mnist":
+        return fashion_mnist()
+    folder = Path(source)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"data: expected 'fashion_mnist' or a folder, got {folder}, which does not exist")
+    if any(folder.glob("*-idx?-ubyte*")):
+        return fashion_mnist(folder)
+    rows, columns, channels = image_shape or (None, None, None)
+    return image_folder(folder, (rows or 224, columns or 224), channels or 3)
+
+
+def open_batches(
+    source: str | PathLike[str], image_shape: tuple[int | None, ...], split: str = "test", limit: int | None = None
+) -> Any:
+    """Return batches to calibrate or verify a model on, in order, as `tfsep.tflite` takes them.
+
+    Args:
+        source: as in `open_data`, whose images are preprocessed; or a ``.npy`` file, or a ``.npz`` file with ``x`` and
+            perhaps ``y``, whose arrays are taken as they are.
+        image_shape: (H, W, C) of the model's input.
+        split: of the data set, ``"train"`` or ``"test"``.
+        limit: most samples to take.
+
+    Returns:
+        An array, or batches of (images, labels).
+
+    Raises:
+        FileNotFoundError: if there is no such file or folder.
+        ValueError: if it holds no such data.
+
+    Example:
+        >>> open_batches("no such folder", (28, 28, 1))
+        Traceback (most recent call last):
+        FileNotFoundError: data: expected 'fashion_mnist' or a folder, got no such folder, which does not exist
+    """
+    path = Path(source)
+    if path.suffix not in (".npy", ".npz"):
+        chosen = getattr(open_data(source, image_shape), split)
+        return chosen.take(0, limit).batches()
+    if not path.is_file():
+        raise FileNotFoundError(f"data: expected a file, got {path}, which does not exist")
+    try:
+        stored = np.load(path, allow_pickle=False)
+        arrays = {"x": stored} if path.suffix == ".npy" else dict(stored)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"data: expected a whole {path.suffix} file of numbers, got {path} ({error})") from error
+    if "x" not in arrays:
+        raise ValueError(f"data: expected an array x in {path}, got {', '.join(arrays) or 'none'}")
+    x, y = arrays["x"][:limit], arrays.get("y")
+    return x if y is None else tf.data.Dataset.from_tensor_slices((x, y[:limit])).batch(128)

@@ -37,6 +37,7 @@ class TrainConfig:
         weight_decay: AdamW's, decoupled; not applied to biases and normalizations.
         label_smoothing: share of each label that is spread over all classes.
         dropout: share of the features that training drops before the classifier.
+        batch_norm_decay: momentum of the moving statistics.
         flip: whether images are mirrored at random.
         shift: most pixels by which images are moved at random, each way on both axes.
         validation: how many training images, the last ones, are held out to watch the run; the test set is not used.
@@ -52,6 +53,7 @@ class TrainConfig:
     weight_decay: float = 2e-2
     label_smoothing: float = 0.05
     dropout: float = 0.1
+    batch_norm_decay: float = 0.99
     flip: bool = True
     shift: int = 2
     validation: int = 5000
@@ -68,6 +70,7 @@ class TrainConfig:
             ("weight_decay", 0, 1),
             ("label_smoothing", 0, 0.99),
             ("dropout", 0, 0.99),
+            ("batch_norm_decay", 0, 1),
             ("warmup_epochs", 0, self.epochs),
             ("shift", 0, 1000),
             ("validation", 0, float("inf")),
@@ -75,10 +78,9 @@ class TrainConfig:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name}: expected a number in [{low}, {high}], got {value!r}")
-        if self.learning_rate == 0 or self.alpha <= 0:
-            raise ValueError(
-                f"learning_rate, alpha: expected numbers greater than zero, got {self.learning_rate} and {self.alpha}"
-            )
+        for name in ("learning_rate", "alpha"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a number greater than zero, got {getattr(self, name)!r}")
 
 
 def augment(image: Any, key: Any, flip: bool, shift: int) -> Any:
@@ -97,6 +99,17 @@ def augment(image: Any, key: Any, flip: bool, shift: int) -> Any:
     return image
 
 
+def _epoch_seed(config: TrainConfig, epoch: int) -> int:
+    return (config.seed * 1_000_003 + epoch) % 2**32
+
+
+def _seed_dropout(model: Any, seed: int) -> None:
+    """Start the dropout of an epoch anew: Keras leaves the state of its generators out of a checkpoint."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+            layer.seed_generator.state.assign([seed, 0])
+
+
 def epoch_batches(split: Split, config: TrainConfig, epoch: int) -> Any:
     """Return the training batches of one epoch: shuffled, augmented and preprocessed, with integer labels.
 
@@ -110,7 +123,7 @@ def epoch_batches(split: Split, config: TrainConfig, epoch: int) -> Any:
         key = tf.stack([tf.cast(config.seed, "int64"), first + position])
         return augment(image, key, config.flip, config.shift), label
 
-    order = tf.data.Dataset.range(split.size).shuffle(split.size, seed=config.seed * 1_000_003 + epoch)
+    order = tf.data.Dataset.range(split.size).shuffle(split.size, seed=_epoch_seed(config, epoch))
     examples = order.enumerate().map(example, num_parallel_calls=tf.data.AUTOTUNE)
     batches = examples.batch(config.batch_size, drop_remainder=True)
     return batches.map(lambda x, y: (preprocess(x), y)).prefetch(tf.data.AUTOTUNE)
@@ -126,7 +139,9 @@ def build(config: TrainConfig, data: ImageData, steps_per_epoch: int) -> Any:
         conv_defs=NETWORKS[config.network],
         dropout=config.dropout,
         classifier_activation=None,
-        arg_scope=models.mobilenet_v1_arg_scope(weight_decay=0.0, stddev=None, batch_norm_decay=0.99),
+        arg_scope=models.mobilenet_v1_arg_scope(
+            weight_decay=0.0, stddev=None, batch_norm_decay=config.batch_norm_decay
+        ),
     )
     total = config.epochs * steps_per_epoch
     warmup = config.warmup_epochs * steps_per_epoch
@@ -138,6 +153,7 @@ def build(config: TrainConfig, data: ImageData, steps_per_epoch: int) -> Any:
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    optimizer.build(model.trainable_variables)
     model.compile(optimizer, SmoothedCrossentropy(config.label_smoothing), metrics=["accuracy"])
     return model
 
@@ -247,18 +263,21 @@ def train(
     if steps == 0:
         raise ValueError(f"batch_size: expected at most the {training.size} training images, got {config.batch_size}")
     if resume:
-        model = _resume(folder, config)
+        _require_same_run(folder, config)
+        model = build(config, data, steps)
+        model.load_weights(folder / CHECKPOINT)  # with the optimizer's; a loaded model would forget its exclusions
     else:
         if (folder / CHECKPOINT).exists():
             raise ValueError(f"folder: expected one without a run, got {folder}; resume it, or choose another")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n")
-        (folder / LOG).write_text("")
         model = build(config, data, steps)
 
     first = int(model.optimizer.iterations) // steps
+    _trim_log(folder / LOG, first)
     for epoch in range(first, config.epochs):
         epoch_started = time.monotonic()
+        _seed_dropout(model, _epoch_seed(config, epoch))
         history = model.fit(
             epoch_batches(training, config, epoch),
             initial_epoch=epoch,
@@ -275,9 +294,9 @@ def train(
             "learning_rate": float(model.optimizer.learning_rate),
             "seconds": time.monotonic() - epoch_started,
         }
-        _save(model, folder / CHECKPOINT)
         with (folder / LOG).open("a") as file:
             file.write(json.dumps(record) + "\n")
+        _save(model, folder / CHECKPOINT)
         watched = "" if record["validation_accuracy"] is None else f", validation {record['validation_accuracy']:.4f}"
         log(
             f"epoch {epoch + 1}/{config.epochs}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}"
@@ -295,12 +314,16 @@ def _hold_out(split: Split, count: int) -> tuple[Split, Split]:
     return split.take(0, split.size - count), split.take(split.size - count)
 
 
-def _resume(folder: Path, config: TrainConfig) -> Any:
-    checkpoint = folder / CHECKPOINT
-    if not checkpoint.is_file():
+def _trim_log(log: Path, epochs: int) -> None:
+    """Keep the first epochs only: a run that was killed may have logged one whose checkpoint it never wrote."""
+    lines = log.read_text().splitlines(keepends=True) if log.is_file() else []
+    log.write_text("".join(lines[:epochs]))
+
+
+def _require_same_run(folder: Path, config: TrainConfig) -> None:
+    if not (folder / CHECKPOINT).is_file():
         raise FileNotFoundError(f"folder: expected a run to resume, got {folder} without {CHECKPOINT}")
     stored = TrainConfig(**json.loads((folder / CONFIG).read_text()))
     if stored != config:
         changed = [name for name, value in asdict(config).items() if value != getattr(stored, name)]
         raise ValueError(f"config: expected that of the run in {folder}, got another {', '.join(changed)}")
-    return keras.models.load_model(checkpoint)

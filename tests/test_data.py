@@ -1,0 +1,210 @@
+"""Data sets: IDX files, Fashion-MNIST, folders of images; what is read back is what was written."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfsep import data
+
+
+def write_idx(path, array, zipped=False, kind=8):
+    content = struct.pack(f">HBB{array.ndim}I", 0, kind, array.ndim, *array.shape) + array.tobytes()
+    path.write_bytes(gzip.compress(content) if zipped else content)
+
+
+@pytest.fixture
+def idx_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, (images, labels) in data.FASHION_MNIST_FILES.items():
+        count = {"train": 12, "test": 5}[split]
+        arrays[split] = rng.integers(0, 256, (count, 28, 28), np.uint8), rng.integers(0, 10, count).astype(np.uint8)
+        write_idx(tmp_path / images, arrays[split][0])
+        write_idx(tmp_path / f"{labels}.gz", arrays[split][1], zipped=True)
+    return tmp_path, arrays
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    """Two classes, four images each, every pixel of an image the same grey."""
+    for label, name in enumerate(("cat", "dog")):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            pixels = np.full((6, 8, 3), 40 * label + 10 * i, np.uint8)
+            tf.io.write_file(str(tmp_path / name / f"{i}.png"), tf.io.encode_png(pixels))
+    return tmp_path
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_idx_is_read_back(tmp_path, zipped):
+    array = np.random.default_rng(1).integers(0, 256, (3, 4, 5), np.uint8)
+    write_idx(tmp_path / "x", array, zipped)
+    np.testing.assert_array_equal(data.read_idx(tmp_path / "x"), array)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("kept", [0, 1, 5, 11, 20])
+def test_truncated_idx_is_an_error(tmp_path, zipped, kept):
+    write_idx(tmp_path / "x", np.zeros((3, 4), np.uint8), zipped)
+    (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"path: expected"):
+        data.read_idx(tmp_path / "x")
+
+
+def test_idx_of_another_type_is_an_error(tmp_path):
+    write_idx(tmp_path / "x", np.zeros(3, np.float32), kind=0x0D)
+    with pytest.raises(ValueError, match="expected an IDX file of bytes"):
+        data.read_idx(tmp_path / "x")
+
+
+def test_fashion_mnist_from_a_folder(idx_folder):
+    folder, arrays = idx_folder
+    found = data.fashion_mnist(folder)
+    assert found.image_shape == (28, 28, 1)
+    assert len(found.class_names) == 10
+    for split in ("train", "test"):
+        part = getattr(found, split)
+        np.testing.assert_array_equal(part.images()[..., 0], arrays[split][0])
+        np.testing.assert_array_equal(part.labels, arrays[split][1])
+
+
+def test_fashion_mnist_missing_file_is_named(idx_folder):
+    folder, _ = idx_folder
+    (folder / "t10k-images-idx3-ubyte").unlink()
+    with pytest.raises(FileNotFoundError, match="t10k-images"):
+        data.fashion_mnist(folder)
+
+
+def test_fashion_mnist_labels_must_match_images(idx_folder):
+    folder, _ = idx_folder
+    write_idx(folder / "train-labels-idx1-ubyte.gz", np.zeros(11, np.uint8), zipped=True)
+    with pytest.raises(ValueError, match="images, labels: expected"):
+        data.fashion_mnist(folder)
+
+
+def test_fashion_mnist_is_whole():
+    if not any(folder.is_dir() for folder in data._shared_folders()):
+        pytest.skip("the Debian package dataset-fashion-mnist is not installed")
+    found = data.fashion_mnist()
+    assert (found.train.size, found.test.size) == (60_000, 10_000)
+    np.testing.assert_array_equal(np.bincount(found.test.labels), [1000] * 10)
+
+
+def test_shared_folders_follow_the_xdg_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_DIRS", f"{tmp_path}:/elsewhere")
+    assert next(iter(data._shared_folders())) == tmp_path / "datasets" / "fashion-mnist"
+
+
+def test_preprocess_spans_minus_one_to_one():
+    np.testing.assert_allclose(data.preprocess(np.array([0, 51, 255], np.uint8)), [-1.0, -0.6, 1.0], atol=1e-6)
+
+
+def test_batches_keep_order_and_count(idx_folder):
+    folder, arrays = idx_folder
+    batches = list(data.fashion_mnist(folder).train.batches(5))
+    assert [len(y) for _, y in batches] == [5, 5, 2]
+    np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), arrays["train"][1])
+    np.testing.assert_allclose(
+        np.concatenate([x for x, _ in batches])[..., 0], arrays["train"][0] / 127.5 - 1.0, atol=1e-6
+    )
+
+
+def test_image_folder_splits_and_scales(image_folder):
+    found = data.image_folder(image_folder, image_size=(3, 4), channels=1, test_share=0.25)
+    assert found.class_names == ("cat", "dog")
+    assert (found.train.size, found.test.size) == (6, 2)
+    for split in (found.train, found.test):
+        for i in range(split.size):
+            image, label = split.load(i)
+            assert image.shape == (3, 4, 1)
+            assert (int(np.ptp(image)), int(image[0, 0, 0]) // 40) == (0, int(label))
+
+
+def test_image_folder_split_is_seeded(image_folder):
+    paths = [data.image_folder(image_folder, 4, seed=seed).train.sources.numpy().tolist() for seed in (1, 1, 2)]
+    assert paths[0] == paths[1] != paths[2]
+
+
+def test_image_folder_with_its_own_split(image_folder, tmp_path_factory):
+    root = tmp_path_factory.mktemp("split")
+    (root / "train").symlink_to(image_folder, target_is_directory=True)
+    (root / "test").symlink_to(image_folder, target_is_directory=True)
+    found = data.image_folder(root, 4)
+    assert (found.train.size, found.test.size) == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image_size": 0}, "image_size: expected a positive int"),
+        ({"channels": 2}, "channels: expected 1 or 3, got 2"),
+        ({"test_share": 1.0}, r"test_share: expected a number in \(0, 1\), got 1.0"),
+    ],
+)
+def test_image_folder_refuses(image_folder, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        data.image_folder(image_folder, **arguments)
+
+
+def test_image_folder_with_an_empty_class(image_folder):
+    (image_folder / "bird").mkdir()
+    with pytest.raises(ValueError, match="got none of bird"):
+        data.image_folder(image_folder)
+
+
+def test_image_folder_with_one_class(tmp_path):
+    (tmp_path / "only").mkdir()
+    with pytest.raises(ValueError, match="at least two folders of classes, got 1"):
+        data.image_folder(tmp_path)
+
+
+def test_split_refuses_other_arrays():
+    with pytest.raises(TypeError, match="images: expected uint8, got float32"):
+        data.Split.of(np.zeros((1, 2, 2, 1), np.float32), np.zeros(1))
+    with pytest.raises(ValueError, match="images, labels: expected"):
+        data.Split.of(np.zeros((2, 2, 1), np.uint8), np.zeros(2))
+
+
+def test_open_data_tells_idx_from_images(idx_folder, tmp_path_factory):
+    assert data.open_data(idx_folder[0]).name == "fashion_mnist"
+    with pytest.raises(ValueError, match="at least two folders"):
+        data.open_data(tmp_path_factory.mktemp("empty"))
+
+
+def test_open_batches_of_arrays(tmp_path):
+    x, y = np.arange(24.0, dtype="float32").reshape(3, 2, 2, 2), np.array([1, 0, 1])
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "xy.npz", x=x, y=y)
+    np.testing.assert_array_equal(data.open_batches(tmp_path / "x.npy", (2, 2, 2), limit=2), x[:2])
+    ((images, labels),) = data.open_batches(tmp_path / "xy.npz", (2, 2, 2), limit=2)
+    np.testing.assert_array_equal(images, x[:2])
+    np.testing.assert_array_equal(labels, y[:2])
+
+
+def test_open_batches_of_a_folder(idx_folder):
+    ((images, labels),) = data.open_batches(idx_folder[0], (28, 28, 1), "train", limit=4)
+    assert images.shape == (4, 28, 28, 1)
+    assert images.dtype == tf.float32
+    np.testing.assert_array_equal(labels, idx_folder[1]["train"][1][:4])
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+def test_open_batches_refuses_a_damaged_file(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x93NUMPY rubbish")
+    with pytest.raises(ValueError, match="data: expected a whole"):
+        data.open_batches(tmp_path / name, (2, 2, 2))
+
+
+def test_open_batches_wants_an_x(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros(3))
+    with pytest.raises(ValueError, match="expected an array x in .*, got images"):
+        data.open_batches(tmp_path / "a.npz", (2, 2, 2))
+
+
+@pytest.mark.parametrize("name", ["none.npy", "none.npz", "none"])
+def test_open_batches_of_nothing(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match="data: expected"):
+        data.open_batches(tmp_path / name, (2, 2, 2))

@@ -1,0 +1,64 @@
+"""Rows under headers, as aligned text, Markdown and CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+
+class Table(NamedTuple):
+    """A table; its cells are shown by ``str``, ints with thousands separators where people read them.
+
+    Attributes:
+        headers: a name a column.
+        rows: of as many cells each.
+
+    Example:
+        >>> print(Table(("layer", "params"), [("a", 1234)]).markdown())
+        | layer | params |
+        | --- | ---: |
+        | a | 1,234 |
+    """
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    def _numeric(self, column: int) -> bool:
+        cells = [row[column] for row in self.rows]
+        return bool(cells) and all(isinstance(cell, int | float) or cell is None for cell in cells)
+
+    def text(self) -> str:
+        """Return aligned columns, numbers to the right, as wide as they need to be."""
+        from rich.box import SIMPLE
+        from rich.console import Console
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(box=SIMPLE, pad_edge=False)
+        for i, header in enumerate(self.headers):
+            table.add_column(header, justify="right" if self._numeric(i) else "left", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*(Text(_shown(cell)) for cell in row))
+        target = io.StringIO()
+        Console(file=target, width=1000, color_system=None).print(table)
+        return "\n".join(line.rstrip() for line in target.getvalue().strip("\n").splitlines())
+
+    def markdown(self) -> str:
+        """Return a Markdown table."""
+        rules = ["---:" if self._numeric(i) else "---" for i in range(len(self.headers))]
+        rows = [[_shown(cell).replace("|", "\\|") for cell in row] for row in self.rows]
+        return "\n".join("| " + " | ".join(row) + " |" for row in [list(self.headers), rules, *rows])
+
+    def csv(self) -> str:
+        """Return CSV with a header line; numbers are as they are."""
+        target = io.StringIO()
+        writer = csv.writer(target, lineterminator="\n")
+        writer.writerow(self.headers)
+        writer.writerows(self.rows)
+        return target.getvalue().rstrip("\n")
+
+
+def _shown(cell: Any) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)

@@ -1,0 +1,227 @@
+"""The main job, end to end on a shipped model: the worked example, the cost, every recipe exported and proven, a report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfsep import _html as html
+from tfsep import examples, saved, tflite
+from tfsep._backend import keras
+from tfsep._version import __version__
+from tfsep.cost import CostReport, cost
+from tfsep.data import preprocess
+
+REPORT = "report.html"
+SHOWN = 24
+
+_INK, _SOFT, _LINE, _ACCENT = "#1c2330", "#5c6675", "#d9dee6", "#2f6fde"
+
+
+@dataclass(frozen=True)
+class RecipeResult:
+    """What came of one recipe: the export with its proof, the time of one image, and the classes that the file names."""
+
+    export: Any
+    benchmark: Any
+    classes: np.ndarray
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made.
+
+    Attributes:
+        report: path of the HTML page.
+        results: by recipe.
+    """
+
+    report: Path
+    results: dict[str, RecipeResult]
+
+
+def demo(
+    folder: str | PathLike[str] = "tfsep-demo",
+    name: str = "fashion_mnist",
+    threads: int = 1,
+    log: Callable[[str], None] = print,
+) -> DemoResult:
+    """Export a shipped model in every recipe, verify each file on real test images, time it, and write one HTML report.
+
+    Args:
+        folder: gets the ``.tflite`` files, their reports as JSON, and ``report.html``; made if need be.
+        name: of the shipped model.
+        threads: for the timing.
+        log: is given a line a step.
+
+    Returns:
+        Where the report is, and the results.
+
+    Raises:
+        VerificationError: if a file does not compute what the model computes.
+
+    Example:
+        >>> demo("tfsep-demo").report  # doctest: +SKIP
+        PosixPath('tfsep-demo/report.html')
+    """
+    folder = Path(folder)
+    log("worked example")
+    steps = examples.worked_example()
+    for step in steps:
+        log(f"  {step.title}: {np.array2string(step.value.astype(int), separator=' ').replace(chr(10), '')}")
+
+    shipped = saved.load(name)
+    split = shipped.test_split()
+    log(f"{name}: {shipped.model.count_params():,} parameters, {split.size:,} test images")
+    exports = saved.export_all(shipped.model, folder, preprocess(shipped.calibration), split.batches, log)
+    results = {}
+    for recipe, report in exports.items():
+        path = folder / f"model_{recipe}.tflite"
+        timing = tflite.benchmark(path, threads=threads)
+        log(f"{recipe}: {timing.median_ms:.2f} ms an image, {threads} thread{'s' * (threads > 1)}")
+        classes = np.argmax(tflite.predict(path, preprocess(shipped.images[:SHOWN]).numpy()), axis=-1)
+        results[recipe] = RecipeResult(report, timing, classes)
+    target = folder / REPORT
+    target.write_text(_page(shipped, cost(shipped.model), steps, results), encoding="utf-8")
+    log(f"report: {target}")
+    return DemoResult(target, results)
+
+
+def _page(shipped: saved.SavedModel, counted: CostReport, steps: list[Any], results: dict[str, RecipeResult]) -> str:
+    accuracy = next(iter(results.values())).export.model_accuracy
+    smallest = results["int8"].export
+    return html.page(
+        f"tfsep: {shipped.name}, from definitions to verified .tflite files",
+        [
+            html.paragraph(
+                f"A MobileNet of {shipped.model.count_params():,} parameters and {counted.macs:,} multiply-accumulates "
+                f"an image names the right class of {accuracy:.1%} of {len(shipped.images):,} Fashion-MNIST test images "
+                f"in Keras, and of {smallest.accuracy:.1%} as an int8 file of {smallest.size_bytes / 1000:.0f} kB. Each "
+                "file below was run on all of these images beside the Keras model before it was kept."
+            ),
+            html.paragraph(
+                f"tfsep {__version__}, TensorFlow {_tensorflow_version()}, Keras {keras.__version__}.", soft=True
+            ),
+            html.heading("Files, proven on real images"),
+            html.table(*_files(results)),
+            html.figure(
+                _accuracy_plot(results), "Accuracy of each file against its size; the line is the Keras model."
+            ),
+            html.figure(_latency_plot(results), "Time of one image: median, with the tenth and ninetieth percentile."),
+            html.heading("Images and what the int8 file says"),
+            html.cards(_cards(shipped, results["int8"].classes)),
+            html.heading("What the network costs"),
+            html.table(*counted.table()),
+            html.heading("The worked example"),
+            html.paragraph(
+                "A 4×4 image of two channels, a 3×3 filter with a depth multiplier of two, VALID, stride 1: convolved "
+                "fully, depthwise, and separably in two steps and in one."
+            ),
+            html.table(("step", "shape", "value"), ((s.title, s.shape, _compact(s.value)) for s in steps)),
+        ],
+    )
+
+
+def _tensorflow_version() -> str:
+    from tfsep._backend import tf
+
+    return str(tf.__version__)
+
+
+def _compact(value: np.ndarray) -> str:
+    return np.array2string(value, separator=", ", formatter={"float_kind": "{:g}".format}).replace("\n", "")
+
+
+def _files(results: dict[str, RecipeResult]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    headers = (
+        "recipe",
+        "size, kB",
+        "accuracy",
+        "same class as Keras",
+        "largest error",
+        "relative RMS error",
+        "ms an image",
+        "nodes delegated",
+    )
+    rows = [
+        (
+            recipe,
+            f"{r.export.size_bytes / 1000:.1f}",
+            f"{r.export.accuracy:.4f}",
+            f"{r.export.top1_agreement:.4f}",
+            f"{r.export.max_error:.2g}",
+            f"{r.export.rms_error:.2g}",
+            f"{r.benchmark.median_ms:.3f}",
+            f"{r.export.delegated} of {r.export.nodes}",
+        )
+        for recipe, r in results.items()
+    ]
+    return headers, rows
+
+
+def _axes(width: float, height: float) -> tuple[Any, Any]:
+    """A quiet figure that Matplotlib draws without a display."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_LINE)
+    axes.tick_params(colors=_SOFT, labelcolor=_INK, labelsize=9)
+    axes.xaxis.label.set_color(_SOFT)
+    axes.yaxis.label.set_color(_SOFT)
+    axes.set_axisbelow(True)
+    axes.grid(color=_LINE, linewidth=0.6)
+    return figure, axes
+
+
+def _accuracy_plot(results: dict[str, RecipeResult]) -> Any:
+    figure, axes = _axes(7.2, 3.4)
+    baseline = next(iter(results.values())).export.model_accuracy
+    axes.axhline(baseline, color=_SOFT, linewidth=1, linestyle=(0, (4, 3)))
+    for recipe, r in results.items():
+        x, y = r.export.size_bytes / 1000, r.export.accuracy
+        axes.scatter(x, y, s=60, color=_ACCENT, zorder=3)
+        axes.annotate(recipe, (x, y), xytext=(7, 7), textcoords="offset points", fontsize=9, color=_INK)
+    values = [baseline, *(r.export.accuracy for r in results.values())]
+    margin = max(0.004, (max(values) - min(values)) * 0.5)
+    axes.set_ylim(min(values) - margin, min(max(values) + margin, 1.0))
+    axes.set_xlim(left=0)
+    axes.margins(x=0.15)
+    axes.set_xlabel("size of the file, kB")
+    axes.set_ylabel("accuracy")
+    return figure
+
+
+def _latency_plot(results: dict[str, RecipeResult]) -> Any:
+    figure, axes = _axes(7.2, 2.8)
+    names = list(results)[::-1]
+    timings = [results[name].benchmark for name in names]
+    medians = [t.median_ms for t in timings]
+    spread = [[t.median_ms - t.p10_ms for t in timings], [t.p90_ms - t.median_ms for t in timings]]
+    axes.barh(names, medians, color=_ACCENT, height=0.6, xerr=spread, error_kw={"ecolor": _INK, "elinewidth": 1})
+    for row, timing in enumerate(timings):
+        axes.annotate(
+            f"{timing.median_ms:.2f}",
+            (timing.p90_ms, row),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=_INK,
+        )
+    axes.margins(x=0.12)
+    axes.set_xlabel("ms an image")
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+def _cards(shipped: saved.SavedModel, classes: np.ndarray) -> list[str]:
+    made = []
+    for image, label, named in zip(shipped.images, shipped.labels, classes, strict=False):
+        truth, said = shipped.class_names[label], shipped.class_names[named]
+        made.append(html.image_card(image, (f"is {truth}", f"named {said}"), good=bool(label == named)))
+    return made

@@ -1,0 +1,171 @@
+"""The subject's worked examples, each computed by this library, step by step.
+
+Every number is what an op, a layer or a ``.tflite`` file returned; nothing is typed in.
+
+Example:
+    >>> for step in worked_example():
+    ...     print(step.title, step.value.tolist())  # doctest: +ELLIPSIS
+    image, channel 0 [[1.0, 2.0, 3.0, 4.0], ...
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep import layers, ops, tflite
+from tfsep._backend import keras
+from tfsep.cost import CostReport, cost
+from tfsep.defs import Conv, ConvDef, DepthSepConv
+
+IMAGE = np.stack([np.tile([1.0, 2.0, 3.0, 4.0], (4, 1)), np.ones((4, 4))], axis=-1)[None].astype("float32")
+"""(1, 4, 4, 2): every row of channel 0 is 1, 2, 3, 4; channel 1 is all ones."""
+
+FILTER = np.broadcast_to(np.array([[0.0, 2.0], [1.0, 3.0]], "float32"), (3, 3, 2, 2)).copy()
+"""(3, 3, 2, 2), constant over the window: 0 and 1 on the two channels for the first multiplier, then 2 and 3."""
+
+ONES = np.ones((1, 1, 4, 1), "float32")
+"""(1, 1, 4, 1): the 1×1 convolution that adds the four depthwise results."""
+
+
+class Step(NamedTuple):
+    """One step of an example: what was done, the shape that came out, and the value, (H, W) of pixels."""
+
+    title: str
+    shape: tuple[int, ...]
+    value: np.ndarray
+
+
+def worked_example() -> list[Step]:
+    """Convolve a 4×4 image of two channels fully, depthwise, and separably: in two steps, and in one, in four ways.
+
+    Returns:
+        The steps in order; the last ones hold 72 and 90, as op, as layer, and from a ``.tflite`` file.
+    """
+    full = ops.conv2d(IMAGE, FILTER).numpy()
+    depthwise = ops.depthwise_conv2d(IMAGE, FILTER).numpy()
+    separable = {
+        "depthwise_conv2d, then a 1×1 conv2d of ones": ops.conv2d(depthwise, ONES).numpy(),
+        "separable_conv2d, the op": ops.separable_conv2d(IMAGE, FILTER, ONES).numpy(),
+    }
+    model = _separable_model()
+    separable["SeparableConv2D, the layer"] = np.asarray(model(IMAGE))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "separable.tflite"
+        tflite.export(model, path, data=IMAGE)
+        separable["SeparableConv2D, from its .tflite file"] = np.asarray(tflite.predict(path, IMAGE))
+    return [
+        *(_step(f"image, channel {c}", IMAGE, c) for c in range(2)),
+        *(_step(f"conv2d, output channel {c}", full, c) for c in range(2)),
+        *(_step(f"depthwise_conv2d, channel {c // 2}, multiplier {c % 2}", depthwise, c) for c in range(4)),
+        *(_step(title, value, 0) for title, value in separable.items()),
+    ]
+
+
+def _step(title: str, batch: np.ndarray, channel: int) -> Step:
+    return Step(title, batch.shape, batch[0, :, :, channel])
+
+
+def _separable_model() -> Any:
+    inputs = keras.Input(IMAGE.shape[1:])
+    layer = layers.SeparableConv2D(1, 3, depth_multiplier=2, use_bias=False)
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([FILTER, ONES])
+    return model
+
+
+def parameter_examples() -> dict[str, CostReport]:
+    """Count what a full, a grouped and a separable convolution cost.
+
+    Returns:
+        Reports by title: 3 → 256 channels without bias (6,912 weights against 795), and 16 → 32 channels on 64×64 with
+        bias (1,184 in four groups, 160 + 544 = 704 separable).
+
+    Example:
+        >>> [report.params for report in parameter_examples().values()]
+        [6912, 795, 1184, 704]
+    """
+    grouped = [layers.Conv2D(32, 3, padding="same", groups=4, name="grouped")]
+    separable = [
+        layers.DepthwiseConv2D(3, padding="same", name="depthwise"),
+        layers.Conv2D(32, 1, name="pointwise"),
+    ]
+    return {
+        "3 → 256 channels, 3×3, full": _cost_of([layers.Conv2D(256, 3, use_bias=False, name="full")], (64, 64, 3)),
+        "3 → 256 channels, 3×3, separable": _cost_of(
+            [layers.SeparableConv2D(256, 3, use_bias=False, name="separable")], (64, 64, 3)
+        ),
+        "16 → 32 channels on 64×64, four groups": _cost_of(grouped, (64, 64, 16)),
+        "16 → 32 channels on 64×64, depthwise separable": _cost_of(separable, (64, 64, 16)),
+    }
+
+
+def _cost_of(stack: list[Any], input_shape: tuple[int, int, int]) -> CostReport:
+    return cost(keras.Sequential([keras.Input(input_shape), *stack]))
+
+
+def grouped_example() -> tuple[np.ndarray, int]:
+    """Convolve four channels of ones into eight in two groups, 1×1, with the weights 1 to 16.
+
+    Returns:
+        The eight results, and the layer's number of parameters.
+
+    Example:
+        >>> values, params = grouped_example()
+        >>> values.astype(int).tolist(), params
+        ([3, 7, 11, 15, 19, 23, 27, 31], 16)
+    """
+    layer = layers.Conv2D(8, 1, groups=2, use_bias=False)
+    layer.build((None, 1, 1, 4))
+    weights = np.arange(1.0, 17.0, dtype="float32").reshape(8, 2)
+    layer.set_weights([weights.T.reshape(1, 1, 2, 8)])
+    return np.asarray(layer(np.ones((1, 1, 1, 4), "float32"))).ravel(), layer.count_params()
+
+
+class Reduction(NamedTuple):
+    """What a separable layer costs beside a full one, at one width multiplier.
+
+    Attributes:
+        alpha: width multiplier of the layer's input and output.
+        full, separable: MACs.
+        ratio: separable over full, as counted.
+        formula: ``1/N + 1/K²`` with the scaled N; equal to `ratio`.
+        of_full_width: the separable layer's MACs over those at α = 1, near α².
+    """
+
+    alpha: float
+    full: int
+    separable: int
+    ratio: float
+    formula: float
+    of_full_width: float
+
+
+def reduction(
+    channels: int = 512,
+    filters: int = 512,
+    kernel: int = 3,
+    size: int = 14,
+    alphas: tuple[float, ...] = (1, 0.75, 0.5, 0.25),
+) -> list[Reduction]:
+    """Compare a full layer with a separable one over width multipliers, by counting both.
+
+    Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), section 3.1, and 3.3 for the width multiplier.
+
+    Example:
+        >>> [(r.alpha, round(r.ratio, 4), round(r.formula, 4), round(r.of_full_width, 3)) for r in reduction()][:2]
+        [(1, 0.1131, 0.1131, 1.0), (0.75, 0.1137, 0.1137, 0.566)]
+    """
+
+    def macs(kind: type[ConvDef], alpha: float) -> int:
+        shape = (size, size, int(channels * alpha))
+        return cost([kind(kernel, 1, filters)], shape, alpha=alpha, min_depth=1).macs
+
+    whole = macs(DepthSepConv, 1)
+    rows = []
+    for alpha in alphas:
+        full, separable = macs(Conv, alpha), macs(DepthSepConv, alpha)
+        formula = 1 / int(filters * alpha) + 1 / kernel**2
+        rows.append(Reduction(alpha, full, separable, separable / full, formula, separable / whole))
+    return rows

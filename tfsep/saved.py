@@ -1,0 +1,242 @@
+"""Trained models that ship with the package: where they are, what is in their folder, and how one is put together.
+
+A folder holds ``model.keras`` (images in [-1, 1] to probabilities), ``model_<recipe>.tflite`` with its report as JSON,
+``samples.npz`` (images to calibrate and to try the model on) and ``README.md``, the card.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfsep import tflite
+from tfsep._backend import keras
+from tfsep._table import Table
+from tfsep.cost import cost
+from tfsep.data import ImageData, Split, preprocess
+from tfsep.defs import NETWORKS
+from tfsep.train import LOG, MODEL, TrainConfig, TrainResult
+
+SAMPLES = "samples.npz"
+TEST_SAMPLES = 1000
+CALIBRATION_SAMPLES = 500
+
+NOTICE = """\
+The images in samples.npz are from Fashion-MNIST (H. Xiao, K. Rasul, R. Vollgraf, arXiv 1708.07747).
+The model was trained on Fashion-MNIST.
+
+Copyright 2017 Zalando SE
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
+persons to whom the Software is furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
+Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+"""
+
+
+def saved_models() -> Path:
+    """Return the folder of the shipped models, in an installed package or in a checkout.
+
+    Raises:
+        FileNotFoundError: if neither has it.
+
+    Example:
+        >>> saved_models().is_dir()
+        True
+    """
+    package = Path(__file__).parent
+    places = package / "_saved_models", package.parent / "saved_models"
+    for place in places:
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(f"saved models: expected a folder at one of {', '.join(map(str, places))}, got none")
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A shipped model, loaded.
+
+    Attributes:
+        name: of its folder.
+        folder: where it is.
+        model: from images in [-1, 1] to probabilities.
+        class_names: of the model's classes.
+        calibration: uint8 images (N, H, W, C) from the training set.
+        images, labels: uint8 images and int32 labels from the test set.
+    """
+
+    name: str
+    folder: Path
+    model: Any
+    class_names: tuple[str, ...]
+    calibration: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray
+
+    def test_split(self) -> Split:
+        """The images with their labels, as a split of a data set."""
+        return Split.of(self.images, self.labels)
+
+
+def load(name: str = "fashion_mnist") -> SavedModel:
+    """Load a shipped model with its images.
+
+    Raises:
+        FileNotFoundError: if there is none of that name.
+
+    Example:
+        >>> load().images.shape
+        (1000, 28, 28, 1)
+    """
+    folder = saved_models() / name
+    if not (folder / MODEL).is_file():
+        known = sorted(p.parent.name for p in saved_models().glob(f"*/{MODEL}"))
+        raise FileNotFoundError(f"name: expected one of {', '.join(known)}, got {name!r}")
+    with np.load(folder / SAMPLES) as samples:
+        return SavedModel(
+            name,
+            folder,
+            keras.models.load_model(folder / MODEL),
+            tuple(samples["class_names"].tolist()),
+            samples["calibration"],
+            samples["images"],
+            samples["labels"],
+        )
+
+
+def export_all(
+    model: Any,
+    folder: str | PathLike[str],
+    calibration: Any,
+    data: Callable[[], Any],
+    log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Export a model in every recipe and verify each file, as ``model_<recipe>.tflite`` in `folder`.
+
+    Args:
+        model: a Keras model.
+        folder: made if need be.
+        calibration: what the recipes with integers are calibrated on, as `tfsep.tflite.export` takes it.
+        data: called once a recipe; returns what the file is verified on, batches of (images, labels).
+        log: is given one line a recipe.
+
+    Returns:
+        The reports, by recipe.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    reports = {}
+    for recipe in tflite.RECIPES:
+        reports[recipe] = report = tflite.export(
+            model, folder / f"model_{recipe}.tflite", recipe, calibration=calibration, data=data()
+        )
+        log(
+            f"{recipe}: {report.size_bytes / 1000:.0f} kB, accuracy {report.accuracy:.4f} "
+            f"(model {report.model_accuracy:.4f}), {report.delegated} of {report.nodes} nodes delegated"
+        )
+    return reports
+
+
+def publish(
+    result: TrainResult,
+    config: TrainConfig,
+    data: ImageData,
+    destination: str | PathLike[str],
+    log: Callable[[str], None] = print,
+) -> Path:
+    """Put a trained model together as a folder to ship: the model, its files in every recipe, samples, and a card.
+
+    The recipes are calibrated on the first training images and verified on the whole test split.
+
+    Args:
+        result: of `tfsep.train.train`.
+        config: what it was trained by.
+        data: what it was trained on.
+        destination: the folder; made if need be.
+        log: is given one line a recipe.
+
+    Returns:
+        The folder.
+    """
+    destination = Path(destination)
+    destination.mkdir(parents=True, exist_ok=True)
+    calibration = data.train.take(0, CALIBRATION_SAMPLES).images()
+    reports = export_all(result.model, destination, preprocess(calibration), data.test.batches, log)
+    shutil.copyfile(result.folder / MODEL, destination / MODEL)
+    shutil.copyfile(result.folder / LOG, destination / LOG)
+    samples = data.test.take(0, TEST_SAMPLES)
+    np.savez_compressed(
+        destination / SAMPLES,
+        class_names=np.array(data.class_names),
+        calibration=calibration,
+        images=samples.images(),
+        labels=samples.labels.numpy(),
+    )
+    (destination / "NOTICE").write_text(NOTICE)
+    (destination / "README.md").write_text(_card(result, config, data, reports))
+    return destination
+
+
+def _card(result: TrainResult, config: TrainConfig, data: ImageData, reports: dict[str, Any]) -> str:
+    epochs = [json.loads(line) for line in (result.folder / LOG).read_text().splitlines()]
+    network = cost(NETWORKS[config.network], data.image_shape, alpha=config.alpha, num_classes=len(data.class_names))
+    files = Table(
+        ("file", "kB", "test accuracy", "same class as the model", "largest error", "nodes delegated"),
+        [
+            (
+                f"`model_{recipe}.tflite`",
+                f"{report.size_bytes / 1000:.0f}",
+                f"{report.accuracy:.4f}",
+                f"{report.top1_agreement:.4f}",
+                f"{report.max_error:.2g}",
+                f"{report.delegated} of {report.nodes}",
+            )
+            for recipe, report in reports.items()
+        ],
+    )
+    recipe = Table(("setting", "value"), [(f"`{name}`", value) for name, value in asdict(config).items()])
+    return f"""# {data.name}: a MobileNet v1 from definitions
+
+A MobileNet v1 body (`tfsep.defs.NETWORKS["{config.network}"]`, width {config.alpha}) for images of
+{" × ".join(map(str, data.image_shape))}, {result.model.count_params():,} parameters, {network.macs:,} MACs
+(multiply-accumulates) an image, trained from scratch.
+
+**Test accuracy: {result.test_accuracy:.4f}** on all {data.test.size:,} test images. The test set was looked at once, when
+training was over; {config.validation:,} of the {data.train.size:,} training images were held out to watch the run.
+
+- Input: float32 (N, {", ".join(map(str, data.image_shape))}), `pixel / 127.5 - 1` (`tfsep.data.preprocess`).
+- Output: float32 (N, {len(data.class_names)}), probabilities of {", ".join(data.class_names)}.
+- Training: {len(epochs)} epochs, {sum(e["seconds"] for e in epochs) / 60:.0f} minutes on two CPU cores that other work shared; `log.jsonl` has
+  every epoch. The last epoch's weights are the model; no epoch was chosen.
+- Made by `tfsep train --publish saved_models/{data.name}`.
+
+## Files
+
+Each `.tflite` file was verified against the Keras model on the whole test set when it was written; its report is the
+JSON beside it. Integer recipes were calibrated on {CALIBRATION_SAMPLES} training images.
+
+{files.markdown()}
+
+`samples.npz` holds those calibration images and the first {TEST_SAMPLES:,} test images with their labels.
+
+## Recipe
+
+{recipe.markdown()}
+
+## Licence
+
+Model: Apache-2.0. Images: Expat, see `NOTICE`.
+"""
