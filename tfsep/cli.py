@@ -136,7 +136,9 @@ def cost(
         from tfsep._quiet import quiet
 
         with quiet():
-            report = count(_load(Path(network)), None if size is None else (*_size(size), channels))
+            from tfsep.models import load_model
+
+            report = count(load_model(network), None if size is None else (*_size(size), channels))
     else:
         raise ValueError(f"network: expected {', '.join(NETWORKS)}, a .keras file or a .tflite file, got {network!r}")
     table = report.table(flops)
@@ -201,8 +203,9 @@ def export(
     with quiet():
         from tfsep import tflite
         from tfsep.data import open_batches
+        from tfsep.models import load_model
 
-        loaded = _load(model)
+        loaded = load_model(model)
         shape = loaded.input_shape[1:]
         report = tflite.export(
             loaded,
@@ -231,8 +234,9 @@ def verify(
     with quiet():
         from tfsep import tflite
         from tfsep.data import open_batches
+        from tfsep.models import load_model
 
-        loaded = _load(model)
+        loaded = load_model(model)
         print(
             tflite.verify(
                 loaded, file, open_batches(data, loaded.input_shape[1:], "test", samples), tolerance=tolerance
@@ -280,19 +284,6 @@ def _size(text: str) -> tuple[int, int]:
         raise ValueError(f"size: expected rows and columns such as 224 or 224x160, got {text!r}")
     numbers = [int(part) for part in parts]
     return pair(numbers * (3 - len(numbers)), "size")
-
-
-def _load(path: Path) -> Any:
-    """Load a Keras model, with this library's layers known."""
-    if not path.is_file():
-        raise FileNotFoundError(f"model: expected a .keras file, got {path}, which does not exist")
-    from tfsep import layers, train  # noqa: F401 - registers what a file may name
-    from tfsep._backend import keras
-
-    try:
-        return keras.models.load_model(path)
-    except Exception as error:
-        raise ValueError(f"model: expected a whole .keras file, got {path} ({_sentence(error)[:200]})") from error
 
 
 def main() -> None:

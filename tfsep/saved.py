@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from tfsep import tflite
-from tfsep._backend import keras
 from tfsep._table import Table
 from tfsep.cost import cost
 from tfsep.data import ImageData, Split, preprocess
 from tfsep.defs import NETWORKS
+from tfsep.models import load_model
 from tfsep.train import LOG, MODEL, TrainConfig, TrainResult
 
 SAMPLES = "samples.npz"
@@ -109,7 +109,7 @@ def load(name: str = "fashion_mnist") -> SavedModel:
         return SavedModel(
             name,
             folder,
-            keras.models.load_model(folder / MODEL),
+            load_model(folder / MODEL),
             tuple(samples["class_names"].tolist()),
             samples["calibration"],
             samples["images"],
@@ -207,6 +207,7 @@ def _card(result: TrainResult, config: TrainConfig, data: ImageData, reports: di
             for recipe, report in reports.items()
         ],
     )
+    minutes = sum(epoch["seconds"] for epoch in epochs) / 60
     recipe = Table(("setting", "value"), [(f"`{name}`", value) for name, value in asdict(config).items()])
     return f"""# {data.name}: a MobileNet v1 from definitions
 
@@ -214,13 +215,12 @@ A MobileNet v1 body (`tfsep.defs.NETWORKS["{config.network}"]`, width {config.al
 {" × ".join(map(str, data.image_shape))}, {result.model.count_params():,} parameters, {network.macs:,} MACs
 (multiply-accumulates) an image, trained from scratch.
 
-**Test accuracy: {result.test_accuracy:.4f}** on all {data.test.size:,} test images. The test set was looked at once, when
-training was over; {config.validation:,} of the {data.train.size:,} training images were held out to watch the run.
+**Test accuracy: {result.test_accuracy:.4f}** on all {data.test.size:,} test images. The test set was looked at once,
+when training was over; {config.validation:,} of the {data.train.size:,} training images were held out to watch the run.
 
-- Input: float32 (N, {", ".join(map(str, data.image_shape))}), `pixel / 127.5 - 1` (`tfsep.data.preprocess`).
-- Output: float32 (N, {len(data.class_names)}), probabilities of {", ".join(data.class_names)}.
-- Training: {len(epochs)} epochs, {sum(e["seconds"] for e in epochs) / 60:.0f} minutes on two CPU cores that other work shared; `log.jsonl` has
-  every epoch. The last epoch's weights are the model; no epoch was chosen.
+- Input: float32, N × {" × ".join(map(str, data.image_shape))}, `pixel / 127.5 - 1` (`tfsep.data.preprocess`).
+- Output: float32, N × {len(data.class_names)}, probabilities of {", ".join(data.class_names)}.
+- Training: {len(epochs)} epochs, {minutes:.0f} minutes on two CPU cores; `log.jsonl` has every epoch. The last epoch's weights are the model; no epoch was chosen.
 - Made by `tfsep train --publish saved_models/{data.name}`.
 
 ## Files

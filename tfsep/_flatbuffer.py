@@ -1,0 +1,119 @@
+"""Reading a ``.tflite`` file's flatbuffer, as data, through the schema that ships with LiteRT.
+
+A file is untrusted: whatever is wrong with it becomes one `ValueError`, before an interpreter, which is less careful,
+is given it.
+"""
+
+import struct
+from functools import cache
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+_IDENTIFIER = b"TFL3"
+_SCHEMA_VERSION = 3
+
+
+def read_tflite(path: str | PathLike[str]) -> bytes:
+    """Return a file's bytes, having unpacked them once to see that they are a whole model.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no TFLite model, or not whole.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path: expected a .tflite file, got {path}, which does not exist")
+    content = path.read_bytes()
+    unpack(content, path)
+    return content
+
+
+def open_model(path: str | PathLike[str]) -> Any:
+    """Return the model of a file as the schema's ``ModelT``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no TFLite model, or not whole.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path: expected a .tflite file, got {path}, which does not exist")
+    return unpack(path.read_bytes(), path)
+
+
+def unpack(content: bytes, path: Path) -> Any:
+    """Return the model of a file's bytes as the schema's ``ModelT``.
+
+    Raises:
+        ValueError: if they are no TFLite model, or not whole; `path` is what the message names.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    if content[4:8] != _IDENTIFIER:
+        raise ValueError(f"path: expected a .tflite file, got {path} without the identifier {_IDENTIFIER.decode()}")
+    try:
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
+        _check(model)
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        raise ValueError(f"path: expected a whole .tflite file, got {path}, which is damaged ({error})") from error
+    return model
+
+
+def _check(model: Any) -> None:
+    """Raise unless every index in the model points at something."""
+    if model.version != _SCHEMA_VERSION:
+        raise ValueError(f"schema version {model.version}")
+    if not model.subgraphs or not model.buffers:
+        raise ValueError("no graph")
+    for graph in model.subgraphs:
+        tensors = graph.tensors if graph.tensors is not None else []
+        if any(not 0 <= tensor.buffer < len(model.buffers) for tensor in tensors):
+            raise ValueError("a tensor without a buffer")
+        used = [graph.inputs, graph.outputs]
+        for op in graph.operators or []:
+            if not 0 <= op.opcodeIndex < len(model.operatorCodes):
+                raise ValueError("an operator without a code")
+            used += [op.inputs, op.outputs]
+        for indices in used:
+            for index in indices if indices is not None else []:
+                if not -1 <= index < len(tensors):
+                    raise ValueError("an operator of a tensor that is not there")
+        for tensor in tensors:
+            _check_size(tensor, model.buffers[tensor.buffer])
+
+
+def _check_size(tensor: Any, buffer: Any) -> None:
+    """Raise unless a constant tensor of a plain type has as many bytes as its shape says."""
+    width = _WIDTHS.get(type_name(tensor))
+    if width is None or buffer.data is None or len(buffer.data) == 0:
+        return
+    elements = 1
+    for side in tensor.shape if tensor.shape is not None else []:
+        elements *= int(side)
+    if elements * width != len(buffer.data):
+        raise ValueError(f"a tensor of {elements} elements in {len(buffer.data)} bytes")
+
+
+_WIDTHS = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "bool": 1}
+
+
+@cache
+def _names(enumeration: str) -> dict[int, str]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    kind = getattr(schema, enumeration)
+    return {value: name for name, value in vars(kind).items() if isinstance(value, int)}
+
+
+def operator_name(model: Any, operator: Any) -> str:
+    """Return the name of an operator, ``"CONV_2D"``; of a custom one, its own."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    name = _names("BuiltinOperator").get(number, f"UNKNOWN_{number}")
+    return code.customCode.decode(errors="replace") if name == "CUSTOM" and code.customCode else name
+
+
+def type_name(tensor: Any) -> str:
+    """Return the name of a tensor's type as NumPy has it, ``"float32"``."""
+    return _names("TensorType").get(tensor.type, f"unknown_{tensor.type}").lower()

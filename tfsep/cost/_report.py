@@ -1,0 +1,100 @@
+"""Rows of cost, and the report that holds them."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tfsep._table import Table
+from tfsep.geometry import Pair
+
+
+class CostRow(NamedTuple):
+    """What one layer costs for one image.
+
+    Attributes:
+        name: of the layer.
+        kind: of operation, ``"conv2d"``, ``"depthwise_conv2d"``, ``"batch_normalization"``.
+        kernel, stride, rate: pairs, or None for a layer without a window.
+        groups: of channels, 1 for a full convolution, the input's channels for a depthwise one.
+        output_shape: without the batch.
+        params: weights, biases and statistics.
+        macs: multiply-accumulates.
+    """
+
+    name: str
+    kind: str
+    kernel: tuple[int, ...] | None
+    stride: tuple[int, ...] | None
+    rate: tuple[int, ...] | None
+    groups: int
+    output_shape: tuple[int | None, ...]
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """What a network costs, row by row, for one image.
+
+    Attributes:
+        rows: in the order in which they are computed.
+        uncounted: names of layers that have weights or compute, but whose MACs are not known here; they are in no sum.
+    """
+
+    rows: tuple[CostRow, ...]
+    uncounted: tuple[str, ...] = ()
+
+    @property
+    def params(self) -> int:
+        """The sum of the rows' parameters."""
+        return sum(row.params for row in self.rows)
+
+    @property
+    def macs(self) -> int:
+        """The sum of the rows' MACs (multiply-accumulates)."""
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: two a MAC, a multiplication and an addition."""
+        return 2 * self.macs
+
+    def table(self, flops: bool = False) -> Table:
+        """Return the rows and their total as a table, with a column of FLOPs where asked for."""
+        headers = (*CostRow._fields[:-1], "MACs", *(("FLOPs",) if flops else ()))
+        rows = [(*_cells(row), *((2 * row.macs,) if flops else ())) for row in self.rows]
+        total = ("total", "", "", "", "", None, "", self.params, self.macs, *((self.flops,) if flops else ()))
+        return Table(headers, [*rows, total])
+
+    def to_markdown(self, flops: bool = False) -> str:
+        """Return the table as Markdown."""
+        return self.table(flops).markdown()
+
+    def to_csv(self, flops: bool = False) -> str:
+        """Return the rows as CSV, without the total."""
+        table = self.table(flops)
+        return Table(table.headers, table.rows[:-1]).csv()
+
+    def to_text(self, flops: bool = False) -> str:
+        """Return the table aligned, with what its numbers mean."""
+        lines = [self.table(flops).text(), "", "MACs: multiply-accumulates for one image; a FLOP count is twice that."]
+        if self.uncounted:
+            lines.append(f"Not counted, MACs unknown: {', '.join(self.uncounted)}.")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        """Return `to_text`."""
+        return self.to_text()
+
+
+def _cells(row: CostRow) -> tuple[str | int, ...]:
+    windows = (_by(row.kernel), _by(row.stride), _by(row.rate))
+    return (row.name, row.kind, *windows, row.groups, _by(row.output_shape), row.params, row.macs)
+
+
+def _by(sizes: tuple[int | None, ...] | None) -> str:
+    return "" if sizes is None else "×".join("?" if size is None else str(size) for size in sizes)
+
+
+def area(size: Pair) -> int:
+    """Return rows times columns."""
+    return size[0] * size[1]

@@ -1,0 +1,28 @@
+"""From a Keras model to a ``.tflite`` file, and everything that one would want to know of such a file."""
+
+from tfsep.tflite._benchmark import BenchmarkReport, benchmark
+from tfsep.tflite._calibration import CalibrationError
+from tfsep.tflite._export import ExportReport, export
+from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow, inspect
+from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._recipes import RECIPES, Recipe
+from tfsep.tflite._verify import VerificationError, VerifyReport, predict, verify
+
+__all__ = [
+    "RECIPES",
+    "BenchmarkReport",
+    "CalibrationError",
+    "ExportReport",
+    "Inspection",
+    "OperatorRow",
+    "Recipe",
+    "TensorInfo",
+    "TensorRow",
+    "VerificationError",
+    "VerifyReport",
+    "benchmark",
+    "export",
+    "inspect",
+    "predict",
+    "verify",
+]

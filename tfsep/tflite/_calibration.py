@@ -1,0 +1,100 @@
+"""Calibration data: a bounded number of samples, checked before ranges are measured on them."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfsep.tflite._data import Reader
+
+MAX_SAMPLES = 500
+MIN_SAMPLES = 4
+FEW_SAMPLES = 32
+
+
+class CalibrationError(ValueError):
+    """Calibration data that would give ranges that mean nothing."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Samples to measure ranges on.
+
+    Attributes:
+        samples: a tuple of arrays a sample, one an input, without the batch.
+        distinct: how many of them differ.
+        low, high: range of all their numbers.
+    """
+
+    samples: tuple[tuple[np.ndarray, ...], ...]
+    distinct: int
+    low: float
+    high: float
+
+    def summary(self) -> dict[str, Any]:
+        """What a report says of it."""
+        return {"samples": len(self.samples), "distinct": self.distinct, "low": self.low, "high": self.high}
+
+    def notes(self) -> list[str]:
+        """What a user should know."""
+        if len(self.samples) < FEW_SAMPLES:
+            return [f"calibrated on {len(self.samples)} samples; {FEW_SAMPLES} or more give steadier ranges"]
+        return []
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All samples as one batch."""
+        return tuple(np.stack(arrays) for arrays in zip(*self.samples, strict=True))
+
+
+def read_calibration(data: Any, reader: Reader, max_samples: int = MAX_SAMPLES) -> Calibration:
+    """Read at most `max_samples` samples and check that they can calibrate.
+
+    An endless generator ends here: nothing past the last sample wanted is read.
+
+    Raises:
+        CalibrationError: for too few samples, for one sample that comes again and again, for constant ones.
+        TypeError, ValueError: as `Reader.batches`.
+    """
+    samples: list[tuple[np.ndarray, ...]] = []
+    for batch in reader.batches(data):
+        samples += zip(*batch.inputs, strict=True)
+        if len(samples) >= max_samples:
+            break
+    samples = samples[:max_samples]
+    if len(samples) < MIN_SAMPLES:
+        raise CalibrationError(f"calibration: expected at least {MIN_SAMPLES} samples, got {len(samples)}")
+    distinct = len({_digest(sample) for sample in samples})
+    if 2 * distinct < len(samples):
+        raise CalibrationError(
+            f"calibration: expected samples that differ, got {distinct} distinct of {len(samples)}: "
+            "does the generator yield the same image again and again?"
+        )
+    low = min(float(array.min()) for sample in samples for array in sample)
+    high = max(float(array.max()) for sample in samples for array in sample)
+    if all(np.ptp(array) == 0 for sample in samples for array in sample):
+        raise CalibrationError("calibration: expected samples with content, got only constant ones")
+    return Calibration(tuple(samples), distinct, low, high)
+
+
+def _digest(sample: tuple[np.ndarray, ...]) -> bytes:
+    state = hashlib.sha256()
+    for array in sample:
+        state.update(np.ascontiguousarray(array).tobytes())
+    return state.digest()
+
+
+def check_range(calibration: Calibration, low: float, high: float) -> None:
+    """Raise unless data of this range was prepared as the calibration data was.
+
+    Ranges of two samples of the same data never agree exactly; ``[0, 255]`` and ``[-1, 1]`` differ by two orders.
+
+    Raises:
+        CalibrationError: if one range is over four times as wide as the other.
+    """
+    ours, theirs = calibration.high - calibration.low, high - low
+    if theirs > 4 * ours or ours > 4 * theirs:
+        raise CalibrationError(
+            f"calibration: expected the range of the data to verify on, [{low:.4g}, {high:.4g}], "
+            f"got [{calibration.low:.4g}, {calibration.high:.4g}]: is one of them not preprocessed?"
+        )

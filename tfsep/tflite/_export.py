@@ -1,0 +1,381 @@
+"""From a Keras model to a ``.tflite`` file that was run beside it before it was kept."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfsep import ops
+from tfsep._backend import tf
+from tfsep._table import Table
+from tfsep.geometry import positive
+from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
+from tfsep.tflite._data import Field, Reader
+from tfsep.tflite._inspect import inspect
+from tfsep.tflite._interpreter import Runner, TensorInfo
+from tfsep.tflite._model import Interface, interface_of
+from tfsep.tflite._recipes import Recipe, get_recipe
+from tfsep.tflite._verify import VerifyReport, compare, require
+
+RANDOM_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """A file that was written, and the proof that came with it.
+
+    Attributes:
+        path: of the file; the report is beside it as JSON.
+        recipe: by name.
+        size_bytes, sha256: of the file.
+        ops: how many operators there are of each name.
+        delegated, nodes: how many operators XNNPACK, LiteRT's default on CPUs, takes over, and how many there are.
+        verification: the file beside the model, on `data`.
+        data: what the file was verified on: ``"given"``, ``"calibration"`` or ``"random"``, seeded normal numbers.
+        calibration: samples, distinct ones and range, or None.
+        inputs, outputs: with type, shape, scale and zero point.
+        notes: what a user should know.
+        versions: of what made the file.
+    """
+
+    path: Path
+    recipe: str
+    size_bytes: int
+    sha256: str
+    ops: dict[str, int]
+    delegated: int
+    nodes: int
+    verification: VerifyReport
+    data: str
+    calibration: dict[str, Any] | None
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+
+    @property
+    def max_error(self) -> float:
+        """Largest absolute difference between the file and the model."""
+        return self.verification.max_error
+
+    @property
+    def rms_error(self) -> float:
+        """Relative RMS error of the file against the model."""
+        return self.verification.rms_error
+
+    @property
+    def top1_agreement(self) -> float | None:
+        """Share of samples for which both name the same class; None where the output is no row of classes."""
+        return self.verification.top1_agreement
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of samples whose label the file names; None without labels."""
+        return self.verification.accuracy
+
+    @property
+    def model_accuracy(self) -> float | None:
+        """Share of samples whose label the model names; None without labels."""
+        return self.verification.model_accuracy
+
+    @property
+    def samples(self) -> int:
+        """How many samples the file was verified on."""
+        return self.verification.samples
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON holds."""
+        return {
+            "file": self.path.name,
+            "recipe": self.recipe,
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+            "ops": self.ops,
+            "delegated": self.delegated,
+            "nodes": self.nodes,
+            "verification": {"data": self.data, **self.verification.to_dict()},
+            "calibration": self.calibration,
+            "inputs": [info._asdict() for info in self.inputs],
+            "outputs": [info._asdict() for info in self.outputs],
+            "notes": list(self.notes),
+            "versions": self.versions,
+        }
+
+    def to_json(self) -> str:
+        """Return the report as JSON."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def table(self) -> Table:
+        """Return the report, a line a fact."""
+        rows = [
+            ("file", str(self.path)),
+            ("recipe", self.recipe),
+            ("size", f"{self.size_bytes:,} bytes"),
+            ("operators", ", ".join(f"{count} {name}" for name, count in self.ops.items())),
+            ("delegated to XNNPACK", f"{self.delegated} of {self.nodes}"),
+            *((f"input {i.name}", _described(i)) for i in self.inputs),
+            *((f"output {o.name}", _described(o)) for o in self.outputs),
+            ("verified on", f"{self.data} data"),
+            *self.verification.table().rows,
+            *(("note", note) for note in self.notes),
+        ]
+        return Table(("measure", "value"), rows)
+
+    def __str__(self) -> str:
+        """Return the table as text."""
+        return self.table().text()
+
+
+def _described(info: TensorInfo) -> str:
+    stored = f", scale {info.scale:.6g}, zero point {info.zero_point}" if info.scale else ""
+    return f"{info.dtype} {'×'.join(map(str, info.shape))}{stored}"
+
+
+def export(
+    model: Any,
+    path: str | PathLike[str],
+    recipe: str = "float32",
+    calibration: Any = None,
+    *,
+    data: Any = None,
+    batch_size: int = 1,
+    input_shape: tuple[int, ...] | None = None,
+    allow_flex: bool = False,
+    tolerance: float | None = None,
+    max_calibration_samples: int = MAX_SAMPLES,
+) -> ExportReport:
+    """Write a model as a ``.tflite`` file and prove that the file computes what the model computes.
+
+    Shapes are static. Convolutions of this library become one builtin operator each, whatever their strides, rates and
+    groups. The file is run beside the model before it is kept, and is written whole or not at all; the report is kept
+    beside it as JSON.
+
+    Args:
+        model: a built Keras model; every variable is frozen as it is now.
+        path: of the file, ``.tflite``, in a folder that exists.
+        recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`.
+        calibration: samples to measure ranges of activations on, as `verify` takes data; required for ``"int8"`` and
+            ``"int16x8"``, some hundred for good ranges. They should come from the training set.
+        data: what to verify the file on, as in `verify`; None for the calibration samples, or, without those, a few
+            seeded random ones.
+        batch_size: of the file's inputs.
+        input_shape: without the batch, for a model of one input that leaves sizes open.
+        allow_flex: whether operators may need TensorFlow on the device.
+        tolerance: largest relative RMS error; None for the recipe's.
+        max_calibration_samples: how many are read at most.
+
+    Returns:
+        Size, operators, delegated nodes, error against the model, top-1 agreement, and more.
+
+    Raises:
+        VerificationError: if the file is off by more than the tolerance; nothing is kept then.
+        CalibrationError: if the calibration data cannot calibrate.
+        ValueError, TypeError: for an unknown recipe, a model that cannot be converted, or data that do not fit it.
+        FileNotFoundError: if the folder does not exist.
+        OSError: if it cannot be written to.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Conv2D(4, 3)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = export(model, f"{folder}/model.tflite")
+        >>> report.ops, report.max_error < 1e-5
+        ({'CONV_2D': 1}, True)
+    """
+    chosen = get_recipe(recipe)
+    path = _require_target(Path(path))
+    batch_size = positive(batch_size, "batch_size")
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(f"tolerance: expected a number greater than zero, got {tolerance!r}")
+    interface = interface_of(model, input_shape)
+    _require_static(interface)
+    if chosen.needs_calibration and calibration is None:
+        raise ValueError(f"calibration: expected samples for recipe {chosen.name!r}, got None")
+    measured = None
+    if calibration is not None:
+        reader = Reader(interface.fields, "calibration")
+        measured = read_calibration(calibration, reader, positive(max_calibration_samples, "max_calibration_samples"))
+
+    content = _convert(interface, chosen, batch_size, measured, allow_flex)
+    source, samples = _verification_data(interface.fields, data, measured)
+    with _whole_or_not_at_all(path) as (file, sidecar):
+        file.write_bytes(content)
+        report = _prove(interface, file, path, chosen, measured, source, samples, tolerance)
+        sidecar.write_text(report.to_json())
+    return report
+
+
+def _require_target(path: Path) -> Path:
+    if path.suffix != ".tflite":
+        raise ValueError(f"path: expected a name that ends in .tflite, got {path}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path: expected a file in a folder that exists, got {path}")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"path: expected a folder that can be written to, got {path.parent}")
+    return path
+
+
+def _require_static(interface: Interface) -> None:
+    for field in interface.fields:
+        if None in field.shape:
+            raise ValueError(
+                f"input_shape: expected the sizes that {interface.model.name!r} leaves open, {field.shape}, got None"
+            )
+
+
+def _convert(
+    interface: Interface, recipe: Recipe, batch_size: int, calibration: Calibration | None, allow_flex: bool
+) -> bytes:
+    """Return the file's bytes."""
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([_trace(interface, batch_size)], tf.Module())
+    builtins = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if recipe.weights != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if recipe.weights == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if recipe.needs_calibration:
+        assert calibration is not None
+        builtins = [_INTEGER_BUILTINS[recipe.activations]]
+        converter.representative_dataset = lambda: _representative(interface.fields, calibration, batch_size)
+        converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
+    converter.target_spec.supported_ops = [*builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
+    with warnings.catch_warnings():
+        # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
+        try:
+            content = converter.convert()
+        except Exception as error:
+            raise ValueError(
+                f"model: expected one that converts in recipe {recipe.name!r}, got {interface.model.name!r}: "
+                f"{_reason(error)}"
+            ) from error
+    return bytes(content)
+
+
+_INTEGER_BUILTINS = {
+    "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+    "int16": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+}
+
+
+def _reason(error: Exception) -> str:
+    """The part of a converter's error that says what is wrong, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = (
+        [line for line in lines if "error:" in line or "custom op" in line.lower()] or lines or [type(error).__name__]
+    )
+    return telling[0][:300]
+
+
+def _trace(interface: Interface, batch_size: int) -> Any:
+    """Return the model as a concrete function of static shapes, with its variables as constants.
+
+    A variable that stays one becomes a resource in the file, which is neither folded nor quantized.
+    """
+    model = interface.model
+    trainable = [tf.constant(variable.numpy()) for variable in model.trainable_variables]
+    others = [tf.constant(variable.numpy()) for variable in model.non_trainable_variables]
+    names = [field.name for field in interface.fields]
+
+    def frozen(**inputs: Any) -> dict[str, Any]:
+        structure = interface.structure([inputs[name] for name in names])
+        outputs, _ = model.stateless_call(trainable, others, structure, training=False)
+        return dict(zip(interface.output_names, interface.arrange(outputs), strict=True))
+
+    specs = {
+        field.name: tf.TensorSpec((batch_size, *field.shape), field.dtype, field.name) for field in interface.fields
+    }
+    with ops.exporting():
+        return tf.function(frozen, autograph=False).get_concrete_function(**specs)
+
+
+def _representative(
+    fields: tuple[Field, ...], calibration: Calibration, batch_size: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the calibration samples in the file's batches, the last one filled up from the first samples."""
+    arrays = calibration.arrays()
+    total = len(arrays[0])
+    for start in range(0, total, batch_size):
+        chosen = np.arange(start, start + batch_size) % total
+        yield {field.name: array[chosen] for field, array in zip(fields, arrays, strict=True)}
+
+
+def _verification_data(fields: tuple[Field, ...], data: Any, calibration: Calibration | None) -> tuple[str, Any]:
+    if data is not None:
+        return "given", data
+    if calibration is not None:
+        return "calibration", dict(zip((f.name for f in fields), calibration.arrays(), strict=True))
+    rng = np.random.default_rng(0)
+    return "random", {f.name: _random(rng, f) for f in fields}
+
+
+def _random(rng: np.random.Generator, field: Field) -> np.ndarray:
+    shape = (RANDOM_SAMPLES, *(side or 1 for side in field.shape))
+    if np.dtype(field.dtype).kind == "f":
+        return rng.normal(size=shape).astype(field.dtype)
+    return rng.integers(0, 2, shape).astype(field.dtype)
+
+
+@contextmanager
+def _whole_or_not_at_all(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield temporary names for a file and its JSON; both get their own names if the block succeeds, none if not."""
+    targets = path, path.with_suffix(".json")
+    partial = tuple(target.with_name(f".partial-{os.getpid()}-{target.name}") for target in targets)
+    try:
+        yield partial[0], partial[1]
+        for temporary, target in zip(partial, targets, strict=True):
+            temporary.replace(target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"path: expected a folder that takes the file, got {path.parent} ({reason})") from error
+    finally:
+        for temporary in partial:
+            temporary.unlink(missing_ok=True)
+
+
+def _prove(
+    interface: Interface,
+    file: Path,
+    path: Path,
+    recipe: Recipe,
+    calibration: Calibration | None,
+    source: str,
+    samples: Any,
+    tolerance: float | None,
+) -> ExportReport:
+    """Run the file beside the model, and return the report if it passes."""
+    runner = Runner(file)
+    verification = compare(interface, runner, samples, recipe.tolerance if tolerance is None else tolerance)
+    if calibration is not None and source == "given":
+        check_range(calibration, verification.low, verification.high)
+    require(verification, path)
+    delegated, nodes = runner.delegated()
+    content = file.read_bytes()
+    notes = [] if calibration is None or not recipe.needs_calibration else calibration.notes()
+    if verification.saturated:
+        notes.append(f"{verification.saturated:.2%} of the input elements are outside the range that the file stores")
+    return ExportReport(
+        path,
+        recipe.name,
+        len(content),
+        hashlib.sha256(content).hexdigest(),
+        inspect(file).op_counts,
+        delegated,
+        nodes,
+        verification,
+        source,
+        None if calibration is None else calibration.summary(),
+        runner.inputs,
+        runner.outputs,
+        tuple(notes),
+        {name: version(name) for name in ("tfsep", "tensorflow", "keras", "ai-edge-litert")},
+    )

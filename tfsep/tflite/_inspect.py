@@ -1,0 +1,168 @@
+"""What is in a file: operators, tensors and quantization, read from its flatbuffer without running it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tfsep._flatbuffer import operator_name, type_name, unpack
+from tfsep._table import Table
+
+SHOWN_OPTIONS = ("strideH", "strideW", "dilationHFactor", "dilationWFactor", "depthMultiplier")
+
+
+class TensorRow(NamedTuple):
+    """A tensor of a file.
+
+    Attributes:
+        index, name, shape, dtype: as the file has them.
+        role: ``"input"``, ``"output"``, ``"constant"`` or ``"activation"``.
+        scales, zero_points: of its quantization, one for the whole tensor or one a channel; empty where there is none.
+        axis: of the channels that the scales are for.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    role: str
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    axis: int
+
+
+class OperatorRow(NamedTuple):
+    """An operator of a file, in the order of execution.
+
+    Attributes:
+        index: place in that order.
+        name: ``"DEPTHWISE_CONV_2D"``; a custom operator's own.
+        version: of the operator; runtimes know versions up to some number.
+        inputs, outputs: indices of tensors, -1 for one that is left out.
+        options: the schema's, by name.
+    """
+
+    index: int
+    name: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a file.
+
+    Attributes:
+        path, size_bytes: of the file.
+        operators, tensors: of its main graph.
+        signatures: names of the signatures.
+    """
+
+    path: str
+    size_bytes: int
+    operators: tuple[OperatorRow, ...]
+    tensors: tuple[TensorRow, ...]
+    signatures: tuple[str, ...]
+
+    @property
+    def op_counts(self) -> dict[str, int]:
+        """How many operators there are of each name."""
+        return dict(Counter(op.name for op in self.operators))
+
+    def role(self, role: str) -> tuple[TensorRow, ...]:
+        """Return the tensors of one role."""
+        return tuple(tensor for tensor in self.tensors if tensor.role == role)
+
+    def operator_table(self) -> Table:
+        """Return the operators as a table."""
+        rows = [
+            (op.index, op.name, op.version, _joined(op.inputs), _joined(op.outputs), _options(op.options))
+            for op in self.operators
+        ]
+        return Table(("op", "name", "version", "inputs", "outputs", "options"), rows)
+
+    def tensor_table(self) -> Table:
+        """Return the tensors as a table; of scales, how many there are and the first."""
+        rows = [(t.index, t.role, t.dtype, "×".join(map(str, t.shape)), _scales(t), t.name) for t in self.tensors]
+        return Table(("tensor", "role", "type", "shape", "quantization", "name"), rows)
+
+    def __str__(self) -> str:
+        """Return the tables under a line on the whole."""
+        counts = ", ".join(f"{count} {name}" for name, count in self.op_counts.items())
+        head = f"{self.path}: {self.size_bytes:,} bytes; {counts}"
+        return "\n\n".join([head, self.operator_table().text(), self.tensor_table().text()])
+
+
+def inspect(path: str | PathLike[str]) -> Inspection:
+    """Read what is in a ``.tflite`` file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no TFLite model, or not whole.
+
+    Example:
+        >>> inspect("missing.tflite")
+        Traceback (most recent call last):
+        FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path: expected a .tflite file, got {path}, which does not exist")
+    content = path.read_bytes()
+    model = unpack(content, path)
+    graph = model.subgraphs[0]
+    operators = tuple(_operator(model, i, op) for i, op in enumerate(graph.operators or []))
+    tensors = tuple(_tensor(model, graph, i) for i in range(len(graph.tensors)))
+    signatures = tuple(s.signatureKey.decode(errors="replace") for s in model.signatureDefs or [])
+    return Inspection(str(path), len(content), operators, tensors, signatures)
+
+
+def _operator(model: Any, index: int, op: Any) -> OperatorRow:
+    version = model.operatorCodes[op.opcodeIndex].version
+    options = {} if op.builtinOptions is None else dict(vars(op.builtinOptions))
+    return OperatorRow(index, operator_name(model, op), version, _ints(op.inputs), _ints(op.outputs), options)
+
+
+def _tensor(model: Any, graph: Any, index: int) -> TensorRow:
+    tensor = graph.tensors[index]
+    data = model.buffers[tensor.buffer].data
+    role = (
+        "input"
+        if index in graph.inputs
+        else "output"
+        if index in graph.outputs
+        else "activation"
+        if data is None or not len(data)
+        else "constant"
+    )
+    quantization = tensor.quantization
+    scales: tuple[float, ...] = ()
+    points: tuple[int, ...] = ()
+    if quantization is not None and quantization.scale is not None:
+        scales = tuple(float(scale) for scale in quantization.scale)
+        points = _ints(quantization.zeroPoint)
+    axis = 0 if quantization is None else int(quantization.quantizedDimension)
+    name = tensor.name.decode(errors="replace") if tensor.name else ""
+    return TensorRow(index, name, _ints(tensor.shape), type_name(tensor), role, scales, points, axis)
+
+
+def _ints(values: Any) -> tuple[int, ...]:
+    return () if values is None else tuple(int(value) for value in values)
+
+
+def _joined(indices: tuple[int, ...]) -> str:
+    return " ".join(map(str, indices))
+
+
+def _options(options: dict[str, Any]) -> str:
+    return " ".join(f"{name}={options[name]}" for name in SHOWN_OPTIONS if name in options)
+
+
+def _scales(tensor: TensorRow) -> str:
+    if not tensor.scales:
+        return ""
+    first = f"{tensor.scales[0]:.6g}, zero {tensor.zero_points[0] if tensor.zero_points else 0}"
+    return first if len(tensor.scales) == 1 else f"{len(tensor.scales)} scales on axis {tensor.axis}, first {first}"

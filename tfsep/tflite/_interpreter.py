@@ -1,0 +1,148 @@
+"""LiteRT's interpreter behind a few functions: open a file, put floats in, get floats out."""
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep._flatbuffer import read_tflite
+from tfsep.geometry import positive
+from tfsep.tflite._data import Field
+
+
+class TensorInfo(NamedTuple):
+    """An input or output of a file.
+
+    Attributes:
+        name: in the file's signature.
+        shape: with the batch.
+        dtype: NumPy's name.
+        scale, zero_point: ``real = scale · (stored - zero_point)``; a scale of 0 for numbers that are stored as such.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+
+    def quantize(self, array: np.ndarray) -> np.ndarray:
+        """Return real numbers as the file stores them: rounded, and held to the type's range."""
+        if not self.scale:
+            return array.astype(self.dtype, copy=False)
+        limits = np.iinfo(self.dtype)
+        stored = np.rint(array.astype(np.float32) / np.float32(self.scale)) + self.zero_point
+        return np.clip(stored, limits.min, limits.max).astype(self.dtype)
+
+    def dequantize(self, array: np.ndarray) -> np.ndarray:
+        """Return stored numbers as real ones."""
+        if not self.scale:
+            return array
+        return (array.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
+
+    def saturated(self, array: np.ndarray) -> int:
+        """Return how many of these real numbers lie outside what the file can store."""
+        if not self.scale:
+            return 0
+        limits = np.iinfo(self.dtype)
+        low, high = (self.scale * (edge - self.zero_point) for edge in (limits.min - 0.5, limits.max + 0.5))
+        return int(np.count_nonzero((array < low) | (array > high)))
+
+
+class Runner:
+    """A file, ready to run.
+
+    Args:
+        path: of the file.
+        threads: of LiteRT; XNNPACK, its default on CPUs, is on.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such file, or it is damaged.
+    """
+
+    def __init__(self, path: str | PathLike[str], threads: int = 1) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        content = read_tflite(path)
+        try:
+            self.interpreter = Interpreter(model_content=content, num_threads=positive(threads, "threads"))
+            self.interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"path: expected a file that LiteRT runs, got {path} ({reason})") from error
+        self.path = path
+        self._inputs = self._ordered("inputs", self.interpreter.get_input_details())
+        self._outputs = self._ordered("outputs", self.interpreter.get_output_details())
+        self.inputs = tuple(_info(name, detail) for name, detail in self._inputs)
+        self.outputs = tuple(_info(name, detail) for name, detail in self._outputs)
+
+    def _ordered(self, side: str, details: list[Any]) -> list[tuple[str, Any]]:
+        """Inputs or outputs with their names in the signature, in its order, which is by name."""
+        signatures = self.interpreter.get_signature_list()
+        if not signatures:
+            return [(detail["name"], detail) for detail in details]
+        key = next(iter(signatures))
+        runner = self.interpreter.get_signature_runner(key)
+        named = runner.get_input_details() if side == "inputs" else runner.get_output_details()
+        by_index = {detail["index"]: detail for detail in details}
+        return [(name, by_index[named[name]["index"]]) for name in signatures[key][side]]
+
+    @property
+    def batch_size(self) -> int:
+        """The batch that the file was made for."""
+        return self.inputs[0].shape[0]
+
+    def fields(self) -> tuple[Field, ...]:
+        """The inputs as data for them is given: floats, where the file has quantized ones."""
+        return tuple(Field(i.name, i.shape[1:], "float32" if i.scale else i.dtype) for i in self.inputs)
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Run a batch of any size, in the file's own batches; real numbers in and out, in the files' order of names."""
+        total, step = len(inputs[0]), self.batch_size
+        parts: list[tuple[np.ndarray, ...]] = []
+        for start in range(0, total, step):
+            count = min(step, total - start)
+            for (_, detail), info, array in zip(self._inputs, self.inputs, inputs, strict=True):
+                piece = array[start : start + count]
+                if count < step:
+                    piece = np.concatenate([piece, np.repeat(piece[-1:], step - count, axis=0)])
+                self.interpreter.set_tensor(detail["index"], info.quantize(piece))
+            self.interpreter.invoke()
+            parts.append(
+                tuple(
+                    info.dequantize(self.interpreter.get_tensor(detail["index"])[:count])
+                    for (_, detail), info in zip(self._outputs, self.outputs, strict=True)
+                )
+            )
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+    def delegated(self) -> tuple[int, int]:
+        """Return how many of the file's operators a delegate took over, and how many there are.
+
+        LiteRT has no public call for this. Its list of operators, whose name starts with an underscore, shows a
+        delegate as an operator behind the file's own, with the tensors that go in and come out: what lies between is
+        the delegate's.
+        """
+        operators = self.interpreter._get_ops_details()
+        own = [op for op in operators if op["op_name"] != "DELEGATE"]
+        producer = {int(tensor): op["index"] for op in own for tensor in op["outputs"]}
+        sources = {op["index"]: [int(t) for t in op["inputs"]] for op in own}
+        taken: set[int] = set()
+        for delegate in (op for op in operators if op["op_name"] == "DELEGATE"):
+            border = {int(t) for t in delegate["inputs"]}
+            pending = [int(t) for t in delegate["outputs"]]
+            while pending:
+                tensor = pending.pop()
+                node = producer.get(tensor)
+                if tensor in border or node is None or node in taken:
+                    continue
+                taken.add(node)
+                pending += sources[node]
+        return len(taken), len(own)
+
+
+def _info(name: str, detail: Any) -> TensorInfo:
+    scale, zero_point = detail["quantization"]
+    shape = tuple(int(side) for side in detail["shape"])
+    return TensorInfo(name, shape, np.dtype(detail["dtype"]).name, float(scale), int(zero_point))

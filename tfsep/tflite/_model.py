@@ -1,0 +1,112 @@
+"""A Keras model as a file sees it: named inputs and outputs in one fixed order, and a function between arrays."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfsep._backend import keras, tf
+from tfsep.tflite._data import Field
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Inputs and outputs of a model, each side in the order of its names.
+
+    That order is the one in which a signature lists them, so that a model's outputs and its file's stand side by side.
+
+    Attributes:
+        model: the Keras model.
+        fields: its inputs, by name.
+        output_names: its outputs' names, by name.
+    """
+
+    model: Any
+    fields: tuple[Field, ...]
+    output_names: tuple[str, ...]
+    _input_order: tuple[int, ...]
+    _output_order: tuple[int, ...]
+
+    def structure(self, inputs: Sequence[Any]) -> Any:
+        """Return inputs, given by name, in the structure that the model takes."""
+        flat: list[Any] = [None] * len(inputs)
+        for place, value in zip(self._input_order, inputs, strict=True):
+            flat[place] = value
+        given = getattr(self.model, "input", None)
+        return flat[0] if given is None else tf.nest.pack_sequence_as(given, flat)
+
+    def arrange(self, outputs: Any) -> tuple[Any, ...]:
+        """Return the model's outputs by name."""
+        flat = tf.nest.flatten(outputs)
+        return tuple(flat[place] for place in self._output_order)
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Run the model, as it is at inference, on arrays by name."""
+        structure = self.structure([tf.constant(array) for array in inputs])
+        return tuple(np.asarray(output) for output in self.arrange(self.model(structure, training=False)))
+
+
+def interface_of(model: Any, input_shape: tuple[int, ...] | None = None) -> Interface:
+    """Return a model's interface.
+
+    Args:
+        model: a built Keras model.
+        input_shape: without the batch; for a model of one input that leaves sizes open, or that was not built on
+            symbolic inputs.
+
+    Raises:
+        TypeError: if it is no Keras model.
+        ValueError: if it is not built, or `input_shape` does not fit it.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model: expected a Keras model, got {type(model).__name__}")
+    if not model.built and input_shape is None:
+        raise ValueError(
+            f"model: expected a built model, got {model.name!r}, which is not: build it, or give input_shape"
+        )
+    tensors = tf.nest.flatten(getattr(model, "input", None)) if model.built and getattr(model, "inputs", None) else []
+    if input_shape is not None and len(tensors) > 1:
+        raise ValueError(f"input_shape: expected None for a model of {len(tensors)} inputs, got {input_shape}")
+    if not tensors:
+        return _unnamed(model, input_shape)
+    names = _identifiers([tensor.name for tensor in tensors], "input")
+    shapes = [tuple(tensor.shape[1:]) for tensor in tensors] if input_shape is None else [tuple(input_shape)]
+    fields = [Field(name, shape, tensor.dtype) for name, shape, tensor in zip(names, shapes, tensors, strict=True)]
+    outputs = model.output
+    labels = list(outputs) if isinstance(outputs, dict) else list(model.output_names)
+    if isinstance(outputs, dict):
+        labels.sort()  # the order in which tf.nest flattens a dict
+    return _interface(model, fields, _identifiers(labels, "output"))
+
+
+def _unnamed(model: Any, input_shape: tuple[int, ...] | None) -> Interface:
+    """The interface of a subclassed model, which says nothing of its inputs itself."""
+    if input_shape is None:
+        raise ValueError(f"input_shape: expected the shape of one input of {model.name!r}, without the batch, got None")
+    outputs = tf.nest.flatten(model(tf.zeros((1, *input_shape)), training=False))
+    return _interface(
+        model, [Field("input", tuple(input_shape), "float32")], [f"output_{i}" for i in range(len(outputs))]
+    )
+
+
+def _interface(model: Any, fields: list[Field], outputs: list[str]) -> Interface:
+    inputs = [field.name for field in fields]
+    input_order = tuple(sorted(range(len(inputs)), key=inputs.__getitem__))
+    output_order = tuple(sorted(range(len(outputs)), key=outputs.__getitem__))
+    return Interface(
+        model,
+        tuple(fields[i] for i in input_order),
+        tuple(outputs[i] for i in output_order),
+        input_order,
+        output_order,
+    )
+
+
+def _identifiers(names: Sequence[str], fallback: str) -> list[str]:
+    """Names that a signature takes: letters, digits and underscores, each once."""
+    cleaned = [re.sub(r"\W", "_", name) for name in names]
+    if len(set(cleaned)) == len(cleaned) and all(name.isidentifier() for name in cleaned):
+        return cleaned
+    return [f"{fallback}_{i}" for i in range(len(names))]
