@@ -41,7 +41,8 @@ class Table(NamedTuple):
             table.add_row(*(Text(_shown(cell)) for cell in row))
         target = io.StringIO()
         Console(file=target, width=1000, color_system=None).print(table)
-        return "\n".join(line.rstrip() for line in target.getvalue().strip("\n").splitlines())
+        lines = [line.rstrip() for line in target.getvalue().splitlines()]
+        return "\n".join(line for line in lines if line)
 
     def markdown(self) -> str:
         """Return a Markdown table."""

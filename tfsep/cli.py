@@ -68,7 +68,7 @@ def _command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return lambda command: app.command(name)(_checked(command))
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         from tfsep import __version__
 
@@ -79,9 +79,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,  # noqa: ARG001
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
+    del version  # its callback has done what it asks for
     # TensorFlow's start-up lines say nothing about what the user asked for.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

@@ -1,4 +1,4 @@
-"""The main job, end to end on a shipped model: the worked example, the cost, every recipe exported and proven, a report."""
+"""The main job, end to end on a shipped model: worked example, cost, every recipe exported and proven, a report."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ import numpy as np
 
 from tfsep import _html as html
 from tfsep import examples, saved, tflite
-from tfsep._backend import keras
+from tfsep._backend import keras, tf
+from tfsep._table import Table
 from tfsep._version import __version__
 from tfsep.cost import CostReport, cost
 from tfsep.data import preprocess
@@ -23,7 +24,7 @@ _INK, _SOFT, _LINE, _ACCENT = "#1c2330", "#5c6675", "#d9dee6", "#2f6fde"
 
 @dataclass(frozen=True)
 class RecipeResult:
-    """What came of one recipe: the export with its proof, the time of one image, and the classes that the file names."""
+    """What came of one recipe: the export with its proof, the time of an image, the classes that the file names."""
 
     export: Any
     benchmark: Any
@@ -71,7 +72,7 @@ def demo(
     log("worked example")
     steps = examples.worked_example()
     for step in steps:
-        log(f"  {step.title}: {np.array2string(step.value.astype(int), separator=' ').replace(chr(10), '')}")
+        log(f"  {step.title}: {examples.compact(step.value)}")
 
     shipped = saved.load(name)
     split = shipped.test_split()
@@ -97,14 +98,12 @@ def _page(shipped: saved.SavedModel, counted: CostReport, steps: list[Any], resu
         f"tfsep: {shipped.name}, from definitions to verified .tflite files",
         [
             html.paragraph(
-                f"A MobileNet of {shipped.model.count_params():,} parameters and {counted.macs:,} multiply-accumulates "
-                f"an image names the right class of {accuracy:.1%} of {len(shipped.images):,} Fashion-MNIST test images "
-                f"in Keras, and of {smallest.accuracy:.1%} as an int8 file of {smallest.size_bytes / 1000:.0f} kB. Each "
+                f"A MobileNet of {shipped.model.count_params():,} parameters and {counted.macs:,} "
+                f"multiply-accumulates an image names the right class of {accuracy:.1%} of {len(shipped.images):,} Fashion-MNIST test "
+                f"images in Keras, and of {smallest.accuracy:.1%} as an int8 file of {smallest.size_bytes / 1000:.0f} kB. Each "
                 "file below was run on all of these images beside the Keras model before it was kept."
             ),
-            html.paragraph(
-                f"tfsep {__version__}, TensorFlow {_tensorflow_version()}, Keras {keras.__version__}.", soft=True
-            ),
+            html.paragraph(f"tfsep {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}.", soft=True),
             html.heading("Files, proven on real images"),
             html.table(*_files(results)),
             html.figure(
@@ -120,22 +119,12 @@ def _page(shipped: saved.SavedModel, counted: CostReport, steps: list[Any], resu
                 "A 4×4 image of two channels, a 3×3 filter with a depth multiplier of two, VALID, stride 1: convolved "
                 "fully, depthwise, and separably in two steps and in one."
             ),
-            html.table(("step", "shape", "value"), ((s.title, s.shape, _compact(s.value)) for s in steps)),
+            html.table(("step", "shape", "value"), ((s.title, s.shape, examples.compact(s.value)) for s in steps)),
         ],
     )
 
 
-def _tensorflow_version() -> str:
-    from tfsep._backend import tf
-
-    return str(tf.__version__)
-
-
-def _compact(value: np.ndarray) -> str:
-    return np.array2string(value, separator=", ", formatter={"float_kind": "{:g}".format}).replace("\n", "")
-
-
-def _files(results: dict[str, RecipeResult]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _files(results: dict[str, RecipeResult]) -> Table:
     headers = (
         "recipe",
         "size, kB",
@@ -159,7 +148,7 @@ def _files(results: dict[str, RecipeResult]) -> tuple[tuple[str, ...], list[tupl
         )
         for recipe, r in results.items()
     ]
-    return headers, rows
+    return Table(headers, rows)
 
 
 def _axes(width: float, height: float) -> tuple[Any, Any]:

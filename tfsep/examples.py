@@ -3,9 +3,8 @@
 Every number is what an op, a layer or a ``.tflite`` file returned; nothing is typed in.
 
 Example:
-    >>> for step in worked_example():
-    ...     print(step.title, step.value.tolist())  # doctest: +ELLIPSIS
-    image, channel 0 [[1.0, 2.0, 3.0, 4.0], ...
+    >>> worked_example()[-1].value.tolist()
+    [[72.0, 90.0], [72.0, 90.0]]
 """
 
 import tempfile
@@ -16,6 +15,7 @@ import numpy as np
 
 from tfsep import layers, ops, tflite
 from tfsep._backend import keras
+from tfsep._table import Table
 from tfsep.cost import CostReport, cost
 from tfsep.defs import Conv, ConvDef, DepthSepConv
 
@@ -169,3 +169,37 @@ def reduction(
         formula = 1 / int(filters * alpha) + 1 / kernel**2
         rows.append(Reduction(alpha, full, separable, separable / full, formula, separable / whole))
     return rows
+
+
+def blocks() -> list[str]:
+    """Return all examples as text to print, each computed now.
+
+    Example:
+        >>> "72" in blocks()[0]
+        True
+    """
+    steps = Table(("step", "shape", "value"), [(s.title, str(s.shape), compact(s.value)) for s in worked_example()])
+    values, params = grouped_example()
+    reductions = Table(
+        ("width α", "full, MACs", "separable, MACs", "ratio", "1/N + 1/K²", "separable beside α = 1"),
+        [
+            (r.alpha, r.full, r.separable, f"{r.ratio:.4f}", f"{r.formula:.4f}", f"{r.of_full_width:.4f}")
+            for r in reduction()
+        ],
+    )
+    return [
+        "A 4×4 image of two channels, a 3×3 filter with a depth multiplier of two, VALID, stride 1\n" + steps.text(),
+        *(f"{title}\n{report}" for title, report in parameter_examples().items()),
+        f"Four channels of ones into eight, 1×1, two groups, weights 1 to 16: {compact(values)}, {params} parameters",
+        "Separable beside full, 512 → 512 channels on 14×14, 3×3\n" + reductions.text(),
+    ]
+
+
+def compact(value: np.ndarray) -> str:
+    """Return an array on one line, numbers as short as they are.
+
+    Example:
+        >>> compact(np.array([[1.0, 2.5]]))
+        '[[1, 2.5]]'
+    """
+    return np.array2string(value, separator=", ", formatter={"float_kind": "{:g}".format}).replace("\n", "")

@@ -5,6 +5,7 @@ A folder holds ``model.keras`` (images in [-1, 1] to probabilities), ``model_<re
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -220,7 +221,8 @@ when training was over; {config.validation:,} of the {data.train.size:,} trainin
 
 - Input: float32, N × {" × ".join(map(str, data.image_shape))}, `pixel / 127.5 - 1` (`tfsep.data.preprocess`).
 - Output: float32, N × {len(data.class_names)}, probabilities of {", ".join(data.class_names)}.
-- Training: {len(epochs)} epochs, {minutes:.0f} minutes on two CPU cores; `log.jsonl` has every epoch. The last epoch's weights are the model; no epoch was chosen.
+- Training: {len(epochs)} epochs in {minutes:.0f} minutes on {os.cpu_count()} CPU cores; `log.jsonl` has every epoch.
+  The last epoch's weights are the model; no epoch was chosen.
 - Made by `tfsep train --publish saved_models/{data.name}`.
 
 ## Files

@@ -17,7 +17,7 @@ __all__ = ["CostReport", "CostRow", "cost"]
 
 
 def cost(
-    network: Iterable[ConvDef] | str | PathLike[str] | Any,
+    network: Any,
     input_shape: tuple[int, ...] | None = None,
     alpha: float = 1.0,
     min_depth: int = 8,
@@ -72,7 +72,8 @@ def cost(
     if input_shape is None or len(input_shape) != 3:
         raise ValueError(f"input_shape: expected (H, W, C), got {input_shape}")
     rows, columns, channels = (positive(side, "input_shape") for side in input_shape)
-    return cost_of_defs(network, (rows, columns, channels), alpha, min_depth, output_stride, num_classes)
+    definitions: Iterable[ConvDef] = network
+    return cost_of_defs(definitions, (rows, columns, channels), alpha, min_depth, output_stride, num_classes)
 
 
 def _is_keras_model(network: Any) -> bool:

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from tfsep._backend import keras, tf
+from tfsep._symbolic import inputs_of
 from tfsep.cost._report import CostReport, CostRow
 
 Shape = tuple[int, ...]
@@ -200,12 +201,12 @@ def cost_of_model(model: Any, input_shape: tuple[int, ...] | None) -> CostReport
 
 def _signature(model: Any, input_shape: tuple[int, ...] | None) -> Any:
     """The model's input as TensorSpecs of static shape."""
-    inputs = getattr(model, "inputs", None) if model.built else None
+    if input_shape is not None and not model.built:
+        model.build((1, *input_shape))
+    inputs = inputs_of(model)
     if input_shape is not None:
-        if not model.built:
-            model.build((1, *input_shape))
-        return tf.TensorSpec((1, *input_shape), inputs[0].dtype if inputs else "float32")
-    if not inputs:
+        return tf.TensorSpec((1, *input_shape), "float32" if inputs is None else tf.nest.flatten(inputs)[0].dtype)
+    if inputs is None:
         raise ValueError(f"input_shape: expected (H, W, C) for {model.name!r}, which was not built on inputs, got None")
 
     def spec(tensor: Any) -> Any:
@@ -215,4 +216,4 @@ def _signature(model: Any, input_shape: tuple[int, ...] | None) -> Any:
             )
         return tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, name=tensor.name)
 
-    return tf.nest.map_structure(spec, model.input)
+    return tf.nest.map_structure(spec, inputs)

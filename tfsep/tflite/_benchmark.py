@@ -57,7 +57,7 @@ def benchmark(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, wa
         Median and spread of the time of one run; copying inputs in and outputs out is not in it.
 
     Raises:
-        FileNotFoundError, ValueError: if there is no such file, it is damaged, or a number is under 1 (warmup: under 0).
+        FileNotFoundError, ValueError: if there is no such file, it is damaged, or a number is out of range.
 
     Example:
         >>> benchmark("missing.tflite")

@@ -16,13 +16,13 @@ class TensorRow(NamedTuple):
     """A tensor of a file.
 
     Attributes:
-        index, name, shape, dtype: as the file has them.
+        number, name, shape, dtype: as the file has them.
         role: ``"input"``, ``"output"``, ``"constant"`` or ``"activation"``.
         scales, zero_points: of its quantization, one for the whole tensor or one a channel; empty where there is none.
         axis: of the channels that the scales are for.
     """
 
-    index: int
+    number: int
     name: str
     shape: tuple[int, ...]
     dtype: str
@@ -36,14 +36,14 @@ class OperatorRow(NamedTuple):
     """An operator of a file, in the order of execution.
 
     Attributes:
-        index: place in that order.
+        number: place in that order.
         name: ``"DEPTHWISE_CONV_2D"``; a custom operator's own.
         version: of the operator; runtimes know versions up to some number.
         inputs, outputs: indices of tensors, -1 for one that is left out.
         options: the schema's, by name.
     """
 
-    index: int
+    number: int
     name: str
     version: int
     inputs: tuple[int, ...]
@@ -79,14 +79,14 @@ class Inspection:
     def operator_table(self) -> Table:
         """Return the operators as a table."""
         rows = [
-            (op.index, op.name, op.version, _joined(op.inputs), _joined(op.outputs), _options(op.options))
+            (op.number, op.name, op.version, _joined(op.inputs), _joined(op.outputs), _options(op.options))
             for op in self.operators
         ]
         return Table(("op", "name", "version", "inputs", "outputs", "options"), rows)
 
     def tensor_table(self) -> Table:
         """Return the tensors as a table; of scales, how many there are and the first."""
-        rows = [(t.index, t.role, t.dtype, "×".join(map(str, t.shape)), _scales(t), t.name) for t in self.tensors]
+        rows = [(t.number, t.role, t.dtype, "×".join(map(str, t.shape)), _scales(t), t.name) for t in self.tensors]
         return Table(("tensor", "role", "type", "shape", "quantization", "name"), rows)
 
     def __str__(self) -> str:

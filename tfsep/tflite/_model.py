@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._backend import keras, tf
+from tfsep._symbolic import inputs_of, output_names
 from tfsep.tflite._data import Field
 
 
@@ -34,7 +35,7 @@ class Interface:
         flat: list[Any] = [None] * len(inputs)
         for place, value in zip(self._input_order, inputs, strict=True):
             flat[place] = value
-        given = getattr(self.model, "input", None)
+        given = inputs_of(self.model)
         return flat[0] if given is None else tf.nest.pack_sequence_as(given, flat)
 
     def arrange(self, outputs: Any) -> tuple[Any, ...]:
@@ -66,7 +67,8 @@ def interface_of(model: Any, input_shape: tuple[int, ...] | None = None) -> Inte
         raise ValueError(
             f"model: expected a built model, got {model.name!r}, which is not: build it, or give input_shape"
         )
-    tensors = tf.nest.flatten(getattr(model, "input", None)) if model.built and getattr(model, "inputs", None) else []
+    inputs = inputs_of(model)
+    tensors = [] if inputs is None else tf.nest.flatten(inputs)
     if input_shape is not None and len(tensors) > 1:
         raise ValueError(f"input_shape: expected None for a model of {len(tensors)} inputs, got {input_shape}")
     if not tensors:
@@ -74,11 +76,7 @@ def interface_of(model: Any, input_shape: tuple[int, ...] | None = None) -> Inte
     names = _identifiers([tensor.name for tensor in tensors], "input")
     shapes = [tuple(tensor.shape[1:]) for tensor in tensors] if input_shape is None else [tuple(input_shape)]
     fields = [Field(name, shape, tensor.dtype) for name, shape, tensor in zip(names, shapes, tensors, strict=True)]
-    outputs = model.output
-    labels = list(outputs) if isinstance(outputs, dict) else list(model.output_names)
-    if isinstance(outputs, dict):
-        labels.sort()  # the order in which tf.nest flattens a dict
-    return _interface(model, fields, _identifiers(labels, "output"))
+    return _interface(model, fields, _identifiers(output_names(model), "output"))
 
 
 def _unnamed(model: Any, input_shape: tuple[int, ...] | None) -> Interface:
