@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tfsep._table import Table, shown
+
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #5c6675; --line: #d9dee6; --back: #ffffff; --panel: #f5f7fa;
         --good: #0a7d4f; --bad: #b3261e; }
@@ -24,11 +26,11 @@ h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .5rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 p { max-width: 44rem; } .soft { color: var(--soft); }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; margin: .75rem 0; }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+table { border-collapse: collapse; font-size: .84rem; font-variant-numeric: tabular-nums; margin: .75rem 0; }
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
 figure { margin: 1rem 0; padding: 1rem; background: #ffffff; border: 1px solid var(--line); border-radius: .5rem; }
-figure svg { display: block; max-width: 100%; height: auto; margin: 0 auto; }
+figure svg { display: block; width: 100%; height: auto; }
 figcaption { color: #5c6675; font-size: .85rem; margin-top: .5rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.2rem, 1fr)); gap: .6rem; }
 .card { background: var(--panel); border: 1px solid var(--line); border-radius: .5rem; padding: .5rem; font-size: .8rem;
@@ -36,8 +38,6 @@ figcaption { color: #5c6675; font-size: .85rem; margin-top: .5rem; }
 .card img { width: 100%; image-rendering: pixelated; border-radius: .25rem; background: #000; display: block;
             margin-bottom: .35rem; }
 .good { color: var(--good); } .bad { color: var(--bad); }
-pre { background: var(--panel); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem; overflow-x: auto;
-      font-size: .82rem; }
 """
 
 
@@ -62,15 +62,12 @@ def paragraph(text: str, soft: bool = False) -> str:
     return f'<p class="soft">{escape(text)}</p>' if soft else f"<p>{escape(text)}</p>"
 
 
-def preformatted(text: str) -> str:
-    """Return text whose line breaks and columns matter."""
-    return f"<pre>{escape(text)}</pre>"
-
-
-def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def table(content: Table) -> str:
     """Return a table; its first column is aligned left, the others right."""
-    head = "".join(f"<th>{escape(h)}</th>" for h in headers)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    head = "".join(f"<th>{escape(h)}</th>" for h in content.headers)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(shown(cell))}</td>" for cell in row) + "</tr>" for row in content.rows
+    )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 

@@ -38,7 +38,7 @@ class Table(NamedTuple):
         for i, header in enumerate(self.headers):
             table.add_column(header, justify="right" if self._numeric(i) else "left", no_wrap=True)
         for row in self.rows:
-            table.add_row(*(Text(_shown(cell)) for cell in row))
+            table.add_row(*(Text(shown(cell)) for cell in row))
         target = io.StringIO()
         Console(file=target, width=1000, color_system=None).print(table)
         lines = [line.rstrip() for line in target.getvalue().splitlines()]
@@ -47,7 +47,7 @@ class Table(NamedTuple):
     def markdown(self) -> str:
         """Return a Markdown table."""
         rules = ["---:" if self._numeric(i) else "---" for i in range(len(self.headers))]
-        rows = [[_shown(cell).replace("|", "\\|") for cell in row] for row in self.rows]
+        rows = [[shown(cell).replace("|", "\\|") for cell in row] for row in self.rows]
         return "\n".join("| " + " | ".join(row) + " |" for row in [list(self.headers), rules, *rows])
 
     def csv(self) -> str:
@@ -59,7 +59,8 @@ class Table(NamedTuple):
         return target.getvalue().rstrip("\n")
 
 
-def _shown(cell: Any) -> str:
+def shown(cell: Any) -> str:
+    """Return a cell as people read it: nothing for None, ints with thousands separators."""
     if cell is None:
         return ""
     return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)

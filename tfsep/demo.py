@@ -99,27 +99,29 @@ def _page(shipped: saved.SavedModel, counted: CostReport, steps: list[Any], resu
         [
             html.paragraph(
                 f"A MobileNet of {shipped.model.count_params():,} parameters and {counted.macs:,} "
-                f"multiply-accumulates an image names the right class of {accuracy:.1%} of {len(shipped.images):,} Fashion-MNIST test "
-                f"images in Keras, and of {smallest.accuracy:.1%} as an int8 file of {smallest.size_bytes / 1000:.0f} kB. Each "
-                "file below was run on all of these images beside the Keras model before it was kept."
+                "multiply-accumulates an image names the right class of "
+                f"{accuracy:.1%} of {len(shipped.images):,} Fashion-MNIST test images in Keras, and of "
+                f"{smallest.accuracy:.1%} as an int8 file of {smallest.size_bytes / 1000:.0f} kB. Each file below was "
+                "run on all of these images beside the Keras model before it was kept."
             ),
             html.paragraph(f"tfsep {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}.", soft=True),
             html.heading("Files, proven on real images"),
-            html.table(*_files(results)),
+            html.table(_files(results)),
             html.figure(
-                _accuracy_plot(results), "Accuracy of each file against its size; the line is the Keras model."
+                _plot(results),
+                "Accuracy (the dashed line is the Keras model), size, and time of one image: the median, with the tenth "
+                "and ninetieth percentile.",
             ),
-            html.figure(_latency_plot(results), "Time of one image: median, with the tenth and ninetieth percentile."),
             html.heading("Images and what the int8 file says"),
             html.cards(_cards(shipped, results["int8"].classes)),
             html.heading("What the network costs"),
-            html.table(*counted.table()),
+            html.table(counted.table()),
             html.heading("The worked example"),
             html.paragraph(
                 "A 4×4 image of two channels, a 3×3 filter with a depth multiplier of two, VALID, stride 1: convolved "
                 "fully, depthwise, and separably in two steps and in one."
             ),
-            html.table(("step", "shape", "value"), ((s.title, s.shape, examples.compact(s.value)) for s in steps)),
+            html.table(examples.step_table(steps)),
         ],
     )
 
@@ -151,61 +153,48 @@ def _files(results: dict[str, RecipeResult]) -> Table:
     return Table(headers, rows)
 
 
-def _axes(width: float, height: float) -> tuple[Any, Any]:
-    """A quiet figure that Matplotlib draws without a display."""
+def _plot(results: dict[str, RecipeResult]) -> Any:
+    """Accuracy, size and time of each recipe, side by side; drawn without a display."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_LINE)
-    axes.tick_params(colors=_SOFT, labelcolor=_INK, labelsize=9)
-    axes.xaxis.label.set_color(_SOFT)
-    axes.yaxis.label.set_color(_SOFT)
-    axes.set_axisbelow(True)
-    axes.grid(color=_LINE, linewidth=0.6)
-    return figure, axes
-
-
-def _accuracy_plot(results: dict[str, RecipeResult]) -> Any:
-    figure, axes = _axes(7.2, 3.4)
-    baseline = next(iter(results.values())).export.model_accuracy
-    axes.axhline(baseline, color=_SOFT, linewidth=1, linestyle=(0, (4, 3)))
-    for recipe, r in results.items():
-        x, y = r.export.size_bytes / 1000, r.export.accuracy
-        axes.scatter(x, y, s=60, color=_ACCENT, zorder=3)
-        axes.annotate(recipe, (x, y), xytext=(7, 7), textcoords="offset points", fontsize=9, color=_INK)
-    values = [baseline, *(r.export.accuracy for r in results.values())]
-    margin = max(0.004, (max(values) - min(values)) * 0.5)
-    axes.set_ylim(min(values) - margin, min(max(values) + margin, 1.0))
-    axes.set_xlim(left=0)
-    axes.margins(x=0.15)
-    axes.set_xlabel("size of the file, kB")
-    axes.set_ylabel("accuracy")
-    return figure
-
-
-def _latency_plot(results: dict[str, RecipeResult]) -> Any:
-    figure, axes = _axes(7.2, 2.8)
     names = list(results)[::-1]
-    timings = [results[name].benchmark for name in names]
+    ordered = [results[name] for name in names]
+    figure = Figure(figsize=(10.5, 2.9), layout="constrained")
+    accuracy, size, latency = panels = figure.subplots(1, 3, sharey=True)
+    for axes in panels:
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["bottom"].set_color(_LINE)
+        axes.tick_params(colors=_SOFT, labelcolor=_INK, labelsize=9, length=0)
+        axes.xaxis.label.set_color(_SOFT)
+        axes.set_axisbelow(True)
+        axes.grid(axis="x", color=_LINE, linewidth=0.6)
+        axes.margins(x=0.25)
+
+    values = [r.export.accuracy for r in ordered]
+    accuracy.axvline(ordered[0].export.model_accuracy, color=_SOFT, linewidth=1, linestyle=(0, (4, 3)))
+    accuracy.scatter(values, names, s=55, color=_ACCENT, zorder=3)
+    _label(accuracy, values, [f"{value:.4f}" for value in values])
+    accuracy.set_xlabel("accuracy")
+    accuracy.locator_params(axis="x", nbins=4)
+
+    sizes = [r.export.size_bytes / 1000 for r in ordered]
+    size.barh(names, sizes, color=_ACCENT, height=0.55)
+    _label(size, sizes, [f"{value:,.0f}" for value in sizes])
+    size.set_xlabel("size, kB")
+
+    timings = [r.benchmark for r in ordered]
     medians = [t.median_ms for t in timings]
     spread = [[t.median_ms - t.p10_ms for t in timings], [t.p90_ms - t.median_ms for t in timings]]
-    axes.barh(names, medians, color=_ACCENT, height=0.6, xerr=spread, error_kw={"ecolor": _INK, "elinewidth": 1})
-    for row, timing in enumerate(timings):
-        axes.annotate(
-            f"{timing.median_ms:.2f}",
-            (timing.p90_ms, row),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-            color=_INK,
-        )
-    axes.margins(x=0.12)
-    axes.set_xlabel("ms an image")
-    axes.grid(axis="y", visible=False)
+    latency.barh(names, medians, color=_ACCENT, height=0.55, xerr=spread, error_kw={"ecolor": _INK, "elinewidth": 1})
+    _label(latency, [t.p90_ms for t in timings], [f"{value:.2f}" for value in medians])
+    latency.set_xlabel("ms an image")
     return figure
+
+
+def _label(axes: Any, ends: list[float], texts: list[str]) -> None:
+    """Write each row's value behind its mark."""
+    for row, (end, text) in enumerate(zip(ends, texts, strict=True)):
+        axes.annotate(text, (end, row), xytext=(7, 0), textcoords="offset points", va="center", fontsize=9, color=_INK)
 
 
 def _cards(shipped: saved.SavedModel, classes: np.ndarray) -> list[str]:

@@ -171,6 +171,11 @@ def reduction(
     return rows
 
 
+def step_table(steps: list[Step]) -> Table:
+    """Return the steps of an example as a table."""
+    return Table(("step", "shape", "value"), [(s.title, str(s.shape), compact(s.value)) for s in steps])
+
+
 def blocks() -> list[str]:
     """Return all examples as text to print, each computed now.
 
@@ -178,7 +183,6 @@ def blocks() -> list[str]:
         >>> "72" in blocks()[0]
         True
     """
-    steps = Table(("step", "shape", "value"), [(s.title, str(s.shape), compact(s.value)) for s in worked_example()])
     values, params = grouped_example()
     reductions = Table(
         ("width α", "full, MACs", "separable, MACs", "ratio", "1/N + 1/K²", "separable beside α = 1"),
@@ -188,7 +192,8 @@ def blocks() -> list[str]:
         ],
     )
     return [
-        "A 4×4 image of two channels, a 3×3 filter with a depth multiplier of two, VALID, stride 1\n" + steps.text(),
+        "A 4×4 image of two channels, a 3×3 filter with a depth multiplier of two, VALID, stride 1\n"
+        + step_table(worked_example()).text(),
         *(f"{title}\n{report}" for title, report in parameter_examples().items()),
         f"Four channels of ones into eight, 1×1, two groups, weights 1 to 16: {compact(values)}, {params} parameters",
         "Separable beside full, 512 → 512 channels on 14×14, 3×3\n" + reductions.text(),
