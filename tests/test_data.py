@@ -200,7 +200,7 @@ def test_open_batches_refuses_a_damaged_file(tmp_path, name):
 
 def test_open_batches_wants_an_x(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.zeros(3))
-    with pytest.raises(ValueError, match="expected an array x in .*, got images"):
+    with pytest.raises(ValueError, match=r"expected an array x in .*, got images"):
         data.open_batches(tmp_path / "a.npz", (2, 2, 2))
 
 

@@ -1,4 +1,4 @@
-"""Training: the recipe refuses nonsense, batches are a function of seed and epoch, and a resumed run is the same run."""
+"""Training: the recipe refuses nonsense, batches are a function of seed and epoch, a resumed run is the same run."""
 
 import json
 from dataclasses import replace

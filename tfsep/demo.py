@@ -109,7 +109,7 @@ def _page(shipped: saved.SavedModel, counted: CostReport, steps: list[Any], resu
             html.table(_files(results)),
             html.figure(
                 _plot(results),
-                "Accuracy (the dashed line is the Keras model), size, and time of one image: the median, with the tenth "
+                "Accuracy (the dashed line is the Keras model), size, and time of one image: median, with the tenth "
                 "and ninetieth percentile.",
             ),
             html.heading("Images and what the int8 file says"),

@@ -7,13 +7,14 @@ from tfsep.geometry import Window, normalize_data_format
 
 
 def tensor(value: Any, name: str, rank: int, axes: str, like: Any = None) -> Any:
-    """Return `value` as a floating tensor of this rank, of the dtype of `like` where it has none of its own.
+    """Return `value` as a floating tensor of this rank, of the dtype of `like` where it is a list.
 
     Raises:
         ValueError: for another rank.
         TypeError: for a dtype that is not floating, or not that of `like`.
     """
-    value = tf.convert_to_tensor(value, dtype_hint=None if like is None else like.dtype)
+    untyped = like is not None and isinstance(value, list | tuple | float)
+    value = tf.convert_to_tensor(value, dtype_hint=like.dtype if untyped else None)
     if not value.dtype.is_floating:
         raise TypeError(f"{name}: expected a floating dtype, got {value.dtype.name}")
     if like is not None and value.dtype != like.dtype:

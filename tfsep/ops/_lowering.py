@@ -9,7 +9,7 @@ conv2d               all                                         ``tf.nn.conv2d`
 depthwise_conv2d     being exported                              native op with dilations: one builtin op
 depthwise_conv2d     stride 1, or rate 1 with equal strides      ``tf.nn.depthwise_conv2d``
 depthwise_conv2d     stride with rate, or unequal strides        the same at stride 1, then every s-th result
-depthwise_conv2d     batch of no, or of unknown size             as above, masked and reshaped
+both                 batch of no or of unknown size              as above, masked and reshaped
 ===================  ==========================================  ==============================================
 
 Why not ``tf.nn.depthwise_conv2d`` for all: with stride and rate together it returns wrong numbers and only warns,
@@ -18,7 +18,7 @@ Why not the native op for all: its registered gradient ignores the dilation, so 
 graph, which nobody differentiates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -26,6 +26,8 @@ from typing import Any
 
 from tfsep._backend import tf
 from tfsep.geometry import Pair, Window
+
+Lowering = Callable[[Any, Any, Window], Any]
 
 _EXPORTING: ContextVar[bool] = ContextVar("exporting", default=False)
 
@@ -42,47 +44,50 @@ def exporting() -> Iterator[None]:
 
 def conv2d(x: Any, filter: Any, window: Window) -> Any:
     """Convolve x (N, H, W, C) with filter (kh, kw, C / groups, F)."""
-    x, padding = _explicit_padding(x, window)
-    return tf.nn.conv2d(x, filter, strides=window.strides, padding=padding, dilations=window.rate)
+    return _images_or_none(_conv2d, x, filter, window, filter.shape[3])
 
 
 def depthwise_conv2d(x: Any, filter: Any, window: Window) -> Any:
     """Convolve each channel of x (N, H, W, C) with its own filters (kh, kw, C, M): (N, H', W', C·M)."""
     if _EXPORTING.get():
-        x, padding = _explicit_padding(x, window)
-        return tf.raw_ops.DepthwiseConv2dNative(
-            input=x,
-            filter=filter,
-            strides=[1, *window.strides, 1],
-            padding=padding,
-            dilations=[1, *window.rate, 1],
-        )
-    if x.shape[0] is None or x.shape[0] == 0:
-        return _possibly_empty(x, filter, window)
-    return _depthwise(x, filter, window)
+        return _native_depthwise(x, filter, window)
+    return _images_or_none(_depthwise, x, filter, window, filter.shape[2] * filter.shape[3])
+
+
+def _conv2d(x: Any, filter: Any, window: Window) -> Any:
+    x, padding = _explicit_padding(x, window)
+    return tf.nn.conv2d(x, filter, strides=window.strides, padding=padding, dilations=window.rate)
+
+
+def _native_depthwise(x: Any, filter: Any, window: Window) -> Any:
+    x, padding = _explicit_padding(x, window)
+    strides, rate = [1, *window.strides, 1], [1, *window.rate, 1]
+    return tf.raw_ops.DepthwiseConv2dNative(input=x, filter=filter, strides=strides, padding=padding, dilations=rate)
 
 
 def _depthwise(x: Any, filter: Any, window: Window) -> Any:
     down, across = window.strides
     if (down, across) == (1, 1) or (window.rate == (1, 1) and down == across):
         x, padding = _explicit_padding(x, window)
-        return tf.nn.depthwise_conv2d(x, filter, [1, *window.strides, 1], padding, dilations=window.rate)
+        return tf.nn.depthwise_conv2d(x, filter, [1, down, across, 1], padding, dilations=window.rate)
     x = _pad(x, _pads(x, window))
     y = tf.nn.depthwise_conv2d(x, filter, [1, 1, 1, 1], "VALID", dilations=window.rate)
-    return y[:, :: window.strides[0], :: window.strides[1], :]
+    return y[:, ::down, ::across, :]
 
 
-def _possibly_empty(x: Any, filter: Any, window: Window) -> Any:
+def _images_or_none(lowered: Lowering, x: Any, filter: Any, window: Window, channels: int) -> Any:
     """Convolve a batch that may turn out to have no image in it.
 
-    TensorFlow's op then returns a wrong shape, and a filter gradient of uninitialised memory. Both mends cost nothing
-    for a batch that has images: the result of none is reshaped to what it should be, and the gradient is masked where
-    it passes the filter.
+    TensorFlow's ops then return a wrong shape, and a filter gradient of uninitialised memory. Both mends cost nothing
+    for a batch that has images: the result is reshaped to what it should be, and the gradient is masked where it passes
+    the filter. A batch that is known to have images is left alone.
     """
+    if x.shape[0] is not None and x.shape[0] > 0:
+        return lowered(x, filter, window)
     rows, columns = _output_size(x, window)
     count = tf.shape(x)[0]
     filter = tf.where(count > 0, filter, tf.zeros_like(filter))
-    return tf.reshape(_depthwise(x, filter, window), [count, rows, columns, filter.shape[2] * filter.shape[3]])
+    return tf.reshape(lowered(x, filter, window), [count, rows, columns, channels])
 
 
 def _explicit_padding(x: Any, window: Window) -> tuple[Any, str]:

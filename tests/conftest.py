@@ -1,0 +1,19 @@
+"""What all tests share: a quiet TensorFlow, and files that may be beside the project."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def fixtures():
+    """The folder of files for trials, beside the project; a test that needs it skips where it is not."""
+    folder = ROOT.parent / "shared" / "fixtures"
+    if not folder.is_dir():
+        pytest.skip("needs the folder shared/fixtures beside the project")
+    return folder

@@ -1,0 +1,87 @@
+"""References in NumPy float64, written as the formulas stand, one tap or one pixel at a time.
+
+They share no code with the package: paddings are computed here again, from TensorFlow's definition.
+"""
+
+import numpy as np
+
+
+def pads(size, kernel, strides, rate, padding):
+    """((top, bottom), (left, right)) in pixels."""
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if isinstance(padding, int):
+        return (padding, padding), (padding, padding)
+    if padding == "same":
+        result = []
+        for i, k, s, r in zip(size, kernel, strides, rate, strict=True):
+            outputs = int(np.ceil(i / s))
+            total = max(0, (outputs - 1) * s + r * (k - 1) + 1 - i)
+            result.append((total // 2, total - total // 2))
+        return tuple(result)
+    return tuple((side, side) if isinstance(side, int) else side for side in padding)
+
+
+def _both(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def conv2d(x, w, strides=1, padding="valid", rate=1):
+    """Full or grouped convolution, NHWC, with w (kh, kw, C / groups, F): one output pixel at a time."""
+    x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
+    strides, rate = _both(strides), _both(rate)
+    kh, kw, per_group, filters = w.shape
+    groups = x.shape[3] // per_group
+    x = np.pad(x, ((0, 0), *pads(x.shape[1:3], (kh, kw), strides, rate, padding), (0, 0)))
+    rows = (x.shape[1] - (kh - 1) * rate[0] - 1) // strides[0] + 1
+    columns = (x.shape[2] - (kw - 1) * rate[1] - 1) // strides[1] + 1
+    y = np.zeros((x.shape[0], rows, columns, filters))
+    per_output = filters // groups
+    for i in range(rows):
+        for j in range(columns):
+            top, left = i * strides[0], j * strides[1]
+            window = x[:, top : top + (kh - 1) * rate[0] + 1 : rate[0], left : left + (kw - 1) * rate[1] + 1 : rate[1]]
+            for f in range(filters):
+                first = (f // per_output) * per_group
+                y[:, i, j, f] = np.sum(window[..., first : first + per_group] * w[..., f], axis=(1, 2, 3))
+    return y
+
+
+def depthwise_conv2d(x, w, strides=1, padding="valid", rate=1):
+    """Depthwise convolution with w (kh, kw, C, M): one channel and one multiplier at a time, by `conv2d`."""
+    channels, multiplier = w.shape[2:]
+    parts = [
+        conv2d(x[..., c : c + 1], w[:, :, c : c + 1, m : m + 1], strides, padding, rate)
+        for c in range(channels)
+        for m in range(multiplier)
+    ]
+    return np.concatenate(parts, axis=-1)
+
+
+def separable_conv2d(x, depthwise, pointwise, strides=1, padding="valid", rate=1):
+    """The two, one after the other."""
+    return conv2d(depthwise_conv2d(x, depthwise, strides, padding, rate), pointwise)
+
+
+def gradients(forward, x, w, upstream):
+    """Gradients of ``sum(forward(x, w) · upstream)`` where forward is linear in x and in w: one element at a time.
+
+    Each element's gradient is what a one in its place, and zeros elsewhere, gives.
+    """
+
+    def of(size, run):
+        result = np.zeros(size)
+        for place in np.ndindex(*size):
+            unit = np.zeros(size)
+            unit[place] = 1.0
+            result[place] = np.sum(run(unit) * upstream)
+        return result
+
+    return of(x.shape, lambda unit: forward(unit, w)), of(w.shape, lambda unit: forward(x, unit))
+
+
+def batch_normalization(x, gamma, beta, epsilon):
+    """Normalize (N, H, W, C) by its own statistics: the result, the mean and the biased variance."""
+    x = np.asarray(x, np.float64)
+    mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+    return (x - mean) / np.sqrt(variance + epsilon) * gamma + beta, mean, variance

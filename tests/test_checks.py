@@ -1,0 +1,86 @@
+"""The helpers complain when they should: each is fed right answers, and wrong ones of every kind it is there for."""
+
+import numpy as np
+import pytest
+from checks import assert_close, assert_sentence
+from oracles import batch_normalization, conv2d, depthwise_conv2d, gradients, pads, separable_conv2d
+
+
+def test_assert_close_takes_what_is_close():
+    assert_close([1.0, 2.0], [1.0, 2.0 + 1e-6])
+    assert_close(np.zeros((0, 3)), np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected"),
+    [
+        ([1.0, 2.0], [1.0, 2.001]),
+        ([1.0, 2.0], [1.0]),
+        ([1.0, np.nan], [1.0, 2.0]),
+        ([np.nan], [np.nan]),
+        ([np.inf], [np.inf]),
+        ([1e-3], [0.0]),
+        (np.zeros((0, 3)), np.zeros((0, 2))),
+        ([[1.0, 2.0]], [1.0, 2.0]),
+    ],
+)
+def test_assert_close_refuses(actual, expected):
+    with pytest.raises(AssertionError):
+        assert_close(actual, expected)
+
+
+def test_assert_sentence_takes_a_sentence():
+    assert_sentence(ValueError("strides: expected a positive int, got 0"), "strides")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "bad strides", "strides: expected an int", "rate: expected 1, got 2", "strides: expected 1,\n got 0"]
+)
+def test_assert_sentence_refuses(text):
+    with pytest.raises(AssertionError):
+        assert_sentence(ValueError(text), "strides")
+
+
+def test_conv2d_oracle_by_hand():
+    x = np.arange(1.0, 10.0).reshape(1, 3, 3, 1)
+    w = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(2, 2, 1, 1)
+    assert conv2d(x, w)[0, ..., 0].tolist() == [[37, 47], [67, 77]]
+    assert conv2d(x, w, rate=2)[0, ..., 0].tolist() == [[1 + 2 * 3 + 3 * 7 + 4 * 9]]
+    assert conv2d(x, w, strides=2, padding="same")[0, ..., 0].tolist() == [[37, 3 + 3 * 6], [7 + 2 * 8, 9]]
+    assert conv2d(x, w, strides=2, padding=1)[0, ..., 0].tolist() == [[4, 3 * 2 + 4 * 3], [2 * 4 + 4 * 7, 77]]
+
+
+def test_grouped_oracle_keeps_groups_apart():
+    x = np.ones((1, 1, 1, 4))
+    w = np.arange(1.0, 17.0).reshape(8, 2).T.reshape(1, 1, 2, 8)
+    assert conv2d(x, w).ravel().tolist() == [3, 7, 11, 15, 19, 23, 27, 31]
+    x[..., 2:] = 0
+    assert conv2d(x, w).ravel().tolist() == [3, 7, 11, 15, 0, 0, 0, 0]
+
+
+def test_depthwise_oracle_orders_channels_before_multipliers():
+    x = np.array([1.0, 10.0]).reshape(1, 1, 1, 2)
+    w = np.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 1, 2, 2)
+    assert depthwise_conv2d(x, w).ravel().tolist() == [1, 2, 30, 40]
+    assert separable_conv2d(x, w, np.ones((1, 1, 4, 1))).ravel().tolist() == [73]
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "rate", "expected"),
+    [(4, 3, 2, 1, (0, 1)), (5, 3, 2, 1, (1, 1)), (7, 3, 1, 2, (2, 2)), (4, 2, 1, 1, (0, 1)), (3, 1, 2, 1, (0, 0))],
+)
+def test_same_padding_by_hand(size, kernel, stride, rate, expected):
+    assert pads((size, size), (kernel, kernel), (stride, stride), (rate, rate), "same") == (expected, expected)
+
+
+def test_gradients_oracle_on_a_product():
+    x, w, up = np.array([2.0, 3.0]), np.array([5.0]), np.array([1.0, 10.0])
+    to_x, to_w = gradients(lambda a, b: a * b, x, w, up)
+    assert to_x.tolist() == [5, 50]
+    assert to_w.tolist() == [32]
+
+
+def test_batch_normalization_oracle():
+    x = np.array([1.0, 3.0]).reshape(1, 1, 2, 1)
+    y, mean, variance = batch_normalization(x, 2.0, 1.0, 0.0)
+    assert (y.ravel().tolist(), mean.tolist(), variance.tolist()) == ([-1.0, 3.0], [2.0], [1.0])

@@ -1,0 +1,113 @@
+"""Definitions: slim's rules for width and output stride, written again here, and the wording of errors."""
+
+import pytest
+from checks import assert_sentence
+
+from tfsep import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv, defs
+
+
+def slim_strides(conv_defs, output_stride):
+    """(stride, rate) of each layer by slim's bookkeeping: two running products."""
+    current, rate, result = 1, 1, []
+    for d in conv_defs:
+        if output_stride is not None and current == output_stride:
+            result.append((1, rate))
+            rate *= d.stride
+        else:
+            result.append((d.stride, 1))
+            current *= d.stride
+    return result
+
+
+@pytest.mark.parametrize("output_stride", [None, 1, 2, 4, 8, 16, 32])
+def test_output_stride_is_slims(output_stride):
+    changed = defs.with_output_stride(MOBILENETV1_CONV_DEFS, output_stride)
+    assert [(d.stride[0], d.rate[0]) for d in changed] == slim_strides(MOBILENETV1_CONV_DEFS, output_stride)
+    assert [(type(d), d.depth) for d in changed] == [(type(d), d.depth) for d in MOBILENETV1_CONV_DEFS]
+
+
+@pytest.mark.parametrize("output_stride", [12, 0, -8, 64, 8.5, "8", True])
+def test_output_stride_refuses(output_stride):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        defs.with_output_stride([Conv(3, 2, 8)], output_stride)
+    assert_sentence(error.value, "output_stride")
+
+
+def test_output_stride_that_the_strides_jump_over():
+    with pytest.raises(ValueError, match="output_stride: expected None or one of 1, 2, 32, 64, got 8"):
+        defs.with_output_stride([Conv(3, 2, 8), Conv(3, 16, 8), Conv(3, 2, 8)], 8)
+
+
+def test_output_stride_keeps_a_definitions_own_rate():
+    changed = defs.with_output_stride([Conv(3, 2, 8), Conv(3, 2, 8, (1, 3)), Conv(3, 1, 8, 2)], 2)
+    assert [(d.stride, d.rate) for d in changed] == [((2, 2), (1, 1)), ((1, 1), (1, 3)), ((1, 1), (4, 4))]
+
+
+def test_output_stride_wants_equal_strides():
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        defs.with_output_stride([Conv(3, (1, 2), 8)], 8)
+    assert_sentence(error.value, "conv_defs[0].stride")
+
+
+@pytest.mark.parametrize(
+    ("depth", "multiplier", "least", "expected"),
+    [(33, 0.75, 8, 24), (32, 0.25, 8, 8), (32, 0.1, 8, 8), (32, 0.1, 1, 3), (64, 1.5, 8, 96), (7, 1.0, 8, 8)],
+)
+def test_width_is_truncated_and_bounded(depth, multiplier, least, expected):
+    assert defs.scale_width([Conv(3, 1, depth)], multiplier, least)[0].depth == expected
+
+
+@pytest.mark.parametrize("multiplier", [0, -0.5, float("nan"), float("inf"), "1", None])
+def test_width_refuses(multiplier):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        defs.scale_width(MOBILENETV1_CONV_DEFS, multiplier)
+    assert_sentence(error.value, "depth_multiplier")
+
+
+def test_min_depth_refuses():
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        defs.scale_width(MOBILENETV1_CONV_DEFS, 1.0, 0)
+    assert_sentence(error.value, "min_depth")
+
+
+def test_named_tuples_are_slims():
+    d = DepthSepConv([3, 3], 2, 64)
+    assert (d.kernel, d.stride, d.depth, d.rate) == ([3, 3], 2, 64, 1)
+    assert Conv(kernel=[3, 3], stride=1, depth=8)._fields[:3] == ("kernel", "stride", "depth")
+
+
+@pytest.mark.parametrize(
+    ("entry", "argument"),
+    [
+        (Conv(0, 1, 8), "conv_defs[1].kernel"),
+        (Conv(3, -1, 8), "conv_defs[1].stride"),
+        (DepthSepConv(3, 1, 0), "conv_defs[1].depth"),
+        (DepthSepConv(3, 1, 8, 0), "conv_defs[1].rate"),
+    ],
+)
+def test_a_wrong_entry_is_named(entry, argument):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        defs.normalize([Conv(3, 1, 8), entry])
+    assert_sentence(error.value, argument)
+
+
+def test_another_kind_of_entry_is_named():
+    with pytest.raises(TypeError) as error:
+        defs.normalize([(3, 1, 8)])
+    assert_sentence(error.value, "conv_defs[0]")
+
+
+def test_no_definition_is_an_error():
+    with pytest.raises(ValueError, match="conv_defs: expected at least one definition, got none"):
+        defs.normalize([])
+
+
+def test_resolved_names_are_slims_end_points():
+    names = [layer.name for layer in defs.resolve(MOBILENETV1_CONV_DEFS)]
+    assert names == ["Conv2d_0", *(f"Conv2d_{i}_{part}" for i in range(1, 14) for part in ("depthwise", "pointwise"))]
+
+
+def test_functions_leave_their_input_alone():
+    original = tuple(MOBILENETV1_CONV_DEFS)
+    defs.with_output_stride(defs.scale_width(MOBILENETV1_CONV_DEFS, 0.5), 8)
+    assert original == MOBILENETV1_CONV_DEFS
