@@ -202,7 +202,7 @@ def cost_of_model(model: Any, input_shape: tuple[int, ...] | None) -> CostReport
 def _signature(model: Any, input_shape: tuple[int, ...] | None) -> Any:
     """The model's input as TensorSpecs of static shape."""
     if input_shape is not None and not model.built:
-        model.build((1, *input_shape))
+        model(tf.zeros((1, *input_shape)), training=False)
     inputs = inputs_of(model)
     if input_shape is not None:
         return tf.TensorSpec((1, *input_shape), "float32" if inputs is None else tf.nest.flatten(inputs)[0].dtype)

@@ -1,0 +1,55 @@
+"""The whole Keras contract of a layer, in one function; `test_layer_checks` feeds it layers that break it."""
+
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from checks import assert_close
+
+
+def check_layer(layer, x, *, trains=True):
+    """Check shapes, symbolic, eager and compiled calls, config, ``.keras`` and a step of training; return the result.
+
+    Args:
+        layer: not built yet.
+        x: an array (N, ...).
+    """
+    open_shape = tuple(
+        None if 0 < i < x.ndim - 1 and layer.data_format == "channels_last" else s for i, s in enumerate(x.shape)
+    )
+    inputs = keras.Input(batch_shape=(None, *open_shape[1:]))
+    model = keras.Model(inputs, layer(inputs))
+    y = np.asarray(model(x))
+
+    assert layer.compute_output_shape(x.shape) == y.shape, "compute_output_shape is not the shape that comes out"
+    unknown = layer.compute_output_shape((None, *open_shape[1:]))
+    assert len(unknown) == y.ndim, "compute_output_shape has another rank where sizes are unknown"
+    assert all(u in (None, s) for u, s in zip(unknown, y.shape, strict=True)), "compute_output_shape contradicts itself"
+    assert model.output_shape == unknown, "the symbolic shape is another"
+    assert y.dtype == layer.compute_dtype, f"dtype {y.dtype}, expected {layer.compute_dtype}"
+
+    assert_close(tf.function(layer)(tf.constant(x)), y, 1e-5, "tf.function")
+
+    config = layer.get_config()
+    copy = type(layer).from_config(config)
+    assert copy.get_config() == config, "the config does not survive a round trip"
+    copy.build(x.shape)
+    assert [w.shape for w in copy.weights] == [w.shape for w in layer.weights], "the copy has other weights"
+    copy.set_weights(layer.get_weights())
+    assert_close(copy(x), y, 1e-6, "from_config")
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        assert_close(keras.models.load_model(path, safe_mode=True)(x), y, 1e-6, ".keras")
+
+    if trains:
+        before = [np.array(w) for w in layer.trainable_weights]
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model.fit(x, np.ones_like(y), epochs=1, batch_size=len(x), verbose=0)
+        for old, new in zip(before, layer.trainable_weights, strict=True):
+            assert np.isfinite(np.asarray(new)).all(), f"{new.path}: NaN after a step"
+            assert not np.array_equal(old, np.asarray(new)), f"{new.path}: not trained"
+    return y

@@ -1,0 +1,276 @@
+"""Layers: supersets of Keras's, equal to them where Keras can, to float64 loops where it cannot."""
+
+import inspect
+import itertools
+
+import keras
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+from checks import assert_close, assert_sentence
+from layer_checks import check_layer
+
+from tfsep import layers
+
+X = np.random.default_rng(0).normal(size=(2, 9, 8, 4)).astype("float32")
+
+MAKERS = {
+    "Conv2D": lambda **k: layers.Conv2D(6, 3, **k),
+    "DepthwiseConv2D": lambda **k: layers.DepthwiseConv2D(3, **{"depth_multiplier": 2, **k}),
+    "SeparableConv2D": lambda **k: layers.SeparableConv2D(6, 3, **{"depth_multiplier": 2, **k}),
+    "DepthwiseSeparableConv": lambda **k: layers.DepthwiseSeparableConv(6, 3, **k),
+}
+CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strides": 2, "padding": "same"},
+        {"strides": (1, 2), "rate": (2, 3), "padding": "same"},
+        {"strides": 2, "rate": 2, "padding": ((1, 0), (2, 1)), "activation": "relu"},
+        {"dilation_rate": 2, "padding": 1, "activation": None},
+    ],
+)
+def test_the_keras_contract(name, options):
+    check_layer(MAKERS[name](**options), X)
+
+
+def test_the_keras_contract_of_groups():
+    check_layer(layers.Conv2D(6, 3, groups=2, strides=2, rate=2, padding="same"), X)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_channels_first(name):
+    options = {"strides": 2, "padding": "same"}
+    last, first = MAKERS[name](**options), MAKERS[name](**options, data_format="channels_first")
+    y = last(X)
+    turned = X.transpose(0, 3, 1, 2)
+    first.build(turned.shape)
+    first.set_weights(last.get_weights())
+    assert_close(np.transpose(first(turned), (0, 2, 3, 1)), y)
+    assert first.compute_output_shape((None, 4, None, 8)) == (None, y.shape[-1], None, 4)
+    if name in CONVOLUTIONS:
+        check_layer(MAKERS[name](**options, data_format="channels_first"), turned)
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONS, "BatchNormalization"])
+def test_signature_is_a_superset_in_the_same_order(name):
+    ours = [
+        (p.name, p.default)
+        for p in inspect.signature(getattr(layers, name)).parameters.values()
+        if p.kind != p.VAR_KEYWORD
+    ]
+    theirs = [
+        (p.name, p.default)
+        for p in inspect.signature(getattr(keras.layers, name)).parameters.values()
+        if p.kind != p.VAR_KEYWORD
+    ]
+    assert ours[: len(theirs)] == theirs
+
+
+KERAS_CASES = [
+    ("Conv2D", {"filters": 6, "kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu"}),
+    ("Conv2D", {"filters": 6, "kernel_size": (2, 3), "dilation_rate": 2, "groups": 2}),
+    ("DepthwiseConv2D", {"kernel_size": 3, "strides": 2, "depth_multiplier": 2, "padding": "same"}),
+    ("DepthwiseConv2D", {"kernel_size": 3, "dilation_rate": (2, 1), "use_bias": False}),
+    ("SeparableConv2D", {"filters": 6, "kernel_size": 3, "depth_multiplier": 2, "strides": 2, "activation": "relu"}),
+    ("SeparableConv2D", {"filters": 6, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), KERAS_CASES)
+def test_equal_to_keras(name, options):
+    theirs, ours = getattr(keras.layers, name)(**options), getattr(layers, name)(**options)
+    expected = theirs(X)
+    ours.build(X.shape)
+    assert [(w.name, w.shape) for w in ours.weights] == [(w.name, w.shape) for w in theirs.weights]
+    ours.set_weights([np.random.default_rng(1).normal(size=w.shape) for w in theirs.weights])
+    theirs.set_weights(ours.get_weights())
+    assert_close(ours(X), theirs(X))
+    assert ours.compute_output_shape(X.shape) == theirs.compute_output_shape(X.shape) == expected.shape
+
+
+@pytest.mark.parametrize(("name", "options"), KERAS_CASES)
+def test_a_keras_config_makes_ours(name, options):
+    theirs = getattr(keras.layers, name)(**options)
+    ours = getattr(layers, name).from_config(theirs.get_config())
+    theirs.build(X.shape)
+    ours.build(X.shape)
+    ours.set_weights(theirs.get_weights())
+    assert_close(ours(X), theirs(X))
+
+
+@pytest.mark.parametrize(("stride", "rate"), list(itertools.product((2, (1, 2)), (2, (2, 3)))))
+def test_values_that_keras_cannot(stride, rate):
+    full = layers.Conv2D(6, 3, stride, "same", rate=rate, groups=2)
+    depthwise = layers.DepthwiseConv2D(3, stride, "same", 2, rate=rate)
+    separable = layers.SeparableConv2D(5, 3, stride, "same", rate=rate)
+    for layer in (full, depthwise, separable):
+        layer.build(X.shape)
+        layer.set_weights([np.random.default_rng(2).normal(size=w.shape) for w in layer.weights])
+    assert_close(full(X), oracles.conv2d(X, full.kernel, stride, "same", rate) + np.asarray(full.bias))
+    expected = oracles.depthwise_conv2d(X, np.asarray(depthwise.kernel), stride, "same", rate)
+    assert_close(depthwise(X), expected + np.asarray(depthwise.bias))
+    kernels = [np.asarray(k) for k in (separable.depthwise_kernel, separable.pointwise_kernel)]
+    expected = oracles.separable_conv2d(X, *kernels, stride, "same", rate)
+    assert_close(separable(X), expected + np.asarray(separable.bias))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16", "float64"])
+def test_dtype_policies(name, policy):
+    layer, reference = MAKERS[name](dtype=policy, padding="same"), MAKERS[name](padding="same")
+    expected = reference(X)
+    y = layer(X)
+    layer.set_weights(reference.get_weights())
+    y = layer(X)
+    policy = keras.DTypePolicy(policy)
+    assert y.dtype == policy.compute_dtype
+    assert all(w.dtype == policy.variable_dtype for w in layer.weights)
+    assert_close(tf.cast(y, "float64"), expected, 3e-2)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_trains_under_mixed_precision(name):
+    layer = MAKERS[name](dtype="mixed_bfloat16", padding="same")
+    model = keras.Sequential([keras.Input(X.shape[1:]), layer, keras.layers.GlobalAveragePooling2D()])
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    model.fit(X, np.ones((2, model.output_shape[-1])), verbose=0)
+    assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("Conv2D", ["kernel"]), ("DepthwiseConv2D", ["depthwise"]), ("SeparableConv2D", ["depthwise", "pointwise"])],
+)
+def test_weight_options_take_effect(name, kinds):
+    options = {
+        "bias_initializer": "ones",
+        "bias_regularizer": "l2",
+        "bias_constraint": "non_neg",
+        "activity_regularizer": keras.regularizers.L2(0.5),
+    }
+    for kind in kinds:
+        options[f"{kind}_initializer"] = keras.initializers.Constant(0.5)
+        options[f"{kind}_regularizer"] = keras.regularizers.L2(0.1)
+        options[f"{kind}_constraint"] = "non_neg"
+    layer = MAKERS[name](**options)
+    y = layer(X)
+    weights = [np.asarray(w, np.float64) for w in layer.weights]
+    assert all(np.all(w == 0.5) for w in weights[:-1])
+    assert np.all(weights[-1] == 1.0)
+    expected = sum(0.1 * np.sum(w**2) for w in weights[:-1]) + 0.01 * np.sum(weights[-1] ** 2)
+    activity = 0.5 * np.sum(np.asarray(y, np.float64) ** 2) / len(X)
+    assert float(sum(layer.losses)) == pytest.approx(expected + activity, rel=1e-4)
+    assert all(isinstance(w.constraint, keras.constraints.NonNeg) for w in layer.weights)
+    again = type(layer).from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize(
+    ("initializer", "variance"),
+    [
+        ("glorot_uniform", lambda taps, m: 2 / (taps * (1 + m))),
+        ("glorot_normal", lambda taps, m: 2 / (taps * (1 + m))),
+        ("he_normal", lambda taps, m: 2 / taps),
+        ("lecun_uniform", lambda taps, m: 1 / taps),
+        (keras.initializers.VarianceScaling(3.0, "fan_out", "untruncated_normal"), lambda taps, m: 3 / (taps * m)),
+        (keras.initializers.RandomNormal(stddev=0.7), lambda taps, m: 0.49),
+    ],
+)
+@pytest.mark.parametrize("name", ["DepthwiseConv2D", "SeparableConv2D"])
+def test_true_fan_in(name, initializer, variance):
+    layer = MAKERS[name](depthwise_initializer=initializer)
+    layer.build((None, 9, 8, 1024))
+    kernel = np.asarray(layer.weights[0])
+    assert kernel.shape == (3, 3, 1024, 2)
+    assert np.var(kernel) == pytest.approx(variance(9, 2), rel=0.05)
+
+
+def test_a_seeded_kernel_is_the_same_again():
+    layer = layers.DepthwiseConv2D(3, depthwise_initializer=keras.initializers.HeNormal(seed=3))
+    again = type(layer).from_config(layer.get_config())
+    layer.build(X.shape)
+    again.build(X.shape)
+    np.testing.assert_array_equal(layer.kernel, again.kernel)
+
+
+def block_reference(block, x):
+    """The block by float64 loops, in inference: moving statistics, LeakyReLU of 0.1."""
+
+    def normalized(y, bn):
+        gamma, beta, mean, variance = (np.asarray(w, np.float64) for w in bn.weights)
+        return (y - mean) / np.sqrt(variance + bn.epsilon) * gamma + beta
+
+    y = normalized(oracles.depthwise_conv2d(x, np.asarray(block.depthwise.kernel), 2, "same"), block.depthwise_bn)
+    y = np.maximum(y, 0.1 * y)
+    y = normalized(oracles.conv2d(y, np.asarray(block.pointwise.kernel)), block.pointwise_bn)
+    return np.maximum(y, 0.1 * y)
+
+
+def test_block_values():
+    block = layers.DepthwiseSeparableConv(5, strides=2)
+    block.build(X.shape)
+    rng = np.random.default_rng(3)
+    block.set_weights(
+        [
+            rng.uniform(0.5, 1.5, w.shape) if "moving_variance" in w.path else rng.normal(size=w.shape)
+            for w in block.weights
+        ]
+    )
+    assert_close(block(X), block_reference(block, X))
+
+
+@pytest.mark.parametrize(("depthwise", "pointwise"), list(itertools.product((True, False), (True, False))))
+def test_block_without_normalization_has_a_bias(depthwise, pointwise):
+    block = layers.DepthwiseSeparableConv(5, depthwise_normalization=depthwise, pointwise_normalization=pointwise)
+    check_layer(block, X)
+    assert (block.depthwise.use_bias, block.pointwise.use_bias) == (not depthwise, not pointwise)
+    assert block.count_params() == 9 * 4 + 20 + (16 if depthwise else 4) + (20 if pointwise else 5)
+
+
+def test_block_without_activation_is_linear():
+    block = layers.DepthwiseSeparableConv(
+        5, activation=None, depthwise_normalization=False, pointwise_normalization=False
+    )
+    assert_close(block(2 * X), 2 * np.asarray(block(X)))
+
+
+ERRORS = {
+    "filters 0": ("filters", lambda: layers.Conv2D(0, 3)),
+    "filters float": ("filters", lambda: layers.SeparableConv2D(2.5, 3)),
+    "filters of the block": ("filters", lambda: layers.DepthwiseSeparableConv(-1)),
+    "kernel 0": ("kernel_size", lambda: layers.Conv2D(4, 0)),
+    "kernel of three": ("kernel_size", lambda: layers.DepthwiseConv2D((3, 3, 3))),
+    "strides": ("strides", lambda: layers.DepthwiseConv2D(3, strides=-1)),
+    "rate": ("rate", lambda: layers.DepthwiseConv2D(3, rate=0)),
+    "dilation": ("dilation_rate", lambda: layers.SeparableConv2D(4, 3, dilation_rate=0)),
+    "both": ("rate", lambda: layers.Conv2D(4, 3, rate=2, dilation_rate=3)),
+    "padding": ("padding", lambda: layers.Conv2D(4, 3, padding="causal")),
+    "multiplier": ("depth_multiplier", lambda: layers.DepthwiseConv2D(3, depth_multiplier=0)),
+    "groups 0": ("groups", lambda: layers.Conv2D(4, 3, groups=0)),
+    "groups of filters": ("groups", lambda: layers.Conv2D(4, 3, groups=3)),
+    "groups of channels": ("groups", lambda: layers.Conv2D(6, 3, groups=3).build((None, 8, 8, 4))),
+    "format": ("data_format", lambda: layers.Conv2D(4, 3, data_format="NHWC")),
+    "rank": ("input", lambda: layers.Conv2D(4, 3).build((None, 8, 4))),
+    "channels": ("input", lambda: layers.DepthwiseConv2D(3).build((None, 8, 8, None))),
+    "size": ("input size", lambda: layers.Conv2D(4, 3).compute_output_shape((None, 2, 8, 4))),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors(case):
+    argument, make = ERRORS[case]
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        make()
+    assert_sentence(error.value, argument)
+
+
+def test_another_rank_at_a_call():
+    with pytest.raises(ValueError, match="rank 4"):
+        layers.Conv2D(4, 3)(X[0])

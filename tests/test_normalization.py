@@ -1,0 +1,118 @@
+"""`BatchNormalization` against Keras's own, step by step, and against the formula in float64."""
+
+import keras
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+from checks import assert_close
+
+from tfsep import layers
+
+X = np.random.default_rng(0).normal(2.0, 3.0, size=(4, 5, 6, 3)).astype("float32")
+
+
+def pair_of(**options):
+    ours, theirs = layers.BatchNormalization(**options), keras.layers.BatchNormalization(**options)
+    return ours, theirs
+
+
+def step(layer, x, mask=None):
+    """Result, gradients to the input and to the weights, of one training call."""
+    x = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x, training=True, **({} if mask is None else {"mask": mask}))
+        loss = tf.reduce_sum(tf.cast(y, "float32") ** 2 * tf.reshape(tf.range(tf.size(y), dtype="float32"), y.shape))
+    return y, tape.gradient(loss, [x, *[w.value for w in layer.trainable_weights]])
+
+
+CASES = {
+    "plain": ({"momentum": 0.9}, X, 1e-4),
+    "no scale": ({"scale": False}, X, 1e-4),
+    "no center": ({"center": False, "epsilon": 1e-2}, X, 1e-4),
+    "axis 3": ({"axis": 3}, X, 1e-4),
+    "axis 1": ({"axis": 1}, X, 1e-4),
+    "rank 2": ({}, X[:, 0, 0], 1e-4),
+    "rank 5": ({}, X[None], 1e-4),
+    "float64": ({"dtype": "float64"}, X.astype("float64"), 1e-9),
+    "mixed bfloat16": ({"dtype": "mixed_bfloat16"}, X, 3e-2),
+    "mixed float16": ({"dtype": "mixed_float16"}, X, 1e-2),
+    "one image of one pixel": ({}, X[:1, :1, :1], 1e-4),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equal_to_keras_over_steps(case):
+    options, x, tolerance = CASES[case]
+    ours, theirs = pair_of(**options)
+    for i in range(3):
+        mine, their = step(ours, x * (i + 1)), step(theirs, x * (i + 1))
+        assert mine[0].dtype == their[0].dtype
+        assert_close(tf.cast(mine[0], "float64"), tf.cast(their[0], "float64"), tolerance, "result")
+        for a, b in zip(mine[1], their[1], strict=True):
+            scale = max(float(tf.reduce_max(tf.abs(tf.cast(b, "float64")))), 1.0)
+            assert_close(tf.cast(a, "float64") / scale + 1, tf.cast(b, "float64") / scale + 1, tolerance, "gradient")
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert_close(a, b, tolerance, "weights")
+    assert_close(tf.cast(ours(x), "float64"), tf.cast(theirs(x), "float64"), tolerance, "inference")
+
+
+def test_the_formula_and_the_biased_variance():
+    layer = layers.BatchNormalization(momentum=0.0)
+    y = layer(X, training=True)
+    expected, mean, variance = oracles.batch_normalization(X, 1.0, 0.0, 1e-3)
+    assert_close(y, expected)
+    assert_close(layer.moving_mean, mean)
+    assert_close(layer.moving_variance, variance)
+
+
+def test_frozen_means_inference():
+    ours, theirs = pair_of()
+    for layer in (ours, theirs):
+        layer.build(X.shape)
+        layer.set_weights([np.full(3, v, "float32") for v in (2.0, 1.0, 0.5, 4.0)])
+        layer.trainable = False
+    assert_close(ours(X, training=True), theirs(X, training=True))
+    assert np.all(np.asarray(ours.moving_mean) == 0.5)
+
+
+def test_a_mask_is_keras_business():
+    ours, theirs = pair_of()
+    mask = np.random.default_rng(1).random(X.shape[:3]) > 0.5
+    assert_close(step(ours, X, mask)[0], step(theirs, X, mask)[0])
+    assert_close(ours.moving_variance, theirs.moving_variance)
+
+
+def kernels(**options):
+    layer = layers.BatchNormalization(**options)
+    layer.build(X.shape)
+    graph = tf.function(lambda x: layer(x, training=True)).get_concrete_function(tf.TensorSpec(X.shape, "float32"))
+    return [op.type for op in graph.graph.get_operations()]
+
+
+def test_the_fused_kernel_is_used_for_images():
+    assert "FusedBatchNormV3" in kernels()
+    assert "FusedBatchNormV3" not in kernels(axis=2)
+
+
+def test_a_saved_model_keeps_its_statistics(tmp_path):
+    model = keras.Sequential([keras.Input(X.shape[1:]), layers.BatchNormalization(momentum=0.5)])
+    model(X, training=True)
+    model.save(tmp_path / "model.keras")
+    assert_close(keras.models.load_model(tmp_path / "model.keras")(X), model(X))
+
+
+def test_fit_equals_keras():
+    def fitted(kind):
+        keras.utils.set_random_seed(0)
+        layer = kind(momentum=0.5)
+        model = keras.Sequential(
+            [keras.Input(X.shape[1:]), keras.layers.Conv2D(3, 3, use_bias=False), layer, keras.layers.Flatten()]
+        )
+        model.compile(keras.optimizers.SGD(0.01), "mse")
+        model.fit(X, np.ones((4, 36)), epochs=3, verbose=0, shuffle=False)
+        return model.get_weights()
+
+    for a, b in zip(fitted(layers.BatchNormalization), fitted(keras.layers.BatchNormalization), strict=True):
+        assert_close(a, b, 1e-4)
