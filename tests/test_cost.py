@@ -195,7 +195,6 @@ class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()
         self.first = layers.Conv2D(4, 3)
-        self.never_called = keras.layers.Dense(2)
 
     def call(self, x):
         return self.first(x)

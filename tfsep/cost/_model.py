@@ -195,14 +195,14 @@ def cost_of_model(model: Any, input_shape: tuple[int, ...] | None) -> CostReport
     recorder = _Recorder()
     signature = _signature(model, input_shape)
     with _watching(recorder.enter, recorder.leave):
-        tf.function(lambda inputs: model(inputs, training=False)).get_concrete_function(signature)
+        tf.function(lambda inputs: model(inputs)).get_concrete_function(signature)
     return CostReport(tuple(recorder.rows), tuple(recorder.uncounted))
 
 
 def _signature(model: Any, input_shape: tuple[int, ...] | None) -> Any:
     """The model's input as TensorSpecs of static shape."""
     if input_shape is not None and not model.built:
-        model(tf.zeros((1, *input_shape)), training=False)
+        model(tf.zeros((1, *input_shape)))
     inputs = inputs_of(model)
     if input_shape is not None:
         return tf.TensorSpec((1, *input_shape), "float32" if inputs is None else tf.nest.flatten(inputs)[0].dtype)

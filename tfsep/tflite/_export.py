@@ -19,12 +19,12 @@ from tfsep._backend import tf
 from tfsep._table import Table
 from tfsep.geometry import positive
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
+from tfsep.tflite._compare import VerifyReport, compare, require
 from tfsep.tflite._data import Field, Reader
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._interpreter import Runner, TensorInfo
 from tfsep.tflite._model import Interface, interface_of
 from tfsep.tflite._recipes import Recipe, get_recipe
-from tfsep.tflite._verify import VerifyReport, compare, require
 
 RANDOM_SAMPLES = 8
 
@@ -170,7 +170,8 @@ def export(
         batch_size: of the file's inputs.
         input_shape: without the batch, for a model of one input that leaves sizes open.
         allow_flex: whether operators may need TensorFlow on the device.
-        tolerance: largest relative RMS error; None for the recipe's.
+        tolerance: largest relative RMS error; None for the recipe's, see
+            `VerifyReport`.
         max_calibration_samples: how many are read at most.
 
     Returns:
@@ -288,7 +289,7 @@ def _trace(interface: Interface, batch_size: int) -> Any:
 
     def frozen(**inputs: Any) -> dict[str, Any]:
         structure = interface.structure([inputs[name] for name in names])
-        outputs, _ = model.stateless_call(trainable, others, structure, training=False)
+        outputs, _ = model.stateless_call(trainable, others, structure)
         return dict(zip(interface.output_names, interface.arrange(outputs), strict=True))
 
     specs = {
@@ -354,7 +355,7 @@ def _prove(
 ) -> ExportReport:
     """Run the file beside the model, and return the report if it passes."""
     runner = Runner(file)
-    verification = compare(interface, runner, samples, recipe.tolerance if tolerance is None else tolerance)
+    verification = compare(interface, runner, samples, tolerance)
     if calibration is not None and source == "given":
         check_range(calibration, verification.low, verification.high)
     require(verification, path)

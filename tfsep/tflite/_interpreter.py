@@ -64,9 +64,10 @@ class Runner:
     def __init__(self, path: str | PathLike[str], threads: int = 1) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
+        threads = positive(threads, "threads")
         content = read_tflite(path)
         try:
-            self.interpreter = Interpreter(model_content=content, num_threads=positive(threads, "threads"))
+            self.interpreter = Interpreter(model_content=content, num_threads=threads)
             self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())

@@ -46,7 +46,7 @@ class Interface:
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Run the model, as it is at inference, on arrays by name."""
         structure = self.structure([tf.constant(array) for array in inputs])
-        return tuple(np.asarray(output) for output in self.arrange(self.model(structure, training=False)))
+        return tuple(np.asarray(output) for output in self.arrange(self.model(structure)))
 
 
 def interface_of(model: Any, input_shape: tuple[int, ...] | None = None) -> Interface:
@@ -83,7 +83,7 @@ def _unnamed(model: Any, input_shape: tuple[int, ...] | None) -> Interface:
     """The interface of a subclassed model, which says nothing of its inputs itself."""
     if input_shape is None:
         raise ValueError(f"input_shape: expected the shape of one input of {model.name!r}, without the batch, got None")
-    outputs = tf.nest.flatten(model(tf.zeros((1, *input_shape)), training=False))
+    outputs = tf.nest.flatten(model(tf.zeros((1, *input_shape))))
     return _interface(
         model, [Field("input", tuple(input_shape), "float32")], [f"output_{i}" for i in range(len(outputs))]
     )

@@ -1,182 +1,15 @@
 """Proof that a file computes what its model computes: both are run on the same data, side by side."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfsep._table import Table
 from tfsep.models import load_model
-from tfsep.tflite._data import Batch, Reader
+from tfsep.tflite._compare import VerifyReport, compare, require
+from tfsep.tflite._data import Reader
 from tfsep.tflite._interpreter import Runner
-from tfsep.tflite._model import Interface, interface_of
-from tfsep.tflite._recipes import RECIPES
-
-Run = Callable[[Sequence[np.ndarray]], tuple[np.ndarray, ...]]
-
-
-class VerificationError(ValueError):
-    """A file that does not compute what its model computes.
-
-    Attributes:
-        report: what was measured.
-    """
-
-    def __init__(self, message: str, report: "VerifyReport") -> None:
-        super().__init__(message)
-        self.report = report
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """How far a file is from its model on some data.
-
-    Attributes:
-        samples: how many were compared.
-        max_error: largest absolute difference of any output element.
-        rms_error: relative RMS error, ``sqrt(Σ(file − model)² / Σ model²)``, of the worst output.
-        tolerance: the largest rms_error that passes.
-        top1_agreement: share of samples for which both name the same class; None where the output is no row of classes.
-        accuracy, model_accuracy: share of samples for which the file, and the model, name the label; None without
-            labels.
-        saturated: share of the input elements that lie outside what the file can store.
-        low, high: range of the inputs.
-    """
-
-    samples: int
-    max_error: float
-    rms_error: float
-    tolerance: float
-    top1_agreement: float | None
-    accuracy: float | None
-    model_accuracy: float | None
-    saturated: float
-    low: float
-    high: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether the error is within the tolerance; an error that is no number is not."""
-        return self.rms_error <= self.tolerance
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields, for JSON."""
-        return asdict(self)
-
-    def table(self) -> Table:
-        """Return what was measured, a line each."""
-        rows = [
-            ("samples", f"{self.samples:,}"),
-            ("largest error", f"{self.max_error:.3g}"),
-            ("relative RMS error", f"{self.rms_error:.3g} (tolerance {self.tolerance:.3g})"),
-            *(
-                (label, f"{value:.4f}")
-                for label, value in (
-                    ("same class as the model", self.top1_agreement),
-                    ("accuracy of the file", self.accuracy),
-                    ("accuracy of the model", self.model_accuracy),
-                )
-                if value is not None
-            ),
-            ("inputs out of range", f"{self.saturated:.2%}"),
-        ]
-        return Table(("measure", "value"), rows)
-
-    def __str__(self) -> str:
-        """Return the table as text."""
-        return self.table().text()
-
-
-class Comparison:
-    """Sums over batches, of which nothing else is kept."""
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self.samples = self._agreed = self._right = self._model_right = self._labelled = 0
-        self._outside = self._elements = 0
-        self._max = 0.0
-        self._low, self._high = np.inf, -np.inf
-        self._classes = True
-        self._error: np.ndarray = np.zeros(len(runner.outputs))
-        self._scale: np.ndarray = np.zeros(len(runner.outputs))
-
-    def add(self, batch: Batch, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:
-        """Add one batch: the model's outputs and the file's."""
-        self.samples += batch.size
-        for i, (model, file) in enumerate(zip(ours, theirs, strict=True)):
-            if model.shape != file.shape:
-                raise ValueError(f"path: expected outputs of shape {model.shape}, as the model's, got {file.shape}")
-            difference = file.astype(np.float64) - model.astype(np.float64)
-            self._max = max(self._max, float(np.abs(difference).max(initial=0.0)))
-            self._error[i] += np.sum(difference**2)
-            self._scale[i] += np.sum(model.astype(np.float64) ** 2)
-        for info, array in zip(self._runner.inputs, batch.inputs, strict=True):
-            self._outside += info.saturated(array)
-            self._elements += array.size
-            self._low, self._high = min(self._low, float(array.min())), max(self._high, float(array.max()))
-        self._count_classes(batch, ours[0], theirs[0])
-
-    def _count_classes(self, batch: Batch, model: np.ndarray, file: np.ndarray) -> None:
-        self._classes &= model.ndim == 2 and model.shape[1] > 1
-        if not self._classes:
-            return
-        named, ours = np.argmax(file, axis=1), np.argmax(model, axis=1)
-        self._agreed += int(np.sum(named == ours))
-        if batch.labels is not None:
-            self._labelled += batch.size
-            self._right += int(np.sum(named == batch.labels))
-            self._model_right += int(np.sum(ours == batch.labels))
-
-    def report(self, tolerance: float) -> VerifyReport:
-        """Return what the sums say."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = np.sqrt(self._error / self._scale)
-        relative[(self._error == 0) & (self._scale == 0)] = 0.0
-        labelled = self._classes and self._labelled == self.samples
-        return VerifyReport(
-            self.samples,
-            self._max,
-            float(relative.max()),
-            tolerance,
-            self._agreed / self.samples if self._classes else None,
-            self._right / self.samples if labelled else None,
-            self._model_right / self.samples if labelled else None,
-            self._outside / self._elements,
-            self._low,
-            self._high,
-        )
-
-
-def compare(interface: Interface, runner: Runner, data: Any, tolerance: float) -> VerifyReport:
-    """Run a model and its file side by side on all the data.
-
-    Raises:
-        ValueError: if there is no data, or the file's inputs and outputs are not the model's.
-    """
-    _require_same_interface(interface, runner)
-    comparison = Comparison(runner)
-    for batch in Reader(interface.fields).batches(data):
-        if batch.size:
-            comparison.add(batch, interface(batch.inputs), runner(batch.inputs))
-    if comparison.samples == 0:
-        raise ValueError("data: expected at least one sample, got none")
-    return comparison.report(tolerance)
-
-
-def _require_same_interface(interface: Interface, runner: Runner) -> None:
-    for what, wanted, given in (
-        ("inputs", [f.name for f in interface.fields], [i.name for i in runner.inputs]),
-        ("outputs", list(interface.output_names), [o.name for o in runner.outputs]),
-    ):
-        if len(wanted) != len(given):
-            raise ValueError(f"path: expected a file with {what} {wanted}, as the model's, got {given}")
-    for field, info in zip(interface.fields, runner.inputs, strict=True):
-        sides = zip(field.shape, info.shape[1:], strict=False)
-        if len(field.shape) != len(info.shape) - 1 or any(ours not in (None, theirs) for ours, theirs in sides):
-            raise ValueError(f"path: expected a file with input {field.shape}, as the model's, got {info.shape[1:]}")
+from tfsep.tflite._model import interface_of
 
 
 def verify(
@@ -196,7 +29,7 @@ def verify(
         path: of the ``.tflite`` file.
         data: an array (N, ...) of what the model takes; a tuple (x, labels), labels ints (N,); for several inputs a
             tuple or dict of arrays; or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
-        tolerance: largest relative RMS error; None for the default of the recipe that the file's types show.
+        tolerance: largest relative RMS error, see `VerifyReport`; None for the default of the file's recipe.
         threads: of LiteRT.
 
     Returns:
@@ -217,37 +50,8 @@ def verify(
         raise ValueError(f"tolerance: expected a number greater than zero, got {tolerance!r}")
     interface = interface_of(load_model(model) if isinstance(model, str | PathLike) else model)
     runner = Runner(path, threads)
-    report = compare(interface, runner, data, _default_tolerance(runner) if tolerance is None else tolerance)
+    report = compare(interface, runner, data, tolerance)
     return require(report, path)
-
-
-def require(report: VerifyReport, path: str | PathLike[str]) -> VerifyReport:
-    """Return the report if it passed.
-
-    Raises:
-        VerificationError: if it did not.
-    """
-    if report.passed:
-        return report
-    raise VerificationError(
-        f"{Path(path).name}: expected a relative RMS error of at most {report.tolerance:.3g} on {report.samples} "
-        f"samples, got {report.rms_error:.3g} (largest error {report.max_error:.3g})",
-        report,
-    )
-
-
-def _default_tolerance(runner: Runner) -> float:
-    """The tolerance of the recipe that made the file, as its types of numbers tell."""
-    kinds = {np.dtype(detail["dtype"]).name for detail in runner.interpreter.get_tensor_details()}
-    if {"int8", "int16"} <= kinds and runner.inputs[0].dtype == "int16":
-        name = "int16x8"
-    elif runner.inputs[0].scale:
-        name = "int8"
-    elif "int8" in kinds or "uint8" in kinds:
-        name = "dynamic_int8"
-    else:
-        name = "float16" if "float16" in kinds else "float32"
-    return RECIPES[name].tolerance
 
 
 def predict(path: str | PathLike[str], data: Any, *, threads: int = 1) -> Any:

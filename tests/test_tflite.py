@@ -1,0 +1,357 @@
+"""Files: one operator a layer, the model's numbers, and checks that can fail."""
+
+import itertools
+import json
+import tracemalloc
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from checks import assert_close
+from conftest import ROOT
+
+from tfsep import layers, models, tflite
+from tfsep.tflite._interpreter import Runner
+
+SHAPE = (12, 11, 4)
+X = np.random.default_rng(0).uniform(-1, 1, size=(16, *SHAPE)).astype("float32")
+STRIDES = (1, 2, (1, 2))
+RATES = (1, 2, (2, 3))
+
+LAYERS = {
+    "Conv2D": (lambda s, r: layers.Conv2D(8, 3, s, "same", rate=r), ["CONV_2D"]),
+    "Conv2D, groups": (lambda s, r: layers.Conv2D(8, 3, s, "same", groups=2, rate=r), ["CONV_2D"]),
+    "DepthwiseConv2D": (lambda s, r: layers.DepthwiseConv2D(3, s, "same", rate=r), ["DEPTHWISE_CONV_2D"]),
+    "DepthwiseConv2D, multiplier": (
+        lambda s, r: layers.DepthwiseConv2D(3, s, "same", 2, rate=r),
+        ["DEPTHWISE_CONV_2D"],
+    ),
+    "SeparableConv2D": (lambda s, r: layers.SeparableConv2D(6, 3, s, "same", rate=r), ["DEPTHWISE_CONV_2D", "CONV_2D"]),
+    "DepthwiseSeparableConv": (
+        lambda s, r: layers.DepthwiseSeparableConv(6, 3, s, rate=r, activation="relu6"),
+        ["DEPTHWISE_CONV_2D", "CONV_2D"],
+    ),
+}
+
+
+def model_of(*stack, shape=SHAPE):
+    """A model whose every weight is random, biases and statistics too."""
+    model = keras.Sequential([keras.Input(shape, name="image"), *stack])
+    rng = np.random.default_rng(1)
+    model.set_weights(
+        [rng.uniform(0.5, 1.5, w.shape) if "variance" in w.path else rng.normal(0, 0.4, w.shape) for w in model.weights]
+    )
+    return model
+
+
+@pytest.mark.parametrize("recipe", ["float32", "int8"])
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(("stride", "rate"), list(itertools.product(STRIDES, RATES)))
+def test_each_layer_is_its_operators_and_its_numbers(name, stride, rate, recipe, tmp_path):
+    make, operators = LAYERS[name]
+    model = model_of(make(stride, rate))
+    report = tflite.export(model, tmp_path / "m.tflite", recipe, calibration=X)
+    found = tflite.inspect(report.path)
+    assert [op.name for op in found.operators] == operators
+    options = found.operators[0].options
+    both = [(v, v) if isinstance(v, int) else v for v in (stride, rate)]
+    assert (options["strideH"], options["strideW"]) == both[0]
+    assert (options["dilationHFactor"], options["dilationWFactor"]) == both[1]
+    assert report.delegated == report.nodes == len(operators)
+    expected, actual = np.asarray(model(X)), tflite.predict(report.path, X)
+    if recipe == "float32":
+        assert_close(actual, expected, 1e-5)
+    else:
+        # Every operator rounds its inputs and its output once: a few steps of the output's own grid.
+        steps = np.abs(actual - expected) / report.outputs[0].scale
+        assert steps.max() <= 4 * len(operators)
+        assert steps.mean() <= 1.0
+
+
+@pytest.mark.parametrize("padding", [1, (2, 0), ((0, 1), (2, 0))])
+def test_padding_in_pixels(padding, tmp_path):
+    model = model_of(layers.DepthwiseConv2D(3, 2, padding, rate=2))
+    report = tflite.export(model, tmp_path / "m.tflite")
+    assert report.ops == {"PAD": 1, "DEPTHWISE_CONV_2D": 1}
+    assert_close(tflite.predict(report.path, X), model(X))
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A small network with what a real one has: normalization, ReLU6, pooling, softmax."""
+    keras.utils.set_random_seed(0)
+    model = models.MobileNetV1((32, 32, 3), 10, 0.25, arg_scope=models.mobilenet_v1_arg_scope(stddev=None))
+    data = np.random.default_rng(2).normal(size=(64, 32, 32, 3)).astype("float32")
+    for _ in range(3):
+        model(data, training=True)
+    return model, data
+
+
+@pytest.fixture(scope="module")
+def files(network, tmp_path_factory):
+    model, data = network
+    folder = tmp_path_factory.mktemp("files")
+    labels = np.argmax(model(data), axis=-1)
+    return {
+        name: tflite.export(model, folder / f"{name}.tflite", name, calibration=data, data=(data, labels))
+        for name in tflite.RECIPES
+    }
+
+
+@pytest.mark.parametrize(
+    ("recipe", "interface", "share_of_size"),
+    [
+        ("float32", "float32", 1.0),
+        ("float16", "float32", 0.6),
+        ("dynamic_int8", "float32", 0.45),
+        ("int8", "int8", 0.5),
+        ("int16x8", "int16", 0.55),
+    ],
+)
+def test_recipes(files, recipe, interface, share_of_size):
+    report = files[recipe]
+    assert report.path.stat().st_size == report.size_bytes
+    assert report.size_bytes <= share_of_size * files["float32"].size_bytes
+    assert [i.dtype for i in (*report.inputs, *report.outputs)] == [interface, interface]
+    assert report.rms_error <= report.verification.tolerance
+    assert not any(word in name for name in report.ops for word in ("SPACE", "Flex", "SHAPE_", "PACK", "STRIDED_SLICE"))
+    assert report.model_accuracy == 1.0
+    assert report.accuracy == report.top1_agreement
+    assert report.samples == 64
+
+
+def test_the_signature_has_the_models_names(files):
+    from ai_edge_litert.interpreter import Interpreter
+
+    signature = Interpreter(str(files["float32"].path)).get_signature_list()
+    assert signature == {"serving_default": {"inputs": ["image"], "outputs": ["MobilenetV1_Predictions"]}}
+
+
+def test_the_json_beside_the_file_is_the_report(files):
+    report = files["int8"]
+    stored = json.loads(report.path.with_suffix(".json").read_text())
+    assert stored == json.loads(report.to_json())
+    assert stored["recipe"] == "int8"
+    assert stored["verification"]["rms_error"] == report.rms_error
+    assert stored["calibration"]["samples"] == 64
+    assert str(ROOT) not in report.to_json()
+    assert str(report.path.parent) not in report.to_json()
+    assert not list(report.path.parent.glob(".partial*"))
+
+
+def test_predict_against_the_interpreter(files, network):
+    """Quantized by hand, run by hand, dequantized by hand."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    report, data = files["int8"], network[1][:3]
+    interpreter = Interpreter(str(report.path))
+    interpreter.allocate_tensors()
+    (given,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
+    expected = []
+    for image in data:
+        scale, zero = given["quantization"]
+        interpreter.set_tensor(given["index"], np.clip(np.rint(image / scale) + zero, -128, 127).astype("int8")[None])
+        interpreter.invoke()
+        scale, zero = out["quantization"]
+        expected.append((interpreter.get_tensor(out["index"])[0].astype("float32") - zero) * scale)
+    np.testing.assert_allclose(tflite.predict(report.path, data), expected, atol=1e-6)
+
+
+def test_inspect_against_the_interpreter(files):
+    from ai_edge_litert.interpreter import Interpreter
+
+    report = files["int8"]
+    found = tflite.inspect(report.path)
+    details = {d["index"]: d for d in Interpreter(str(report.path)).get_tensor_details()}
+    assert found.op_counts == report.ops
+    assert found.signatures == ("serving_default",)
+    for tensor in found.tensors:
+        detail = details[tensor.number]
+        assert tensor.name == detail["name"]
+        assert tensor.shape == tuple(detail["shape"])
+        assert tensor.dtype == np.dtype(detail["dtype"]).name
+        np.testing.assert_allclose(tensor.scales, detail["quantization_parameters"]["scales"])
+    depthwise = next(op for op in found.operators if op.name == "DEPTHWISE_CONV_2D")
+    weights = found.tensors[depthwise.inputs[1]]
+    assert len(weights.scales) == weights.shape[3]
+    assert "DEPTHWISE_CONV_2D" in str(found)
+
+
+def test_verify_passes_on_the_right_file(files, network):
+    model, data = network
+    report = tflite.verify(model, files["float32"].path, data)
+    assert report.passed
+    assert (report.samples, report.top1_agreement, report.accuracy) == (64, 1.0, None)
+    assert report.max_error == pytest.approx(
+        np.abs(np.asarray(model(data)) - tflite.predict(files["float32"].path, data)).max()
+    )
+
+
+@pytest.mark.parametrize("recipe", tflite.RECIPES)
+def test_verify_fails_on_another_models_file(files, network, recipe):
+    model, data = network
+    other = keras.models.clone_model(model)
+    other.set_weights([np.random.default_rng(3).permutation(w.ravel()).reshape(w.shape) for w in model.get_weights()])
+    with pytest.raises(tflite.VerificationError, match="expected a relative RMS error of at most") as error:
+        tflite.verify(other, files[recipe].path, data)
+    assert error.value.report.rms_error > error.value.report.tolerance
+
+
+def test_verify_fails_past_a_given_tolerance(files, network):
+    with pytest.raises(tflite.VerificationError):
+        tflite.verify(network[0], files["int8"].path, network[1], tolerance=1e-6)
+
+
+def test_one_changed_weight_is_found(network, files):
+    """A float32 file is held to rounding: one weight that is a little off is seen."""
+    model, data = network
+    other = keras.models.clone_model(model)
+    weights = model.get_weights()
+    weights[-2][0, 0, 0, 0] += 0.05
+    other.set_weights(weights)
+    with pytest.raises(tflite.VerificationError):
+        tflite.verify(other, files["float32"].path, data)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1.0])
+def test_a_wrong_number_in_any_output_fails(files, network, monkeypatch, bad):
+    """One element of one sample, as a broken kernel would leave it."""
+    run = Runner.__call__
+
+    def broken(self, inputs):
+        outputs = run(self, inputs)
+        outputs[0][-1, 3] += bad
+        return outputs
+
+    monkeypatch.setattr(Runner, "__call__", broken)
+    with pytest.raises(tflite.VerificationError):
+        tflite.verify(network[0], files["float32"].path, network[1])
+
+
+def test_verify_takes_a_saved_model(network, files, tmp_path):
+    network[0].save(tmp_path / "m.keras")
+    assert tflite.verify(tmp_path / "m.keras", files["float32"].path, network[1]).passed
+
+
+def as_dataset(x, y):
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(5)
+
+
+DATA_FORMS = {
+    "array": lambda x, y: x,
+    "tensor": lambda x, y: tf.constant(x),
+    "float64": lambda x, y: x.astype("float64"),
+    "pair": lambda x, y: (x, y),
+    "list of samples": lambda x, y: list(x),
+    "generator of batches": lambda x, y: (x[i : i + 3] for i in range(0, len(x), 3)),
+    "generator of samples": lambda x, y: iter(x),
+    "generator of lists": lambda x, y: ([image[None]] for image in x),
+    "generator of pairs": lambda x, y: zip(x, y, strict=True),
+    "generator of dicts": lambda x, y: ({"image": image} for image in x),
+    "dataset": as_dataset,
+}
+
+
+@pytest.mark.parametrize("form", DATA_FORMS)
+def test_forms_of_data(files, network, form):
+    model, data = network
+    labels = np.argmax(model(data), axis=-1)
+    report = tflite.verify(model, files["float32"].path, DATA_FORMS[form](data, labels))
+    assert report.samples == 64
+    assert report.accuracy == (1.0 if form in ("pair", "generator of pairs", "dataset") else None)
+
+
+def test_verify_keeps_nothing(files, network):
+    """Ten times the data takes no more memory."""
+    model, data = network
+
+    def peak(batches):
+        tracemalloc.start()
+        tflite.verify(model, files["float32"].path, (data[:8].copy() for _ in range(batches)))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(2)
+    assert peak(60) < 1.5 * peak(6)
+
+
+def test_several_inputs_and_outputs(tmp_path):
+    first, second = keras.Input((8, 8, 2), name="photo"), keras.Input((4,), name="meta")
+    features = keras.layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="conv")(first))
+    joined = keras.layers.Concatenate(name="joined")([features, keras.layers.Dense(3, name="dense")(second)])
+    model = keras.Model(
+        {"photo": first, "meta": second}, {"z": joined, "a": keras.layers.Dense(2, name="head")(joined)}
+    )
+    rng = np.random.default_rng(0)
+    data = {"photo": rng.normal(size=(8, 8, 8, 2)), "meta": rng.normal(size=(8, 4))}
+    report = tflite.export(model, tmp_path / "m.tflite", data=data)
+    assert [i.name for i in report.inputs] == ["meta", "photo"]
+    outputs, expected = tflite.predict(report.path, data), model(data)
+    for name in ("a", "z"):
+        assert_close(outputs[name], expected[name])
+    int8 = tflite.export(model, tmp_path / "q.tflite", "int8", calibration=data)
+    assert [i.dtype for i in int8.inputs] == ["int8", "int8"]
+
+
+def test_list_inputs_keep_their_order(tmp_path):
+    b, a = keras.Input((3,), name="b"), keras.Input((3,), name="a")
+    model = keras.Model([b, a], [keras.layers.Dense(2, name="of_b")(b), keras.layers.Dense(1, name="of_a")(a)])
+    data = {"a": np.ones((4, 3)), "b": np.arange(12.0).reshape(4, 3)}
+    report = tflite.export(model, tmp_path / "m.tflite", data=data)
+    outputs = tflite.predict(report.path, data)
+    expected = model([data["b"], data["a"]])
+    assert_close(outputs["of_b"], expected[0])
+    assert_close(outputs["of_a"], expected[1])
+
+
+def test_a_batch_of_several(network, tmp_path):
+    model, data = network
+    report = tflite.export(model, tmp_path / "m.tflite", "int8", calibration=data[:50], batch_size=8, data=data[:13])
+    assert report.inputs[0].shape == (8, 32, 32, 3)
+    assert report.samples == 13
+    assert tflite.predict(report.path, data[:13]).shape == (13, 10)
+
+
+def test_open_sizes_are_given(tmp_path):
+    model = models.MobileNetV1((None, None, 3), 5, 0.25)
+    with pytest.raises(ValueError, match="input_shape: expected the sizes that 'MobilenetV1' leaves open"):
+        tflite.export(model, tmp_path / "m.tflite")
+    assert tflite.export(model, tmp_path / "m.tflite", input_shape=(40, 32, 3)).inputs[0].shape == (1, 40, 32, 3)
+
+
+def test_a_subclassed_model(tmp_path):
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.conv = layers.Conv2D(3, 3)
+
+        def call(self, x):
+            return self.conv(x)
+
+    model = Mine()
+    report = tflite.export(model, tmp_path / "m.tflite", input_shape=(8, 8, 2))
+    assert report.ops == {"CONV_2D": 1}
+
+
+def test_exporting_leaves_the_model_as_it_was(network, tmp_path):
+    model, data = network
+    before = [np.array(w) for w in model.weights]
+    tflite.export(model, tmp_path / "m.tflite", "int8", calibration=data)
+    for old, new in zip(before, model.weights, strict=True):
+        np.testing.assert_array_equal(old, np.asarray(new))
+
+
+def test_benchmark(files):
+    report = tflite.benchmark(files["int8"].path, threads=1, runs=20, warmup=2)
+    assert 0 < report.min_ms <= report.p10_ms <= report.median_ms <= report.p90_ms <= report.max_ms
+    assert report.runs == 20
+
+
+def test_googles_file_runs(fixtures):
+    path = fixtures / "official" / "mobilenet_v1_0.25_128_quant.tflite"
+    probabilities = tflite.predict(path, np.zeros((1, 128, 128, 3), "float32"))
+    assert probabilities.shape == (1, 1001)
+    assert tflite.benchmark(path, runs=3, warmup=0).median_ms > 0
+    assert tflite.inspect(path).op_counts["DEPTHWISE_CONV_2D"] == 13
