@@ -195,7 +195,7 @@ def cost_of_model(model: Any, input_shape: tuple[int, ...] | None) -> CostReport
     recorder = _Recorder()
     signature = _signature(model, input_shape)
     with _watching(recorder.enter, recorder.leave):
-        tf.function(lambda inputs: model(inputs)).get_concrete_function(signature)
+        tf.function(model).get_concrete_function(signature)
     return CostReport(tuple(recorder.rows), tuple(recorder.uncounted))
 
 

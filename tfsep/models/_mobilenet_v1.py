@@ -159,7 +159,7 @@ def mobilenet_v1_base(
     layers = resolve(with_output_stride(scale_width(conv_defs, depth_multiplier, min_depth), output_stride))
     names = [layer.name for layer in layers]
     if final_endpoint not in (None, *names):
-        raise ValueError(f"final_endpoint: expected one of {', '.join(names)}, got {final_endpoint!r}")
+        raise ValueError(f"final_endpoint: expected one from {names[0]} to {names[-1]}, got {final_endpoint!r}")
     net, end_points = inputs, {}
     for layer in layers:
         net = _layer(net, layer, scope, use_explicit_padding, arg_scope or ArgScope())
@@ -312,6 +312,9 @@ def MobileNetV1(
     """
     if len(input_shape) != 3:
         raise ValueError(f"input_shape: expected (H, W, C), got {tuple(input_shape)}")
+    for side in input_shape:
+        if side is not None:
+            positive(side, "input_shape")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout: expected a number in [0, 1), got {dropout!r}")
     inputs = keras.Input(tuple(input_shape), name="image")

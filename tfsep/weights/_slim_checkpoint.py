@@ -140,6 +140,8 @@ def load_slim_checkpoint(
         raise ValueError(f"use_ema: expected a checkpoint with …{EMA_SUFFIX} variables, got none in {path}")
     missing = sorted(name for name, source in sources.items() if source not in stored)
     unused = sorted(network - set(wanted))
+    for name in stored:  # also what is not wanted: a checkpoint that is cut short is not one to trust
+        _read(reader, name, path)
     values: dict[str, np.ndarray] = {}
     wrong = []
     for name, source in sources.items():

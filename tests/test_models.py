@@ -1,0 +1,183 @@
+"""MobileNet v1: slim's end points, names and rules, as a function on tensors and as a Keras model."""
+
+import keras
+import numpy as np
+import pytest
+from checks import assert_close, assert_sentence
+
+from tfsep import Conv, DepthSepConv, models
+
+BODY = ["Conv2d_0", *(f"Conv2d_{i}_{part}" for i in range(1, 14) for part in ("depthwise", "pointwise"))]
+# (layer, size, channels) at 224 and width 1, from the paper's Table 1.
+TABLE_1 = [
+    (0, 112, 32), (1, 112, 64), (2, 56, 128), (3, 56, 128), (4, 28, 256), (5, 28, 256), (6, 14, 512), (7, 14, 512),
+    (8, 14, 512), (9, 14, 512), (10, 14, 512), (11, 14, 512), (12, 7, 1024), (13, 7, 1024),
+]  # fmt: skip
+
+
+def images(size=(224, 224), channels=3):
+    return keras.Input((*size, channels))
+
+
+def test_end_points_and_their_shapes():
+    _, end_points = models.mobilenet_v1(images())
+    assert list(end_points) == [*BODY, "AvgPool_1a", "Logits", "Predictions"]
+    for i, size, channels in TABLE_1:
+        name = f"Conv2d_{i}" if i == 0 else f"Conv2d_{i}_pointwise"
+        assert end_points[name].shape == (None, size, size, channels)
+        if i:
+            assert end_points[f"Conv2d_{i}_depthwise"].shape == (None, size, size, TABLE_1[i - 1][2])
+    assert end_points["AvgPool_1a"].shape == (None, 1, 1, 1024)
+    assert end_points["Logits"].shape == end_points["Predictions"].shape == (None, 1000)
+
+
+@pytest.mark.parametrize("name", ["Conv2d_0", "Conv2d_1_depthwise", "Conv2d_6_pointwise", BODY[-1]])
+def test_final_endpoint(name):
+    net, end_points = models.mobilenet_v1_base(images((32, 32)), final_endpoint=name, depth_multiplier=0.25)
+    assert list(end_points) == BODY[: BODY.index(name) + 1]
+    assert end_points[name] is net
+
+
+@pytest.mark.parametrize(("output_stride", "size"), [(8, 28), (16, 14), (32, 7), (None, 7)])
+def test_output_stride(output_stride, size):
+    net, end_points = models.mobilenet_v1_base(images(), output_stride=output_stride, depth_multiplier=0.25)
+    assert net.shape[1:3] == (size, size)
+    assert end_points["Conv2d_3_pointwise"].shape[1:3] == (56, 56)
+
+
+def test_rates_of_output_stride_8():
+    net, _ = models.mobilenet_v1_base(source := images((64, 64)), output_stride=8, depth_multiplier=0.25)
+    model = keras.Model(source, net)
+    rates = {n: model.get_layer(f"MobilenetV1.Conv2d_{n}_depthwise").rate for n in (5, 6, 7, 11, 12, 13)}
+    assert rates == {5: (1, 1), 6: (1, 1), 7: (2, 2), 11: (2, 2), 12: (2, 2), 13: (4, 4)}
+
+
+@pytest.mark.parametrize("size", [(224, 224), (225, 224), (64, 99)])
+def test_explicit_padding_has_the_same_shapes(size):
+    same, explicit = (
+        models.mobilenet_v1_base(images(size), use_explicit_padding=flag, depth_multiplier=0.25)[1]
+        for flag in (False, True)
+    )
+    assert [t.shape for t in explicit.values()] == [t.shape for t in same.values()]
+
+
+def test_width_and_min_depth():
+    _, end_points = models.mobilenet_v1_base(images((64, 64)), depth_multiplier=0.1, min_depth=5)
+    assert [end_points[n].shape[-1] for n in ("Conv2d_0", "Conv2d_1_pointwise", "Conv2d_13_pointwise")] == [5, 6, 102]
+
+
+@pytest.mark.parametrize(
+    ("network", "alpha"),
+    [(models.mobilenet_v1_075, 0.75), (models.mobilenet_v1_050, 0.5), (models.mobilenet_v1_025, 0.25)],
+)
+def test_named_widths(network, alpha):
+    _, end_points = network(images((32, 32)), num_classes=3)
+    assert end_points["Conv2d_13_pointwise"].shape[-1] == int(1024 * alpha)
+    assert network.default_image_size == models.mobilenet_v1.default_image_size == 224
+
+
+@pytest.mark.parametrize("classes", [0, None])
+def test_without_classes(classes):
+    net, end_points = models.mobilenet_v1(images((32, 32)), classes, depth_multiplier=0.25)
+    assert list(end_points)[-1] == "AvgPool_1a"
+    assert net.shape == (None, 1, 1, 256)
+
+
+def test_head_options():
+    logits, end_points = models.mobilenet_v1_025(
+        images((320, 288)), 5, spatial_squeeze=False, prediction_fn=None, scope="A"
+    )
+    assert logits.shape == (None, 2, 2, 5)
+    assert "Predictions" not in end_points
+    logits, end_points = models.mobilenet_v1_025(images((320, 288)), 5, global_pool=True, prediction_fn="sigmoid")
+    assert logits.shape == (None, 5)
+    assert list(end_points)[-3:] == ["global_pool", "Logits", "Predictions"]
+    model = keras.Model(
+        source := images((32, 32)), models.mobilenet_v1_025(source, 5, prediction_fn=lambda x: 2 * x)[1]
+    )
+    out = model(np.ones((1, 32, 32, 3), "float32"))
+    assert_close(out["Predictions"], 2 * np.asarray(out["Logits"]))
+
+
+def test_softmax_is_of_the_logits():
+    model = keras.Model(source := images((32, 32)), models.mobilenet_v1_025(source, 5)[1])
+    out = model(np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32"))
+    powers = np.exp(np.asarray(out["Logits"], np.float64))
+    assert_close(out["Predictions"], powers / powers.sum(-1, keepdims=True))
+
+
+def test_definitions_of_any_length():
+    net, end_points = models.mobilenet_v1_base(images((16, 16), 1), conv_defs=[Conv(3, 2, 8)])
+    assert list(end_points) == ["Conv2d_0"]
+    longer = [Conv(3, 1, 8), *[DepthSepConv(3, 1, 8)] * 17]
+    net, end_points = models.mobilenet_v1_base(images((16, 16), 1), conv_defs=longer)
+    assert list(end_points)[-1] == "Conv2d_17_pointwise"
+    assert end_points["Conv2d_17_pointwise"] is net
+
+
+def test_weight_decay_is_slims():
+    """Slim's scale times half the sum of squares, on full kernels and the classifier, and not on depthwise ones."""
+    model = models.MobileNetV1((32, 32, 3), 4, 0.25, arg_scope=models.mobilenet_v1_arg_scope(weight_decay=0.01))
+    kernels = [w for w in model.weights if w.name == "kernel" and "depthwise" not in w.path]
+    expected = sum(0.01 * np.sum(np.asarray(w, np.float64) ** 2) / 2 for w in kernels)
+    assert len(kernels) == 15
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-4)
+    decayed = models.mobilenet_v1_arg_scope(regularize_depthwise=True)
+    assert len(models.MobileNetV1((32, 32, 3), 4, 0.25, arg_scope=decayed).losses) == 28
+    assert not models.MobileNetV1((32, 32, 3), 4, 0.25, arg_scope=models.mobilenet_v1_arg_scope(weight_decay=0)).losses
+
+
+def test_slims_hyperparameters():
+    model = models.MobileNetV1((32, 32, 3), 4, 1.0)
+    bn = model.get_layer("MobilenetV1.Conv2d_5_pointwise.BatchNorm")
+    assert (bn.momentum, bn.epsilon, bn.scale, bn.center) == (0.9997, 0.001, True, True)
+    kernel = np.asarray(model.get_layer("MobilenetV1.Conv2d_12_pointwise").kernel)
+    # A normal of stddev 0.09 that is cut at two of them.
+    assert np.abs(kernel).max() <= 0.18
+    assert np.std(kernel) == pytest.approx(0.09 * 0.8796, rel=0.02)
+    assert model.get_layer("MobilenetV1.Logits.Dropout_1b").rate == pytest.approx(0.001)
+
+
+def test_the_keras_model_trains_and_is_saved(tmp_path):
+    model = models.MobileNetV1((None, None, 3), 4, 0.25)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = np.random.default_rng(0).normal(size=(4, 32, 40, 3)).astype("float32")
+    model.fit(x, np.arange(4), verbose=0)
+    model.save(tmp_path / "m.keras")
+    assert_close(models.load_model(tmp_path / "m.keras")(x), model(x))
+    assert models.MobileNetV1((32, 32, 3), None, 0.25)(x[:, :32, :32]).shape == (4, 256)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 rubbish", b"\0" * 300])
+def test_load_model_of_a_damaged_file(tmp_path, content):
+    (tmp_path / "m.keras").write_bytes(content)
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        models.load_model(tmp_path / "m.keras")
+    assert_sentence(error.value, "model")
+
+
+ERRORS = {
+    "rank": ("inputs", lambda: models.mobilenet_v1(keras.Input((224, 3)))),
+    "channels": ("inputs", lambda: models.mobilenet_v1_base(keras.Input((32, 32, None)))),
+    "end point": ("final_endpoint", lambda: models.mobilenet_v1_base(images(), "Conv2d_14_pointwise")),
+    "width": ("depth_multiplier", lambda: models.mobilenet_v1(images(), depth_multiplier=0)),
+    "negative width": ("depth_multiplier", lambda: models.MobileNetV1(alpha=-1)),
+    "output stride": ("output_stride", lambda: models.mobilenet_v1_base(images(), output_stride=12)),
+    "min_depth": ("min_depth", lambda: models.mobilenet_v1_base(images(), min_depth=0)),
+    "classes": ("num_classes", lambda: models.mobilenet_v1(images((32, 32)), -3)),
+    "classes as text": ("num_classes", lambda: models.mobilenet_v1(images((32, 32)), "10")),
+    "keep": ("dropout_keep_prob", lambda: models.mobilenet_v1(images((32, 32)), dropout_keep_prob=0)),
+    "dropout": ("dropout", lambda: models.MobileNetV1((32, 32, 3), dropout=1)),
+    "squeeze": ("spatial_squeeze", lambda: models.mobilenet_v1_025(images((320, 320)))),
+    "input shape": ("input_shape", lambda: models.MobileNetV1((32, 32))),
+    "size": ("input_shape", lambda: models.MobileNetV1((0, 32, 3))),
+    "definition": ("conv_defs[0].depth", lambda: models.MobileNetV1((32, 32, 3), conv_defs=[Conv(3, 1, -8)])),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors(case):
+    argument, make = ERRORS[case]
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        make()
+    assert_sentence(error.value, argument)
