@@ -21,7 +21,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 notebooks: $(VENV)/.installed-dev
-	$(BIN)/python -m jupyter execute --inplace notebooks/*.ipynb
+	$(BIN)/python notebooks/execute.py
 
 clean:
 	rm -rf $(VENV) build dist tfsep-demo

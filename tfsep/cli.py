@@ -142,8 +142,8 @@ def cost(
             report = count(load_model(network), None if size is None else (*_size(size), channels))
     else:
         raise ValueError(f"network: expected {', '.join(NETWORKS)}, a .keras file or a .tflite file, got {network!r}")
-    table = report.table(flops)
-    print({Format.TABLE: table.text, Format.MARKDOWN: table.markdown, Format.CSV: table.csv}[format]())
+    forms = {Format.TABLE: report.to_text, Format.MARKDOWN: report.to_markdown, Format.CSV: report.to_csv}
+    print(forms[format](flops))
 
 
 @_command("train")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -248,7 +249,7 @@ def _convert(
         converter.representative_dataset = lambda: _representative(interface.fields, calibration, batch_size)
         converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
     converter.target_spec.supported_ops = [*builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _tensorflow_at_warning():
         # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
@@ -260,6 +261,18 @@ def _convert(
                 f"{_reason(error)}"
             ) from error
     return bytes(content)
+
+
+@contextmanager
+def _tensorflow_at_warning() -> Iterator[None]:
+    """Keep the converter from announcing the scratch files that it writes on its way."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 _INTEGER_BUILTINS = {

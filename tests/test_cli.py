@@ -1,0 +1,312 @@
+"""The command: what it prints, its exit codes, and that bad use gives one sentence and leaves nothing."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+from typer.testing import CliRunner
+
+from tfsep import MOBILENETV1_CONV_DEFS, layers, saved, tflite
+from tfsep._backend import keras
+from tfsep.cli import app
+from tfsep.cost import cost
+
+X = np.random.default_rng(0).normal(size=(40, 12, 12, 1)).astype("float32")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model, data for it, and a folder of images by class."""
+    place = tmp_path_factory.mktemp("cli")
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 1), name="image"),
+            layers.DepthwiseSeparableConv(4),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    )
+    model.save(place / "m.keras")
+    np.save(place / "x.npy", X)
+    np.savez(place / "xy.npz", x=X, y=np.argmax(model(X), axis=-1))
+    for name, grey in (("dark", 20), ("light", 200)):
+        (place / "images" / name).mkdir(parents=True)
+        for i in range(24):
+            noise = np.random.default_rng(i).integers(0, 50, (12, 12, 1)) + grey
+            tf.io.write_file(str(place / "images" / name / f"{i}.png"), tf.io.encode_png(noise.astype("uint8")))
+    return place
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["cost", "mobilenet_v1", "--alpha", "0.25", "--size", "128"], ["train", "--help"]],
+)
+def test_light_commands_import_no_tensorflow(arguments):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "tfsep", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "tfsep.cli" in imported
+    assert not {name for name in imported if name.split(".")[0] in ("tensorflow", "keras", "ai_edge_litert", "numpy")}
+    assert done.stdout
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "csv"])
+def test_cost_of_definitions(form):
+    done = run(
+        "cost", "mobilenet_v1", "--alpha", 0.25, "--size", "128x96", "--classes", 10, "--flops", "--format", form
+    )
+    assert done.exit_code == 0
+    report = cost(MOBILENETV1_CONV_DEFS, (128, 96, 3), 0.25, num_classes=10)
+    if form == "csv":
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert sum(int(row["MACs"]) for row in rows) == report.macs
+        assert sum(int(row["FLOPs"]) for row in rows) == report.flops
+    else:
+        assert f"{report.macs:,}" in done.stdout
+        assert f"{report.flops:,}" in done.stdout
+
+
+def test_cost_of_files(folder):
+    assert "depthwise_conv2d" in run("cost", folder / "m.keras").stdout
+    run("export", folder / "m.keras", "--out", folder / "cost.tflite")
+    assert "depthwise_conv2d" in run("cost", folder / "cost.tflite").stdout
+
+
+def test_export_verify_bench_inspect(folder):
+    done = run(
+        "export", folder / "m.keras", "--recipe", "int8", "--calibration", folder / "x.npy", "--data", folder / "xy.npz"
+    )
+    assert done.exit_code == 0, done.output
+    file = folder / "m_int8.tflite"
+    assert file.is_file()
+    assert file.with_suffix(".json").is_file()
+    assert "accuracy of the file" in done.stdout
+
+    done = run("verify", folder / "m.keras", file, "--data", folder / "x.npy")
+    assert done.exit_code == 0
+    assert "relative RMS error" in done.stdout
+    done = run("verify", folder / "m.keras", file, "--data", folder / "x.npy", "--tolerance", 1e-9)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("tfsep: m_int8.tflite: expected a relative RMS error of at most 1e-09")
+
+    assert "median ms" in run("bench", file, "--runs", 5).stdout
+    assert "DEPTHWISE_CONV_2D" in run("inspect", file).stdout
+
+
+def test_export_on_a_folder_of_images(folder):
+    images = ["--calibration", folder / "images", "--data", folder / "images"]
+    done = run("export", folder / "m.keras", "--recipe", "int8", *images, "--out", folder / "images.tflite")
+    assert done.exit_code == 0, done.output
+
+
+def test_a_failed_check_leaves_no_file(folder, monkeypatch):
+    strict = replace(tflite.RECIPES["float16"], tolerance=1e-12)
+    monkeypatch.setitem(tflite.RECIPES, "float16", strict)
+    done = run("export", folder / "m.keras", "--recipe", "float16", "--out", folder / "no.tflite")
+    assert done.exit_code == 1
+    assert not (folder / "no.tflite").exists()
+
+
+def test_train(folder, tmp_path):
+    common = [
+        "--data",
+        folder / "images",
+        "--out",
+        tmp_path / "run",
+        "--size",
+        12,
+        "--alpha",
+        0.25,
+        "--batch-size",
+        8,
+        "--validation",
+        4,
+    ]
+    done = run("train", *common, "--epochs", 2)
+    assert done.exit_code == 0, done.output
+    assert "epoch 2/2" in done.stdout
+    assert (tmp_path / "run" / "model.keras").is_file()
+    assert run("train", *common, "--epochs", 2).exit_code == 2
+    done = run("train", *common, "--epochs", 2, "--resume", "--publish", tmp_path / "shipped")
+    assert done.exit_code == 0, done.output
+    names = {p.name for p in (tmp_path / "shipped").iterdir()}
+    assert {
+        "model.keras",
+        "README.md",
+        "NOTICE",
+        "samples.npz",
+        "log.jsonl",
+        "model_int8.tflite",
+        "model_int8.json",
+    } <= names
+
+
+def test_examples():
+    done = run("examples")
+    assert done.exit_code == 0
+    for text in (
+        "[[72, 90], [72, 90]]",
+        "[[9, 9], [9, 9]]",
+        "[[63, 81], [63, 81]]",
+        "6,912",
+        "795",
+        "1,184",
+        "704",
+        "16 parameters",
+    ):
+        assert text in done.stdout
+    assert "[3, 7, 11, 15, 19, 23, 27, 31]" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "out"
+    return run("demo", "--out", out), out
+
+
+def test_demo(demo):
+    done, out = demo
+    assert done.exit_code == 0, done.output
+    page = (out / "report.html").read_text()
+    for recipe in tflite.RECIPES:
+        assert (out / f"model_{recipe}.tflite").is_file()
+        assert recipe in page
+    assert page.count("<img") == 24
+    assert page.count("<svg") == 1
+    assert "[[72, 90], [72, 90]]" in page
+
+
+def test_the_report_is_self_contained(demo):
+    """Nothing in it is fetched: every source is data, and every link is inside the page."""
+    page = (demo[1] / "report.html").read_text()
+    for attribute in ("src=", "href="):
+        for part in page.split(attribute)[1:]:
+            assert part.startswith(('"data:', '"#')), part[:60]
+    assert "<script" not in page
+    assert "@import" not in page
+
+
+def test_the_shipped_model_is_as_good_as_its_card_says(demo):
+    shipped = saved.load()
+    assert len(shipped.images) == 1000
+    assert (shipped.folder / "model_int8.tflite").stat().st_size < 400_000
+    card = (shipped.folder / "README.md").read_text()
+    stated = float(card.split("Test accuracy: ")[1].split("*")[0])
+    assert stated > 0.93
+    # The card speaks of ten thousand images, the samples are the first thousand of them.
+    named = np.argmax(shipped.model.predict(shipped.test_split().batches(), verbose=0), axis=-1)
+    assert abs(np.mean(named == shipped.labels) - stated) < 0.02
+
+
+def test_the_shipped_files_are_the_shipped_models():
+    shipped = saved.load()
+    for recipe in tflite.RECIPES:
+        report = tflite.verify(
+            shipped.model, shipped.folder / f"model_{recipe}.tflite", shipped.test_split().take(0, 100).batches()
+        )
+        assert report.passed
+
+
+def wrong_uses(folder):
+    model, file, data = folder / "m.keras", folder / "m.tflite", folder / "x.npy"
+    (folder / "cut.tflite").write_bytes(b"\x1c\0\0\0TFL3\0\0")
+    (folder / "cut.keras").write_bytes(b"PK rubbish")
+    np.save(folder / "nan.npy", np.full_like(X, np.nan))
+    np.save(folder / "small.npy", X[:, :5])
+    return {
+        "network": ["cost", "vgg16"],
+        "alpha": ["cost", "mobilenet_v1", "--alpha", "0"],
+        "size": ["cost", "mobilenet_v1", "--size", "0"],
+        "size as text": ["cost", "mobilenet_v1", "--size", "big"],
+        "output stride": ["cost", "mobilenet_v1", "--output-stride", "12"],
+        "missing model": ["cost", folder / "none.keras"],
+        "missing file": ["cost", folder / "none.tflite"],
+        "cut file": ["cost", folder / "cut.tflite"],
+        "cut model": ["export", folder / "cut.keras"],
+        "no calibration": ["export", model, "--recipe", "int8", "--out", folder / "w.tflite"],
+        "NaN": ["export", model, "--recipe", "int8", "--calibration", folder / "nan.npy", "--out", folder / "w.tflite"],
+        "shape": [
+            "export",
+            model,
+            "--recipe",
+            "int8",
+            "--calibration",
+            folder / "small.npy",
+            "--out",
+            folder / "w.tflite",
+        ],
+        "missing data": ["export", model, "--data", folder / "none.npy", "--out", folder / "w.tflite"],
+        "folder": ["export", model, "--out", folder / "none" / "w.tflite"],
+        "verify": ["verify", model, folder / "none.tflite", "--data", data],
+        "verify cut": ["verify", model, folder / "cut.tflite", "--data", data],
+        "bench": ["bench", folder / "none.tflite"],
+        "inspect": ["inspect", folder / "cut.tflite"],
+        "train": ["train", "--data", folder / "none", "--out", folder / "w"],
+        "train epochs": ["train", "--data", folder / "images", "--epochs", "0", "--out", folder / "w"],
+        "resume": ["train", "--data", folder / "images", "--resume", "--out", folder / "w"],
+        "file of": ["verify", model, file, "--data", data, "--tolerance", "0"],
+    }
+
+
+def test_wrong_use_is_one_sentence_and_exit_code_2(folder):
+    for case, arguments in wrong_uses(folder).items():
+        before = set(folder.rglob("*"))
+        done = run(*arguments)
+        assert done.exit_code == 2, f"{case}: {done.output}"
+        assert done.stderr.startswith("tfsep: "), f"{case}: {done.stderr}"
+        assert done.stderr.count("\n") == 1, f"{case}: {done.stderr}"
+        assert "expected" in done.stderr, f"{case}: {done.stderr}"
+        assert ", got" in done.stderr, f"{case}: {done.stderr}"
+        assert set(folder.rglob("*")) == before, f"{case} left something behind"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["exprot"], ["cost"], ["cost", "mobilenet_v1", "--alpha", "wide"], ["export", "m.keras", "--recipe", "int4"]],
+)
+def test_usage_errors(arguments):
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+
+
+def test_another_backend_is_one_sentence():
+    done = subprocess.run(
+        [sys.executable, "-m", "tfsep", "examples"],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "tfsep: KERAS_BACKEND: expected 'tensorflow', got 'jax'\n"
+
+
+def test_quiet_in_a_real_process(folder):
+    """Native code's chatter stays out of both streams."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tfsep", "export", str(folder / "m.keras"), "--out", str(folder / "quiet.tflite")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert "size" in done.stdout

@@ -1,0 +1,77 @@
+"""The worked examples: the numbers of the textbook, from the library and not from the text; the notebook runs."""
+
+import contextlib
+import io
+import json
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from tfsep import examples
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_worked_example():
+    steps = {step.title: step for step in examples.worked_example()}
+    values = {title: step.value.tolist() for title, step in steps.items()}
+    assert values["image, channel 0"] == [[1, 2, 3, 4]] * 4
+    assert values["image, channel 1"] == [[1, 1, 1, 1]] * 4
+    assert values["conv2d, output channel 0"] == [[9, 9], [9, 9]]
+    assert values["conv2d, output channel 1"] == [[63, 81], [63, 81]]
+    depthwise = np.stack(
+        [step.value for title, step in steps.items() if title.startswith("depthwise_conv2d, channel")], -1
+    )
+    assert depthwise[0].tolist() == [[0, 36, 9, 27], [0, 54, 9, 27]]
+    ends = [step for step in steps.values() if step.shape == (1, 2, 2, 1)]
+    assert len(ends) == 4
+    assert all(step.value.tolist() == [[72, 90], [72, 90]] for step in ends)
+
+
+def test_the_numbers_are_computed(monkeypatch):
+    """With another image, other numbers come out: nothing is typed in."""
+    monkeypatch.setattr(examples, "IMAGE", 2 * examples.IMAGE)
+    assert examples.worked_example()[-1].value.tolist() == [[144, 180], [144, 180]]
+
+
+def test_parameters():
+    reports = list(examples.parameter_examples().values())
+    assert [report.params for report in reports] == [6912, 795, 1184, 704]
+    assert [row.params for row in reports[-1].rows] == [160, 544]
+    assert [row.output_shape for row in reports[-1].rows] == [(64, 64, 16), (64, 64, 32)]
+
+
+def test_groups():
+    values, params = examples.grouped_example()
+    assert values.tolist() == [3, 7, 11, 15, 19, 23, 27, 31]
+    assert params == 16
+
+
+def test_reduction_is_the_formula():
+    rows = examples.reduction()
+    for row in rows:
+        assert row.ratio == pytest.approx(row.formula, rel=1e-12)
+        filters = int(512 * row.alpha)
+        assert row.separable == 14 * 14 * filters * (9 + filters)
+    assert rows[0].of_full_width == 1
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_run_and_print_what_they_show(path):
+    """Each cell is run here, in one namespace, and its printed text is compared with the one that is stored."""
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    namespace, shown = {}, 0
+    for cell in cells:
+        stored = "".join("".join(o.get("text", "")) for o in cell["outputs"] if o.get("name") == "stdout")
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile("".join(cell["source"]), str(path), "exec"), namespace)
+        assert printed.getvalue() == stored
+        assert all(o.get("name") == "stdout" for o in cell["outputs"])
+        shown += len(stored)
+    assert shown > 100
+
+
+def test_there_are_notebooks():
+    assert [p.name for p in NOTEBOOKS] == ["01_worked_example.ipynb"]

@@ -1,0 +1,123 @@
+"""The package as a whole: light to import, documented by examples that run, silent about where it was made."""
+
+import doctest
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+
+import tfsep
+
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(tfsep.__path__, "tfsep.")
+    if not name.endswith("__main__") and "_saved_models" not in name
+]
+
+# Public names that are records or errors, made by functions whose examples show them.
+WITHOUT_EXAMPLE = {
+    *("ArgScope", "BenchmarkReport", "CalibrationError", "CostReport", "CostRow", "ExportReport", "Inspection"),
+    *("OperatorRow", "Recipe", "TensorInfo", "TensorRow", "VerificationError", "VerifyReport", "exporting"),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name, tmp_path, monkeypatch):
+    import tempfile
+
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    runner = doctest.DocTestRunner()
+    names = {**vars(module), "np": np, "tf": tf, "keras": keras, "tempfile": tempfile}
+    for test in finder.find(module, name, globs=names):
+        runner.run(test)
+    assert runner.summarize().failed == 0
+
+
+@pytest.mark.parametrize("room", ["ops", "layers", "models", "weights", "tflite", "cost"])
+def test_public_names_have_examples(room):
+    module = getattr(tfsep, room)
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if callable(thing) and name not in WITHOUT_EXAMPLE and not name.startswith("mobilenet_v1_0"):
+            assert ">>>" in (inspect.getdoc(thing) or ""), f"{room}.{name} has no example"
+
+
+def test_import_is_light():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import tfsep"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "tfsep" in imported
+    assert not imported & {"tensorflow", "keras", "numpy", "rich", "typer", "matplotlib", "ai_edge_litert"}
+
+
+def test_rooms_are_loaded_on_first_use():
+    assert set(tfsep.__all__) <= set(dir(tfsep))
+    for name in tfsep.__all__:
+        assert getattr(tfsep, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        tfsep.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("room", ["ops", "layers", "models", "weights", "tflite", "data", "train", "saved", "demo"])
+def test_another_backend_is_refused(room):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import tfsep.{room}"],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.strip().splitlines()[-1] == "ValueError: KERAS_BACKEND: expected 'tensorflow', got 'torch'"
+
+
+def sources():
+    return [p for p in (ROOT / "tfsep").rglob("*.py") if "_saved_models" not in p.parts]
+
+
+def test_no_private_modules_of_other_projects():
+    for path in sources():
+        found = re.findall(r"(?:import|from)\s+(keras\.src|tensorflow\.python|tf_keras)\S*", path.read_text())
+        assert not found, f"{path}: {found}"
+
+
+def test_keras_comes_through_one_door():
+    for path in sources():
+        if path.name != "_backend.py":
+            assert not re.search(r"^\s*(import|from) (keras|tensorflow)\b", path.read_text(), re.M), path
+
+
+ORDER = [
+    *("geometry", "defs", "_backend", "cost", "ops", "layers", "models", "weights", "tflite"),
+    *("data", "train", "examples", "saved", "demo", "cli"),
+]
+
+
+def test_imports_point_one_way():
+    """A room imports only rooms above it in the list; helpers (`_table` and the like) are above all."""
+    for path in sources():
+        room = path.relative_to(ROOT / "tfsep").parts[0].removesuffix(".py")
+        if room not in ORDER:
+            continue
+        top_level = re.findall(r"^(?:from|import) tfsep(?:\.(\w+))?(?: import (.+))?$", path.read_text(), re.M)
+        for module, names in top_level:
+            for other in [module] if module else [n.strip() for n in names.strip("()").split(",")]:
+                if other in ORDER and other != room:
+                    assert ORDER.index(other) < ORDER.index(room), f"{path.name} imports {other}"
+
+
+def test_no_room_outgrows_its_file():
+    for path in sources():
+        assert len(path.read_text().splitlines()) <= 420, path

@@ -1,0 +1,5 @@
+"""``python -m tfsep`` is the command ``tfsep``."""
+
+from tfsep.cli import main
+
+main()
