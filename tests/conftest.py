@@ -8,12 +8,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+FIXTURES = ROOT.parent / "shared" / "fixtures"
 
 
 @pytest.fixture(scope="session")
 def fixtures():
     """The folder of files for trials, beside the project; a test that needs it skips where it is not."""
-    folder = ROOT.parent / "shared" / "fixtures"
-    if not folder.is_dir():
+    if not FIXTURES.is_dir():
         pytest.skip("needs the folder shared/fixtures beside the project")
-    return folder
+    return FIXTURES
+
+
+@pytest.fixture(scope="session")
+def fixtures_or_none():
+    """The same folder, for a test of which only a part needs it."""
+    return FIXTURES if FIXTURES.is_dir() else None

@@ -75,3 +75,24 @@ def test_notebooks_run_and_print_what_they_show(path):
 
 def test_there_are_notebooks():
     assert [p.name for p in NOTEBOOKS] == ["01_worked_example.ipynb"]
+
+
+def python_blocks():
+    text = (ROOT / "README.md").read_text()
+    return [block.split("```")[0] for block in text.split("```python\n")[1:]]
+
+
+def test_the_readme_runs(tmp_path, monkeypatch, fixtures_or_none):
+    """Every block of Python in the README, in order, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    blocks = python_blocks()
+    assert len(blocks) == 3
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        for block in blocks:
+            if "model.ckpt" not in block:
+                exec(compile(block, "README.md", "exec"), {})
+            elif fixtures_or_none is not None:
+                checkpoint = fixtures_or_none / "slim_mobilenet_v1_025_128" / "model.ckpt"
+                exec(compile(block.replace("model.ckpt", str(checkpoint)), "README.md", "exec"), {})
+    assert "delegated to XNNPACK" in printed.getvalue()
+    assert (tmp_path / "model.json").is_file()

@@ -25,7 +25,7 @@ def stripes(count, seed):
 
 @pytest.fixture(scope="module")
 def data():
-    return ImageData("stripes", ("above", "below"), stripes(80, 0), stripes(40, 1))
+    return ImageData("stripes", ("above", "below"), stripes(240, 0), stripes(40, 1))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_finished_run_resumes_to_itself(whole, data):
 
 def test_epochs_differ_and_repeat(data):
     first, again, second = ([np.asarray(x) for x, _ in epoch_batches(data.train, TINY, epoch)] for epoch in (0, 0, 1))
-    assert len(first) == 5
+    assert len(first) == 15
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, second)
 
@@ -147,8 +147,8 @@ def test_resume_wants_a_run(data, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"validation": 80}, "validation: expected fewer than the 80"),
-        ({"batch_size": 65}, "batch_size: expected at most"),
+        ({"validation": 240}, "validation: expected fewer than the 240"),
+        ({"batch_size": 225}, "batch_size: expected at most"),
     ],
 )
 def test_data_must_suffice(data, tmp_path, arguments, message):

@@ -40,7 +40,7 @@ class Table(NamedTuple):
         for row in self.rows:
             table.add_row(*(Text(shown(cell)) for cell in row))
         target = io.StringIO()
-        Console(file=target, width=1000, color_system=None).print(table)
+        Console(file=target, width=1000, color_system=None, force_jupyter=False).print(table)
         lines = [line.rstrip() for line in target.getvalue().splitlines()]
         return "\n".join(line for line in lines if line)
 
