@@ -2,7 +2,8 @@
 
 The convolutions, poolings and variable names are tf_slim's. Its batch normalization does not run on today's TensorFlow,
 so that is written out here, in inference, under slim's names. The network's assembly follows TF-slim's description of
-``mobilenet_v1_base`` and ``mobilenet_v1``.
+``mobilenet_v1_base`` and ``mobilenet_v1``, also where this library chose otherwise: slim's full convolutions keep their
+stride and take no rate under an output stride, and explicit padding takes a kernel's height for its width.
 """
 
 import warnings
@@ -25,9 +26,10 @@ def _batch_norm(net, **_):
     return (net - mean) / tf.sqrt(variance + 0.001) * gamma + beta
 
 
-def _fixed_padding(net, kernel, rate):
-    pads = [((k - 1) * rate // 2, (k - 1) * rate - (k - 1) * rate // 2) for k in kernel]
-    return tf.pad(net, [(0, 0), *pads, (0, 0)])
+def _fixed_padding(net, kernel, rate=1):
+    total = (kernel[0] - 1) * rate
+    sides = (total // 2, total - total // 2)
+    return tf.pad(net, [(0, 0), sides, sides, (0, 0)])
 
 
 def _network(slim, net, conv_defs, multiplier, min_depth, output_stride, explicit, num_classes):
@@ -47,12 +49,12 @@ def _network(slim, net, conv_defs, multiplier, min_depth, output_stride, explici
             else:
                 stride, layer_rate = d.stride, 1
                 current *= d.stride
-            if explicit:
-                net = _fixed_padding(net, kernel, layer_rate)
             if isinstance(d, Conv):
-                net = slim.conv2d(net, depth, kernel, stride=stride, rate=layer_rate, scope=f"Conv2d_{i}")
+                net = _fixed_padding(net, kernel) if explicit else net
+                net = slim.conv2d(net, depth, kernel, stride=d.stride, scope=f"Conv2d_{i}")
                 end_points[f"Conv2d_{i}"] = net
                 continue
+            net = _fixed_padding(net, kernel, layer_rate) if explicit else net
             name = f"Conv2d_{i}_depthwise"
             net = slim.separable_conv2d(
                 net, None, kernel, depth_multiplier=1, stride=stride, rate=layer_rate, scope=name
@@ -69,40 +71,52 @@ def _network(slim, net, conv_defs, multiplier, min_depth, output_stride, explici
     return end_points
 
 
-def run(folder, image, conv_defs, *, multiplier=1.0, min_depth=8, output_stride=None, explicit=False, num_classes=7):
-    """Build, fill with random weights, save as ``folder/model.ckpt`` and run on `image`.
+def evaluate(
+    image, value, conv_defs, *, multiplier=1.0, min_depth=8, output_stride=None, explicit=False, num_classes=7
+):
+    """Build the network in the dtype of `image`, set each variable to ``value(name, shape)``, and run it on `image`.
+
+    Returns:
+        The end points and the variables, as arrays by name.
+    """
+    import tf_slim as slim
+
+    with tf.Graph().as_default(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tf_slim's own, about what it calls
+        inputs = tf.compat.v1.placeholder(image.dtype, image.shape)
+        with tf.compat.v1.variable_scope("", dtype=inputs.dtype):
+            end_points = _network(slim, inputs, conv_defs, multiplier, min_depth, output_stride, explicit, num_classes)
+        variables = tf.compat.v1.global_variables()
+        values = {v.op.name: value(v.op.name, tuple(v.shape)).astype(image.dtype) for v in variables}
+        with tf.compat.v1.Session() as session:
+            session.run(
+                [v.initializer for v in variables], {v.initializer.inputs[1]: values[v.op.name] for v in variables}
+            )
+            return session.run(end_points, {inputs: image}), values
+
+
+def run(folder, image, conv_defs, **options):
+    """Fill the network with random weights, save it as ``folder/model.ckpt``, and run it on `image`.
 
     The checkpoint holds what a published one holds besides: a step, momentum slots and moving averages, all different.
 
     Returns:
         The checkpoint's prefix, and the end points as arrays.
     """
-    import tf_slim as slim
-
     rng = np.random.default_rng(0)
-    with tf.Graph().as_default(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tf_slim's own, about what it calls
-        inputs = tf.compat.v1.placeholder(tf.float32, image.shape)
-        end_points = _network(slim, inputs, conv_defs, multiplier, min_depth, output_stride, explicit, num_classes)
-        variables = tf.compat.v1.global_variables()
-        values = {v.op.name: _value(rng, v.op.name, v.shape) for v in variables}
-        with tf.compat.v1.Session() as session:
-            session.run(
-                [v.initializer for v in variables], {v.initializer.inputs[1]: values[v.op.name] for v in variables}
-            )
-            outputs = session.run(end_points, {inputs: image})
+    outputs, values = evaluate(image, lambda name, shape: _value(rng, name, shape), conv_defs, **options)
     save(folder / "model.ckpt", {**values, **_training_state(values)})
     return str(folder / "model.ckpt"), outputs
 
 
 def save(prefix, values):
-    """Write arrays as a TensorFlow checkpoint of variables by name."""
-    tf.raw_ops.SaveV2(
-        prefix=str(prefix),
-        tensor_names=list(values),
-        shape_and_slices=[""] * len(values),
-        tensors=[tf.constant(value) for value in values.values()],
-    )
+    """Write arrays as the checkpoint that TF1's Saver makes of variables with these names."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        saver = tf.compat.v1.train.Saver(
+            {name: tf.compat.v1.Variable(value, name=name) for name, value in values.items()}
+        )
+        session.run(tf.compat.v1.global_variables_initializer())
+        saver.save(session, str(prefix))
 
 
 def _training_state(values):
@@ -115,7 +129,6 @@ def _training_state(values):
 
 def _value(rng, name, shape):
     """Weights under which signals neither vanish nor explode, and statistics far from 0 and 1."""
-    shape = tuple(int(side) for side in shape)
     if name.endswith("weights"):
         fan_in = np.prod(shape[:2]) if "depthwise_weights" in name else np.prod(shape[:3])
         return rng.normal(0, np.sqrt(2 / fan_in), shape).astype("float32")

@@ -31,7 +31,7 @@ def test_end_points_and_their_shapes():
     assert end_points["Logits"].shape == end_points["Predictions"].shape == (None, 1000)
 
 
-@pytest.mark.parametrize("name", ["Conv2d_0", "Conv2d_1_depthwise", "Conv2d_6_pointwise", BODY[-1]])
+@pytest.mark.parametrize("name", BODY)
 def test_final_endpoint(name):
     net, end_points = models.mobilenet_v1_base(images((32, 32)), final_endpoint=name, depth_multiplier=0.25)
     assert list(end_points) == BODY[: BODY.index(name) + 1]
@@ -167,6 +167,11 @@ ERRORS = {
     "classes": ("num_classes", lambda: models.mobilenet_v1(images((32, 32)), -3)),
     "classes as text": ("num_classes", lambda: models.mobilenet_v1(images((32, 32)), "10")),
     "keep": ("dropout_keep_prob", lambda: models.mobilenet_v1(images((32, 32)), dropout_keep_prob=0)),
+    "keep above 1": (
+        "dropout_keep_prob",
+        lambda: models.mobilenet_v1(images((32, 32)), dropout_keep_prob=1.5),
+    ),
+    "negative dropout": ("dropout", lambda: models.MobileNetV1((32, 32, 3), dropout=-0.1)),
     "dropout": ("dropout", lambda: models.MobileNetV1((32, 32, 3), dropout=1)),
     "squeeze": ("spatial_squeeze", lambda: models.mobilenet_v1_025(images((320, 320)))),
     "input shape": ("input_shape", lambda: models.MobileNetV1((32, 32))),

@@ -335,6 +335,19 @@ def test_a_subclassed_model(tmp_path):
     assert report.ops == {"CONV_2D": 1}
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_a_model_of_another_precision_is_exported_in_float32(policy, tmp_path):
+    block = layers.DepthwiseSeparableConv(3, rate=2, dtype=policy)
+    nested = keras.Sequential([keras.Input((8, 8, 4), dtype="float32"), block])
+    model = keras.Sequential([keras.Input((8, 8, 4), dtype="float32", name="image"), nested, keras.layers.Flatten()])
+    report = tflite.export(model, tmp_path / "m.tflite")
+    assert report.ops["DEPTHWISE_CONV_2D"] == 1
+    assert [i.dtype for i in (*report.inputs, *report.outputs)] == ["float32", "float32"]
+    assert "the file is made of its float32 copy" in report.notes[0]
+    x = np.random.default_rng(0).normal(size=(4, 8, 8, 4)).astype("float32")
+    assert_close(tflite.predict(report.path, x), tf.cast(model(x), "float32"), 3e-2)
+
+
 def test_exporting_leaves_the_model_as_it_was(network, tmp_path):
     model, data = network
     before = [np.array(w) for w in model.weights]

@@ -1,5 +1,6 @@
 """Bad models, data, files and folders: one sentence each, and nothing left behind."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from checks import assert_sentence
 from conftest import ROOT
 
@@ -136,16 +138,29 @@ def test_models(tmp_path):
     assert_sentence(unbuilt.value, "model")
 
 
-def test_an_operator_without_a_builtin_needs_flex(tmp_path):
-    class Erfinv(keras.layers.Layer):
-        def call(self, x):
-            return keras.ops.erfinv(x * 0.1)
+class Determinant(keras.layers.Layer):
+    def call(self, x):
+        return tf.linalg.det(x)[:, None]
 
-    model = keras.Sequential([keras.Input((4,)), Erfinv()])
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 1)
+
+
+def test_an_operator_without_a_builtin_needs_flex(tmp_path):
+    model = keras.Sequential([keras.Input((3, 3)), Determinant()])
     with pytest.raises(ValueError) as error:  # noqa: PT011
         tflite.export(model, tmp_path / "m.tflite")
     assert_sentence(error.value, "model")
     assert not list(tmp_path.iterdir())
+    report = tflite.export(model, tmp_path / "m.tflite", allow_flex=True)
+    assert "FlexMatrixDeterminant" in report.ops
+    assert report.notes == ("not verified: FlexMatrixDeterminant need TensorFlow on the device, and do not run here",)
+    assert (report.verification, report.max_error, report.samples, report.data) == (None, None, None, None)
+    assert [i.shape for i in report.inputs] == [(1, 3, 3)]
+    assert "verified on" in str(report)
+    assert json.loads(report.to_json())["verification"] is None
+    with pytest.raises(ValueError, match="path: expected a file that LiteRT runs"):
+        tflite.benchmark(report.path)
 
 
 @pytest.mark.parametrize("use", [tflite.inspect, tflite.benchmark, lambda p: tflite.predict(p, X)])

@@ -3,10 +3,11 @@
 from tfsep.tflite._benchmark import BenchmarkReport, benchmark
 from tfsep.tflite._calibration import CalibrationError
 from tfsep.tflite._compare import VerificationError, VerifyReport
-from tfsep.tflite._export import ExportReport, export
+from tfsep.tflite._export import export
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow, inspect
 from tfsep.tflite._interpreter import TensorInfo
 from tfsep.tflite._recipes import RECIPES, Recipe
+from tfsep.tflite._report import ExportReport
 from tfsep.tflite._verify import predict, verify
 
 __all__ = [

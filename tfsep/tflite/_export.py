@@ -1,13 +1,11 @@
 """From a Keras model to a ``.tflite`` file that was run beside it before it was kept."""
 
 import hashlib
-import json
 import logging
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -17,128 +15,17 @@ import numpy as np
 
 from tfsep import ops
 from tfsep._backend import tf
-from tfsep._table import Table
 from tfsep.geometry import positive
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
 from tfsep.tflite._compare import VerifyReport, compare, require
 from tfsep.tflite._data import Field, Reader
 from tfsep.tflite._inspect import inspect
-from tfsep.tflite._interpreter import Runner, TensorInfo
+from tfsep.tflite._interpreter import Runner, tensor_info
 from tfsep.tflite._model import Interface, interface_of
 from tfsep.tflite._recipes import Recipe, get_recipe
+from tfsep.tflite._report import ExportReport
 
 RANDOM_SAMPLES = 8
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """A file that was written, and the proof that came with it.
-
-    Attributes:
-        path: of the file; the report is beside it as JSON.
-        recipe: by name.
-        size_bytes, sha256: of the file.
-        ops: how many operators there are of each name.
-        delegated, nodes: how many operators XNNPACK, LiteRT's default on CPUs, takes over, and how many there are.
-        verification: the file beside the model, on `data`.
-        data: what the file was verified on: ``"given"``, ``"calibration"`` or ``"random"``, seeded normal numbers.
-        calibration: samples, distinct ones and range, or None.
-        inputs, outputs: with type, shape, scale and zero point.
-        notes: what a user should know.
-        versions: of what made the file.
-    """
-
-    path: Path
-    recipe: str
-    size_bytes: int
-    sha256: str
-    ops: dict[str, int]
-    delegated: int
-    nodes: int
-    verification: VerifyReport
-    data: str
-    calibration: dict[str, Any] | None
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    notes: tuple[str, ...]
-    versions: dict[str, str]
-
-    @property
-    def max_error(self) -> float:
-        """Largest absolute difference between the file and the model."""
-        return self.verification.max_error
-
-    @property
-    def rms_error(self) -> float:
-        """Relative RMS error of the file against the model."""
-        return self.verification.rms_error
-
-    @property
-    def top1_agreement(self) -> float | None:
-        """Share of samples for which both name the same class; None where the output is no row of classes."""
-        return self.verification.top1_agreement
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of samples whose label the file names; None without labels."""
-        return self.verification.accuracy
-
-    @property
-    def model_accuracy(self) -> float | None:
-        """Share of samples whose label the model names; None without labels."""
-        return self.verification.model_accuracy
-
-    @property
-    def samples(self) -> int:
-        """How many samples the file was verified on."""
-        return self.verification.samples
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what the JSON holds."""
-        return {
-            "file": self.path.name,
-            "recipe": self.recipe,
-            "size_bytes": self.size_bytes,
-            "sha256": self.sha256,
-            "ops": self.ops,
-            "delegated": self.delegated,
-            "nodes": self.nodes,
-            "verification": {"data": self.data, **self.verification.to_dict()},
-            "calibration": self.calibration,
-            "inputs": [info._asdict() for info in self.inputs],
-            "outputs": [info._asdict() for info in self.outputs],
-            "notes": list(self.notes),
-            "versions": self.versions,
-        }
-
-    def to_json(self) -> str:
-        """Return the report as JSON."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
-
-    def table(self) -> Table:
-        """Return the report, a line a fact."""
-        rows = [
-            ("file", str(self.path)),
-            ("recipe", self.recipe),
-            ("size", f"{self.size_bytes:,} bytes"),
-            ("operators", ", ".join(f"{count} {name}" for name, count in self.ops.items())),
-            ("delegated to XNNPACK", f"{self.delegated} of {self.nodes}"),
-            *((f"input {i.name}", _described(i)) for i in self.inputs),
-            *((f"output {o.name}", _described(o)) for o in self.outputs),
-            ("verified on", f"{self.data} data"),
-            *self.verification.table().rows,
-            *(("note", note) for note in self.notes),
-        ]
-        return Table(("measure", "value"), rows)
-
-    def __str__(self) -> str:
-        """Return the table as text."""
-        return self.table().text()
-
-
-def _described(info: TensorInfo) -> str:
-    stored = f", scale {info.scale:.6g}, zero point {info.zero_point}" if info.scale else ""
-    return f"{info.dtype} {'×'.join(map(str, info.shape))}{stored}"
 
 
 def export(
@@ -170,7 +57,8 @@ def export(
             seeded random ones.
         batch_size: of the file's inputs.
         input_shape: without the batch, for a model of one input that leaves sizes open.
-        allow_flex: whether operators may need TensorFlow on the device.
+        allow_flex: whether operators may need TensorFlow on the device. A file that has such operators is kept without
+            verification, as nothing in Python runs them, and its report says so.
         tolerance: largest relative RMS error; None for the recipe's, see
             `VerifyReport`.
         max_calibration_samples: how many are read at most.
@@ -367,29 +255,47 @@ def _prove(
     tolerance: float | None,
 ) -> ExportReport:
     """Run the file beside the model, and return the report if it passes."""
-    runner = Runner(file)
-    verification = compare(interface, runner, samples, tolerance)
-    if calibration is not None and source == "given":
-        check_range(calibration, verification.low, verification.high)
-    require(verification, path)
-    delegated, nodes = runner.delegated()
-    content = file.read_bytes()
+    found = inspect(file)
+    flex = [name for name in found.op_counts if name.startswith("Flex")]
     notes = [] if calibration is None or not recipe.needs_calibration else calibration.notes()
+    notes += [interface.note] if interface.note else []
+    if flex:
+        # Neither LiteRT's package nor TensorFlow's has the runtime of these operators: nothing in Python can run them.
+        notes.append(f"not verified: {', '.join(flex)} need TensorFlow on the device, and do not run here")
+        verification, delegated = None, 0
+        inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
+    else:
+        runner = Runner(file, known_as=path)
+        verification = compare(interface, runner, samples, tolerance)
+        if calibration is not None and source == "given":
+            check_range(calibration, verification.low, verification.high)
+        require(verification, path)
+        notes += _notes(verification, recipe, tolerance)
+        delegated = runner.delegated()
+        inputs, outputs = runner.inputs, runner.outputs
+    content = file.read_bytes()
+    return ExportReport(
+        path=path,
+        recipe=recipe.name,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        ops=found.op_counts,
+        delegated=delegated,
+        nodes=len(found.operators),
+        verification=verification,
+        data=None if flex else source,
+        calibration=None if calibration is None else calibration.summary(),
+        inputs=inputs,
+        outputs=outputs,
+        notes=tuple(notes),
+        versions={name: version(name) for name in ("tfsep", "tensorflow", "keras", "ai-edge-litert")},
+    )
+
+
+def _notes(verification: VerifyReport, recipe: Recipe, tolerance: float | None) -> list[str]:
+    notes = []
+    if tolerance is None and verification.tolerance > 2 * recipe.tolerance:
+        notes.append("the model's output varies by little more than one step of the file's: the comparison says little")
     if verification.saturated:
         notes.append(f"{verification.saturated:.2%} of the input elements are outside the range that the file stores")
-    return ExportReport(
-        path,
-        recipe.name,
-        len(content),
-        hashlib.sha256(content).hexdigest(),
-        inspect(file).op_counts,
-        delegated,
-        nodes,
-        verification,
-        source,
-        None if calibration is None else calibration.summary(),
-        runner.inputs,
-        runner.outputs,
-        tuple(notes),
-        {name: version(name) for name in ("tfsep", "tensorflow", "keras", "ai-edge-litert")},
-    )
+    return notes

@@ -9,6 +9,7 @@ import numpy as np
 from tfsep._flatbuffer import read_tflite
 from tfsep.geometry import positive
 from tfsep.tflite._data import Field
+from tfsep.tflite._inspect import TensorRow
 
 
 class TensorInfo(NamedTuple):
@@ -56,12 +57,15 @@ class Runner:
     Args:
         path: of the file.
         threads: of LiteRT; XNNPACK, its default on CPUs, is on.
+        known_as: what an error calls the file, where that is not its path.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.
     """
 
-    def __init__(self, path: str | PathLike[str], threads: int = 1) -> None:
+    def __init__(
+        self, path: str | PathLike[str], threads: int = 1, known_as: str | PathLike[str] | None = None
+    ) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         threads = positive(threads, "threads")
@@ -71,8 +75,7 @@ class Runner:
             self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise ValueError(f"path: expected a file that LiteRT runs, got {path} ({reason})") from error
-        self.path = path
+            raise ValueError(f"path: expected a file that LiteRT runs, got {known_as or path} ({reason})") from error
         self._inputs = self._ordered("inputs", self.interpreter.get_input_details())
         self._outputs = self._ordered("outputs", self.interpreter.get_output_details())
         self.inputs = tuple(_info(name, detail) for name, detail in self._inputs)
@@ -118,8 +121,8 @@ class Runner:
             )
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
-    def delegated(self) -> tuple[int, int]:
-        """Return how many of the file's operators a delegate took over, and how many there are.
+    def delegated(self) -> int:
+        """Return how many of the file's operators a delegate took over.
 
         LiteRT has no public call for this. Its list of operators, whose name starts with an underscore, shows a
         delegate as an operator behind the file's own, with the tensors that go in and come out: what lies between is
@@ -140,7 +143,13 @@ class Runner:
                     continue
                 taken.add(node)
                 pending += sources[node]
-        return len(taken), len(own)
+        return len(taken)
+
+
+def tensor_info(row: TensorRow) -> TensorInfo:
+    """Return an input or output as the flatbuffer has it."""
+    scale, point = (row.scales[0], row.zero_points[0]) if row.scales else (0.0, 0)
+    return TensorInfo(row.name, row.shape, row.dtype, scale, point)
 
 
 def _info(name: str, detail: Any) -> TensorInfo:

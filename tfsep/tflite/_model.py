@@ -22,11 +22,13 @@ class Interface:
         model: the Keras model.
         fields: its inputs, by name.
         output_names: its outputs' names, by name.
+        note: what a user should know of the model that is run, or nothing.
     """
 
     model: Any
     fields: tuple[Field, ...]
     output_names: tuple[str, ...]
+    note: str
     _input_order: tuple[int, ...]
     _output_order: tuple[int, ...]
 
@@ -67,29 +69,60 @@ def interface_of(model: Any, input_shape: tuple[int, ...] | None = None) -> Inte
         raise ValueError(
             f"model: expected a built model, got {model.name!r}, which is not: build it, or give input_shape"
         )
+    note = ""
+    half = sorted({layer.compute_dtype for layer in _leaves(model)} & set(_NOT_IN_FILES))
+    if half:
+        note = f"the model computes in {', '.join(half)}; the file is made of its float32 copy, and compared with that"
+        model = _in_float32(model)
     inputs = inputs_of(model)
     tensors = [] if inputs is None else tf.nest.flatten(inputs)
     if input_shape is not None and len(tensors) > 1:
         raise ValueError(f"input_shape: expected None for a model of {len(tensors)} inputs, got {input_shape}")
     if not tensors:
-        return _unnamed(model, input_shape)
+        return _unnamed(model, input_shape, note)
     names = _identifiers([tensor.name for tensor in tensors], "input")
     shapes = [tuple(tensor.shape[1:]) for tensor in tensors] if input_shape is None else [tuple(input_shape)]
     fields = [Field(name, shape, tensor.dtype) for name, shape, tensor in zip(names, shapes, tensors, strict=True)]
-    return _interface(model, fields, _identifiers(output_names(model), "output"))
+    return _interface(model, fields, _identifiers(output_names(model), "output"), note)
 
 
-def _unnamed(model: Any, input_shape: tuple[int, ...] | None) -> Interface:
+_NOT_IN_FILES = ("float16", "bfloat16", "float64")
+"""Types that models compute in, and for which runtimes on devices have no convolutions."""
+
+
+def _leaves(model: Any) -> list[Any]:
+    """The layers of a model and of the models nested in it."""
+    return [leaf for layer in model.layers for leaf in (_leaves(layer) if isinstance(layer, keras.Model) else [layer])]
+
+
+def _in_float32(model: Any) -> Any:
+    """Return a copy of a model that computes in float32, with the same weights.
+
+    Raises:
+        ValueError: for a subclassed model, which Keras cannot copy layer by layer.
+    """
+
+    def clone(layer: Any) -> Any:
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    if inputs_of(model) is None:
+        raise ValueError(f"model: expected one that computes in float32, got {model.name!r}, which does not")
+    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _unnamed(model: Any, input_shape: tuple[int, ...] | None, note: str) -> Interface:
     """The interface of a subclassed model, which says nothing of its inputs itself."""
     if input_shape is None:
         raise ValueError(f"input_shape: expected the shape of one input of {model.name!r}, without the batch, got None")
     outputs = tf.nest.flatten(model(tf.zeros((1, *input_shape))))
     return _interface(
-        model, [Field("input", tuple(input_shape), "float32")], [f"output_{i}" for i in range(len(outputs))]
+        model, [Field("input", tuple(input_shape), "float32")], [f"output_{i}" for i in range(len(outputs))], note
     )
 
 
-def _interface(model: Any, fields: list[Field], outputs: list[str]) -> Interface:
+def _interface(model: Any, fields: list[Field], outputs: list[str], note: str) -> Interface:
     inputs = [field.name for field in fields]
     input_order = tuple(sorted(range(len(inputs)), key=inputs.__getitem__))
     output_order = tuple(sorted(range(len(outputs)), key=outputs.__getitem__))
@@ -97,6 +130,7 @@ def _interface(model: Any, fields: list[Field], outputs: list[str]) -> Interface
         model,
         tuple(fields[i] for i in input_order),
         tuple(outputs[i] for i in output_order),
+        note,
         input_order,
         output_order,
     )

@@ -60,7 +60,8 @@ def slim_variables(model: Any) -> dict[str, Any]:
     A layer's name is its slim scope, with dots for slashes.
 
     Raises:
-        ValueError: for a layer with weights whose class slim has no names for.
+        ValueError: for a layer with weights whose class slim has no names for, or two layers of one slim scope, as
+            nested models may hold them.
 
     Example:
         >>> from tfsep.models import MobileNetV1
@@ -76,6 +77,8 @@ def slim_variables(model: Any) -> dict[str, Any]:
                 f"got {type(layer).__name__} {layer.name!r}"
             )
         scope = layer.name.replace(".", "/")
+        if f"{scope}/{names[layer.weights[0].name]}" in variables:
+            raise ValueError(f"model: expected one layer of each slim scope, got two of {scope!r}")
         variables.update({f"{scope}/{names[weight.name]}": weight for weight in layer.weights})
     return variables
 
@@ -119,8 +122,8 @@ def load_slim_checkpoint(
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
-        ValueError: if variables are missing, unused or wrongly shaped (all are listed), if the file is damaged, or if
-            an argument is none of those above.
+        ValueError: if variables are missing, unused, no floats or wrongly shaped (all are listed), if the file is
+            damaged, or if an argument is none of those above.
 
     Example:
         >>> from tfsep.models import MobileNetV1
@@ -142,10 +145,14 @@ def load_slim_checkpoint(
     unused = sorted(network - set(wanted))
     for name in stored:  # also what is not wanted: a checkpoint that is cut short is not one to trust
         _read(reader, name, path)
+    types = reader.get_variable_to_dtype_map()
     values: dict[str, np.ndarray] = {}
-    wrong = []
+    wrong, mistyped = [], []
     for name, source in sources.items():
         if source not in stored:
+            continue
+        if not types[source].is_floating:
+            mistyped.append(f"{name} {types[source].name}")
             continue
         value = _read(reader, source, path)
         if background == "drop" and _is_classifier(name):
@@ -153,7 +160,7 @@ def load_slim_checkpoint(
         if value.shape != tuple(wanted[name].shape):
             wrong.append(f"{name} {value.shape} for {tuple(wanted[name].shape)}")
         values[name] = value
-    problems = {"missing": missing, "unused": unused, "wrongly shaped": wrong}
+    problems = {"missing": missing, "unused": unused, "wrongly typed": mistyped, "wrongly shaped": wrong}
     if any(problems.values()):
         listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)
         raise ValueError(f"path: expected a checkpoint of {model.name!r}, got one with {listed}")
