@@ -259,6 +259,8 @@ def wrong_uses(folder):
         "inspect": ["inspect", folder / "cut.tflite"],
         "train": ["train", "--data", folder / "none", "--out", folder / "w"],
         "train epochs": ["train", "--data", folder / "images", "--epochs", "0", "--out", folder / "w"],
+        "train into a file": ["train", "--data", folder / "images", "--size", "12", "--out", data / "run"],
+        "demo into a file": ["demo", "--out", data],
         "resume": ["train", "--data", folder / "images", "--resume", "--out", folder / "w"],
         "file of": ["verify", model, file, "--data", data, "--tolerance", "0"],
     }

@@ -98,6 +98,16 @@ def test_shared_folders_follow_the_xdg_variable(monkeypatch, tmp_path):
     assert next(iter(data._shared_folders())) == tmp_path / "datasets" / "fashion-mnist"
 
 
+def test_fashion_mnist_is_downloaded_where_no_folder_has_it(monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = [(rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n).astype(np.uint8)) for n in (6, 3)]
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
+    monkeypatch.setattr(data.keras.datasets.fashion_mnist, "load_data", lambda: tuple(arrays))
+    found = data.fashion_mnist()
+    np.testing.assert_array_equal(found.train.images()[..., 0], arrays[0][0])
+    np.testing.assert_array_equal(found.test.labels, arrays[1][1])
+
+
 def test_preprocess_spans_minus_one_to_one():
     np.testing.assert_allclose(data.preprocess(np.array([0, 51, 255], np.uint8)), [-1.0, -0.6, 1.0], atol=1e-6)
 

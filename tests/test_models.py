@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from checks import assert_close, assert_sentence
 
-from tfsep import Conv, DepthSepConv, models
+from tfsep import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv, models
 
 BODY = ["Conv2d_0", *(f"Conv2d_{i}_{part}" for i in range(1, 14) for part in ("depthwise", "pointwise"))]
 # (layer, size, channels) at 224 and width 1, from the paper's Table 1.
@@ -31,8 +31,16 @@ def test_end_points_and_their_shapes():
     assert end_points["Logits"].shape == end_points["Predictions"].shape == (None, 1000)
 
 
-@pytest.mark.parametrize("name", BODY)
-def test_final_endpoint(name):
+@pytest.mark.parametrize("name", BODY[:7])
+def test_each_final_endpoint(name):
+    """On the first four definitions: the default network has nothing more to tell."""
+    net, end_points = models.mobilenet_v1_base(images((32, 32)), name, conv_defs=MOBILENETV1_CONV_DEFS[:4])
+    assert list(end_points) == BODY[: BODY.index(name) + 1]
+    assert end_points[name] is net
+
+
+@pytest.mark.parametrize("name", ["Conv2d_12_depthwise", BODY[-1]])
+def test_final_endpoint_of_the_default_network(name):
     net, end_points = models.mobilenet_v1_base(images((32, 32)), final_endpoint=name, depth_multiplier=0.25)
     assert list(end_points) == BODY[: BODY.index(name) + 1]
     assert end_points[name] is net

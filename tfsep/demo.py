@@ -11,6 +11,7 @@ import numpy as np
 from tfsep import _html as html
 from tfsep import examples, saved, tflite
 from tfsep._backend import keras, tf
+from tfsep._files import made_folder
 from tfsep._table import Table
 from tfsep._version import __version__
 from tfsep.cost import CostReport, cost
@@ -68,7 +69,7 @@ def demo(
         >>> demo("tfsep-demo").report  # doctest: +SKIP
         PosixPath('tfsep-demo/report.html')
     """
-    folder = Path(folder)
+    folder = made_folder(folder, "folder")
     log("worked example")
     steps = examples.worked_example()
     for step in steps:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tfsep import tflite
+from tfsep._files import made_folder
 from tfsep._table import Table
 from tfsep.cost import cost
 from tfsep.data import ImageData, Split, preprocess
@@ -137,8 +138,7 @@ def export_all(
     Returns:
         The reports, by recipe.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_folder(folder, "folder")
     reports = {}
     for recipe in tflite.RECIPES:
         reports[recipe] = report = tflite.export(
@@ -172,8 +172,7 @@ def publish(
     Returns:
         The folder.
     """
-    destination = Path(destination)
-    destination.mkdir(parents=True, exist_ok=True)
+    destination = made_folder(destination, "destination")
     calibration = data.train.take(0, CALIBRATION_SAMPLES).images()
     reports = export_all(result.model, destination, preprocess(calibration), data.test.batches, log)
     shutil.copyfile(result.folder / MODEL, destination / MODEL)

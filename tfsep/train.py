@@ -15,6 +15,7 @@ from typing import Any
 
 from tfsep import models
 from tfsep._backend import keras, tf
+from tfsep._files import made_folder
 from tfsep.data import ImageData, Split, preprocess
 from tfsep.defs import NETWORKS
 from tfsep.geometry import positive
@@ -197,6 +198,9 @@ def _save(model: Any, path: Path) -> None:
     try:
         model.save(partial)
         partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"folder: expected one that takes the model, got {path.parent} ({reason})") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -251,6 +255,7 @@ def train(
         ValueError: if the folder holds a run and `resume` is not set, if it holds one of another config, if there are
             fewer training images than a batch, or `validation` leaves none.
         FileNotFoundError: if `resume` is set and there is nothing to go on from.
+        OSError: if the folder cannot be made or written to.
 
     Example:
         >>> from tfsep.data import fashion_mnist
@@ -269,7 +274,7 @@ def train(
     else:
         if (folder / CHECKPOINT).exists():
             raise ValueError(f"folder: expected one without a run, got {folder}; resume it, or choose another")
-        folder.mkdir(parents=True, exist_ok=True)
+        made_folder(folder, "folder")
         (folder / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n")
         model = build(config, data, steps)
 

@@ -1,0 +1,18 @@
+"""Folders and files that are written whole or not at all."""
+
+from os import PathLike
+from pathlib import Path
+
+
+def made_folder(path: str | PathLike[str], argument: str) -> Path:
+    """Return a folder that exists, made with its parents if need be.
+
+    Raises:
+        OSError: if it cannot be made; the message starts with `argument`.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{argument}: expected a folder that can be made, got {folder} ({error.strerror})") from error
+    return folder
