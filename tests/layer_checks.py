@@ -10,15 +10,15 @@ from checks import assert_close
 
 
 def check_layer(layer, x, *, trains=True):
-    """Check shapes, symbolic, eager and compiled calls, config, ``.keras`` and a step of training; return the result.
+    """Check shapes, symbolic, eager and compiled calls, config, ``.keras``, gradients and a step; return the result.
 
     Args:
-        layer: not built yet.
+        layer: not built yet, of a class that is registered with Keras.
         x: an array (N, ...).
+        trains: whether a step of training is part of it.
     """
-    open_shape = tuple(
-        None if 0 < i < x.ndim - 1 and layer.data_format == "channels_last" else s for i, s in enumerate(x.shape)
-    )
+    channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
+    open_shape = tuple(None if 0 < i < x.ndim - 1 and channels_last else s for i, s in enumerate(x.shape))
     inputs = keras.Input(batch_shape=(None, *open_shape[1:]))
     model = keras.Model(inputs, layer(inputs))
     y = np.asarray(model(x))
@@ -45,6 +45,7 @@ def check_layer(layer, x, *, trains=True):
         model.save(path)
         assert_close(keras.models.load_model(path, safe_mode=True)(x), y, 1e-6, ".keras")
 
+    _check_gradients(layer, x)
     if trains:
         before = [np.array(w) for w in layer.trainable_weights]
         model.compile(keras.optimizers.SGD(0.1), "mse")
@@ -53,3 +54,30 @@ def check_layer(layer, x, *, trains=True):
             assert np.isfinite(np.asarray(new)).all(), f"{new.path}: NaN after a step"
             assert not np.array_equal(old, np.asarray(new)), f"{new.path}: not trained"
     return y
+
+
+def _check_gradients(layer, x):
+    """The gradient to the input and to each weight agrees with a central difference, on a copy in float64."""
+    exact = type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+    exact.build(x.shape)
+    exact.set_weights(layer.get_weights())
+    x = tf.Variable(x, dtype="float64")
+    rng = np.random.default_rng(0)
+    upstream = rng.normal(size=exact.compute_output_shape(x.shape))
+    names = ["the input", *(w.name for w in exact.trainable_weights)]
+    variables = [x, *(w.value for w in exact.trainable_weights)]
+
+    def loss():
+        return tf.reduce_sum(exact(x) * upstream)
+
+    with tf.GradientTape() as tape:
+        value = loss()
+    gradients = tape.gradient(value, variables, unconnected_gradients="zero")
+    for name, variable, gradient in zip(names, variables, gradients, strict=True):
+        at, step = variable.numpy(), 1e-6 * rng.normal(size=variable.shape)
+        variable.assign(at + step)
+        ahead = loss()
+        variable.assign(at - step)
+        slope = float(ahead - loss()) / 2
+        variable.assign(at)
+        assert_close(float(tf.reduce_sum(gradient * step)), slope, 1e-5, f"gradient to {name}")

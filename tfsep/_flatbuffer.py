@@ -14,8 +14,8 @@ _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
 
 
-def read_tflite(path: str | PathLike[str]) -> bytes:
-    """Return a file's bytes, having unpacked them once to see that they are a whole model.
+def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
+    """Return a file's bytes, and its model as the schema's ``ModelT``.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -25,24 +25,10 @@ def read_tflite(path: str | PathLike[str]) -> bytes:
     if not path.is_file():
         raise FileNotFoundError(f"path: expected a .tflite file, got {path}, which does not exist")
     content = path.read_bytes()
-    unpack(content, path)
-    return content
+    return content, _unpack(content, path)
 
 
-def open_model(path: str | PathLike[str]) -> Any:
-    """Return the model of a file as the schema's ``ModelT``.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no TFLite model, or not whole.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"path: expected a .tflite file, got {path}, which does not exist")
-    return unpack(path.read_bytes(), path)
-
-
-def unpack(content: bytes, path: Path) -> Any:
+def _unpack(content: bytes, path: Path) -> Any:
     """Return the model of a file's bytes as the schema's ``ModelT``.
 
     Raises:

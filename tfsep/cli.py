@@ -56,6 +56,9 @@ def _checked(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
+        except BrokenPipeError:
+            # Whoever read our output has had enough, as `head` has; there is nobody left to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except (ValueError, TypeError, OSError, ImportError) as error:
             failed = type(error).__name__ == "VerificationError"
             print(f"tfsep: {_sentence(error)}", file=sys.stderr)

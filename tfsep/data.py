@@ -35,6 +35,26 @@ FASHION_MNIST_CLASSES = (
     "Ankle boot",
 )
 
+FASHION_MNIST_NOTICE = """\
+The images in samples.npz are from Fashion-MNIST (H. Xiao, K. Rasul, R. Vollgraf, arXiv 1708.07747).
+The model was trained on Fashion-MNIST.
+
+Copyright 2017 Zalando SE
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
+persons to whom the Software is furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
+Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+"""
+
 FASHION_MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -90,6 +110,8 @@ class Split:
 
     def images(self) -> np.ndarray:
         """Return all images at once, uint8 (N, H, W, C)."""
+        if self.sources.dtype != tf.string:
+            return np.asarray(self.sources)
         return np.stack([np.asarray(self.load(i)[0]) for i in range(self.size)])
 
     def load(self, index: Any) -> tuple[Any, Any]:
@@ -116,12 +138,17 @@ class Split:
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set: its name, its classes, and two splits."""
+    """A data set: its name, its classes, and two splits.
+
+    Attributes:
+        notice: copyright and licence of the images, for whoever passes them on; empty where it is not known.
+    """
 
     name: str
     class_names: tuple[str, ...]
     train: Split
     test: Split
+    notice: str = ""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -202,7 +229,7 @@ def fashion_mnist(folder: str | PathLike[str] | None = None) -> ImageData:
             for split, (images, labels) in FASHION_MNIST_FILES.items()
         }
     splits = {name: Split.of(images[..., None], labels) for name, (images, labels) in arrays.items()}
-    return ImageData("fashion_mnist", FASHION_MNIST_CLASSES, splits["train"], splits["test"])
+    return ImageData("fashion_mnist", FASHION_MNIST_CLASSES, splits["train"], splits["test"], FASHION_MNIST_NOTICE)
 
 
 def _decode(path: Any, image_shape: tuple[int, int, int]) -> Any:

@@ -28,26 +28,6 @@ SAMPLES = "samples.npz"
 TEST_SAMPLES = 1000
 CALIBRATION_SAMPLES = 500
 
-NOTICE = """\
-The images in samples.npz are from Fashion-MNIST (H. Xiao, K. Rasul, R. Vollgraf, arXiv 1708.07747).
-The model was trained on Fashion-MNIST.
-
-Copyright 2017 Zalando SE
-
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
-documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
-rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
-persons to whom the Software is furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
-Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
-WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
-COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
-OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
-"""
-
 
 def saved_models() -> Path:
     """Return the folder of the shipped models, in an installed package or in a checkout.
@@ -185,7 +165,8 @@ def publish(
         images=samples.images(),
         labels=samples.labels.numpy(),
     )
-    (destination / "NOTICE").write_text(NOTICE)
+    if data.notice:
+        (destination / "NOTICE").write_text(data.notice)
     (destination / "README.md").write_text(_card(result, config, data, reports))
     return destination
 
@@ -207,6 +188,7 @@ def _card(result: TrainResult, config: TrainConfig, data: ImageData, reports: di
             for recipe, report in reports.items()
         ],
     )
+    licence = "Model: Apache-2.0. Images: see `NOTICE`." if data.notice else "The images' owners' and the trainer's."
     minutes = sum(epoch["seconds"] for epoch in epochs) / 60
     recipe = Table(("setting", "value"), [(f"`{name}`", value) for name, value in asdict(config).items()])
     return f"""# {data.name}: a MobileNet v1 from definitions
@@ -239,5 +221,5 @@ JSON beside it. Integer recipes were calibrated on {CALIBRATION_SAMPLES} trainin
 
 ## Licence
 
-Model: Apache-2.0. Images: Expat, see `NOTICE`.
+{licence}
 """

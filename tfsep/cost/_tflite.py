@@ -4,7 +4,7 @@ from math import prod
 from os import PathLike
 from typing import Any
 
-from tfsep._flatbuffer import open_model, operator_name, type_name
+from tfsep._flatbuffer import operator_name, read_tflite, type_name
 from tfsep.cost._report import CostReport, CostRow
 
 PARAMETER_TYPES = ("float32", "float16", "bfloat16", "float64", "int8", "uint8", "int16", "int4")
@@ -57,7 +57,7 @@ class _Graph:
 
 def cost_of_tflite(path: str | PathLike[str]) -> CostReport:
     """Return the cost of one run of a file, whatever its batch."""
-    model = open_model(path)
+    _, model = read_tflite(path)
     graph = _Graph(model, model.subgraphs[0])
     rows: list[CostRow] = []
     uncounted: list[str] = []

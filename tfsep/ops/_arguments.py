@@ -11,10 +11,13 @@ def tensor(value: Any, name: str, rank: int, axes: str, like: Any = None) -> Any
 
     Raises:
         ValueError: for another rank.
-        TypeError: for a dtype that is not floating, or not that of `like`.
+        TypeError: for what is no tensor, a dtype that is not floating, or not that of `like`.
     """
     untyped = like is not None and isinstance(value, list | tuple | float)
-    value = tf.convert_to_tensor(value, dtype_hint=like.dtype if untyped else None)
+    try:
+        value = tf.convert_to_tensor(value, dtype_hint=like.dtype if untyped else None)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected a tensor or a full array, got {type(value).__name__}") from error
     if not value.dtype.is_floating:
         raise TypeError(f"{name}: expected a floating dtype, got {value.dtype.name}")
     if like is not None and value.dtype != like.dtype:
@@ -25,10 +28,16 @@ def tensor(value: Any, name: str, rank: int, axes: str, like: Any = None) -> Any
 
 
 def image(x: Any, data_format: str) -> Any:
-    """Return x as a floating tensor of rank 4 in NHWC."""
+    """Return x as a floating tensor of rank 4 in NHWC.
+
+    Raises:
+        ValueError: for another rank, or no channels.
+    """
     data_format = normalize_data_format(data_format)
     axes = "(N, H, W, C)" if data_format == "channels_last" else "(N, C, H, W)"
     x = tensor(x, "x", 4, axes)
+    if x.shape[3 if data_format == "channels_last" else 1] == 0:
+        raise ValueError(f"x: expected {axes} with at least one channel, got shape {tuple(x.shape)}")
     return x if data_format == "channels_last" else tf.transpose(x, [0, 2, 3, 1])
 
 

@@ -10,6 +10,7 @@ depthwise_conv2d     being exported                              native op with 
 depthwise_conv2d     stride 1, or rate 1 with equal strides      ``tf.nn.depthwise_conv2d``
 depthwise_conv2d     stride with rate, or unequal strides        the same at stride 1, then every s-th result
 both                 batch of no or of unknown size              as above, masked and reshaped
+both                 rows or columns unknown                     as above, their number asserted when it runs
 ===================  ==========================================  ==============================================
 
 Why not ``tf.nn.depthwise_conv2d`` for all: with stride and rate together it returns wrong numbers and only warns,
@@ -82,12 +83,28 @@ def _images_or_none(lowered: Lowering, x: Any, filter: Any, window: Window, chan
     for a batch that has images: the result is reshaped to what it should be, and the gradient is masked where it passes
     the filter. A batch that is known to have images is left alone.
     """
+    x = _large_enough(x, window)
     if x.shape[0] is not None and x.shape[0] > 0:
         return lowered(x, filter, window)
     rows, columns = _output_size(x, window)
     count = tf.shape(x)[0]
     filter = tf.where(count > 0, filter, tf.zeros_like(filter))
     return tf.reshape(lowered(x, filter, window), [count, rows, columns, channels])
+
+
+def _large_enough(x: Any, window: Window) -> Any:
+    """Return x, with its size checked when the graph runs where it is not known before.
+
+    An output of no size is an error for a size that is known (`Window.output_size`), and must be one here: with oneDNN,
+    TensorFlow's kernels return it in the input's shape, filled with uninitialised memory.
+    """
+    if _static_size(x) is not None:
+        return x
+    expected = f"at least the effective kernel {window.effective_kernel} under padding {window.padding}"
+    some = tf.reduce_all(tf.stack(_output_size(x, window)) > 0)
+    check = tf.debugging.Assert(some, [f"input size: expected {expected}, got", tf.shape(x)[1:3]])
+    with tf.control_dependencies([check]):
+        return tf.identity(x)
 
 
 def _explicit_padding(x: Any, window: Window) -> tuple[Any, str]:

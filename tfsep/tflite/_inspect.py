@@ -3,10 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from tfsep._flatbuffer import operator_name, type_name, unpack
+from tfsep._flatbuffer import operator_name, read_tflite, type_name
 from tfsep._table import Table
 
 SHOWN_OPTIONS = ("strideH", "strideW", "dilationHFactor", "dilationWFactor", "depthMultiplier")
@@ -108,11 +107,7 @@ def inspect(path: str | PathLike[str]) -> Inspection:
         Traceback (most recent call last):
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"path: expected a .tflite file, got {path}, which does not exist")
-    content = path.read_bytes()
-    model = unpack(content, path)
+    content, model = read_tflite(path)
     graph = model.subgraphs[0]
     operators = tuple(_operator(model, i, op) for i, op in enumerate(graph.operators or []))
     tensors = tuple(_tensor(model, graph, i) for i in range(len(graph.tensors)))

@@ -69,7 +69,7 @@ class Runner:
         from ai_edge_litert.interpreter import Interpreter
 
         threads = positive(threads, "threads")
-        content = read_tflite(path)
+        content, _ = read_tflite(path)
         try:
             self.interpreter = Interpreter(model_content=content, num_threads=threads)
             self.interpreter.allocate_tensors()
