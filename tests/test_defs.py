@@ -107,6 +107,25 @@ def test_resolved_names_are_slims_end_points():
     assert names == ["Conv2d_0", *(f"Conv2d_{i}_{part}" for i in range(1, 14) for part in ("depthwise", "pointwise"))]
 
 
+def test_resolved_layers_carry_all_that_a_builder_needs():
+    full, depthwise, pointwise = defs.resolve([Conv((3, 1), 2, 8, (1, 2)), DepthSepConv(5, (1, 2), 16, 3)])
+    assert full == ("Conv2d_0", "conv2d", (3, 1), (2, 2), (1, 2), 8)
+    assert depthwise == ("Conv2d_1_depthwise", "depthwise_conv2d", (5, 5), (1, 2), (3, 3), None)
+    assert pointwise == ("Conv2d_1_pointwise", "conv2d", (1, 1), (1, 1), (1, 1), 16)
+
+
+def test_without_depthwise_keeps_every_window_and_depth():
+    changed = defs.without_depthwise([Conv(3, 2, 8), DepthSepConv((3, 5), (1, 2), 16, 2)])
+    assert changed == (Conv((3, 3), (2, 2), 8, (1, 1)), Conv((3, 5), (1, 2), 16, (2, 2)))
+    assert all(type(d) is Conv for d in changed)
+
+
+def test_width_and_output_stride_commute():
+    one = defs.with_output_stride(defs.scale_width(MOBILENETV1_CONV_DEFS, 0.5), 8)
+    other = defs.scale_width(defs.with_output_stride(MOBILENETV1_CONV_DEFS, 8), 0.5)
+    assert one == other
+
+
 def test_functions_leave_their_input_alone():
     original = tuple(MOBILENETV1_CONV_DEFS)
     defs.with_output_stride(defs.scale_width(MOBILENETV1_CONV_DEFS, 0.5), 8)

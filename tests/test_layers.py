@@ -72,6 +72,42 @@ def test_signature_is_a_superset_in_the_same_order(name):
     assert ours[: len(theirs)] == theirs
 
 
+OTHER_THAN_DEFAULT = {
+    "filters": 6,
+    "kernel_size": (2, 3),
+    "strides": (2, 1),
+    "padding": ((1, 0), (0, 2)),
+    "data_format": "channels_first",
+    "dilation_rate": (1, 2),
+    "groups": 2,
+    "depth_multiplier": 3,
+    "activation": "relu",
+    "use_bias": False,
+    "depthwise_normalization": False,
+    "pointwise_normalization": False,
+    "momentum": 0.5,
+    "epsilon": 0.25,
+    "activity_regularizer": keras.regularizers.L2(0.5),
+    **{
+        f"{kind}_{option}": value
+        for kind in ("kernel", "depthwise", "pointwise", "bias")
+        for option, value in (("initializer", "ones"), ("regularizer", "l1"), ("constraint", "non_neg"))
+    },
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_config_holds_every_argument(name):
+    kind = getattr(layers, name)
+    arguments = [a for a in inspect.signature(kind).parameters if a not in ("rate", "kwargs")]
+    layer = kind(**{a: OTHER_THAN_DEFAULT[a] for a in arguments})
+    plain = kind(**{a: v for a, v in (("filters", 4), ("kernel_size", 1)) if a in arguments}).get_config()
+    config = layer.get_config()
+    for argument in arguments:
+        assert config[argument] != plain[argument], f"{argument} is not in the config"
+    assert kind.from_config(config).get_config() == config
+
+
 KERAS_CASES = [
     ("Conv2D", {"filters": 6, "kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu"}),
     ("Conv2D", {"filters": 6, "kernel_size": (2, 3), "dilation_rate": 2, "groups": 2}),
@@ -104,25 +140,30 @@ def test_a_keras_config_makes_ours(name, options):
     assert_close(ours(X), theirs(X))
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-13)])
 @pytest.mark.parametrize(("stride", "rate"), list(itertools.product((2, (1, 2)), (2, (2, 3)))))
-def test_values_that_keras_cannot(stride, rate):
-    full = layers.Conv2D(6, 3, stride, "same", rate=rate, groups=2)
-    depthwise = layers.DepthwiseConv2D(3, stride, "same", 2, rate=rate)
-    separable = layers.SeparableConv2D(5, 3, stride, "same", rate=rate)
+def test_values_that_keras_cannot(stride, rate, dtype, tolerance):
+    full = layers.Conv2D(6, 3, stride, "same", rate=rate, groups=2, dtype=dtype)
+    depthwise = layers.DepthwiseConv2D(3, stride, "same", 2, rate=rate, dtype=dtype)
+    separable = layers.SeparableConv2D(5, 3, stride, "same", rate=rate, dtype=dtype)
     for layer in (full, depthwise, separable):
         layer.build(X.shape)
         layer.set_weights([np.random.default_rng(2).normal(size=w.shape) for w in layer.weights])
-    assert_close(full(X), oracles.conv2d(X, full.kernel, stride, "same", rate) + np.asarray(full.bias))
+    expected = oracles.conv2d(X, full.kernel, stride, "same", rate) + np.asarray(full.bias)
+    assert_close(full(X), expected, tolerance)
     expected = oracles.depthwise_conv2d(X, np.asarray(depthwise.kernel), stride, "same", rate)
-    assert_close(depthwise(X), expected + np.asarray(depthwise.bias))
+    assert_close(depthwise(X), expected + np.asarray(depthwise.bias), tolerance)
     kernels = [np.asarray(k) for k in (separable.depthwise_kernel, separable.pointwise_kernel)]
     expected = oracles.separable_conv2d(X, *kernels, stride, "same", rate)
-    assert_close(separable(X), expected + np.asarray(separable.bias))
+    assert_close(separable(X), expected + np.asarray(separable.bias), tolerance)
 
 
 @pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16", "float64"])
-def test_dtype_policies(name, policy):
+@pytest.mark.parametrize(
+    ("policy", "tolerance"),
+    [("mixed_bfloat16", 3e-2), ("mixed_float16", 3e-3), ("bfloat16", 3e-2), ("float64", 1e-6)],
+)
+def test_dtype_policies(name, policy, tolerance):
     layer, reference = MAKERS[name](dtype=policy, padding="same"), MAKERS[name](padding="same")
     expected = reference(X)
     y = layer(X)
@@ -131,7 +172,7 @@ def test_dtype_policies(name, policy):
     policy = keras.DTypePolicy(policy)
     assert y.dtype == policy.compute_dtype
     assert all(w.dtype == policy.variable_dtype for w in layer.weights)
-    assert_close(tf.cast(y, "float64"), expected, 3e-2)
+    assert_close(tf.cast(y, "float64"), expected, tolerance)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -192,6 +233,23 @@ def test_true_fan_in(name, initializer, variance):
     assert np.var(kernel) == pytest.approx(variance(9, 2), rel=0.05)
 
 
+def test_axes_that_an_initializer_was_made_with_stay():
+    initializer = keras.initializers.VarianceScaling(1.0, "fan_out", input_axes=(0, 1), output_axes=(2, 3))
+    layer = layers.DepthwiseConv2D(3, depth_multiplier=2, depthwise_initializer=initializer)
+    layer.build((None, 9, 8, 1024))
+    assert np.var(np.asarray(layer.kernel)) == pytest.approx(1 / 2048, rel=0.05)
+
+
+def test_a_full_kernel_is_drawn_as_keras_draws_it():
+    ours, theirs = (
+        kind(6, 3, groups=2, kernel_initializer=keras.initializers.GlorotUniform(seed=1))
+        for kind in (layers.Conv2D, keras.layers.Conv2D)
+    )
+    ours.build(X.shape)
+    theirs.build(X.shape)
+    np.testing.assert_array_equal(ours.kernel, theirs.kernel)
+
+
 def test_a_seeded_kernel_is_the_same_again():
     layer = layers.DepthwiseConv2D(3, depthwise_initializer=keras.initializers.HeNormal(seed=3))
     again = type(layer).from_config(layer.get_config())
@@ -200,22 +258,48 @@ def test_a_seeded_kernel_is_the_same_again():
     np.testing.assert_array_equal(layer.kernel, again.kernel)
 
 
-def block_reference(block, x):
-    """The block by float64 loops, in inference: moving statistics, LeakyReLU of 0.1."""
+def block_reference(block, x, activation, training=False):
+    """The block by float64 loops; the moving statistics in inference, the batch's in training."""
 
     def normalized(y, bn):
         gamma, beta, mean, variance = (np.asarray(w, np.float64) for w in bn.weights)
-        return (y - mean) / np.sqrt(variance + bn.epsilon) * gamma + beta
+        if training:
+            return oracles.batch_normalization(y, gamma, beta, block.epsilon)[0]
+        return (y - mean) / np.sqrt(variance + block.epsilon) * gamma + beta
 
-    y = normalized(oracles.depthwise_conv2d(x, np.asarray(block.depthwise.kernel), 2, "same"), block.depthwise_bn)
-    y = np.maximum(y, 0.1 * y)
-    y = normalized(oracles.conv2d(y, np.asarray(block.pointwise.kernel)), block.pointwise_bn)
-    return np.maximum(y, 0.1 * y)
+    config = block.get_config()
+    window = (config[name] for name in ("strides", "padding", "dilation_rate"))
+    y = oracles.depthwise_conv2d(x, np.asarray(block.depthwise.kernel), *window)
+    y = activation(normalized(y, block.depthwise_bn))
+    return activation(normalized(oracles.conv2d(y, np.asarray(block.pointwise.kernel)), block.pointwise_bn))
 
 
-def test_block_values():
-    block = layers.DepthwiseSeparableConv(5, strides=2)
+BLOCKS = {
+    "default": ({}, (3, 3, 4, 1), lambda y: np.maximum(y, 0.1 * y)),
+    "relu": (
+        {"strides": 2, "rate": 2, "depth_multiplier": 3, "epsilon": 0.1, "activation": "relu"},
+        (3, 3, 4, 3),
+        lambda y: np.maximum(y, 0),
+    ),
+    "no activation": (
+        {"kernel_size": (2, 3), "strides": (2, 1), "padding": 1, "dilation_rate": (1, 2), "activation": None},
+        (2, 3, 4, 1),
+        lambda y: y,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BLOCKS)
+@pytest.mark.parametrize("training", [False, True])
+def test_block_values(case, training):
+    options, kernel, activation = BLOCKS[case]
+    block = layers.DepthwiseSeparableConv(5, **options)
     block.build(X.shape)
+    assert block.depthwise.kernel.shape == kernel
+    given = {name: options[name] for name in ("strides", "epsilon") if name in options}
+    assert {name: block.get_config()[name] for name in given} == {
+        name: (value, value) if name == "strides" and isinstance(value, int) else value for name, value in given.items()
+    }
     rng = np.random.default_rng(3)
     block.set_weights(
         [
@@ -223,7 +307,32 @@ def test_block_values():
             for w in block.weights
         ]
     )
-    assert_close(block(X), block_reference(block, X))
+    expected = block_reference(block, X, activation, training)
+    assert_close(block(X, training=training), expected)
+
+
+def test_block_normalizations_learn_at_their_momentum():
+    block = layers.DepthwiseSeparableConv(5, momentum=0.75)
+    block.build(X.shape)
+    between = oracles.depthwise_conv2d(X, np.asarray(block.depthwise.kernel), 1, "same")
+    block(X, training=True)
+    assert_close(block.depthwise_bn.moving_mean, 0.25 * between.mean(axis=(0, 1, 2)), 1e-4)
+    assert_close(block.depthwise_bn.moving_variance, 0.75 + 0.25 * between.var(axis=(0, 1, 2)))
+    assert np.abs(np.asarray(block.pointwise_bn.moving_mean)).max() > 1e-3
+
+
+def test_block_weight_options_take_effect():
+    block = layers.DepthwiseSeparableConv(
+        5,
+        depthwise_initializer=keras.initializers.Constant(0.5),
+        pointwise_initializer=keras.initializers.Constant(0.25),
+        depthwise_regularizer=keras.regularizers.L2(0.1),
+        pointwise_regularizer=keras.regularizers.L2(0.01),
+    )
+    block.build(X.shape)
+    assert np.all(np.asarray(block.depthwise.kernel) == 0.5)
+    assert np.all(np.asarray(block.pointwise.kernel) == 0.25)
+    assert float(sum(block.losses)) == pytest.approx(0.1 * 36 * 0.25 + 0.01 * 20 * 0.0625)
 
 
 @pytest.mark.parametrize(("depthwise", "pointwise"), list(itertools.product((True, False), (True, False))))
@@ -274,3 +383,12 @@ def test_errors(case):
 def test_another_rank_at_a_call():
     with pytest.raises(ValueError, match="rank 4"):
         layers.Conv2D(4, 3)(X[0])
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_another_number_of_channels_at_a_call(name):
+    """Twice the channels would fit a full kernel as two groups."""
+    layer = MAKERS[name]()
+    layer(X)
+    with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 4"):
+        layer(np.concatenate([X, X], axis=-1))

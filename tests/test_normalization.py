@@ -6,6 +6,7 @@ import oracles
 import pytest
 import tensorflow as tf
 from checks import assert_close
+from layer_checks import check_layer
 
 from tfsep import layers
 
@@ -17,12 +18,12 @@ def pair_of(**options):
     return ours, theirs
 
 
-def step(layer, x, mask=None):
-    """Result, gradients to the input and to the weights, of one training call."""
+def step(layer, x, mask=None, training=True):
+    """Result, gradients to the input and to the weights, of one call."""
     x = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y = layer(x, training=True, **({} if mask is None else {"mask": mask}))
+        y = layer(x, training=training, **({} if mask is None else {"mask": mask}))
         loss = tf.reduce_sum(tf.cast(y, "float32") ** 2 * tf.reshape(tf.range(tf.size(y), dtype="float32"), y.shape))
     return y, tape.gradient(loss, [x, *[w.value for w in layer.trainable_weights]])
 
@@ -38,8 +39,18 @@ CASES = {
     "float64": ({"dtype": "float64"}, X.astype("float64"), 1e-9),
     "mixed bfloat16": ({"dtype": "mixed_bfloat16"}, X, 3e-2),
     "mixed float16": ({"dtype": "mixed_float16"}, X, 1e-2),
+    "bfloat16": ({"dtype": "bfloat16"}, X, 5e-2),
+    "float16": ({"dtype": "float16"}, X, 1e-2),
+    "renorm": ({"renorm": True}, X, 1e-4),
+    "synchronized": ({"synchronized": True}, X, 1e-4),
+    "far from zero": ({}, X + 300, 1e-3),
     "one image of one pixel": ({}, X[:1, :1, :1], 1e-4),
 }
+
+
+@pytest.mark.parametrize("options", [{}, {"axis": 1}, {"scale": False, "center": False}])
+def test_the_keras_contract(options):
+    check_layer(layers.BatchNormalization(**options), X, trains="scale" not in options)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -67,20 +78,45 @@ def test_the_formula_and_the_biased_variance():
     assert_close(layer.moving_variance, variance)
 
 
-def test_frozen_means_inference():
-    ours, theirs = pair_of()
+@pytest.mark.parametrize(("trainable", "training"), [(False, True), (True, False), (False, False)])
+@pytest.mark.parametrize("options", [{}, {"scale": False}, {"dtype": "mixed_bfloat16"}])
+def test_inference_and_its_gradients(trainable, training, options):
+    """Frozen means inference, whatever `training` says; fine-tuning differentiates through it."""
+    ours, theirs = pair_of(**options)
     for layer in (ours, theirs):
         layer.build(X.shape)
-        layer.set_weights([np.full(3, v, "float32") for v in (2.0, 1.0, 0.5, 4.0)])
-        layer.trainable = False
-    assert_close(ours(X, training=True), theirs(X, training=True))
+        layer.set_weights([np.full(3, v, "float32") for v in (2.0, 1.0, 0.5, 4.0)][-len(layer.weights) :])
+        layer.trainable = trainable
+    tolerance = 3e-2 if options.get("dtype") else 1e-4
+    mine, their = step(ours, X, training=training), step(theirs, X, training=training)
+    assert_close(tf.cast(mine[0], "float64"), tf.cast(their[0], "float64"), tolerance, "result")
+    assert len(mine[1]) == 1 + len(ours.trainable_weights)
+    for a, b in zip(mine[1], their[1], strict=True):
+        assert_close(tf.cast(a, "float64"), tf.cast(b, "float64"), tolerance, "gradient")
     assert np.all(np.asarray(ours.moving_mean) == 0.5)
+    assert np.all(np.asarray(ours.moving_variance) == 4.0)
+
+
+def test_sizes_that_are_known_only_when_it_runs():
+    ours, theirs = pair_of(momentum=0.5)
+    signature = [tf.TensorSpec((None, None, None, 3))]
+    for layer in (ours, theirs):
+        layer.build((None, None, None, 3))
+    train_ours, train_theirs = (
+        tf.function(lambda x, layer=layer: layer(x, training=True), signature) for layer in (ours, theirs)
+    )
+    for x in (X, X[:2, :3]):
+        assert_close(train_ours(x), train_theirs(x), 1e-4)
+    assert_close(ours.moving_variance, theirs.moving_variance)
 
 
 def test_a_mask_is_keras_business():
     ours, theirs = pair_of()
     mask = np.random.default_rng(1).random(X.shape[:3]) > 0.5
-    assert_close(step(ours, X, mask)[0], step(theirs, X, mask)[0])
+    mine, their = step(ours, X, mask), step(theirs, X, mask)
+    assert_close(mine[0], their[0])
+    for a, b in zip(mine[1], their[1], strict=True):
+        assert_close(a, b)
     assert_close(ours.moving_variance, theirs.moving_variance)
 
 
@@ -93,7 +129,8 @@ def kernels(**options):
 
 def test_the_fused_kernel_is_used_for_images():
     assert "FusedBatchNormV3" in kernels()
-    assert "FusedBatchNormV3" not in kernels(axis=2)
+    for options in ({"axis": 2}, {"synchronized": True}, {"renorm": True}, {"dtype": "float64"}):
+        assert "FusedBatchNormV3" not in kernels(**options)
 
 
 def test_a_saved_model_keeps_its_statistics(tmp_path):

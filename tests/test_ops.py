@@ -55,7 +55,8 @@ def test_separable_values(stride, rate, padding):
 
 
 OPERATIONS = {
-    "conv2d": (ops.conv2d, oracles.conv2d, (2, 2, 1, 2)),
+    "conv2d": (ops.conv2d, oracles.conv2d, (2, 2, 2, 3)),
+    "grouped conv2d": (ops.conv2d, oracles.conv2d, (2, 2, 1, 2)),
     "depthwise_conv2d": (ops.depthwise_conv2d, oracles.depthwise_conv2d, (2, 2, 2, 2)),
 }
 
@@ -70,9 +71,7 @@ def gradients(op, x, w, upstream, *options):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@pytest.mark.parametrize(
-    ("stride", "rate", "padding"), list(itertools.product((1, 2, (1, 2)), (1, 2, (1, 2)), PADDINGS))
-)
+@pytest.mark.parametrize(("stride", "rate", "padding"), list(itertools.product((1, 2, (1, 2)), (1, (1, 2)), PADDINGS)))
 def test_gradients(name, stride, rate, padding):
     op, oracle, shape = OPERATIONS[name]
     x, w = tensors((1, 5, 6, 2), shape)
@@ -113,7 +112,14 @@ def test_dtypes(name, dtype, tolerance, stride, rate):
     assert_close(tf.cast(y, "float64"), expected, tolerance)
     ones = np.ones(expected.shape)
     wanted = oracles.gradients(lambda a, b: oracle(a, b, stride, "same", rate), exact_x, exact_w, ones)
-    for ours, exact, what in zip(gradients(op, x, w, ones, stride, "same", rate), wanted, ("x", "filter"), strict=True):
+    try:
+        actual = gradients(op, x, w, ones, stride, "same", rate)
+    except tf.errors.InvalidArgumentError:
+        # TensorFlow has them on the CPU for the types that oneDNN knows only: refused is right too, wrong is not.
+        assert dtype in ("float64", "float16"), "refused"
+        assert name == "grouped conv2d" or (name == "conv2d" and rate != 1), "refused"
+        return
+    for ours, exact, what in zip(actual, wanted, ("x", "filter"), strict=True):
         assert ours.dtype == dtype
         assert_close(tf.cast(ours, "float64"), exact, tolerance, what)
 
@@ -156,8 +162,8 @@ def test_unknown_sizes_and_no_images(name, stride, rate, padding):
 @pytest.mark.parametrize(("rate", "padding", "size"), [(1, "valid", 2), (2, 1, 2), (2, "valid", 1), (1, "same", 0)])
 def test_a_size_that_turns_out_too_small(name, images, rate, padding, size):
     """TensorFlow with oneDNN returns uninitialised memory in the shape of x where the output has no size."""
-    op, _, _ = OPERATIONS[name]
-    x, w = tensors((1, size, size, 2), (3, 3, 2, 2))
+    op, _, shape = OPERATIONS[name]
+    x, w = tensors((1, size, size, 2), (3, 3, *shape[2:]))
     run = tf.function(lambda x: op(x, w, 1, padding, rate), input_signature=[tf.TensorSpec((images, None, None, 2))])
     effective = f"({2 * rate + 1}, {2 * rate + 1})"
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
@@ -279,10 +285,8 @@ def test_adjoint_identity(data):
     draw = data.draw
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     options = draw(pair), draw(st.sampled_from(PADDINGS)), draw(pair)
-    op, _, _ = OPERATIONS[draw(st.sampled_from(sorted(OPERATIONS)))]
-    x, w = tensors(
-        (2, 8, 9, 4), (*draw(pair), 4 if op is ops.depthwise_conv2d else draw(st.sampled_from([1, 2, 4])), 4)
-    )
+    op, per_group = draw(st.sampled_from([(ops.depthwise_conv2d, 4), *((ops.conv2d, n) for n in (1, 2, 4))]))
+    x, w = tensors((2, 8, 9, 4), (*draw(pair), per_group, 4))
     forward = op(x, w, *options).numpy().astype(np.float64)
     upstream = np.random.default_rng(2).normal(size=forward.shape).astype(np.float32)
     to_x, to_w = gradients(op, x, w, upstream, *options)
@@ -318,21 +322,23 @@ def gradients(op, x, w, *options):
 
 assert not np.any(gradients(ops.depthwise_conv2d, x[:0], w)[1]), "a gradient from no images"
 
-x, right, refused = x[:1, :6, :6, :2], 0, 0
-d, dense, grouped = w[:2, :2, :2], rng.normal(size=(2, 2, 2, 2)).astype("f"), rng.normal(size=(2, 2, 1, 2)).astype("f")
-kinds = [(ops.depthwise_conv2d, oracles.depthwise_conv2d, d), *((ops.conv2d, oracles.conv2d, f) for f in (dense, grouped))]
+x, depthwise = x[:1, :6, :6, :2], w[:2, :2, :2]
+dense, grouped = (rng.normal(size=(2, 2, per_group, 2)).astype("f") for per_group in (2, 1))
+kinds = [
+    (ops.depthwise_conv2d, oracles.depthwise_conv2d, depthwise),
+    (ops.conv2d, oracles.conv2d, dense),
+    (ops.conv2d, oracles.conv2d, grouped),
+]
 for (op, oracle, f), stride, rate in product(kinds, (1, 2, (1, 2)), (1, 2, (1, 2))):
     try:
         ours = gradients(op, x, f, stride, "same", rate)
     except tf.errors.InvalidArgumentError:
         assert f is grouped or (f is dense and rate != 1), "TensorFlow has these gradients"
-        refused += 1
         continue
     run = lambda a, b: oracle(a, b, stride, "same", rate)
     for one, exact in zip(ours, oracles.gradients(run, x, f, np.ones(run(x, f).shape))):
         assert_close(one, exact, what=f"gradient {op} {stride} {rate}")
-    right += 1
-print(count, right, refused)
+print(count)
 """
 
 
@@ -346,4 +352,4 @@ def test_values_without_onednn():
         [sys.executable, "-c", WITHOUT_ONEDNN], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split() == ["27", "12", "15"]
+    assert done.stdout.strip() == "27"

@@ -42,6 +42,10 @@ def worked_example() -> list[Step]:
 
     Returns:
         The steps in order; the last ones hold 72 and 90, as op, as layer, and from a ``.tflite`` file.
+
+    Example:
+        >>> print(worked_example()[-1].value[0])
+        [72. 90.]
     """
     full = ops.conv2d(IMAGE, FILTER).numpy()
     depthwise = ops.depthwise_conv2d(IMAGE, FILTER).numpy()
@@ -172,7 +176,12 @@ def reduction(
 
 
 def step_table(steps: list[Step]) -> Table:
-    """Return the steps of an example as a table."""
+    """Return the steps of an example as a table.
+
+    Example:
+        >>> step_table([Step("a pixel", (1, 1, 1, 1), np.ones((1, 1)))]).rows
+        [('a pixel', '(1, 1, 1, 1)', '[[1]]')]
+    """
     return Table(("step", "shape", "value"), [(s.title, str(s.shape), compact(s.value)) for s in steps])
 
 

@@ -116,6 +116,11 @@ def epoch_batches(split: Split, config: TrainConfig, epoch: int) -> Any:
 
     The same arguments give the same batches, however often and whenever they are asked for. The last, smaller batch is
     left out; the shuffle leaves out others every time.
+
+    Example:
+        >>> split = Split.of(np.zeros((5, 28, 28, 1), "uint8"), np.arange(5))
+        >>> [x.shape for x, labels in epoch_batches(split, TrainConfig(batch_size=2), epoch=0)]
+        [TensorShape([2, 28, 28, 1]), TensorShape([2, 28, 28, 1])]
     """
     first = epoch * split.size
 
@@ -187,7 +192,14 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
 
 def with_softmax(model: Any) -> Any:
-    """Return the model with a softmax behind its logits, sharing its weights."""
+    """Return the model with a softmax behind its logits, sharing its weights.
+
+    Example:
+        >>> inputs = keras.Input((3,))
+        >>> logits = keras.Model(inputs, keras.layers.Dense(2, kernel_initializer="zeros")(inputs))
+        >>> with_softmax(logits)(np.ones((1, 3))).numpy().tolist()
+        [[0.5, 0.5]]
+    """
     predictions = keras.layers.Activation("softmax", name=f"{model.name}.Predictions")(model.output)
     return keras.Model(model.input, predictions, name=model.name)
 
@@ -223,7 +235,13 @@ class TrainResult:
 
 
 def accuracy(model: Any, split: Split, batch_size: int = 500) -> float:
-    """Return the share of the split's images whose label is the model's first choice, in [0, 1]."""
+    """Return the share of the split's images whose label is the model's first choice, in [0, 1].
+
+    Example:
+        >>> split = Split.of(np.zeros((4, 28, 28, 1), "uint8"), np.array([0, 0, 0, 1]))
+        >>> accuracy(lambda x, training: tf.one_hot(tf.zeros(len(x), "int32"), depth=2), split)
+        0.75
+    """
     right = 0
     for x, y in split.batches(batch_size):
         right += int(tf.reduce_sum(tf.cast(tf.argmax(model(x, training=False), -1, "int32") == y, "int32")))

@@ -66,7 +66,7 @@ class Convolution2D(keras.layers.Layer):
     def _add_depthwise_weight(self, kind: str, name: str, channels: int, multiplier: int) -> Any:
         """Make a depthwise kernel (kh, kw, C, M), drawn with its true fan-in."""
         shape = (*self.kernel_size, channels, multiplier)
-        initializer = depthwise_initializer(getattr(self, f"{kind}_initializer"), shape)
+        initializer = depthwise_initializer(getattr(self, f"{kind}_initializer"))
         return self._add_weight(kind, name, shape, initializer)
 
     @property
@@ -151,27 +151,28 @@ class Convolution2D(keras.layers.Layer):
         }
 
 
-def depthwise_initializer(initializer: Any, shape: tuple[int, int, int, int]) -> Any:
+def depthwise_initializer(initializer: Any) -> Any:
     """Return an initializer that draws a depthwise kernel (kh, kw, C, M) with its true fan-in.
 
     Each output of a depthwise convolution sees kh·kw inputs and each input feeds kh·kw·M outputs. Keras takes such a
-    kernel for a dense one and counts C times that fan-in, so a variance-scaling initializer starts too small; its scale
-    is corrected by the ratio. Other initializers do not look at the fan and are returned as they are.
+    kernel for a dense one and counts C times that fan-in, so a variance-scaling initializer starts too small; it is
+    told the axes. Axes that it was made with stay, and other initializers do not look at the fan: both are returned as
+    they are.
 
     Example:
-        >>> kernel = depthwise_initializer(keras.initializers.HeNormal(seed=0), (3, 3, 256, 1))((3, 3, 256, 1))
+        >>> kernel = depthwise_initializer(keras.initializers.HeNormal(seed=0))((3, 3, 256, 1))
         >>> round(float(keras.ops.std(kernel)), 1)  # sqrt(2 / 9)
         0.5
     """
     if not isinstance(initializer, keras.initializers.VarianceScaling):
         return initializer
-    rows, columns, channels, multiplier = shape
-    taps = rows * columns
-    assumed = {"fan_in": taps * channels, "fan_out": taps * multiplier, "fan_avg": taps * (channels + multiplier) / 2}
-    true = {"fan_in": taps, "fan_out": taps * multiplier, "fan_avg": taps * (1 + multiplier) / 2}
+    if initializer.input_axes is not None and initializer.output_axes is not None:
+        return initializer
     return keras.initializers.VarianceScaling(
-        scale=initializer.scale * assumed[initializer.mode] / true[initializer.mode],
+        scale=initializer.scale,
         mode=initializer.mode,
         distribution=initializer.distribution,
         seed=initializer.seed,
+        input_axes=(0, 1),
+        output_axes=(0, 1, 3),
     )

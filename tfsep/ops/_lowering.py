@@ -5,7 +5,8 @@ Everything here takes arguments that were checked (`_arguments`), tensors in NHW
 ===================  ==========================================  ==============================================
 operation            case                                        lowering
 ===================  ==========================================  ==============================================
-conv2d               all                                         ``tf.nn.conv2d``, groups, strides, dilations
+conv2d               all, where the build differentiates it      ``tf.nn.conv2d``, groups, strides, dilations
+conv2d               groups or rate, where it does not           each group by space-to-batch at stride 1, sliced
 depthwise_conv2d     being exported                              native op with dilations: one builtin op
 depthwise_conv2d     stride 1, or rate 1 with equal strides      ``tf.nn.depthwise_conv2d``
 depthwise_conv2d     stride with rate, or unequal strides        the same at stride 1, then every s-th result
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from tfsep._backend import tf
@@ -35,7 +37,18 @@ _EXPORTING: ContextVar[bool] = ContextVar("exporting", default=False)
 
 @contextmanager
 def exporting() -> Iterator[None]:
-    """While open, convolutions are traced in the form that the ``.tflite`` converter turns into one builtin op."""
+    """While open, convolutions are traced in the form that the ``.tflite`` converter turns into one builtin op.
+
+    What is traced is to be exported: its gradient is wrong.
+
+    Example:
+        >>> from tfsep.ops import depthwise_conv2d
+        >>> run = tf.function(lambda x: depthwise_conv2d(x, tf.ones((3, 3, 2, 1)), strides=2, rate=2))
+        >>> with exporting():
+        ...     graph = run.get_concrete_function(tf.TensorSpec((1, 8, 8, 2))).graph
+        >>> [op.type for op in graph.get_operations() if "Depthwise" in op.type or "Space" in op.type]
+        ['DepthwiseConv2dNative']
+    """
     token = _EXPORTING.set(True)
     try:
         yield
@@ -56,8 +69,39 @@ def depthwise_conv2d(x: Any, filter: Any, window: Window) -> Any:
 
 
 def _conv2d(x: Any, filter: Any, window: Window) -> Any:
-    x, padding = _explicit_padding(x, window)
-    return tf.nn.conv2d(x, filter, strides=window.strides, padding=padding, dilations=window.rate)
+    groups = 1 if x.shape[3] is None else x.shape[3] // filter.shape[2]
+    if (groups == 1 and window.rate == (1, 1)) or _EXPORTING.get() or _has_native_gradients(x.dtype.name):
+        x, padding = _explicit_padding(x, window)
+        return tf.nn.conv2d(x, filter, strides=window.strides, padding=padding, dilations=window.rate)
+    pairs = zip(tf.split(x, groups, axis=3), tf.split(filter, groups, axis=3), strict=True)
+    return tf.concat([_dilated_conv2d(part, kernel, window) for part, kernel in pairs], axis=3)
+
+
+def _dilated_conv2d(x: Any, filter: Any, window: Window) -> Any:
+    """Convolve one group by TensorFlow's space-to-batch, at stride 1, and take every s-th result."""
+    x = _pad(x, _pads(x, window))
+    y = tf.nn.convolution(x, filter, padding="VALID", dilations=window.rate)
+    return y[:, :: window.strides[0], :: window.strides[1], :]
+
+
+@cache
+def _has_native_gradients(dtype: str) -> bool:
+    """Whether this build differentiates a grouped, dilated ``tf.nn.conv2d``: found out once, by doing it.
+
+    oneDNN's kernels do, and there are none for float64, nor on a build or machine without oneDNN.
+    """
+    window = {"strides": [1, 1, 1, 1], "padding": "VALID", "dilations": [1, 2, 2, 1]}
+    with tf.init_scope():
+        x, filter, upstream = (tf.ones(shape, dtype) for shape in ((1, 3, 3, 2), (2, 2, 1, 2), (1, 1, 1, 2)))
+        try:
+            to_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=x.shape, filter=filter, out_backprop=upstream, **window)
+            to_filter = tf.raw_ops.Conv2DBackpropFilter(
+                input=x, filter_sizes=filter.shape, out_backprop=upstream, **window
+            )
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            return False
+        corners = tf.constant([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]], dtype)[None, ..., None]
+        return bool(tf.reduce_all(to_x == corners) and tf.reduce_all(to_filter == filter))
 
 
 def _native_depthwise(x: Any, filter: Any, window: Window) -> Any:
