@@ -60,9 +60,10 @@ def _check_gradients(layer, x):
     """The gradient to the input and to each weight agrees with a central difference, on a copy in float64."""
     exact = type(layer).from_config({**layer.get_config(), "dtype": "float64"})
     exact.build(x.shape)
-    exact.set_weights(layer.get_weights())
-    x = tf.Variable(x, dtype="float64")
     rng = np.random.default_rng(0)
+    # Off zero: where a new bias is zero, a rectifier may stand on its kink.
+    exact.set_weights([w + rng.uniform(0.1, 0.3, w.shape) for w in layer.get_weights()])
+    x = tf.Variable(x, dtype="float64")
     upstream = rng.normal(size=exact.compute_output_shape(x.shape))
     names = ["the input", *(w.name for w in exact.trainable_weights)]
     variables = [x, *(w.value for w in exact.trainable_weights)]
