@@ -202,6 +202,19 @@ def test_an_exported_depthwise_is_one_operator(stride, rate, padding):
     assert list(op.get_attr("dilations")) == [1, *both[1], 1]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_exported_conv2d_is_one_operator(dtype):
+    """Also for a dtype of which the build has no gradients of groups and rates, and trains another way."""
+    with ops.exporting():
+        graph = tf.function(lambda x, w: ops.conv2d(x, w, (1, 2), "same", (2, 3))).get_concrete_function(
+            tf.TensorSpec((1, 8, 8, 4), dtype), tf.TensorSpec((3, 3, 2, 4), dtype)
+        )
+    (op,) = [op for op in graph.graph.get_operations() if op.type not in ("Placeholder", "Identity", "NoOp")]
+    assert op.type == "Conv2D"
+    assert list(op.get_attr("strides")) == [1, 1, 2, 1]
+    assert list(op.get_attr("dilations")) == [1, 2, 3, 1]
+
+
 def test_exporting_ends_with_its_block():
     with pytest.raises(RuntimeError, match="inside"), ops.exporting():
         raise RuntimeError("inside")
