@@ -190,6 +190,15 @@ def test_a_checkpoint_without_averages(checkpoint, tmp_path):
     refused(custom(), tmp_path / "m.ckpt", "use_ema: expected", use_ema=True)
 
 
+def test_some_averages_are_no_averages(checkpoint, tmp_path):
+    """Averaged weights beside raw ones are a network that nobody trained."""
+    reader = tf.train.load_checkpoint(checkpoint[0])
+    lacking = "MobilenetV1/Conv2d_0/BatchNorm/beta"
+    names = [n for n in reader.get_variable_to_shape_map() if n != f"{lacking}/ExponentialMovingAverage"]
+    slim_reference.save(tmp_path / "m.ckpt", {name: reader.get_tensor(name) for name in names})
+    refused(custom(), tmp_path / "m.ckpt", f"without that of {lacking}", use_ema=True)
+
+
 @pytest.mark.parametrize("value", [np.array([b"a"] * 7), np.arange(7), np.arange(7) + 1j])
 def test_variables_that_are_no_floats(checkpoint, tmp_path, value):
     reader = tf.train.load_checkpoint(checkpoint[0])
@@ -221,6 +230,18 @@ def test_a_layer_that_slim_has_no_name_for(checkpoint):
     inputs = keras.Input((8, 3))
     model = keras.Model(inputs, keras.layers.Conv1D(3, 1, name="odd")(inputs))
     refused(model, checkpoint[0], "got Conv1D 'odd'")
+
+
+def test_a_weight_that_slim_has_no_name_for(checkpoint):
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.BatchNormalization(renorm=True, name="odd")(inputs))
+    refused(model, checkpoint[0], "got moving_stddev, renorm_mean, renorm_stddev in BatchNormalization 'odd'")
+
+
+def test_what_is_no_model(checkpoint):
+    with pytest.raises(TypeError) as error:
+        weights.load_slim_checkpoint([], checkpoint[0])
+    assert_sentence(error.value, "model")
 
 
 def test_nested_models_and_separable_layers():

@@ -27,6 +27,7 @@ SLIM_VARIABLES: dict[str, dict[str, str]] = {
 """Slim's name of each weight, by the class of the layer that holds it."""
 
 EMA_SUFFIX = "/ExponentialMovingAverage"
+BATCH_STATISTICS = ("/moving_mean", "/moving_variance")
 OPTIMIZER_SLOTS = (
     "/RMSProp",
     "/RMSProp_1",
@@ -60,14 +61,17 @@ def slim_variables(model: Any) -> dict[str, Any]:
     A layer's name is its slim scope, with dots for slashes.
 
     Raises:
-        ValueError: for a layer with weights whose class slim has no names for, or two layers of one slim scope, as
-            nested models may hold them.
+        TypeError: if `model` is no Keras model.
+        ValueError: for a layer or a weight that slim has no name for, or two layers of one slim scope, as nested
+            models may hold them.
 
     Example:
         >>> from tfsep.models import MobileNetV1
         >>> list(slim_variables(MobileNetV1((32, 32, 3), alpha=0.25)))[5]
         'MobilenetV1/Conv2d_1_depthwise/depthwise_weights'
     """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model: expected a keras.Model, got {type(model).__name__}")
     variables: dict[str, Any] = {}
     for layer in _leaf_layers(model):
         names = SLIM_VARIABLES.get(type(layer).__name__)
@@ -75,6 +79,12 @@ def slim_variables(model: Any) -> dict[str, Any]:
             raise ValueError(
                 f"model: expected layers that slim has names for ({', '.join(SLIM_VARIABLES)}), "
                 f"got {type(layer).__name__} {layer.name!r}"
+            )
+        unnamed = [weight.name for weight in layer.weights if weight.name not in names]
+        if unnamed:
+            raise ValueError(
+                f"model: expected weights that slim has names for ({', '.join(names)}), "
+                f"got {', '.join(unnamed)} in {type(layer).__name__} {layer.name!r}"
             )
         scope = layer.name.replace(".", "/")
         if f"{scope}/{names[layer.weights[0].name]}" in variables:
@@ -116,12 +126,14 @@ def load_slim_checkpoint(
     Args:
         model: from `tfsep.models`, or any Keras model whose layer names are slim scopes with dots for slashes.
         path: prefix of the checkpoint, ``.../model.ckpt``, or its ``.index`` file.
-        use_ema: take ``…/ExponentialMovingAverage`` of each trained variable that has one; batch statistics have none.
+        use_ema: take ``…/ExponentialMovingAverage`` of each trained variable; batch statistics, which are averages
+            already, may have none.
         background: ``"keep"`` takes the classifier as it is; ``"drop"`` leaves class 0 out, slim's background class,
             so that a checkpoint of 1001 classes fits a model of 1000.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
+        TypeError: if `model` is no Keras model.
         ValueError: if variables are missing, unused, no floats or wrongly shaped (all are listed), if the file is
             damaged, or if an argument is none of those above.
 
@@ -139,8 +151,12 @@ def load_slim_checkpoint(
     network = {name for name in stored if _is_network(name)}
 
     sources = {name: name + EMA_SUFFIX if use_ema and name + EMA_SUFFIX in stored else name for name in wanted}
-    if use_ema and not any(source.endswith(EMA_SUFFIX) for source in sources.values()):
-        raise ValueError(f"use_ema: expected a checkpoint with …{EMA_SUFFIX} variables, got none in {path}")
+    raw = [name for name in wanted if name in stored and sources[name] == name and not name.endswith(BATCH_STATISTICS)]
+    if use_ema and raw:
+        raise ValueError(
+            f"use_ema: expected …{EMA_SUFFIX} of every trained variable, got a checkpoint without that of "
+            f"{', '.join(raw)}"
+        )
     missing = sorted(name for name, source in sources.items() if source not in stored)
     unused = sorted(network - set(wanted))
     for name in stored:  # also what is not wanted: a checkpoint that is cut short is not one to trust
