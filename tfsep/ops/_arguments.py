@@ -58,6 +58,11 @@ def kernel(value: Any, name: str, axes: str, x: Any) -> Any:
     return value
 
 
+def with_channels(x: Any, channels: int) -> Any:
+    """Return x, with this number of channels expected of it where its own is not known before it comes."""
+    return tf.ensure_shape(x, [None, None, None, channels]) if x.shape[3] is None else x
+
+
 def window(x: Any, filter: Any, strides: Any, padding: Any, rate: Any) -> Window:
     """Return the window of a convolution of an NHWC `x`, having checked that its result has a size."""
     made = Window.of(tuple(filter.shape[:2]), strides, padding, rate)

@@ -42,8 +42,9 @@ def conv2d(
     x = arguments.image(x, data_format)
     filter = arguments.kernel(filter, "filter", "(kh, kw, C / groups, F)", x)
     window = arguments.window(x, filter, strides, padding, rate)
+    x = arguments.with_channels(x, filter.shape[2])
     channels, per_group, filters = x.shape[-1], filter.shape[2], filter.shape[3]
-    if channels is not None and (channels % per_group or filters % (channels // per_group)):
+    if channels % per_group or filters % (channels // per_group):
         raise ValueError(
             f"filter: expected (kh, kw, C / groups, F) with groups dividing both C = {channels} and F = {filters}, "
             f"got {tuple(filter.shape)}"
@@ -85,7 +86,8 @@ def depthwise_conv2d(
     """
     x = arguments.image(x, data_format)
     filter = arguments.kernel(filter, "filter", "(kh, kw, C, M)", x)
-    if x.shape[-1] not in (None, filter.shape[2]):
+    x = arguments.with_channels(x, filter.shape[2])
+    if x.shape[-1] != filter.shape[2]:
         raise ValueError(f"filter: expected (kh, kw, C, M) with C = {x.shape[-1]}, got {tuple(filter.shape)}")
     window = arguments.window(x, filter, strides, padding, rate)
     return arguments.restore(lowering.depthwise_conv2d(x, filter, window), data_format)

@@ -1,139 +1,293 @@
 """How a convolution is computed: the one place that chooses between TensorFlow's ways of doing it.
 
-Everything here takes arguments that were checked (`_arguments`), tensors in NHWC, and a `Window`.
+Everything here takes arguments that were checked (`_arguments`), tensors in NHWC, and a `Window`. A convolution is
+linear in the image and in the filter (`_bilinear`), and three products make it and its derivatives of any order. "Has"
+means that the build was seen to compute it rightly (`_probe`).
 
-===================  ==========================================  ==============================================
-operation            case                                        lowering
-===================  ==========================================  ==============================================
-conv2d               all, where the build differentiates it      ``tf.nn.conv2d``, groups, strides, dilations
-conv2d               groups or rate, where it does not           each group by space-to-batch at stride 1, sliced
-depthwise_conv2d     being exported                              native op with dilations: one builtin op
-depthwise_conv2d     stride 1, or rate 1 with equal strides      ``tf.nn.depthwise_conv2d``
-depthwise_conv2d     stride with rate, or unequal strides        the same at stride 1, then every s-th result
-both                 batch of no or of unknown size              as above, masked and reshaped
-both                 rows or columns unknown                     as above, their number asserted when it runs
-===================  ==========================================  ==============================================
+=============  ==========================================  ====================================================
+product        case                                        lowering
+=============  ==========================================  ====================================================
+forward        being exported                              TensorFlow's op with stride and rate: one builtin op
+forward        the build has the op for stride and rate    that op
+forward        stride and rate share a factor              every factor-th pixel of the image, without it
+forward        a rate, and no stride beside it             each phase of the image by itself, at rate 1
+forward        depthwise under XLA, and all else           a sum of shifted products, one a tap
+gradient to x  the build has it, and has it fast           TensorFlow's op
+gradient to x  stride and rate share a factor              that without it, its pixels spread out among zeros
+gradient to x  all else                                    upstream spread out among zeros, convolved at stride 1
+                                                           with the filter turned about
+to the filter  the build has it                            TensorFlow's op, or a matrix product for a 1×1 filter
+to the filter  stride and rate share a factor              of every factor-th pixel of the image, without it
+to the filter  a rate                                      upstream spread out by what is left of the stride, and
+                                                           each phase an image of a larger batch, at rate 1
+to the filter  depthwise under XLA                         products of shifted images, summed
+groups         the build has all three products            as above, all groups at once
+groups         it has not                                  each group by itself
+=============  ==========================================  ====================================================
 
-Why not ``tf.nn.depthwise_conv2d`` for all: with stride and rate together it returns wrong numbers and only warns,
-and without oneDNN it refuses unequal strides.
-Why not the native op for all: its registered gradient ignores the dilation, so it only ever describes an exported
-graph, which nobody differentiates.
+Why the gradient to x of a depthwise convolution with stride 1 is never TensorFlow's op: the forward op with the filter
+turned about is the same product, as fast or faster, and knows rates. Why not with a stride in bfloat16: oneDNN's kernel
+for that takes ten times as long as the spreading and the forward op together.
+Why not ``tf.nn.depthwise_conv2d``: with stride and rate together it returns wrong numbers and only warns, and a rate
+alone takes it three times as long.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import replace
-from functools import cache
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from math import gcd
 from typing import Any
 
 from tfsep._backend import tf
-from tfsep.geometry import Pair, Window
+from tfsep.geometry import Pads, Pair, Window
+from tfsep.ops._bilinear import Bilinear
+from tfsep.ops._context import is_compiling, is_exporting
+from tfsep.ops._native import DENSE, DEPTHWISE, Kind
+from tfsep.ops._probe import Product, computes
+from tfsep.ops._spread import Sides, are_known, fit, from_phases, images, scatter, sides, subsample, to_phases
 
-Lowering = Callable[[Any, Any, Window], Any]
-
-_EXPORTING: ContextVar[bool] = ContextVar("exporting", default=False)
-
-
-@contextmanager
-def exporting() -> Iterator[None]:
-    """While open, convolutions are traced in the form that the ``.tflite`` converter turns into one builtin op.
-
-    What is traced is to be exported: its gradient is wrong.
-
-    Example:
-        >>> from tfsep.ops import depthwise_conv2d
-        >>> run = tf.function(lambda x: depthwise_conv2d(x, tf.ones((3, 3, 2, 1)), strides=2, rate=2))
-        >>> with exporting():
-        ...     graph = run.get_concrete_function(tf.TensorSpec((1, 8, 8, 2))).graph
-        >>> [op.type for op in graph.get_operations() if "Depthwise" in op.type or "Space" in op.type]
-        ['DepthwiseConv2dNative']
-    """
-    token = _EXPORTING.set(True)
-    try:
-        yield
-    finally:
-        _EXPORTING.reset(token)
+ONE: Pair = (1, 1)
+NO_PADS: Pads = ((0, 0), (0, 0))
 
 
 def conv2d(x: Any, filter: Any, window: Window) -> Any:
     """Convolve x (N, H, W, C) with filter (kh, kw, C / groups, F)."""
-    return _images_or_none(_conv2d, x, filter, window, filter.shape[3])
+    groups = x.shape[3] // filter.shape[2]
+    if is_exporting():
+        return _described(DENSE, x, filter, window)
+    if groups == 1 or all(
+        computes(product, DENSE, x.dtype.name, window.strides, window.rate, groups)
+        for product in ("forward", "to_x", "to_filter")
+    ):
+        return _convolve(DENSE, x, filter, window, filter.shape[3], groups)
+    pairs = zip(tf.split(x, groups, axis=3), tf.split(filter, groups, axis=3), strict=True)
+    return tf.concat([_convolve(DENSE, *pair, window, pair[1].shape[3]) for pair in pairs], axis=3)
 
 
 def depthwise_conv2d(x: Any, filter: Any, window: Window) -> Any:
     """Convolve each channel of x (N, H, W, C) with its own filters (kh, kw, C, M): (N, H', W', C·M)."""
-    if _EXPORTING.get():
-        return _native_depthwise(x, filter, window)
-    return _images_or_none(_depthwise, x, filter, window, filter.shape[2] * filter.shape[3])
+    if is_exporting():
+        return _described(DEPTHWISE, x, filter, window)
+    return _convolve(DEPTHWISE, x, filter, window, filter.shape[2] * filter.shape[3])
 
 
-def _conv2d(x: Any, filter: Any, window: Window) -> Any:
-    groups = 1 if x.shape[3] is None else x.shape[3] // filter.shape[2]
-    if (groups == 1 and window.rate == (1, 1)) or _EXPORTING.get() or _has_native_gradients(x.dtype.name):
-        x, padding = _explicit_padding(x, window)
-        return tf.nn.conv2d(x, filter, strides=window.strides, padding=padding, dilations=window.rate)
-    pairs = zip(tf.split(x, groups, axis=3), tf.split(filter, groups, axis=3), strict=True)
-    return tf.concat([_dilated_conv2d(part, kernel, window) for part, kernel in pairs], axis=3)
+def _described(kind: Kind, x: Any, filter: Any, window: Window) -> Any:
+    """The op as a graph to be exported describes it: TensorFlow itself need not be able to run it."""
+    return kind.forward(*_settled(x, filter, window))
 
 
-def _dilated_conv2d(x: Any, filter: Any, window: Window) -> Any:
-    """Convolve one group by TensorFlow's space-to-batch, at stride 1, and take every s-th result."""
-    x = _pad(x, _pads(x, window))
-    y = tf.nn.convolution(x, filter, padding="VALID", dilations=window.rate)
-    return y[:, :: window.strides[0], :: window.strides[1], :]
+def _convolve(kind: Kind, x: Any, filter: Any, window: Window, channels: int, groups: int = 1) -> Any:
+    """Convolve images whose number and size may not be known, and whose batch may turn out to have no image in it.
 
-
-@cache
-def _has_native_gradients(dtype: str) -> bool:
-    """Whether this build differentiates a grouped, dilated ``tf.nn.conv2d``: found out once, by doing it.
-
-    oneDNN's kernels do, and there are none for float64, nor on a build or machine without oneDNN.
-    """
-    window = {"strides": [1, 1, 1, 1], "padding": "VALID", "dilations": [1, 2, 2, 1]}
-    with tf.init_scope():
-        x, filter, upstream = (tf.ones(shape, dtype) for shape in ((1, 3, 3, 2), (2, 2, 1, 2), (1, 1, 1, 2)))
-        try:
-            to_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=x.shape, filter=filter, out_backprop=upstream, **window)
-            to_filter = tf.raw_ops.Conv2DBackpropFilter(
-                input=x, filter_sizes=filter.shape, out_backprop=upstream, **window
-            )
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-            return False
-        corners = tf.constant([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]], dtype)[None, ..., None]
-        return bool(tf.reduce_all(to_x == corners) and tf.reduce_all(to_filter == filter))
-
-
-def _native_depthwise(x: Any, filter: Any, window: Window) -> Any:
-    x, padding = _explicit_padding(x, window)
-    strides, rate = [1, *window.strides, 1], [1, *window.rate, 1]
-    return tf.raw_ops.DepthwiseConv2dNative(input=x, filter=filter, strides=strides, padding=padding, dilations=rate)
-
-
-def _depthwise(x: Any, filter: Any, window: Window) -> Any:
-    down, across = window.strides
-    if (down, across) == (1, 1) or (window.rate == (1, 1) and down == across):
-        x, padding = _explicit_padding(x, window)
-        return tf.nn.depthwise_conv2d(x, filter, [1, down, across, 1], padding, dilations=window.rate)
-    x = _pad(x, _pads(x, window))
-    y = tf.nn.depthwise_conv2d(x, filter, [1, 1, 1, 1], "VALID", dilations=window.rate)
-    return y[:, ::down, ::across, :]
-
-
-def _images_or_none(lowered: Lowering, x: Any, filter: Any, window: Window, channels: int) -> Any:
-    """Convolve a batch that may turn out to have no image in it.
-
-    TensorFlow's ops then return a wrong shape, and a filter gradient of uninitialised memory. Both mends cost nothing
-    for a batch that has images: the result is reshaped to what it should be, and the gradient is masked where it passes
-    the filter. A batch that is known to have images is left alone.
+    For no images TensorFlow's ops return a wrong shape, and a filter's gradient of uninitialised memory: results are
+    put in the shape that they should have, and the gradient is masked. Neither costs anything for a batch that has
+    images, and one that is known to have some is left alone.
     """
     x = _large_enough(x, window)
-    if x.shape[0] is not None and x.shape[0] > 0:
-        return lowered(x, filter, window)
-    rows, columns = _output_size(x, window)
-    count = tf.shape(x)[0]
-    filter = tf.where(count > 0, filter, tf.zeros_like(filter))
-    return tf.reshape(lowered(x, filter, window), [count, rows, columns, channels])
+    size, count = sides(x), images(x)
+    if window.padding == "same" and window.strides != ONE and not are_known(*size):
+        x, window = _pad_to_same(x, window), replace(window, padding="valid")
+        size = sides(x)
+    else:
+        window = replace(window, padding=window.pads(size if are_known(*size) else ONE))
+    plan = _Plan(kind, x.dtype.name, groups, is_compiling() and kind is DEPTHWISE)
+    outputs, shape = _outputs(size, window), tuple(filter.shape)
+
+    def forward(x: Any, filter: Any) -> Any:
+        y = plan.forward(x, filter, window)
+        return y if count is x.shape[0] and count else tf.reshape(y, [count, *outputs, channels])
+
+    def to_x(upstream: Any, filter: Any) -> Any:
+        return tf.reshape(plan.to_x(upstream, filter, window, size), [count, *size, x.shape[3]])
+
+    def to_filter(x: Any, upstream: Any) -> Any:
+        gradient = tf.reshape(plan.to_filter(x, upstream, window, shape), shape)
+        return gradient if x.shape[0] else tf.where(tf.shape(x)[0] > 0, gradient, tf.zeros_like(gradient))
+
+    return Bilinear(forward, to_x, to_filter)(x, filter)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The three products of one kind of convolution in one dtype, for windows whose padding is in pixels.
+
+    Each method takes the first way that is open, and comes back to itself with a simpler window where it is not the
+    last.
+    """
+
+    kind: Kind
+    dtype: str
+    groups: int
+    compiled: bool
+
+    def forward(self, x: Any, filter: Any, window: Window) -> Any:
+        """Return the convolution of x."""
+        if self._has("forward", window):
+            return self.kind.forward(*_settled(x, filter, window))
+        outputs, factor = _outputs(sides(x), window), _common_factor(window)
+        if factor != ONE and not self.compiled:
+            return self.forward(_every(x, window, factor, outputs), filter, _divided(window, factor))
+        if window.strides == ONE and not self.compiled:
+            y = self.forward(_phases(x, window, outputs), filter, _plain(window))
+            return from_phases(y, window.rate, outputs)
+        return sum(self.kind.tap(seen, filter[row, column]) for row, column, seen in _taps(x, window, outputs))
+
+    def to_x(self, upstream: Any, filter: Any, window: Window, size: Sides) -> Any:
+        """Return the gradient to an x of this size."""
+        before, reach, factor = _before(window), window.effective_kernel, _common_factor(window)
+        if self._has_fast_to_x(window):
+            return self._native_to_x(upstream, filter, window, size)
+        if factor != ONE:
+            divided = _divided(window, factor)
+            x = self.to_x(upstream, filter, divided, _extent(divided, sides(upstream)))
+            return fit(scatter(x, factor), (-before[0], -before[1]), size)
+        upstream, padding = _framed(
+            scatter(upstream, window.strides),
+            (reach[0] - 1 - before[0], reach[1] - 1 - before[1]),
+            (size[0] + reach[0] - 1, size[1] + reach[1] - 1),
+        )
+        return self.kind.back(self.forward, upstream, filter, replace(window, strides=ONE, padding=padding))
+
+    def to_filter(self, x: Any, upstream: Any, window: Window, shape: tuple[int, ...]) -> Any:
+        """Return the gradient to a filter of this shape."""
+        if self._has("to_filter", window):
+            x, _, settled = _settled(x, None, window)
+            return self.kind.to_filter(x, upstream, settled, shape)
+        outputs, factor = sides(upstream), _common_factor(window)
+        if factor != ONE and not self.compiled:
+            return self.to_filter(_every(x, window, factor, outputs), upstream, _divided(window, factor), shape)
+        if window.rate != ONE and not self.compiled:
+            stepless = replace(window, strides=ONE)
+            outputs = _extent(Window(ONE, window.strides, NO_PADS, ONE), outputs)
+            upstream = fit(scatter(upstream, window.strides), (0, 0), outputs)
+            above = to_phases(upstream, window.rate, (0, 0), _phase_size(window, outputs))
+            return self.to_filter(_phases(x, stepless, outputs), above, _plain(window), shape)
+        rows: list[list[Any]] = [[] for _ in range(window.kernel[0])]
+        for row, _, seen in _taps(x, window, outputs):
+            rows[row].append(self.kind.tap_to_filter(seen, upstream))
+        return tf.stack([tf.stack(row) for row in rows])
+
+    def _has(self, product: Product, window: Window) -> bool:
+        return not self.compiled and computes(product, self.kind, self.dtype, window.strides, window.rate, self.groups)
+
+    def _has_fast_to_x(self, window: Window) -> bool:
+        slow = self.kind is DEPTHWISE and (window.strides == ONE or self.dtype == "bfloat16")
+        return not slow and self._has("to_x", window)
+
+    def _native_to_x(self, upstream: Any, filter: Any, window: Window, size: Sides) -> Any:
+        (top, left), channels = _before(window), filter.shape[2] * self.groups
+        if _is_same(window, size):
+            shape = [images(upstream), *size, channels]
+            return self.kind.to_x(upstream, filter, replace(window, padding="same"), shape)
+        padded = tuple(side + sum(pads) for side, pads in zip(size, window.pads(ONE), strict=True))
+        shape = [images(upstream), *padded, channels]
+        x = self.kind.to_x(upstream, filter, replace(window, padding="valid"), shape)
+        return fit(x, (-top, -left), size)
+
+
+def _before(window: Window) -> Pair:
+    (top, _), (left, _) = window.pads(ONE)
+    return top, left
+
+
+def _common_factor(window: Window) -> Pair:
+    """What stride and rate share: a convolution looks at no pixel but every such one."""
+    return gcd(window.strides[0], window.rate[0]), gcd(window.strides[1], window.rate[1])
+
+
+def _divided(window: Window, factor: Pair) -> Window:
+    """The window on every factor-th pixel of what was padded."""
+    strides, rate = ((a // factor[0], b // factor[1]) for a, b in (window.strides, window.rate))
+    return Window(window.kernel, strides, NO_PADS, rate)
+
+
+def _plain(window: Window) -> Window:
+    """A window of the same kernel and nothing else."""
+    return Window(window.kernel, ONE, NO_PADS, ONE)
+
+
+def _extent(window: Window, outputs: Sides) -> Sides:
+    """The rows and columns that a window with no padding sees for so many outputs."""
+    rows, columns = (
+        (count - 1) * step + reach
+        for count, step, reach in zip(outputs, window.strides, window.effective_kernel, strict=True)
+    )
+    return rows, columns
+
+
+def _every(x: Any, window: Window, factor: Pair, outputs: Sides) -> Any:
+    """Every factor-th pixel of x as the window pads it, as many as so many outputs need."""
+    return subsample(x, factor, _before(window), _extent(_divided(window, factor), outputs))
+
+
+def _phase_size(window: Window, outputs: Sides) -> Sides:
+    """Rows and columns that each phase of an output has."""
+    return tuple((count + rate - 1) // rate for count, rate in zip(outputs, window.rate, strict=True))
+
+
+def _phases(x: Any, window: Window, outputs: Sides) -> Any:
+    """The phases of x, as the window pads it, each of them large enough for its share of the outputs."""
+    return to_phases(x, window.rate, _before(window), _extent(_plain(window), _phase_size(window, outputs)))
+
+
+def _taps(x: Any, window: Window, outputs: Sides) -> Iterator[tuple[int, int, Any]]:
+    """For each tap of the kernel, its row and column and the pixels that it meets, one an output."""
+    end = tuple(
+        (k - 1) * r + n * s for k, r, n, s in zip(window.kernel, window.rate, outputs, window.strides, strict=True)
+    )
+    x = fit(x, _before(window), end)
+    for row, column in product(*map(range, window.kernel)):
+        yield row, column, subsample(x, window.strides, (-row * window.rate[0], -column * window.rate[1]), outputs)
+
+
+def _framed(x: Any, before: Sides, size: Sides) -> tuple[Any, Pads]:
+    """Return x and the padding that shows it through a window of this size (`fit`), padded here only where it must be.
+
+    Padding that is left to a convolution may cost nothing; a crop, or a size that is not known, cannot be left to it.
+    """
+    after = tuple(wanted - ahead - given for wanted, ahead, given in zip(size, before, sides(x), strict=True))
+    if are_known(*before, *after) and min(*before, *after) >= 0:
+        return x, ((before[0], after[0]), (before[1], after[1]))
+    return fit(x, before, size), NO_PADS
+
+
+def _settled(x: Any, filter: Any, window: Window) -> tuple[Any, Any, Window]:
+    """Return what TensorFlow's op takes, with x padded where the op could not do it itself.
+
+    Padding in pixels that is just SAME for an image of this size stays with the op: it costs nothing there, and an
+    exported graph has an operator less.
+    """
+    if isinstance(window.padding, str):
+        return x, filter, window
+    if window.padding == NO_PADS:
+        return x, filter, replace(window, padding="valid")
+    if _is_same(window, sides(x)):
+        return x, filter, replace(window, padding="same")
+    return tf.pad(x, [(0, 0), *window.padding, (0, 0)]), filter, replace(window, padding="valid")
+
+
+def _is_same(window: Window, size: Sides) -> bool:
+    return are_known(*size) and window.padding == replace(window, padding="same").pads(size)
+
+
+def _pad_to_same(x: Any, window: Window) -> Any:
+    """Pad an image whose size is known only when the graph runs."""
+    padded = _extent(window, _outputs(sides(x), window))
+    total = [tf.maximum(wanted - given, 0) for wanted, given in zip(padded, sides(x), strict=True)]
+    return tf.pad(x, [(0, 0), *((side // 2, side - side // 2) for side in total), (0, 0)])
+
+
+def _outputs(size: Sides, window: Window) -> Sides:
+    """Rows and columns of the result, of an image of this size."""
+    if are_known(*size):
+        return window.output_size(size)
+    if window.padding == "same":
+        return tuple((given + step - 1) // step for given, step in zip(size, window.strides, strict=True))
+    pads = window.pads(ONE)
+    return tuple(
+        (given + sum(around) - reach) // step + 1
+        for given, around, reach, step in zip(size, pads, window.effective_kernel, window.strides, strict=True)
+    )
 
 
 def _large_enough(x: Any, window: Window) -> Any:
@@ -142,58 +296,10 @@ def _large_enough(x: Any, window: Window) -> Any:
     An output of no size is an error for a size that is known (`Window.output_size`), and must be one here: with oneDNN,
     TensorFlow's kernels return it in the input's shape, filled with uninitialised memory.
     """
-    if _static_size(x) is not None:
+    if are_known(*sides(x)):
         return x
     expected = f"at least the effective kernel {window.effective_kernel} under padding {window.padding}"
-    some = tf.reduce_all(tf.stack(_output_size(x, window)) > 0)
+    some = tf.reduce_all(tf.stack(_outputs(sides(x), window)) > 0)
     check = tf.debugging.Assert(some, [f"input size: expected {expected}, got", tf.shape(x)[1:3]])
     with tf.control_dependencies([check]):
         return tf.identity(x)
-
-
-def _explicit_padding(x: Any, window: Window) -> tuple[Any, str]:
-    """Return x, padded where TensorFlow's op could not do it itself, and the padding left to the op.
-
-    Padding in pixels that is just SAME for an input of this size stays with the op: one op less in an exported graph.
-    """
-    if isinstance(window.padding, str):
-        return x, window.padding.upper()
-    if window.padding == ((0, 0), (0, 0)):
-        return x, "VALID"
-    size = _static_size(x)
-    if size is not None and window.padding == replace(window, padding="same").pads(size):
-        return x, "SAME"
-    return _pad(x, window.padding), "VALID"
-
-
-def _pad(x: Any, pads: Any) -> Any:
-    return tf.pad(x, [(0, 0), *pads, (0, 0)])
-
-
-def _static_size(x: Any) -> Pair | None:
-    rows, columns = x.shape[1], x.shape[2]
-    return None if rows is None or columns is None else (rows, columns)
-
-
-def _pads(x: Any, window: Window) -> Any:
-    """The padding in pixels: ints where the size is known or does not matter, tensors where it is not known."""
-    size = _static_size(x)
-    if window.padding != "same" or size is not None:
-        return window.pads(size or (1, 1))
-    outputs, strides = tf.stack(_output_size(x, window)), tf.constant(window.strides)
-    total = tf.maximum((outputs - 1) * strides + tf.constant(window.effective_kernel) - tf.shape(x)[1:3], 0)
-    return tuple((total[axis] // 2, total[axis] - total[axis] // 2) for axis in (0, 1))
-
-
-def _output_size(x: Any, window: Window) -> tuple[Any, Any]:
-    """Rows and columns of the result: ints where the size is known, tensors where it is not."""
-    size = _static_size(x)
-    if size is not None:
-        return window.output_size(size)
-    given, strides = tf.shape(x)[1:3], tf.constant(window.strides)
-    if window.padding == "same":
-        outputs = -(-given // strides)
-    else:
-        around = tf.reduce_sum(tf.constant(window.pads((1, 1))), axis=1)
-        outputs = (given + around - tf.constant(window.effective_kernel)) // strides + 1
-    return outputs[0], outputs[1]
