@@ -80,6 +80,34 @@ def gradients(forward, x, w, upstream):
     return of(x.shape, lambda unit: forward(unit, w)), of(w.shape, lambda unit: forward(x, unit))
 
 
+def products(x, w, upstream, strides=1, padding="valid", rate=1):
+    """A full or grouped convolution, and the gradients of ``sum(y · upstream)`` to x and to w: a pixel of y at a time.
+
+    Linear time in what it is given, where `gradients` is quadratic. A depthwise filter (kh, kw, C, M) is the grouped
+    one (kh, kw, 1, C·M).
+    """
+    x, w, upstream = (np.asarray(value, np.float64) for value in (x, w, upstream))
+    strides, rate = _both(strides), _both(rate)
+    kh, kw, per_group, filters = w.shape
+    groups = x.shape[3] // per_group
+    around = pads(x.shape[1:3], (kh, kw), strides, rate, padding)
+    padded = np.pad(x, ((0, 0), *around, (0, 0)))
+    padded = padded.reshape(*padded.shape[:3], groups, per_group)
+    w = w.reshape(kh, kw, per_group, groups, filters // groups)
+    y, to_padded, to_w = np.zeros_like(upstream), np.zeros_like(padded), np.zeros_like(w)
+    for i, j in np.ndindex(*upstream.shape[1:3]):
+        rows = np.arange(kh) * rate[0] + i * strides[0]
+        columns = np.arange(kw) * rate[1] + j * strides[1]
+        seen = (slice(None), rows[:, None], columns[None, :])
+        window, above = padded[seen], upstream[:, i, j].reshape(len(x), groups, filters // groups)
+        y[:, i, j] = np.einsum("nhwgc,hwcgf->ngf", window, w).reshape(len(x), filters)
+        to_padded[seen] += np.einsum("ngf,hwcgf->nhwgc", above, w)
+        to_w += np.einsum("nhwgc,ngf->hwcgf", window, above)
+    (top, _), (left, _) = around
+    to_x = to_padded[:, top : top + x.shape[1], left : left + x.shape[2]].reshape(x.shape)
+    return y, to_x, to_w.reshape(kh, kw, per_group, filters)
+
+
 def batch_normalization(x, gamma, beta, epsilon):
     """Normalize (N, H, W, C) by its own statistics: the result, the mean and the biased variance."""
     x = np.asarray(x, np.float64)

@@ -44,10 +44,11 @@ from tfsep.ops._bilinear import Bilinear
 from tfsep.ops._context import is_compiling, is_exporting
 from tfsep.ops._native import DENSE, DEPTHWISE, Kind
 from tfsep.ops._probe import Product, computes
-from tfsep.ops._spread import Sides, are_known, fit, from_phases, images, scatter, sides, subsample, to_phases
+from tfsep.ops._spread import Sides, are_known, fit, framed, from_phases, images, scatter, sides, subsample, to_phases
 
 ONE: Pair = (1, 1)
 NO_PADS: Pads = ((0, 0), (0, 0))
+HALVES = ("float16", "bfloat16")
 
 
 def conv2d(x: Any, filter: Any, window: Window) -> Any:
@@ -56,7 +57,7 @@ def conv2d(x: Any, filter: Any, window: Window) -> Any:
     if is_exporting():
         return _described(DENSE, x, filter, window)
     if groups == 1 or all(
-        computes(product, DENSE, x.dtype.name, window.strides, window.rate, groups)
+        computes(product, DENSE, x.dtype.name, window.strides, window.rate, groups, filter.shape[2])
         for product in ("forward", "to_x", "to_filter")
     ):
         return _convolve(DENSE, x, filter, window, filter.shape[3], groups)
@@ -79,30 +80,36 @@ def _described(kind: Kind, x: Any, filter: Any, window: Window) -> Any:
 def _convolve(kind: Kind, x: Any, filter: Any, window: Window, channels: int, groups: int = 1) -> Any:
     """Convolve images whose number and size may not be known, and whose batch may turn out to have no image in it.
 
-    For no images TensorFlow's ops return a wrong shape, and a filter's gradient of uninitialised memory: results are
-    put in the shape that they should have, and the gradient is masked. Neither costs anything for a batch that has
-    images, and one that is known to have some is left alone.
+    For no images TensorFlow's ops return a wrong shape, and a filter's gradient of uninitialised memory. A batch known
+    to be empty never reaches them; of one that may be, results are put in the shape that they should have, and the
+    filter's gradient is masked. Neither costs anything for a batch that has images.
     """
     x = _large_enough(x, window)
     size, count = sides(x), images(x)
+    # A side of one tap has no rate; to say so opens every way to it that knows none.
+    rows, columns = (1 if k == 1 else r for k, r in zip(window.kernel, window.rate, strict=True))
+    window = replace(window, rate=(rows, columns))
     if window.padding == "same" and window.strides != ONE and not are_known(*size):
         x, window = _pad_to_same(x, window), replace(window, padding="valid")
         size = sides(x)
     else:
         window = replace(window, padding=window.pads(size if are_known(*size) else ONE))
-    plan = _Plan(kind, x.dtype.name, groups, is_compiling() and kind is DEPTHWISE)
+    per_group = filter.shape[2] if kind is DENSE else 1
+    plan = _Plan(kind, x.dtype.name, groups, per_group, is_compiling() and kind is DEPTHWISE)
     outputs, shape = _outputs(size, window), tuple(filter.shape)
 
+    if x.shape[0] == 0:
+        return _of_no_images((0, *outputs, channels), x, filter)
+
     def forward(x: Any, filter: Any) -> Any:
-        y = plan.forward(x, filter, window)
-        return y if count is x.shape[0] and count else tf.reshape(y, [count, *outputs, channels])
+        return _shaped(plan.forward(x, filter, window), (count, *outputs, channels))
 
     def to_x(upstream: Any, filter: Any) -> Any:
-        return tf.reshape(plan.to_x(upstream, filter, window, size), [count, *size, x.shape[3]])
+        return _shaped(plan.to_x(upstream, filter, window, size), (count, *size, x.shape[3]))
 
     def to_filter(x: Any, upstream: Any) -> Any:
         gradient = tf.reshape(plan.to_filter(x, upstream, window, shape), shape)
-        return gradient if x.shape[0] else tf.where(tf.shape(x)[0] > 0, gradient, tf.zeros_like(gradient))
+        return gradient if isinstance(count, int) else tf.where(count > 0, gradient, tf.zeros_like(gradient))
 
     return Bilinear(forward, to_x, to_filter)(x, filter)
 
@@ -118,12 +125,15 @@ class _Plan:
     kind: Kind
     dtype: str
     groups: int
+    per_group: int
     compiled: bool
 
     def forward(self, x: Any, filter: Any, window: Window) -> Any:
         """Return the convolution of x."""
         if self._has("forward", window):
             return self.kind.forward(*_settled(x, filter, window))
+        if self.dtype in HALVES:
+            return self._in_float32("forward", x, filter, window)
         outputs, factor = _outputs(sides(x), window), _common_factor(window)
         if factor != ONE and not self.compiled:
             return self.forward(_every(x, window, factor, outputs), filter, _divided(window, factor))
@@ -141,7 +151,7 @@ class _Plan:
             divided = _divided(window, factor)
             x = self.to_x(upstream, filter, divided, _extent(divided, sides(upstream)))
             return fit(scatter(x, factor), (-before[0], -before[1]), size)
-        upstream, padding = _framed(
+        upstream, padding = framed(
             scatter(upstream, window.strides),
             (reach[0] - 1 - before[0], reach[1] - 1 - before[1]),
             (size[0] + reach[0] - 1, size[1] + reach[1] - 1),
@@ -150,11 +160,15 @@ class _Plan:
 
     def to_filter(self, x: Any, upstream: Any, window: Window, shape: tuple[int, ...]) -> Any:
         """Return the gradient to a filter of this shape."""
-        if self._has("to_filter", window):
-            x, _, settled = _settled(x, None, window)
-            return self.kind.to_filter(x, upstream, settled, shape)
         outputs, factor = sides(upstream), _common_factor(window)
-        if factor != ONE and not self.compiled:
+        thinned = factor != ONE and not self.compiled
+        # oneDNN's gradient of a dense 1×1 filter with a stride writes behind its memory, and has crashed the process.
+        if self._has("to_filter", window) and not (thinned and window.kernel == ONE):
+            x, _, settled = _settled(x, None, window, whole=True)
+            return self.kind.to_filter(x, upstream, settled, shape)
+        if self.dtype in HALVES and not thinned:
+            return self._in_float32("to_filter", x, upstream, window, shape)
+        if thinned:
             return self.to_filter(_every(x, window, factor, outputs), upstream, _divided(window, factor), shape)
         if window.rate != ONE and not self.compiled:
             stepless = replace(window, strides=ONE)
@@ -167,8 +181,16 @@ class _Plan:
             rows[row].append(self.kind.tap_to_filter(seen, upstream))
         return tf.stack([tf.stack(row) for row in rows])
 
+    def _in_float32(self, product: Product, one: Any, other: Any, *given: Any) -> Any:
+        """Return a product computed in float32 and rounded once, where it would be a long sum of rounded numbers."""
+        longer = replace(self, dtype="float32")
+        return tf.cast(getattr(longer, product)(tf.cast(one, "float32"), tf.cast(other, "float32"), *given), self.dtype)
+
     def _has(self, product: Product, window: Window) -> bool:
-        return not self.compiled and computes(product, self.kind, self.dtype, window.strides, window.rate, self.groups)
+        if self.compiled:
+            return False
+        alike = window.strides, window.rate, self.groups, self.per_group
+        return computes(product, self.kind, self.dtype, *alike)
 
     def _has_fast_to_x(self, window: Window) -> bool:
         slow = self.kind is DEPTHWISE and (window.strides == ONE or self.dtype == "bfloat16")
@@ -185,6 +207,30 @@ class _Plan:
         return fit(x, (-top, -left), size)
 
 
+def _of_no_images(result: tuple[Any, ...], x: Any, filter: Any) -> Any:
+    """Return a result that holds no number, and is linear in x and in the filter all the same."""
+    zeros = Bilinear(
+        lambda *_: tf.zeros(result, x.dtype),
+        lambda *_: tf.zeros(tf.shape(x), x.dtype),
+        lambda *_: tf.zeros(filter.shape, filter.dtype),
+    )
+    return zeros(x, filter)
+
+
+def _shaped(value: Any, shape: tuple[Any, ...]) -> Any:
+    """Return `value` in the shape that it should have, and has if it holds any image.
+
+    Graph optimization takes a reshape with one unknown side for one that changes nothing, and takes it out. So the
+    rows, too, are made unknown to it.
+    """
+    count, rows, *others = shape
+    if isinstance(count, int):
+        return value
+    shaped = tf.reshape(value, [count, rows + tf.minimum(count, 0), *others])
+    shaped.set_shape([side if isinstance(side, int) else None for side in shape])
+    return shaped
+
+
 def _before(window: Window) -> Pair:
     (top, _), (left, _) = window.pads(ONE)
     return top, left
@@ -192,12 +238,15 @@ def _before(window: Window) -> Pair:
 
 def _common_factor(window: Window) -> Pair:
     """What stride and rate share: a convolution looks at no pixel but every such one."""
-    return gcd(window.strides[0], window.rate[0]), gcd(window.strides[1], window.rate[1])
+    rows, columns = (
+        s if k == 1 else gcd(s, r) for k, s, r in zip(window.kernel, window.strides, window.rate, strict=True)
+    )
+    return rows, columns
 
 
 def _divided(window: Window, factor: Pair) -> Window:
     """The window on every factor-th pixel of what was padded."""
-    strides, rate = ((a // factor[0], b // factor[1]) for a, b in (window.strides, window.rate))
+    strides, rate = ((max(a // factor[0], 1), max(b // factor[1], 1)) for a, b in (window.strides, window.rate))
     return Window(window.kernel, strides, NO_PADS, rate)
 
 
@@ -240,34 +289,28 @@ def _taps(x: Any, window: Window, outputs: Sides) -> Iterator[tuple[int, int, An
         yield row, column, subsample(x, window.strides, (-row * window.rate[0], -column * window.rate[1]), outputs)
 
 
-def _framed(x: Any, before: Sides, size: Sides) -> tuple[Any, Pads]:
-    """Return x and the padding that shows it through a window of this size (`fit`), padded here only where it must be.
-
-    Padding that is left to a convolution may cost nothing; a crop, or a size that is not known, cannot be left to it.
-    """
-    after = tuple(wanted - ahead - given for wanted, ahead, given in zip(size, before, sides(x), strict=True))
-    if are_known(*before, *after) and min(*before, *after) >= 0:
-        return x, ((before[0], after[0]), (before[1], after[1]))
-    return fit(x, before, size), NO_PADS
-
-
-def _settled(x: Any, filter: Any, window: Window) -> tuple[Any, Any, Window]:
+def _settled(x: Any, filter: Any, window: Window, whole: bool = False) -> tuple[Any, Any, Window]:
     """Return what TensorFlow's op takes, with x padded where the op could not do it itself.
 
     Padding in pixels that is just SAME for an image of this size stays with the op: it costs nothing there, and an
-    exported graph has an operator less.
+    exported graph has an operator less. Not so where an image must be `whole`, at least as large as the kernel: for
+    taps that meet nothing but padding, oneDNN's gradients to a bfloat16 filter are uninitialised memory.
     """
     if isinstance(window.padding, str):
         return x, filter, window
     if window.padding == NO_PADS:
         return x, filter, replace(window, padding="valid")
-    if _is_same(window, sides(x)):
+    if _is_same(window, sides(x)) and not (whole and _is_smaller(sides(x), window)):
         return x, filter, replace(window, padding="same")
     return tf.pad(x, [(0, 0), *window.padding, (0, 0)]), filter, replace(window, padding="valid")
 
 
 def _is_same(window: Window, size: Sides) -> bool:
     return are_known(*size) and window.padding == replace(window, padding="same").pads(size)
+
+
+def _is_smaller(size: Sides, window: Window) -> bool:
+    return any(side < reach for side, reach in zip(size, window.effective_kernel, strict=True))
 
 
 def _pad_to_same(x: Any, window: Window) -> Any:

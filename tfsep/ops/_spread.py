@@ -8,7 +8,7 @@ of that axis, do the same in one pass.
 from typing import Any
 
 from tfsep._backend import tf
-from tfsep.geometry import Pair
+from tfsep.geometry import Pads, Pair
 
 Side = Any
 """A number of rows or columns: an int, or a scalar tensor where it is not known."""
@@ -58,6 +58,18 @@ def fit(x: Any, before: Sides, size: Sides) -> Any:
     return tf.slice(x, begins, ends)
 
 
+def framed(x: Any, before: Sides, size: Sides) -> tuple[Any, Pads]:
+    """Return x, and the padding that shows it through a window of this size, as `fit` does.
+
+    Padding that is left to the op behind may cost nothing. A crop, or a size that is not known, cannot be left to it,
+    and is done here.
+    """
+    after = tuple(wanted - ahead - given for wanted, ahead, given in zip(size, before, sides(x), strict=True))
+    if are_known(*before, *after) and min(*before, *after) >= 0:
+        return x, ((before[0], after[0]), (before[1], after[1]))
+    return fit(x, before, size), ((0, 0), (0, 0))
+
+
 def _is_any(pads: Any) -> bool:
     return any(not isinstance(amount, int) or amount for side in pads for amount in side)
 
@@ -82,8 +94,9 @@ def scatter(x: Any, step: Pair) -> Any:
 
 def to_phases(x: Any, rate: Pair, before: Sides, count: Sides) -> Any:
     """Return the pixels of each phase, those `rate` apart, as images of a batch, `count` rows and columns each."""
-    x = fit(x, before, (count[0] * rate[0], count[1] * rate[1]))
-    return tf.space_to_batch(x, rate, [[0, 0], [0, 0]])
+    size = count[0] * rate[0], count[1] * rate[1]
+    x, pads = framed(x, before, size)
+    return tf.space_to_batch(x, rate, pads)
 
 
 def from_phases(x: Any, rate: Pair, size: Sides) -> Any:

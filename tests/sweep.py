@@ -1,0 +1,142 @@
+"""Convolutions of every description beside a float64 loop: a case is a record, and one function checks it.
+
+Run as a program it checks as many random cases as it is told to, so that another build of TensorFlow can be asked.
+"""
+
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+import oracles
+import tensorflow as tf
+from checks import assert_close
+
+from tfsep import ops
+
+TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "float16": 6e-3, "bfloat16": 4e-2}
+PADDINGS = ("same", "valid", 0, 1, 2, (0, 1), (2, 1), ((0, 1), (2, 0)), ((1, 3), (0, 2)), ((4, 0), (0, 5)))
+
+
+class Case(NamedTuple):
+    """One convolution. `groups` None is depthwise with `multiplier`; `known` says what of (N, H, W) a graph knows."""
+
+    kernel: tuple[int, int]
+    stride: Any
+    rate: Any
+    padding: Any
+    size: tuple[int, int]
+    groups: int | None = None
+    multiplier: int = 1
+    per_group: int = 1
+    images: int = 1
+    data_format: str = "channels_last"
+    dtype: str = "float32"
+    known: tuple[bool, bool, bool] | None = None
+
+    @property
+    def channels(self):
+        return 2 if self.groups is None else self.groups * self.per_group
+
+    def has_outputs(self):
+        pads = oracles.pads(self.size, self.kernel, _both(self.stride), _both(self.rate), self.padding)
+        reach = [(k - 1) * r + 1 for k, r in zip(self.kernel, _both(self.rate), strict=True)]
+        return all(n + sum(p) >= k for n, p, k in zip(self.size, pads, reach, strict=True))
+
+    def tensors(self):
+        """Image and filter, of numbers that the dtype has."""
+        rng = np.random.default_rng(sum(self.kernel) + sum(self.size))
+        if self.groups is None:
+            shape = (*self.kernel, self.channels, self.multiplier)
+        else:
+            shape = (*self.kernel, self.per_group, self.groups * self.multiplier)
+        values = rng.normal(size=(self.images, *self.size, self.channels)), rng.normal(size=shape)
+        return [tf.cast(value, self.dtype) for value in values]
+
+
+def _both(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _exact(tensor):
+    return tf.cast(tensor, tf.float64).numpy()
+
+
+def computed(case, x, w, upstream):
+    """What the library makes of it: the result, and the gradients to x and to w."""
+    op = ops.depthwise_conv2d if case.groups is None else ops.conv2d
+    first = case.data_format == "channels_first"
+
+    def run(x, w, upstream):
+        given = tf.transpose(x, [0, 3, 1, 2]) if first else x
+        with tf.GradientTape() as tape:
+            tape.watch([given, w])
+            y = op(given, w, case.stride, case.padding, case.rate, case.data_format)
+            loss = tf.reduce_sum((tf.transpose(y, [0, 2, 3, 1]) if first else y) * upstream)
+        to_x, to_w = tape.gradient(loss, [given, w])
+        if first:
+            y, to_x = (tf.transpose(value, [0, 2, 3, 1]) for value in (y, to_x))
+        return y, to_x, to_w
+
+    if case.known is not None:
+        shape = [side if known else None for side, known in zip(x.shape[:3], case.known, strict=True)]
+        specs = [tf.TensorSpec((*shape, case.channels), x.dtype), tf.TensorSpec(w.shape, w.dtype), None]
+        specs[2] = tf.TensorSpec((None, None, None, upstream.shape[3]), x.dtype)
+        run = tf.function(run, input_signature=specs, autograph=False)
+    return run(x, w, upstream)
+
+
+def expected(case, x, w):
+    """What a loop makes of it in float64, with an upstream gradient of random numbers, which it returns too."""
+    grouped = tf.reshape(w, (*case.kernel, 1, -1)) if case.groups is None else w
+    pads = oracles.pads(case.size, case.kernel, _both(case.stride), _both(case.rate), case.padding)
+    sizes = zip(case.size, pads, case.kernel, _both(case.stride), _both(case.rate), strict=True)
+    outputs = [(n + sum(p) - (k - 1) * r - 1) // s + 1 for n, p, k, s, r in sizes]
+    upstream = np.random.default_rng(1).normal(size=(case.images, *outputs, grouped.shape[3]))
+    upstream = tf.cast(upstream, case.dtype)
+    exact = (_exact(value) for value in (x, grouped, upstream))
+    y, to_x, to_w = oracles.products(*exact, case.stride, case.padding, case.rate)
+    return upstream, (y, to_x, to_w.reshape(w.shape))
+
+
+def check(case):
+    """Assert that result and both gradients are the loop's."""
+    x, w = case.tensors()
+    upstream, exact = expected(case, x, w)
+    for what, ours, right in zip(
+        ("result", "gradient to x", "to filter"), computed(case, x, w, upstream), exact, strict=True
+    ):
+        assert ours.dtype == case.dtype, f"{what} of {case}: {ours.dtype}"
+        assert_close(_exact(ours), right, TOLERANCES[case.dtype], f"{what} of {case}")
+
+
+def random_case(rng):
+    """A case from the whole space, one that leaves an output."""
+
+    def pair(most):
+        one, other = (int(value) for value in rng.integers(1, most + 1, 2))
+        return (one, one) if rng.random() < 0.5 else (one, other)
+
+    while True:
+        case = Case(
+            kernel=pair(5),
+            stride=pair(3),
+            rate=pair(4),
+            padding=PADDINGS[rng.integers(len(PADDINGS))],
+            size=tuple(int(side) for side in rng.integers(1, 12, 2)),
+            groups=(None, None, 1, 2, 3)[rng.integers(5)],
+            multiplier=int(rng.integers(1, 4)),
+            per_group=int(rng.integers(1, 3)),
+            images=int(rng.integers(0, 3)),
+            data_format=("channels_last", "channels_last", "channels_first")[rng.integers(3)],
+            dtype=("float32", "float32", "float64", "float16", "bfloat16")[rng.integers(5)],
+            known=None if rng.random() < 0.9 else tuple(bool(value) for value in rng.integers(0, 2, 3)),
+        )
+        if case.has_outputs():
+            return case
+
+
+if __name__ == "__main__":
+    generator = np.random.default_rng(int(sys.argv[2]))
+    for _ in range(int(sys.argv[1])):
+        check(random_case(generator))
+    print("checked", sys.argv[1])

@@ -1,0 +1,226 @@
+"""Changes to a trained Keras model that leave what it computes as it is."""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep import layers
+from tfsep._backend import keras
+
+Scale = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class _Foldable(NamedTuple):
+    """A kind of layer that takes a normalization in: its classes, its last kernel, and how channels scale that."""
+
+    classes: tuple[type, ...]
+    kernel: str
+    scale: Scale
+
+
+_KINDS = (
+    _Foldable(
+        (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D, layers.DepthwiseConv2D),
+        "kernel",
+        lambda kernel, scale: kernel * scale.reshape(kernel.shape[-2:]),
+    ),
+    _Foldable(
+        (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D, layers.SeparableConv2D),
+        "pointwise_kernel",
+        lambda kernel, scale: kernel * scale,
+    ),
+    _Foldable(
+        (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
+        "kernel",
+        lambda kernel, scale: kernel * scale[:, None],
+    ),
+    _Foldable(
+        (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense, layers.Conv2D),
+        "kernel",
+        lambda kernel, scale: kernel * scale,
+    ),
+)
+
+
+def fold_batch_norm(model: Any) -> Any:
+    """Return a model without batch normalization that computes the same at inference.
+
+    A normalization right behind a convolution, a depthwise, separable or transposed one, or a dense layer multiplies
+    its channels and adds to them, so it goes into the kernel and the bias: ``w' = w·γ / sqrt(v + ε)`` and
+    ``b' = (b − m)·γ / sqrt(v + ε) + β``, with the moving statistics m and v. Nested models and
+    `tfsep.layers.DepthwiseSeparableConv` are opened. The given model is not changed; what is returned shares no weight
+    with it, and training it is training another network.
+
+    A normalization that cannot be folded stays, and a warning lists it with the reason: what is in front of it is no
+    such layer, has an activation of its own, is normalized over another axis, or is used elsewhere too.
+
+    Args:
+        model: a Functional or Sequential model that was built, of any layers.
+
+    Raises:
+        TypeError: if `model` is no Functional or Sequential model.
+        ValueError: if it was not built.
+
+    Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+    Inference" (arXiv 1712.05877), section 3.2.
+
+    Example:
+        >>> from tfsep.models import MobileNetV1
+        >>> model = MobileNetV1((32, 32, 3), 10, alpha=0.25)
+        >>> folded, image = fold_batch_norm(model), np.ones((1, 32, 32, 3), "float32")
+        >>> len(model.layers) - len(folded.layers), bool(np.allclose(model(image), folded(image), atol=1e-6))
+        (27, True)
+    """
+    kept: list[str] = []
+    folded = _fold(model, kept)
+    if kept:
+        warnings.warn(f"model: left {len(kept)} batch normalizations as they are: {'; '.join(kept)}", stacklevel=2)
+    return folded
+
+
+def _fold(model: Any, kept: list[str]) -> Any:
+    functional = isinstance(model, keras.Model) and hasattr(model, "operations")
+    if not functional and not isinstance(model, keras.Sequential):
+        raise TypeError(f"model: expected a Functional or Sequential model, got {type(model).__name__}")
+    if not model.built:
+        raise ValueError(f"model: expected one that was built, got {model.name!r}, which has no weights yet")
+    merged, reasons = _pairs(model)
+    kept += [f"{model.name}/{name} ({reason})" for name, reason in reasons.items()]
+    absorbed = {normalization.name for normalization in merged.values()}
+
+    def clone(layer: Any) -> Any:
+        if isinstance(layer, keras.Model):
+            return _fold(layer, kept)
+        config = layer.get_config()
+        if layer.name in merged:
+            config["use_bias"] = True
+        elif isinstance(layer, layers.DepthwiseSeparableConv):
+            config |= {"depthwise_normalization": False, "pointwise_normalization": False}
+        return type(layer).from_config(config)
+
+    if isinstance(model, keras.Sequential):
+        stack = [clone(layer) for layer in model.layers if layer.name not in absorbed]
+        given = model.inputs[0]
+        folded = keras.Sequential([keras.Input(batch_shape=given.shape, dtype=given.dtype), *stack], name=model.name)
+    else:
+        folded = keras.models.clone_model(
+            model,
+            clone_function=clone,
+            call_function=lambda layer, *args, **kwargs: args[0] if layer.name in absorbed else layer(*args, **kwargs),
+        )
+    for layer in model.layers:
+        if layer.name in absorbed or isinstance(layer, keras.Model) or not layer.weights:
+            continue
+        folded.get_layer(layer.name).set_weights(_weights(layer, merged.get(layer.name)))
+    return folded
+
+
+def _pairs(model: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Each layer that takes a normalization in, by name, with that; and each normalization that stays, with why."""
+    sources = _chain(model) if isinstance(model, keras.Sequential) else _graph(model)
+    taken: dict[str, Any] = {}
+    kept: dict[str, str] = {}
+    named = {layer.name: layer for layer in model.layers}
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        before = sources.get(layer.name)
+        reason = "it, or what it follows, is used more than once" if before is None else _obstacle(named, before, layer)
+        if reason:
+            kept[layer.name] = reason
+        else:
+            taken[str(before)] = layer
+    return taken, kept
+
+
+def _obstacle(named: dict[str, Any], before: str, normalization: Any) -> str | None:
+    """Why a normalization cannot go into the layer of the name `before`; None if it can."""
+    layer = named.get(before)
+    if layer is None or _kind(layer) is None:
+        return f"it follows {before!r}, no convolution or dense layer"
+    if layer.activation is not keras.activations.linear:
+        return f"{before!r} has an activation"
+    if getattr(layer, "quantization_mode", None):
+        return f"{before!r} is quantized"
+    channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
+    rank = len(layer.output.shape)
+    axis = normalization.axis % rank if isinstance(normalization.axis, int) else None
+    if axis != (rank - 1 if channels_last else 1):
+        return f"it normalizes axis {normalization.axis}, not the channels of {before!r}"
+    return None
+
+
+def _kind(layer: Any) -> _Foldable | None:
+    """How a layer takes a normalization in; None if it does not."""
+    return next((kind for kind in _KINDS if isinstance(layer, kind.classes)), None)
+
+
+def _chain(model: Any) -> dict[str, str]:
+    """The layer in front of each, in a Sequential model."""
+    names = [layer.name for layer in model.layers]
+    return {after: before for before, after in pairwise(names) if names.count(before) == 1}
+
+
+def _graph(model: Any) -> dict[str, str]:
+    """The layer in front of each that is called once, on the output of a layer called once and used nowhere else."""
+    config = model.get_config()
+    calls = {record["name"]: record["inbound_nodes"] for record in config["layers"]}
+    uses = Counter(_origins(calls))
+    uses.update(_origins([config["output_layers"]]))
+    result = {}
+    for name, nodes in calls.items():
+        origins = list(_origins(nodes))
+        if len(nodes) == 1 and len(origins) == 1:
+            before = origins[0]
+            if uses[before] == 1 and len(calls[before]) <= 1:
+                result[name] = before
+    return result
+
+
+def _origins(value: Any) -> Iterator[str]:
+    """The layers that the tensors in a part of a Functional model's config come from."""
+    match value:
+        case {"class_name": "__keras_tensor__", "config": {"keras_history": [name, *_]}}:
+            yield name
+        case [str(name), int(), int()]:
+            yield name
+        case dict():
+            for part in value.values():
+                yield from _origins(part)
+        case list() | tuple():
+            for part in value:
+                yield from _origins(part)
+
+
+def _weights(layer: Any, normalization: Any) -> list[np.ndarray]:
+    """The weights of a layer, with its normalization folded in where it has one, in the order of the folded layer."""
+    if isinstance(layer, layers.DepthwiseSeparableConv):
+        parts = (layer.depthwise, layer.depthwise_bn), (layer.pointwise, layer.pointwise_bn)
+        return [weight for part, own in parts for weight in _weights(part, own)]
+    if normalization is None:
+        return layer.get_weights()
+    kind = _kind(layer)
+    assert kind is not None
+    scale, shift = _affine(normalization)
+    bias = 0.0 if layer.bias is None else _float64(layer.bias)
+    values = {weight.name: _float64(weight) for weight in layer.weights if weight is not layer.bias}
+    values[kind.kernel] = kind.scale(values[kind.kernel], scale)
+    return [*values.values(), bias * scale + shift]
+
+
+def _affine(normalization: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What a normalization multiplies each channel by, and what it adds then."""
+    mean, variance = _float64(normalization.moving_mean), _float64(normalization.moving_variance)
+    scale = 1.0 / np.sqrt(variance + normalization.epsilon)
+    if normalization.scale:
+        scale = scale * _float64(normalization.gamma)
+    shift = -mean * scale
+    return scale, shift + _float64(normalization.beta) if normalization.center else shift
+
+
+def _float64(variable: Any) -> np.ndarray:
+    return np.asarray(keras.ops.cast(variable, "float64"))
