@@ -296,6 +296,34 @@ def test_another_backend_is_one_sentence():
     assert done.stderr == "tfsep: KERAS_BACKEND: expected 'tensorflow', got 'jax'\n"
 
 
+@pytest.mark.parametrize("variable", ["HOME", "KERAS_HOME"])
+def test_another_backend_in_keras_settings_is_the_same_sentence(tmp_path, variable):
+    place = tmp_path if variable == "KERAS_HOME" else tmp_path / ".keras"
+    place.mkdir(exist_ok=True)
+    (place / "keras.json").write_text('{"backend": "torch"}')
+    environment = {k: v for k, v in os.environ.items() if k not in ("KERAS_BACKEND", "KERAS_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tfsep", "examples"],
+        cwd=ROOT,
+        env={**environment, variable: str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "tfsep: KERAS_BACKEND: expected 'tensorflow', got 'torch'\n"
+
+
+def test_the_backend_variable_outweighs_keras_settings(tmp_path):
+    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+    subprocess.run(
+        [sys.executable, "-c", "import tfsep._backend"],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(tmp_path)},
+        check=True,
+    )
+
+
 def test_quiet_in_a_real_process(folder):
     """Native code's chatter stays out of both streams."""
     done = subprocess.run(
