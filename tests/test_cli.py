@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -138,9 +139,15 @@ def test_train(folder, tmp_path):
         "--validation",
         4,
     ]
+    done = run("train", *common[:2], "--out", tmp_path / "short", *common[4:], "--epochs", 1)
+    assert done.exit_code == 0, done.output
     done = run("train", *common, "--epochs", 2)
     assert done.exit_code == 0, done.output
     assert "epoch 2/2" in done.stdout
+    for other, what in ((["--size", 14], "image_shape"), (["--warmup", 0], "warmup_epochs")):
+        done = run("train", *common, "--epochs", 2, "--resume", *other)
+        assert done.exit_code == 2
+        assert done.stderr.endswith(f"{what}\n")
     assert (tmp_path / "run" / "model.keras").is_file()
     assert run("train", *common, "--epochs", 2).exit_code == 2
     done = run("train", *common, "--epochs", 2, "--resume", "--publish", tmp_path / "shipped")
@@ -224,6 +231,10 @@ def wrong_uses(folder):
     (folder / "cut.keras").write_bytes(b"PK rubbish")
     np.save(folder / "nan.npy", np.full_like(X, np.nan))
     np.save(folder / "small.npy", X[:, :5])
+    np.save(folder / "zero.npy", np.float32(3))
+    shutil.copytree(folder / "images", folder / "bad", dirs_exist_ok=True)
+    for image in (folder / "bad" / "dark").iterdir():
+        image.write_text("junk")
     return {
         "network": ["cost", "vgg16"],
         "alpha": ["cost", "mobilenet_v1", "--alpha", "0"],
@@ -253,6 +264,18 @@ def wrong_uses(folder):
         "bench": ["bench", folder / "none.tflite"],
         "inspect": ["inspect", folder / "cut.tflite"],
         "train": ["train", "--data", folder / "none", "--out", folder / "w"],
+        "train seed": ["train", "--data", folder / "images", "--seed", "-1", "--out", folder / "w"],
+        "train warm-up": [
+            *("train", "--data", folder / "images", "--epochs", "1", "--warmup", "2", "--out", folder / "w"),
+        ],
+        "train on a bad image": [
+            *("train", "--data", folder / "bad", "--size", "12", "--batch-size", "8", "--validation", "4"),
+            *("--out", folder / "w"),
+        ],
+        "bad image": [
+            *("export", model, "--recipe", "int8", "--calibration", folder / "bad", "--out", folder / "w.tflite"),
+        ],
+        "a number as data": ["export", model, "--data", folder / "zero.npy", "--out", folder / "w.tflite"],
         "train epochs": ["train", "--data", folder / "images", "--epochs", "0", "--out", folder / "w"],
         "train into a file": ["train", "--data", folder / "images", "--size", "12", "--out", data / "run"],
         "demo into a file": ["demo", "--out", data],
@@ -294,6 +317,34 @@ def test_another_backend_is_one_sentence():
     )
     assert done.returncode == 2
     assert done.stderr == "tfsep: KERAS_BACKEND: expected 'tensorflow', got 'jax'\n"
+
+
+@pytest.mark.parametrize("variable", ["HOME", "KERAS_HOME"])
+def test_another_backend_in_keras_settings_is_the_same_sentence(tmp_path, variable):
+    place = tmp_path if variable == "KERAS_HOME" else tmp_path / ".keras"
+    place.mkdir(exist_ok=True)
+    (place / "keras.json").write_text('{"backend": "torch"}')
+    environment = {k: v for k, v in os.environ.items() if k not in ("KERAS_BACKEND", "KERAS_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tfsep", "examples"],
+        cwd=ROOT,
+        env={**environment, variable: str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "tfsep: KERAS_BACKEND: expected 'tensorflow', got 'torch'\n"
+
+
+def test_the_backend_variable_outweighs_keras_settings(tmp_path):
+    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+    subprocess.run(
+        [sys.executable, "-c", "import tfsep._backend"],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(tmp_path)},
+        check=True,
+    )
 
 
 def test_quiet_in_a_real_process(folder):

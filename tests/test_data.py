@@ -1,13 +1,18 @@
 """Data sets: IDX files, Fashion-MNIST, folders of images; what is read back is what was written."""
 
 import gzip
+import json
+import shutil
 import struct
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from checks import assert_sentence
 
 from tfsep import data
+from tfsep.data._fashion_mnist import _shared_folders
 
 
 def write_idx(path, array, zipped=False, kind=8):
@@ -86,7 +91,7 @@ def test_fashion_mnist_labels_must_match_images(idx_folder):
 
 
 def test_fashion_mnist_is_whole():
-    if not any(folder.is_dir() for folder in data._shared_folders()):
+    if not any(folder.is_dir() for folder in _shared_folders()):
         pytest.skip("the Debian package dataset-fashion-mnist is not installed")
     found = data.fashion_mnist()
     assert (found.train.size, found.test.size) == (60_000, 10_000)
@@ -95,14 +100,14 @@ def test_fashion_mnist_is_whole():
 
 def test_shared_folders_follow_the_xdg_variable(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_DIRS", f"{tmp_path}:/elsewhere")
-    assert next(iter(data._shared_folders())) == tmp_path / "datasets" / "fashion-mnist"
+    assert next(iter(_shared_folders())) == tmp_path / "datasets" / "fashion-mnist"
 
 
 def test_fashion_mnist_is_downloaded_where_no_folder_has_it(monkeypatch, tmp_path):
     rng = np.random.default_rng(0)
     arrays = [(rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n).astype(np.uint8)) for n in (6, 3)]
     monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
-    monkeypatch.setattr(data.keras.datasets.fashion_mnist, "load_data", lambda: tuple(arrays))
+    monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", lambda: tuple(arrays))
     found = data.fashion_mnist()
     np.testing.assert_array_equal(found.train.images()[..., 0], arrays[0][0])
     np.testing.assert_array_equal(found.test.labels, arrays[1][1])
@@ -146,12 +151,86 @@ def test_image_folder_with_its_own_split(image_folder, tmp_path_factory):
     assert (found.train.size, found.test.size) == (8, 8)
 
 
+@pytest.fixture
+def split_folder(tmp_path):
+    """Three classes, twenty training images each and ten test images, in folders of their own."""
+    for split, count in (("train", 20), ("test", 10)):
+        for name in ("a", "b", "c"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = np.full((4, 4, 3), 10 * ord(name) % 256, np.uint8)
+                tf.io.write_file(str(tmp_path / split / name / f"{i}.png"), tf.io.encode_png(pixels))
+    return tmp_path
+
+
+def test_image_folder_with_its_own_split_is_shuffled(split_folder):
+    """The last training images are held out, and the first ones calibrate: any few must be of all classes."""
+    found = data.image_folder(split_folder, 4)
+    for labels in (found.train.labels[-20:], found.train.labels[:20], found.test.labels[:10]):
+        assert set(labels.numpy()) == {0, 1, 2}
+    np.testing.assert_array_equal(np.bincount(found.train.labels), [20] * 3)
+    for path, label in zip(found.train.sources.numpy(), found.train.labels.numpy(), strict=True):
+        assert f"/train/{'abc'[label]}/".encode() in path
+    orders = [data.image_folder(split_folder, 4, seed=seed).train.sources.numpy().tolist() for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+    labels = np.concatenate([y for _, y in data.open_batches(split_folder, (4, 4, 3), "train", 20)])
+    assert (len(labels), set(labels)) == (20, {0, 1, 2})
+
+
+def test_image_folder_wants_a_test_split_of_the_same_classes(split_folder):
+    (split_folder / "test" / "d").mkdir()
+    with pytest.raises(ValueError, match="got d"):
+        data.image_folder(split_folder)
+    (split_folder / "test" / "d").rmdir()
+    for path in (split_folder / "test").rglob("*.png"):
+        path.unlink()
+    with pytest.raises(ValueError, match="expected test images, got none") as caught:
+        data.image_folder(split_folder)
+    assert_sentence(caught.value, "folder")
+
+
+def test_an_image_that_cannot_be_decoded_is_named(image_folder):
+    bad = image_folder / "cat" / "1.png"
+    good = bad.read_bytes()
+    for content in (b"junk", b"", good[:60]):
+        bad.write_bytes(content)
+        found = data.image_folder(image_folder, 4)
+        (name,) = (part for part in ("train", "test") if str(bad).encode() in getattr(found, part).sources.numpy())
+        split = getattr(found, name)
+        for read in (
+            split.check,
+            split.fingerprint,
+            split.images,
+            found.identity,
+            lambda name=name: data.open_batches(image_folder, (4, 4, 3), name),
+        ):
+            with pytest.raises(ValueError, match="decode") as caught:
+                read()
+            assert_sentence(caught.value, "data")
+            assert str(bad) in str(caught.value)
+
+
+def test_identity_is_of_what_is_in_the_images(image_folder, idx_folder, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("elsewhere") / "copy"
+    shutil.copytree(image_folder, copy)
+    known = data.image_folder(image_folder, 4).identity()
+    assert data.image_folder(copy, 4).identity() == known == json.loads(json.dumps(known))
+    assert data.image_folder(copy, 5).identity() != known
+    (copy / "cat" / "0.png").write_bytes((copy / "dog" / "0.png").read_bytes())
+    assert data.image_folder(copy, 4).identity() != known
+    images, labels = np.zeros((3, 4, 4, 1), np.uint8), np.array([0, 1, 2])
+    prints = {data.Split.of(images + i, labels[::step]).fingerprint() for i in (0, 1) for step in (1, -1)}
+    assert len(prints) == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"image_size": 0}, "image_size: expected a positive int"),
         ({"channels": 2}, "channels: expected 1 or 3, got 2"),
         ({"test_share": 1.0}, r"test_share: expected a number in \(0, 1\), got 1.0"),
+        ({"test_share": "x"}, r"test_share: expected a number in \(0, 1\), got 'x'"),
+        ({"seed": -1}, "seed: expected an int of at least 0, got -1"),
     ],
 )
 def test_image_folder_refuses(image_folder, arguments, message):
@@ -176,6 +255,56 @@ def test_split_refuses_other_arrays():
         data.Split.of(np.zeros((1, 2, 2, 1), np.float32), np.zeros(1))
     with pytest.raises(ValueError, match="images, labels: expected"):
         data.Split.of(np.zeros((2, 2, 1), np.uint8), np.zeros(2))
+    for ragged in ([[1], [2, 3]], [[1]]):
+        with pytest.raises(TypeError) as caught:
+            data.Split.of(ragged, [1])
+        assert_sentence(caught.value, "images")
+
+
+@pytest.mark.parametrize(
+    "labels", [[0.5, 1, 2], ["a", "b", "c"], [True, False, True], [-1, 0, 1], [0, 1, 2**31], [0, [1], 2]]
+)
+def test_split_refuses_labels(labels):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        data.Split.of(np.zeros((3, 2, 2, 1), np.uint8), labels)
+    assert_sentence(caught.value, "labels")
+
+
+def test_split_takes_any_ints():
+    for labels in ([0, 1, 2], np.arange(3, dtype="uint8"), tf.range(3, dtype="int64")):
+        assert data.Split.of(np.zeros((3, 2, 2, 1), np.uint8), labels).labels.numpy().tolist() == [0, 1, 2]
+
+
+def test_a_data_set_refuses_splits_that_do_not_belong_to_it():
+    def split(labels, side=2):
+        return data.Split.of(np.zeros((len(labels), side, side, 1), np.uint8), np.array(labels, int))
+
+    for train, test, name in (
+        (split([0, 2]), split([0]), "train"),
+        (split([0, 1]), split([2]), "test"),
+        (split([]), split([0]), "train"),
+        (split([0, 1]), split([]), "test"),
+        (split([0, 1]), split([0], side=3), "test"),
+    ):
+        with pytest.raises(ValueError, match="expected") as caught:
+            data.ImageData("x", ("a", "b"), train, test)
+        assert_sentence(caught.value, name)
+
+
+@pytest.mark.parametrize(
+    ("opened", "argument"),
+    [
+        (lambda: data.image_folder(None), "folder"),
+        (lambda: data.fashion_mnist(3), "folder"),
+        (lambda: data.read_idx(None), "path"),
+        (lambda: data.open_data(None), "data"),
+        (lambda: data.open_batches(None, (2, 2, 1)), "data"),
+    ],
+)
+def test_what_is_no_path_is_refused(opened, argument):
+    with pytest.raises(TypeError) as caught:
+        opened()
+    assert_sentence(caught.value, argument)
 
 
 def test_open_data_tells_idx_from_images(idx_folder, tmp_path_factory):
@@ -212,6 +341,34 @@ def test_open_batches_wants_an_x(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.zeros(3))
     with pytest.raises(ValueError, match=r"expected an array x in .*, got images"):
         data.open_batches(tmp_path / "a.npz", (2, 2, 2))
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"x": np.float32(3)},
+        {"x": np.zeros((3, 2)), "y": np.int64(3)},
+        {"x": np.zeros((50, 2)), "y": np.zeros(40, int)},
+    ],
+)
+def test_open_batches_wants_samples_and_as_many_labels(tmp_path, arrays):
+    np.savez(tmp_path / "a.npz", **arrays)
+    np.save(tmp_path / "a.npy", np.float32(3))
+    for name in ("a.npz", "a.npy"):
+        with pytest.raises(ValueError, match="expected") as caught:
+            data.open_batches(tmp_path / name, (2,), limit=2)
+        assert_sentence(caught.value, "data")
+
+
+def test_open_batches_refuses(image_folder):
+    for arguments, name in (
+        ({"split": "all"}, "split"),
+        ({"limit": 0}, "limit"),
+        ({"image_shape": (4,)}, "image_shape"),
+    ):
+        with pytest.raises(ValueError, match="expected") as caught:
+            data.open_batches(image_folder, **{"image_shape": (4, 4, 3), **arguments})
+        assert_sentence(caught.value, name)
 
 
 @pytest.mark.parametrize("name", ["none.npy", "none.npz", "none"])

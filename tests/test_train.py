@@ -1,13 +1,16 @@
 """Training: the recipe refuses nonsense, batches are a function of seed and epoch, a resumed run is the same run."""
 
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from checks import assert_sentence
 
 from tfsep import train as training
-from tfsep.data import FASHION_MNIST_CLASSES, ImageData, Split
+from tfsep.data import FASHION_MNIST_CLASSES, ImageData, Split, image_folder
 from tfsep.train import TrainConfig, augment, epoch_batches, train
 
 TINY = TrainConfig(alpha=0.25, epochs=3, batch_size=16, warmup_epochs=1, validation=16, shift=1, batch_norm_decay=0.5)
@@ -119,14 +122,39 @@ def test_smoothed_crossentropy_against_the_formula():
         ({"batch_size": -1}, "batch_size: expected a positive int, got -1"),
         ({"learning_rate": float("nan")}, "learning_rate: expected a number in"),
         ({"learning_rate": 0.0}, "learning_rate: expected a number greater than zero, got 0.0"),
-        ({"alpha": -1.0}, "alpha: expected a number greater than zero, got -1.0"),
+        ({"alpha": 0}, "alpha: expected a number greater than zero, got 0.0"),
+        ({"alpha": -1.0}, r"alpha: expected a number in \[0, 100\], got -1.0"),
         ({"label_smoothing": 1.0}, "label_smoothing: expected a number in"),
-        ({"warmup_epochs": 31}, r"warmup_epochs: expected a number in \[0, 30\], got 31"),
+        ({"warmup_epochs": 31}, r"warmup_epochs: expected an int in \[0, 30\], got 31"),
+        ({"warmup_epochs": 2, "epochs": 1}, r"warmup_epochs: expected an int in \[0, 1\], got 2"),
+        ({"seed": -1}, r"seed: expected an int in \[0, 4294967295\], got -1"),
+        ({"seed": 2**32}, "seed: expected an int in"),
+        ({"seed": "a"}, "seed: expected an int in"),
+        ({"learning_rate": "x"}, "learning_rate: expected a number in"),
+        ({"alpha": None}, "alpha: expected a number in"),
+        ({"network": ["a"]}, "network: expected one of"),
+        ({"shift": 1.5}, "shift: expected an int in"),
+        ({"validation": 1.5}, "validation: expected an int of at least 0, got 1.5"),
+        ({"validation": 10.5}, "validation: expected an int of at least 0, got 10.5"),
+        ({"dropout": True}, "dropout: expected a number in"),
+        ({"flip": 1}, "flip: expected True or False, got 1"),
     ],
 )
 def test_the_recipe_refuses(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         TrainConfig(**arguments)
+    assert_sentence(caught.value, next(iter(arguments)))
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (2, 1), (3, 2), (30, 2)])
+def test_the_warm_up_leaves_an_epoch(epochs, warmup):
+    assert TrainConfig(epochs=epochs).warmup_epochs == warmup
+    assert TrainConfig(epochs=epochs) == TrainConfig(epochs=epochs, warmup_epochs=warmup)
+
+
+def test_the_recipe_takes_numpys_numbers():
+    config = TrainConfig(epochs=np.int64(3), learning_rate=np.float32(0.5), seed=np.uint8(7))
+    assert json.loads(json.dumps(asdict(config))) == asdict(TrainConfig(epochs=3, learning_rate=0.5, seed=7))
 
 
 def test_a_run_is_not_overwritten(whole, data):
@@ -142,6 +170,83 @@ def test_resume_wants_the_same_recipe(whole, data):
 def test_resume_wants_a_run(data, tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a run to resume"):
         train(TINY, data, tmp_path, resume=True)
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    """A folder with a run that may be damaged."""
+    return shutil.copytree(whole[0].folder, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("name", ["checkpoint.keras", "config.json", "data.json"])
+def test_resume_wants_all_of_a_run(data, copy, name):
+    (copy / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"got .* without {name}") as caught:
+        train(TINY, data, copy, resume=True)
+    assert_sentence(caught.value, "folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("checkpoint.keras", lambda content: content[:20000]),
+        ("checkpoint.keras", lambda content: b""),
+        ("checkpoint.keras", lambda content: content[:9000] + bytes(500) + content[9500:]),
+        ("config.json", lambda content: content[:40]),
+        ("config.json", lambda content: b"\xff\xfe{"),
+        ("config.json", lambda content: b"[1, 2]"),
+        ("config.json", lambda content: content.replace(b"alpha", b"foo")),
+        ("config.json", lambda content: content.replace(b'"shift": 1', b'"shift": 1.5')),
+        ("data.json", lambda content: content[:40]),
+    ],
+)
+def test_resume_refuses_a_damaged_run(data, copy, name, damage):
+    (copy / name).write_bytes(damage((copy / name).read_bytes()))
+    before = {p: p.read_bytes() for p in copy.iterdir()}
+    with pytest.raises(ValueError, match=name) as caught:
+        train(TINY, data, copy, resume=True)
+    assert_sentence(caught.value, "folder")
+    assert {p: p.read_bytes() for p in copy.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("train_split", "test_split", "classes", "changed"),
+    [
+        (stripes(240, 0), stripes(40, 1), ("above", "below", "beside"), "class_names"),
+        (stripes(240, 2), stripes(40, 1), ("above", "below"), "train_sha256"),
+        (stripes(240, 0), stripes(41, 1), ("above", "below"), "test_images, test_sha256"),
+    ],
+)
+def test_resume_wants_the_same_data(whole, train_split, test_split, classes, changed):
+    other = ImageData("stripes", classes, train_split, test_split)
+    with pytest.raises(ValueError, match=f"got other {changed}$") as caught:
+        train(TINY, other, whole[0].folder, resume=True)
+    assert_sentence(caught.value, "data")
+
+
+def test_an_image_that_cannot_be_decoded_leaves_nothing(tmp_path):
+    for name in ("cats", "dogs"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(20):
+            pixels = np.full((28, 28, 1), 10 * i, np.uint8)
+            tf.io.write_file(str(tmp_path / "images" / name / f"{i}.png"), tf.io.encode_png(pixels))
+    (tmp_path / "images" / "cats" / "1.png").write_text("junk")
+    with pytest.raises(ValueError, match=r"cats/1\.png") as caught:
+        train(TINY, image_folder(tmp_path / "images", 28, 1), tmp_path / "run")
+    assert_sentence(caught.value, "data")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_refuses_what_is_none_of_its_arguments(data, tmp_path):
+    for arguments, name in (
+        ((None, data, tmp_path / "run"), "config"),
+        ((TINY, None, tmp_path / "run"), "data"),
+        ((TINY, data, None), "folder"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            train(*arguments)
+        assert_sentence(caught.value, name)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,27 @@
 """The one import of Keras: every room that needs it comes through here, so the backend is checked once, and early."""
 
+import json
 import os
+from pathlib import Path
 
-_CHOSEN = os.environ.get("KERAS_BACKEND", "tensorflow")
-if _CHOSEN != "tensorflow":
-    raise ValueError(f"KERAS_BACKEND: expected 'tensorflow', got {_CHOSEN!r}")
+
+def _chosen() -> str:
+    """The backend that Keras will load: its variable's, or that of its settings file, found and read as Keras does."""
+    if named := os.environ.get("KERAS_BACKEND"):
+        return named
+    home = os.path.expanduser("~")  # noqa: PTH111 (pathlib fails where there is no home)
+    default = Path(home if os.access(home, os.W_OK) else "/tmp") / ".keras"
+    folder = os.path.expanduser(os.environ.get("KERAS_HOME", default))  # noqa: PTH111
+    try:
+        settings = json.loads((Path(folder) / "keras.json").read_text())
+    except (OSError, ValueError):
+        return "tensorflow"
+    return str(settings.get("backend", "tensorflow"))
+
+
+# Before the import: Keras fails on a backend that is not installed with whatever that import raises.
+if (_name := _chosen()) != "tensorflow":
+    raise ValueError(f"KERAS_BACKEND: expected 'tensorflow', got {_name!r}")
 
 import keras  # noqa: E402
 

@@ -3,14 +3,17 @@
 from os import PathLike
 from pathlib import Path
 
+from tfsep._arguments import as_path
+
 
 def made_folder(path: str | PathLike[str], argument: str) -> Path:
     """Return a folder that exists, made with its parents if need be.
 
     Raises:
+        TypeError: if `path` is none; the message starts with `argument`.
         OSError: if it cannot be made; the message starts with `argument`.
     """
-    folder = Path(path)
+    folder = as_path(path, argument)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

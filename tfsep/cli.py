@@ -160,6 +160,9 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,
     batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
     learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 3e-3,
+    warmup: Annotated[
+        int | None, typer.Option(help="Epochs up to that peak; 2, or fewer in a short run, if not given.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     size: Annotated[str | None, typer.Option(help="Rows and columns that a folder's images are brought to.")] = None,
     validation: Annotated[int, typer.Option(help="Training images that are held out to watch the run.")] = 5000,
@@ -181,6 +184,7 @@ def train(
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
+            warmup_epochs=warmup,
             validation=validation,
             seed=seed,
         )

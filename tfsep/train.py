@@ -7,13 +7,15 @@ the optimizer and with it the step, so a resumed run sees what an uninterrupted 
 import json
 import sys
 import time
+import zipfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from tfsep import models
+from tfsep._arguments import as_path, number
 from tfsep._backend import keras, tf
 from tfsep._files import made_folder
 from tfsep.data import ImageData, Split, preprocess
@@ -24,6 +26,7 @@ CHECKPOINT = "checkpoint.keras"
 MODEL = "model.keras"
 LOG = "log.jsonl"
 CONFIG = "config.json"
+DATA = "data.json"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class TrainConfig:
         alpha: width multiplier.
         epochs, batch_size: length of the run.
         learning_rate: peak of the schedule: a linear warm-up over `warmup_epochs`, then half a cosine down to 0.
+        warmup_epochs: None becomes two, or as many as leave one epoch to the cosine.
         weight_decay: AdamW's, decoupled; not applied to biases and normalizations.
         label_smoothing: share of each label that is spread over all classes.
         dropout: share of the features that training drops before the classifier.
@@ -42,7 +46,10 @@ class TrainConfig:
         flip: whether images are mirrored at random.
         shift: most pixels by which images are moved at random, each way on both axes.
         validation: how many training images, the last ones, are held out to watch the run; the test set is not used.
-        seed: of everything random.
+        seed: of everything random, in [0, 2**32 - 1].
+
+    Raises:
+        ValueError: naming the field that is of another type or out of range.
     """
 
     network: str = "fashion_mnist"
@@ -50,7 +57,7 @@ class TrainConfig:
     epochs: int = 30
     batch_size: int = 128
     learning_rate: float = 3e-3
-    warmup_epochs: int = 2
+    warmup_epochs: Any = None  # an int once the record is made
     weight_decay: float = 2e-2
     label_smoothing: float = 0.05
     dropout: float = 0.1
@@ -61,27 +68,35 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse nonsense, when the record is made."""
-        if self.network not in NETWORKS:
+        """Bring every field to its type and refuse nonsense, when the record is made."""
+        if not isinstance(self.network, str) or self.network not in NETWORKS:
             raise ValueError(f"network: expected one of {', '.join(NETWORKS)}, got {self.network!r}")
-        positive(self.epochs, "epochs")
-        positive(self.batch_size, "batch_size")
-        for name, low, high in (
-            ("learning_rate", 0, 10),
-            ("weight_decay", 0, 1),
-            ("label_smoothing", 0, 0.99),
-            ("dropout", 0, 0.99),
-            ("batch_norm_decay", 0, 1),
-            ("warmup_epochs", 0, self.epochs),
-            ("shift", 0, 1000),
-            ("validation", 0, float("inf")),
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"flip: expected True or False, got {self.flip!r}")
+        for name in ("epochs", "batch_size"):
+            self._settle(name, positive(getattr(self, name), name))
+        if self.warmup_epochs is None:
+            self._settle("warmup_epochs", min(2, self.epochs - 1))
+        for name, kind, *ends in (
+            ("alpha", float, 0, 100),
+            ("learning_rate", float, 0, 10),
+            ("weight_decay", float, 0, 1),
+            ("label_smoothing", float, 0, 0.99),
+            ("dropout", float, 0, 0.99),
+            ("batch_norm_decay", float, 0, 1),
+            ("warmup_epochs", int, 0, self.epochs),
+            ("shift", int, 0, 1000),
+            ("validation", int, 0),
+            ("seed", int, 0, 2**32 - 1),
         ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name}: expected a number in [{low}, {high}], got {value!r}")
+            self._settle(name, number(getattr(self, name), name, kind, *ends))
         for name in ("learning_rate", "alpha"):
-            if not getattr(self, name) > 0:
+            if getattr(self, name) == 0:
                 raise ValueError(f"{name}: expected a number greater than zero, got {getattr(self, name)!r}")
+
+    def _settle(self, name: str, value: Any) -> None:
+        """Set a field while the record is being made, which is frozen even to itself."""
+        object.__setattr__(self, name, value)
 
 
 def augment(image: Any, key: Any, flip: bool, shift: int) -> Any:
@@ -262,16 +277,19 @@ def train(
         config: the recipe.
         data: what to train on; its test split is looked at once, when training is over.
         folder: made if need be; gets ``model.keras`` (probabilities), ``checkpoint.keras`` (after every epoch, with
-            the optimizer), ``log.jsonl`` (one JSON object an epoch) and ``config.json``.
-        resume: go on from the folder's checkpoint, whose config must be this one.
+            the optimizer), ``log.jsonl`` (one JSON object an epoch), ``config.json``, and ``data.json``, by which a
+            resumed run knows its data. Nothing is written before every image has been read.
+        resume: go on from the folder's checkpoint, whose config and data must be these.
         log: is given one line an epoch.
 
     Returns:
         The trained model and its test accuracy.
 
     Raises:
-        ValueError: if the folder holds a run and `resume` is not set, if it holds one of another config, if there are
-            fewer training images than a batch, or `validation` leaves none.
+        ValueError: if the folder holds a run and `resume` is not set, if it holds a damaged one or one of another
+            config or other data, if an image cannot be decoded, if there are fewer training images than a batch, or
+            `validation` leaves none.
+        TypeError: if `config`, `data` or `folder` is something else.
         FileNotFoundError: if `resume` is set and there is nothing to go on from.
         OSError: if the folder cannot be made or written to.
 
@@ -280,21 +298,28 @@ def train(
         >>> train(TrainConfig(), fashion_mnist(), "runs/a", resume=True)  # doctest: +SKIP
     """
     started = time.monotonic()
-    folder = Path(folder)
+    if not isinstance(config, TrainConfig):
+        raise TypeError(f"config: expected a TrainConfig, got {config!r}")
+    if not isinstance(data, ImageData):
+        raise TypeError(f"data: expected an ImageData, got {data!r}")
+    folder = as_path(folder, "folder")
     training, held_out = _hold_out(data.train, config.validation)
     steps = training.size // config.batch_size
     if steps == 0:
         raise ValueError(f"batch_size: expected at most the {training.size} training images, got {config.batch_size}")
     if resume:
-        _require_same_run(folder, config)
+        _require_same_config(folder, config)
+        _require_same_data(folder, data)
         model = build(config, data, steps)
-        model.load_weights(folder / CHECKPOINT)  # with the optimizer's; a loaded model would forget its exclusions
+        _load(model, folder / CHECKPOINT)
     else:
         if (folder / CHECKPOINT).exists():
             raise ValueError(f"folder: expected one without a run, got {folder}; resume it, or choose another")
-        made_folder(folder, "folder")
-        (folder / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n")
+        records = {CONFIG: asdict(config), DATA: data.identity()}
         model = build(config, data, steps)
+        made_folder(folder, "folder")
+        for name, record in records.items():
+            (folder / name).write_text(json.dumps(record, indent=2) + "\n")
 
     first = int(model.optimizer.iterations) // steps
     _trim_log(folder / LOG, first)
@@ -343,10 +368,49 @@ def _trim_log(log: Path, epochs: int) -> None:
     log.write_text("".join(lines[:epochs]))
 
 
-def _require_same_run(folder: Path, config: TrainConfig) -> None:
+def _load(model: Any, checkpoint: Path) -> None:
+    """Load the weights, with the optimizer's; Keras's own loading of a model would forget what AdamW must not decay."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            if archive.testzip():  # Keras reads past the checksums
+                raise zipfile.BadZipFile
+        model.load_weights(checkpoint)
+    except Exception as error:  # whatever a damaged archive makes the loaders underneath raise
+        raise ValueError(f"folder: expected a run with a whole {CHECKPOINT}, got a damaged {checkpoint}") from error
+
+
+def _stored(folder: Path, name: str) -> dict[str, Any]:
+    """Read one of the records that a run keeps as JSON."""
+    path = folder / name
+    if not path.is_file():
+        raise FileNotFoundError(f"folder: expected a run to resume, got {folder} without {name}")
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"folder: expected a run with a whole {name}, got a damaged {path} ({error})") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"folder: expected a run with a JSON object in {name}, got {record!r:.80} in {path}")
+    return record
+
+
+def _require_same_config(folder: Path, config: TrainConfig) -> None:
     if not (folder / CHECKPOINT).is_file():
         raise FileNotFoundError(f"folder: expected a run to resume, got {folder} without {CHECKPOINT}")
-    stored = TrainConfig(**json.loads((folder / CONFIG).read_text()))
-    if stored != config:
-        changed = [name for name, value in asdict(config).items() if value != getattr(stored, name)]
+    settings = _stored(folder, CONFIG)
+    unknown = sorted(settings.keys() - {field.name for field in fields(TrainConfig)})
+    if unknown:
+        raise ValueError(f"folder: expected a run with settings of TrainConfig, got {unknown} in {folder / CONFIG}")
+    try:
+        stored = TrainConfig(**settings)
+    except ValueError as error:
+        raise ValueError(f"folder: expected a run with a right {CONFIG}, got {folder / CONFIG} ({error})") from error
+    changed = [name for name, value in asdict(config).items() if value != getattr(stored, name)]
+    if changed:
         raise ValueError(f"config: expected that of the run in {folder}, got another {', '.join(changed)}")
+
+
+def _require_same_data(folder: Path, data: ImageData) -> None:
+    stored = _stored(folder, DATA)
+    changed = [name for name, value in data.identity().items() if value != stored.get(name)]
+    if changed:
+        raise ValueError(f"data: expected those of the run in {folder}, got other {', '.join(changed)}")

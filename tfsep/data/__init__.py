@@ -1,0 +1,32 @@
+"""Data sets of labelled images: Fashion-MNIST, and a folder of images by class.
+
+A data set is a record of two `Split` s; a split loads an image when it is asked for it, so memory does not grow with a
+folder of files. Images stay uint8 until `preprocess`, the one function by which training, calibration, verification
+and prediction turn pixels into what a network is given.
+"""
+
+from tfsep.data._fashion_mnist import (
+    FASHION_MNIST_CLASSES,
+    FASHION_MNIST_FILES,
+    FASHION_MNIST_NOTICE,
+    fashion_mnist,
+    read_idx,
+)
+from tfsep.data._folder import IMAGE_SUFFIXES, image_folder
+from tfsep.data._open import open_batches, open_data
+from tfsep.data._split import ImageData, Split, preprocess
+
+__all__ = [
+    "FASHION_MNIST_CLASSES",
+    "FASHION_MNIST_FILES",
+    "FASHION_MNIST_NOTICE",
+    "IMAGE_SUFFIXES",
+    "ImageData",
+    "Split",
+    "fashion_mnist",
+    "image_folder",
+    "open_batches",
+    "open_data",
+    "preprocess",
+    "read_idx",
+]

@@ -1,0 +1,110 @@
+"""What a user names as data, opened."""
+
+import zipfile
+import zlib
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfsep._arguments import as_path
+from tfsep._backend import tf
+from tfsep.data._fashion_mnist import fashion_mnist
+from tfsep.data._folder import image_folder
+from tfsep.data._split import ImageData
+from tfsep.geometry import positive
+
+
+def open_data(source: str | PathLike[str], image_shape: tuple[int | None, ...] | None = None) -> ImageData:
+    """Return the data set that a user names.
+
+    Args:
+        source: ``"fashion_mnist"``, a folder of its four IDX files, or a folder of images by class.
+        image_shape: (H, W, C) that a folder's images are brought to; 224×224 in colour where not given.
+
+    Raises:
+        TypeError: if `source` is no path.
+        FileNotFoundError: if there is no such folder.
+        ValueError: if it holds no such data, or `image_shape` is none.
+
+    Example:
+        >>> open_data("no such folder")
+        Traceback (most recent call last):
+        FileNotFoundError: data: expected 'fashion_mnist' or a folder, got no such folder, which does not exist
+    """
+    if str(source) == "fashion_mnist":
+        return fashion_mnist()
+    folder = as_path(source, "data")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"data: expected 'fashion_mnist' or a folder, got {folder}, which does not exist")
+    if any(folder.glob("*-idx?-ubyte*")):
+        return fashion_mnist(folder)
+    if image_shape is not None and len(image_shape) != 3:
+        raise ValueError(f"image_shape: expected (H, W, C) for a folder of images, got {image_shape}")
+    rows, columns, channels = image_shape or (None, None, None)
+    return image_folder(folder, (rows or 224, columns or 224), channels or 3)
+
+
+def open_batches(
+    source: str | PathLike[str], image_shape: tuple[int | None, ...], split: str = "test", limit: int | None = None
+) -> Any:
+    """Return batches to calibrate or verify a model on, in order, as `tfsep.tflite` takes them.
+
+    Files of images are all decoded once before the first batch is given, to see that they can be.
+
+    Args:
+        source: as in `open_data`, whose images are preprocessed; or a ``.npy`` file, or a ``.npz`` file with ``x`` and
+            perhaps ``y``, whose arrays are taken as they are.
+        image_shape: (H, W, C) of the model's input.
+        split: of the data set, ``"train"`` or ``"test"``.
+        limit: most samples to take.
+
+    Returns:
+        An array, or batches of (images, labels).
+
+    Raises:
+        TypeError: if `source` is no path.
+        FileNotFoundError: if there is no such file or folder.
+        ValueError: if it holds no such data, an image that cannot be decoded, or another number of labels than of
+            samples.
+
+    Example:
+        >>> open_batches("no such folder", (28, 28, 1))
+        Traceback (most recent call last):
+        FileNotFoundError: data: expected 'fashion_mnist' or a folder, got no such folder, which does not exist
+    """
+    path = as_path(source, "data")
+    if split not in ("train", "test"):
+        raise ValueError(f"split: expected 'train' or 'test', got {split!r}")
+    limit = None if limit is None else positive(limit, "limit")
+    if path.suffix not in (".npy", ".npz"):
+        chosen = getattr(open_data(source, image_shape), split).take(0, limit)
+        chosen.check()
+        return chosen.batches()
+    arrays = _stored_arrays(path)
+    if "x" not in arrays:
+        raise ValueError(f"data: expected an array x in {path}, got {', '.join(arrays) or 'none'}")
+    for name in arrays.keys() & {"x", "y"}:
+        if arrays[name].ndim == 0:
+            raise ValueError(f"data: expected an array {name} of samples in {path}, got a single {arrays[name].dtype}")
+    x, y = arrays["x"], arrays.get("y")
+    if y is None:
+        return x[:limit]
+    if len(y) != len(x):
+        raise ValueError(f"data: expected one label y a sample x in {path}, got {len(y)} and {len(x)}")
+    return tf.data.Dataset.from_tensor_slices((x[:limit], y[:limit])).batch(128)
+
+
+def _stored_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a ``.npz`` file, or the one of a ``.npy`` file, which is ``x``."""
+    if not path.is_file():
+        raise FileNotFoundError(f"data: expected a file, got {path}, which does not exist")
+    try:
+        stored = np.load(path, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            return {"x": stored}
+        with stored:
+            return dict(stored)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"data: expected a whole {path.suffix} file of numbers, got {path} ({error})") from error
