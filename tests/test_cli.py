@@ -14,10 +14,11 @@ import tensorflow as tf
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from tfsep import MOBILENETV1_CONV_DEFS, layers, saved, tflite
+from tfsep import MOBILENETV1_CONV_DEFS, Conv, layers, models, saved, tflite
 from tfsep._backend import keras
 from tfsep.cli import app
 from tfsep.cost import cost
+from tfsep.models import load_model
 
 X = np.random.default_rng(0).normal(size=(40, 12, 12, 1)).astype("float32")
 
@@ -39,6 +40,10 @@ def folder(tmp_path_factory):
         ]
     )
     model.save(place / "m.keras")
+    models.MobileNetV1((None, None, 3), 2, 0.25, conv_defs=[Conv(3, 2, 8)]).save(place / "open.keras")
+    two = keras.Input((12, 12, 1), name="image"), keras.Input((12, 12, 1), name="aux")
+    keras.Model(two, keras.layers.Flatten()(two[0] - two[1])).save(place / "two.keras")
+    keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)]).save(place / "vector.keras")
     np.save(place / "x.npy", X)
     np.savez(place / "xy.npz", x=X, y=np.argmax(model(X), axis=-1))
     for name, grey in (("dark", 20), ("light", 200)):
@@ -87,6 +92,31 @@ def test_cost_of_files(folder):
     assert "depthwise_conv2d" in run("cost", folder / "m.keras").stdout
     run("export", folder / "m.keras", "--out", folder / "cost.tflite")
     assert "depthwise_conv2d" in run("cost", folder / "cost.tflite").stdout
+
+
+def test_cost_takes_the_models_own_channels(folder):
+    done = run("cost", folder / "m.keras", "--size", 12)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == run("cost", folder / "m.keras").stdout
+
+
+def test_open_sizes_are_given(folder):
+    done = run("export", folder / "open.keras")
+    assert done.exit_code == 2
+    common = ["--recipe", "int8", "--calibration", folder / "images", "--out", folder / "open.tflite"]
+    done = run("export", folder / "open.keras", "--size", "12x10", *common)
+    assert done.exit_code == 0, done.output
+    assert "calibration data range from" in done.stdout
+    assert "1×12×10×3" in done.stdout
+    done = run("verify", folder / "open.keras", folder / "open.tflite", "--data", folder / "images")
+    assert done.exit_code == 0, done.output
+    assert "weights" in done.stdout
+    assert (
+        "weights"
+        not in run(
+            "verify", folder / "open.keras", folder / "open.tflite", "--data", folder / "images", "--no-weights"
+        ).stdout
+    )
 
 
 def test_export_verify_bench_inspect(folder):
@@ -229,6 +259,8 @@ def wrong_uses(folder):
     model, file, data = folder / "m.keras", folder / "m.tflite", folder / "x.npy"
     (folder / "cut.tflite").write_bytes(b"\x1c\0\0\0TFL3\0\0")
     (folder / "cut.keras").write_bytes(b"PK rubbish")
+    vectors = tflite.export(load_model(folder / "vector.keras"), folder / "vectors.tflite").path
+    pair = tflite.export(load_model(folder / "two.keras"), folder / "pair.tflite").path
     np.save(folder / "nan.npy", np.full_like(X, np.nan))
     np.save(folder / "small.npy", X[:, :5])
     np.save(folder / "zero.npy", np.float32(3))
@@ -245,6 +277,21 @@ def wrong_uses(folder):
         "missing file": ["cost", folder / "none.tflite"],
         "cut file": ["cost", folder / "cut.tflite"],
         "cut model": ["export", folder / "cut.keras"],
+        "alpha past all": ["cost", "mobilenet_v1", "--alpha", "1e308"],
+        "alpha of a model": ["cost", model, "--alpha", "0.5"],
+        "classes of a model": ["cost", model, "--classes", "3"],
+        "size of another model": ["cost", model, "--size", "32"],
+        "channels of a model": ["cost", model, "--channels", "3"],
+        "size of two inputs": ["cost", folder / "two.keras", "--size", "12"],
+        "alpha of a file": ["cost", folder / "m.tflite", "--alpha", "0.5"],
+        "size of a file": ["cost", folder / "m.tflite", "--size", "12"],
+        "classes of a file": ["cost", folder / "m.tflite", "--classes", "3"],
+        "images for two inputs": ["export", folder / "two.keras", "--calibration", folder / "images"],
+        "images for vectors": ["export", folder / "vector.keras", "--calibration", folder / "images"],
+        "verify images for vectors": ["verify", folder / "vector.keras", vectors, "--data", folder / "images"],
+        "verify images for two": ["verify", folder / "two.keras", pair, "--data", folder / "images"],
+        "open sizes": ["export", folder / "open.keras"],
+        "other sizes": ["export", model, "--size", "32", "--out", folder / "w.tflite"],
         "no calibration": ["export", model, "--recipe", "int8", "--out", folder / "w.tflite"],
         "NaN": ["export", model, "--recipe", "int8", "--calibration", folder / "nan.npy", "--out", folder / "w.tflite"],
         "shape": [

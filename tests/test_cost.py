@@ -156,6 +156,8 @@ BRUTE = {
     "transposed": (keras.layers.Conv2DTranspose(4, 2, strides=2), (5, 4, 3)),
     "dense": (keras.layers.Dense(5), (7,)),
     "dense on a map": (keras.layers.Dense(5), (2, 3, 7)),
+    "conv2d at every step of time": (keras.layers.TimeDistributed(keras.layers.Conv2D(4, 3, strides=2)), (5, 9, 8, 3)),
+    "nested in time": (keras.layers.TimeDistributed(keras.layers.TimeDistributed(keras.layers.Dense(5))), (2, 3, 7)),
 }
 
 
@@ -165,6 +167,7 @@ def test_macs_against_brute_force(case):
     report = cost(keras.Sequential([keras.Input(shape), layer]))
     assert report.macs == multiplications(layer, shape)
     assert report.params == layer.count_params()
+    assert not report.uncounted
 
 
 def test_separable_is_two_rows():
@@ -294,8 +297,24 @@ ERRORS = {
     "file": (FileNotFoundError, "path", lambda: cost("missing.tflite")),
     "alpha of a file": (ValueError, "alpha", lambda: cost("missing.tflite", alpha=0.5)),
     "shape of a file": (ValueError, "input_shape", lambda: cost("missing.tflite", (1, 1, 1))),
+    "no sequence": (ValueError, "input_shape", lambda: cost(MOBILENETV1_CONV_DEFS, 224)),
+    "alpha past all": (ValueError, "depth_multiplier", lambda: cost(MOBILENETV1_CONV_DEFS, (224, 224, 3), 1e308)),
+    "another shape of a model": (ValueError, "input_shape", lambda: cost(models.MobileNetV1((32, 32, 3)), (32, 32, 1))),
+    "shape of two inputs": (ValueError, "input_shape", lambda: cost(two_inputs(), (4,))),
     "classes of a model": (ValueError, "num_classes", lambda: cost(Subclassed(), num_classes=3)),
 }
+
+
+def two_inputs():
+    inputs = keras.Input((4,)), keras.Input((4,))
+    return keras.Model(inputs, keras.layers.Concatenate()(inputs))
+
+
+def test_numpy_numbers_are_numbers():
+    plain = cost(MOBILENETV1_CONV_DEFS, (64, 64, 3), 0.5, 8, 16, 10)
+    shape = np.array([64, 64, 3])
+    given = cost(MOBILENETV1_CONV_DEFS, shape, np.float32(0.5), np.int64(8), np.int64(16), np.int32(10))
+    assert given == plain
 
 
 @pytest.mark.parametrize("case", ERRORS)

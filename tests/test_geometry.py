@@ -42,7 +42,7 @@ def test_axes_are_not_mixed_up():
     assert window.output_size((6, 7)) == (3, 5)
 
 
-@pytest.mark.parametrize("value", [3, np.int64(3), (3, 3), [3, 3]])
+@pytest.mark.parametrize("value", [3, np.int64(3), (3, 3), [3, 3], np.array([3, 3]), np.array(3)])
 def test_pair_takes(value):
     assert geometry.pair(value, "kernel_size") == (3, 3)
     assert all(type(n) is int for n in geometry.pair(value, "kernel_size"))
@@ -54,6 +54,20 @@ def test_pair_refuses(value):
         geometry.pair(value, "strides")
     assert_sentence(error.value, "strides")
     assert str(error.value).endswith(repr(value))
+
+
+@pytest.mark.parametrize("value", [0, -0.5, np.nan, np.inf, 10**400, True, None, "a", [1.0]])
+def test_positive_number_refuses(value):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        geometry.positive_number(value, "tolerance")
+    assert_sentence(error.value, "tolerance")
+
+
+@pytest.mark.parametrize("value", [np.array([1.5, 2]), np.array([[1, 2], [3, 4]]), np.array([1, 2, 3])])
+def test_pair_refuses_other_arrays(value):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        geometry.pair(value, "strides")
+    assert_sentence(error.value, "strides")
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, None, "a"])
@@ -72,6 +86,8 @@ def test_positive_refuses(value):
         (2, ((2, 2), (2, 2))),
         ((1, 2), ((1, 1), (2, 2))),
         ([[0, 1], [2, 3]], ((0, 1), (2, 3))),
+        (np.array([1, 2]), ((1, 1), (2, 2))),
+        (np.array([[0, 1], [2, 3]]), ((0, 1), (2, 3))),
     ],
 )
 def test_padding_takes(padding, expected):

@@ -214,6 +214,38 @@ def test_one_changed_weight_is_found(network, files):
         tflite.verify(other, files["float32"].path, data)
 
 
+CHANGES = {
+    "a kernel is 1 % larger": ("Conv2d_0/kernel", lambda w: 1.01 * w),
+    "one class has another bias": ("Conv2d_1c_1x1/bias", lambda w: w + 0.5 * (np.arange(len(w)) == 3)),
+    "a channel is zero": ("Conv2d_3_pointwise/kernel", lambda w: w * (np.arange(w.shape[-1]) != 5)),
+    "a normalization is 1 % stronger": ("Conv2d_4_depthwise.BatchNorm/gamma", lambda w: 1.01 * w),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("recipe", tflite.RECIPES)
+def test_a_changed_weight_is_found_in_every_recipe(files, network, recipe, change):
+    """Far under what the outputs tell from rounding: the stored weights tell."""
+    model, data = network
+    where, changed = CHANGES[change]
+    other = keras.models.clone_model(model)
+    paths = [weight.path for weight in model.weights]
+    assert sum(path.endswith(where) for path in paths) == 1
+    other.set_weights([changed(w) if p.endswith(where) else w for p, w in zip(paths, model.get_weights(), strict=True)])
+    with pytest.raises(tflite.VerificationError) as error:
+        tflite.verify(other, files[recipe].path, data, tolerance=10.0)
+    assert "expected the model's weights to within the file's rounding" in str(error.value)
+    assert error.value.report.weight_error > 1
+    assert tflite.verify(other, files[recipe].path, data, tolerance=10.0, weights=False).weights is None
+
+
+@pytest.mark.parametrize("recipe", tflite.RECIPES)
+def test_an_honest_files_weights_are_the_models(files, recipe):
+    report = files[recipe].verification
+    assert report.weights >= 28
+    assert report.weight_error <= 1
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1.0])
 def test_a_wrong_number_in_any_output_fails(files, network, monkeypatch, bad):
     """One element of one sample, as a broken kernel would leave it."""
@@ -296,6 +328,7 @@ def test_several_inputs_and_outputs(tmp_path):
 
 
 def test_list_inputs_keep_their_order(tmp_path):
+    """A tuple is in the model's own order too, which no sorting by name gives."""
     b, a = keras.Input((3,), name="b"), keras.Input((3,), name="a")
     model = keras.Model([b, a], [keras.layers.Dense(2, name="of_b")(b), keras.layers.Dense(1, name="of_a")(a)])
     data = {"a": np.ones((4, 3)), "b": np.arange(12.0).reshape(4, 3)}
@@ -306,11 +339,34 @@ def test_list_inputs_keep_their_order(tmp_path):
     assert_close(outputs["of_a"], expected[1])
 
 
+@pytest.mark.parametrize("names", list(itertools.permutations(["image", "aux", "zoom"])))
+def test_a_tuple_of_inputs_is_in_the_models_order(names, tmp_path):
+    """Equal shapes, so that nothing but the order tells the inputs apart, and ranges that calibration must not swap."""
+    inputs = [keras.Input((6, 6, 2), name=name) for name in names]
+    images = [layers.Conv2D(2, 3)(x) for x in inputs]
+    model = keras.Model(inputs, keras.layers.Flatten()(images[0] + 0.1 * images[1] - 0.01 * images[2]))
+    rng = np.random.default_rng(0)
+    data = tuple((scale * rng.normal(size=(40, 6, 6, 2))).astype("float32") for scale in (1, 10, 100))
+    report = tflite.export(model, tmp_path / "m.tflite", "int8", data)
+    assert [info.name for info in report.inputs] == list(names)
+    ranges = [256 * info.scale / np.ptp(x) for info, x in zip(report.inputs, data, strict=True)]
+    np.testing.assert_allclose(ranges, 1, rtol=0.1)
+    by_name = dict(zip(names, data, strict=True))
+    assert tflite.verify(model, report.path, data) == tflite.verify(model, report.path, by_name)
+    dataset = tf.data.Dataset.from_tensor_slices(data).batch(8)
+    assert tflite.verify(model, report.path, dataset).rms_error == pytest.approx(report.rms_error)
+    np.testing.assert_array_equal(tflite.predict(report.path, data), tflite.predict(report.path, by_name))
+    expected = np.asarray(model(list(data)))
+    assert np.std(tflite.predict(report.path, data) - expected) < 0.05 * np.std(expected)
+
+
 def test_a_batch_of_several(network, tmp_path):
     model, data = network
     report = tflite.export(model, tmp_path / "m.tflite", "int8", calibration=data[:50], batch_size=8, data=data[:13])
     assert report.inputs[0].shape == (8, 32, 32, 3)
     assert report.samples == 13
+    with pytest.raises(ValueError, match="data: expected shape"):
+        tflite.verify(model, report.path, data[:, :16])
     assert tflite.predict(report.path, data[:13]).shape == (13, 10)
 
 

@@ -1,5 +1,6 @@
 """Bad models, data, files and folders: one sentence each, and nothing left behind."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from checks import assert_sentence
 from conftest import ROOT
 
 from tfsep import layers, tflite
-from tfsep.tflite import _export
+from tfsep.tflite import _convert
 
 X = np.random.default_rng(0).normal(size=(16, 8, 8, 2)).astype("float32")
 
@@ -70,6 +71,16 @@ EXPORT = {
     "batch": (ValueError, "batch_size", {"batch_size": 0}),
     "tolerance": (ValueError, "tolerance", {"tolerance": 0}),
     "labels": (ValueError, "data", {"data": (X, np.zeros(3))}),
+    "labels of a type": (TypeError, "data", {"data": (X, np.zeros(16))}),
+    "tolerance is text": (ValueError, "tolerance", {"tolerance": "a"}),
+    "input_shape is a number": (ValueError, "input_shape", {"input_shape": 28}),
+    "input_shape is another": (ValueError, "input_shape", {"input_shape": (32, 32, 3)}),
+    "input_shape is open": (ValueError, "input_shape", {"input_shape": (None, 8, 2)}),
+    "calibration is empty batches without end": (
+        tflite.CalibrationError,
+        "calibration",
+        {"recipe": "int8", "calibration": lambda: itertools.repeat(X[:0])},
+    ),
 }
 
 
@@ -104,6 +115,21 @@ def test_paths(model, tmp_path):
     assert_sentence(error.value, "path")
     with pytest.raises(ValueError, match=r"path: expected a name that ends in \.tflite"):
         tflite.export(model, tmp_path / "m.bin")
+    with pytest.raises(TypeError) as no_path:
+        tflite.export(model, None)
+    assert_sentence(no_path.value, "path")
+
+
+def test_a_file_without_its_report_is_not_kept(model, tmp_path):
+    (tmp_path / "m.json").mkdir()
+    for before in (None, b"an older file"):
+        if before is not None:
+            (tmp_path / "m.tflite").write_bytes(before)
+        with pytest.raises(OSError, match="path: expected a folder that takes the file") as error:
+            tflite.export(model, tmp_path / "m.tflite")
+        assert_sentence(error.value, "path")
+        left = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
+        assert left == ({} if before is None else {"m.tflite": before})
 
 
 def test_a_read_only_folder(model, tmp_path, monkeypatch):
@@ -165,6 +191,10 @@ def test_an_operator_without_a_builtin_needs_flex(tmp_path):
 
 @pytest.mark.parametrize("use", [tflite.inspect, tflite.benchmark, lambda p: tflite.predict(p, X)])
 def test_missing_and_foreign_files(use, tmp_path):
+    for odd in (None, 3):
+        with pytest.raises(TypeError) as no_path:
+            use(odd)
+        assert_sentence(no_path.value, "path")
     with pytest.raises(FileNotFoundError) as error:
         use(tmp_path / "none.tflite")
     assert_sentence(error.value, "path")
@@ -212,6 +242,10 @@ VERIFY = {
     "None": (TypeError, "data", None),
     "an object": (TypeError, "data", object()),
     "names": (ValueError, "data", {"picture": X}),
+    "labels as text": (TypeError, "data", (X, np.array(["shoe"] * 16))),
+    "labels between classes": (TypeError, "data", (X, np.arange(16) + 0.5)),
+    "labels under zero": (ValueError, "data", (X, np.arange(16) - 100)),
+    "labels past the classes": (ValueError, "data", (X, np.arange(16) + 10_000)),
 }
 
 
@@ -229,9 +263,29 @@ def test_verify_refuses_another_interface(model, file, tmp_path):
         tflite.verify(other, file, X)
 
 
-def test_verify_refuses_a_tolerance(model, file):
-    with pytest.raises(ValueError, match="tolerance: expected a number greater than zero, got -1"):
-        tflite.verify(model, file, X, tolerance=-1)
+def test_verify_refuses_files_of_other_names(tmp_path):
+    def of(*names):
+        inputs = [keras.Input((4,), name=name) for name in names]
+        return keras.Model(inputs, keras.layers.Concatenate()(inputs))
+
+    path = tflite.export(of("a", "b"), tmp_path / "m.tflite").path
+    x = np.ones((2, 4), "float32")
+    with pytest.raises(ValueError, match="path: expected a file with inputs") as error:
+        tflite.verify(of("a", "c"), path, (x, x))
+    assert_sentence(error.value, "path")
+
+
+def test_labels_may_be_a_list(model, file):
+    labels = np.argmax(model(X), axis=-1)
+    assert tflite.verify(model, file, (X, labels.tolist())).accuracy == 1.0
+
+
+@pytest.mark.parametrize("tolerance", [-1, "a", np.nan, None])
+def test_verify_refuses_a_tolerance_and_odd_paths(model, file, tolerance):
+    path = file if tolerance is not None else None
+    with pytest.raises((ValueError, TypeError)) as error:
+        tflite.verify(model, path, X, tolerance=tolerance)
+    assert_sentence(error.value, "tolerance" if path else "path")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +309,25 @@ def test_an_endless_generator_of_good_images_ends(model, tmp_path):
 
 def test_few_samples_are_noted(model, tmp_path):
     report = tflite.export(model, tmp_path / "m.tflite", "int8", calibration=X)
-    assert report.notes == ("calibrated on 16 samples; 32 or more give steadier ranges",)
+    few, unchecked = report.notes
+    assert few == "calibrated on 16 samples; 32 or more give steadier ranges"
+    assert unchecked.startswith(f"calibration data range from {X.min():.4g} to {X.max():.4g}, and nothing else")
+    given = tflite.export(model, tmp_path / "m.tflite", "int8", calibration=X, data=X)
+    assert given.notes == (few,)
+
+
+def test_calibration_data_that_training_did_not_see_are_noted(tmp_path):
+    """As far as a model tells: by what its first normalization has seen, however deep it is nested."""
+    x = np.random.default_rng(0).uniform(-1, 1, (64, 8, 8, 2)).astype("float32")
+    block = keras.Sequential([keras.Input((8, 8, 2)), layers.DepthwiseSeparableConv(4, momentum=0.5)])
+    model = keras.Sequential([keras.Input((8, 8, 2), name="image"), block, keras.layers.Flatten()])
+    pixels = (x + 1) * 127.5
+    unlike = "were they prepared as the training data were?"
+    assert unlike not in str(tflite.export(model, tmp_path / "m.tflite", "int8", pixels).notes), "it was never trained"
+    for _ in range(20):
+        model(x, training=True)
+    assert unlike not in str(tflite.export(model, tmp_path / "m.tflite", "int8", x).notes)
+    assert unlike in str(tflite.export(model, tmp_path / "m.tflite", "int8", pixels).notes)
 
 
 def test_inputs_out_of_range_are_noted(model, tmp_path):
@@ -271,5 +343,5 @@ def test_recipes_are_frozen_and_refuse_nonsense():
 
 
 def test_the_converter_reason_is_one_line():
-    assert _export._reason(Exception("a\nfoo error: bad op\nb")) == "foo error: bad op"
-    assert _export._reason(Exception("")) == "Exception"
+    assert _convert._reason(Exception("a\nfoo error: bad op\nb")) == "foo error: bad op"
+    assert _convert._reason(Exception("")) == "Exception"

@@ -7,8 +7,9 @@ is given it.
 import struct
 from functools import cache
 from os import PathLike
-from pathlib import Path
 from typing import Any
+
+from tfsep._files import path_of
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
@@ -18,17 +19,18 @@ def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
     """Return a file's bytes, and its model as the schema's ``ModelT``.
 
     Raises:
+        TypeError: if `path` is no path.
         FileNotFoundError: if there is no such file.
         ValueError: if it is no TFLite model, or not whole.
     """
-    path = Path(path)
+    path = path_of(path, "path")
     if not path.is_file():
         raise FileNotFoundError(f"path: expected a .tflite file, got {path}, which does not exist")
     content = path.read_bytes()
-    return content, _unpack(content, path)
+    return content, unpack(content, path)
 
 
-def _unpack(content: bytes, path: Path) -> Any:
+def unpack(content: bytes, path: str | PathLike[str]) -> Any:
     """Return the model of a file's bytes as the schema's ``ModelT``.
 
     Raises:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tfsep._backend import keras
+from tfsep._backend import keras, tf
+from tfsep.geometry import sides
 
 
 def inputs_of(model: Any) -> Any:
@@ -10,6 +11,22 @@ def inputs_of(model: Any) -> Any:
     if isinstance(model, keras.Sequential):
         return model.inputs[0] if model.built and model.inputs else None
     return model.input if getattr(model, "inputs", None) else None
+
+
+def shape_for(model: Any, input_shape: Any) -> tuple[int, ...]:
+    """Return a shape that a user gives for a model's one input, without the batch, as ints.
+
+    Raises:
+        ValueError: if it is no shape, leaves a size open, or the model takes another or has several inputs.
+    """
+    shape = sides(input_shape, "input_shape")
+    tensors = tf.nest.flatten(inputs_of(model))
+    if len(tensors) > 1:
+        raise ValueError(f"input_shape: expected None for a model of {len(tensors)} inputs, got {shape}")
+    known = shape if tensors[0] is None else tuple(tensors[0].shape[1:])
+    if None in shape or len(known) != len(shape) or any(k not in (None, s) for k, s in zip(known, shape, strict=True)):
+        raise ValueError(f"input_shape: expected {known}, as {model.name!r} has it, got {shape}")
+    return tuple(side for side in shape if side is not None)
 
 
 def output_names(model: Any) -> list[str]:

@@ -120,7 +120,9 @@ def examples() -> None:
 def cost(
     network: Annotated[str, typer.Argument(help=f"{', '.join(NETWORKS)}, a .keras file or a .tflite file.")],
     size: Annotated[str | None, typer.Option(help="Input rows and columns: 224, or 224x160.")] = None,
-    channels: Annotated[int, typer.Option(help="Input channels.")] = 3,
+    channels: Annotated[
+        int | None, typer.Option(help="Input channels; the model's own, or 3, where not given.")
+    ] = None,
     alpha: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
     min_depth: Annotated[int, typer.Option(help="Fewest channels of a layer.")] = 8,
     output_stride: Annotated[int | None, typer.Option(help="Total stride to hold by growing rates.")] = None,
@@ -131,18 +133,22 @@ def cost(
     """Count parameters and MACs, row by row."""
     from tfsep.cost import cost as count
 
+    options = alpha, min_depth, output_stride, classes
     if network in NETWORKS:
-        shape = (*_size(size or "224"), channels)
-        report = count(NETWORKS[network], shape, alpha, min_depth, output_stride, classes)
+        shape = (*_size(size or "224"), 3 if channels is None else channels)
+        report = count(NETWORKS[network], shape, *options)
+    elif channels is not None and size is None:
+        raise ValueError(f"channels: expected none without --size for a file, got {channels}")
     elif network.endswith(".tflite"):
-        report = count(Path(network))
+        report = count(Path(network), None if size is None else (*_size(size), channels or 3), *options)
     elif network.endswith(".keras"):
         from tfsep._quiet import quiet
 
         with quiet():
             from tfsep.models import load_model
 
-            report = count(load_model(network), None if size is None else (*_size(size), channels))
+            model = load_model(network)
+            report = count(model, None if size is None else _shape(model, size, channels), *options)
     else:
         raise ValueError(f"network: expected {', '.join(NETWORKS)}, a .keras file or a .tflite file, got {network!r}")
     forms = {Format.TABLE: report.to_text, Format.MARKDOWN: report.to_markdown, Format.CSV: report.to_csv}
@@ -203,6 +209,9 @@ def export(
     calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
     data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
+    size: Annotated[
+        str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
+    ] = None,
     allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
 ) -> None:
     """Export a model, verify the file against it, and keep the file only if it computes the same."""
@@ -210,17 +219,17 @@ def export(
 
     with quiet():
         from tfsep import tflite
-        from tfsep.data import open_batches
         from tfsep.models import load_model
 
         loaded = load_model(model)
-        shape = loaded.input_shape[1:]
+        shape = None if size is None else _shape(loaded, size)
         report = tflite.export(
             loaded,
             out or model.with_name(f"{model.stem}_{recipe.value}.tflite"),
             recipe.value,
-            calibration=None if calibration is None else open_batches(calibration, shape, "train", samples),
-            data=None if data is None else open_batches(data, shape, "test", samples),
+            calibration=_batches("calibration", calibration, loaded, shape, "train", samples),
+            data=_batches("data", data, loaded, shape, "test", samples),
+            input_shape=shape,
             allow_flex=allow_flex,
         )
         print(report)
@@ -235,21 +244,20 @@ def verify(
         float | None, typer.Option(help="Largest relative RMS error; the recipe's if not given.")
     ] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Most samples to verify on; all if not given.")] = None,
+    weights: Annotated[bool, typer.Option(help="Compare the stored weights too.")] = True,
 ) -> None:
-    """Run a file beside its model and compare; exit with 1 if they differ by more than the tolerance."""
+    """Run a file beside its model and compare; exit with 1 if outputs differ by more than the tolerance, or weights."""
     from tfsep._quiet import quiet
 
     with quiet():
         from tfsep import tflite
-        from tfsep.data import open_batches
         from tfsep.models import load_model
 
         loaded = load_model(model)
-        print(
-            tflite.verify(
-                loaded, file, open_batches(data, loaded.input_shape[1:], "test", samples), tolerance=tolerance
-            )
-        )
+        inputs = tflite.inspect(file).role("input")
+        shape = inputs[0].shape[1:] if len(inputs) == 1 else None
+        given = _batches("data", data, loaded, shape, "test", samples)
+        print(tflite.verify(loaded, file, given, tolerance=tolerance, weights=weights))
 
 
 @_command("bench")
@@ -281,6 +289,38 @@ def inspect(file: Annotated[Path, typer.Argument(help="A .tflite file.")]) -> No
 
 def _line(text: str) -> None:
     print(text, flush=True)
+
+
+def _batches(
+    argument: str, source: str | None, model: Any, shape: tuple[int, ...] | None, split: str, samples: int | None
+) -> Any:
+    """What a user names as data for a model, of this shape where the model leaves it open; None for nothing."""
+    from tfsep.data import open_batches
+
+    if source is None:
+        return None
+    wanted = _only_input(model, argument) if shape is None else shape
+    if len(wanted) != 3 and Path(source).suffix not in (".npy", ".npz"):
+        raise ValueError(f"{argument}: expected a .npy or .npz file for a model of inputs {wanted}, got {source!r}")
+    return open_batches(source, wanted, split, samples)
+
+
+def _only_input(model: Any, argument: str) -> tuple[int | None, ...]:
+    """The shape of a model's one input, without the batch."""
+    from tfsep._symbolic import inputs_of
+
+    inputs = inputs_of(model)
+    if not hasattr(inputs, "shape"):
+        raise ValueError(f"{argument}: expected a model that was built on one input, got {model.name!r}")
+    return tuple(inputs.shape[1:])
+
+
+def _shape(model: Any, size: str, channels: int | None = None) -> tuple[int, ...]:
+    """Rows and columns as the user gives them, and channels: those given, or the model's own."""
+    own = channels if channels is not None else _only_input(model, "size")[-1]
+    if own is None:
+        raise ValueError(f"size: expected a model of known channels, got {model.name!r}, which leaves them open")
+    return (*_size(size), own)
 
 
 def _size(text: str) -> tuple[int, int]:

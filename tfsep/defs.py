@@ -10,7 +10,7 @@ Source: A. G. Howard et al., "MobileNets: Efficient Convolutional Neural Network
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tfsep.geometry import Pair, pair, positive
+from tfsep.geometry import Pair, integer, pair, positive, positive_number
 
 
 class Conv(NamedTuple):
@@ -132,16 +132,19 @@ def scale_width(conv_defs: Iterable[ConvDef], depth_multiplier: float, min_depth
     The product is truncated, as in slim, and not rounded to a multiple of 8, as in later MobileNets.
 
     Raises:
-        ValueError: if `depth_multiplier` is not greater than zero, or `min_depth` is not a positive int.
+        ValueError: if `depth_multiplier` is not greater than zero or makes a depth that no int64 holds, or `min_depth`
+            is not a positive int.
 
     Example:
         >>> [d.depth for d in scale_width([Conv(3, 2, 32), DepthSepConv(3, 1, 64)], 0.25)]
         [8, 16]
     """
-    if not isinstance(depth_multiplier, int | float) or not 0 < depth_multiplier < float("inf"):
-        raise ValueError(f"depth_multiplier: expected a number greater than zero, got {depth_multiplier!r}")
+    multiplier = positive_number(depth_multiplier, "depth_multiplier")
     least = positive(min_depth, "min_depth")
-    return tuple(d._replace(depth=max(int(d.depth * depth_multiplier), least)) for d in normalize(conv_defs))
+    conv_defs = normalize(conv_defs)
+    if max(d.depth for d in conv_defs) * multiplier >= 2.0**63:
+        raise ValueError(f"depth_multiplier: expected one that leaves depths under 2^63, got {depth_multiplier!r}")
+    return tuple(d._replace(depth=max(int(d.depth * multiplier), least)) for d in conv_defs)
 
 
 def with_output_stride(conv_defs: Iterable[ConvDef], output_stride: int | None) -> ConvDefs:
@@ -169,9 +172,9 @@ def with_output_stride(conv_defs: Iterable[ConvDef], output_stride: int | None) 
         if down != across:
             raise ValueError(f"conv_defs[{i}].stride: expected equal strides with an output_stride, got {d.stride}")
         reached.append(reached[-1] * down)
-    whole = isinstance(output_stride, int) and not isinstance(output_stride, bool)
-    beyond = output_stride in SLIM_OUTPUT_STRIDES and output_stride > reached[-1]
-    if not whole or (output_stride not in reached and not beyond):
+    wanted = integer(output_stride)
+    beyond = wanted is not None and wanted in SLIM_OUTPUT_STRIDES and wanted > reached[-1]
+    if wanted not in reached and not beyond:
         allowed = sorted({*reached, *(s for s in SLIM_OUTPUT_STRIDES if s > reached[-1])})
         raise ValueError(
             f"output_stride: expected None or one of {', '.join(map(str, allowed))}, got {output_stride!r}"
@@ -181,7 +184,7 @@ def with_output_stride(conv_defs: Iterable[ConvDef], output_stride: int | None) 
     current, rate = 1, 1
     for d in conv_defs:
         stride = pair(d.stride, "stride")[0]
-        if current == output_stride:
+        if current == wanted:
             own = pair(d.rate, "rate")
             result.append(d._replace(stride=(1, 1), rate=(own[0] * rate, own[1] * rate)))
             rate *= stride

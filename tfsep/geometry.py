@@ -10,6 +10,8 @@ the odd pixel at the end.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, nan
+from numbers import Real
 from operator import index
 from typing import Any, Literal
 
@@ -21,8 +23,13 @@ Padding = Literal["valid", "same"] | Pads
 DATA_FORMATS = ("channels_last", "channels_first")
 
 
-def _integer(value: Any) -> int | None:
-    """The int that `value` is (NumPy's ints too), or None for anything else, booleans and floats included."""
+def integer(value: Any) -> int | None:
+    """Return the int that `value` is (NumPy's ints too), or None for anything else, booleans and floats included.
+
+    Example:
+        >>> integer(3), integer(3.0)
+        (3, None)
+    """
     if isinstance(value, bool):
         return None
     try:
@@ -41,14 +48,54 @@ def positive(value: Any, name: str) -> int:
         >>> positive(3, "filters")
         3
     """
-    number = _integer(value)
+    number = integer(value)
     if number is None or number < 1:
         raise ValueError(f"{name}: expected a positive int, got {value!r}")
     return number
 
 
+def positive_number(value: Any, name: str) -> float:
+    """Return `value`, an int or a float (NumPy's too), as a finite float greater than zero.
+
+    Raises:
+        ValueError: if it is anything else; the message starts with `name`.
+
+    Example:
+        >>> positive_number(2, "tolerance")
+        2.0
+    """
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
+    except OverflowError:
+        number = inf
+    if not 0 < number < inf:
+        raise ValueError(f"{name}: expected a number greater than zero, got {value!r}")
+    return number
+
+
+def sides(value: Any, name: str) -> tuple[int | None, ...]:
+    """Return the sizes of a shape without the batch as ints; None for one that is left open.
+
+    Raises:
+        ValueError: if it is anything else; the message starts with `name`.
+
+    Example:
+        >>> sides([28, None, 1], "input_shape")
+        (28, None, 1)
+    """
+    items = _plain(value)
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        raise ValueError(f"{name}: expected sizes such as (H, W, C), got {value!r}")
+    return tuple(None if side is None else positive(side, name) for side in items)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's arrays and numbers as Python's; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def pair(value: Any, name: str, *, minimum: int = 1) -> Pair:
-    """Return an int, or a pair of ints, as a pair (rows, columns).
+    """Return an int, or a pair of ints (a sequence or a NumPy array), as a pair (rows, columns).
 
     Raises:
         ValueError: if an element is no int or is under `minimum`; the message starts with `name`.
@@ -57,8 +104,9 @@ def pair(value: Any, name: str, *, minimum: int = 1) -> Pair:
         >>> pair(3, "kernel_size"), pair([1, 2], "strides")
         ((3, 3), (1, 2))
     """
+    value = _plain(value)
     items = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
-    numbers = [n for n in map(_integer, items) if n is not None and n >= minimum]
+    numbers = [n for n in map(integer, items) if n is not None and n >= minimum]
     if len(items) != 2 or len(numbers) != 2:
         kind = "a positive int" if minimum == 1 else f"an int of at least {minimum}"
         raise ValueError(f"{name}: expected {kind} or a pair of them, got {value!r}")
@@ -69,7 +117,8 @@ def normalize_padding(padding: Any) -> Padding:
     """Return a padding as ``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``.
 
     Args:
-        padding: one of those, an int (all four sides) or a pair ``(ph, pw)`` (top and bottom, left and right).
+        padding: one of those, an int (all four sides) or a pair ``(ph, pw)`` (top and bottom, left and right); NumPy
+            arrays too.
 
     Raises:
         ValueError: for anything else, negative numbers included.
@@ -78,6 +127,7 @@ def normalize_padding(padding: Any) -> Padding:
         >>> normalize_padding("SAME"), normalize_padding(1), normalize_padding((0, 2))
         ('same', ((1, 1), (1, 1)), ((0, 0), (2, 2)))
     """
+    padding = _plain(padding)
     if isinstance(padding, str):
         name = padding.lower()
         if name == "valid":

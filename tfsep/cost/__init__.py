@@ -11,7 +11,7 @@ from typing import Any
 from tfsep.cost._defs import cost_of_defs
 from tfsep.cost._report import CostReport, CostRow
 from tfsep.defs import ConvDef
-from tfsep.geometry import positive
+from tfsep.geometry import positive, sides
 
 __all__ = ["CostReport", "CostRow", "cost"]
 
@@ -31,7 +31,8 @@ def cost(
 
     Args:
         network: definitions (`tfsep.Conv`, `tfsep.DepthSepConv`); or a Keras model, nested and subclassed ones too, in
-            which parameters of a shared layer are counted once and its MACs at every call; or the path of a
+            which parameters of a shared layer are counted once and its MACs at every call, of one under Keras's
+            ``TimeDistributed`` at every step; or the path of a
             ``.tflite`` file.
         input_shape: (H, W, C) of definitions; of a model that leaves sizes open.
         alpha, min_depth, output_stride: of definitions, as in `tfsep.models.mobilenet_v1_base`.
@@ -64,14 +65,15 @@ def cost(
         _only_for_defs(alpha=alpha, min_depth=min_depth, output_stride=output_stride, num_classes=num_classes)
         from tfsep.cost._model import cost_of_model
 
-        return cost_of_model(network, None if input_shape is None else tuple(input_shape))
+        return cost_of_model(network, input_shape)
     if not isinstance(network, Iterable):
         raise TypeError(
             f"network: expected definitions, a Keras model or the path of a .tflite file, got {type(network).__name__}"
         )
-    if input_shape is None or len(input_shape) != 3:
+    shape = () if input_shape is None else sides(input_shape, "input_shape")
+    if len(shape) != 3:
         raise ValueError(f"input_shape: expected (H, W, C), got {input_shape}")
-    rows, columns, channels = (positive(side, "input_shape") for side in input_shape)
+    rows, columns, channels = (positive(side, "input_shape") for side in shape)
     definitions: Iterable[ConvDef] = network
     return cost_of_defs(definitions, (rows, columns, channels), alpha, min_depth, output_stride, num_classes)
 

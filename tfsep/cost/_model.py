@@ -1,12 +1,13 @@
 """The cost of a Keras model: its layers' calls are watched while it is traced once on static shapes."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
-from tfsep._backend import keras, tf
-from tfsep._symbolic import inputs_of
+from tfsep._backend import tf
+from tfsep._symbolic import inputs_of, shape_for
+from tfsep._watching import watching
 from tfsep.cost._report import CostReport, CostRow
 
 Shape = tuple[int, ...]
@@ -122,27 +123,18 @@ COUNTERS: dict[str, tuple[str, Counter]] = {
 """Kind and counter of each class of layer that is counted, for it and what is derived from it."""
 
 
-@contextmanager
-def _watching(enter: Callable[[Any], None], leave: Callable[[Any, Any, Any], None]) -> Iterator[None]:
-    """While open, `enter` and `leave` are told of every layer's call, however deep it is nested.
+def _counter(layer: Any) -> tuple[str, Counter] | None:
+    """The kind and counter of a layer, or None; one that is applied at every step of time is counted at each."""
+    if any(base.__name__ == "TimeDistributed" for base in type(layer).__mro__):
+        inner = _counter(layer.layer)
+        return inner and (inner[0], partial(_at_every_step, inner[1]))
+    return next((COUNTERS[base.__name__] for base in type(layer).__mro__ if base.__name__ in COUNTERS), None)
 
-    Keras has no hook for this, and a model's own list of layers knows neither the inside of a composite layer nor a
-    subclassed model's order: so the public `Layer.__call__` is wrapped, and put back.
-    """
-    original = keras.layers.Layer.__call__
 
-    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        enter(self)
-        outputs = original(self, *args, **kwargs)
-        inputs = args[0] if args else next(iter(kwargs.values()), None)
-        leave(self, inputs, outputs)
-        return outputs
-
-    keras.layers.Layer.__call__ = watched
-    try:
-        yield
-    finally:
-        keras.layers.Layer.__call__ = original
+def _at_every_step(count: Counter, call: Call, kind: str) -> list[CostRow]:
+    steps = call.input_shape[1]
+    one = Call(call.name, call.layer.layer, (1, *call.input_shape[2:]), (1, *call.output_shape[2:]))
+    return [row._replace(macs=steps * row.macs, output_shape=(steps, *row.output_shape)) for row in count(one, kind)]
 
 
 class _Recorder:
@@ -164,7 +156,7 @@ class _Recorder:
 
     def add(self, name: str, layer: Any, inputs: Any, outputs: Any) -> None:
         params = self._claim(layer)
-        counter = next((COUNTERS[base.__name__] for base in type(layer).__mro__ if base.__name__ in COUNTERS), None)
+        counter = _counter(layer)
         if counter is not None:
             kind, count = counter
             rows = count(Call(name, layer, _shape(inputs), _shape(outputs)), kind)
@@ -194,15 +186,17 @@ def cost_of_model(model: Any, input_shape: tuple[int, ...] | None) -> CostReport
     """Return the cost of a Keras model for one image of `input_shape`, or of its own input's."""
     recorder = _Recorder()
     signature = _signature(model, input_shape)
-    with _watching(recorder.enter, recorder.leave):
+    with watching(recorder.enter, recorder.leave):
         tf.function(model).get_concrete_function(signature)
     return CostReport(tuple(recorder.rows), tuple(recorder.uncounted))
 
 
 def _signature(model: Any, input_shape: tuple[int, ...] | None) -> Any:
     """The model's input as TensorSpecs of static shape."""
-    if input_shape is not None and not model.built:
-        model(tf.zeros((1, *input_shape)))
+    if input_shape is not None:
+        input_shape = shape_for(model, input_shape)
+        if not model.built:
+            model(tf.zeros((1, *input_shape)))
     inputs = inputs_of(model)
     if input_shape is not None:
         return tf.TensorSpec((1, *input_shape), "float32" if inputs is None else tf.nest.flatten(inputs)[0].dtype)

@@ -10,6 +10,7 @@ A layer's name is slim's variable scope with dots for slashes (Keras takes no sl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
 from tfsep._backend import keras
@@ -22,7 +23,7 @@ from tfsep.defs import (
     scale_width,
     with_output_stride,
 )
-from tfsep.geometry import Padding, fixed_padding, positive
+from tfsep.geometry import Padding, fixed_padding, positive, sides
 from tfsep.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
 EndPoints = dict[str, Any]
@@ -110,6 +111,8 @@ def _layer(net: Any, layer: LayerDef, scope: str, explicit_padding: bool, style:
 
 
 def _require_images(inputs: Any) -> None:
+    if not hasattr(inputs, "shape"):
+        raise TypeError(f"inputs: expected a tensor (N, H, W, C), got {inputs!r}")
     shape = tuple(inputs.shape)
     if len(shape) != 4:
         raise ValueError(f"inputs: expected rank 4, (N, H, W, C), got shape {shape}")
@@ -146,6 +149,7 @@ def mobilenet_v1_base(
         The last end point's tensor, and the end points by name, in order.
 
     Raises:
+        TypeError: if `inputs` is no tensor.
         ValueError: for another rank, an unknown end point, a depth_multiplier that is not greater than zero, an
             output_stride that cannot be held.
 
@@ -223,7 +227,7 @@ def mobilenet_v1(
     """
     if num_classes not in (0, None):
         positive(num_classes, "num_classes")
-    if not 0 < dropout_keep_prob <= 1:
+    if not isinstance(dropout_keep_prob, Real) or not 0 < dropout_keep_prob <= 1:
         raise ValueError(f"dropout_keep_prob: expected a number in (0, 1], got {dropout_keep_prob!r}")
     style = arg_scope or ArgScope()
     net, end_points = mobilenet_v1_base(
@@ -310,14 +314,12 @@ def MobileNetV1(
         >>> model.output_shape, model.count_params()
         ((None, 1001), 475801)
     """
-    if len(input_shape) != 3:
-        raise ValueError(f"input_shape: expected (H, W, C), got {tuple(input_shape)}")
-    for side in input_shape:
-        if side is not None:
-            positive(side, "input_shape")
-    if not 0 <= dropout < 1:
+    shape = sides(input_shape, "input_shape")
+    if len(shape) != 3:
+        raise ValueError(f"input_shape: expected (H, W, C), got {shape}")
+    if not isinstance(dropout, Real) or not 0 <= dropout < 1:
         raise ValueError(f"dropout: expected a number in [0, 1), got {dropout!r}")
-    inputs = keras.Input(tuple(input_shape), name="image")
+    inputs = keras.Input(shape, name="image")
     net, end_points = mobilenet_v1(
         inputs,
         num_classes=num_classes,

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ class Calibration:
             return [f"calibrated on {len(self.samples)} samples; {FEW_SAMPLES} or more give steadier ranges"]
         return []
 
+    def range(self) -> str:
+        """The range of the numbers, in words."""
+        return f"from {self.low:.4g} to {self.high:.4g}"
+
     def arrays(self) -> tuple[np.ndarray, ...]:
         """All samples as one batch."""
         return tuple(np.stack(arrays) for arrays in zip(*self.samples, strict=True))
@@ -50,14 +55,15 @@ class Calibration:
 def read_calibration(data: Any, reader: Reader, max_samples: int = MAX_SAMPLES) -> Calibration:
     """Read at most `max_samples` samples and check that they can calibrate.
 
-    An endless generator ends here: nothing past the last sample wanted is read.
+    An endless generator ends here: nothing past the last sample wanted is read, nor more batches than samples are
+    wanted, so that empty ones end too.
 
     Raises:
         CalibrationError: for too few samples, for one sample that comes again and again, for constant ones.
         TypeError, ValueError: as `Reader.batches`.
     """
     samples: list[tuple[np.ndarray, ...]] = []
-    for batch in reader.batches(data):
+    for batch in islice(reader.batches(data), max_samples):
         samples += zip(*batch.inputs, strict=True)
         if len(samples) >= max_samples:
             break

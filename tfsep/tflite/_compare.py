@@ -1,7 +1,7 @@
-"""Comparing a file with its model: sums over any amount of data, and a report of what they say."""
+"""Comparing a file with its model: sums over any amount of data, stored weights, and a report of what they say."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from tfsep.tflite._data import Batch, Reader
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._model import Interface
 from tfsep.tflite._recipes import RECIPES
+from tfsep.tflite._weights import Weight, compare_weights, stored_weights
 
 
 class VerificationError(ValueError):
@@ -36,8 +37,11 @@ class VerifyReport:
         max_error: largest absolute difference of any output element.
         rms_error: relative RMS error of the worst output: RMS of ``file − model`` over the standard deviation of the
             model's output, so that an output that is large but hardly varies excuses nothing.
-        tolerance: the largest rms_error that passes. The default is the recipe's, and one step of the grid that an
-            integer file stores the output on: closer than that it cannot be.
+        tolerance: the largest rms_error that passes. The default is the recipe's, and half a step of the grid that an
+            integer file stores the output on: closer than that rounding does not come.
+        weights: how many of the model's weight tensors were looked for in the file; None if they were not compared.
+        weight_error: of the weight that is furthest from the model's, normalization folded in, in units of what storing
+            it in the file's type may change: at most 1 passes. None if they were not compared.
         top1_agreement: share of samples for which both name the same class; None where the output is no row of classes.
         accuracy, model_accuracy: share of samples for which the file, and the model, name the label; None without
             labels.
@@ -55,11 +59,13 @@ class VerifyReport:
     saturated: float
     low: float
     high: float
+    weights: int | None = None
+    weight_error: float | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within the tolerance; an error that is no number is not."""
-        return self.rms_error <= self.tolerance
+        """Whether the error is within the tolerance and the weights are the model's; what is no number is not."""
+        return self.rms_error <= self.tolerance and (self.weight_error is None or self.weight_error <= 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -79,6 +85,11 @@ class VerifyReport:
                     ("accuracy of the model", self.model_accuracy),
                 )
                 if value is not None
+            ),
+            *(
+                ()
+                if self.weights is None
+                else (("weights", f"{self.weights} compared, off by {self.weight_error:.2g} of their rounding"),)
             ),
             ("inputs out of range", f"{self.saturated:.2%}"),
         ]
@@ -107,8 +118,8 @@ class _Moments:
         return self._relative(np.sqrt(self._error / self._count))
 
     def grid(self, step: float) -> float:
-        """One step of the grid that a file stores this output on, on the same scale: closer it cannot be."""
-        return self._relative(step)
+        """Half a step of the grid that a file stores this output on, on the same scale: what rounding may add."""
+        return self._relative(step / 2)
 
     def _relative(self, size: float) -> float:
         square, mean = self._squares / self._count, self._sum / self._count
@@ -117,6 +128,15 @@ class _Moments:
         if size == 0:
             return 0.0
         return float(size / deviation) if deviation else float("inf")
+
+
+def _require_labels(labels: np.ndarray, classes: int) -> None:
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"data: expected labels as ints, got {labels.dtype}")
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(
+            f"data: expected labels of the model's classes, 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
+        )
 
 
 class Comparison:
@@ -132,7 +152,7 @@ class Comparison:
         self._moments = [_Moments() for _ in runner.outputs]
 
     def add(self, batch: Batch, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:
-        """Add one batch: the model's outputs and the file's."""
+        """Add one batch, in the order of the file's inputs: the model's outputs and the file's."""
         self.samples += batch.size
         for moments, model, file in zip(self._moments, ours, theirs, strict=True):
             if model.shape != file.shape:
@@ -153,6 +173,7 @@ class Comparison:
         named, ours = np.argmax(file, axis=1), np.argmax(model, axis=1)
         self._agreed += int(np.sum(named == ours))
         if batch.labels is not None:
+            _require_labels(batch.labels, model.shape[1])
             self._labelled += batch.size
             self._right += int(np.sum(named == batch.labels))
             self._model_right += int(np.sum(ours == batch.labels))
@@ -183,45 +204,89 @@ class Comparison:
         )
 
 
-def compare(interface: Interface, runner: Runner, data: Any, tolerance: float | None) -> VerifyReport:
-    """Run a model and its file side by side on all the data.
+def compare(
+    interface: Interface, runner: Runner, data: Any, tolerance: float | None, reference: list[Weight] | None
+) -> tuple[VerifyReport, str]:
+    """Run a model and its file side by side on all the data, and look for the model's weights in the file.
+
+    Args:
+        interface: of the model, its sizes those of the file.
+        runner: of the file.
+        data: as `verify` takes it.
+        tolerance: as `verify` takes it.
+        reference: the model's weights; None to leave the file's alone.
+
+    Returns:
+        What was measured, and the name of the weight that is furthest off.
 
     Raises:
-        ValueError: if there is no data, or the file's inputs and outputs are not the model's.
+        ValueError: if there is no data.
     """
-    _require_same_interface(interface, runner)
+    order = _order(interface, runner)
     comparison = Comparison(runner)
     for batch in Reader(interface.fields).batches(data):
         if batch.size:
-            comparison.add(batch, interface(batch.inputs), runner(batch.inputs))
+            given = batch._replace(inputs=tuple(batch.inputs[i] for i in order))
+            comparison.add(given, interface(batch.inputs), runner(given.inputs))
     if comparison.samples == 0:
         raise ValueError("data: expected at least one sample, got none")
-    return comparison.report(tolerance)
+    report = comparison.report(tolerance)
+    if reference is None:
+        return report, ""
+    found = compare_weights(reference, stored_weights(runner.flatbuffer))
+    return replace(report, weights=found.compared, weight_error=found.error), found.name
 
 
-def _require_same_interface(interface: Interface, runner: Runner) -> None:
+def _order(interface: Interface, runner: Runner) -> list[int]:
+    """For each of the file's inputs, which of the model's it is: by name, where there are several."""
+    if len(interface.fields) == 1:
+        return [0]
+    names = [field.name for field in interface.fields]
+    return [names.index(info.name) for info in runner.inputs]
+
+
+def sized_as(interface: Interface, runner: Runner) -> Interface:
+    """Return a model's interface with the sizes that it leaves open as the file has them.
+
+    Raises:
+        ValueError: if the file's inputs and outputs are not the model's.
+    """
     for what, wanted, given in (
         ("inputs", [f.name for f in interface.fields], [i.name for i in runner.inputs]),
         ("outputs", list(interface.output_names), [o.name for o in runner.outputs]),
     ):
         if len(wanted) != len(given):
             raise ValueError(f"path: expected a file with {what} {wanted}, as the model's, got {given}")
-    for field, info in zip(interface.fields, runner.inputs, strict=True):
-        sides = zip(field.shape, info.shape[1:], strict=False)
-        if len(field.shape) != len(info.shape) - 1 or any(ours not in (None, theirs) for ours, theirs in sides):
-            raise ValueError(f"path: expected a file with input {field.shape}, as the model's, got {info.shape[1:]}")
+    names = [info.name for info in runner.inputs]
+    if len(names) > 1 and {field.name for field in interface.fields} != set(names):
+        wanted = [field.name for field in interface.fields]
+        raise ValueError(f"path: expected a file with inputs {wanted}, as the model's, got {names}")
+    fields = list(interface.fields)
+    for i, info in zip(_order(interface, runner), runner.inputs, strict=True):
+        ours, theirs = fields[i].shape, info.shape[1:]
+        if len(ours) != len(theirs) or any(o not in (None, t) for o, t in zip(ours, theirs, strict=True)):
+            raise ValueError(f"path: expected a file with input {ours}, as the model's, got {theirs}")
+        fields[i] = fields[i]._replace(shape=theirs)
+    return replace(interface, fields=tuple(fields))
 
 
-def require(report: VerifyReport, path: str | PathLike[str]) -> VerifyReport:
-    """Return the report if it passed.
+def require(report: VerifyReport, path: str | PathLike[str], weight: str) -> VerifyReport:
+    """Return the report if it passed; `weight` is the name of the weight that is furthest off.
 
     Raises:
         VerificationError: if it did not.
     """
     if report.passed:
         return report
+    name = Path(path).name
+    if report.rms_error <= report.tolerance:
+        raise VerificationError(
+            f"{name}: expected the model's weights to within the file's rounding, got {weight} off by "
+            f"{report.weight_error:.3g} times that",
+            report,
+        )
     raise VerificationError(
-        f"{Path(path).name}: expected a relative RMS error of at most {report.tolerance:.3g} on {report.samples} "
+        f"{name}: expected a relative RMS error of at most {report.tolerance:.3g} on {report.samples} "
         f"samples, got {report.rms_error:.3g} (largest error {report.max_error:.3g})",
         report,
     )

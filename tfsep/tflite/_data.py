@@ -45,8 +45,9 @@ class Reader:
         """Yield the data batch by batch; nothing is kept.
 
         Args:
-            data: an array (N, ...); a tuple (x, labels); for several inputs, a tuple or dict of arrays; or an iterable
-                of any of these or of single samples, a ``tf.data.Dataset`` or generator too.
+            data: an array (N, ...); a tuple (x, labels); for several inputs, a tuple of arrays in the order of the
+                fields, or a dict of them; or an iterable of any of these or of single samples, a ``tf.data.Dataset`` or
+                generator too.
 
         Raises:
             TypeError: for something that is none of these, or of another dtype.
@@ -69,7 +70,7 @@ class Reader:
         return (
             isinstance(data, tuple)
             and bool(data)
-            and all(_is_array(part) or isinstance(part, Mapping) for part in data)
+            and all(_is_array(part) or isinstance(part, Mapping) or _is_row(part) for part in data)
         )
 
     def _batch(self, element: Any) -> Batch:
@@ -121,6 +122,11 @@ class Reader:
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.generic) or tf.is_tensor(value)
+
+
+def _is_row(value: Any) -> bool:
+    """Whether this is a list of numbers, as labels may be."""
+    return isinstance(value, list) and bool(value) and np.ndim(value[0]) == 0
 
 
 def _is_compatible(given: np.dtype, wanted: np.dtype) -> bool:

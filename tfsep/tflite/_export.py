@@ -1,9 +1,8 @@
 """From a Keras model to a ``.tflite`` file that was run beside it before it was kept."""
 
 import hashlib
-import logging
 import os
-import warnings
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -13,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from tfsep import ops
-from tfsep._backend import tf
-from tfsep.geometry import positive
+from tfsep._files import path_of
+from tfsep.geometry import positive, positive_number
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
 from tfsep.tflite._compare import VerifyReport, compare, require
+from tfsep.tflite._convert import convert, weights_of
 from tfsep.tflite._data import Field, Reader
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._interpreter import Runner, tensor_info
 from tfsep.tflite._model import Interface, interface_of
 from tfsep.tflite._recipes import Recipe, get_recipe
 from tfsep.tflite._report import ExportReport
+from tfsep.tflite._statistics import unlike_training
 
 RANDOM_SAMPLES = 8
 
@@ -54,20 +54,20 @@ def export(
         calibration: samples to measure ranges of activations on, as `verify` takes data; required for ``"int8"`` and
             ``"int16x8"``, some hundred for good ranges. They should come from the training set.
         data: what to verify the file on, as in `verify`; None for the calibration samples, or, without those, a few
-            seeded random ones.
+            seeded random ones; the report notes where calibration data are all that vouches for their range.
         batch_size: of the file's inputs.
         input_shape: without the batch, for a model of one input that leaves sizes open.
         allow_flex: whether operators may need TensorFlow on the device. A file that has such operators is kept without
             verification, as nothing in Python runs them, and its report says so.
-        tolerance: largest relative RMS error; None for the recipe's, see
-            `VerifyReport`.
+        tolerance: largest relative RMS error; None for the recipe's, see `VerifyReport`.
         max_calibration_samples: how many are read at most.
 
     Returns:
         Size, operators, delegated nodes, error against the model, top-1 agreement, and more.
 
     Raises:
-        VerificationError: if the file is off by more than the tolerance; nothing is kept then.
+        VerificationError: if the file is off by more than the tolerance, or a weight of it is not the model's; nothing
+            is kept then.
         CalibrationError: if the calibration data cannot calibrate.
         ValueError, TypeError: for an unknown recipe, a model that cannot be converted, or data that do not fit it.
         FileNotFoundError: if the folder does not exist.
@@ -81,10 +81,10 @@ def export(
         ({'CONV_2D': 1}, True)
     """
     chosen = get_recipe(recipe)
-    path = _require_target(Path(path))
+    path = _require_target(path_of(path, "path"))
     batch_size = positive(batch_size, "batch_size")
-    if tolerance is not None and not tolerance > 0:
-        raise ValueError(f"tolerance: expected a number greater than zero, got {tolerance!r}")
+    if tolerance is not None:
+        tolerance = positive_number(tolerance, "tolerance")
     interface = interface_of(model, input_shape)
     _require_static(interface)
     if chosen.needs_calibration and calibration is None:
@@ -94,7 +94,7 @@ def export(
         reader = Reader(interface.fields, "calibration")
         measured = read_calibration(calibration, reader, positive(max_calibration_samples, "max_calibration_samples"))
 
-    content = _convert(interface, chosen, batch_size, measured, allow_flex)
+    content = convert(interface, chosen, batch_size, measured, allow_flex)
     source, samples = _verification_data(interface.fields, data, measured)
     with _whole_or_not_at_all(path) as (file, sidecar):
         file.write_bytes(content)
@@ -121,96 +121,6 @@ def _require_static(interface: Interface) -> None:
             )
 
 
-def _convert(
-    interface: Interface, recipe: Recipe, batch_size: int, calibration: Calibration | None, allow_flex: bool
-) -> bytes:
-    """Return the file's bytes."""
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([_trace(interface, batch_size)], tf.Module())
-    builtins = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if recipe.weights != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if recipe.weights == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if recipe.needs_calibration:
-        assert calibration is not None
-        builtins = [_INTEGER_BUILTINS[recipe.activations]]
-        converter.representative_dataset = lambda: _representative(interface.fields, calibration, batch_size)
-        converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
-    converter.target_spec.supported_ops = [*builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
-    with warnings.catch_warnings(), _tensorflow_at_warning():
-        # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
-        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
-        try:
-            content = converter.convert()
-        except Exception as error:
-            raise ValueError(
-                f"model: expected one that converts in recipe {recipe.name!r}, got {interface.model.name!r}: "
-                f"{_reason(error)}"
-            ) from error
-    return bytes(content)
-
-
-@contextmanager
-def _tensorflow_at_warning() -> Iterator[None]:
-    """Keep the converter from announcing the scratch files that it writes on its way."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel(max(level, logging.WARNING))
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-_INTEGER_BUILTINS = {
-    "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
-    "int16": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-}
-
-
-def _reason(error: Exception) -> str:
-    """The part of a converter's error that says what is wrong, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = (
-        [line for line in lines if "error:" in line or "custom op" in line.lower()] or lines or [type(error).__name__]
-    )
-    return telling[0][:300]
-
-
-def _trace(interface: Interface, batch_size: int) -> Any:
-    """Return the model as a concrete function of static shapes, with its variables as constants.
-
-    A variable that stays one becomes a resource in the file, which is neither folded nor quantized.
-    """
-    model = interface.model
-    trainable = [tf.constant(variable.numpy()) for variable in model.trainable_variables]
-    others = [tf.constant(variable.numpy()) for variable in model.non_trainable_variables]
-    names = [field.name for field in interface.fields]
-
-    def frozen(**inputs: Any) -> dict[str, Any]:
-        structure = interface.structure([inputs[name] for name in names])
-        outputs, _ = model.stateless_call(trainable, others, structure)
-        return dict(zip(interface.output_names, interface.arrange(outputs), strict=True))
-
-    specs = {
-        field.name: tf.TensorSpec((batch_size, *field.shape), field.dtype, field.name) for field in interface.fields
-    }
-    with ops.exporting():
-        return tf.function(frozen, autograph=False).get_concrete_function(**specs)
-
-
-def _representative(
-    fields: tuple[Field, ...], calibration: Calibration, batch_size: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the calibration samples in the file's batches, the last one filled up from the first samples."""
-    arrays = calibration.arrays()
-    total = len(arrays[0])
-    for start in range(0, total, batch_size):
-        chosen = np.arange(start, start + batch_size) % total
-        yield {field.name: array[chosen] for field, array in zip(fields, arrays, strict=True)}
-
-
 def _verification_data(fields: tuple[Field, ...], data: Any, calibration: Calibration | None) -> tuple[str, Any]:
     if data is not None:
         return "given", data
@@ -229,18 +139,32 @@ def _random(rng: np.random.Generator, field: Field) -> np.ndarray:
 
 @contextmanager
 def _whole_or_not_at_all(path: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield temporary names for a file and its JSON; both get their own names if the block succeeds, none if not."""
+    """Yield temporary names for a file and its JSON; both get their own names if the block succeeds, none if not.
+
+    What had those names before is kept until both have them, and is put back if one cannot.
+    """
     targets = path, path.with_suffix(".json")
-    partial = tuple(target.with_name(f".partial-{os.getpid()}-{target.name}") for target in targets)
+    partial, kept = (
+        tuple(target.with_name(f".{word}-{os.getpid()}-{target.name}") for target in targets)
+        for word in ("partial", "kept")
+    )
+    placed = []
     try:
         yield partial[0], partial[1]
+        for target, copy in zip(targets, kept, strict=True):
+            if target.is_file():
+                shutil.copyfile(target, copy)
         for temporary, target in zip(partial, targets, strict=True):
             temporary.replace(target)
+            placed.append(target)
     except OSError as error:
+        for target, copy in zip(targets, kept, strict=True):
+            if target in placed:
+                copy.replace(target) if copy.is_file() else target.unlink()
         reason = error.strerror or str(error)
         raise OSError(f"path: expected a folder that takes the file, got {path.parent} ({reason})") from error
     finally:
-        for temporary in partial:
+        for temporary in (*partial, *kept):
             temporary.unlink(missing_ok=True)
 
 
@@ -257,8 +181,9 @@ def _prove(
     """Run the file beside the model, and return the report if it passes."""
     found = inspect(file)
     flex = [name for name in found.op_counts if name.startswith("Flex")]
-    notes = [] if calibration is None or not recipe.needs_calibration else calibration.notes()
-    notes += [interface.note] if interface.note else []
+    notes = [interface.note] if interface.note else []
+    if calibration is not None and recipe.needs_calibration:
+        notes += calibration.notes() + _range_notes(interface, calibration, source)
     if flex:
         # Neither LiteRT's package nor TensorFlow's has the runtime of these operators: nothing in Python can run them.
         notes.append(f"not verified: {', '.join(flex)} need TensorFlow on the device, and do not run here")
@@ -266,10 +191,10 @@ def _prove(
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
         runner = Runner(file, known_as=path)
-        verification = compare(interface, runner, samples, tolerance)
+        verification, weight = compare(interface, runner, samples, tolerance, weights_of(interface))
         if calibration is not None and source == "given":
             check_range(calibration, verification.low, verification.high)
-        require(verification, path)
+        require(verification, path, weight)
         notes += _notes(verification, recipe, tolerance)
         delegated = runner.delegated()
         inputs, outputs = runner.inputs, runner.outputs
@@ -290,6 +215,17 @@ def _prove(
         notes=tuple(notes),
         versions={name: version(name) for name in ("tfsep", "tensorflow", "keras", "ai-edge-litert")},
     )
+
+
+def _range_notes(interface: Interface, calibration: Calibration, source: str) -> list[str]:
+    """What can be said of the range of the calibration data, when the model itself does not say what it takes."""
+    notes = [unlike_training(interface, calibration)]
+    if source == "calibration":
+        notes.append(
+            f"calibration data range {calibration.range()}, and nothing else was given to check that range on: "
+            "the file is right only for inputs of that range"
+        )
+    return [note for note in notes if note is not None]
 
 
 def _notes(verification: VerifyReport, recipe: Recipe, tolerance: float | None) -> list[str]:

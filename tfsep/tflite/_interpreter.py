@@ -69,28 +69,36 @@ class Runner:
         from ai_edge_litert.interpreter import Interpreter
 
         threads = positive(threads, "threads")
-        content, _ = read_tflite(path)
+        content, self.flatbuffer = read_tflite(path)
         try:
             self.interpreter = Interpreter(model_content=content, num_threads=threads)
             self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"path: expected a file that LiteRT runs, got {known_as or path} ({reason})") from error
-        self._inputs = self._ordered("inputs", self.interpreter.get_input_details())
-        self._outputs = self._ordered("outputs", self.interpreter.get_output_details())
+        self._inputs, self._outputs = self._named_inputs(), self._named_outputs()
         self.inputs = tuple(_info(name, detail) for name, detail in self._inputs)
         self.outputs = tuple(_info(name, detail) for name, detail in self._outputs)
 
-    def _ordered(self, side: str, details: list[Any]) -> list[tuple[str, Any]]:
-        """Inputs or outputs with their names in the signature, in its order, which is by name."""
+    def _signature(self) -> Any:
+        """The file's first signature, which names inputs and outputs, or None."""
         signatures = self.interpreter.get_signature_list()
-        if not signatures:
+        return self.interpreter.get_signature_runner(next(iter(signatures))) if signatures else None
+
+    def _named_inputs(self) -> list[tuple[str, Any]]:
+        """Inputs with their names, in the order in which the file lists them: the model's own."""
+        details, signature = self.interpreter.get_input_details(), self._signature()
+        named = {} if signature is None else signature.get_input_details()
+        names = {detail["index"]: name for name, detail in named.items()}
+        return [(names.get(detail["index"], detail["name"]), detail) for detail in details]
+
+    def _named_outputs(self) -> list[tuple[str, Any]]:
+        """Outputs with their names, by name where there is a signature."""
+        details, signature = self.interpreter.get_output_details(), self._signature()
+        if signature is None:
             return [(detail["name"], detail) for detail in details]
-        key = next(iter(signatures))
-        runner = self.interpreter.get_signature_runner(key)
-        named = runner.get_input_details() if side == "inputs" else runner.get_output_details()
         by_index = {detail["index"]: detail for detail in details}
-        return [(name, by_index[named[name]["index"]]) for name in signatures[key][side]]
+        return [(name, by_index[named["index"]]) for name, named in sorted(signature.get_output_details().items())]
 
     @property
     def batch_size(self) -> int:
@@ -102,7 +110,7 @@ class Runner:
         return tuple(Field(i.name, i.shape[1:], "float32" if i.scale else i.dtype) for i in self.inputs)
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Run a batch of any size, in the file's own batches; real numbers in and out, in the files' order of names."""
+        """Run a batch of any size, in the file's own batches; real numbers in, in the order of `inputs`, and out."""
         total, step = len(inputs[0]), self.batch_size
         parts: list[tuple[np.ndarray, ...]] = []
         for start in range(0, total, step):

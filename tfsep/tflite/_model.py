@@ -1,4 +1,4 @@
-"""A Keras model as a file sees it: named inputs and outputs in one fixed order, and a function between arrays."""
+"""A Keras model as a file sees it: named inputs and outputs, each side in one order, and a function between arrays."""
 
 import re
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from tfsep._backend import keras, tf
-from tfsep._symbolic import inputs_of, output_names
+from tfsep._symbolic import inputs_of, output_names, shape_for
 from tfsep.tflite._data import Field
 
 
 @dataclass(frozen=True)
 class Interface:
-    """Inputs and outputs of a model, each side in the order of its names.
+    """Inputs and outputs of a model: inputs in its own order, which is that of a tuple of data, outputs by name.
 
-    That order is the one in which a signature lists them, so that a model's outputs and its file's stand side by side.
+    A signature lists outputs by name too, so that a model's and its file's stand side by side.
 
     Attributes:
         model: the Keras model.
-        fields: its inputs, by name.
+        fields: its inputs, as ``model.inputs`` has them.
         output_names: its outputs' names, by name.
         note: what a user should know of the model that is run, or nothing.
     """
@@ -29,16 +29,12 @@ class Interface:
     fields: tuple[Field, ...]
     output_names: tuple[str, ...]
     note: str
-    _input_order: tuple[int, ...]
     _output_order: tuple[int, ...]
 
     def structure(self, inputs: Sequence[Any]) -> Any:
-        """Return inputs, given by name, in the structure that the model takes."""
-        flat: list[Any] = [None] * len(inputs)
-        for place, value in zip(self._input_order, inputs, strict=True):
-            flat[place] = value
+        """Return inputs, given in the model's order, in the structure that the model takes."""
         given = inputs_of(self.model)
-        return flat[0] if given is None else tf.nest.pack_sequence_as(given, flat)
+        return inputs[0] if given is None else tf.nest.pack_sequence_as(given, list(inputs))
 
     def arrange(self, outputs: Any) -> tuple[Any, ...]:
         """Return the model's outputs by name."""
@@ -46,7 +42,7 @@ class Interface:
         return tuple(flat[place] for place in self._output_order)
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Run the model, as it is at inference, on arrays by name."""
+        """Run the model, as it is at inference, on arrays in the order of its inputs."""
         structure = self.structure([tf.constant(array) for array in inputs])
         return tuple(np.asarray(output) for output in self.arrange(self.model(structure)))
 
@@ -74,14 +70,14 @@ def interface_of(model: Any, input_shape: tuple[int, ...] | None = None) -> Inte
     if half:
         note = f"the model computes in {', '.join(half)}; the file is made of its float32 copy, and compared with that"
         model = _in_float32(model)
+    if input_shape is not None:
+        input_shape = shape_for(model, input_shape)
     inputs = inputs_of(model)
     tensors = [] if inputs is None else tf.nest.flatten(inputs)
-    if input_shape is not None and len(tensors) > 1:
-        raise ValueError(f"input_shape: expected None for a model of {len(tensors)} inputs, got {input_shape}")
     if not tensors:
         return _unnamed(model, input_shape, note)
     names = _identifiers([tensor.name for tensor in tensors], "input")
-    shapes = [tuple(tensor.shape[1:]) for tensor in tensors] if input_shape is None else [tuple(input_shape)]
+    shapes = [tuple(tensor.shape[1:]) for tensor in tensors] if input_shape is None else [input_shape]
     fields = [Field(name, shape, tensor.dtype) for name, shape, tensor in zip(names, shapes, tensors, strict=True)]
     return _interface(model, fields, _identifiers(output_names(model), "output"), note)
 
@@ -118,22 +114,13 @@ def _unnamed(model: Any, input_shape: tuple[int, ...] | None, note: str) -> Inte
         raise ValueError(f"input_shape: expected the shape of one input of {model.name!r}, without the batch, got None")
     outputs = tf.nest.flatten(model(tf.zeros((1, *input_shape))))
     return _interface(
-        model, [Field("input", tuple(input_shape), "float32")], [f"output_{i}" for i in range(len(outputs))], note
+        model, [Field("input", input_shape, "float32")], [f"output_{i}" for i in range(len(outputs))], note
     )
 
 
 def _interface(model: Any, fields: list[Field], outputs: list[str], note: str) -> Interface:
-    inputs = [field.name for field in fields]
-    input_order = tuple(sorted(range(len(inputs)), key=inputs.__getitem__))
-    output_order = tuple(sorted(range(len(outputs)), key=outputs.__getitem__))
-    return Interface(
-        model,
-        tuple(fields[i] for i in input_order),
-        tuple(outputs[i] for i in output_order),
-        note,
-        input_order,
-        output_order,
-    )
+    order = tuple(sorted(range(len(outputs)), key=outputs.__getitem__))
+    return Interface(model, tuple(fields), tuple(outputs[i] for i in order), note, order)
 
 
 def _identifiers(names: Sequence[str], fallback: str) -> list[str]:

@@ -13,9 +13,10 @@ class Recipe:
         weights, activations: types that weights are stored in and activations are computed in.
         interface: type of the file's floating inputs and outputs.
         needs_calibration: whether ranges of activations have to be measured on data.
-        tolerance: largest relative RMS error of verification, unless told otherwise: several times what trained
-            networks show (3e-7, 5e-4, 0.006, 0.02 and 0.007 for the shipped one, in the order of `RECIPES`), and under
-            what a wrong operator shows, whose error is of the order of 1.
+        tolerance: largest relative RMS error of verification, unless told otherwise: above what rounding alone brings
+            to deep networks, trained and untrained (for the shipped one 2e-7, 6e-4, 0.007, 0.024 and 0.016, in the
+            order of `RECIPES`; for an untrained one of full width 1e-6, 0.01, 0.15, 0.26 and 0.17), and under what a
+            wrong operator shows, whose error is of the order of 1. Wrong weights are seen by themselves.
     """
 
     name: str

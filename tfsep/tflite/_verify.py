@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from tfsep.geometry import positive_number
 from tfsep.models import load_model
-from tfsep.tflite._compare import VerifyReport, compare, require
+from tfsep.tflite._compare import VerifyReport, compare, require, sized_as
+from tfsep.tflite._convert import weights_of
 from tfsep.tflite._data import Reader
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._model import interface_of
@@ -19,26 +21,36 @@ def verify(
     *,
     tolerance: float | None = None,
     threads: int = 1,
+    weights: bool = True,
 ) -> VerifyReport:
-    """Run a file beside its model on the same data, and fail if they differ.
+    """Run a file beside its model on the same data, hold its weights against the model's, and fail if they differ.
+
+    The two checks see different things. The weights' check sees any weight, bias or normalization that differs from the
+    model's by more than the file's type rounds: half a step of an int8 kernel, which is 0.4 % of its channel's largest
+    number. It converts the model to float32 for that. The outputs' check sees everything else that is computed
+    (operators, strides, paddings, activations), but only past its tolerance, which rounding in int8 sets at some tenths
+    of the output's deviation: a slightly other activation may pass it. Neither sees what the data do not reach.
 
     Data is streamed: memory does not grow with it.
 
     Args:
         model: the Keras model that the file was made of, or the path of its ``.keras`` file.
         path: of the ``.tflite`` file.
-        data: an array (N, ...) of what the model takes; a tuple (x, labels), labels ints (N,); for several inputs a
-            tuple or dict of arrays; or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
+        data: an array (N, ...) of what the model takes; a tuple (x, labels), labels ints (N,) from 0; for several
+            inputs a tuple of arrays in the model's own order (``Model([a, b])`` takes ``(a, b)``), or a dict by name;
+            or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the default of the file's recipe.
         threads: of LiteRT.
+        weights: whether to compare the weights; False for a file whose weights another tool changed on purpose, by
+            pruning or clustering.
 
     Returns:
         What was measured.
 
     Raises:
-        VerificationError: if the error is past the tolerance; it carries the report.
-        ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for a file of another
-            interface, or a damaged one.
+        VerificationError: if the error is past the tolerance, or a weight is not the model's; it carries the report.
+        ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for labels that are no
+            ints or no classes of the model; for a file of another interface, or a damaged one.
         FileNotFoundError: if there is no such file.
 
     Example:
@@ -46,12 +58,13 @@ def verify(
         Traceback (most recent call last):
         FileNotFoundError: model: expected a .keras file, got missing.keras, which does not exist
     """
-    if tolerance is not None and not tolerance > 0:
-        raise ValueError(f"tolerance: expected a number greater than zero, got {tolerance!r}")
+    if tolerance is not None:
+        tolerance = positive_number(tolerance, "tolerance")
     interface = interface_of(load_model(model) if isinstance(model, str | PathLike) else model)
     runner = Runner(path, threads)
-    report = compare(interface, runner, data, tolerance)
-    return require(report, path)
+    interface = sized_as(interface, runner)
+    report, weight = compare(interface, runner, data, tolerance, weights_of(interface) if weights else None)
+    return require(report, path, weight)
 
 
 def predict(path: str | PathLike[str], data: Any, *, threads: int = 1) -> Any:
@@ -59,7 +72,8 @@ def predict(path: str | PathLike[str], data: Any, *, threads: int = 1) -> Any:
 
     Args:
         path: of the ``.tflite`` file.
-        data: as in `verify`; labels are passed over.
+        data: as in `verify`; labels are passed over. A tuple for several inputs is in the order in which the file lists
+            them, which `export` makes the model's own.
         threads: of LiteRT.
 
     Returns:

@@ -1,0 +1,207 @@
+"""Convolutions where others run them: compiled by XLA, in half precision, on several devices, in a SavedModel."""
+
+import itertools
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+from checks import assert_close
+from conftest import ROOT
+
+from tfsep import layers, ops
+from tfsep.ops import _lowering
+from tfsep.ops._context import is_compiling
+
+KINDS = {
+    "depthwise": (ops.depthwise_conv2d, oracles.depthwise_conv2d, (3, 2, 3, 2)),
+    "dense": (ops.conv2d, oracles.conv2d, (3, 2, 3, 4)),
+    "grouped": (ops.conv2d, oracles.conv2d, (3, 2, 1, 6)),
+}
+WINDOWS = list(itertools.product((1, 2, (1, 2)), (1, 2, (2, 3)), ("same", 1)))
+
+
+def tensors(shape):
+    rng = np.random.default_rng(0)
+    return [tf.constant(rng.normal(size=s).astype("f")) for s in ((2, 9, 8, 3), shape)]
+
+
+def with_gradients(op, *options):
+    def run(x, w):
+        with tf.GradientTape() as tape:
+            tape.watch([x, w])
+            y = op(x, w, *options)
+            loss = tf.reduce_sum(y * y)
+        return y, *tape.gradient(loss, [x, w])
+
+    return run
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("noticed", [True, False])
+@pytest.mark.parametrize(("stride", "rate", "padding"), WINDOWS[::3])
+def test_compiled_by_xla(kind, noticed, stride, rate, padding, monkeypatch):
+    """Also where nothing tells that XLA will compile it: then slower, and as right."""
+    if not noticed:
+        monkeypatch.setattr(_lowering, "is_compiling", lambda: False)
+    op, oracle, shape = KINDS[kind]
+    x, w = tensors(shape)
+    run = with_gradients(op, stride, padding, rate)
+    results = tf.function(run, jit_compile=True, autograph=False)(x, w)
+    assert_close(results[0], oracle(x.numpy(), w.numpy(), stride, padding, rate))
+    for compiled, eager in zip(results, run(x, w), strict=True):
+        assert_close(compiled, eager)
+
+
+def test_a_gradient_taken_outside_what_is_compiled():
+    x, w = tensors((3, 2, 3, 2))
+    run = tf.function(lambda x, w: ops.depthwise_conv2d(x, w, 2, "same", 2), jit_compile=True, autograph=False)
+    expected = with_gradients(ops.depthwise_conv2d, 2, "same", 2)(x, w)
+    for compiled, eager in zip(with_gradients(run)(x, w), expected, strict=True):
+        assert_close(compiled, eager)
+
+
+def test_compiling_is_noticed():
+    seen = []
+
+    def look(x):
+        seen.append(is_compiling())
+        return x
+
+    inner = tf.function(look, autograph=False)
+    tf.function(look, jit_compile=True, autograph=False)(1.0)
+    tf.function(lambda x: inner(x) + 0.0, jit_compile=True, autograph=False)(1.0)
+    tf.function(look, autograph=False)(2.0)
+    look(1.0)
+    assert seen == [True, True, False, False]
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 1), (1, 2), (2, 2)])
+def test_mixed_precision(policy, stride, rate):
+    """Half-precision numbers in, float32 weights and gradients, one rounding from the exact result."""
+    layer = layers.DepthwiseConv2D(3, stride, "same", 2, rate=rate, dtype=policy)
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 9, 8, 3)).astype("f"))
+    with tf.GradientTape() as tape:
+        y = layer(x)
+        loss = tf.reduce_sum(y)
+    (gradient,) = tape.gradient(loss, [layer.kernel.value])
+    half = layer.compute_dtype
+    assert y.dtype == half
+    assert gradient.dtype == "float32"
+    rounded = [tf.cast(tf.cast(v, half), "float64").numpy() for v in (x, layer.kernel.value)]
+    exact = oracles.depthwise_conv2d(*rounded, stride, "same", rate)
+    tolerance = 0.02 if half == "bfloat16" else 0.003
+    assert_close(tf.cast(y, "float64"), exact, tolerance)
+    grouped = rounded[1].reshape(3, 3, 1, 6)
+    _, _, to_filter = oracles.products(rounded[0], grouped, np.ones(exact.shape), stride, "same", rate)
+    assert_close(gradient, to_filter.reshape(3, 3, 3, 2), tolerance)
+
+
+ON_TWO_DEVICES = """
+import numpy as np, tensorflow as tf, keras
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tfsep import layers
+x = np.random.default_rng(0).normal(size=(8, 9, 8, 3)).astype("f")
+
+def gradient(strategy):
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((9, 8, 3)), layers.SeparableConv2D(4, 3, 2, "same", rate=2)])
+    kernel = model.layers[0].depthwise_kernel.value
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(x) ** 2)
+        return tape.gradient(loss, kernel)
+
+    parts = tf.split(tf.constant(x), strategy.num_replicas_in_sync)
+    given = strategy.experimental_distribute_values_from_function(lambda c: parts[c.replica_id_in_sync_group])
+    return strategy.reduce("SUM", strategy.run(step, (given,)), axis=None)
+
+two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert two.num_replicas_in_sync == 2
+one = gradient(tf.distribute.OneDeviceStrategy("CPU:0"))
+np.testing.assert_allclose(gradient(two), one, rtol=1e-4, atol=1e-4)
+print(float(tf.norm(one)))
+"""
+
+
+def test_on_two_devices():
+    """Each half of a batch on a device of its own: the gradients add up to the whole batch's."""
+    done = subprocess.run([sys.executable, "-c", ON_TWO_DEVICES], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert float(done.stdout) > 1
+
+
+class Exported(tf.Module):
+    """A convolution with its gradient inside, for a SavedModel."""
+
+    def __init__(self, w):
+        super().__init__()
+        self.w = tf.Variable(w)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))])
+    def run(self, x):
+        return ops.depthwise_conv2d(x, self.w, 2, "same", 2)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))])
+    def gradient(self, x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(self.run(x) ** 2)
+        return tape.gradient(loss, self.w)
+
+
+FROM_A_SAVED_MODEL = """
+import sys, numpy as np, tensorflow as tf
+assert "tfsep" not in sys.modules
+model, x = tf.saved_model.load(sys.argv[1]), np.load(sys.argv[2])
+with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(model.run(x) ** 2)
+print(*(float(tf.reduce_sum(v ** 2)) for v in (model.run(x), model.gradient(x), tape.gradient(loss, model.w))))
+assert model.run(x[:0]).shape == (0, 5, 4, 6)
+"""
+
+
+def test_in_a_saved_model(tmp_path):
+    """Loaded where tfsep is not: the result, a gradient that was saved, and a gradient taken there."""
+    x, w = tensors((3, 2, 3, 2))
+    module = Exported(w)
+    tf.saved_model.save(module, tmp_path / "saved")
+    np.save(tmp_path / "x.npy", x)
+    done = subprocess.run(
+        [sys.executable, "-c", FROM_A_SAVED_MODEL, str(tmp_path / "saved"), str(tmp_path / "x.npy")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    y, _, to_w = with_gradients(ops.depthwise_conv2d, 2, "same", 2)(x, w)
+    expected = [float(tf.reduce_sum(value**2)) for value in (y, to_w, to_w)]
+    np.testing.assert_allclose([float(value) for value in done.stdout.split()], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_images_in_a_graph(kind):
+    """Graph optimization takes the mending of a shape for nothing, and takes it out, if it is let."""
+    op, _, shape = KINDS[kind]
+    x, w = tensors(shape)
+    for count in (None, 0):
+        run = tf.function(lambda x, w: op(x, w, 2, "same", 2), autograph=False)
+        spec = tf.TensorSpec((count, 9, 8, 3)), tf.TensorSpec(w.shape)
+        run = run.get_concrete_function(*spec)
+        assert run(x[:0], w).shape == (0, 5, 4, op(x, w, 2, "same", 2).shape[3])
+
+
+def test_models_of_no_images():
+    inputs = keras.Input((9, 8, 3))
+    model = keras.Sequential([inputs, layers.DepthwiseSeparableConv(5, strides=2), layers.Conv2D(7, 3)])
+    none = np.zeros((0, 9, 8, 3), "f")
+    assert tf.function(model)(none).shape == (0, 3, 2, 7)
+    assert model.predict_on_batch(none).shape == (0, 3, 2, 7)

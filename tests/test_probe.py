@@ -1,0 +1,92 @@
+"""The probe of TensorFlow's kernels: it believes right ones, and no wrong one of any product."""
+
+import numpy as np
+import oracles
+import pytest
+import tensorflow as tf
+from checks import assert_close
+
+from tfsep import ops
+from tfsep.geometry import Window
+from tfsep.ops import _lowering, _probe
+from tfsep.ops._native import DENSE, DEPTHWISE
+
+PRODUCTS = ("forward", "to_x", "to_filter")
+
+
+@pytest.fixture
+def fresh():
+    """A probe that remembers nothing, before and after."""
+    _probe._computes.cache_clear()
+    yield
+    _probe._computes.cache_clear()
+
+
+def test_its_loop_is_the_oracles():
+    rng = np.random.default_rng(0)
+    for strides, rate, groups in (((1, 1), (1, 1), 1), ((2, 1), (2, 3), 2), ((3, 3), (1, 2), 4)):
+        window = Window((3, 2), strides, "valid", rate)
+        x, w = rng.normal(size=(2, 9, 8, 4)), rng.normal(size=(3, 2, 4 // groups, 8))
+        upstream = rng.normal(size=(2, *window.output_size((9, 8)), 8))
+        ours = _probe.products(x, w, upstream, window)
+        for name, exact in zip(PRODUCTS, oracles.products(x, w, upstream, strides, "valid", rate), strict=True):
+            assert_close(ours[name], exact, 1e-12, name)
+
+
+def test_what_every_build_has(fresh):
+    for product in PRODUCTS:
+        assert _probe.computes(product, DEPTHWISE, "float32", (1, 1), (1, 1))
+        assert _probe.computes(product, DENSE, "float32", (2, 2), (1, 1), per_group=3)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("wrong", ["ignores the rate", "scaled", "garbage in one", "shape", "raises"])
+def test_a_wrong_kernel_is_not_believed(product, wrong, fresh, monkeypatch):
+    right = getattr(DENSE, product)
+
+    def spoiled(one, other, window, *shape):
+        if wrong == "ignores the rate":
+            size = window.output_size((other if product == "to_filter" else one).shape[1:3]) if not shape else None
+            value = right(one, other, window, *shape)
+            return value if window.rate == (1, 1) else tf.roll(value, 1, axis=1) + 0 * float(size is None)
+        value = right(one, other, window, *shape)
+        if wrong == "scaled":
+            return value * 1.01
+        if wrong == "garbage in one":
+            return value + tf.one_hot(0, value.shape[-1], 1e3)
+        if wrong == "shape":
+            return value[..., :-1]
+        raise tf.errors.UnimplementedError(None, None, "no such kernel")
+
+    monkeypatch.setitem(_probe._KINDS, "dense", DENSE._replace(**{product: spoiled}))
+    assert not _probe.computes(product, DENSE, "float32", (1, 1), (2, 2), per_group=3)
+    for other in set(PRODUCTS) - {product}:
+        assert _probe.computes(other, DENSE, "float32", (1, 1), (1, 1), per_group=3)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 1), (1, 2), (2, 2), (2, 3), ((1, 2), (3, 1))])
+@pytest.mark.parametrize("op", ["depthwise_conv2d", "conv2d"])
+def test_right_with_no_kernel_at_all(op, stride, rate, dtype, monkeypatch):
+    """Every way but TensorFlow's own kernels: what a build is left with that has none of them right."""
+    monkeypatch.setattr(_lowering, "computes", lambda *_: False)
+    rng = np.random.default_rng(0)
+    shape = (3, 3, 2, 2) if op == "depthwise_conv2d" else (3, 3, 2, 3)
+    x, w = (tf.cast(rng.normal(size=s), dtype) for s in ((2, 8, 7, 2), shape))
+    with tf.GradientTape() as tape:
+        tape.watch([x, w])
+        y = getattr(ops, op)(x, w, stride, "same", rate)
+        loss = tf.reduce_sum(tf.cast(y, "float32"))
+    to_x, to_w = tape.gradient(loss, [x, w])
+    exact = [tf.cast(value, "float64").numpy() for value in (x, w)]
+    grouped = exact[1].reshape(3, 3, 1, 4) if op == "depthwise_conv2d" else exact[1]
+    ones = np.ones(y.shape)
+    tolerance = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 0.02}[dtype]
+    for ours, right in zip(
+        (y, to_x, to_w), oracles.products(exact[0], grouped, ones, _pair(stride), "same", _pair(rate)), strict=True
+    ):
+        assert_close(tf.cast(ours, "float64"), right.reshape(ours.shape), tolerance)
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else value
