@@ -139,48 +139,51 @@ def test_on_two_devices():
     assert float(done.stdout) > 1
 
 
-class Exported(tf.Module):
-    """A convolution with its gradient inside, for a SavedModel."""
+SIGNATURE = [tf.TensorSpec((None, None, None, 3))]
+
+
+class Convolution(tf.Module):
+    """A convolution of any image, for a SavedModel."""
 
     def __init__(self, w):
         super().__init__()
         self.w = tf.Variable(w)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))])
+    @tf.function(input_signature=SIGNATURE)
     def run(self, x):
         return ops.depthwise_conv2d(x, self.w, 2, "same", 2)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))])
-    def gradient(self, x):
+
+class Gradient(Convolution):
+    """The same, with its gradient computed inside."""
+
+    @tf.function(input_signature=SIGNATURE)
+    def run(self, x):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(self.run(x) ** 2)
+            loss = tf.reduce_sum(ops.depthwise_conv2d(x, self.w, 2, "same", 2) ** 2)
         return tape.gradient(loss, self.w)
 
 
-FROM_A_SAVED_MODEL = """
+FROM_SAVED_MODELS = """
 import sys, numpy as np, tensorflow as tf
+x, forward, gradient = np.load(sys.argv[1]), tf.saved_model.load(sys.argv[2]), tf.saved_model.load(sys.argv[3])
 assert "tfsep" not in sys.modules
-model, x = tf.saved_model.load(sys.argv[1]), np.load(sys.argv[2])
 with tf.GradientTape() as tape:
-    loss = tf.reduce_sum(model.run(x) ** 2)
-print(*(float(tf.reduce_sum(v ** 2)) for v in (model.run(x), model.gradient(x), tape.gradient(loss, model.w))))
-assert model.run(x[:0]).shape == (0, 5, 4, 6)
+    loss = tf.reduce_sum(forward.run(x) ** 2)
+print(*(float(tf.reduce_sum(v ** 2)) for v in (forward.run(x), gradient.run(x), tape.gradient(loss, forward.w))))
+assert forward.run(x[:0]).shape == (0, 5, 4, 6)
 """
 
 
 def test_in_a_saved_model(tmp_path):
-    """Loaded where tfsep is not: the result, a gradient that was saved, and a gradient taken there."""
+    """Loaded where tfsep is not: the result, a gradient computed inside, and a gradient taken there."""
     x, w = tensors((3, 2, 3, 2))
-    module = Exported(w)
-    tf.saved_model.save(module, tmp_path / "saved")
     np.save(tmp_path / "x.npy", x)
-    done = subprocess.run(
-        [sys.executable, "-c", FROM_A_SAVED_MODEL, str(tmp_path / "saved"), str(tmp_path / "x.npy")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    for kind in (Convolution, Gradient):
+        tf.saved_model.save(kind(w), tmp_path / kind.__name__)
+    files = [str(tmp_path / name) for name in ("x.npy", "Convolution", "Gradient")]
+    command = [sys.executable, "-c", FROM_SAVED_MODELS, *files]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     y, _, to_w = with_gradients(ops.depthwise_conv2d, 2, "same", 2)(x, w)
     expected = [float(tf.reduce_sum(value**2)) for value in (y, to_w, to_w)]

@@ -1,19 +1,7 @@
-"""Paths as users give them, and folders made for what is written."""
+"""Folders made for what is written."""
 
 from os import PathLike
 from pathlib import Path
-from typing import Any
-
-
-def path_of(value: Any, argument: str) -> Path:
-    """Return a path.
-
-    Raises:
-        TypeError: if it is none; the message starts with `argument`.
-    """
-    if not isinstance(value, str | PathLike):
-        raise TypeError(f"{argument}: expected a path, got {value!r}")
-    return Path(value)
 
 from tfsep._arguments import as_path
 

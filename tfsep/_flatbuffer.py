@@ -9,7 +9,7 @@ from functools import cache
 from os import PathLike
 from typing import Any
 
-from tfsep._files import path_of
+from tfsep._arguments import as_path
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
@@ -23,7 +23,7 @@ def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no TFLite model, or not whole.
     """
-    path = path_of(path, "path")
+    path = as_path(path, "path")
     if not path.is_file():
         raise FileNotFoundError(f"path: expected a .tflite file, got {path}, which does not exist")
     content = path.read_bytes()

@@ -5,33 +5,33 @@ from typing import Any, NamedTuple
 
 from tfsep._backend import tf
 
-Product = Callable[[Any, Any], Any]
-
 
 class Bilinear(NamedTuple):
     """A bilinear map ``y = forward(x, filter)`` and its two adjoints.
 
-    For every x, filter and u: ``<forward(x, filter), u> = <x, to_x(u, filter)> = <filter, to_filter(x, u)>``. So the
-    derivatives of each of the three are the other two, and no one of them is ever differentiated by TensorFlow.
+    For every x, w and u: ``<forward(x, w), u> = <x, to_x(u, w, shape of x)> = <w, to_filter(x, u)>``. So the derivatives
+    of each of the three are the other two, and no one of them is ever differentiated by TensorFlow.
+
+    None of the three may hold a tensor but those that it is given: a SavedModel would not load again.
     """
 
-    forward: Product
-    to_x: Product
-    to_filter: Product
+    forward: Callable[[Any, Any], Any]
+    to_x: Callable[[Any, Any, Any], Any]
+    to_filter: Callable[[Any, Any], Any]
 
     def __call__(self, x: Any, filter: Any) -> Any:
         """Return the product, differentiable any number of times."""
 
         @tf.custom_gradient
         def forward(x: Any, filter: Any) -> Any:
-            return self.forward(x, filter), lambda u: (to_x(u, filter), to_filter(x, u))
+            return self.forward(x, filter), lambda u: (to_x(u, filter, tf.shape(x)), to_filter(x, u))
 
         @tf.custom_gradient
-        def to_x(u: Any, filter: Any) -> Any:
-            return self.to_x(u, filter), lambda v: (forward(v, filter), to_filter(v, u))
+        def to_x(u: Any, filter: Any, shape: Any) -> Any:
+            return self.to_x(u, filter, shape), lambda v: (forward(v, filter), to_filter(v, u), None)
 
         @tf.custom_gradient
         def to_filter(x: Any, u: Any) -> Any:
-            return self.to_filter(x, u), lambda v: (to_x(u, v), forward(x, v))
+            return self.to_filter(x, u), lambda v: (to_x(u, v, tf.shape(x)), forward(x, v))
 
         return forward(x, filter)

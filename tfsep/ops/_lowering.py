@@ -85,33 +85,55 @@ def _convolve(kind: Kind, x: Any, filter: Any, window: Window, channels: int, gr
     filter's gradient is masked. Neither costs anything for a batch that has images.
     """
     x = _large_enough(x, window)
-    size, count = sides(x), images(x)
     # A side of one tap has no rate; to say so opens every way to it that knows none.
     rows, columns = (1 if k == 1 else r for k, r in zip(window.kernel, window.rate, strict=True))
     window = replace(window, rate=(rows, columns))
-    if window.padding == "same" and window.strides != ONE and not are_known(*size):
+    if window.padding == "same" and window.strides != ONE and not are_known(*sides(x)):
         x, window = _pad_to_same(x, window), replace(window, padding="valid")
-        size = sides(x)
     else:
-        window = replace(window, padding=window.pads(size if are_known(*size) else ONE))
+        window = replace(window, padding=window.pads(sides(x) if are_known(*sides(x)) else ONE))
+    if x.shape[0] == 0:
+        return _of_no_images(x, filter, window, channels)
     per_group = filter.shape[2] if kind is DENSE else 1
     plan = _Plan(kind, x.dtype.name, groups, per_group, is_compiling() and kind is DEPTHWISE)
-    outputs, shape = _outputs(size, window), tuple(filter.shape)
-
-    if x.shape[0] == 0:
-        return _of_no_images((0, *outputs, channels), x, filter)
+    known, filter_shape = x.shape, filter.shape
 
     def forward(x: Any, filter: Any) -> Any:
-        return _shaped(plan.forward(x, filter, window), (count, *outputs, channels))
+        x = tf.ensure_shape(x, known) if x.shape != known else x
+        return _shaped(plan.forward(x, filter, window), images(x), _outputs(sides(x), window), channels)
 
-    def to_x(upstream: Any, filter: Any) -> Any:
-        return _shaped(plan.to_x(upstream, filter, window, size), (count, *size, x.shape[3]))
+    def to_x(upstream: Any, filter: Any, shape: Any) -> Any:
+        count, *size = (shape[axis] if known[axis] is None else known[axis] for axis in (0, 1, 2))
+        return _shaped(plan.to_x(upstream, filter, window, tuple(size)), count, tuple(size), known[3])
 
     def to_filter(x: Any, upstream: Any) -> Any:
-        gradient = tf.reshape(plan.to_filter(x, upstream, window, shape), shape)
-        return gradient if isinstance(count, int) else tf.where(count > 0, gradient, tf.zeros_like(gradient))
+        gradient = tf.reshape(plan.to_filter(x, upstream, window, tuple(filter_shape)), filter_shape)
+        return gradient if x.shape[0] else tf.where(tf.shape(x)[0] > 0, gradient, tf.zeros_like(gradient))
 
     return Bilinear(forward, to_x, to_filter)(x, filter)
+
+
+def _of_no_images(x: Any, filter: Any, window: Window, channels: int) -> Any:
+    """Return a result that holds no number, and is linear in x and in the filter all the same."""
+    zeros = Bilinear(
+        lambda x, filter: tf.zeros((0, *_outputs(sides(x), window), channels), filter.dtype),
+        lambda _, filter, shape: tf.zeros(shape, filter.dtype),
+        lambda x, _: tf.zeros(filter.shape, x.dtype),
+    )
+    return zeros(x, filter)
+
+
+def _shaped(value: Any, count: Any, size: Sides, channels: int) -> Any:
+    """Return `value` in the shape that it should have, and has if it holds any image.
+
+    Graph optimization takes a reshape with one unknown side for one that changes nothing, and takes it out. So the
+    rows, too, are made unknown to it.
+    """
+    if isinstance(count, int):
+        return value
+    shaped = tf.reshape(value, [count, size[0] + tf.minimum(count, 0), size[1], channels])
+    shaped.set_shape([None, *(side if isinstance(side, int) else None for side in size), channels])
+    return shaped
 
 
 @dataclass(frozen=True)
@@ -137,7 +159,7 @@ class _Plan:
         outputs, factor = _outputs(sides(x), window), _common_factor(window)
         if factor != ONE and not self.compiled:
             return self.forward(_every(x, window, factor, outputs), filter, _divided(window, factor))
-        if window.strides == ONE and not self.compiled:
+        if window.rate != ONE and window.strides == ONE and not self.compiled:
             y = self.forward(_phases(x, window, outputs), filter, _plain(window))
             return from_phases(y, window.rate, outputs)
         return sum(self.kind.tap(seen, filter[row, column]) for row, column, seen in _taps(x, window, outputs))
@@ -205,30 +227,6 @@ class _Plan:
         shape = [images(upstream), *padded, channels]
         x = self.kind.to_x(upstream, filter, replace(window, padding="valid"), shape)
         return fit(x, (-top, -left), size)
-
-
-def _of_no_images(result: tuple[Any, ...], x: Any, filter: Any) -> Any:
-    """Return a result that holds no number, and is linear in x and in the filter all the same."""
-    zeros = Bilinear(
-        lambda *_: tf.zeros(result, x.dtype),
-        lambda *_: tf.zeros(tf.shape(x), x.dtype),
-        lambda *_: tf.zeros(filter.shape, filter.dtype),
-    )
-    return zeros(x, filter)
-
-
-def _shaped(value: Any, shape: tuple[Any, ...]) -> Any:
-    """Return `value` in the shape that it should have, and has if it holds any image.
-
-    Graph optimization takes a reshape with one unknown side for one that changes nothing, and takes it out. So the
-    rows, too, are made unknown to it.
-    """
-    count, rows, *others = shape
-    if isinstance(count, int):
-        return value
-    shaped = tf.reshape(value, [count, rows + tf.minimum(count, 0), *others])
-    shaped.set_shape([side if isinstance(side, int) else None for side in shape])
-    return shaped
 
 
 def _before(window: Window) -> Pair:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._files import path_of
+from tfsep._arguments import as_path
 from tfsep.geometry import positive, positive_number
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
 from tfsep.tflite._compare import VerifyReport, compare, require
@@ -81,7 +81,7 @@ def export(
         ({'CONV_2D': 1}, True)
     """
     chosen = get_recipe(recipe)
-    path = _require_target(path_of(path, "path"))
+    path = _require_target(as_path(path, "path"))
     batch_size = positive(batch_size, "batch_size")
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
