@@ -9,8 +9,8 @@ from tfsep._backend import tf
 class Bilinear(NamedTuple):
     """A bilinear map ``y = forward(x, filter)`` and its two adjoints.
 
-    For every x, w and u: ``<forward(x, w), u> = <x, to_x(u, w, shape of x)> = <w, to_filter(x, u)>``. So the derivatives
-    of each of the three are the other two, and no one of them is ever differentiated by TensorFlow.
+    For every x, w and u: ``<forward(x, w), u> = <x, to_x(u, w, shape of x)> = <w, to_filter(x, u)>``. So the
+    derivatives of each of the three are the other two, and no one of them is ever differentiated by TensorFlow.
 
     None of the three may hold a tensor but those that it is given: a SavedModel would not load again.
     """

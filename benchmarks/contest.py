@@ -1,0 +1,311 @@
+"""What is timed against what: cases as records, and the contestants that each is made of.
+
+Nothing heavy is imported here: a maker imports its library when a worker calls it, so the runner stays light.
+"""
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Run = Callable[[], Any]
+Make = Callable[[], Run]
+
+
+class Case(NamedTuple):
+    """One comparison: peer time / our time, to be at least `goal`.
+
+    `peer_library` is "tf" or "torch": each has a process of its own. `onednn` False runs both without oneDNN.
+    """
+
+    group: str
+    name: str
+    peer_name: str
+    ours: Make
+    peer: Make
+    goal: float
+    peer_library: str = "tf"
+    onednn: bool = True
+    seconds: float = 0.3
+
+
+class Shape(NamedTuple):
+    """A depthwise convolution."""
+
+    side: int
+    channels: int
+    stride: int = 1
+    rate: int = 1
+    kernel: int = 3
+    images: int = 16
+    multiplier: int = 1
+
+    def __str__(self) -> str:
+        extra = "".join(
+            [
+                f", kernel {self.kernel}" * (self.kernel != 3),
+                f", batch {self.images}" * (self.images != 16),
+                f", multiplier {self.multiplier}" * (self.multiplier != 1),
+            ]
+        )
+        return f"{self.side}²×{self.channels}, stride {self.stride}, rate {self.rate}{extra}"
+
+
+MOBILENET = [
+    Shape(112, 32), Shape(112, 64, 2), Shape(56, 128), Shape(56, 128, 2), Shape(28, 256), Shape(28, 256, 2),
+    Shape(14, 512), Shape(14, 512, 2), Shape(7, 1024),
+]  # fmt: skip
+OTHERS = [Shape(33, 200, images=4), Shape(65, 24, 2, kernel=5, images=3), Shape(40, 48, multiplier=2, images=8)]
+RATES = [Shape(28, 512, 1, 2), Shape(28, 512, 1, 4), Shape(14, 512, 1, 2), Shape(56, 128, 1, 2)]
+OTHER_RATES = [Shape(33, 200, 1, 3, images=4), Shape(45, 96, 1, 2, kernel=5, images=2)]
+STRIDED = [Shape(56, 128, 2, 2), Shape(28, 256, 2, 2)]
+OTHER_STRIDED = [Shape(57, 96, 3, 2, images=4), Shape(40, 48, 2, 3, images=8)]
+
+
+def _tensors(shape: Shape) -> tuple[Any, Any]:
+    import tensorflow as tf
+
+    x = tf.random.stateless_normal((shape.images, shape.side, shape.side, shape.channels), (0, 1))
+    return x, tf.random.stateless_normal((shape.kernel, shape.kernel, shape.channels, shape.multiplier), (0, 2))
+
+
+def _traced(op: Callable[[Any, Any], Any], x: Any, w: Any, gradients: bool, jit: bool) -> Run:
+    import tensorflow as tf
+
+    def both(x: Any, w: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch([x, w])
+            y = op(x, w)
+        return y, tape.gradient(y, [x, w], tf.ones_like(y))
+
+    run = tf.function(both if gradients else op, jit_compile=jit, autograph=False)
+    return lambda: run(x, w)
+
+
+def ours(shape: Shape, gradients: bool = False, jit: bool = False) -> Run:
+    from tfsep import ops
+
+    op = partial(ops.depthwise_conv2d, strides=shape.stride, padding="same", rate=shape.rate)
+    return _traced(op, *_tensors(shape), gradients, jit)
+
+
+def tf_nn(shape: Shape, gradients: bool = False, jit: bool = False) -> Run:
+    import tensorflow as tf
+
+    strides, rate = [1, shape.stride, shape.stride, 1], [shape.rate] * 2
+    op = partial(tf.nn.depthwise_conv2d, strides=strides, padding="SAME", dilations=rate)
+    return _traced(op, *_tensors(shape), gradients, jit)
+
+
+def keras_ops(shape: Shape, gradients: bool = False) -> Run:
+    import keras
+
+    op = partial(keras.ops.depthwise_conv, strides=shape.stride, padding="same", dilation_rate=shape.rate)
+    return _traced(op, *_tensors(shape), gradients, jit=False)
+
+
+def torch_depthwise(shape: Shape) -> Run:
+    import torch
+
+    channels = shape.channels
+    x = torch.randn(shape.images, channels, shape.side, shape.side).to(memory_format=torch.channels_last)
+    w = torch.randn(channels * shape.multiplier, 1, shape.kernel, shape.kernel, requires_grad=True)
+    x.requires_grad_(True)
+    pad = (shape.kernel - 1) * shape.rate // 2
+
+    def run() -> None:
+        y = torch.nn.functional.conv2d(x, w, None, shape.stride, pad, shape.rate, channels)
+        torch.autograd.grad(y, (x, w), torch.ones_like(y))
+
+    return run
+
+
+def grouped(groups: int, split: bool) -> Run:
+    import tensorflow as tf
+
+    from tfsep import ops
+
+    x = tf.random.stateless_normal((16, 28, 28, 128), (0, 1))
+    w = tf.random.stateless_normal((3, 3, 128 // groups, 128), (0, 2))
+
+    def by_split(x: Any, w: Any) -> Any:
+        pairs = zip(tf.split(x, groups, 3), tf.split(w, groups, 3), strict=True)
+        return tf.concat([tf.nn.conv2d(*pair, 1, "SAME") for pair in pairs], 3)
+
+    return _traced(by_split if split else partial(ops.conv2d, padding="same"), x, w, True, False)
+
+
+def training_step(make: Callable[[], Any], policy: str = "float32") -> Run:
+    """A step of SGD on 32 images of 128², as `fit` does it."""
+    import keras
+    import tensorflow as tf
+
+    keras.config.set_dtype_policy(policy)
+    model = make()
+    keras.config.set_dtype_policy("float32")
+    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+    model.make_train_function()
+    images, labels = tf.random.stateless_uniform((32, 128, 128, 3), (0, 1)), tf.range(32)
+    batches = iter(tf.data.Dataset.from_tensors((images, labels)).repeat())
+    return lambda: tf.nest.map_structure(lambda value: value.numpy(), model.train_function(batches))
+
+
+def our_model() -> Any:
+    from tfsep.models import MobileNetV1, mobilenet_v1_arg_scope
+
+    # No weight decay: the peers have none.
+    return MobileNetV1((128, 128, 3), 1000, arg_scope=mobilenet_v1_arg_scope(weight_decay=0.0))
+
+
+def keras_model() -> Any:
+    import keras
+
+    return keras.applications.MobileNet((128, 128, 3), weights=None)
+
+
+def torch_training_step() -> Run:
+    import torch
+    from torch import nn
+
+    def block(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+        return [
+            *(
+                nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
+                nn.BatchNorm2d(inputs),
+                nn.ReLU6(True),
+            ),
+            *(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU6(True)),
+        ]
+
+    widths = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
+    parts: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU6(True)]
+    inputs = 32
+    for outputs, stride in widths:
+        parts += block(inputs, outputs, stride)
+        inputs = outputs
+    model = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1024, 1000))
+    model = model.to(memory_format=torch.channels_last)
+    images = torch.rand(32, 3, 128, 128).to(memory_format=torch.channels_last)
+    labels, loss = torch.arange(32), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+
+    def run() -> float:
+        optimizer.zero_grad()
+        value = loss(model(images), labels)
+        value.backward()
+        optimizer.step()
+        return value.item()
+
+    return run
+
+
+def inference(make: Callable[[], Any], fold: bool) -> Run:
+    import tensorflow as tf
+
+    model = make()
+    if fold:
+        from tfsep import surgery
+
+        model = surgery.fold_batch_norm(model)
+    images = tf.random.stateless_uniform((32, 128, 128, 3), (0, 1))
+    run = tf.function(partial(model, training=False), autograph=False)
+    return lambda: run(images)
+
+
+def _interpreted(path: str) -> Run:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(path, num_threads=1)
+    interpreter.allocate_tensors()
+    run = partial(interpreter.invoke)
+    run.bytes = Path(path).stat().st_size
+    return run
+
+
+def strided_and_dilated(library: str) -> Run:
+    """One layer, 64×64×128, stride 2 with rate 2, as a file: exported by us, or by Keras."""
+    import keras
+
+    import tfsep
+
+    layer = (tfsep.layers if library == "tfsep" else keras.layers).DepthwiseConv2D(3, 2, "same", dilation_rate=2)
+    model = keras.Sequential([keras.Input((64, 64, 128), batch_size=1), layer])
+    return _interpreted(_exported(model, library, "float32"))
+
+
+def mobilenet_file(library: str, recipe: str) -> Run:
+    """MobileNet v1 at 224 as a file: ours by our exporter, Keras's by Keras or, in int8, by the plain converter."""
+    import keras
+
+    if library == "tfsep":
+        from tfsep.models import MobileNetV1
+
+        return _interpreted(_exported(MobileNetV1(), library, recipe))
+    return _interpreted(_exported(keras.applications.MobileNet(weights=None), library, recipe))
+
+
+def _exported(model: Any, library: str, recipe: str) -> str:
+    import numpy as np
+    import tensorflow as tf
+
+    path = str(Path(tempfile.mkdtemp()) / f"{library}.tflite")
+    images = np.random.default_rng(0).uniform(-1, 1, (40, *model.input_shape[1:])).astype("float32")
+    if library == "tfsep":
+        from tfsep.tflite import export
+
+        export(model, path, recipe, calibration=None if recipe == "float32" else images)
+    elif recipe == "float32":
+        model.export(path, format="litert", verbose=False)
+    else:
+        converter = tf.lite.TFLiteConverter.from_keras_model(model)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[None]] for image in images)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+        Path(path).write_bytes(converter.convert())
+    return path
+
+
+def _depthwise(group: str, goal: float, peer: str, shapes: list[Shape], **options: Any) -> list[Case]:
+    peers = {"tf.nn": tf_nn, "Keras": keras_ops}
+    return [
+        Case(group, str(s), peer, partial(ours, s, **options), partial(peers[peer], s, **options), goal) for s in shapes
+    ]
+
+
+CASES = [
+    *_depthwise("forward, rate 1", 1.0, "tf.nn", MOBILENET + OTHERS),
+    *_depthwise("forward, rate over 1", 3.0, "tf.nn", RATES + OTHER_RATES),
+    *_depthwise("forward, stride with rate", 5.0, "Keras", STRIDED + OTHER_STRIDED),
+    *_depthwise("gradients, rate over 1", 1.3, "tf.nn", RATES + OTHER_RATES, gradients=True),
+    *_depthwise("gradients, stride with rate", 2.0, "Keras", STRIDED + OTHER_STRIDED, gradients=True),
+    *(
+        Case("gradients", str(s), "PyTorch", partial(ours, s, gradients=True), partial(torch_depthwise, s), 1.0, "torch")
+        for s in MOBILENET + OTHERS[:1] + RATES + OTHER_RATES + STRIDED
+    ),
+    *_depthwise("forward, XLA", 20.0, "tf.nn", [Shape(112, 32), Shape(28, 256, images=4), Shape(14, 512, 1, 2)], jit=True),
+    *(
+        Case("groups, gradients, no oneDNN", f"{n} groups", "split", partial(grouped, n, False), partial(grouped, n, True), 1.0, onednn=False)
+        for n in (4, 8, 32)
+    ),
+    *(
+        Case(f"training step, {name}", "MobileNet v1, 128², batch 32", peer, partial(training_step, our_model, policy),
+             other, goal, library, seconds=1.5)
+        for name, policy, peer, other, goal, library in (
+            ("float32", "float32", "Keras", partial(training_step, keras_model), 1.5, "tf"),
+            ("float32", "float32", "PyTorch", torch_training_step, 1.2, "torch"),
+            ("bfloat16", "mixed_bfloat16", "Keras, bfloat16", partial(training_step, keras_model, "mixed_bfloat16"), 2.2, "tf"),
+            ("bfloat16", "mixed_bfloat16", "Keras, float32", partial(training_step, keras_model), 1.8, "tf"),
+        )
+    ),
+    Case("inference", "MobileNet v1, 128², batch 32, folded", "Keras", partial(inference, our_model, True),
+         partial(inference, keras_model, False), 1.25, seconds=1.0),
+    Case("file", "stride 2 with rate 2, 64²×128", "Keras", partial(strided_and_dilated, "tfsep"),
+         partial(strided_and_dilated, "keras"), 8.0),
+    *(
+        Case("file", f"MobileNet v1, 224², {recipe}", "Keras" if recipe == "float32" else "converter",
+             partial(mobilenet_file, "tfsep", recipe), partial(mobilenet_file, "keras", recipe), 1.0)
+        for recipe in ("float32", "int8")
+    ),
+]  # fmt: skip

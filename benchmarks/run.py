@@ -1,0 +1,172 @@
+"""Time this library against its peers: ``python benchmarks/run.py [--smoke] [--only GROUP] [--out FOLDER]``.
+
+Each library has a process of its own with two threads. The sides of a case take turns, round after round, so that a
+change of the machine's pace meets both; what counts is the median over all runs of all rounds. Writes ``results.csv``
+and ``results.md``; a peer that is not installed is left out, and said so. Ends with 1 if a ratio is under its goal, but
+for ``--smoke``, which only shows that everything runs. Times are in milliseconds, and a spread is the middle half.
+"""
+
+import argparse
+import csv
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contest import CASES, Case
+
+HERE = Path(__file__).parent
+COLUMNS = ("group", "case", "against", "ours", "spread", "peer", "peer spread", "ratio", "goal", "reached")
+ROUNDS = 12
+
+
+class Worker:
+    """A process that times, and the lines to it."""
+
+    def __init__(self, library: str, onednn: bool = True) -> None:
+        environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": str(int(onednn))}
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "worker.py"), library],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+
+    def ask(self, *command: Any) -> Any:
+        """Send a command, and wait for its answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps(command), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the worker ended while it was at {command}")
+        return json.loads(answer)
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(index: int, case: Case, workers: dict[tuple[str, bool], Worker], rounds: int, seconds: float) -> list[dict]:
+    """Time both sides of a case in turns."""
+    sides = {"ours": ("tf", case.onednn), "peer": (case.peer_library, case.onednn)}
+    for key in sides.values():
+        if key not in workers:
+            workers[key] = Worker(*key)
+    times: dict[str, list[float]] = {"ours": [], "peer": []}
+    for turn in range(rounds):
+        for side in ("ours", "peer") if turn % 2 else ("peer", "ours"):
+            times[side] += workers[sides[side]].ask("time", index, side, seconds)
+    (ours, ours_spread), (peer, peer_spread) = (_summary(times[side]) for side in ("ours", "peer"))
+    row = _row(case.group, case.name, case.peer_name, (ours, ours_spread, peer, peer_spread), peer / ours, case.goal)
+    if case.group != "file":
+        return [row]
+    ours, peer = (workers[sides[side]].ask("bytes", index, side) / 1024 for side in ("ours", "peer"))
+    return [row, _row("file size, KiB", case.name, case.peer_name, (ours, "", peer, ""), peer / ours, 1.0)]
+
+
+def memory(index: int, case: Case) -> dict:
+    """The most memory that each side ever had, in a process of its own."""
+    most = {}
+    for side in ("ours", "peer"):
+        worker = Worker("tf")
+        most[side] = worker.ask("memory", index, side)
+        worker.close()
+    ours, peer = most["ours"], most["peer"]
+    return _row("peak memory, MB", case.name, case.peer_name, (ours, "", peer, ""), peer / ours, 1.0)
+
+
+def _summary(times: list[float]) -> tuple[float, str]:
+    low, middle, high = np.percentile(times, (25, 50, 75))
+    return middle, f"{low:.3g}–{high:.3g}"
+
+
+def _row(group: str, name: str, against: str, figures: tuple, ratio: float, goal: float) -> dict:
+    ours, ours_spread, peer, peer_spread = figures
+    reached = "yes" if ratio >= goal else "no"
+    values = (
+        group,
+        name,
+        against,
+        f"{ours:.3g}",
+        ours_spread,
+        f"{peer:.3g}",
+        peer_spread,
+        f"{ratio:.2f}",
+        goal,
+        reached,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def markdown(rows: list[dict]) -> str:
+    """The rows as a table."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
+    return "\n".join([*lines, *("| " + " | ".join(str(row[name]) for name in COLUMNS) + " |" for row in rows)]) + "\n"
+
+
+def machine() -> str:
+    """One line on what this was run on."""
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    versions = []
+    for package in ("tensorflow", "keras", "torch", "ai_edge_litert"):
+        if importlib.util.find_spec(package):
+            versions.append(f"{package} {importlib.metadata.version(package.replace('_', '-'))}")
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--smoke", action="store_true", help="one short round of one case a group")
+    parser.add_argument("--only", default="", help="groups whose name begins so")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder for results.csv and results.md")
+    options = parser.parse_args()
+    rows, workers, seen = [], {}, set()
+    for index, case in enumerate(CASES):
+        if not case.group.startswith(options.only) or (options.smoke and (case.group, case.peer_name) in seen):
+            continue
+        seen.add((case.group, case.peer_name))
+        if case.peer_library == "torch" and not importlib.util.find_spec("torch"):
+            print(f"left out, for want of PyTorch: {case.group}, {case.name}", flush=True)
+            continue
+        rounds, seconds = (1, 0.01) if options.smoke else (ROUNDS, case.seconds)
+        for row in compare(index, case, workers, rounds, seconds):
+            rows.append(row)
+            print(*row.values(), sep="  ", flush=True)
+    for worker in workers.values():
+        worker.close()
+    for index, case in enumerate(CASES):
+        if (
+            case.group == "training step, float32"
+            and case.peer_library == "tf"
+            and not options.smoke
+            and not options.only
+        ):
+            rows.append(memory(index, case))
+            print(*rows[-1].values(), sep="  ", flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (options.out / "results.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    (options.out / "results.md").write_text(f"{machine()}\n\n{markdown(rows)}")
+    missed = [row for row in rows if row["reached"] == "no"]
+    return 1 if missed and not options.smoke else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
