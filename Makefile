@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test slow lint notebooks clean
+.PHONY: demo test slow lint notebooks bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/tfsep demo
@@ -19,6 +19,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/run.py
 
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/python notebooks/execute.py

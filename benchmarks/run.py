@@ -1,4 +1,4 @@
-"""Time this library against its peers: ``python benchmarks/run.py [--smoke] [--only GROUP] [--out FOLDER]``.
+"""Time this library against its peers: ``python benchmarks/run.py [--smoke] [--only GROUPS] [--out FOLDER]``.
 
 Each library has a process of its own with two threads. The sides of a case take turns, round after round, so that a
 change of the machine's pace meets both; what counts is the median over all runs of all rounds. Writes ``results.csv``
@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -132,12 +133,12 @@ def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="one short round of one case a group")
-    parser.add_argument("--only", default="", help="groups whose name begins so")
+    parser.add_argument("--only", default="", help="a regular expression that the group's name matches")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for results.csv and results.md")
     options = parser.parse_args()
     rows, workers, seen = [], {}, set()
     for index, case in enumerate(CASES):
-        if not case.group.startswith(options.only) or (options.smoke and (case.group, case.peer_name) in seen):
+        if not re.match(options.only, case.group) or (options.smoke and (case.group, case.peer_name) in seen):
             continue
         seen.add((case.group, case.peer_name))
         if case.peer_library == "torch" and not importlib.util.find_spec("torch"):

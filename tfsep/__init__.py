@@ -9,7 +9,10 @@ from typing import Any
 from tfsep._version import __version__
 from tfsep.defs import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv
 
-_ROOMS = ("cost", "data", "defs", "examples", "geometry", "layers", "models", "ops", "tflite", "train", "weights")
+_ROOMS = (
+    *("cost", "data", "defs", "examples", "geometry", "layers", "models", "ops", "surgery", "tflite", "train"),
+    "weights",
+)
 
 __all__ = ["MOBILENETV1_CONV_DEFS", "Conv", "DepthSepConv", "__version__", *_ROOMS]  # noqa: PLE0604
 

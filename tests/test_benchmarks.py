@@ -1,0 +1,35 @@
+"""The benchmarks run: a smoke size of each group, every library in its process."""
+
+import csv
+import importlib.util
+import subprocess
+import sys
+
+from conftest import ROOT
+
+GROUPS = {"forward, rate 1", "forward, rate over 1", "forward, stride with rate", "gradients, rate over 1"}
+
+
+def test_a_smoke_run(tmp_path):
+    command = [
+        sys.executable,
+        "benchmarks/run.py",
+        "--smoke",
+        "--only",
+        "forward|gradients|groups|inference",
+        "--out",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with (tmp_path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["group"] for row in rows} >= GROUPS
+    for row in rows:
+        assert float(row["ours"]) > 0
+        assert abs(float(row["peer"]) / float(row["ours"]) / float(row["ratio"]) - 1) < 0.02
+        assert row["reached"] == ("yes" if float(row["ratio"]) >= float(row["goal"]) else "no")
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert len([line for line in lines if line.startswith("| ")]) == len(rows) + 2
+    if importlib.util.find_spec("torch") is None:
+        assert "left out, for want of PyTorch" in done.stdout
