@@ -48,7 +48,7 @@ def pairs(most):
     return st.one_of(side, st.tuples(side, side))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     case=st.builds(
         Case,
@@ -85,9 +85,9 @@ def without_onednn(cases, seed):
 
 def test_random_cases_without_onednn():
     """A build without oneDNN has neither rates nor unequal strides, and refuses gradients: the numbers are the same."""
-    done = without_onednn(250, 7)
+    done = without_onednn(120, 7)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip() == "checked 250"
+    assert done.stdout.strip() == "checked 120"
 
 
 @pytest.mark.slow
