@@ -16,7 +16,7 @@ def test_a_smoke_run(tmp_path):
         "benchmarks/run.py",
         "--smoke",
         "--only",
-        "forward|groups",
+        "forward|groups|gradients$",
         "--out",
         str(tmp_path),
     ]
