@@ -55,7 +55,7 @@ def conv2d(x: Any, filter: Any, window: Window) -> Any:
     """Convolve x (N, H, W, C) with filter (kh, kw, C / groups, F)."""
     groups = x.shape[3] // filter.shape[2]
     if is_exporting():
-        return _described(DENSE, x, filter, window)
+        return _native(DENSE, x, filter, window)
     if groups == 1 or all(
         computes(product, DENSE, x.dtype.name, window.strides, window.rate, groups, filter.shape[2])
         for product in ("forward", "to_x", "to_filter")
@@ -68,13 +68,14 @@ def conv2d(x: Any, filter: Any, window: Window) -> Any:
 def depthwise_conv2d(x: Any, filter: Any, window: Window) -> Any:
     """Convolve each channel of x (N, H, W, C) with its own filters (kh, kw, C, M): (N, H', W', C·M)."""
     if is_exporting():
-        return _described(DEPTHWISE, x, filter, window)
+        return _native(DEPTHWISE, x, filter, window)
     return _convolve(DEPTHWISE, x, filter, window, filter.shape[2] * filter.shape[3])
 
 
-def _described(kind: Kind, x: Any, filter: Any, window: Window) -> Any:
-    """The op as a graph to be exported describes it: TensorFlow itself need not be able to run it."""
-    return kind.forward(*_settled(x, filter, window))
+def _native(kind: Kind, x: Any, filter: Any, window: Window) -> Any:
+    """TensorFlow's op for it: one, also where a graph to be exported only describes what nothing here can run."""
+    x, window = _settled(x, window)
+    return kind.forward(x, filter, window)
 
 
 def _convolve(kind: Kind, x: Any, filter: Any, window: Window, channels: int, groups: int = 1) -> Any:
@@ -153,7 +154,7 @@ class _Plan:
     def forward(self, x: Any, filter: Any, window: Window) -> Any:
         """Return the convolution of x."""
         if self._has("forward", window):
-            return self.kind.forward(*_settled(x, filter, window))
+            return _native(self.kind, x, filter, window)
         if self.dtype in HALVES:
             return self._in_float32("forward", x, filter, window)
         outputs, factor = _outputs(sides(x), window), _common_factor(window)
@@ -186,7 +187,7 @@ class _Plan:
         thinned = factor != ONE and not self.compiled
         # oneDNN's gradient of a dense 1×1 filter with a stride writes behind its memory, and has crashed the process.
         if self._has("to_filter", window) and not (thinned and window.kernel == ONE):
-            x, _, settled = _settled(x, None, window, whole=True)
+            x, settled = _settled(x, window, whole=True)
             return self.kind.to_filter(x, upstream, settled, shape)
         if self.dtype in HALVES and not thinned:
             return self._in_float32("to_filter", x, upstream, window, shape)
@@ -287,20 +288,20 @@ def _taps(x: Any, window: Window, outputs: Sides) -> Iterator[tuple[int, int, An
         yield row, column, subsample(x, window.strides, (-row * window.rate[0], -column * window.rate[1]), outputs)
 
 
-def _settled(x: Any, filter: Any, window: Window, whole: bool = False) -> tuple[Any, Any, Window]:
-    """Return what TensorFlow's op takes, with x padded where the op could not do it itself.
+def _settled(x: Any, window: Window, whole: bool = False) -> tuple[Any, Window]:
+    """Return the image and the window that TensorFlow's op takes, with x padded where the op could not do it itself.
 
     Padding in pixels that is just SAME for an image of this size stays with the op: it costs nothing there, and an
     exported graph has an operator less. Not so where an image must be `whole`, at least as large as the kernel: for
     taps that meet nothing but padding, oneDNN's gradients to a bfloat16 filter are uninitialised memory.
     """
     if isinstance(window.padding, str):
-        return x, filter, window
+        return x, window
     if window.padding == NO_PADS:
-        return x, filter, replace(window, padding="valid")
+        return x, replace(window, padding="valid")
     if _is_same(window, sides(x)) and not (whole and _is_smaller(sides(x), window)):
-        return x, filter, replace(window, padding="same")
-    return tf.pad(x, [(0, 0), *window.padding, (0, 0)]), filter, replace(window, padding="valid")
+        return x, replace(window, padding="same")
+    return tf.pad(x, [(0, 0), *window.padding, (0, 0)]), replace(window, padding="valid")
 
 
 def _is_same(window: Window, size: Sides) -> bool:
