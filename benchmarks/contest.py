@@ -4,9 +4,10 @@ Nothing heavy is imported here: a maker imports its library when a worker calls 
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Run = Callable[[], Any]
@@ -16,7 +17,8 @@ Make = Callable[[], Run]
 class Case(NamedTuple):
     """One comparison: peer time / our time, to be at least `goal`.
 
-    `peer_library` is "tf" or "torch": each has a process of its own. `onednn` False runs both without oneDNN.
+    `peer_library` is "tf" or "torch". `onednn` False runs both without oneDNN. `also` holds what else is compared, by
+    the name of its group: the question that a worker answers.
     """
 
     group: str
@@ -28,6 +30,7 @@ class Case(NamedTuple):
     peer_library: str = "tf"
     onednn: bool = True
     seconds: float = 0.3
+    also: Mapping[str, str] = MappingProxyType({})
 
 
 class Shape(NamedTuple):
@@ -79,7 +82,11 @@ def _traced(op: Callable[[Any, Any], Any], x: Any, w: Any, gradients: bool, jit:
             y = op(x, w)
         return y, tape.gradient(y, [x, w], tf.ones_like(y))
 
-    run = tf.function(both if gradients else op, jit_compile=jit, autograph=False)
+    def forward(x: Any, w: Any) -> Any:
+        return op(x, w)
+
+    # A function of two tensors, not a partial: a call binds a partial's options each time, for a tenth of a millisecond.
+    run = tf.function(both if gradients else forward, jit_compile=jit, autograph=False)
     return lambda: run(x, w)
 
 
@@ -209,7 +216,7 @@ def inference(make: Callable[[], Any], fold: bool) -> Run:
 
         model = surgery.fold_batch_norm(model)
     images = tf.random.stateless_uniform((32, 128, 128, 3), (0, 1))
-    run = tf.function(partial(model, training=False), autograph=False)
+    run = tf.function(lambda images: model(images, training=False), autograph=False)
     return lambda: run(images)
 
 
@@ -291,21 +298,22 @@ CASES = [
     ),
     *(
         Case(f"training step, {name}", "MobileNet v1, 128², batch 32", peer, partial(training_step, our_model, policy),
-             other, goal, library, seconds=1.5)
-        for name, policy, peer, other, goal, library in (
-            ("float32", "float32", "Keras", partial(training_step, keras_model), 1.5, "tf"),
-            ("float32", "float32", "PyTorch", torch_training_step, 1.2, "torch"),
-            ("bfloat16", "mixed_bfloat16", "Keras, bfloat16", partial(training_step, keras_model, "mixed_bfloat16"), 2.2, "tf"),
-            ("bfloat16", "mixed_bfloat16", "Keras, float32", partial(training_step, keras_model), 1.8, "tf"),
+             other, goal, library, seconds=1.5, also=also)
+        for name, policy, peer, other, goal, library, also in (
+            ("float32", "float32", "Keras", partial(training_step, keras_model), 1.5, "tf", {"peak memory, MB": "memory"}),
+            ("float32", "float32", "PyTorch", torch_training_step, 1.2, "torch", {}),
+            ("bfloat16", "mixed_bfloat16", "Keras, bfloat16", partial(training_step, keras_model, "mixed_bfloat16"), 2.2, "tf", {}),
+            ("bfloat16", "mixed_bfloat16", "Keras, float32", partial(training_step, keras_model), 1.8, "tf", {}),
         )
     ),
     Case("inference", "MobileNet v1, 128², batch 32, folded", "Keras", partial(inference, our_model, True),
          partial(inference, keras_model, False), 1.25, seconds=1.0),
     Case("file", "stride 2 with rate 2, 64²×128", "Keras", partial(strided_and_dilated, "tfsep"),
-         partial(strided_and_dilated, "keras"), 8.0),
+         partial(strided_and_dilated, "keras"), 8.0, also={"file size, KiB": "size"}),
     *(
         Case("file", f"MobileNet v1, 224², {recipe}", "Keras" if recipe == "float32" else "converter",
-             partial(mobilenet_file, "tfsep", recipe), partial(mobilenet_file, "keras", recipe), 1.0)
+             partial(mobilenet_file, "tfsep", recipe), partial(mobilenet_file, "keras", recipe), 1.0,
+             also={"file size, KiB": "size"})
         for recipe in ("float32", "int8")
     ),
 ]  # fmt: skip

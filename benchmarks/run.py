@@ -1,7 +1,8 @@
 """Time this library against its peers: ``python benchmarks/run.py [--smoke] [--only GROUPS] [--out FOLDER]``.
 
-Each library has a process of its own with two threads. The sides of a case take turns, round after round, so that a
-change of the machine's pace meets both; what counts is the median over all runs of all rounds. Writes ``results.csv``
+Each side of a case has a process of its own with two threads, and nothing ran there before: what a heap went through
+changes times by half. The sides take turns, round after round, so that a change of the machine's pace meets both; what
+counts is the median over all runs of all rounds. Writes ``results.csv``
 and ``results.md``; a peer that is not installed is left out, and said so. Ends with 1 if a ratio is under its goal, but
 for ``--smoke``, which only shows that everything runs. Times are in milliseconds, and a spread is the middle half.
 """
@@ -28,17 +29,16 @@ ROUNDS = 12
 
 
 class Worker:
-    """A process that times, and the lines to it."""
+    """A process that times one side of a case, and the lines to it."""
 
-    def __init__(self, library: str, onednn: bool = True) -> None:
-        environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": str(int(onednn))}
+    def __init__(self, index: int, side: str, onednn: bool) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py"), library],
+            [sys.executable, str(HERE / "worker.py"), str(index), side],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=environment,
+            env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": str(int(onednn))},
         )
 
     def ask(self, *command: Any) -> Any:
@@ -48,7 +48,7 @@ class Worker:
         print(json.dumps(command), file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"the worker ended while it was at {command}")
+            raise RuntimeError(f"the worker {self.process.args} ended while it was at {command}")
         return json.loads(answer)
 
     def close(self) -> None:
@@ -58,33 +58,23 @@ class Worker:
         self.process.wait()
 
 
-def compare(index: int, case: Case, workers: dict[tuple[str, bool], Worker], rounds: int, seconds: float) -> list[dict]:
-    """Time both sides of a case in turns."""
-    sides = {"ours": ("tf", case.onednn), "peer": (case.peer_library, case.onednn)}
-    for key in sides.values():
-        if key not in workers:
-            workers[key] = Worker(*key)
-    times: dict[str, list[float]] = {"ours": [], "peer": []}
-    for turn in range(rounds):
-        for side in ("ours", "peer") if turn % 2 else ("peer", "ours"):
-            times[side] += workers[sides[side]].ask("time", index, side, seconds)
-    (ours, ours_spread), (peer, peer_spread) = (_summary(times[side]) for side in ("ours", "peer"))
-    row = _row(case.group, case.name, case.peer_name, (ours, ours_spread, peer, peer_spread), peer / ours, case.goal)
-    if case.group != "file":
-        return [row]
-    ours, peer = (workers[sides[side]].ask("bytes", index, side) / 1024 for side in ("ours", "peer"))
-    return [row, _row("file size, KiB", case.name, case.peer_name, (ours, "", peer, ""), peer / ours, 1.0)]
-
-
-def memory(index: int, case: Case) -> dict:
-    """The most memory that each side ever had, in a process of its own."""
-    most = {}
-    for side in ("ours", "peer"):
-        worker = Worker("tf")
-        most[side] = worker.ask("memory", index, side)
-        worker.close()
-    ours, peer = most["ours"], most["peer"]
-    return _row("peak memory, MB", case.name, case.peer_name, (ours, "", peer, ""), peer / ours, 1.0)
+def compare(index: int, case: Case, rounds: int, seconds: float) -> list[dict]:
+    """Time both sides of a case in turns; what else there is to say of them comes in rows of its own."""
+    workers = {side: Worker(index, side, case.onednn) for side in ("ours", "peer")}
+    times: dict[str, list[float]] = {side: [] for side in workers}
+    try:
+        for turn in range(rounds):
+            for side in sorted(workers, reverse=bool(turn % 2)):
+                times[side] += workers[side].ask("time", seconds)
+        (ours, ours_spread), (peer, peer_spread) = (_summary(times[side]) for side in workers)
+        rows = [_row(case.group, case.name, case.peer_name, (ours, ours_spread, peer, peer_spread), case.goal)]
+        for name, question in case.also.items():
+            ours, peer = (worker.ask(question) for worker in workers.values())
+            rows.append(_row(name, case.name, case.peer_name, (ours, "", peer, ""), 1.0))
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return rows
 
 
 def _summary(times: list[float]) -> tuple[float, str]:
@@ -92,8 +82,9 @@ def _summary(times: list[float]) -> tuple[float, str]:
     return middle, f"{low:.3g}–{high:.3g}"
 
 
-def _row(group: str, name: str, against: str, figures: tuple, ratio: float, goal: float) -> dict:
+def _row(group: str, name: str, against: str, figures: tuple, goal: float) -> dict:
     ours, ours_spread, peer, peer_spread = figures
+    ratio = peer / ours
     reached = "yes" if ratio >= goal else "no"
     values = (
         group,
@@ -136,7 +127,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a regular expression that the group's name matches")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for results.csv and results.md")
     options = parser.parse_args()
-    rows, workers, seen = [], {}, set()
+    rows, seen = [], set()
     for index, case in enumerate(CASES):
         if not re.match(options.only, case.group) or (options.smoke and (case.group, case.peer_name) in seen):
             continue
@@ -145,20 +136,9 @@ def main() -> int:
             print(f"left out, for want of PyTorch: {case.group}, {case.name}", flush=True)
             continue
         rounds, seconds = (1, 0.01) if options.smoke else (ROUNDS, case.seconds)
-        for row in compare(index, case, workers, rounds, seconds):
+        for row in compare(index, case, rounds, seconds):
             rows.append(row)
             print(*row.values(), sep="  ", flush=True)
-    for worker in workers.values():
-        worker.close()
-    for index, case in enumerate(CASES):
-        if (
-            case.group == "training step, float32"
-            and case.peer_library == "tf"
-            and not options.smoke
-            and not options.only
-        ):
-            rows.append(memory(index, case))
-            print(*rows[-1].values(), sep="  ", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / "results.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)

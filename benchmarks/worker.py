@@ -1,7 +1,7 @@
-"""A process that times contestants of one library: a line of JSON in, a line of JSON out.
+"""A process that times one side of one case: a line of JSON in, a line of JSON out.
 
-``["time", case, side, seconds]`` answers with the milliseconds of each run; ``["memory", case, side]`` runs three times
-and answers with the most memory that the process ever had, in MB; ``["bytes", case, side]`` with the size of a file.
+``["time", seconds]`` answers with the milliseconds of each run; ``["memory"]`` with the most memory that the process
+ever had, in MB; ``["size"]`` with the KiB of the file that it runs.
 """
 
 import json
@@ -27,29 +27,25 @@ def limit_threads(library: str) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 
 
-def main(library: str) -> None:
+def main(index: int, side: str) -> None:
     """Answer until there is nothing more to answer."""
     warnings.simplefilter("ignore")
     answers, sys.stdout = sys.stdout, sys.stderr
     from contest import CASES
 
-    limit_threads(library)
-    made: dict[tuple[int, str], object] = {}
+    case = CASES[index]
+    limit_threads(case.peer_library if side == "peer" else "tf")
+    run = getattr(case, side)()
+    for _ in range(3):
+        run()
     for line in sys.stdin:
-        command, case, side, *rest = json.loads(line)
-        if (case, side) not in made:
-            for other in [key for key in made if key[0] != case]:
-                del made[other]
-            run = made[case, side] = getattr(CASES[case], side)()
-            for _ in range(3):
-                run()
-        run = made[case, side]
+        command, *given = json.loads(line)
         if command == "memory":
             answer = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        elif command == "bytes":
-            answer = run.bytes
+        elif command == "size":
+            answer = run.bytes / 1024
         else:
-            answer, end = [], time.perf_counter() + rest[0]
+            answer, end = [], time.perf_counter() + given[0]
             while not answer or time.perf_counter() < end:
                 begin = time.perf_counter()
                 run()
@@ -58,4 +54,4 @@ def main(library: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(int(sys.argv[1]), sys.argv[2])

@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import oracles
 import tensorflow as tf
-from checks import assert_close
 
 from tfsep import ops
 
-TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "float16": 6e-3, "bfloat16": 4e-2}
+# Of the sum of the magnitudes that a number is the sum of, number by number: what cancels is no excuse, and no blame.
+# Eight spacings of the long types' numbers, for long sums; two of the halves', whose sums may be rounded twice.
+TOLERANCES = {"float64": 8 * 2**-52, "float32": 8 * 2**-23, "float16": 2 * 2**-10, "bfloat16": 2 * 2**-7}
+# What rounding to the smallest numbers that there are may add: float16 has few, the others flush theirs to zero.
+LEAST = {"float64": 2**-1022, "float32": 2**-126, "float16": 2**-24, "bfloat16": 2**-126}
 PADDINGS = ("same", "valid", 0, 1, 2, (0, 1), (2, 1), ((0, 1), (2, 0)), ((1, 3), (0, 2)), ((4, 0), (0, 5)))
 
 
@@ -86,27 +89,36 @@ def computed(case, x, w, upstream):
 
 
 def expected(case, x, w):
-    """What a loop makes of it in float64, with an upstream gradient of random numbers, which it returns too."""
+    """An upstream gradient of random numbers, what a loop makes of it all in float64, and the magnitudes of that.
+
+    A magnitude is the sum of the absolute values of the products that a number is the sum of.
+    """
     grouped = tf.reshape(w, (*case.kernel, 1, -1)) if case.groups is None else w
     pads = oracles.pads(case.size, case.kernel, _both(case.stride), _both(case.rate), case.padding)
     sizes = zip(case.size, pads, case.kernel, _both(case.stride), _both(case.rate), strict=True)
     outputs = [(n + sum(p) - (k - 1) * r - 1) // s + 1 for n, p, k, s, r in sizes]
     upstream = np.random.default_rng(1).normal(size=(case.images, *outputs, grouped.shape[3]))
     upstream = tf.cast(upstream, case.dtype)
-    exact = (_exact(value) for value in (x, grouped, upstream))
-    y, to_x, to_w = oracles.products(*exact, case.stride, case.padding, case.rate)
-    return upstream, (y, to_x, to_w.reshape(w.shape))
+    exact = [_exact(value) for value in (x, grouped, upstream)]
+    right, magnitudes = (
+        oracles.products(*values, case.stride, case.padding, case.rate) for values in (exact, map(np.abs, exact))
+    )
+    shapes = upstream.shape, x.shape, w.shape
+    return upstream, *([a.reshape(shape) for a, shape in zip(b, shapes, strict=True)] for b in (right, magnitudes))
 
 
 def check(case):
     """Assert that result and both gradients are the loop's."""
     x, w = case.tensors()
-    upstream, exact = expected(case, x, w)
-    for what, ours, right in zip(
-        ("result", "gradient to x", "to filter"), computed(case, x, w, upstream), exact, strict=True
-    ):
-        assert ours.dtype == case.dtype, f"{what} of {case}: {ours.dtype}"
-        assert_close(_exact(ours), right, TOLERANCES[case.dtype], f"{what} of {case}")
+    upstream, exact, magnitudes = expected(case, x, w)
+    names = "result", "gradient to x", "to filter"
+    for name, ours, right, size in zip(names, computed(case, x, w, upstream), exact, magnitudes, strict=True):
+        what = f"{name} of {case}"
+        assert ours.dtype == case.dtype, f"{what}: {ours.dtype}"
+        assert ours.shape == right.shape, f"{what}: shape {ours.shape}, expected {right.shape}"
+        off, allowed = np.abs(_exact(ours) - right), TOLERANCES[case.dtype] * size + LEAST[case.dtype]
+        wrong = ~(off <= allowed)
+        assert not wrong.any(), f"{what}: off by {off[wrong][:5]}, allowed {allowed[wrong][:5]}"
 
 
 def random_case(rng):

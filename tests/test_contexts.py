@@ -208,3 +208,26 @@ def test_models_of_no_images():
     none = np.zeros((0, 9, 8, 3), "f")
     assert tf.function(model)(none).shape == (0, 3, 2, 7)
     assert model.predict_on_batch(none).shape == (0, 3, 2, 7)
+
+
+@pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 1), (1, 2), (2, 2)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_jacobians(kind, stride, rate):
+    """By vectorized products, as ``tape.jacobian`` does it, contracted with a random vector: the loop's gradients."""
+    op, _, shape = KINDS[kind]
+    x, w = tensors(shape)
+    with tf.GradientTape() as tape:
+        tape.watch([x, w])
+        y = op(x, w, stride, "same", rate)
+    upstream = np.random.default_rng(1).normal(size=y.shape)
+    contracted = (np.tensordot(upstream, jacobian, 4) for jacobian in tape.jacobian(y, [x, w]))
+    grouped = w.numpy().reshape(*w.shape[:2], 1, -1) if kind == "depthwise" else w.numpy()
+    _, *gradients = oracles.products(x.numpy(), grouped, upstream, stride, "same", rate)
+    for ours, exact in zip(contracted, gradients, strict=True):
+        assert_close(ours, exact.reshape(ours.shape), 1e-5)
+
+
+def test_vectorized_map():
+    x, w = tensors((3, 2, 3, 2))
+    one_by_one = tf.vectorized_map(lambda image: ops.depthwise_conv2d(image[None], w, 2, "same", 2)[0], x)
+    assert_close(one_by_one, ops.depthwise_conv2d(x, w, 2, "same", 2), 1e-6)

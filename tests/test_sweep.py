@@ -142,10 +142,11 @@ def test_check_complains(which, wrong, monkeypatch):
 def test_two_oracles_agree(case):
     """The loop over pixels of y, and the one that puts a one in place of each element."""
     x, w = case.tensors()
-    upstream, (y, to_x, to_w) = expected(case, x, w)
+    upstream, (y, to_x, to_w), (size, _, _) = expected(case, x, w)
     loop = oracles.depthwise_conv2d if case.groups is None else oracles.conv2d
     run = lambda a, b: loop(a, b, case.stride, case.padding, case.rate)  # noqa: E731
     assert_close(y, run(x.numpy(), w.numpy()), 1e-12)
+    assert_close(size, run(np.abs(x.numpy()), np.abs(w.numpy())), 1e-12)
     other_x, other_w = oracles.gradients(run, x.numpy(), w.numpy(), upstream.numpy())
     assert_close(to_x, other_x, 1e-12)
     assert_close(to_w, other_w, 1e-12)
