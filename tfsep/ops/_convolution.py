@@ -31,6 +31,10 @@ def conv2d(
     Returns:
         A tensor (N, H', W', F) of x's dtype, or (N, F, H', W').
 
+    Note:
+        A Jacobian to a filter in groups takes ``tape.jacobian(..., experimental_use_pfor=False)``: TensorFlow
+        vectorizes the op of its gradient wrongly, that of ``tf.nn.conv2d`` too.
+
     Raises:
         ValueError: for a wrong rank, groups that do not divide, sizes under 1, or an output of no size.
         TypeError: for a dtype that is not floating, or that differs between x and filter.
