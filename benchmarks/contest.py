@@ -207,7 +207,8 @@ def torch_training_step() -> Run:
     return run
 
 
-def inference(make: Callable[[], Any], fold: bool) -> Run:
+def inference(make: Callable[[], Any], fold: bool, images_known: bool = True) -> Run:
+    """32 images of 128²; a graph that knows how many there are, or one that takes any number, as `predict` traces it."""
     import tensorflow as tf
 
     model = make()
@@ -216,7 +217,8 @@ def inference(make: Callable[[], Any], fold: bool) -> Run:
 
         model = surgery.fold_batch_norm(model)
     images = tf.random.stateless_uniform((32, 128, 128, 3), (0, 1))
-    run = tf.function(lambda images: model(images, training=False), autograph=False)
+    spec = tf.TensorSpec((32 if images_known else None, 128, 128, 3))
+    run = tf.function(lambda images: model(images, training=False), input_signature=[spec], autograph=False)
     return lambda: run(images)
 
 
@@ -306,8 +308,11 @@ CASES = [
             ("bfloat16", "mixed_bfloat16", "Keras, float32", partial(training_step, keras_model), 1.8, "tf", {}),
         )
     ),
-    Case("inference", "MobileNet v1, 128², batch 32, folded", "Keras", partial(inference, our_model, True),
-         partial(inference, keras_model, False), 1.25, seconds=1.0),
+    *(
+        Case("inference", f"MobileNet v1, 128², batch {batch}, folded", "Keras", partial(inference, our_model, True, known),
+             partial(inference, keras_model, False, known), 1.25, seconds=1.0)
+        for batch, known in (("32", True), ("unknown", False))
+    ),
     Case("file", "stride 2 with rate 2, 64²×128", "Keras", partial(strided_and_dilated, "tfsep"),
          partial(strided_and_dilated, "keras"), 8.0, also={"file size, KiB": "size"}),
     *(
