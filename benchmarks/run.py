@@ -1,4 +1,4 @@
-"""Time this library against its peers: ``python benchmarks/run.py [--smoke] [--only GROUPS] [--out FOLDER]``.
+"""Time this library against its peers: ``python benchmarks/run.py [--smoke] [--keep-heap] [--only GROUPS]``.
 
 Each side of a case has a process of its own with two threads, and nothing ran there before: what a heap went through
 changes times by half. The sides take turns, round after round, so that a change of the machine's pace meets both; what
@@ -26,6 +26,13 @@ from contest import CASES, Case
 HERE = Path(__file__).parent
 COLUMNS = ("group", "case", "against", "ours", "spread", "peer", "peer spread", "ratio", "goal", "reached")
 ROUNDS = 12
+# glibc gives freed memory back to the system, and takes a page fault for each 4 KiB when it comes again.
+KEEP_HEAP = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
 
 
 class Worker:
@@ -125,8 +132,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="one short round of one case a group")
     parser.add_argument("--only", default="", help="a regular expression that the group's name matches")
+    parser.add_argument("--keep-heap", action="store_true", help="all workers keep the memory that they free")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for results.csv and results.md")
     options = parser.parse_args()
+    if options.keep_heap:
+        os.environ.update(KEEP_HEAP)
     rows, seen = [], set()
     for index, case in enumerate(CASES):
         if not re.match(options.only, case.group) or (options.smoke and (case.group, case.peer_name) in seen):
