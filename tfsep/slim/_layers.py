@@ -1,0 +1,406 @@
+"""Slim's layers with variables: convolutions, batch normalization and the fully connected layer."""
+
+from typing import Any
+
+from tf_slim import add_arg_scope
+
+from tfsep._backend import keras, tf
+from tfsep.geometry import positive
+from tfsep.layers import BatchNormalization, Conv2D, DepthwiseConv2D, SeparableConv2D
+from tfsep.slim._arguments import activated, channels, initializer, phase, regularizer
+from tfsep.slim._initializers import xavier_initializer
+from tfsep.slim._scope import Scope, layer_name, layer_scope
+
+_XAVIER = xavier_initializer()
+_ZEROS = keras.initializers.Zeros()
+UPDATE_OPS = tf.compat.v1.GraphKeys.UPDATE_OPS
+
+
+def _bias(normalizer_fn: Any, biases_initializer: Any, biases_regularizer: Any) -> dict[str, Any]:
+    """A layer's options of its bias, which a normalizer replaces and None leaves out."""
+    if normalizer_fn is not None or biases_initializer is None:
+        return {"use_bias": False}
+    return {
+        "use_bias": True,
+        "bias_initializer": initializer(biases_initializer, "biases_initializer"),
+        "bias_regularizer": regularizer(biases_regularizer, "biases_regularizer"),
+    }
+
+
+def _finish(
+    scope: Scope, outputs: Any, normalizer_fn: Any, normalizer_params: Any, activation_fn: Any, outputs_collections: Any
+) -> Any:
+    """What follows the product: normalizer, activation, collections."""
+    if normalizer_fn is not None:
+        outputs = normalizer_fn(outputs, **(normalizer_params or {}))
+    if activation_fn is not None:
+        name = scope.graph.unique_name(f"{scope.name}/Activation")
+        outputs = activated(outputs, activation_fn, layer_name(name))
+    return scope.graph.add_output(outputs_collections, scope.name, outputs)
+
+
+@add_arg_scope
+def convolution(
+    inputs: Any,
+    num_outputs: int,
+    kernel_size: Any,
+    stride: Any = 1,
+    padding: str = "SAME",
+    data_format: str | None = None,
+    rate: Any = 1,
+    activation_fn: Any = tf.nn.relu,
+    normalizer_fn: Any = None,
+    normalizer_params: dict[str, Any] | None = None,
+    weights_initializer: Any = _XAVIER,
+    weights_regularizer: Any = None,
+    biases_initializer: Any = _ZEROS,
+    biases_regularizer: Any = None,
+    reuse: Any = None,
+    variables_collections: Any = None,
+    outputs_collections: Any = None,
+    trainable: bool = True,
+    scope: Any = None,
+    conv_dims: int | None = None,
+) -> Any:
+    """Convolve images, then normalize or add a bias, then activate.
+
+    Args:
+        inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
+        num_outputs: output channels F.
+        kernel_size, stride, rate: an int or a pair; other than slim, any stride goes with any rate.
+        padding: ``"SAME"`` or ``"VALID"``; pixels, too, as in `tfsep.layers.Conv2D`.
+        data_format: ``"NHWC"`` (None, too) or ``"NCHW"``.
+        activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
+        normalizer_fn, normalizer_params: a function, called with the result and these arguments in place of a bias.
+        weights_initializer, biases_initializer: slim's, Keras's, TensorFlow's, or a function of shape and dtype; None
+            for no bias.
+        weights_regularizer, biases_regularizer: slim's, Keras's, or a function of the weights.
+        reuse: True to share the layer that `scope` names; see `variable_scope`.
+        variables_collections: a collection, a list of them, or a dict of those by ``"weights"`` and ``"biases"``.
+        outputs_collections: a collection or a list of them, which gain the result under the scope's name.
+        trainable: whether the layer is trained.
+        scope: the layer's scope; None for ``Conv``, ``Conv_1`` and so on.
+        conv_dims: 2 or None.
+
+    Returns:
+        Keras tensor (N, H', W', F), or (N, F, H', W').
+
+    Raises:
+        TypeError: if `inputs` is no Keras tensor, or an initializer, regularizer or activation is none.
+        ValueError: for another rank; an argument that is out of range; a scope that is taken, or one that has nothing
+            to share under reuse, or something else.
+
+    Example:
+        >>> from tfsep import slim
+        >>> net = slim.conv2d(keras.Input((8, 8, 3)), 16, [3, 3], stride=2, scope="Conv2d_0")
+        >>> net.shape, [tuple(v.shape) for v in slim.get_variables_by_name("weights")]
+        ((None, 4, 4, 16), [(3, 3, 3, 16)])
+    """
+    if conv_dims not in (None, 2):
+        raise ValueError(f"conv_dims: expected 2 or None, got {conv_dims!r}")
+    with layer_scope(inputs, scope, "Conv", reuse) as opened:
+        layer = Conv2D(
+            positive(num_outputs, "num_outputs"),
+            kernel_size,
+            stride,
+            padding,
+            channels(data_format),
+            rate=rate,
+            kernel_initializer=initializer(weights_initializer, "weights_initializer"),
+            kernel_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
+            trainable=trainable,
+            name=opened.layer_name,
+            **_bias(normalizer_fn, biases_initializer, biases_regularizer),
+        )
+        outputs = opened.call(layer, inputs, variables_collections)
+        return _finish(opened, outputs, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
+
+
+@add_arg_scope
+def convolution2d(
+    inputs: Any,
+    num_outputs: int,
+    kernel_size: Any,
+    stride: Any = 1,
+    padding: str = "SAME",
+    data_format: str | None = None,
+    rate: Any = 1,
+    activation_fn: Any = tf.nn.relu,
+    normalizer_fn: Any = None,
+    normalizer_params: dict[str, Any] | None = None,
+    weights_initializer: Any = _XAVIER,
+    weights_regularizer: Any = None,
+    biases_initializer: Any = _ZEROS,
+    biases_regularizer: Any = None,
+    reuse: Any = None,
+    variables_collections: Any = None,
+    outputs_collections: Any = None,
+    trainable: bool = True,
+    scope: Any = None,
+) -> Any:
+    """Do what `convolution` does, with an argument scope of its own.
+
+    Example:
+        >>> from tfsep import slim
+        >>> with slim.arg_scope([slim.conv2d], padding="VALID", normalizer_fn=slim.batch_norm):
+        ...     slim.conv2d(keras.Input((8, 8, 3)), 16, 3).shape
+        (None, 6, 6, 16)
+    """
+    return convolution(**locals(), conv_dims=2)
+
+
+@add_arg_scope
+def separable_convolution2d(
+    inputs: Any,
+    num_outputs: int | None,
+    kernel_size: Any,
+    depth_multiplier: int = 1,
+    stride: Any = 1,
+    padding: str = "SAME",
+    data_format: str = "NHWC",
+    rate: Any = 1,
+    activation_fn: Any = tf.nn.relu,
+    normalizer_fn: Any = None,
+    normalizer_params: dict[str, Any] | None = None,
+    weights_initializer: Any = _XAVIER,
+    pointwise_initializer: Any = None,
+    weights_regularizer: Any = None,
+    biases_initializer: Any = _ZEROS,
+    biases_regularizer: Any = None,
+    reuse: Any = None,
+    variables_collections: Any = None,
+    outputs_collections: Any = None,
+    trainable: bool = True,
+    scope: Any = None,
+) -> Any:
+    """Convolve depthwise and then, unless `num_outputs` is None, 1×1; then normalize or add a bias, then activate.
+
+    Args:
+        inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
+        num_outputs: output channels F; None for the depthwise convolution alone.
+        kernel_size, stride, rate: of the depthwise convolution, an int or a pair; other than slim, any stride goes with
+            any rate.
+        depth_multiplier: depthwise filters a channel, M.
+        weights_initializer: of the depthwise kernel.
+        pointwise_initializer: of the pointwise kernel; None for the same.
+        weights_regularizer: of both kernels.
+        padding, data_format, activation_fn, normalizer_fn, normalizer_params, biases_initializer, biases_regularizer,
+            reuse, variables_collections, outputs_collections, trainable: as in `convolution`.
+        scope: the layer's scope; None for ``SeparableConv2d``, ``SeparableConv2d_1`` and so on.
+
+    Returns:
+        Keras tensor (N, H', W', F) or, depthwise alone, (N, H', W', C·M); channels second with ``"NCHW"``.
+
+    Raises:
+        TypeError, ValueError: as `convolution`.
+
+    Example:
+        >>> from tfsep import slim
+        >>> inputs = keras.Input((8, 8, 3))
+        >>> net = slim.separable_conv2d(inputs, None, [3, 3], depth_multiplier=1, normalizer_fn=slim.batch_norm)
+        >>> net = slim.separable_conv2d(net, 16, 5, stride=2, scope="sep")
+        >>> net.shape, len(slim.get_variables("SeparableConv2d/")), len(slim.get_variables("sep/"))
+        ((None, 4, 4, 16), 4, 3)
+    """
+    with layer_scope(inputs, scope, "SeparableConv2d", reuse) as opened:
+        options: dict[str, Any] = {
+            "kernel_size": kernel_size,
+            "strides": stride,
+            "padding": padding,
+            "data_format": channels(data_format),
+            "rate": rate,
+            "depth_multiplier": positive(depth_multiplier, "depth_multiplier"),
+            "depthwise_initializer": initializer(weights_initializer, "weights_initializer"),
+            "depthwise_regularizer": regularizer(weights_regularizer, "weights_regularizer"),
+            "trainable": trainable,
+            "name": opened.layer_name,
+            **_bias(normalizer_fn, biases_initializer, biases_regularizer),
+        }
+        if num_outputs is None:
+            layer = DepthwiseConv2D(**options)
+        else:
+            if pointwise_initializer is None:
+                pointwise_initializer = weights_initializer
+            layer = SeparableConv2D(
+                positive(num_outputs, "num_outputs"),
+                pointwise_initializer=initializer(pointwise_initializer, "pointwise_initializer"),
+                pointwise_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
+                **options,
+            )
+        outputs = opened.call(layer, inputs, variables_collections)
+        return _finish(opened, outputs, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
+
+
+@add_arg_scope
+def fully_connected(
+    inputs: Any,
+    num_outputs: int,
+    activation_fn: Any = tf.nn.relu,
+    normalizer_fn: Any = None,
+    normalizer_params: dict[str, Any] | None = None,
+    weights_initializer: Any = _XAVIER,
+    weights_regularizer: Any = None,
+    biases_initializer: Any = _ZEROS,
+    biases_regularizer: Any = None,
+    reuse: Any = None,
+    variables_collections: Any = None,
+    outputs_collections: Any = None,
+    trainable: bool = True,
+    scope: Any = None,
+) -> Any:
+    """Multiply by a matrix over the last axis, then normalize or add a bias, then activate.
+
+    Args:
+        inputs: Keras tensor (N, ..., C).
+        num_outputs: length F of the result.
+        activation_fn, normalizer_fn, normalizer_params, weights_initializer, weights_regularizer, biases_initializer,
+            biases_regularizer, reuse, variables_collections, outputs_collections, trainable: as in `convolution`.
+        scope: the layer's scope; None for ``fully_connected``, ``fully_connected_1`` and so on.
+
+    Returns:
+        Keras tensor (N, ..., F).
+
+    Raises:
+        TypeError, ValueError: as `convolution`.
+
+    Example:
+        >>> from tfsep import slim
+        >>> slim.fully_connected(keras.Input((8,)), 4, activation_fn=None).shape
+        (None, 4)
+    """
+    with layer_scope(inputs, scope, "fully_connected", reuse) as opened:
+        if inputs.ndim < 2 or inputs.shape[-1] is None:
+            raise ValueError(f"inputs: expected (N, ..., C) with a known C, got shape {tuple(inputs.shape)}")
+        layer = keras.layers.Dense(
+            positive(num_outputs, "num_outputs"),
+            kernel_initializer=initializer(weights_initializer, "weights_initializer"),
+            kernel_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
+            trainable=trainable,
+            name=opened.layer_name,
+            **_bias(normalizer_fn, biases_initializer, biases_regularizer),
+        )
+        outputs = opened.call(layer, inputs, variables_collections)
+        return _finish(opened, outputs, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
+
+
+@add_arg_scope
+def batch_norm(
+    inputs: Any,
+    decay: float = 0.999,
+    center: bool = True,
+    scale: bool = False,
+    epsilon: float = 0.001,
+    activation_fn: Any = None,
+    param_initializers: dict[str, Any] | None = None,
+    param_regularizers: dict[str, Any] | None = None,
+    updates_collections: Any = UPDATE_OPS,
+    is_training: bool | None = True,
+    reuse: Any = None,
+    variables_collections: Any = None,
+    outputs_collections: Any = None,
+    trainable: bool = True,
+    batch_weights: Any = None,
+    fused: bool | None = None,  # noqa: ARG001 - the layer chooses the kernel, and the numbers are the same
+    data_format: str = "NHWC",
+    zero_debias_moving_mean: bool = False,
+    scope: Any = None,
+    renorm: bool = False,
+    renorm_clipping: Any = None,
+    renorm_decay: float = 0.99,
+    adjustment: Any = None,
+) -> Any:
+    """Normalize every channel over batch and space.
+
+    The moving variance is Keras's, without Bessel's correction n / (n − 1), which slim's fused kernel puts in.
+
+    Args:
+        inputs: Keras tensor (N, ..., C), or (N, C, ...) with ``"NCHW"``.
+        decay: momentum of the moving statistics.
+        center, scale: whether there is a ``beta``, and a ``gamma``.
+        epsilon: added to the variance.
+        activation_fn: as in `convolution`.
+        param_initializers: by ``"beta"``, ``"gamma"``, ``"moving_mean"`` and ``"moving_variance"``.
+        param_regularizers: by ``"beta"`` and ``"gamma"``.
+        updates_collections: ``tf.compat.v1.GraphKeys.UPDATE_OPS`` or None: Keras moves the statistics in the step of
+            training itself, so that no update can be left out or put elsewhere.
+        is_training: True or None leave the phase to each call of the model; False fixes the moving statistics.
+        reuse, outputs_collections: as in `convolution`.
+        variables_collections: as in `convolution`, by ``"beta"``, ``"gamma"``, ``"moving_mean"``,
+            ``"moving_variance"``.
+        trainable: whether beta and gamma are trained; False goes with ``is_training=False``, since in Keras a layer
+            that is not trained keeps its statistics as well.
+        fused: the kernel is chosen by the layer, which does not change the numbers.
+        scope: the layer's scope; None for ``BatchNorm``, ``BatchNorm_1`` and so on.
+        batch_weights, zero_debias_moving_mean, renorm, renorm_clipping, renorm_decay, adjustment: only slim's defaults.
+
+    Returns:
+        Keras tensor of the same shape.
+
+    Raises:
+        TypeError, ValueError: as `convolution`; for an argument that is not slim's default where only that is taken.
+
+    Source: S. Ioffe, C. Szegedy, "Batch Normalization" (arXiv 1502.03167).
+
+    Example:
+        >>> from tfsep import slim
+        >>> net = slim.batch_norm(keras.Input((8, 8, 3)), scale=True, activation_fn=tf.nn.relu6)
+        >>> list(slim.utils.convert_collection_to_dict("variables"))[:2]
+        ['BatchNorm/gamma', 'BatchNorm/beta']
+    """
+    _require_defaults(
+        batch_weights=(batch_weights, None),
+        zero_debias_moving_mean=(zero_debias_moving_mean, False),
+        renorm=(renorm, False),
+        renorm_clipping=(renorm_clipping, None),
+        renorm_decay=(renorm_decay, 0.99),
+        adjustment=(adjustment, None),
+    )
+    if updates_collections not in (None, UPDATE_OPS):
+        raise ValueError(
+            f"updates_collections: expected None or {UPDATE_OPS!r}, as Keras moves the statistics in the step of "
+            f"training, got {updates_collections!r}"
+        )
+    arguments = phase(is_training)
+    if not trainable and not arguments:
+        raise ValueError(
+            "trainable: expected True unless is_training is False, as Keras keeps the statistics of a layer that is "
+            "not trained, got False"
+        )
+    parts = {
+        **_by_part(param_initializers, "param_initializers", "initializer", initializer),
+        **_by_part(param_regularizers, "param_regularizers", "regularizer", regularizer),
+    }
+    with layer_scope(inputs, scope, "BatchNorm", reuse) as opened:
+        axis = -1 if channels(data_format) == "channels_last" else 1
+        if inputs.ndim < 2 or inputs.shape[axis] is None:
+            raise ValueError(f"inputs: expected a known number of channels, got shape {tuple(inputs.shape)}")
+        layer = BatchNormalization(
+            axis, decay, epsilon, center, scale, trainable=trainable, name=opened.layer_name, **parts
+        )
+        outputs = opened.call(layer, inputs, variables_collections, **arguments)
+        return _finish(opened, outputs, None, None, activation_fn, outputs_collections)
+
+
+_PARTS = {
+    "initializer": ("beta", "gamma", "moving_mean", "moving_variance"),
+    "regularizer": ("beta", "gamma"),
+}
+
+
+def _by_part(given: Any, name: str, option: str, convert: Any) -> dict[str, Any]:
+    """Slim's dict by variable as Keras's options, ``beta_initializer`` and so on."""
+    for part in given or ():
+        if part not in _PARTS[option]:
+            raise ValueError(f"{name}: expected keys of {', '.join(_PARTS[option])}, got {part!r}")
+    return {f"{part}_{option}": convert(value, name) for part, value in (given or {}).items()}
+
+
+def _require_defaults(**arguments: tuple[Any, Any]) -> None:
+    """Raise for an argument, (value, default), that has no counterpart in Keras and is not at its default."""
+    for name, (value, default) in arguments.items():
+        if value is not default and value != default:
+            raise ValueError(f"{name}: expected {default}, as Keras's layer has nothing like it, got {value!r:.80}")
+
+
+conv2d = convolution2d
+separable_conv2d = separable_convolution2d
