@@ -22,7 +22,7 @@ The phase. A Keras model is told on each call whether it trains. So ``is_trainin
 and ``is_training=False`` fixes it: frozen statistics, no dropout, also in ``fit``.
 """
 
-from tf_slim import add_arg_scope, arg_scope, arg_scoped_arguments, current_arg_scope, has_arg_scope
+from tf_slim import add_arg_scope, arg_scope, current_arg_scope, has_arg_scope
 
 from tfsep.slim import utils
 from tfsep.slim._graph import Graph
@@ -58,7 +58,6 @@ __all__ = [
     "Graph",
     "add_arg_scope",
     "arg_scope",
-    "arg_scoped_arguments",
     "avg_pool2d",
     "batch_norm",
     "conv2d",

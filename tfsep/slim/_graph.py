@@ -79,6 +79,8 @@ class Graph:
             _graphs.setdefault(tensor, self)
 
     def _collect(self, collections: Any, alias: str, thing: Any) -> None:
+        if not isinstance(collections, str | list | tuple | None):
+            raise TypeError(f"collections: expected a name, a list of names or None, got {collections!r:.80}")
         for key in [collections] if isinstance(collections, str) else collections or ():
             entries = self._collections.setdefault(key, [])
             if not any(name == alias and item() is thing for name, item in entries):

@@ -4,8 +4,9 @@ from typing import Any
 
 from tf_slim import add_arg_scope
 
+from tfsep._arguments import number
 from tfsep._backend import keras, tf
-from tfsep.geometry import positive
+from tfsep.geometry import pair, positive
 from tfsep.layers import BatchNormalization, Conv2D, DepthwiseConv2D, SeparableConv2D
 from tfsep.slim._arguments import activated, channels, initializer, phase, regularizer
 from tfsep.slim._initializers import xavier_initializer
@@ -25,6 +26,27 @@ def _bias(normalizer_fn: Any, biases_initializer: Any, biases_regularizer: Any) 
         "bias_initializer": initializer(biases_initializer, "biases_initializer"),
         "bias_regularizer": regularizer(biases_regularizer, "biases_regularizer"),
     }
+
+
+def _window(kernel_size: Any, stride: Any, padding: Any, rate: Any, data_format: Any) -> dict[str, Any]:
+    """A convolution's options of its window, under the names of `tfsep.layers`."""
+    return {
+        "kernel_size": pair(kernel_size, "kernel_size"),
+        "strides": pair(stride, "stride"),
+        "padding": padding,
+        "rate": pair(rate, "rate"),
+        "data_format": channels(data_format),
+    }
+
+
+def _require_channels(inputs: Any, data_format: Any, rank: int | None = None) -> int:
+    """Return the axis of the channels, having checked that there is one, of known size."""
+    axis = -1 if channels(data_format) == "channels_last" else 1
+    if (inputs.ndim != rank if rank else inputs.ndim < 2) or inputs.shape[axis] is None:
+        raise ValueError(
+            f"inputs: expected rank {rank or '2 or more'} and a known number of channels, got shape {inputs.shape}"
+        )
+    return axis
 
 
 def _finish(
@@ -99,13 +121,10 @@ def convolution(
     if conv_dims not in (None, 2):
         raise ValueError(f"conv_dims: expected 2 or None, got {conv_dims!r}")
     with layer_scope(inputs, scope, "Conv", reuse) as opened:
+        _require_channels(inputs, data_format, rank=4)
         layer = Conv2D(
             positive(num_outputs, "num_outputs"),
-            kernel_size,
-            stride,
-            padding,
-            channels(data_format),
-            rate=rate,
+            **_window(kernel_size, stride, padding, rate, data_format),
             kernel_initializer=initializer(weights_initializer, "weights_initializer"),
             kernel_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
             trainable=trainable,
@@ -203,12 +222,9 @@ def separable_convolution2d(
         ((None, 4, 4, 16), 4, 3)
     """
     with layer_scope(inputs, scope, "SeparableConv2d", reuse) as opened:
-        options: dict[str, Any] = {
-            "kernel_size": kernel_size,
-            "strides": stride,
-            "padding": padding,
-            "data_format": channels(data_format),
-            "rate": rate,
+        _require_channels(inputs, data_format, rank=4)
+        options = {
+            **_window(kernel_size, stride, padding, rate, data_format),
             "depth_multiplier": positive(depth_multiplier, "depth_multiplier"),
             "depthwise_initializer": initializer(weights_initializer, "weights_initializer"),
             "depthwise_regularizer": regularizer(weights_regularizer, "weights_regularizer"),
@@ -269,8 +285,7 @@ def fully_connected(
         (None, 4)
     """
     with layer_scope(inputs, scope, "fully_connected", reuse) as opened:
-        if inputs.ndim < 2 or inputs.shape[-1] is None:
-            raise ValueError(f"inputs: expected (N, ..., C) with a known C, got shape {tuple(inputs.shape)}")
+        _require_channels(inputs, "NHWC")
         layer = keras.layers.Dense(
             positive(num_outputs, "num_outputs"),
             kernel_initializer=initializer(weights_initializer, "weights_initializer"),
@@ -371,11 +386,15 @@ def batch_norm(
         **_by_part(param_regularizers, "param_regularizers", "regularizer", regularizer),
     }
     with layer_scope(inputs, scope, "BatchNorm", reuse) as opened:
-        axis = -1 if channels(data_format) == "channels_last" else 1
-        if inputs.ndim < 2 or inputs.shape[axis] is None:
-            raise ValueError(f"inputs: expected a known number of channels, got shape {tuple(inputs.shape)}")
         layer = BatchNormalization(
-            axis, decay, epsilon, center, scale, trainable=trainable, name=opened.layer_name, **parts
+            _require_channels(inputs, data_format),
+            number(decay, "decay", float, 0, 1),
+            number(epsilon, "epsilon", float, 0),
+            center,
+            scale,
+            trainable=trainable,
+            name=opened.layer_name,
+            **parts,
         )
         outputs = opened.call(layer, inputs, variables_collections, **arguments)
         return _finish(opened, outputs, None, None, activation_fn, outputs_collections)

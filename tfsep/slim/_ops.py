@@ -240,7 +240,6 @@ def _in_turn(inputs: Any, layer: Any, calls: Any, default: str, scope: Any, argu
     return inputs
 
 
-@add_arg_scope
 def repeat(inputs: Any, repetitions: int, layer: Any, *args: Any, **kwargs: Any) -> Any:
     """Apply the same layer with the same arguments several times, in scopes ``scope/scope_1``, ``scope/scope_2``...
 
@@ -264,7 +263,6 @@ def repeat(inputs: Any, repetitions: int, layer: Any, *args: Any, **kwargs: Any)
     return _in_turn(inputs, layer, calls, "Repeat", kwargs.pop("scope", None), kwargs)
 
 
-@add_arg_scope
 def stack(inputs: Any, layer: Any, stack_args: Any, **kwargs: Any) -> Any:
     """Apply a layer with one set of arguments after the other, in scopes ``scope/scope_1``, ``scope/scope_2``...
 

@@ -108,7 +108,8 @@ class Scope(NamedTuple):
             raise ValueError(f"scope: expected one that has a layer to share, under reuse, got {self.name!r}")
         elif self.name in self.graph.names:
             raise ValueError(
-                f"scope: expected a new name, as reuse is not set, got {self.name!r}, which has a layer already"
+                f"scope: expected a new name, as reuse is not set, got {self.name!r}, which a layer on this "
+                "keras.Input has already"
             )
         outputs = layer(inputs, **arguments)
         self.graph.add_layer(self.name, layer, collections)
