@@ -19,7 +19,8 @@ Scopes. ``tf.compat.v1.variable_scope`` prefixes names, but outside TensorFlow 1
 and counts default names for the whole process. `slim.variable_scope` does both as in slim.
 
 The phase. A Keras model is told on each call whether it trains. So ``is_training=True`` leaves the phase to that call,
-and ``is_training=False`` fixes it: frozen statistics, no dropout, also in ``fit``.
+and ``is_training=False`` fixes it: frozen statistics, no dropout, also in ``fit``. (A ``training=False`` on a layer's
+call would not: in ``fit`` a functional model overrides it.)
 """
 
 from tf_slim import add_arg_scope, arg_scope, current_arg_scope, has_arg_scope

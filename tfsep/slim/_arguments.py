@@ -6,6 +6,7 @@ from typing import Any
 
 from tf_slim import has_arg_scope
 
+from tfsep._arguments import shown
 from tfsep._backend import keras, tf
 from tfsep.slim._initializers import xavier_initializer
 
@@ -53,7 +54,7 @@ def initializer(value: Any, name: str) -> Any:
     if isinstance(value, keras.initializers.Initializer):
         return type(value).from_config(value.get_config())
     if not callable(value):
-        raise TypeError(f"{name}: expected an initializer, got {value!r:.80}")
+        raise TypeError(f"{name}: expected an initializer, got {shown(value)}")
     kind = getattr(keras.initializers, type(value).__name__, None)
     if kind is not None and hasattr(value, "get_config"):
         config = {k: v for k, v in value.get_config().items() if k != "dtype"}
@@ -75,7 +76,7 @@ def regularizer(value: Any, name: str) -> Any:
         TypeError: for what is none.
     """
     if value is not None and not callable(value) and not isinstance(value, str):
-        raise TypeError(f"{name}: expected a regularizer, got {value!r:.80}")
+        raise TypeError(f"{name}: expected a regularizer, got {shown(value)}")
     return keras.regularizers.get(value)
 
 
@@ -88,13 +89,13 @@ def activated(outputs: Any, activation_fn: Any, name: str) -> Any:
     if isinstance(activation_fn, keras.layers.Layer) or (callable(activation_fn) and has_arg_scope(activation_fn)):
         return activation_fn(outputs)
     if not callable(activation_fn) and not isinstance(activation_fn, str):
-        raise TypeError(f"activation_fn: expected a function or None, got {activation_fn!r:.80}")
+        raise TypeError(f"activation_fn: expected a function or None, got {shown(activation_fn)}")
     known = None if isinstance(activation_fn, str) else _ACTIVATION_NAMES.get(activation_fn)
     return keras.layers.Activation(known or activation_fn, name=name)(outputs)
 
 
-def phase(is_training: Any) -> dict[str, bool]:
-    """Return what a layer is called with: nothing where Keras decides, ``training=False`` where slim has.
+def never_trains(is_training: Any) -> bool:
+    """Return whether slim's code says that a layer is not training, whatever the call of the model says.
 
     Raises:
         ValueError: for a tensor or anything else that is not known now.
@@ -102,6 +103,6 @@ def phase(is_training: Any) -> dict[str, bool]:
     if is_training is not None and not isinstance(is_training, bool):
         raise ValueError(
             "is_training: expected True or None, with which each call of the model decides, or False, "
-            f"got {is_training!r:.80}"
+            f"got {shown(is_training)}"
         )
-    return {"training": False} if is_training is False else {}
+    return is_training is False

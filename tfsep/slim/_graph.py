@@ -5,6 +5,7 @@ from contextvars import ContextVar, Token
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
+from tfsep._arguments import shown
 from tfsep._backend import keras
 from tfsep.weights import SLIM_VARIABLES
 
@@ -80,7 +81,7 @@ class Graph:
 
     def _collect(self, collections: Any, alias: str, thing: Any) -> None:
         if not isinstance(collections, str | list | tuple | None):
-            raise TypeError(f"collections: expected a name, a list of names or None, got {collections!r:.80}")
+            raise TypeError(f"collections: expected a name, a list of names or None, got {shown(collections)}")
         for key in [collections] if isinstance(collections, str) else collections or ():
             entries = self._collections.setdefault(key, [])
             if not any(name == alias and item() is thing for name, item in entries):
@@ -109,7 +110,7 @@ def graph_of(tensor: Any) -> Graph:
         ValueError: if its inputs belong to several graphs.
     """
     if not keras.utils.is_keras_tensor(tensor):
-        raise TypeError(f"inputs: expected a Keras tensor, keras.Input or what is made of one, got {tensor!r:.80}")
+        raise TypeError(f"inputs: expected a Keras tensor, keras.Input or what is made of one, got {shown(tensor)}")
     graph = _entered.get()
     if graph is None:
         graph = _inherited(tensor)

@@ -4,11 +4,11 @@ from typing import Any
 
 from tf_slim import add_arg_scope
 
-from tfsep._arguments import number
+from tfsep._arguments import number, shown
 from tfsep._backend import keras, tf
 from tfsep.geometry import pair, positive
 from tfsep.layers import BatchNormalization, Conv2D, DepthwiseConv2D, SeparableConv2D
-from tfsep.slim._arguments import activated, channels, initializer, phase, regularizer
+from tfsep.slim._arguments import activated, channels, initializer, never_trains, regularizer
 from tfsep.slim._initializers import xavier_initializer
 from tfsep.slim._scope import Scope, layer_name, layer_scope
 
@@ -338,7 +338,8 @@ def batch_norm(
         param_regularizers: by ``"beta"`` and ``"gamma"``.
         updates_collections: ``tf.compat.v1.GraphKeys.UPDATE_OPS`` or None: Keras moves the statistics in the step of
             training itself, so that no update can be left out or put elsewhere.
-        is_training: True or None leave the phase to each call of the model; False fixes the moving statistics.
+        is_training: True or None leave the phase to each call of the model; False normalizes by the moving statistics
+            in every call, and leaves them as they are. A layer is shared only under the one that it was made with.
         reuse, outputs_collections: as in `convolution`.
         variables_collections: as in `convolution`, by ``"beta"``, ``"gamma"``, ``"moving_mean"``,
             ``"moving_variance"``.
@@ -375,8 +376,8 @@ def batch_norm(
             f"updates_collections: expected None or {UPDATE_OPS!r}, as Keras moves the statistics in the step of "
             f"training, got {updates_collections!r}"
         )
-    arguments = phase(is_training)
-    if not trainable and not arguments:
+    frozen = never_trains(is_training)
+    if not trainable and not frozen:
         raise ValueError(
             "trainable: expected True unless is_training is False, as Keras keeps the statistics of a layer that is "
             "not trained, got False"
@@ -392,11 +393,12 @@ def batch_norm(
             number(epsilon, "epsilon", float, 0),
             center,
             scale,
+            frozen=frozen,
             trainable=trainable,
             name=opened.layer_name,
             **parts,
         )
-        outputs = opened.call(layer, inputs, variables_collections, **arguments)
+        outputs = opened.call(layer, inputs, variables_collections)
         return _finish(opened, outputs, None, None, activation_fn, outputs_collections)
 
 
@@ -418,7 +420,7 @@ def _require_defaults(**arguments: tuple[Any, Any]) -> None:
     """Raise for an argument, (value, default), that has no counterpart in Keras and is not at its default."""
     for name, (value, default) in arguments.items():
         if value is not default and value != default:
-            raise ValueError(f"{name}: expected {default}, as Keras's layer has nothing like it, got {value!r:.80}")
+            raise ValueError(f"{name}: expected {default}, as Keras's layer has nothing like it, got {shown(value)}")
 
 
 conv2d = convolution2d

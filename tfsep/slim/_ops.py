@@ -5,10 +5,10 @@ from typing import Any
 
 from tf_slim import add_arg_scope
 
-from tfsep._arguments import number
+from tfsep._arguments import number, shown
 from tfsep._backend import keras
 from tfsep.geometry import normalize_padding, pair, positive
-from tfsep.slim._arguments import channels, phase
+from tfsep.slim._arguments import channels, never_trains
 from tfsep.slim._graph import graph_of
 from tfsep.slim._scope import layer_name, name_in_scope, variable_scope
 
@@ -20,14 +20,13 @@ def _apply(
     default_name: str,
     outputs_collections: Any = None,
     minimum_rank: int = 2,
-    **arguments: Any,
 ) -> Any:
     """Call the Keras layer that `layer` makes of a name."""
     graph = graph_of(inputs)
     if inputs.ndim < minimum_rank:
         raise ValueError(f"inputs: expected rank {minimum_rank} or more, got shape {tuple(inputs.shape)}")
     name = name_in_scope(graph, scope, default_name)
-    return graph.add_output(outputs_collections, name, layer(name=layer_name(name))(inputs, **arguments))
+    return graph.add_output(outputs_collections, name, layer(name=layer_name(name))(inputs))
 
 
 def _pool(
@@ -137,6 +136,8 @@ def dropout(
         (None, 8)
     """
     rate = 1 - number(keep_prob, "keep_prob", float, 0.001, 1)
+    if never_trains(is_training):
+        rate = 0.0
     shape = None if noise_shape is None else tuple(noise_shape)
     return _apply(
         lambda name: keras.layers.Dropout(rate, shape, seed, name=name),
@@ -145,7 +146,6 @@ def dropout(
         "Dropout",
         outputs_collections,
         minimum_rank=1,
-        **phase(is_training),
     )
 
 
@@ -283,6 +283,6 @@ def stack(inputs: Any, layer: Any, stack_args: Any, **kwargs: Any) -> Any:
         [(8, 32), (32, 64)]
     """
     if not isinstance(stack_args, list | tuple):
-        raise ValueError(f"stack_args: expected a list or a tuple, got {stack_args!r:.80}")
+        raise ValueError(f"stack_args: expected a list or a tuple, got {shown(stack_args)}")
     calls = [call if isinstance(call, list | tuple) else (call,) for call in stack_args]
     return _in_turn(inputs, layer, calls, "Stack", kwargs.pop("scope", None), kwargs)

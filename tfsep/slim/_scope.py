@@ -94,7 +94,7 @@ class Scope(NamedTuple):
         """The scope as Keras's name of a layer."""
         return layer_name(self.name)
 
-    def call(self, layer: Any, inputs: Any, collections: Any, **arguments: Any) -> Any:
+    def call(self, layer: Any, inputs: Any, collections: Any) -> Any:
         """Call `layer` on `inputs`, or, under reuse, the layer that this scope has.
 
         Raises:
@@ -111,7 +111,7 @@ class Scope(NamedTuple):
                 f"scope: expected a new name, as reuse is not set, got {self.name!r}, which a layer on this "
                 "keras.Input has already"
             )
-        outputs = layer(inputs, **arguments)
+        outputs = layer(inputs)
         self.graph.add_layer(self.name, layer, collections)
         self.graph.own([outputs])
         return outputs
