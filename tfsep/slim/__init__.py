@@ -33,7 +33,6 @@ from tfsep.slim._initializers import (
     xavier_initializer_conv2d,
 )
 from tfsep.slim._layers import (
-    batch_norm,
     conv2d,
     convolution,
     convolution2d,
@@ -41,6 +40,7 @@ from tfsep.slim._layers import (
     separable_conv2d,
     separable_convolution2d,
 )
+from tfsep.slim._normalization import batch_norm
 from tfsep.slim._ops import avg_pool2d, dropout, flatten, max_pool2d, one_hot_encoding, repeat, softmax, stack
 from tfsep.slim._regularizers import l1_l2_regularizer, l1_regularizer, l2_regularizer
 from tfsep.slim._scope import variable_scope

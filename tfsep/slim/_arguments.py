@@ -36,6 +36,20 @@ def channels(data_format: Any) -> str:
     return _DATA_FORMATS[data_format]
 
 
+def require_channels(inputs: Any, data_format: Any, rank: int | None = None) -> int:
+    """Return the axis of the channels.
+
+    Raises:
+        ValueError: if the tensor is of another rank, or of less than 2, or its number of channels is not known.
+    """
+    axis = -1 if channels(data_format) == "channels_last" else 1
+    if (inputs.ndim != rank if rank else inputs.ndim < 2) or inputs.shape[axis] is None:
+        raise ValueError(
+            f"inputs: expected rank {rank or '2 or more'} and a known number of channels, got shape {inputs.shape}"
+        )
+    return axis
+
+
 def initializer(value: Any, name: str) -> Any:
     """Return an initializer of Keras's, slim's or TensorFlow's (old or new) as a Keras one of its own.
 

@@ -1,20 +1,18 @@
-"""Slim's layers with variables: convolutions, batch normalization and the fully connected layer."""
+"""Slim's convolutions and its fully connected layer."""
 
 from typing import Any
 
 from tf_slim import add_arg_scope
 
-from tfsep._arguments import number, shown
 from tfsep._backend import keras, tf
 from tfsep.geometry import pair, positive
-from tfsep.layers import BatchNormalization, Conv2D, DepthwiseConv2D, SeparableConv2D
-from tfsep.slim._arguments import activated, channels, initializer, never_trains, regularizer
+from tfsep.layers import Conv2D, DepthwiseConv2D, SeparableConv2D
+from tfsep.slim._arguments import channels, initializer, regularizer, require_channels
 from tfsep.slim._initializers import xavier_initializer
-from tfsep.slim._scope import Scope, layer_name, layer_scope
+from tfsep.slim._scope import layer_scope
 
 _XAVIER = xavier_initializer()
 _ZEROS = keras.initializers.Zeros()
-UPDATE_OPS = tf.compat.v1.GraphKeys.UPDATE_OPS
 
 
 def _bias(normalizer_fn: Any, biases_initializer: Any, biases_regularizer: Any) -> dict[str, Any]:
@@ -37,28 +35,6 @@ def _window(kernel_size: Any, stride: Any, padding: Any, rate: Any, data_format:
         "rate": pair(rate, "rate"),
         "data_format": channels(data_format),
     }
-
-
-def _require_channels(inputs: Any, data_format: Any, rank: int | None = None) -> int:
-    """Return the axis of the channels, having checked that there is one, of known size."""
-    axis = -1 if channels(data_format) == "channels_last" else 1
-    if (inputs.ndim != rank if rank else inputs.ndim < 2) or inputs.shape[axis] is None:
-        raise ValueError(
-            f"inputs: expected rank {rank or '2 or more'} and a known number of channels, got shape {inputs.shape}"
-        )
-    return axis
-
-
-def _finish(
-    scope: Scope, outputs: Any, normalizer_fn: Any, normalizer_params: Any, activation_fn: Any, outputs_collections: Any
-) -> Any:
-    """What follows the product: normalizer, activation, collections."""
-    if normalizer_fn is not None:
-        outputs = normalizer_fn(outputs, **(normalizer_params or {}))
-    if activation_fn is not None:
-        name = scope.graph.unique_name(f"{scope.name}/Activation")
-        outputs = activated(outputs, activation_fn, layer_name(name))
-    return scope.graph.add_output(outputs_collections, scope.name, outputs)
 
 
 @add_arg_scope
@@ -121,7 +97,7 @@ def convolution(
     if conv_dims not in (None, 2):
         raise ValueError(f"conv_dims: expected 2 or None, got {conv_dims!r}")
     with layer_scope(inputs, scope, "Conv", reuse) as opened:
-        _require_channels(inputs, data_format, rank=4)
+        require_channels(inputs, data_format, rank=4)
         layer = Conv2D(
             positive(num_outputs, "num_outputs"),
             **_window(kernel_size, stride, padding, rate, data_format),
@@ -132,7 +108,7 @@ def convolution(
             **_bias(normalizer_fn, biases_initializer, biases_regularizer),
         )
         outputs = opened.call(layer, inputs, variables_collections)
-        return _finish(opened, outputs, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
+        return opened.finish(outputs, activation_fn, outputs_collections, normalizer_fn, normalizer_params)
 
 
 @add_arg_scope
@@ -222,7 +198,7 @@ def separable_convolution2d(
         ((None, 4, 4, 16), 4, 3)
     """
     with layer_scope(inputs, scope, "SeparableConv2d", reuse) as opened:
-        _require_channels(inputs, data_format, rank=4)
+        require_channels(inputs, data_format, rank=4)
         options = {
             **_window(kernel_size, stride, padding, rate, data_format),
             "depth_multiplier": positive(depth_multiplier, "depth_multiplier"),
@@ -244,7 +220,7 @@ def separable_convolution2d(
                 **options,
             )
         outputs = opened.call(layer, inputs, variables_collections)
-        return _finish(opened, outputs, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
+        return opened.finish(outputs, activation_fn, outputs_collections, normalizer_fn, normalizer_params)
 
 
 @add_arg_scope
@@ -285,7 +261,7 @@ def fully_connected(
         (None, 4)
     """
     with layer_scope(inputs, scope, "fully_connected", reuse) as opened:
-        _require_channels(inputs, "NHWC")
+        require_channels(inputs, "NHWC")
         layer = keras.layers.Dense(
             positive(num_outputs, "num_outputs"),
             kernel_initializer=initializer(weights_initializer, "weights_initializer"),
@@ -295,132 +271,7 @@ def fully_connected(
             **_bias(normalizer_fn, biases_initializer, biases_regularizer),
         )
         outputs = opened.call(layer, inputs, variables_collections)
-        return _finish(opened, outputs, normalizer_fn, normalizer_params, activation_fn, outputs_collections)
-
-
-@add_arg_scope
-def batch_norm(
-    inputs: Any,
-    decay: float = 0.999,
-    center: bool = True,
-    scale: bool = False,
-    epsilon: float = 0.001,
-    activation_fn: Any = None,
-    param_initializers: dict[str, Any] | None = None,
-    param_regularizers: dict[str, Any] | None = None,
-    updates_collections: Any = UPDATE_OPS,
-    is_training: bool | None = True,
-    reuse: Any = None,
-    variables_collections: Any = None,
-    outputs_collections: Any = None,
-    trainable: bool = True,
-    batch_weights: Any = None,
-    fused: bool | None = None,  # noqa: ARG001 - the layer chooses the kernel, and the numbers are the same
-    data_format: str = "NHWC",
-    zero_debias_moving_mean: bool = False,
-    scope: Any = None,
-    renorm: bool = False,
-    renorm_clipping: Any = None,
-    renorm_decay: float = 0.99,
-    adjustment: Any = None,
-) -> Any:
-    """Normalize every channel over batch and space.
-
-    The moving variance is Keras's, without Bessel's correction n / (n − 1), which slim's fused kernel puts in.
-
-    Args:
-        inputs: Keras tensor (N, ..., C), or (N, C, ...) with ``"NCHW"``.
-        decay: momentum of the moving statistics.
-        center, scale: whether there is a ``beta``, and a ``gamma``.
-        epsilon: added to the variance.
-        activation_fn: as in `convolution`.
-        param_initializers: by ``"beta"``, ``"gamma"``, ``"moving_mean"`` and ``"moving_variance"``.
-        param_regularizers: by ``"beta"`` and ``"gamma"``.
-        updates_collections: ``tf.compat.v1.GraphKeys.UPDATE_OPS`` or None: Keras moves the statistics in the step of
-            training itself, so that no update can be left out or put elsewhere.
-        is_training: True or None leave the phase to each call of the model; False normalizes by the moving statistics
-            in every call, and leaves them as they are. A layer is shared only under the one that it was made with.
-        reuse, outputs_collections: as in `convolution`.
-        variables_collections: as in `convolution`, by ``"beta"``, ``"gamma"``, ``"moving_mean"``,
-            ``"moving_variance"``.
-        trainable: whether beta and gamma are trained; False goes with ``is_training=False``, since in Keras a layer
-            that is not trained keeps its statistics as well.
-        fused: the kernel is chosen by the layer, which does not change the numbers.
-        scope: the layer's scope; None for ``BatchNorm``, ``BatchNorm_1`` and so on.
-        batch_weights, zero_debias_moving_mean, renorm, renorm_clipping, renorm_decay, adjustment: only slim's defaults.
-
-    Returns:
-        Keras tensor of the same shape.
-
-    Raises:
-        TypeError, ValueError: as `convolution`; for an argument that is not slim's default where only that is taken.
-
-    Source: S. Ioffe, C. Szegedy, "Batch Normalization" (arXiv 1502.03167).
-
-    Example:
-        >>> from tfsep import slim
-        >>> net = slim.batch_norm(keras.Input((8, 8, 3)), scale=True, activation_fn=tf.nn.relu6)
-        >>> list(slim.utils.convert_collection_to_dict("variables"))[:2]
-        ['BatchNorm/gamma', 'BatchNorm/beta']
-    """
-    _require_defaults(
-        batch_weights=(batch_weights, None),
-        zero_debias_moving_mean=(zero_debias_moving_mean, False),
-        renorm=(renorm, False),
-        renorm_clipping=(renorm_clipping, None),
-        renorm_decay=(renorm_decay, 0.99),
-        adjustment=(adjustment, None),
-    )
-    if updates_collections not in (None, UPDATE_OPS):
-        raise ValueError(
-            f"updates_collections: expected None or {UPDATE_OPS!r}, as Keras moves the statistics in the step of "
-            f"training, got {updates_collections!r}"
-        )
-    frozen = never_trains(is_training)
-    if not trainable and not frozen:
-        raise ValueError(
-            "trainable: expected True unless is_training is False, as Keras keeps the statistics of a layer that is "
-            "not trained, got False"
-        )
-    parts = {
-        **_by_part(param_initializers, "param_initializers", "initializer", initializer),
-        **_by_part(param_regularizers, "param_regularizers", "regularizer", regularizer),
-    }
-    with layer_scope(inputs, scope, "BatchNorm", reuse) as opened:
-        layer = BatchNormalization(
-            _require_channels(inputs, data_format),
-            number(decay, "decay", float, 0, 1),
-            number(epsilon, "epsilon", float, 0),
-            center,
-            scale,
-            frozen=frozen,
-            trainable=trainable,
-            name=opened.layer_name,
-            **parts,
-        )
-        outputs = opened.call(layer, inputs, variables_collections)
-        return _finish(opened, outputs, None, None, activation_fn, outputs_collections)
-
-
-_PARTS = {
-    "initializer": ("beta", "gamma", "moving_mean", "moving_variance"),
-    "regularizer": ("beta", "gamma"),
-}
-
-
-def _by_part(given: Any, name: str, option: str, convert: Any) -> dict[str, Any]:
-    """Slim's dict by variable as Keras's options, ``beta_initializer`` and so on."""
-    for part in given or ():
-        if part not in _PARTS[option]:
-            raise ValueError(f"{name}: expected keys of {', '.join(_PARTS[option])}, got {part!r}")
-    return {f"{part}_{option}": convert(value, name) for part, value in (given or {}).items()}
-
-
-def _require_defaults(**arguments: tuple[Any, Any]) -> None:
-    """Raise for an argument, (value, default), that has no counterpart in Keras and is not at its default."""
-    for name, (value, default) in arguments.items():
-        if value is not default and value != default:
-            raise ValueError(f"{name}: expected {default}, as Keras's layer has nothing like it, got {shown(value)}")
+        return opened.finish(outputs, activation_fn, outputs_collections, normalizer_fn, normalizer_params)
 
 
 conv2d = convolution2d

@@ -233,6 +233,7 @@ def _name_of(layer: Any, default: str) -> str:
 
 def _in_turn(inputs: Any, layer: Any, calls: Any, default: str, scope: Any, arguments: dict[str, Any]) -> Any:
     """Apply `layer` once for every tuple in `calls`, each in a scope with its number."""
+    graph_of(inputs)  # which says what is wrong with what is no Keras tensor
     with variable_scope(scope, default, [inputs]):
         name = _name_of(layer, default.lower()) if scope is None else scope
         for position, call in enumerate(calls, 1):

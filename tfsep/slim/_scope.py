@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from tfsep._backend import tf
+from tfsep._arguments import shown
+from tfsep._backend import keras, tf
+from tfsep.slim._arguments import activated
 from tfsep.slim._graph import Graph, graph_of
 
 AUTO_REUSE = tf.compat.v1.AUTO_REUSE
@@ -49,8 +51,9 @@ def variable_scope(
         name_or_scope = _default(default_name, values, reuse)
     elif not isinstance(name_or_scope, tf.compat.v1.VariableScope):
         _require_name(name_or_scope)
-        if values:
-            graph_of(_first(values)).open(tf.compat.v1.get_variable_scope(), name_or_scope, unique=False)
+        tensor = _keras_tensor(values)
+        if tensor is not None:
+            graph_of(tensor).open(tf.compat.v1.get_variable_scope(), name_or_scope, unique=False)
     # A scope on which `reuse_variables` was called is the one kind that tells.
     inherited = _reuse.get() or tf.compat.v1.get_variable_scope().reuse is True
     with tf.compat.v1.variable_scope(name_or_scope) as scope:
@@ -65,16 +68,18 @@ def _default(default_name: str | None, values: Any, reuse: Any) -> str:
     if reuse:
         raise ValueError(f"scope: expected the name of what is to be shared where reuse is {reuse}, got None")
     _require_name(default_name)
-    if not values:
+    tensor = _keras_tensor(values)
+    if tensor is None:
         raise ValueError(
             f"values: expected the Keras tensors that go in, which say in which model default_name={default_name!r} "
-            f"has to be unique, got {values!r}"
+            f"has to be unique, got {shown(values)}"
         )
-    return graph_of(_first(values)).open(tf.compat.v1.get_variable_scope(), str(default_name), unique=True)
+    return graph_of(tensor).open(tf.compat.v1.get_variable_scope(), str(default_name), unique=True)
 
 
-def _first(values: Any) -> Any:
-    return values[0] if isinstance(values, list | tuple) else values
+def _keras_tensor(values: Any) -> Any:
+    """The first Keras tensor of those that go into a scope, or None."""
+    return next((value for value in tf.nest.flatten(values) if keras.utils.is_keras_tensor(value)), None)
 
 
 def _require_name(name: Any) -> None:
@@ -115,6 +120,22 @@ class Scope(NamedTuple):
         self.graph.add_layer(self.name, layer, collections)
         self.graph.own([outputs])
         return outputs
+
+    def finish(
+        self,
+        outputs: Any,
+        activation_fn: Any,
+        collections: Any,
+        normalizer_fn: Any = None,
+        normalizer_params: dict[str, Any] | None = None,
+    ) -> Any:
+        """Apply what follows the layer, and add the result to its collections."""
+        if normalizer_fn is not None:
+            outputs = normalizer_fn(outputs, **(normalizer_params or {}))
+        if activation_fn is not None:
+            name = self.graph.unique_name(f"{self.name}/Activation")
+            outputs = activated(outputs, activation_fn, layer_name(name))
+        return self.graph.add_output(collections, self.name, outputs)
 
 
 @contextmanager
