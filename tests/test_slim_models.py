@@ -174,7 +174,7 @@ def test_saving_and_loading(is_training, tmp_path):
     fitted(loaded)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_precision_is_kerass_policy(policy):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -597,6 +597,11 @@ def test_wrong_arguments(kind, argument, call):
     with pytest.raises(kind) as error:
         call(keras.Input((8, 8, 3)))
     assert_sentence(error.value, argument)
+
+
+def test_dots_in_scopes_that_tensorflow_opened():
+    with v1.variable_scope("a.b"), pytest.raises(ValueError, match=r"without dots.*got 'a\.b/c'"):
+        CONV(keras.Input((8, 8, 3)), 4, 3, scope="c")
 
 
 def test_errors_say_what_is_shared():

@@ -113,8 +113,7 @@ class Scope(NamedTuple):
             raise ValueError(f"scope: expected one that has a layer to share, under reuse, got {self.name!r}")
         elif self.name in self.graph.names:
             raise ValueError(
-                f"scope: expected a new name, as reuse is not set, got {self.name!r}, which a layer on this "
-                "keras.Input has already"
+                f"scope: expected a name that no layer on this keras.Input has, unless under reuse, got {self.name!r}"
             )
         outputs = layer(inputs)
         self.graph.add_layer(self.name, layer, collections)
@@ -143,6 +142,7 @@ def layer_scope(inputs: Any, scope: Any, default_name: str, reuse: Any = None) -
     """Open the scope of a layer on `inputs`."""
     graph = graph_of(inputs)
     with variable_scope(scope, default_name, [inputs], reuse) as opened:
+        _require_name(opened.name)  # the enclosing scopes, too, which may be TensorFlow's own
         yield Scope(graph, opened.name, _reuse.get())
 
 
