@@ -604,6 +604,16 @@ def test_dots_in_scopes_that_tensorflow_opened():
         CONV(keras.Input((8, 8, 3)), 4, 3, scope="c")
 
 
+def test_a_tensorflow_1_graph_is_refused():
+    x = keras.Input((8, 8, 3))
+    with (
+        tf.Graph().as_default(),
+        pytest.raises(ValueError, match=r"^inputs: expected eager execution.*, got a") as error,
+    ):
+        CONV(x, 4, 3)
+    assert_sentence(error.value, "inputs")
+
+
 def test_errors_say_what_is_shared():
     x = keras.Input((8, 8, 3))
     CONV(x, 4, 3, scope="a")

@@ -6,6 +6,24 @@ its meaning is refused in a sentence. What is not slim's has to take Keras tenso
 place of ``tf.concat``. Activations (``tf.nn.relu6``), initializers and ``tf.compat.v1.variable_scope`` are understood
 as they are.
 
+Example:
+    >>> from tfsep import slim
+    >>> inputs = keras.Input((32, 32, 3))
+    >>> with slim.arg_scope(
+    ...     [slim.conv2d, slim.separable_conv2d],
+    ...     activation_fn=tf.nn.relu6,
+    ...     normalizer_fn=slim.batch_norm,
+    ...     weights_regularizer=slim.l2_regularizer(4e-5),
+    ... ):
+    ...     with tf.compat.v1.variable_scope("MobilenetV1"):
+    ...         net = slim.conv2d(inputs, 32, [3, 3], stride=2, scope="Conv2d_0")
+    ...         net = slim.separable_conv2d(net, None, [3, 3], depth_multiplier=1, scope="Conv2d_1_depthwise")
+    ...         net = slim.conv2d(net, 64, [1, 1], scope="Conv2d_1_pointwise")
+    >>> keras.Model(inputs, net).output_shape
+    (None, 16, 16, 64)
+    >>> list(slim.utils.convert_collection_to_dict("variables"))[4]
+    'MobilenetV1/Conv2d_1_depthwise/depthwise_weights'
+
 Layers are named by slim's scopes with dots for slashes, and so `tfsep.weights.load_slim_checkpoint` finds them.
 
 Where the state is. Slim keeps names, layers to share and collections in the graph that TensorFlow 1 builds in, and here

@@ -6,7 +6,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from tfsep._arguments import shown
-from tfsep._backend import keras
+from tfsep._backend import keras, tf
 from tfsep.weights import SLIM_VARIABLES
 
 
@@ -107,10 +107,15 @@ def graph_of(tensor: Any) -> Graph:
 
     Raises:
         TypeError: if it is no Keras tensor.
-        ValueError: if its inputs belong to several graphs.
+        ValueError: if its inputs belong to several graphs, or if TensorFlow does not execute eagerly.
     """
     if not keras.utils.is_keras_tensor(tensor):
         raise TypeError(f"inputs: expected a Keras tensor, keras.Input or what is made of one, got {shown(tensor)}")
+    if not tf.executing_eagerly():
+        raise ValueError(
+            "inputs: expected eager execution, in which Keras builds models, got a TensorFlow 1 graph: leave out "
+            "tf.disable_v2_behavior() and tf.Graph()"
+        )
     graph = _entered.get()
     if graph is None:
         graph = _inherited(tensor)
