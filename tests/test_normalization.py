@@ -48,9 +48,23 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("options", [{}, {"scale": False, "center": False}])
+@pytest.mark.parametrize("options", [{}, {"scale": False, "center": False}, {"frozen": True}])
 def test_the_keras_contract(options):
     check_layer(layers.BatchNormalization(**options), X, trains="scale" not in options)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_frozen_statistics_hold_while_gamma_and_beta_train(axis):
+    """In a functional model's `fit`, where `training=False` in the call of Keras's own layer does not hold."""
+    moved = []
+    for layer in (layers.BatchNormalization(axis, frozen=True), keras.layers.BatchNormalization(axis)):
+        inputs = keras.Input(X.shape[1:])
+        model = keras.Model(inputs, layer(inputs, training=False))
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        before = layer.get_weights()
+        model.fit(X, np.ones_like(X), verbose=0)
+        moved.append([not np.array_equal(old, new) for old, new in zip(before, layer.get_weights(), strict=True)])
+    assert moved == [[True, True, False, False], [True] * 4]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -25,7 +25,7 @@ MODULES = [
 ]
 
 ROOMS = [
-    *("geometry", "defs", "cost", "ops", "layers", "surgery", "models", "weights", "tflite"),
+    *("geometry", "defs", "cost", "ops", "layers", "surgery", "models", "weights", "slim", "tflite"),
     *("data", "train", "examples", "saved", "demo"),
 ]
 
@@ -33,6 +33,8 @@ ROOMS = [
 WITHOUT_EXAMPLE = {
     *("train.build", "saved.export_all", "saved.publish"),
     *("models.mobilenet_v1_075", "models.mobilenet_v1_050", "models.mobilenet_v1_025"),
+    # tf_slim's own, which our functions' examples use.
+    *("slim.add_arg_scope", "slim.arg_scope", "slim.current_arg_scope", "slim.has_arg_scope"),
 }
 
 
@@ -92,7 +94,9 @@ def test_rooms_are_loaded_on_first_use():
         tfsep.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("room", ["ops", "layers", "models", "weights", "tflite", "data", "train", "saved", "demo"])
+@pytest.mark.parametrize(
+    "room", ["ops", "layers", "models", "weights", "slim", "tflite", "data", "train", "saved", "demo"]
+)
 def test_another_backend_is_refused(room):
     done = subprocess.run(
         [sys.executable, "-c", f"import tfsep.{room}"],
@@ -137,7 +141,7 @@ def test_keras_comes_through_one_door():
 
 
 ORDER = [
-    *("geometry", "defs", "_backend", "cost", "ops", "layers", "surgery", "models", "weights", "tflite"),
+    *("geometry", "defs", "_backend", "cost", "ops", "layers", "surgery", "models", "weights", "slim", "tflite"),
     *("data", "train", "examples", "saved", "demo", "cli"),
 ]
 

@@ -32,6 +32,17 @@ def number(value: Any, name: str, kind: type, low: float, high: float = math.inf
     return kind(value)
 
 
+def shown(value: Any) -> str:
+    """Return how a message shows a value: on one line, and not all of a long one.
+
+    Example:
+        >>> shown(list(range(100)))
+        '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21...'
+    """
+    line = " ".join(repr(value).split())
+    return line if len(line) <= 80 else f"{line[:77].rstrip(', ')}..."
+
+
 def as_path(value: Any, name: str) -> Path:
     """Return a path as a `Path`.
 

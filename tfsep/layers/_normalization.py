@@ -15,6 +15,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     their last axis in float16, bfloat16 or float32; everything else (another rank or axis, a mask, ``synchronized``,
     ``renorm``, float64) is Keras's own computation.
 
+    ``frozen`` is an argument more: such a layer normalizes by its moving statistics in training, too, and leaves them
+    as they are, while gamma and beta are trained. In Keras neither ``training=False`` in the layer's call does this,
+    which a functional model overrides in ``fit``, nor ``trainable=False``, under which gamma and beta stay as well.
+
     The kernel reports the variance with Bessel's correction, n / (n − 1); Keras's moving variance is without it, so it
     is taken out again.
 
@@ -26,11 +30,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
         (TensorShape([2, 2, 2, 4]), 1.0)
     """
 
+    def __init__(self, *args: Any, frozen: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.frozen = bool(frozen)
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalize, by the batch's statistics while training, by the moving ones otherwise."""
+        """Normalize, by the batch's statistics while training, by the moving ones otherwise, or where frozen."""
+        training = bool(training) and not self.frozen
         if not self._is_fused(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
-        learning = bool(training) and self.trainable
+        learning = training and self.trainable
         moving_mean, moving_variance = _float32(self.moving_mean), _float32(self.moving_variance)
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
@@ -60,6 +69,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and inputs.dtype.name in _FUSED_DTYPES
             and inputs.dtype.name == self.compute_dtype
         )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this layer again."""
+        return {**super().get_config(), "frozen": self.frozen}
 
 
 def _float32(variable: Any) -> Any:

@@ -1,0 +1,180 @@
+"""Names in use, layers to share and collections: what slim keeps in TensorFlow 1's graph."""
+
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar, Token
+from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
+
+from tfsep._arguments import shown
+from tfsep._backend import keras, tf
+from tfsep.weights import SLIM_VARIABLES
+
+
+class Graph:
+    """What slim remembers of one model while it is built; see `tfsep.slim` on when one begins.
+
+    Use as a context: inside it, every function of `tfsep.slim` builds and reads here, whatever the input. Layers,
+    variables and tensors are held weakly: they live as long as the model does.
+
+    Example:
+        >>> from tfsep import slim
+        >>> left, right = keras.Input((8,)), keras.Input((8,))
+        >>> with slim.Graph():
+        ...     net = slim.fully_connected(left, 4) + slim.fully_connected(right, 4)
+        ...     [tuple(v.shape) for v in slim.get_variables("fully_connected_1")]
+        [(8, 4), (4,)]
+    """
+
+    def __init__(self) -> None:
+        self.layers: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self.variables: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self._collections: dict[str, list[tuple[str, ref]]] = {}
+        self.names: set[str] = set()
+        self._root: set[str] = set()
+        self._scopes: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+        self._tokens: list[Token] = []
+
+    def __enter__(self) -> "Graph":
+        self._tokens.append(_entered.set(self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _entered.reset(self._tokens.pop())
+
+    def unique_name(self, name: str) -> str:
+        """Return a name that no layer has yet, `name` or that with a number, and keep it from others."""
+        return _unique(self.names, name)
+
+    def open(self, scope: Any, name: str, unique: bool) -> str:
+        """Note that a scope is opened inside `scope`, and return its name, numbered where it has to be `unique`.
+
+        Names are counted per entry of the enclosing scope: who enters a scope again, to share, finds the same defaults.
+        """
+        names = self._scopes.setdefault(scope, set()) if scope.name else self._root
+        if unique:
+            return _unique(names, name)
+        names.add(name)
+        return name
+
+    def add_layer(self, scope: str, layer: Any, collections: Any) -> None:
+        """Add a layer and its variables, under slim's names, to what can be read back."""
+        self.layers[scope] = layer
+        self.names.add(scope)
+        names = SLIM_VARIABLES[type(layer).__name__]
+        for variable in layer.weights:
+            slim_name = names[variable.name]
+            self.variables[f"{scope}/{slim_name}"] = variable
+            kind = "weights" if slim_name.endswith("weights") else slim_name
+            chosen = collections.get(kind) if isinstance(collections, dict) else collections
+            self._collect(chosen, f"{scope}/{slim_name}", variable)
+
+    def add_output(self, collections: Any, alias: str, output: Any) -> Any:
+        """Add a result to its collections, under its scope's name, and return it."""
+        self.own([output])
+        self._collect(collections, alias, output)
+        return output
+
+    def own(self, tensors: Iterable[Any]) -> None:
+        """Make these tensors this graph's, those that are no other's."""
+        for tensor in tensors:
+            _graphs.setdefault(tensor, self)
+
+    def _collect(self, collections: Any, alias: str, thing: Any) -> None:
+        if not isinstance(collections, str | list | tuple | None):
+            raise TypeError(f"collections: expected a name, a list of names or None, got {shown(collections)}")
+        for key in [collections] if isinstance(collections, str) else collections or ():
+            entries = self._collections.setdefault(key, [])
+            if not any(name == alias and item() is thing for name, item in entries):
+                entries.append((alias, ref(thing)))
+
+    def collection(self, key: str) -> list[tuple[str, Any]]:
+        """Return names and things of a collection, in the order in which they came."""
+        entries = ((alias, item()) for alias, item in self._collections.get(key, ()))
+        return [(alias, thing) for alias, thing in entries if thing is not None]
+
+    def clear_collection(self, key: str) -> None:
+        """Forget a collection."""
+        self._collections.pop(key, None)
+
+
+_graphs: WeakKeyDictionary[Any, Graph] = WeakKeyDictionary()
+_entered: ContextVar[Graph | None] = ContextVar("entered", default=None)
+_latest: ContextVar[ref | None] = ContextVar("latest", default=None)
+
+
+def graph_of(tensor: Any) -> Graph:
+    """Return the graph that a layer on `tensor` belongs to, a new one where its Keras inputs have none.
+
+    Raises:
+        TypeError: if it is no Keras tensor.
+        ValueError: if its inputs belong to several graphs, or if TensorFlow does not execute eagerly.
+    """
+    if not keras.utils.is_keras_tensor(tensor):
+        raise TypeError(f"inputs: expected a Keras tensor, keras.Input or what is made of one, got {shown(tensor)}")
+    if not tf.executing_eagerly():
+        raise ValueError(
+            "inputs: expected eager execution, in which Keras builds models, got a TensorFlow 1 graph: leave out "
+            "tf.disable_v2_behavior() and tf.Graph()"
+        )
+    graph = _entered.get()
+    if graph is None:
+        graph = _inherited(tensor)
+    graph.own([tensor])
+    _latest.set(ref(graph))
+    return graph
+
+
+def current_graph() -> Graph:
+    """Return the graph whose context is open, or the one built in last; an empty one where that is gone."""
+    latest = _latest.get()
+    return _entered.get() or (latest and latest()) or Graph()
+
+
+def _inherited(tensor: Any) -> Graph:
+    found: list[Graph] = []
+    inputs = []
+    for source in _sources(tensor):
+        graph = _graphs.get(source)
+        if graph is None:
+            inputs.append(source)
+        elif graph not in found:
+            found.append(graph)
+    if len(found) > 1:
+        raise ValueError(
+            f"inputs: expected a tensor of one graph, got one made of {len(found)}: "
+            "build a model of several inputs inside `with slim.Graph():`"
+        )
+    graph = found[0] if found else Graph()
+    graph.own(inputs)
+    return graph
+
+
+def _sources(tensor: Any) -> Iterator[Any]:
+    """The nearest tensors behind `tensor` (itself, perhaps) that have a graph, and the Keras inputs that have none.
+
+    Keras's own `keras.utils.get_source_inputs` walks every path, of which a network with n joins has 2ⁿ, and nothing
+    else public leads from a tensor to those that it was made of.
+    """
+    seen: set[Any] = set()
+    ahead = [tensor]
+    while ahead:
+        tensor = ahead.pop()
+        if tensor in seen:
+            continue
+        seen.add(tensor)
+        operation, index, _ = getattr(tensor, "_keras_history", (None, 0, 0))
+        parents = operation._inbound_nodes[index].input_tensors if operation is not None else []
+        if tensor in _graphs or not parents:
+            yield tensor
+        else:
+            ahead += parents
+
+
+def _unique(names: set[str], name: str) -> str:
+    """Return `name`, or with the first free number behind it, having added it to `names`."""
+    chosen, number = name, 0
+    while chosen in names:
+        number += 1
+        chosen = f"{name}_{number}"
+    names.add(chosen)
+    return chosen

@@ -1,0 +1,59 @@
+"""Slim's regularizers as Keras's."""
+
+from typing import Any
+
+from tfsep._arguments import number
+from tfsep._backend import keras
+
+
+def l1_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG001 - there are no ops to name
+    """Return the regularizer ``scale · Σ|w|``, or None for a scale of zero.
+
+    Args:
+        scale: at least zero.
+        scope: slim's name of the op; without effect.
+
+    Raises:
+        ValueError: for a scale under zero.
+
+    Example:
+        >>> float(l1_regularizer(0.5)(np.array([1.0, -3.0], "float32")))
+        2.0
+    """
+    scale = number(scale, "scale", float, 0)
+    return keras.regularizers.L1(scale) if scale else None
+
+
+def l2_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG001
+    """Return slim's regularizer ``scale · Σw² / 2``, or None for a scale of zero; Keras's has no half.
+
+    Args:
+        scale, scope: as in `l1_regularizer`.
+
+    Raises:
+        ValueError: for a scale under zero.
+
+    Example:
+        >>> float(l2_regularizer(0.5)(np.array([1.0, -3.0], "float32")))
+        2.5
+    """
+    scale = number(scale, "scale", float, 0)
+    return keras.regularizers.L2(scale / 2) if scale else None
+
+
+def l1_l2_regularizer(scale_l1: float = 1.0, scale_l2: float = 1.0, scope: str | None = None) -> Any:  # noqa: ARG001
+    """Return the sum of `l1_regularizer` and `l2_regularizer`, or None where both scales are zero.
+
+    Args:
+        scale_l1, scale_l2: at least zero.
+        scope: as in `l1_regularizer`.
+
+    Raises:
+        ValueError: for a scale under zero.
+
+    Example:
+        >>> float(l1_l2_regularizer(0.5, 0.5)(np.array([1.0, -3.0], "float32")))
+        4.5
+    """
+    scale_l1, scale_l2 = number(scale_l1, "scale_l1", float, 0), number(scale_l2, "scale_l2", float, 0)
+    return keras.regularizers.L1L2(scale_l1, scale_l2 / 2) if scale_l1 or scale_l2 else None

@@ -1,0 +1,181 @@
+"""Variable scopes: where a layer's variables are named, and whether a layer that is there is shared."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from tfsep._arguments import shown
+from tfsep._backend import keras, tf
+from tfsep.slim._arguments import activated
+from tfsep.slim._graph import Graph, graph_of
+
+AUTO_REUSE = tf.compat.v1.AUTO_REUSE
+
+_reuse: ContextVar[Any] = ContextVar("reuse", default=False)
+
+
+@contextmanager
+def variable_scope(
+    name_or_scope: Any, default_name: str | None = None, values: Any = None, reuse: Any = None
+) -> Iterator[Any]:
+    """Open a variable scope as ``tf.compat.v1.variable_scope`` does, with the reuse and the counting of slim's graphs.
+
+    Args:
+        name_or_scope: a name, appended to that of the scope in force; a scope that was opened before; or None.
+        default_name: the name where `name_or_scope` is None, with ``_1``, ``_2`` and so on where it is taken.
+        values: the Keras tensors that go in: they say in which model `default_name` is made unique.
+        reuse: True to share the layers that are there, and only those; ``tf.compat.v1.AUTO_REUSE`` to share those that
+            are there and make the others; None or False for what the enclosing scope says.
+
+    Returns:
+        A context with TensorFlow's scope, of which ``.name`` is the whole name.
+
+    Raises:
+        ValueError: for a name with dots, which in Keras's names stand for slashes; if there is neither name nor
+            default; if reuse is set without a name.
+
+    Example:
+        >>> from tfsep import slim
+        >>> inputs = keras.Input((8,))
+        >>> with slim.variable_scope("Net"):
+        ...     net = slim.fully_connected(inputs, 8)
+        >>> with slim.variable_scope("Net", reuse=True) as scope:
+        ...     net = slim.fully_connected(net, 8)
+        >>> scope.name, len(slim.get_variables())
+        ('Net', 2)
+    """
+    if reuse not in (None, False, True, AUTO_REUSE):
+        raise ValueError(f"reuse: expected True, False, None or tf.compat.v1.AUTO_REUSE, got {reuse!r}")
+    if name_or_scope is None:
+        name_or_scope = _default(default_name, values, reuse)
+    elif not isinstance(name_or_scope, tf.compat.v1.VariableScope):
+        _require_name(name_or_scope)
+        tensor = _keras_tensor(values)
+        if tensor is not None:
+            graph_of(tensor).open(tf.compat.v1.get_variable_scope(), name_or_scope, unique=False)
+    # A scope on which `reuse_variables` was called is the one kind that tells.
+    inherited = _reuse.get() or tf.compat.v1.get_variable_scope().reuse is True
+    with tf.compat.v1.variable_scope(name_or_scope) as scope:
+        token = _reuse.set(reuse or inherited)
+        try:
+            yield scope
+        finally:
+            _reuse.reset(token)
+
+
+def _default(default_name: str | None, values: Any, reuse: Any) -> str:
+    if reuse:
+        raise ValueError(f"scope: expected the name of what is to be shared where reuse is {reuse}, got None")
+    _require_name(default_name)
+    tensor = _keras_tensor(values)
+    if tensor is None:
+        raise ValueError(
+            f"values: expected the Keras tensors that go in, which say in which model default_name={default_name!r} "
+            f"has to be unique, got {shown(values)}"
+        )
+    return graph_of(tensor).open(tf.compat.v1.get_variable_scope(), str(default_name), unique=True)
+
+
+def _keras_tensor(values: Any) -> Any:
+    """The first Keras tensor of those that go into a scope, or None."""
+    return next((value for value in tf.nest.flatten(values) if keras.utils.is_keras_tensor(value)), None)
+
+
+def _require_name(name: Any) -> None:
+    if not isinstance(name, str) or not name or "." in name:
+        raise ValueError(f"scope: expected a name without dots, which stand for slashes in Keras's, got {name!r}")
+
+
+class Scope(NamedTuple):
+    """The open scope of one layer: its graph, its whole name, and whether a layer that is there is shared."""
+
+    graph: Graph
+    name: str
+    reuse: Any
+
+    @property
+    def layer_name(self) -> str:
+        """The scope as Keras's name of a layer."""
+        return layer_name(self.name)
+
+    def call(self, layer: Any, inputs: Any, collections: Any) -> Any:
+        """Call `layer` on `inputs`, or, under reuse, the layer that this scope has.
+
+        Raises:
+            ValueError: if there is a layer and none may be, or the reverse, or one of other arguments.
+        """
+        found = self.graph.layers.get(self.name) if self.reuse else None
+        if found is not None:
+            _require_same(self.name, found, layer, inputs)
+            layer = found
+        elif self.reuse is True:
+            raise ValueError(f"scope: expected one that has a layer to share, under reuse, got {self.name!r}")
+        elif self.name in self.graph.names:
+            raise ValueError(
+                f"scope: expected a name that no layer on this keras.Input has, unless under reuse, got {self.name!r}"
+            )
+        outputs = layer(inputs)
+        self.graph.add_layer(self.name, layer, collections)
+        self.graph.own([outputs])
+        return outputs
+
+    def finish(
+        self,
+        outputs: Any,
+        activation_fn: Any,
+        collections: Any,
+        normalizer_fn: Any = None,
+        normalizer_params: dict[str, Any] | None = None,
+    ) -> Any:
+        """Apply what follows the layer, and add the result to its collections."""
+        if normalizer_fn is not None:
+            outputs = normalizer_fn(outputs, **(normalizer_params or {}))
+        if activation_fn is not None:
+            name = self.graph.unique_name(f"{self.name}/Activation")
+            outputs = activated(outputs, activation_fn, layer_name(name))
+        return self.graph.add_output(collections, self.name, outputs)
+
+
+@contextmanager
+def layer_scope(inputs: Any, scope: Any, default_name: str, reuse: Any = None) -> Iterator[Scope]:
+    """Open the scope of a layer on `inputs`."""
+    graph = graph_of(inputs)
+    with variable_scope(scope, default_name, [inputs], reuse) as opened:
+        _require_name(opened.name)  # the enclosing scopes, too, which may be TensorFlow's own
+        yield Scope(graph, opened.name, _reuse.get())
+
+
+def layer_name(name: str) -> str:
+    """Return a slim name as Keras's name of a layer, which may have no slash."""
+    return name.replace("/", ".")
+
+
+def name_in_scope(graph: Graph, scope: Any, default_name: str) -> str:
+    """Return the whole name of something without variables, numbered where it is taken."""
+    if scope is None:
+        scope = default_name
+    _require_name(scope)
+    outer = tf.compat.v1.get_variable_scope().name
+    return graph.unique_name(f"{outer}/{scope}" if outer else scope)
+
+
+_OF_NEW_WEIGHTS = ("initializer", "regularizer", "trainable")
+
+
+def _settings(layer: Any) -> dict[str, Any]:
+    """A layer's arguments, without those that only say how its weights begin and are trained."""
+    return {key: value for key, value in layer.get_config().items() if not key.endswith(_OF_NEW_WEIGHTS)}
+
+
+def _require_same(name: str, found: Any, layer: Any, inputs: Any) -> None:
+    """Raise unless `layer`, called on `inputs`, is what `found` is."""
+    if type(found) is not type(layer):
+        raise ValueError(f"reuse: expected a {type(found).__name__}, as {name!r} is, got a {type(layer).__name__}")
+    asked = _settings(layer)
+    for key, value in _settings(found).items():
+        if asked[key] != value:
+            raise ValueError(f"reuse: expected {key}={value}, as {name!r} was made with, got {asked[key]}")
+    for axis, size in found.input_spec.axes.items():
+        if inputs.shape[axis] != size:
+            raise ValueError(f"inputs: expected {size} channels, as {name!r} was made for, got {inputs.shape[axis]}")
