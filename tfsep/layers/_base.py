@@ -149,9 +149,16 @@ class Convolution(keras.layers.Layer):
         """Convolve, add the bias and apply the activation."""
         y = self.op(inputs, *self._kernels(), **self._call_options())
         if self.use_bias:
-            order = "NHWC" if self.data_format == "channels_last" else "NCHW"
-            y = tf.nn.bias_add(y, self.bias, data_format=order)
+            y = self._biased(y)
         return self.activation(y)
+
+    def _biased(self, y: Any) -> Any:
+        if self.data_format == "channels_last":
+            return tf.nn.bias_add(y, self.bias)
+        if self.rank == 2:
+            return tf.nn.bias_add(y, self.bias, data_format="NCHW")
+        # The converter cannot take such a bias of sequences.
+        return y + tf.reshape(self.bias, [-1, 1])
 
     def _output_channels(self, channels: int | None) -> int | None:
         raise NotImplementedError

@@ -70,7 +70,8 @@ def convolution_matrix(filter: Any, input_shape: Any, strides: Any = 1, padding:
 
 def _checked(filter: Any, input_shape: Any) -> tuple[Any, tuple[int, int, int]]:
     """The filter as (kh, kw, C / groups, F), and the image's height, width and channels."""
-    shape = sides(input_shape, "input_shape")
+    given = input_shape.as_list() if isinstance(input_shape, tf.TensorShape) else input_shape
+    shape = sides(given, "input_shape")
     if len(shape) not in (2, 3) or None in shape:
         raise ValueError(f"input_shape: expected (H, W) or (H, W, C), all of them known, got {input_shape!r}")
     if len(shape) == 2:
