@@ -15,7 +15,7 @@ from tfsep import layers, ops, surgery, tflite
 from tfsep.cost import cost
 
 PADDINGS = ("valid", "same", "causal", 2, (0, 3))
-OPTIONS = list(itertools.product((1, 2, 3), (1, 2, 3), PADDINGS))
+OPTIONS = list(itertools.product((1, 2), (1, 2, 3), PADDINGS))
 KINDS = {
     "full": (ops.conv1d, (3, 4, 6)),
     "grouped": (ops.conv1d, (3, 2, 6)),
@@ -116,7 +116,7 @@ def test_second_derivatives(kind, stride, rate):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::8])
+@pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::7])
 def test_unknown_lengths_and_no_sequences(kind, stride, rate, padding):
     op, shape = KINDS[kind]
     x, w = tensors((2, 9, 4), shape)
@@ -262,16 +262,15 @@ LAYERS = {
         {},
         {"strides": 2, "padding": "causal", "rate": 3, "activation": "relu"},
         {"dilation_rate": (2,), "padding": (1, 2), "use_bias": False},
-        {"strides": 2, "padding": "same", "dtype": "mixed_bfloat16"},
     ],
 )
 def test_the_keras_contract(name, options):
-    mixed = "dtype" in options
-    check_layer(LAYERS[name](**options), SEQUENCES) if not mixed else check_layer_in_half(LAYERS[name](**options))
+    check_layer(LAYERS[name](**options), SEQUENCES)
 
 
-def check_layer_in_half(layer):
-    """Half precision in, float32 weights, a step of training: what a central difference cannot resolve is left out."""
+@pytest.mark.parametrize("name", LAYERS)
+def test_trains_under_mixed_precision(name):
+    layer = LAYERS[name](strides=2, padding="same", dtype="mixed_bfloat16")
     model = keras.Sequential([keras.Input(SEQUENCES.shape[1:]), layer, keras.layers.GlobalAveragePooling1D()])
     before = model.get_weights()
     model.compile("sgd", "mse")

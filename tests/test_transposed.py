@@ -93,7 +93,7 @@ def test_values_and_gradients(kind, stride, rate, padding):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::2])
+@pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::3])
 def test_adjoint_and_gradient_of_the_forward_op(kind, stride, rate, padding):
     """``<Ax, y> = <x, Aᵀy>``, and Aᵀy is what TensorFlow finds as the gradient of ``<Ax, y>`` to x."""
     op, shape, _, _ = grouped(kind)
@@ -200,7 +200,7 @@ def test_second_derivatives(kind, stride, rate):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::7])
+@pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::11])
 def test_unknown_sizes_and_no_images(kind, stride, rate, padding):
     op, shape, as_grouped, groups = grouped(kind)
     x, w = tensors((2, 4, 5, 4), shape)
@@ -316,7 +316,7 @@ def test_the_matrix_of_the_worked_example():
     )
 
 
-@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS)
 def test_the_matrix_is_the_convolution(groups, stride, rate, padding):
     """C is the Jacobian of the convolution, one input at a time in NumPy; y = Cx, and x' = Cᵀy is the transposed op."""
