@@ -166,7 +166,7 @@ def test_compiled_by_xla(kind, stride, rate):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float16", 6e-3), ("bfloat16", 4e-2)])
-@pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 1), (1, 2), (2, 3)])
+@pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 3)])
 def test_dtypes(kind, dtype, tolerance, stride, rate):
     op, shape = KINDS[kind]
     x, w = tensors((2, 9, 4), shape, dtype=dtype)

@@ -93,7 +93,7 @@ def test_values_and_gradients(kind, stride, rate, padding):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::3])
+@pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::5])
 def test_adjoint_and_gradient_of_the_forward_op(kind, stride, rate, padding):
     """``<Ax, y> = <x, Aᵀy>``, and Aᵀy is what TensorFlow finds as the gradient of ``<Ax, y>`` to x."""
     op, shape, _, _ = grouped(kind)
@@ -265,7 +265,7 @@ def test_compiled_by_xla(kind, stride, rate, padding):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float16", 6e-3), ("bfloat16", 4e-2)])
-@pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 1), (2, 3), (2, 2)])
+@pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 1), (2, 3)])
 def test_dtypes(kind, dtype, tolerance, stride, rate):
     op, shape, as_grouped, groups = grouped(kind)
     x, w = tensors((2, 6, 5, 4), shape, dtype=dtype)
