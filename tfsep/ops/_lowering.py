@@ -28,7 +28,8 @@ transposed     exported, groups 1 and rate 1               TRANSPOSE_CONV, and a
 transposed     exported, stride and rate share a factor    that without it, its pixels spread out among zeros
 transposed     exported, all else                          x spread out among zeros, one (DEPTHWISE_)CONV_2D at stride
                                                            1 with the filter turned about
-transposed     a channel a group, several filters          that, exported or not
+transposed     exported, a channel a group                 that, as one DEPTHWISE_CONV_2D with several filters
+transposed     a channel a group                           each channel as often as it has filters, then depthwise
 =============  ==========================================  ====================================================
 
 Why the gradient to x of a depthwise convolution with stride 1 is never TensorFlow's op: the forward op with the filter
@@ -69,12 +70,13 @@ def conv2d_transpose(x: Any, filter: Any, geometry: Transposed, groups: int) -> 
     """Convolve x (N, H, W, C) with the transpose of `conv2d` with filter (kh, kw, F / groups, C): (N, H', W', F)."""
     rows, columns, per_group, channels = filter.shape
     if groups == channels > 1:
-        if per_group == 1:
-            return depthwise_conv2d_transpose(x, tf.reshape(filter, [rows, columns, channels, 1]), geometry)
-        window, size = windows.alone(geometry.window), windows.transposed_size(x, geometry)
-        x, padding = windows.between_zeros(_checked(x, geometry), window, size)
-        turned = tf.transpose(tf.reverse(filter, [0, 1]), [0, 1, 3, 2])
-        return depthwise_conv2d(x, turned, replace(window, strides=ONE, padding=padding))
+        own = tf.transpose(filter, [0, 1, 3, 2])
+        if is_exporting():
+            window, size = windows.alone(geometry.window), windows.transposed_size(x, geometry)
+            x, padding = windows.between_zeros(x, window, size)
+            return depthwise_conv2d(x, tf.reverse(own, [0, 1]), replace(window, strides=ONE, padding=padding))
+        x = x if per_group == 1 else tf.repeat(x, per_group, axis=3)
+        return depthwise_conv2d_transpose(x, tf.reshape(own, [rows, columns, channels * per_group, 1]), geometry)
 
     def run(x: Any, filter: Any, groups: int) -> Any:
         return _transpose(DENSE, x, filter, geometry, groups * per_group, groups)
