@@ -1,5 +1,6 @@
-"""The whole Keras contract of a layer, in one function; `test_layer_checks` feeds it layers that break it."""
+"""The whole Keras contract of a layer, in a few functions; `test_layer_checks` feeds them layers that break it."""
 
+import inspect
 import tempfile
 from pathlib import Path
 
@@ -82,3 +83,51 @@ def _check_gradients(layer, x):
         slope = float(ahead - loss()) / 2
         variable.assign(at)
         assert_close(float(tf.reduce_sum(gradient * step)), slope, 1e-5, f"gradient to {name}")
+
+
+def _arguments(kind):
+    found = inspect.signature(kind).parameters.values()
+    return [(p.name, p.default) for p in found if p.kind != p.VAR_KEYWORD]
+
+
+def check_signature(ours, theirs):
+    """Check that a class takes the arguments of another, in their order, before any others."""
+    expected = _arguments(theirs)
+    assert _arguments(ours)[: len(expected)] == expected, "the arguments are others"
+
+
+OTHER_THAN_DEFAULT = {
+    "filters": 6,
+    "kernel_size": (2, 3),
+    "strides": (2, 3),
+    "padding": ((1, 0), (0, 2)),
+    "output_padding": (1, 2),
+    "data_format": "channels_first",
+    "dilation_rate": (1, 2),
+    "groups": 2,
+    "depth_multiplier": 3,
+    "activation": "relu",
+    "use_bias": False,
+    "activity_regularizer": keras.regularizers.L2(0.5),
+    **{
+        f"{kind}_{option}": value
+        for kind in ("kernel", "depthwise", "pointwise", "bias")
+        for option, value in (("initializer", "ones"), ("regularizer", "l1"), ("constraint", "non_neg"))
+    },
+}
+
+
+def check_config(kind, values=None):
+    """Check that each argument of a class, given another value than its default, is in the config and survives it.
+
+    Args:
+        kind: the class.
+        values: by argument, where those of `OTHER_THAN_DEFAULT` do not fit.
+    """
+    arguments = [name for name, _ in _arguments(kind) if name != "rate"]
+    layer = kind(**{name: {**OTHER_THAN_DEFAULT, **(values or {})}[name] for name in arguments})
+    plain = kind(**{name: value for name, value in (("filters", 4), ("kernel_size", 1)) if name in arguments})
+    config, default = layer.get_config(), plain.get_config()
+    for name in arguments:
+        assert config[name] != default[name], f"{name} is not in the config"
+    assert kind.from_config(config).get_config() == config, "the config does not survive a round trip"

@@ -108,6 +108,43 @@ def products(x, w, upstream, strides=1, padding="valid", rate=1):
     return y, to_x, to_w.reshape(kh, kw, per_group, filters)
 
 
+def conv2d_transpose(x, w, strides, rate, groups, before, size):
+    """Transposed convolution to an image of this size, w (kh, kw, F / groups, C): one input pixel and tap at a time.
+
+    `before` is the padding (top, left) of the convolution that goes the other way: outputs ahead of it are cut off.
+    """
+    x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
+    strides, rate = _both(strides), _both(rate)
+    kh, kw, per_group, channels = w.shape
+    own = channels // groups
+    y = np.zeros((x.shape[0], *size, per_group * groups))
+    for i, j, di, dj in np.ndindex(*x.shape[1:3], kh, kw):
+        row, column = i * strides[0] + di * rate[0] - before[0], j * strides[1] + dj * rate[1] - before[1]
+        if 0 <= row < size[0] and 0 <= column < size[1]:
+            for g in range(groups):
+                seen = x[:, i, j, g * own : (g + 1) * own]
+                y[:, row, column, g * per_group : (g + 1) * per_group] += seen @ w[di, dj, :, g * own : (g + 1) * own].T
+    return y
+
+
+def conv1d(x, w, stride, ends, rate):
+    """Full or grouped convolution of sequences (N, L, C) with w (k, C / groups, F): one output and tap at a time.
+
+    `ends` is the padding in pixels, (before, after).
+    """
+    x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
+    taps, per_group, filters = w.shape
+    groups = x.shape[2] // per_group
+    count = (x.shape[1] + sum(ends) - (taps - 1) * rate - 1) // stride + 1
+    y = np.zeros((x.shape[0], count, filters))
+    for i, f, tap in np.ndindex(count, filters, taps):
+        at = i * stride + tap * rate - ends[0]
+        if 0 <= at < x.shape[1]:
+            first = f // (filters // groups) * per_group
+            y[:, i, f] += x[:, at, first : first + per_group] @ w[tap, :, f]
+    return y
+
+
 def batch_normalization(x, gamma, beta, epsilon):
     """Normalize (N, H, W, C) by its own statistics: the result, the mean and the biased variance."""
     x = np.asarray(x, np.float64)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_checks import check_layer
+from layer_checks import check_config, check_layer, check_signature
 
 from tfsep import layers
 
@@ -105,3 +105,32 @@ def test_a_subclass_that_breaks_nothing_passes():
 def test_broken_layers_are_found(broken):
     with pytest.raises(AssertionError, match=BROKEN[broken]):
         check_layer(broken(3, 3), X)
+
+
+def test_a_config_that_lacks_an_argument_is_found():
+    check_config(Subclass)
+    with pytest.raises(AssertionError, match="the config does not survive"):
+        check_config(UnstableConfig)
+
+
+class Defaulted(layers.Conv2D):
+    """One whose config has the default for what was given."""
+
+    def get_config(self):
+        return {**super().get_config(), "use_bias": True}
+
+
+def test_a_config_with_a_default_for_what_was_given_is_found():
+    with pytest.raises(AssertionError, match="use_bias is not in the config"):
+        check_config(Defaulted)
+
+
+class OtherOrder(layers.Conv2D):
+    def __init__(self, kernel_size, filters, **kwargs):
+        super().__init__(filters, kernel_size, **kwargs)
+
+
+def test_other_arguments_are_found():
+    check_signature(layers.Conv2D, keras.layers.Conv2D)
+    with pytest.raises(AssertionError, match="the arguments are others"):
+        check_signature(OtherOrder, keras.layers.Conv2D)

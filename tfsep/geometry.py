@@ -1,14 +1,14 @@
-"""Integer geometry of 2-D convolutions: pairs, paddings, output sizes, and the wording of errors about them.
+"""Integer geometry of convolutions: pairs, paddings, output sizes, and the wording of errors about them.
 
 Nothing here knows TensorFlow. Arguments as a user writes them (``3``, ``(3, 5)``, ``"same"``, ``((0, 1), (0, 1))``)
 are turned into one form, once, by `Window.of`; everything behind it sees pairs of positive ints only.
 
 Formulas follow Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (arXiv 1603.07285), with input
 size ``i``, kernel ``k``, stride ``s``, rate (dilation) ``r`` and padding ``p``; ``"same"`` is TensorFlow's, which puts
-the odd pixel at the end.
+the odd pixel at the end. A sequence is an image of one row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf, nan
 from numbers import Real
@@ -19,6 +19,7 @@ Pair = tuple[int, int]
 Sizes = tuple[int | None, int | None]
 Pads = tuple[Pair, Pair]
 Padding = Literal["valid", "same"] | Pads
+RowPadding = Literal["valid", "same", "causal"] | Pair
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
@@ -104,13 +105,32 @@ def pair(value: Any, name: str, *, minimum: int = 1) -> Pair:
         >>> pair(3, "kernel_size"), pair([1, 2], "strides")
         ((3, 3), (1, 2))
     """
+    rows, columns = _ints(value, name, 2, minimum)
+    return rows, columns
+
+
+def single(value: Any, name: str) -> tuple[int]:
+    """Return a positive int, or a sequence of one, as a sequence of one: what a pair is to images.
+
+    Raises:
+        ValueError: if it is anything else; the message starts with `name`.
+
+    Example:
+        >>> single(3, "kernel_size"), single([2], "strides")
+        ((3,), (2,))
+    """
+    (number,) = _ints(value, name, 1, 1)
+    return (number,)
+
+
+def _ints(value: Any, name: str, count: int, minimum: int) -> list[int]:
     value = _plain(value)
-    items = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
+    items = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * count
     numbers = [n for n in map(integer, items) if n is not None and n >= minimum]
-    if len(items) != 2 or len(numbers) != 2:
+    if not len(items) == len(numbers) == count:
         kind = "a positive int" if minimum == 1 else f"an int of at least {minimum}"
-        raise ValueError(f"{name}: expected {kind} or a pair of them, got {value!r}")
-    return numbers[0], numbers[1]
+        raise ValueError(f"{name}: expected {kind}{' or a pair of them' if count == 2 else ''}, got {value!r}")
+    return numbers
 
 
 def normalize_padding(padding: Any) -> Padding:
@@ -148,6 +168,38 @@ def normalize_padding(padding: Any) -> Padding:
     )
 
 
+def normalize_row_padding(padding: Any) -> RowPadding:
+    """Return the padding of a sequence as ``"valid"``, ``"same"``, ``"causal"`` or ``(before, after)``.
+
+    ``"causal"`` is ``(k - 1)·r`` before and nothing after: no output sees an input that comes later.
+
+    Args:
+        padding: one of those, or an int (both sides); NumPy arrays too.
+
+    Raises:
+        ValueError: for anything else, negative numbers included.
+
+    Example:
+        >>> normalize_row_padding("CAUSAL"), normalize_row_padding(1), normalize_row_padding((0, 2))
+        ('causal', (1, 1), (0, 2))
+    """
+    padding = _plain(padding)
+    if isinstance(padding, str):
+        name = padding.lower()
+        if name == "causal":
+            return "causal"
+        if name in ("valid", "same"):
+            return "valid" if name == "valid" else "same"
+    else:
+        try:
+            return pair(padding, "padding", minimum=0)
+        except ValueError:
+            pass
+    raise ValueError(
+        f"padding: expected 'valid', 'same', 'causal', a non-negative int or (before, after), got {padding!r}"
+    )
+
+
 def normalize_data_format(data_format: Any) -> str:
     """Return ``"channels_last"`` or ``"channels_first"``.
 
@@ -163,8 +215,12 @@ def normalize_data_format(data_format: Any) -> str:
     return str(data_format)
 
 
-def choose_rate(rate: Any, dilation_rate: Any) -> Any:
+def choose_rate(rate: Any, dilation_rate: Any, normalize: Callable[[Any, str], Any] = pair) -> Any:
     """Return the dilation that a user gave under either of its two names, 1 where neither is given.
+
+    Args:
+        rate, dilation_rate: what was given; None and 1 are nothing.
+        normalize: `pair`, or `single` for a sequence.
 
     Raises:
         ValueError: if both are given and differ.
@@ -173,11 +229,11 @@ def choose_rate(rate: Any, dilation_rate: Any) -> Any:
         >>> choose_rate(None, (1, 1)), choose_rate(2, (1, 1)), choose_rate(None, (1, 3))
         ((1, 1), (2, 2), (1, 3))
     """
-    dilation = pair(dilation_rate, "dilation_rate")
+    dilation = normalize(dilation_rate, "dilation_rate")
     if rate is None:
         return dilation
-    chosen = pair(rate, "rate")
-    if dilation not in ((1, 1), chosen):
+    chosen = normalize(rate, "rate")
+    if dilation not in (normalize(1, "rate"), chosen):
         raise ValueError(f"rate: expected the same as dilation_rate where both are given, got {rate} and {dilation}")
     return chosen
 
@@ -226,6 +282,26 @@ class Window:
         return cls(
             pair(kernel, "kernel_size"), pair(strides, "strides"), normalize_padding(padding), pair(rate, "rate")
         )
+
+    @classmethod
+    def of_row(cls, kernel: Any, strides: Any = 1, padding: Any = "valid", rate: Any = 1) -> "Window":
+        """Make the window of a sequence, an image of one row, from arguments as a user writes them.
+
+        A row has no second row to step to, so rows may have the stride of the columns: more of TensorFlow's kernels are
+        right for equal strides.
+
+        Raises:
+            ValueError: naming the argument that is wrong.
+
+        Example:
+            >>> Window.of_row(3, rate=2, padding="causal").padding
+            ((0, 0), (4, 0))
+        """
+        (k,), (s,), (r,) = single(kernel, "kernel_size"), single(strides, "strides"), single(rate, "rate")
+        sides = normalize_row_padding(padding)
+        if sides == "causal":
+            sides = ((k - 1) * r, 0)
+        return cls((1, k), (s, s), sides if isinstance(sides, str) else ((0, 0), sides), (1, r))
 
     @property
     def effective_kernel(self) -> Pair:

@@ -22,24 +22,42 @@ class _Foldable(NamedTuple):
     scale: Scale
 
 
+def _of_groups(scale: np.ndarray, per_group: int, channels: int) -> np.ndarray:
+    """The scales (F,) as a transposed kernel (…, F / groups, C) has its filters: each group's on its own channels."""
+    grouped = scale.reshape(-1, per_group)
+    return np.repeat(grouped, channels // len(grouped), axis=0).T
+
+
 _KINDS = (
     _Foldable(
-        (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D, layers.DepthwiseConv2D),
+        (
+            *(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
+            *(layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.DepthwiseConv2DTranspose),
+        ),
         "kernel",
         lambda kernel, scale: kernel * scale.reshape(kernel.shape[-2:]),
     ),
     _Foldable(
-        (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D, layers.SeparableConv2D),
+        (
+            *(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D),
+            *(layers.SeparableConv1D, layers.SeparableConv2D, layers.SeparableConv2DTranspose),
+        ),
         "pointwise_kernel",
         lambda kernel, scale: kernel * scale,
     ),
     _Foldable(
-        (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
+        (
+            *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
+            layers.Conv2DTranspose,
+        ),
         "kernel",
-        lambda kernel, scale: kernel * scale[:, None],
+        lambda kernel, scale: kernel * _of_groups(scale, *kernel.shape[-2:]),
     ),
     _Foldable(
-        (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense, layers.Conv2D),
+        (
+            *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense),
+            *(layers.Conv1D, layers.Conv2D),
+        ),
         "kernel",
         lambda kernel, scale: kernel * scale,
     ),

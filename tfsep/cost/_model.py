@@ -47,23 +47,21 @@ def _window_row(call: Call, kind: str, groups: int, macs: int, params: int = 0) 
     )
 
 
+def _steps(call: Call, kind: str) -> int:
+    """The number of places that a window is laid on: the outputs, or the inputs of a transposed convolution."""
+    return _spatial(call.input_shape if kind.endswith("_transpose") else call.output_shape, call.layer)
+
+
 def _convolution(call: Call, kind: str) -> list[CostRow]:
-    groups = call.layer.groups
-    per_output = prod(call.layer.kernel_size) * _channels(call.input_shape, call.layer) // groups
-    macs = _spatial(call.output_shape, call.layer) * call.layer.filters * per_output
-    return [_window_row(call, kind, groups, macs)]
-
-
-def _transposed(call: Call, kind: str) -> list[CostRow]:
     groups = getattr(call.layer, "groups", 1)
-    per_input = prod(call.layer.kernel_size) * call.layer.filters // groups
-    macs = prod(call.input_shape[1:]) * per_input
-    return [_window_row(call, kind, groups, macs)]
+    per_step = prod(call.layer.kernel_size) * _channels(call.input_shape, call.layer) * call.layer.filters // groups
+    return [_window_row(call, kind, groups, _steps(call, kind) * per_step)]
 
 
 def _depthwise(call: Call, kind: str) -> list[CostRow]:
-    macs = prod(call.output_shape[1:]) * prod(call.layer.kernel_size)
-    return [_window_row(call, kind, _channels(call.input_shape, call.layer), macs)]
+    channels = _channels(call.input_shape, call.layer)
+    per_step = prod(call.layer.kernel_size) * channels * call.layer.depth_multiplier
+    return [_window_row(call, kind, channels, _steps(call, kind) * per_step)]
 
 
 def _separable(call: Call, kind: str) -> list[CostRow]:
@@ -75,13 +73,13 @@ def _separable(call: Call, kind: str) -> list[CostRow]:
         call._replace(name=f"{call.name}/depthwise"),
         kind.replace("separable", "depthwise"),
         channels,
-        positions * between * prod(layer.kernel_size),
+        _steps(call, kind) * between * prod(layer.kernel_size),
         prod(layer.depthwise_kernel.shape),
     )._replace(output_shape=shape)
     ones = (1,) * len(layer.kernel_size)
     pointwise = CostRow(
         f"{call.name}/pointwise",
-        kind.replace("separable_", ""),
+        kind.replace("separable_", "").removesuffix("_transpose"),
         ones,
         ones,
         ones,
@@ -109,9 +107,11 @@ Counter = Callable[[Call, str], list[CostRow]]
 
 COUNTERS: dict[str, tuple[str, Counter]] = {
     **{f"Conv{n}D": (f"conv{n}d", _convolution) for n in (1, 2, 3)},
-    **{f"Conv{n}DTranspose": (f"conv{n}d_transpose", _transposed) for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": (f"conv{n}d_transpose", _convolution) for n in (1, 2, 3)},
     **{f"DepthwiseConv{n}D": (f"depthwise_conv{n}d", _depthwise) for n in (1, 2)},
     **{f"SeparableConv{n}D": (f"separable_conv{n}d", _separable) for n in (1, 2)},
+    "DepthwiseConv2DTranspose": ("depthwise_conv2d_transpose", _depthwise),
+    "SeparableConv2DTranspose": ("separable_conv2d_transpose", _separable),
     "Dense": ("dense", _dense),
     "Embedding": ("embedding", _none),
     "BatchNormalization": ("batch_normalization", _none),

@@ -3,12 +3,20 @@
 from tfsep.layers._block import DepthwiseSeparableConv, leaky_relu
 from tfsep.layers._convolution import Conv2D, DepthwiseConv2D, SeparableConv2D
 from tfsep.layers._normalization import BatchNormalization
+from tfsep.layers._sequence import Conv1D, DepthwiseConv1D, SeparableConv1D
+from tfsep.layers._transposed import Conv2DTranspose, DepthwiseConv2DTranspose, SeparableConv2DTranspose
 
 __all__ = [
     "BatchNormalization",
+    "Conv1D",
     "Conv2D",
+    "Conv2DTranspose",
+    "DepthwiseConv1D",
     "DepthwiseConv2D",
+    "DepthwiseConv2DTranspose",
     "DepthwiseSeparableConv",
+    "SeparableConv1D",
     "SeparableConv2D",
+    "SeparableConv2DTranspose",
     "leaky_relu",
 ]

@@ -1,11 +1,27 @@
-"""What the 2-D convolution layers share: the window, the bias, the activation, and their place in the config."""
+"""What the convolution layers share: the window, the bias, the activation, and their place in the config."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from tfsep._backend import keras, tf
-from tfsep.geometry import Sizes, Window, choose_rate, normalize_data_format
+from tfsep.geometry import (
+    Sizes,
+    Window,
+    choose_rate,
+    normalize_data_format,
+    normalize_padding,
+    normalize_row_padding,
+    pair,
+    single,
+)
 
 Shape = tuple[int | None, ...]
+
+_ARGUMENTS: dict[int, tuple[Any, Any, Any]] = {
+    1: (Window.of_row, single, normalize_row_padding),
+    2: (Window.of, pair, normalize_padding),
+}
+"""How a window, a size and a padding are made of arguments, by the number of spatial axes."""
 
 _OPTIONS = {
     "initializer": keras.initializers,
@@ -14,12 +30,19 @@ _OPTIONS = {
 }
 
 
-class Convolution2D(keras.layers.Layer):
-    """Arguments, bias, activation and shapes of a 2-D convolution layer; a subclass adds kernels and the product.
+class Convolution(keras.layers.Layer):
+    """Arguments, bias, activation and shapes of a convolution layer; a subclass adds its kernels and its op.
 
-    Arguments are as in `keras.layers`. `padding` takes what `tfsep.geometry.normalize_padding` takes; `rate` is another
-    name of `dilation_rate`, and any stride goes with any rate.
+    Arguments are as in `keras.layers`. `padding` takes what `tfsep.geometry.normalize_padding` takes, and of sequences
+    what `normalize_row_padding` does; `rate` is another name of `dilation_rate`, and any stride goes with any rate.
+
+    Attributes:
+        rank: the number of spatial axes, 2 of images and 1 of sequences.
+        op: (x, kernels, strides, padding, rate, data_format) -> the result, without the bias.
     """
+
+    rank: ClassVar[int] = 2
+    op: ClassVar[Callable[..., Any]]
 
     def __init__(
         self,
@@ -38,7 +61,9 @@ class Convolution2D(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.window = Window.of(kernel_size, strides, padding, choose_rate(rate, dilation_rate))
+        of, each, pads = _ARGUMENTS[self.rank]
+        self.window = of(kernel_size, strides, padding, choose_rate(rate, dilation_rate, each))
+        self.padding = pads(padding)
         self.data_format = normalize_data_format(data_format or keras.config.image_data_format())
         self.activation = keras.activations.get(activation)
         self.use_bias = bool(use_bias)
@@ -66,33 +91,28 @@ class Convolution2D(keras.layers.Layer):
     def _add_depthwise_weight(self, kind: str, name: str, channels: int, multiplier: int) -> Any:
         """Make a depthwise kernel (kh, kw, C, M), drawn with its true fan-in."""
         shape = (*self.kernel_size, channels, multiplier)
-        initializer = depthwise_initializer(getattr(self, f"{kind}_initializer"))
+        initializer = depthwise_initializer(getattr(self, f"{kind}_initializer"), self.rank)
         return self._add_weight(kind, name, shape, initializer)
 
     @property
-    def kernel_size(self) -> tuple[int, int]:
-        """Rows and columns of the kernel."""
-        return self.window.kernel
+    def kernel_size(self) -> tuple[int, ...]:
+        """Rows and columns of the kernel; of a sequence's, its one size."""
+        return self.window.kernel[2 - self.rank :]
 
     @property
-    def strides(self) -> tuple[int, int]:
+    def strides(self) -> tuple[int, ...]:
         """Steps of the window."""
-        return self.window.strides
+        return self.window.strides[2 - self.rank :]
 
     @property
-    def padding(self) -> Any:
-        """``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``."""
-        return self.window.padding
-
-    @property
-    def rate(self) -> tuple[int, int]:
+    def rate(self) -> tuple[int, ...]:
         """Dilation, the distance between neighbouring taps."""
-        return self.window.rate
+        return self.window.rate[2 - self.rank :]
 
     @property
-    def dilation_rate(self) -> tuple[int, int]:
+    def dilation_rate(self) -> tuple[int, ...]:
         """The same as `rate`, under Keras's name."""
-        return self.window.rate
+        return self.rate
 
     @property
     def channel_axis(self) -> int:
@@ -101,35 +121,59 @@ class Convolution2D(keras.layers.Layer):
 
     def _input_channels(self, input_shape: Shape) -> int:
         """The number of input channels, having told Keras to hold later inputs to it."""
-        if len(input_shape) != 4:
-            raise ValueError(f"input: expected rank 4 for {self.name!r}, got shape {tuple(input_shape)}")
+        if len(input_shape) != self.rank + 2:
+            raise ValueError(f"input: expected rank {self.rank + 2} for {self.name!r}, got shape {tuple(input_shape)}")
         channels = input_shape[self.channel_axis]
         if channels is None:
             raise ValueError(f"input: expected a known number of channels for {self.name!r}, got {tuple(input_shape)}")
-        self.input_spec = keras.InputSpec(ndim=4, axes={self.channel_axis: channels})
+        self.input_spec = keras.InputSpec(ndim=self.rank + 2, axes={self.channel_axis: channels})
         return channels
 
     def _add_bias(self, channels: int) -> None:
         if self.use_bias:
             self.bias = self._add_weight("bias", "bias", (channels,))
 
-    def _finish(self, y: Any) -> Any:
-        """Add the bias and apply the activation."""
+    def _kernels(self) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def _call_options(self) -> dict[str, Any]:
+        """What the op is called with beside the input and the kernels."""
+        return {
+            "strides": self.strides,
+            "padding": self.padding,
+            "rate": self.rate,
+            "data_format": self.data_format,
+        }
+
+    def call(self, inputs: Any) -> Any:
+        """Convolve, add the bias and apply the activation."""
+        y = self.op(inputs, *self._kernels(), **self._call_options())
         if self.use_bias:
-            order = "NHWC" if self.data_format == "channels_last" else "NCHW"
-            y = tf.nn.bias_add(y, self.bias, data_format=order)
+            y = self._biased(y)
         return self.activation(y)
+
+    def _biased(self, y: Any) -> Any:
+        if self.data_format == "channels_last":
+            return tf.nn.bias_add(y, self.bias)
+        if self.rank == 2:
+            return tf.nn.bias_add(y, self.bias, data_format="NCHW")
+        # The converter cannot take such a bias of sequences.
+        return y + tf.reshape(self.bias, [-1, 1])
 
     def _output_channels(self, channels: int | None) -> int | None:
         raise NotImplementedError
 
+    def _output_size(self, size: Sizes) -> Sizes:
+        return self.window.output_size(size)
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of the result, None where the input's is not known."""
-        batch = input_shape[0]
-        size: Sizes = input_shape[1:3] if self.channel_axis == -1 else input_shape[2:4]  # type: ignore[assignment]
-        rows, columns = self.window.output_size(size)
+        last = self.channel_axis == -1
+        given = input_shape[1:-1] if last else input_shape[2:]
+        size: Sizes = (1, *given) if self.rank == 1 else given  # type: ignore[assignment]
+        sides = self._output_size(size)[2 - self.rank :]
         channels = self._output_channels(input_shape[self.channel_axis])
-        return (batch, rows, columns, channels) if self.channel_axis == -1 else (batch, channels, rows, columns)
+        return (input_shape[0], *sides, channels) if last else (input_shape[0], channels, *sides)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again, under Keras's names."""
@@ -151,8 +195,8 @@ class Convolution2D(keras.layers.Layer):
         }
 
 
-def depthwise_initializer(initializer: Any) -> Any:
-    """Return an initializer that draws a depthwise kernel (kh, kw, C, M) with its true fan-in.
+def depthwise_initializer(initializer: Any, rank: int = 2) -> Any:
+    """Return an initializer that draws a depthwise kernel (kh, kw, C, M), or (k, C, M), with its true fan-in.
 
     Each output of a depthwise convolution sees kh·kw inputs and each input feeds kh·kw·M outputs. Keras takes such a
     kernel for a dense one and counts C times that fan-in, so a variance-scaling initializer starts too small; it is
@@ -173,6 +217,6 @@ def depthwise_initializer(initializer: Any) -> Any:
         mode=initializer.mode,
         distribution=initializer.distribution,
         seed=initializer.seed,
-        input_axes=(0, 1),
-        output_axes=(0, 1, 3),
+        input_axes=tuple(range(rank)),
+        output_axes=(*range(rank), rank + 1),
     )

@@ -4,12 +4,11 @@ from typing import Any
 
 from tfsep import ops
 from tfsep._backend import keras
-from tfsep.geometry import positive
-from tfsep.layers._base import Convolution2D, Shape
+from tfsep.layers._kinds import Depthwise, Full, Separable
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-class Conv2D(Convolution2D):
+class Conv2D(Full):
     """2-D convolution: `keras.layers.Conv2D`, with any stride beside any rate, and padding in pixels.
 
     Args:
@@ -39,6 +38,8 @@ class Conv2D(Convolution2D):
         (TensorShape([1, 4, 4, 8]), 152)
     """
 
+    op = staticmethod(ops.conv2d)
+
     def __init__(
         self,
         filters: int,
@@ -61,6 +62,7 @@ class Conv2D(Convolution2D):
         **kwargs: Any,
     ) -> None:
         super().__init__(
+            filters=filters,
             kernel_size=kernel_size,
             strides=strides,
             padding=padding,
@@ -72,38 +74,17 @@ class Conv2D(Convolution2D):
             bias_initializer=bias_initializer,
             bias_regularizer=bias_regularizer,
             bias_constraint=bias_constraint,
+            groups=groups,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            kernel_constraint=kernel_constraint,
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
-        self.filters = positive(filters, "filters")
-        self.groups = positive(groups, "groups")
-        if self.filters % self.groups:
-            raise ValueError(f"groups: expected a divisor of filters = {filters}, got {groups}")
-        self._set_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
-
-    def build(self, input_shape: Shape) -> None:
-        """Make the kernel (kh, kw, C / groups, F) and the bias (F,)."""
-        channels = self._input_channels(input_shape)
-        if channels % self.groups:
-            raise ValueError(f"groups: expected a divisor of the {channels} input channels, got {self.groups}")
-        self.kernel = self._add_weight("kernel", "kernel", (*self.kernel_size, channels // self.groups, self.filters))
-        self._add_bias(self.filters)
-
-    def call(self, inputs: Any) -> Any:
-        """Convolve."""
-        y = ops.conv2d(inputs, self.kernel, self.strides, self.padding, self.rate, self.data_format)
-        return self._finish(y)
-
-    def _output_channels(self, channels: int | None) -> int:  # noqa: ARG002
-        return self.filters
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
-        return {**super().get_config(), "filters": self.filters, "groups": self.groups}
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-class DepthwiseConv2D(Convolution2D):
+class DepthwiseConv2D(Depthwise):
     """Depthwise 2-D convolution: each channel with `depth_multiplier` filters of its own.
 
     `keras.layers.DepthwiseConv2D`, with any stride beside any rate and padding in pixels. A variance-scaling
@@ -127,6 +108,8 @@ class DepthwiseConv2D(Convolution2D):
         >>> layer(np.ones((1, 8, 8, 4), "float32")).shape, layer.count_params()
         (TensorShape([1, 4, 4, 8]), 80)
     """
+
+    op = staticmethod(ops.depthwise_conv2d)
 
     def __init__(
         self,
@@ -160,33 +143,17 @@ class DepthwiseConv2D(Convolution2D):
             bias_initializer=bias_initializer,
             bias_regularizer=bias_regularizer,
             bias_constraint=bias_constraint,
+            depth_multiplier=depth_multiplier,
+            depthwise_initializer=depthwise_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            depthwise_constraint=depthwise_constraint,
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
-        self.depth_multiplier = positive(depth_multiplier, "depth_multiplier")
-        self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
-
-    def build(self, input_shape: Shape) -> None:
-        """Make the kernel (kh, kw, C, M) and the bias (C·M,)."""
-        channels = self._input_channels(input_shape)
-        self.kernel = self._add_depthwise_weight("depthwise", "kernel", channels, self.depth_multiplier)
-        self._add_bias(channels * self.depth_multiplier)
-
-    def call(self, inputs: Any) -> Any:
-        """Convolve."""
-        y = ops.depthwise_conv2d(inputs, self.kernel, self.strides, self.padding, self.rate, self.data_format)
-        return self._finish(y)
-
-    def _output_channels(self, channels: int | None) -> int | None:
-        return None if channels is None else channels * self.depth_multiplier
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
-        return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-class SeparableConv2D(Convolution2D):
+class SeparableConv2D(Separable):
     """Separable 2-D convolution: a depthwise one, then a 1×1 one, with nothing between.
 
     `keras.layers.SeparableConv2D`, with any stride beside any rate, unequal ones too, and padding in pixels. For
@@ -214,6 +181,8 @@ class SeparableConv2D(Convolution2D):
         (TensorShape([1, 6, 6, 256]), 795)
     """
 
+    op = staticmethod(ops.separable_conv2d)
+
     def __init__(
         self,
         filters: int,
@@ -239,6 +208,7 @@ class SeparableConv2D(Convolution2D):
         **kwargs: Any,
     ) -> None:
         super().__init__(
+            filters=filters,
             kernel_size=kernel_size,
             strides=strides,
             padding=padding,
@@ -250,40 +220,13 @@ class SeparableConv2D(Convolution2D):
             bias_initializer=bias_initializer,
             bias_regularizer=bias_regularizer,
             bias_constraint=bias_constraint,
+            depth_multiplier=depth_multiplier,
+            depthwise_initializer=depthwise_initializer,
+            pointwise_initializer=pointwise_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            pointwise_regularizer=pointwise_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            pointwise_constraint=pointwise_constraint,
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
-        self.filters = positive(filters, "filters")
-        self.depth_multiplier = positive(depth_multiplier, "depth_multiplier")
-        self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
-        self._set_options("pointwise", pointwise_initializer, pointwise_regularizer, pointwise_constraint)
-
-    def build(self, input_shape: Shape) -> None:
-        """Make the kernels (kh, kw, C, M) and (1, 1, C·M, F), and the bias (F,)."""
-        channels = self._input_channels(input_shape)
-        between = channels * self.depth_multiplier
-        self.depthwise_kernel = self._add_depthwise_weight(
-            "depthwise", "depthwise_kernel", channels, self.depth_multiplier
-        )
-        self.pointwise_kernel = self._add_weight("pointwise", "pointwise_kernel", (1, 1, between, self.filters))
-        self._add_bias(self.filters)
-
-    def call(self, inputs: Any) -> Any:
-        """Convolve twice."""
-        y = ops.separable_conv2d(
-            inputs,
-            self.depthwise_kernel,
-            self.pointwise_kernel,
-            self.strides,
-            self.padding,
-            self.rate,
-            self.data_format,
-        )
-        return self._finish(y)
-
-    def _output_channels(self, channels: int | None) -> int:  # noqa: ARG002
-        return self.filters
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
-        return {**super().get_config(), "filters": self.filters, "depth_multiplier": self.depth_multiplier}

@@ -2,5 +2,20 @@
 
 from tfsep.ops._context import exporting
 from tfsep.ops._convolution import conv2d, depthwise_conv2d, separable_conv2d
+from tfsep.ops._matrix import convolution_matrix
+from tfsep.ops._sequence import conv1d, depthwise_conv1d, separable_conv1d
+from tfsep.ops._transposed import conv2d_transpose, depthwise_conv2d_transpose, separable_conv2d_transpose
 
-__all__ = ["conv2d", "depthwise_conv2d", "exporting", "separable_conv2d"]
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv2d_transpose",
+    "convolution_matrix",
+    "depthwise_conv1d",
+    "depthwise_conv2d",
+    "depthwise_conv2d_transpose",
+    "exporting",
+    "separable_conv1d",
+    "separable_conv2d",
+    "separable_conv2d_transpose",
+]

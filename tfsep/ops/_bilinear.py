@@ -20,7 +20,17 @@ class Bilinear(NamedTuple):
     to_filter: Callable[[Any, Any], Any]
 
     def __call__(self, x: Any, filter: Any) -> Any:
-        """Return the product, differentiable any number of times."""
+        """Return ``forward(x, filter)``, differentiable any number of times."""
+        forward, _ = self._differentiable()
+        return forward(x, filter)
+
+    def transpose(self, upstream: Any, filter: Any, shape: Any) -> Any:
+        """Return ``to_x(upstream, filter, shape)``, differentiable any number of times."""
+        _, to_x = self._differentiable()
+        return to_x(upstream, filter, shape)
+
+    def _differentiable(self) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any, Any], Any]]:
+        """`forward` and `to_x`, with the derivatives of all three tied together."""
 
         @tf.custom_gradient
         def forward(x: Any, filter: Any) -> Any:
@@ -34,4 +44,4 @@ class Bilinear(NamedTuple):
         def to_filter(x: Any, u: Any) -> Any:
             return self.to_filter(x, u), lambda v: (to_x(u, v, tf.shape(x)), forward(x, v))
 
-        return forward(x, filter)
+        return forward, to_x

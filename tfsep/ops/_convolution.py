@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tfsep.geometry import Window
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
 
@@ -43,17 +44,7 @@ def conv2d(
         >>> conv2d(tf.ones((1, 1, 1, 4)), tf.ones((1, 1, 2, 8))).shape
         TensorShape([1, 1, 1, 8])
     """
-    x = arguments.image(x, data_format)
-    filter = arguments.kernel(filter, "filter", "(kh, kw, C / groups, F)", x)
-    window = arguments.window(x, filter, strides, padding, rate)
-    x = arguments.with_channels(x, filter.shape[2])
-    channels, per_group, filters = x.shape[-1], filter.shape[2], filter.shape[3]
-    if channels % per_group or filters % (channels // per_group):
-        raise ValueError(
-            f"filter: expected (kh, kw, C / groups, F) with groups dividing both C = {channels} and F = {filters}, "
-            f"got {tuple(filter.shape)}"
-        )
-    return arguments.restore(lowering.conv2d(x, filter, window), data_format)
+    return convolve(x, filter, strides, padding, rate, data_format, 2)
 
 
 def depthwise_conv2d(
@@ -88,13 +79,7 @@ def depthwise_conv2d(
         >>> depthwise_conv2d(tf.ones((1, 8, 8, 3)), tf.ones((3, 3, 3, 2)), strides=2, rate=2, padding="same").shape
         TensorShape([1, 4, 4, 6])
     """
-    x = arguments.image(x, data_format)
-    filter = arguments.kernel(filter, "filter", "(kh, kw, C, M)", x)
-    x = arguments.with_channels(x, filter.shape[2])
-    if x.shape[-1] != filter.shape[2]:
-        raise ValueError(f"filter: expected (kh, kw, C, M) with C = {x.shape[-1]}, got {tuple(filter.shape)}")
-    window = arguments.window(x, filter, strides, padding, rate)
-    return arguments.restore(lowering.depthwise_conv2d(x, filter, window), data_format)
+    return convolve_depthwise(x, filter, strides, padding, rate, data_format, 2)
 
 
 def separable_conv2d(
@@ -125,11 +110,36 @@ def separable_conv2d(
         >>> separable_conv2d(tf.ones((1, 4, 4, 2)), tf.ones((3, 3, 2, 2)), tf.ones((1, 1, 4, 5))).shape
         TensorShape([1, 2, 2, 5])
     """
-    x = arguments.image(x, data_format)
-    mixed = arguments.kernel(pointwise_filter, "pointwise_filter", "(1, 1, C·M, F)", x)
-    depthwise_filter = arguments.kernel(depthwise_filter, "depthwise_filter", "(kh, kw, C, M)", x)
-    between = depthwise_filter.shape[2] * depthwise_filter.shape[3]
-    if tuple(mixed.shape[:3]) != (1, 1, between):
-        raise ValueError(f"pointwise_filter: expected (1, 1, {between}, F), got {tuple(mixed.shape)}")
-    y = conv2d(depthwise_conv2d(x, depthwise_filter, strides, padding, rate), mixed)
-    return arguments.restore(y, data_format)
+    return convolve_separable(x, depthwise_filter, pointwise_filter, strides, padding, rate, data_format, 2)
+
+
+def convolve(x: Any, filter: Any, strides: Any, padding: Any, rate: Any, data_format: str, rank: int) -> Any:
+    """`conv2d`, of sequences where the rank is 1."""
+    x, filter = arguments.full(filter, arguments.image(x, data_format, rank), rank)
+    window = arguments.window(x, filter, strides, padding, rate, rank)
+    return arguments.restore(lowering.conv2d(x, filter, window), data_format, rank)
+
+
+def convolve_depthwise(x: Any, filter: Any, strides: Any, padding: Any, rate: Any, data_format: str, rank: int) -> Any:
+    """`depthwise_conv2d`, of sequences where the rank is 1."""
+    x, filter = arguments.depthwise(filter, "filter", arguments.image(x, data_format, rank), rank)
+    window = arguments.window(x, filter, strides, padding, rate, rank)
+    return arguments.restore(lowering.depthwise_conv2d(x, filter, window), data_format, rank)
+
+
+def convolve_separable(
+    x: Any,
+    depthwise_filter: Any,
+    pointwise_filter: Any,
+    strides: Any,
+    padding: Any,
+    rate: Any,
+    data_format: str,
+    rank: int,
+) -> Any:
+    """`separable_conv2d`, of sequences where the rank is 1."""
+    x, filter = arguments.depthwise(depthwise_filter, "depthwise_filter", arguments.image(x, data_format, rank), rank)
+    mixed = arguments.pointwise(pointwise_filter, filter, x, rank)
+    window = arguments.window(x, filter, strides, padding, rate, rank)
+    y = lowering.conv2d(lowering.depthwise_conv2d(x, filter, window), mixed, Window.of(1))
+    return arguments.restore(y, data_format, rank)

@@ -24,8 +24,8 @@ class Kind(NamedTuple):
         forward: (x, filter, window) -> y.
         to_x: (upstream, filter, window, shape of x) -> gradient to x.
         to_filter: (x, upstream, window, shape of the filter) -> gradient to the filter.
-        back: (correlation, upstream, filter, window) -> the correlation with the filter turned about, from y's channels
-            to x's.
+        back: (correlation, upstream, filter, window, groups) -> the correlation with the filter turned about, from y's
+            channels to x's.
         tap: (image, weights of one tap) -> what that tap adds to y, pixel by pixel.
         tap_to_filter: (image, upstream) -> gradient to the weights of one tap.
     """
@@ -34,7 +34,7 @@ class Kind(NamedTuple):
     forward: Correlation
     to_x: Callable[[Any, Any, Window, Any], Any]
     to_filter: Callable[[Any, Any, Window, Any], Any]
-    back: Callable[[Correlation, Any, Any, Window], Any]
+    back: Callable[[Correlation, Any, Any, Window, int], Any]
     tap: Callable[[Any, Any], Any]
     tap_to_filter: Callable[[Any, Any], Any]
 
@@ -63,7 +63,7 @@ def _depthwise_to_filter(x: Any, upstream: Any, window: Window, shape: Any) -> A
     )
 
 
-def _depthwise_back(correlate: Correlation, upstream: Any, filter: Any, window: Window) -> Any:
+def _depthwise_back(correlate: Correlation, upstream: Any, filter: Any, window: Window, _: int) -> Any:
     rows, columns, channels, multiplier = filter.shape
     turned = tf.reshape(tf.reverse(filter, [0, 1]), [rows, columns, channels * multiplier, 1])
     x = correlate(upstream, turned, window)
@@ -103,8 +103,11 @@ def _dense_to_filter(x: Any, upstream: Any, window: Window, shape: Any) -> Any:
     return tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=shape, out_backprop=upstream, **_options(window))
 
 
-def _dense_back(correlate: Correlation, upstream: Any, filter: Any, window: Window) -> Any:
-    return correlate(upstream, tf.transpose(tf.reverse(filter, [0, 1]), [0, 1, 3, 2]), window)
+def _dense_back(correlate: Correlation, upstream: Any, filter: Any, window: Window, groups: int) -> Any:
+    rows, columns, per_group, filters = filter.shape
+    turned = tf.reshape(tf.reverse(filter, [0, 1]), [rows, columns, per_group, groups, filters // groups])
+    turned = tf.transpose(turned, [0, 1, 4, 3, 2])
+    return correlate(upstream, tf.reshape(turned, [rows, columns, filters // groups, groups * per_group]), window)
 
 
 def _dense_tap(x: Any, weights: Any) -> Any:

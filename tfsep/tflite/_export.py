@@ -44,8 +44,8 @@ def export(
     """Write a model as a ``.tflite`` file and prove that the file computes what the model computes.
 
     Shapes are static. Convolutions of this library become one builtin operator each, whatever their strides, rates and
-    groups. The file is run beside the model before it is kept, and is written whole or not at all; the report is kept
-    beside it as JSON.
+    groups; a transposed one is several where TFLite has no operator for its padding, rate or groups. The file is run
+    beside the model before it is kept, and is written whole or not at all; the report is kept beside it as JSON.
 
     Args:
         model: a built Keras model; every variable is frozen as it is now.

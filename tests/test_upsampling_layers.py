@@ -1,0 +1,239 @@
+"""Transposed layers: Keras's contract, Keras's numbers, files without an operator of shapes, costs, folding."""
+
+import keras
+import numpy as np
+import oracles
+import pytest
+from checks import assert_close, assert_sentence
+from layer_checks import check_config, check_layer, check_signature
+
+from tfsep import layers, surgery, tflite
+from tfsep.cost import cost
+
+X = np.random.default_rng(0).normal(size=(2, 4, 5, 4)).astype("float32")
+LAYERS = {
+    "Conv2DTranspose": lambda **k: layers.Conv2DTranspose(6, 3, **k),
+    "DepthwiseConv2DTranspose": lambda **k: layers.DepthwiseConv2DTranspose(3, **{"depth_multiplier": 2, **k}),
+    "SeparableConv2DTranspose": lambda **k: layers.SeparableConv2DTranspose(6, 3, **{"depth_multiplier": 2, **k}),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strides": 2, "padding": "same", "activation": "relu"},
+        {"strides": (2, 3), "padding": 1, "output_padding": (1, 2), "use_bias": False},
+        {"strides": 2, "padding": ((1, 0), (0, 2)), "rate": (3, 2)},
+    ],
+)
+def test_the_keras_contract(name, options):
+    check_layer(LAYERS[name](**options), X)
+
+
+def test_the_keras_contract_of_groups():
+    check_layer(layers.Conv2DTranspose(6, 3, 2, "same", groups=2, rate=3), X)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_trains_under_mixed_precision(name):
+    layer = LAYERS[name](strides=2, padding="same", dtype="mixed_bfloat16")
+    model = keras.Sequential([keras.Input(X.shape[1:]), layer, keras.layers.GlobalAveragePooling2D()])
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    model.fit(X, np.ones((2, model.output_shape[-1])), verbose=0)
+    assert layer(X).dtype == "bfloat16"
+    assert all(w.dtype == "float32" for w in layer.weights)
+    assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_channels_first(name):
+    options = {"strides": 2, "padding": 1, "output_padding": 1}
+    last, first = LAYERS[name](**options), LAYERS[name](**options, data_format="channels_first")
+    y = last(X)
+    turned = X.transpose(0, 3, 1, 2)
+    first.build(turned.shape)
+    first.set_weights(last.get_weights())
+    assert_close(np.transpose(first(turned), (0, 2, 3, 1)), y)
+    assert first.compute_output_shape((None, 4, None, 5)) == (None, y.shape[-1], None, 10)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_all_arguments_are_in_the_config(name):
+    check_config(getattr(layers, name))
+
+
+def test_the_arguments_are_kerass():
+    check_signature(layers.Conv2DTranspose, keras.layers.Conv2DTranspose)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3},
+        {"kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu"},
+        {"kernel_size": (2, 3), "strides": (3, 2), "output_padding": 1, "use_bias": False},
+        {"kernel_size": 3, "dilation_rate": 2, "padding": "same"},
+    ],
+)
+def test_equal_to_keras(options):
+    theirs = keras.layers.Conv2DTranspose(6, **options)
+    expected = theirs(X)
+    theirs.set_weights([np.random.default_rng(1).normal(size=w.shape) for w in theirs.weights])
+    for ours in (layers.Conv2DTranspose(6, **options), layers.Conv2DTranspose.from_config(theirs.get_config())):
+        ours.build(X.shape)
+        assert [(w.name, w.shape) for w in ours.weights] == [(w.name, w.shape) for w in theirs.weights]
+        ours.set_weights(theirs.get_weights())
+        assert_close(ours(X), theirs(X))
+        assert ours.compute_output_shape(X.shape) == expected.shape
+
+
+def test_a_full_kernel_is_drawn_as_keras_draws_it():
+    ours, theirs = (
+        kind(6, 3, kernel_initializer=keras.initializers.HeNormal(seed=1))
+        for kind in (layers.Conv2DTranspose, keras.layers.Conv2DTranspose)
+    )
+    ours.build(X.shape)
+    theirs.build(X.shape)
+    np.testing.assert_array_equal(ours.kernel, theirs.kernel)
+
+
+@pytest.mark.parametrize("name", ["DepthwiseConv2DTranspose", "SeparableConv2DTranspose"])
+def test_true_fan_in(name):
+    layer = LAYERS[name](depthwise_initializer="he_normal")
+    layer.build((None, 4, 5, 1024))
+    kernel = np.asarray(layer.weights[0])
+    assert kernel.shape == (3, 3, 1024, 2)
+    assert np.var(kernel) == pytest.approx(2 / 9, rel=0.05)
+
+
+@pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 1), (2, 2), (2, 3)])
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_each_channel_is_up_sampled_by_its_own_filters(stride, rate, multiplier):
+    """Channel c·M + m of the result is channel c transposed by filter m, one pair at a time."""
+    layer = layers.DepthwiseConv2DTranspose(3, stride, depth_multiplier=multiplier, rate=rate, use_bias=False)
+    y = np.asarray(layer(X))
+    kernel = np.asarray(layer.kernel)
+    assert kernel.shape == (3, 3, 4, multiplier)
+    for c, m in np.ndindex(4, multiplier):
+        one = oracles.conv2d_transpose(
+            X[..., c : c + 1], kernel[:, :, None, c, m : m + 1], stride, rate, 1, (0, 0), y.shape[1:3]
+        )
+        assert_close(y[..., c * multiplier + m], one[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (layers.Conv2DTranspose(6, 3, 2, "same", groups=2), [("conv2d_transpose", 2, 9 * 3 * 4 + 6, 20 * 9 * 3 * 4)]),
+        (
+            layers.DepthwiseConv2DTranspose(3, 2, "same", 2),
+            [("depthwise_conv2d_transpose", 4, 72 + 8, 20 * 9 * 8)],
+        ),
+        (
+            layers.SeparableConv2DTranspose(5, 3, 2, "same", 2),
+            [("depthwise_conv2d_transpose", 4, 72, 20 * 9 * 8), ("conv2d", 1, 40 + 5, 80 * 8 * 5)],
+        ),
+    ],
+)
+def test_costs(layer, expected):
+    """Each input pixel meets each tap once; the 1×1 part is counted at the size of the result."""
+    report = cost(keras.Sequential([keras.Input((4, 5, 4)), layer]))
+    assert [(row.kind, row.groups, row.params, row.macs) for row in report.rows] == expected
+    assert not report.uncounted
+
+
+def randomized(layer, *more):
+    model = keras.Sequential([keras.Input(X.shape[1:]), layer, *more])
+    rng = np.random.default_rng(0)
+    model.set_weights(
+        [rng.uniform(0.5, 2, w.shape) if "variance" in w.path else rng.normal(0, 0.4, w.shape) for w in model.weights]
+    )
+    return model
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *LAYERS.values(),
+        lambda **k: layers.Conv2DTranspose(6, 3, groups=2, **k),
+        lambda **k: layers.Conv2DTranspose(4, 3, groups=4, **k),
+    ],
+)
+def test_batch_normalization_folds_in(make):
+    model = randomized(make(strides=2, padding="same"), layers.BatchNormalization())
+    folded = surgery.fold_batch_norm(model)
+    assert len(folded.layers) == 1
+    assert_close(folded(X), model(X))
+
+
+SPREAD = ["RESHAPE", "PAD", "RESHAPE"]
+EXPORTED = {
+    "same": (lambda: layers.Conv2DTranspose(6, 3, 2, "same", activation="relu"), ["TRANSPOSE_CONV"]),
+    "valid": (lambda: layers.Conv2DTranspose(6, 3, 2), ["TRANSPOSE_CONV"]),
+    "unequal strides": (lambda: layers.Conv2DTranspose(6, 3, (1, 2), "same"), ["TRANSPOSE_CONV"]),
+    "a stride over the kernel": (lambda: layers.Conv2DTranspose(6, 2, 3), ["TRANSPOSE_CONV"]),
+    "pixels that are SAME's": (lambda: layers.Conv2DTranspose(6, 4, 2, 1), ["TRANSPOSE_CONV"]),
+    "other pixels": (lambda: layers.Conv2DTranspose(6, 3, 2, 1, 1), ["TRANSPOSE_CONV", "SLICE", "ADD"]),
+    "rate": (lambda: layers.Conv2DTranspose(6, 3, 1, "same", rate=2), ["CONV_2D"]),
+    "stride and rate": (lambda: layers.Conv2DTranspose(6, 3, 2, "same", rate=3), [*SPREAD, "PAD", "CONV_2D"]),
+    "a common factor": (
+        lambda: layers.Conv2DTranspose(6, 3, 2, "same", rate=2),
+        ["TRANSPOSE_CONV", *SPREAD, "SLICE", "ADD"],
+    ),
+    "groups": (lambda: layers.Conv2DTranspose(6, 3, 2, "same", groups=2), [*SPREAD, "PAD", "CONV_2D"]),
+    "a channel a group": (
+        lambda: layers.Conv2DTranspose(8, 3, 2, "same", groups=4),
+        [*SPREAD, "PAD", "DEPTHWISE_CONV_2D"],
+    ),
+    "depthwise": (lambda: layers.DepthwiseConv2DTranspose(3, 2, "same"), [*SPREAD, "PAD", "DEPTHWISE_CONV_2D"]),
+    "depthwise, stride 1": (lambda: layers.DepthwiseConv2DTranspose(3, 1, "same", 2), ["DEPTHWISE_CONV_2D"]),
+    "separable": (
+        lambda: layers.SeparableConv2DTranspose(5, 3, 2, 1, 2, 1),
+        [*SPREAD, "DEPTHWISE_CONV_2D", "CONV_2D"],
+    ),
+}
+
+
+@pytest.mark.parametrize("recipe", ["float32", "int8"])
+@pytest.mark.parametrize("case", EXPORTED)
+def test_files(case, recipe, tmp_path):
+    make, operators = EXPORTED[case]
+    model = randomized(make())
+    data = np.random.default_rng(2).uniform(-1, 1, (16, *X.shape[1:])).astype("f")
+    report = tflite.export(model, tmp_path / "m.tflite", recipe, calibration=data)
+    assert [op.name for op in tflite.inspect(report.path).operators] == operators
+    if operators == ["TRANSPOSE_CONV"]:
+        assert cost(report.path).macs == cost(model).macs
+    expected, actual = np.asarray(model(data)), tflite.predict(report.path, data)
+    if recipe == "float32":
+        assert_close(actual, expected)
+    else:
+        assert np.abs(actual - expected).max() <= 4 * len(operators) * report.outputs[0].scale
+
+
+ERRORS = {
+    "filters": ("filters", lambda: layers.Conv2DTranspose(0, 3)),
+    "kernel": ("kernel_size", lambda: layers.DepthwiseConv2DTranspose(0)),
+    "strides": ("strides", lambda: layers.SeparableConv2DTranspose(4, 3, 0)),
+    "padding": ("padding", lambda: layers.Conv2DTranspose(4, 3, padding="causal")),
+    "both rates": ("rate", lambda: layers.Conv2DTranspose(4, 3, rate=2, dilation_rate=3)),
+    "multiplier": ("depth_multiplier", lambda: layers.DepthwiseConv2DTranspose(3, depth_multiplier=0)),
+    "output_padding": ("output_padding", lambda: layers.Conv2DTranspose(4, 3, 2, output_padding=2)),
+    "output_padding, negative": ("output_padding", lambda: layers.SeparableConv2DTranspose(4, 3, 2, output_padding=-1)),
+    "groups": ("groups", lambda: layers.Conv2DTranspose(4, 3, groups=3)),
+    "groups of channels": ("groups", lambda: layers.Conv2DTranspose(6, 3, groups=3).build((None, 8, 8, 4))),
+    "rank": ("input", lambda: layers.Conv2DTranspose(4, 3).build((None, 8, 4))),
+    "channels": ("input", lambda: layers.DepthwiseConv2DTranspose(3).build((None, 8, 8, None))),
+    "size": ("input size", lambda: layers.Conv2DTranspose(4, 3, padding=3).compute_output_shape((None, 4, 4, 4))),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors(case):
+    argument, make = ERRORS[case]
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        make()
+    assert_sentence(error.value, argument)

@@ -1,0 +1,87 @@
+"""Integer geometry of transposed convolutions: the convolution that each is the transpose of, and the output's size.
+
+Like `geometry` it knows no TensorFlow. Formulas follow section 4 of "A guide to convolution arithmetic for deep
+learning" (arXiv 1603.07285).
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from tfsep.geometry import Pair, Sizes, Window, pair
+
+
+class Transposed(NamedTuple):
+    """The geometry of a transposed convolution: an input of size ``i`` gives ``(i - 1)·s + reach`` outputs a side.
+
+    Attributes:
+        window: of the convolution that this is the transpose of, with its padding in pixels.
+        reach: how many outputs an input of one pixel gives, rows and columns; under 1 where padding takes more away.
+    """
+
+    window: Window
+    reach: Pair
+
+    @classmethod
+    def of(cls, window: Window, output_padding: Any = None) -> "Transposed":
+        """Make it from the window as a user writes it, by the rules of Keras and, for padding in pixels, of PyTorch.
+
+        With the effective kernel ``k' = (k - 1)·r + 1``, the size of the output is
+
+        - ``"valid"``: ``(i - 1)·s + max(k', s)``, or ``(i - 1)·s + k' + output_padding`` where that is given;
+        - ``"same"``: ``i·s``, or ``(i - 1)·s + k' - 2·(k' // 2) + output_padding``;
+        - pixels: ``(i - 1)·s + k' - before - after + output_padding``.
+
+        Args:
+            window: kernel, strides, padding and rate.
+            output_padding: more rows and columns at the end, an int or a pair, each under the stride; or None.
+
+        Raises:
+            ValueError: for an `output_padding` that is negative, or not under the stride.
+
+        Example:
+            >>> Transposed.of(Window.of(3, 2, padding=1), output_padding=1).output_size((7, None))
+            (14, None)
+        """
+        more = None if output_padding is None else pair(output_padding, "output_padding", minimum=0)
+        if more is not None and any(m >= s for m, s in zip(more, window.strides, strict=True)):
+            raise ValueError(f"output_padding: expected less than the strides {window.strides}, got {output_padding!r}")
+        pads, reach = zip(*(_transposed_side(window, axis, more and more[axis]) for axis in (0, 1)), strict=True)
+        return cls(replace(window, padding=pads), reach)
+
+    def output_size(self, size: Sizes) -> Sizes:
+        """Rows and columns of the output; None where the input's are not known.
+
+        Raises:
+            ValueError: if a side of the input or of the output would have no element.
+        """
+        rows, columns = (
+            None if i is None else (i - 1) * s + reach
+            for i, s, reach in zip(size, self.window.strides, self.reach, strict=True)
+        )
+        if any(n is not None and n < 1 for n in (*size, rows, columns)):
+            raise ValueError(
+                f"input size: expected at least {self.smallest} under padding {self.window.padding}, got {size}, which "
+                "leaves an output of no size"
+            )
+        return rows, columns
+
+    @property
+    def smallest(self) -> Pair:
+        """The size of the smallest input that leaves an output."""
+        rows, columns = (
+            max(-(-(1 - reach) // s) + 1, 1) for s, reach in zip(self.window.strides, self.reach, strict=True)
+        )
+        return rows, columns
+
+
+def _transposed_side(window: Window, axis: int, more: int | None) -> tuple[Pair, int]:
+    """The pads of the convolution that is transposed, and the outputs of one pixel, along one axis."""
+    k, s = window.effective_kernel[axis], window.strides[axis]
+    if window.padding == "valid":
+        return (0, 0), max(k, s) if more is None else k + more
+    if window.padding == "same":
+        reach = s if more is None else k % 2 + more
+        total = max(k - reach, 0)
+        return (total // 2, total - total // 2), reach
+    before, after = window.padding[axis]
+    return (before, after), k - before - after + (more or 0)
