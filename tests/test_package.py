@@ -25,7 +25,7 @@ MODULES = [
 ]
 
 ROOMS = [
-    *("geometry", "defs", "cost", "ops", "layers", "surgery", "models", "weights", "slim", "tflite"),
+    *("geometry", "defs", "cost", "ops", "layers", "surgery", "quantize", "models", "weights", "slim", "tflite"),
     *("data", "train", "examples", "saved", "demo"),
 ]
 
@@ -95,7 +95,7 @@ def test_rooms_are_loaded_on_first_use():
 
 
 @pytest.mark.parametrize(
-    "room", ["ops", "layers", "models", "weights", "slim", "tflite", "data", "train", "saved", "demo"]
+    "room", ["ops", "layers", "quantize", "models", "weights", "slim", "tflite", "data", "train", "saved", "demo"]
 )
 def test_another_backend_is_refused(room):
     done = subprocess.run(
@@ -141,7 +141,7 @@ def test_keras_comes_through_one_door():
 
 
 ORDER = [
-    *("geometry", "defs", "_backend", "cost", "ops", "layers", "surgery", "models", "weights", "slim", "tflite"),
+    *("geometry", "defs", "_backend", "cost", "ops", "layers", "surgery", "quantize", "models", "weights", "slim", "tflite"),
     *("data", "train", "examples", "saved", "demo", "cli"),
 ]
 

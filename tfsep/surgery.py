@@ -101,11 +101,7 @@ def fold_batch_norm(model: Any) -> Any:
 
 
 def _fold(model: Any, kept: list[str]) -> Any:
-    functional = isinstance(model, keras.Model) and hasattr(model, "operations")
-    if not functional and not isinstance(model, keras.Sequential):
-        raise TypeError(f"model: expected a Functional or Sequential model, got {type(model).__name__}")
-    if not model.built:
-        raise ValueError(f"model: expected one that was built, got {model.name!r}, which has no weights yet")
+    require_graph(model)
     merged, reasons = _pairs(model)
     kept += [f"{model.name}/{name} ({reason})" for name, reason in reasons.items()]
     absorbed = {normalization.name for normalization in merged.values()}
@@ -137,17 +133,32 @@ def _fold(model: Any, kept: list[str]) -> Any:
     return folded
 
 
+def require_graph(model: Any) -> None:
+    """Raise unless a model is Functional or Sequential, and was built.
+
+    Example:
+        >>> require_graph(keras.Sequential([keras.layers.Dense(2)]))
+        Traceback (most recent call last):
+        ValueError: model: expected one that was built, got 'sequential', which has no weights yet
+    """
+    functional = isinstance(model, keras.Model) and hasattr(model, "operations")
+    if not functional and not isinstance(model, keras.Sequential):
+        raise TypeError(f"model: expected a Functional or Sequential model, got {type(model).__name__}")
+    if not model.built:
+        raise ValueError(f"model: expected one that was built, got {model.name!r}, which has no weights yet")
+
+
 def _pairs(model: Any) -> tuple[dict[str, Any], dict[str, str]]:
     """Each layer that takes a normalization in, by name, with that; and each normalization that stays, with why."""
     sources = _chain(model) if isinstance(model, keras.Sequential) else _graph(model)
     taken: dict[str, Any] = {}
     kept: dict[str, str] = {}
-    named = {layer.name: layer for layer in model.layers}
+    named = {operation.name: operation for operation in getattr(model, "operations", model.layers)}
     for layer in model.layers:
         if not isinstance(layer, keras.layers.BatchNormalization):
             continue
         before = sources.get(layer.name)
-        reason = "it, or what it follows, is used more than once" if before is None else _obstacle(named, before, layer)
+        reason = "it, or what it follows, is used more than once" if before is None else obstacle(named[before], layer)
         if reason:
             kept[layer.name] = reason
         else:
@@ -155,20 +166,24 @@ def _pairs(model: Any) -> tuple[dict[str, Any], dict[str, str]]:
     return taken, kept
 
 
-def _obstacle(named: dict[str, Any], before: str, normalization: Any) -> str | None:
-    """Why a normalization cannot go into the layer of the name `before`; None if it can."""
-    layer = named.get(before)
-    if layer is None or _kind(layer) is None:
-        return f"it follows {before!r}, no convolution or dense layer"
+def obstacle(layer: Any, normalization: Any) -> str | None:
+    """Return why the normalization of a layer's output cannot go into its kernel; None if it can.
+
+    Example:
+        >>> obstacle(keras.layers.ReLU(name="relu"), keras.layers.BatchNormalization())
+        "it follows 'relu', no convolution or dense layer"
+    """
+    if _kind(layer) is None:
+        return f"it follows {layer.name!r}, no convolution or dense layer"
     if layer.activation is not keras.activations.linear:
-        return f"{before!r} has an activation"
+        return f"{layer.name!r} has an activation"
     if getattr(layer, "quantization_mode", None):
-        return f"{before!r} is quantized"
+        return f"{layer.name!r} is quantized"
     channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
-    rank = len(layer.output.shape)
+    rank = normalization.input_spec.ndim
     axis = normalization.axis % rank if isinstance(normalization.axis, int) else None
     if axis != (rank - 1 if channels_last else 1):
-        return f"it normalizes axis {normalization.axis}, not the channels of {before!r}"
+        return f"it normalizes axis {normalization.axis}, not the channels of {layer.name!r}"
     return None
 
 
@@ -187,31 +202,36 @@ def _graph(model: Any) -> dict[str, str]:
     """The layer in front of each that is called once, on the output of a layer called once and used nowhere else."""
     config = model.get_config()
     calls = {record["name"]: record["inbound_nodes"] for record in config["layers"]}
-    uses = Counter(_origins(calls))
-    uses.update(_origins([config["output_layers"]]))
+    uses = Counter(name for name, _, _ in origins(calls))
+    uses.update(name for name, _, _ in origins([config["output_layers"]]))
     result = {}
     for name, nodes in calls.items():
-        origins = list(_origins(nodes))
-        if len(nodes) == 1 and len(origins) == 1:
-            before = origins[0]
+        sources = [name for name, _, _ in origins(nodes)]
+        if len(nodes) == 1 and len(sources) == 1:
+            before = sources[0]
             if uses[before] == 1 and len(calls[before]) <= 1:
                 result[name] = before
     return result
 
 
-def _origins(value: Any) -> Iterator[str]:
-    """The layers that the tensors in a part of a Functional model's config come from."""
+def origins(value: Any) -> Iterator[tuple[str, int, int]]:
+    """Yield where the tensors in a part of a Functional model's config come from: layer, its call, which result.
+
+    Example:
+        >>> list(origins({"args": [["dense", 0, 0], 2]}))
+        [('dense', 0, 0)]
+    """
     match value:
-        case {"class_name": "__keras_tensor__", "config": {"keras_history": [name, *_]}}:
-            yield name
-        case [str(name), int(), int()]:
-            yield name
+        case {"class_name": "__keras_tensor__", "config": {"keras_history": [name, call, result]}}:
+            yield name, call, result
+        case [str(name), int(call), int(result)]:
+            yield name, call, result
         case dict():
             for part in value.values():
-                yield from _origins(part)
+                yield from origins(part)
         case list() | tuple():
             for part in value:
-                yield from _origins(part)
+                yield from origins(part)
 
 
 def _weights(layer: Any, normalization: Any) -> list[np.ndarray]:

@@ -1,0 +1,192 @@
+"""A model as a list of calls of plain layers, in order: nested models are opened, and composite layers taken apart."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfsep import layers
+from tfsep._backend import keras
+from tfsep.surgery import origins, require_graph
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer.
+
+    Attributes:
+        layer: that is called; None of an input of the model.
+        sources: the numbers of the calls whose results it takes.
+        options: what it is called with beside them.
+    """
+
+    layer: Any
+    sources: tuple[int, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The calls of a model, each behind those that it needs; which are its outputs, in the model's own order."""
+
+    calls: tuple[Call, ...]
+    outputs: tuple[int, ...]
+
+
+def graph_of(model: Any) -> Graph:
+    """Return the calls of a Functional or Sequential model.
+
+    Raises:
+        TypeError, ValueError: for another model, one that was not built, or a call that no list can hold.
+    """
+    require_graph(model)
+    calls = [Call(None) for _ in model.inputs]
+    outputs = _open(model, list(range(len(calls))), calls)
+    return Graph(tuple(calls), tuple(outputs))
+
+
+def _open(model: Any, given: list[int], calls: list[Call]) -> list[int]:
+    """Add the calls of a model whose inputs are the results of the calls `given`; return those of its outputs."""
+    require_graph(model)
+    if isinstance(model, keras.Sequential):
+        for layer in model.layers:
+            given = _add(layer, given, {}, calls)
+        return given
+    config = model.get_config()
+    known = dict(zip(_ends(config["input_layers"]), ([number] for number in given), strict=True))
+    named = {operation.name: operation for operation in model.operations}
+    waiting = [
+        (record["name"], number, node)
+        for record in config["layers"]
+        for number, node in enumerate(record["inbound_nodes"])
+    ]
+    while waiting:
+        later = []
+        for name, number, node in waiting:
+            sources = list(origins(node["args"]))
+            if all(source in known for source in sources):
+                numbers = [known[source][0] for source in sources]
+                results = _add(named[name], numbers, _options(name, node["kwargs"]), calls)
+                known |= {(name, number, place): [result] for place, result in enumerate(results)}
+            else:
+                later.append((name, number, node))
+        waiting = later
+    return [known[output][0] for output in _ends(config["output_layers"])]
+
+
+def _ends(structure: Any) -> list[tuple[str, int, int]]:
+    """Where a model's inputs or outputs come from, in the order in which Keras flattens them: dicts by key."""
+    if isinstance(structure, dict) and "class_name" not in structure:
+        structure = [structure[key] for key in sorted(structure)]
+    return list(origins([structure]))
+
+
+def _options(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What a layer is called with beside tensors, without what says nothing."""
+    if list(origins(kwargs)):
+        raise ValueError(f"model: expected layers that take tensors by position, got {name!r}, which takes one by name")
+    return {key: value for key, value in kwargs.items() if key not in ("training", "mask")}
+
+
+def _add(layer: Any, sources: list[int], options: dict[str, Any], calls: list[Call]) -> list[int]:
+    if isinstance(layer, keras.Model):
+        return _open(layer, sources, calls)
+    for part in _parts(layer):
+        calls.append(Call(part, tuple(sources), options))
+        sources = [len(calls) - 1]
+    return sources
+
+
+def _parts(layer: Any) -> list[Any]:
+    """The plain layers that a layer is a chain of: itself, of most."""
+    take_apart = next((parts for kinds, parts in _COMPOSITE if isinstance(layer, kinds)), None)
+    return [layer] if take_apart is None else list(take_apart(layer))
+
+
+def _separable_block(block: Any) -> Iterator[Any]:
+    for name, convolution, normalization in (
+        ("depthwise", block.depthwise, block.depthwise_bn),
+        ("pointwise", block.pointwise, block.pointwise_bn),
+    ):
+        yield renamed(convolution, f"{block.name}_{name}")
+        if normalization is not None:
+            yield renamed(normalization, f"{block.name}_{name}_bn")
+        yield keras.layers.Activation(block.activation, name=f"{block.name}_{name}_activation")
+
+
+def _separable(depthwise: type, pointwise: type) -> Callable[[Any], Iterator[Any]]:
+    def parts(layer: Any) -> Iterator[Any]:
+        kernel = layer.depthwise_kernel
+        first = depthwise(
+            layer.kernel_size,
+            layer.strides,
+            layer.padding,
+            layer.depth_multiplier,
+            layer.data_format,
+            layer.dilation_rate,
+            use_bias=False,
+            depthwise_regularizer=layer.depthwise_regularizer,
+            depthwise_constraint=layer.depthwise_constraint,
+            name=f"{layer.name}_depthwise",
+        )
+        second = pointwise(
+            layer.filters,
+            1,
+            data_format=layer.data_format,
+            activation=layer.activation,
+            use_bias=layer.use_bias,
+            kernel_regularizer=layer.pointwise_regularizer,
+            bias_regularizer=layer.bias_regularizer,
+            kernel_constraint=layer.pointwise_constraint,
+            bias_constraint=layer.bias_constraint,
+            name=layer.name,
+        )
+        ones = (None,) * (len(kernel.shape) - 2)
+        bias = [] if layer.bias is None else [layer.bias]
+        yield _filled(first, (None, *ones, kernel.shape[-2]), [kernel])
+        yield _filled(second, (None, *ones, layer.pointwise_kernel.shape[-2]), [layer.pointwise_kernel, *bias])
+
+    return parts
+
+
+def _rescaling(layer: Any) -> Iterator[Any]:
+    """``x · scale + offset`` as a depthwise 1×1 convolution, which is what integer kernels have for it."""
+    channels = layer.input.shape[-1]
+    if len(layer.input.shape) != 4:
+        raise ValueError(
+            f"model: expected Rescaling of images (N, H, W, C), got {layer.name!r} on {tuple(layer.input.shape)}"
+        )
+    convolution = layers.DepthwiseConv2D(1, name=layer.name, trainable=False)
+    scale, offset = (np.broadcast_to(value, (channels,)) for value in (layer.scale, layer.offset))
+    yield _filled(convolution, (None, None, None, channels), [scale.reshape(1, 1, channels, 1), offset])
+
+
+_COMPOSITE: tuple[tuple[Any, Callable[[Any], Iterator[Any]]], ...] = (
+    (layers.DepthwiseSeparableConv, _separable_block),
+    (
+        (keras.layers.SeparableConv2D, layers.SeparableConv2D),
+        _separable(layers.DepthwiseConv2D, layers.Conv2D),
+    ),
+    (
+        (keras.layers.SeparableConv1D, layers.SeparableConv1D),
+        _separable(layers.DepthwiseConv1D, layers.Conv1D),
+    ),
+    (keras.layers.Rescaling, _rescaling),
+)
+"""Layers that are chains of others, and how they are taken apart."""
+
+
+def _filled(layer: Any, input_shape: tuple[int | None, ...], weights: list[Any]) -> Any:
+    layer.build(input_shape)
+    layer.set_weights([np.asarray(weight) for weight in weights])
+    return layer
+
+
+def renamed(layer: Any, name: str) -> Any:
+    """Return a copy of a built layer under another name, with the same weights."""
+    copy = type(layer).from_config({**layer.get_config(), "name": name})
+    build = layer.get_build_config()
+    copy.build(build["input_shape"] if build else None)
+    copy.set_weights(layer.get_weights())
+    return copy
