@@ -21,13 +21,9 @@ def grid_of(low: Any, high: Any) -> Any:
     """Return the grid (2,) of the range [low, high], which has zero in it."""
     low, high = tf.cast(low, "float64"), tf.cast(high, "float64")
     scale = (high - low) / (HIGHEST - LOWEST)
-    # Of the two, the one that is computed from smaller numbers, as in the converter.
-    from_low, from_high = LOWEST - low / scale, HIGHEST - high / scale
-    error_of_low, error_of_high = -LOWEST + tf.abs(low / scale), HIGHEST + tf.abs(high / scale)
-    zero = tf.where(error_of_low < error_of_high, from_low, from_high)
-    # Half away from zero, as C's round.
-    zero = tf.sign(zero) * tf.floor(tf.abs(zero) + 0.5)
-    return tf.cast(tf.stack([scale, tf.clip_by_value(zero, LOWEST, HIGHEST)]), "float32")
+    # Rounded among 0 … 255, halves up.
+    zero = tf.clip_by_value(tf.floor(0.5 - low / scale), 0, HIGHEST - LOWEST) + LOWEST
+    return tf.cast(tf.stack([scale, zero]), "float32")
 
 
 def steps(x: Any, grid: Any) -> Any:

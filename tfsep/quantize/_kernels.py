@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tfsep._backend import tf
+from tfsep.quantize._fixed import hard_silu, times
 
 Kernel = Callable[..., Any]
 
@@ -25,7 +26,7 @@ class Kernels(NamedTuple):
         add, multiply: (a, scale of a, b, scale of b, scale) → steps.
         mean: (sums, their count, scale of the input, scale) → steps.
         leaky: (x, negative slope, scale of x, scale) → steps.
-        functions: whether a function of one number is computed in float32 and rounded once.
+        functions: by name, (x, scale of x, scale) → steps.
     """
 
     scaled: Kernel
@@ -33,7 +34,7 @@ class Kernels(NamedTuple):
     multiply: Kernel
     mean: Kernel
     leaky: Kernel
-    functions: bool
+    functions: dict[str, Kernel]
 
 
 def _xnnpack_scaled(sums: Any, worth: Any, scale: Any) -> Any:
@@ -73,32 +74,8 @@ def _xnnpack_leaky(x: Any, slope: float, x_scale: Any, scale: Any) -> Any:
     return tf.cast(tf.bitwise.right_shift(product + 128, 8), "float32")
 
 
-def _fixed_point(real: Any) -> tuple[Any, Any]:
-    """A positive float64 as a 31-bit multiplier and an exponent, both int64: ``multiplier · 2^(exponent − 31)``."""
-    exponent = tf.bitwise.right_shift(tf.bitcast(real, "int64"), 52) - 1022
-    power = tf.bitcast(tf.bitwise.left_shift(1022 + tf.constant(1, "int64") - exponent, 52), "float64")
-    multiplier = tf.cast(tf.floor(real * power * 2.0**31 + 0.5), "int64")
-    full = multiplier == 2**31
-    return tf.where(full, multiplier // 2, multiplier), tf.where(full, exponent + 1, exponent)
-
-
-def _times(x: Any, real: Any) -> Any:
-    """Whole numbers, int64, times a positive real one: a doubling high product rounded, then a rounding shift."""
-    one = tf.constant(1, "int64")
-    multiplier, exponent = _fixed_point(real)
-    left, right = tf.maximum(exponent, 0), tf.maximum(-exponent, 0)
-    product = x * tf.bitwise.left_shift(one, left) * multiplier
-    nudged = product + tf.where(product >= 0, one * 2**30, 1 - one * 2**30)
-    # Toward zero, as integer division in C.
-    high = tf.sign(nudged) * tf.bitwise.right_shift(tf.abs(nudged), 31)
-    mask = tf.bitwise.left_shift(one, right) - 1
-    rest = tf.bitwise.bitwise_and(high, mask)
-    threshold = tf.bitwise.right_shift(mask, 1) + tf.cast(high < 0, "int64")
-    return tf.bitwise.right_shift(high, right) + tf.cast(rest > threshold, "int64")
-
-
 def _fixed(x: Any, real: Any) -> Any:
-    return tf.cast(_times(tf.cast(x, "int64"), real), "float32")
+    return tf.cast(times(tf.cast(x, "int64"), real), "float32")
 
 
 def _real(*scales: Any) -> list[Any]:
@@ -113,7 +90,7 @@ def _reference_add(a: Any, a_scale: Any, b: Any, b_scale: Any, scale: Any) -> An
     first, second, result = _real(a_scale, b_scale, scale)
     twice = 2 * tf.maximum(first, second)
     bits = 2**20
-    total = sum(_times(tf.cast(x, "int64") * bits, own / twice) for x, own in ((a, first), (b, second)))
+    total = sum(times(tf.cast(x, "int64") * bits, own / twice) for x, own in ((a, first), (b, second)))
     return _fixed(total, twice / (bits * result))
 
 
@@ -133,11 +110,31 @@ def _reference_leaky(x: Any, slope: float, x_scale: Any, scale: Any) -> Any:
     return tf.where(x >= 0, _fixed(x, source / result), _fixed(x, slope64 * source / result))
 
 
+def _rounded_once(function: Callable[[Any], Any]) -> Kernel:
+    """A function that is computed in float32, of each of the 256 numbers or of all."""
+    return lambda x, x_scale, scale: tf.round(function(x * x_scale) / scale)
+
+
 KERNELS = {
     "xnnpack": Kernels(
-        _xnnpack_scaled, _xnnpack_add, _xnnpack_multiply, _xnnpack_mean, _xnnpack_leaky, functions=True
+        _xnnpack_scaled,
+        _xnnpack_add,
+        _xnnpack_multiply,
+        _xnnpack_mean,
+        _xnnpack_leaky,
+        {
+            "sigmoid": _rounded_once(tf.nn.sigmoid),
+            "tanh": _rounded_once(tf.nn.tanh),
+            "softmax": _rounded_once(tf.nn.softmax),
+            "hard_silu": hard_silu,
+        },
     ),
     "reference": Kernels(
-        _reference_scaled, _reference_add, _reference_multiply, _reference_mean, _reference_leaky, functions=False
+        _reference_scaled,
+        _reference_add,
+        _reference_multiply,
+        _reference_mean,
+        _reference_leaky,
+        {"hard_silu": hard_silu},
     ),
 }

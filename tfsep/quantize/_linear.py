@@ -46,11 +46,14 @@ class QuantizedLinear(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Make the weights of both layers, and whether the statistics are frozen."""
         shape = input_shape[0]
-        self.layer.build(shape)
+        # Layers that come out of a file are built already.
+        if not self.layer.built:
+            self.layer.build(shape)
         self._kind = kind_of(self.layer)
         self._channels = self._kind.channels(tuple(self.layer.kernel.shape))
         if self.normalization is not None:
-            self.normalization.build((*shape[:-1], prod(self._channels)))
+            if not self.normalization.built:
+                self.normalization.build((*shape[:-1], prod(self._channels)))
             self.frozen = self.add_weight(name="frozen", shape=(), initializer="zeros", trainable=False)
             if getattr(self.normalization, "frozen", False):
                 self.frozen.assign(1.0)
@@ -72,11 +75,14 @@ class QuantizedLinear(keras.layers.Layer):
         return [sums + tf.cast(tf.round(tf.cast(bias, "float64") / worth), "float32"), worth]
 
     def stored(self, input_scale: Any) -> tuple[Any, Any, Any]:
-        """Return what a file has to store: kernel and bias as whole numbers, and the kernel's scales (F,)."""
+        """Return what a file stores: kernel (F, fan-in) and bias (F,) as whole numbers, and the kernel's scales (F,)."""
         kernel, bias = self.folded()
         stored, scale = self._stored(kernel)
         worth = self._worth([input_scale], scale)
-        return stored, tf.round(tf.cast(bias, "float64") / worth), tf.reshape(scale, [-1])
+        spread = (1,) * (len(kernel.shape) - len(self._channels)) + self._channels
+        order = sorted(range(len(spread)), key=lambda axis: spread[axis] == 1)
+        by_channel = tf.reshape(tf.transpose(stored, order), [prod(self._channels), -1])
+        return by_channel, tf.round(tf.cast(bias, "float64") / worth), tf.reshape(scale, [-1])
 
     def folded(self) -> tuple[Any, Any]:
         """Return kernel and bias (F,), with the moving statistics folded in."""
@@ -102,7 +108,9 @@ class QuantizedLinear(keras.layers.Layer):
 
     def _stored(self, kernel: Any) -> tuple[Any, Any]:
         scale = weight_scale(kernel, self._channels)
-        return tf.clip_by_value(tf.round(kernel / scale), -WEIGHT_LIMIT, WEIGHT_LIMIT), scale
+        # In float64, as the converter divides: float32 makes ties of what are none.
+        whole = tf.round(tf.cast(kernel, "float64") / tf.cast(scale, "float64"))
+        return tf.cast(tf.clip_by_value(whole, -WEIGHT_LIMIT, WEIGHT_LIMIT), "float32"), scale
 
     def _worth(self, grid: Any, scale: Any) -> Any:
         return tf.cast(grid[0], "float64") * tf.cast(tf.reshape(scale, [-1]), "float64")

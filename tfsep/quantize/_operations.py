@@ -16,13 +16,13 @@ class Operation(NamedTuple):
         real: (tensors, options) → real numbers, as training and the converter compute them.
         exact: (kernels, scale, tensors, options) → whole steps of the result from its zero, as a runtime has them.
         range: the grid's low and high end where the runtime fixes them.
-        function: whether it is a function of float32 numbers that is rounded once, which not every runtime's is.
+        function: the name among `Kernels.functions`, of a function of one tensor.
     """
 
     real: Callable[..., Any]
     exact: Callable[..., Any]
     range: tuple[float, float] | None = None
-    function: bool = False
+    function: str | None = None
 
 
 def _pair(tensors: Any) -> tuple[Any, Any, Any, Any]:
@@ -43,13 +43,12 @@ def _leaky(kernels: Kernels, scale: Any, tensors: Any, options: Any) -> Any:
     return kernels.leaky(steps(x, grid), options["slope"], grid[0], scale)
 
 
-def _function(compute: Callable[[Any], Any], ends: tuple[float, float] | None = None) -> Operation:
-    return Operation(
-        lambda tensors, options: compute(tensors[0]),  # noqa: ARG005
-        lambda kernels, scale, tensors, options: tf.round(compute(tensors[0]) / scale),  # noqa: ARG005
-        ends,
-        function=True,
-    )
+def _function(name: str, real: Callable[[Any], Any], ends: tuple[float, float] | None = None) -> Operation:
+    def exact(kernels: Kernels, scale: Any, tensors: Any, options: Any) -> Any:  # noqa: ARG001
+        x, grid = tensors
+        return kernels.functions[name](steps(x, grid), grid[0], scale)
+
+    return Operation(lambda tensors, options: real(tensors[0]), exact, ends, name)  # noqa: ARG005
 
 
 def _hard_silu(x: Any) -> Any:
@@ -82,10 +81,10 @@ OPERATIONS = {
         lambda tensors, options: tf.reduce_mean(tensors[0], options["axes"], keepdims=options["keepdims"]), _mean
     ),
     "leaky_relu": Operation(lambda tensors, options: tf.nn.leaky_relu(tensors[0], options["slope"]), _leaky),
-    "hard_silu": _function(_hard_silu),
-    "sigmoid": _function(tf.nn.sigmoid, (0.0, 255 / 256)),
-    "tanh": _function(tf.nn.tanh, (-1.0, 127 / 128)),
-    "softmax": _function(tf.nn.softmax, (0.0, 255 / 256)),
+    "hard_silu": _function("hard_silu", _hard_silu),
+    "sigmoid": _function("sigmoid", tf.nn.sigmoid, (0.0, 255 / 256)),
+    "tanh": _function("tanh", tf.nn.tanh, (-1.0, 127 / 128)),
+    "softmax": _function("softmax", tf.nn.softmax, (0.0, 255 / 256)),
 }
 
 

@@ -143,7 +143,8 @@ class QuantizedAveragePooling(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Build the pooling."""
-        self.layer.build(input_shape[0])
+        if not self.layer.built:
+            self.layer.build(input_shape[0])
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Pool, and round where the integer kernel does."""

@@ -77,7 +77,7 @@ def _require_kernels(plan: Plan, runtime: str) -> None:
     """Raise for an operation whose kernel in the runtime is not emulated."""
     for step in plan.steps:
         own = OPERATIONS[step.operation]
-        if step.kind == "operation" and own.function and not KERNELS[runtime].functions:
+        if step.kind == "operation" and own.function and own.function not in KERNELS[runtime].functions:
             raise ValueError(
                 f"runtime: expected one whose {step.operation} is emulated, as xnnpack's, got {runtime!r} for "
                 f"{step.name!r}: float_layers leaves it in float32"

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 
 from tfsep._table import Table
+from tfsep.quantize import is_prepared
 from tfsep.tflite._data import Batch, Reader
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._model import Interface
 from tfsep.tflite._recipes import RECIPES
 from tfsep.tflite._weights import Weight, compare_weights, stored_weights
+
+
+_ONE_OF = 100_000
+"""Output elements of a prepared model, of which one may be a step off."""
 
 
 class VerificationError(ValueError):
@@ -47,6 +52,9 @@ class VerifyReport:
             labels.
         saturated: share of the input elements that lie outside what the file can store.
         low, high: range of the inputs.
+        elements, differing, steps: of a model of `tfsep.quantize.prepare`, which computes the file's own integers: how
+            many output elements were compared, how many differ, and by how many steps of the output's grid at most.
+            One in 100,000 may, by one step. None for other models.
     """
 
     samples: int
@@ -61,11 +69,22 @@ class VerifyReport:
     high: float
     weights: int | None = None
     weight_error: float | None = None
+    elements: int | None = None
+    differing: int | None = None
+    steps: int | None = None
 
     @property
     def passed(self) -> bool:
         """Whether the error is within the tolerance and the weights are the model's; what is no number is not."""
-        return self.rms_error <= self.tolerance and (self.weight_error is None or self.weight_error <= 1)
+        weights_pass = self.weight_error is None or self.weight_error <= 1
+        return self.rms_error <= self.tolerance and weights_pass and self.equal is not False
+
+    @property
+    def equal(self) -> bool | None:
+        """Whether the file computes a prepared model's own integers; None for another model."""
+        if self.elements is None or self.differing is None or self.steps is None:
+            return None
+        return self.steps <= 1 and self.differing <= max(1, self.elements // _ONE_OF)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -90,6 +109,11 @@ class VerifyReport:
                 ()
                 if self.weights is None
                 else (("weights", f"{self.weights} compared, off by {self.weight_error:.2g} of their rounding"),)
+            ),
+            *(
+                ()
+                if self.elements is None
+                else (("output elements that differ", f"{self.differing:,} of {self.elements:,}"),)
             ),
             ("inputs out of range", f"{self.saturated:.2%}"),
         ]
@@ -150,21 +174,32 @@ class Comparison:
         self._low, self._high = np.inf, -np.inf
         self._classes = True
         self._moments = [_Moments() for _ in runner.outputs]
+        self.elements = self.differing = self.steps = 0
 
     def add(self, batch: Batch, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:
         """Add one batch, in the order of the file's inputs: the model's outputs and the file's."""
         self.samples += batch.size
-        for moments, model, file in zip(self._moments, ours, theirs, strict=True):
+        for info, moments, model, file in zip(self._runner.outputs, self._moments, ours, theirs, strict=True):
             if model.shape != file.shape:
                 raise ValueError(f"path: expected outputs of shape {model.shape}, as the model's, got {file.shape}")
             difference = file.astype(np.float64) - model.astype(np.float64)
             self._max = float(np.maximum(self._max, np.abs(difference).max(initial=0.0)))
             moments.add(model.astype(np.float64), difference)
+            self._count_steps(difference, info.scale)
         for info, array in zip(self._runner.inputs, batch.inputs, strict=True):
             self._outside += info.saturated(array)
             self._elements += array.size
             self._low, self._high = min(self._low, float(array.min())), max(self._high, float(array.max()))
         self._count_classes(batch, ours[0], theirs[0])
+
+    def _count_steps(self, difference: np.ndarray, scale: float) -> None:
+        """Count the elements that are a step or more of the output's grid off."""
+        if not scale:
+            return
+        off = np.nan_to_num(np.rint(np.abs(difference) / scale), nan=np.inf)
+        self.elements += off.size
+        self.differing += int(np.count_nonzero(off))
+        self.steps = int(max(self.steps, min(off.max(initial=0), 10**9)))
 
     def _count_classes(self, batch: Batch, model: np.ndarray, file: np.ndarray) -> None:
         self._classes &= model.ndim == 2 and model.shape[1] > 1
@@ -231,6 +266,9 @@ def compare(
     if comparison.samples == 0:
         raise ValueError("data: expected at least one sample, got none")
     report = comparison.report(tolerance)
+    if is_prepared(interface.model) and all(info.scale for info in runner.outputs):
+        counts = {"elements": comparison.elements, "differing": comparison.differing, "steps": comparison.steps}
+        report = replace(report, **counts)
     if reference is None:
         return report, ""
     found = compare_weights(reference, stored_weights(runner.flatbuffer))
@@ -279,6 +317,12 @@ def require(report: VerifyReport, path: str | PathLike[str], weight: str) -> Ver
     if report.passed:
         return report
     name = Path(path).name
+    if report.equal is False:
+        raise VerificationError(
+            f"{name}: expected the prepared model's outputs, got {report.differing} of {report.elements} elements that "
+            f"differ, by up to {report.steps} steps",
+            report,
+        )
     if report.rms_error <= report.tolerance:
         raise VerificationError(
             f"{name}: expected the model's weights to within the file's rounding, got {weight} off by "

@@ -58,20 +58,28 @@ class Runner:
         path: of the file.
         threads: of LiteRT; XNNPACK, its default on CPUs, is on.
         known_as: what an error calls the file, where that is not its path.
+        reference: whether the reference kernels compute, those of microcontrollers, in place of XNNPACK's.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.
     """
 
     def __init__(
-        self, path: str | PathLike[str], threads: int = 1, known_as: str | PathLike[str] | None = None
+        self,
+        path: str | PathLike[str],
+        threads: int = 1,
+        known_as: str | PathLike[str] | None = None,
+        reference: bool = False,
     ) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+        kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
         threads = positive(threads, "threads")
         content, self.flatbuffer = read_tflite(path)
         try:
-            self.interpreter = Interpreter(model_content=content, num_threads=threads)
+            self.interpreter = Interpreter(
+                model_content=content, num_threads=threads, experimental_op_resolver_type=kernels
+            )
             self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
