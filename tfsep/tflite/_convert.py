@@ -94,62 +94,6 @@ def _tensorflow_at_warning() -> Iterator[None]:
             logger.setLevel(level)
 
 
-_INTEGER_BUILTINS[recipe.activations]]
-            converter.representative_dataset = lambda: _representative(interface.fields, calibration, batch_size)
-        converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
-    converter.target_spec.supported_ops = [*builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
-    with warnings.catch_warnings(), _tensorflow_at_warning():
-        # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
-        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
-        try:
-            content = converter.convert()
-        except Exception as error:
-            raise ValueError(
-                f"model: expected one that converts in recipe {recipe.name!r}, got {interface.model.name!r}: "
-                f"{_reason(error)}"
-            ) from error
-    return _in_order(bytearray(content), [field.name for field in interface.fields])
-
-
-def _in_order(content: bytearray, names: list[str]) -> bytes:
-    """Return a file with its list of inputs in this order, which the converter does not keep.
-
-    The signature goes by name and the operators by number, so nothing else depends on it.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(content)
-    signature = model.SignatureDefs(0)
-    maps = [signature.Inputs(i) for i in range(signature.InputsLength())]
-    numbers = {entry.Name().decode(): entry.TensorIndex() for entry in maps}
-    # A view of the bytes themselves.
-    model.Subgraphs(0).InputsAsNumpy()[:] = [numbers[name] for name in names]
-    return bytes(content)
-
-
-def weights_of(interface: Interface) -> list[Weight]:
-    """Return a model's weights as its conversion in float32 stores them, normalization folded in.
-
-    Raises:
-        ValueError: if the model cannot be converted.
-    """
-    content = convert(interface, get_recipe("float32"), 1, None, False)
-    return stored_weights(unpack(content, interface.model.name))
-
-
-@contextmanager
-def _tensorflow_at_warning() -> Iterator[None]:
-    """Keep the converter from announcing the scratch files that it writes on its way."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel(max(level, logging.WARNING))
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 _INTEGER_BUILTINS = {
     "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
     "int16": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
