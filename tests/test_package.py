@@ -141,7 +141,20 @@ def test_keras_comes_through_one_door():
 
 
 ORDER = [
-    *("geometry", "defs", "_backend", "cost", "ops", "layers", "surgery", "quantize", "models", "weights", "slim", "tflite"),
+    *(
+        "geometry",
+        "defs",
+        "_backend",
+        "cost",
+        "ops",
+        "layers",
+        "surgery",
+        "quantize",
+        "models",
+        "weights",
+        "slim",
+        "tflite",
+    ),
     *("data", "train", "examples", "saved", "demo", "cli"),
 ]
 

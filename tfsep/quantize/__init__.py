@@ -1,8 +1,8 @@
 """Quantization-aware training for Keras 3, whose inference is, to the last bit, what an int8 file computes.
 
-`prepare` rebuilds a model from three kinds of layer: `QuantizedLinear` sums products of 8-bit numbers, `QuantizedOutput`
-computes everything else and puts each result on a grid of 8 bits, and `QuantizedAveragePooling` rounds where pooling
-does. Between them go real numbers on a grid, and the grid, a tensor (2,): scale and zero point.
+`prepare` rebuilds a model from three kinds of layer: `QuantizedLinear` sums products of 8-bit numbers,
+`QuantizedOutput` computes everything else and puts each result on a grid of 8 bits, and `QuantizedAveragePooling`
+rounds where pooling does. Between them go real numbers on a grid, and the grid, a tensor (2,): scale and zero point.
 """
 
 from tfsep.quantize._config import Config

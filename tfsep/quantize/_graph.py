@@ -71,6 +71,10 @@ def _open(model: Any, given: list[int], calls: list[Call]) -> list[int]:
                 known |= {(name, number, place): [result] for place, result in enumerate(results)}
             else:
                 later.append((name, number, node))
+        if len(later) == len(waiting):
+            raise ValueError(
+                f"model: expected layers of one result each, got {model.name!r}, where {later[0][0]!r} takes another"
+            )
         waiting = later
     return [known[output][0] for output in _ends(config["output_layers"])]
 

@@ -37,10 +37,9 @@ def rounded(x: Any, step: Any) -> Any:
 
 
 def weight_scale(kernel: Any, channels: tuple[int, ...]) -> Any:
-    """Return the scale of each output channel of a kernel, in the shape `channels` that spreads over it.
-    """
+    """Return the scale of each output channel of a kernel, float64, in the shape `channels` that spreads over it."""
     rank = len(kernel.shape)
     spread = (1,) * (rank - len(channels)) + channels
     axes = [axis for axis, side in enumerate(spread) if side == 1]
     largest = tf.reduce_max(tf.abs(tf.cast(kernel, "float64")), axes)
-    return tf.reshape(tf.cast(tf.maximum(largest, _SMALLEST) / WEIGHT_LIMIT, "float32"), channels)
+    return tf.reshape(tf.maximum(largest, _SMALLEST) / WEIGHT_LIMIT, channels)

@@ -50,9 +50,7 @@ KINDS = (
     Kind((keras.layers.Conv2D, layers.Conv2D), _windowed(ops.conv2d), _last),
     Kind((keras.layers.DepthwiseConv1D, layers.DepthwiseConv1D), _windowed(ops.depthwise_conv1d), _last_two),
     Kind((keras.layers.DepthwiseConv2D, layers.DepthwiseConv2D), _windowed(ops.depthwise_conv2d), _last_two),
-    Kind(
-        (keras.layers.Conv2DTranspose, layers.Conv2DTranspose), _transposed, lambda kernel: (kernel[-2], 1)
-    ),
+    Kind((keras.layers.Conv2DTranspose, layers.Conv2DTranspose), _transposed, lambda kernel: (kernel[-2], 1)),
     Kind((keras.layers.Dense,), _dense, _last),
 )
 

@@ -34,6 +34,12 @@ class QuantizedLinear(keras.layers.Layer):
 
     Source: B. Jacob et al. (arXiv 1712.05877), section 3.2; R. Krishnamoorthi, "Quantizing deep convolutional networks
     for efficient inference" (arXiv 1806.08342), section 3.2.2.
+
+    Example:
+        >>> layer = QuantizedLinear(keras.layers.Dense(2, kernel_initializer="ones"))
+        >>> sums, worth = layer([np.ones((1, 3), "float32"), np.array([0.5, 0.0], "float32")])
+        >>> sums.numpy().tolist(), float(sums[0, 0] * worth[0])  # 3 products of 2 and 127
+        ([[762.0, 762.0]], 3.0)
     """
 
     def __init__(self, layer: Any, normalization: Any = None, **kwargs: Any) -> None:
@@ -75,7 +81,7 @@ class QuantizedLinear(keras.layers.Layer):
         return [sums + tf.cast(tf.round(tf.cast(bias, "float64") / worth), "float32"), worth]
 
     def stored(self, input_scale: Any) -> tuple[Any, Any, Any]:
-        """Return what a file stores: kernel (F, fan-in) and bias (F,) as whole numbers, and the kernel's scales (F,)."""
+        """Return what a file stores: kernel (F, fan-in) and bias (F,) as whole numbers, and the scales (F,)."""
         kernel, bias = self.folded()
         stored, scale = self._stored(kernel)
         worth = self._worth([input_scale], scale)
@@ -108,15 +114,15 @@ class QuantizedLinear(keras.layers.Layer):
 
     def _stored(self, kernel: Any) -> tuple[Any, Any]:
         scale = weight_scale(kernel, self._channels)
-        # In float64, as the converter divides: float32 makes ties of what are none.
-        whole = tf.round(tf.cast(kernel, "float64") / tf.cast(scale, "float64"))
-        return tf.cast(tf.clip_by_value(whole, -WEIGHT_LIMIT, WEIGHT_LIMIT), "float32"), scale
+        # The converter divides by the scale as it is before it is kept in float32.
+        whole = tf.round(tf.cast(kernel, "float64") / scale)
+        return tf.cast(tf.clip_by_value(whole, -WEIGHT_LIMIT, WEIGHT_LIMIT), "float32"), tf.cast(scale, "float32")
 
     def _worth(self, grid: Any, scale: Any) -> Any:
         return tf.cast(grid[0], "float64") * tf.cast(tf.reshape(scale, [-1]), "float64")
 
     def _rounded_bias(self, bias: Any, kernel: Any, grid: Any) -> Any:
-        worth = self._worth(grid, weight_scale(kernel, self._channels))
+        worth = self._worth(grid, tf.cast(weight_scale(kernel, self._channels), "float32"))
         return tf.cast(rounded(tf.cast(bias, "float64"), worth), "float32")
 
     def _linear(self, x: Any, kernel: Any) -> Any:
@@ -134,7 +140,7 @@ class QuantizedLinear(keras.layers.Layer):
 
     def _train(self, x: Any, grid: Any) -> Any:
         kernel = tf.convert_to_tensor(self.layer.kernel)
-        scale = tf.stop_gradient(weight_scale(kernel, self._channels))
+        scale = tf.cast(tf.stop_gradient(weight_scale(kernel, self._channels)), "float32")
         y = self._linear(x, rounded(kernel, scale))
         if self.normalization is None:
             worth = tf.cast(self._worth(tf.stop_gradient(grid), scale), "float32")

@@ -152,4 +152,5 @@ def activation_of_layer(layer: Any) -> Activation | None:
 def _rectifier(high: float | None, slope: float) -> Activation | None:
     if slope:
         return None if high is not None else Activation(operation="leaky_relu", options={"slope": slope})
-    return {None: Activation(clip="relu"), 6: Activation(clip="relu6")}.get(high)
+    names = {None: "relu", 6.0: "relu6"}
+    return Activation(clip=names[high]) if high in names else None

@@ -27,6 +27,12 @@ class QuantizedOutput(keras.layers.Layer):
     Input: what the operation takes; each tensor on a grid is followed by its grid.
 
     Output: real numbers on the grid, and the grid (2,).
+
+    Example:
+        >>> layer = QuantizedOutput(fixed=(0.0, 2.55))
+        >>> x, grid = layer(np.array([[0.014, 3.0]], "float32"), operation="input")
+        >>> [round(float(v), 2) for v in x[0]], round(float(grid[0]), 2), int(grid[1])
+        ([0.01, 2.55], 0.01, -128)
     """
 
     def __init__(
@@ -71,7 +77,9 @@ class QuantizedOutput(keras.layers.Layer):
             return [tf.quantization.fake_quant_with_min_max_vars(y, low, high), grid_of(low, high)]
         low, high = self._range(training)
         if self.fixed is None:
-            tf.debugging.assert_less(low, high, f"{self.name}: expected a range that training has seen, got an empty one")
+            tf.debugging.assert_less(
+                low, high, f"{self.name}: expected a range that training has seen, got an empty one"
+            )
         grid = grid_of(low, high)
         scale, zero = grid[0], grid[1]
         y = own.exact(KERNELS[self.settings.runtime], scale, tensors, options)
@@ -134,6 +142,11 @@ class QuantizedAveragePooling(keras.layers.Layer):
     Input: a tensor on a grid, and the grid (2,).
 
     Output: a tensor on the same grid.
+
+    Example:
+        >>> layer = QuantizedAveragePooling(keras.layers.AveragePooling1D(2))
+        >>> layer([np.array([[[1.0], [2.0]]], "float32"), np.array([1.0, 0.0], "float32")]).numpy().ravel()
+        array([2.], dtype=float32)
     """
 
     def __init__(self, layer: Any, **kwargs: Any) -> None:

@@ -71,6 +71,7 @@ def plan_of(graph: Graph, float_layers: tuple[str, ...]) -> Plan:
     for number in range(len(graph.calls)):
         planner.add(number)
     planner.require_names()
+    _require_at_an_end(planner.steps)
     outputs = tuple(planner.made[number] for number in graph.outputs)
     return Plan(tuple(planner.steps), outputs, _groups(planner.steps))
 
@@ -102,9 +103,7 @@ class _Planner:
         elif call.layer.name in self.float_layers:
             self._found.add(call.layer.name)
             sources = tuple(self.made[source] for source in call.sources)
-            self.made[number] = self.step(
-                Step(call.layer.name, "float", sources, call.layer, arguments=call.options)
-            )
+            self.made[number] = self.step(Step(call.layer.name, "float", sources, call.layer, arguments=call.options))
         else:
             make = next((make for kinds, make in _MAKERS if isinstance(call.layer, kinds)), None)
             if make is None:
@@ -258,6 +257,18 @@ _MAKERS: tuple[tuple[Any, Callable[[_Planner, int, Call], None]], ...] = (
     (_KEEP, _same_grid("keep")),
 )
 """What makes the steps of each kind of layer."""
+
+
+def _require_at_an_end(steps: list[Step]) -> None:
+    """Raise for a float layer between two grids, which the converter would quantize all the same."""
+    for step in steps:
+        if step.kind == "operation" and step.operation == "input":
+            source = steps[step.sources[0]]
+            if any(steps[number].kind != "float" for number in source.sources):
+                raise ValueError(
+                    f"float_layers: expected layers with float layers in front or behind, got {source.name!r}, "
+                    "which stands between quantized ones"
+                )
 
 
 def _groups(steps: list[Step]) -> tuple[int, ...]:

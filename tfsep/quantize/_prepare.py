@@ -12,8 +12,7 @@ from tfsep.quantize._linear import QuantizedLinear
 from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._output import QuantizedAveragePooling, QuantizedOutput
 from tfsep.quantize._plan import Plan, Step, plan_of
-
-QUANTIZED = (QuantizedLinear, QuantizedOutput, QuantizedAveragePooling)
+from tfsep.quantize._training import is_prepared
 
 
 def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
@@ -56,18 +55,18 @@ def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
         True
     """
     chosen = replace(config or Config(), **options)
+    if is_prepared(model):
+        raise ValueError(f"model: expected one that is not prepared yet, got {model.name!r}, which is")
     graph = graph_of(model)
-    _require_plain(graph, model)
+    _require_float32(graph)
     plan = plan_of(graph, chosen.float_layers)
     _require_kernels(plan, chosen.runtime)
     return _Builder(model, plan, chosen).model()
 
 
-def _require_plain(graph: Graph, model: Any) -> None:
-    """Raise for a model that is prepared already, or computes in another type than float32."""
+def _require_float32(graph: Graph) -> None:
+    """Raise for a layer that computes in another type."""
     for layer in (call.layer for call in graph.calls if call.layer is not None):
-        if isinstance(layer, QUANTIZED):
-            raise ValueError(f"model: expected one that is not prepared yet, got {model.name!r}, which is")
         dtype = getattr(layer, "compute_dtype", "float32")
         if dtype != "float32":
             raise ValueError(f"model: expected layers that compute in float32, got {layer.name!r} in {dtype}")

@@ -16,7 +16,6 @@ from tfsep.tflite._model import Interface
 from tfsep.tflite._recipes import RECIPES
 from tfsep.tflite._weights import Weight, compare_weights, stored_weights
 
-
 _ONE_OF = 100_000
 """Output elements of a prepared model, of which one may be a step off."""
 
@@ -257,7 +256,7 @@ def compare(
     Raises:
         ValueError: if there is no data.
     """
-    order = _order(interface, runner)
+    order = file_order(interface, runner)
     comparison = Comparison(runner)
     for batch in Reader(interface.fields).batches(data):
         if batch.size:
@@ -275,7 +274,7 @@ def compare(
     return replace(report, weights=found.compared, weight_error=found.error), found.name
 
 
-def _order(interface: Interface, runner: Runner) -> list[int]:
+def file_order(interface: Interface, runner: Runner) -> list[int]:
     """For each of the file's inputs, which of the model's it is: by name, where there are several."""
     if len(interface.fields) == 1:
         return [0]
@@ -300,7 +299,7 @@ def sized_as(interface: Interface, runner: Runner) -> Interface:
         wanted = [field.name for field in interface.fields]
         raise ValueError(f"path: expected a file with inputs {wanted}, as the model's, got {names}")
     fields = list(interface.fields)
-    for i, info in zip(_order(interface, runner), runner.inputs, strict=True):
+    for i, info in zip(file_order(interface, runner), runner.inputs, strict=True):
         ours, theirs = fields[i].shape, info.shape[1:]
         if len(ours) != len(theirs) or any(o not in (None, t) for o, t in zip(ours, theirs, strict=True)):
             raise ValueError(f"path: expected a file with input {ours}, as the model's, got {theirs}")

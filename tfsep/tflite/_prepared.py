@@ -40,7 +40,7 @@ def require_exportable(model: Any, recipe: Recipe, calibration: Any) -> None:
             raise ValueError(f"model: expected ranges that are numbers, got [{low}, {high}] of {output.name!r}")
         if not low < high:
             raise ValueError(
-                f"model: expected ranges that training or quantize.observe has seen, got an empty one of {output.name!r}"
+                f"model: expected ranges that training or quantize.observe has seen, got none of {output.name!r}"
             )
 
 
@@ -101,16 +101,17 @@ class _Stored(NamedTuple):
 def _stored(model: Any, operator: Any) -> Iterator[_Stored]:
     """Yield what an operator with a kernel computes with."""
     tensors = [model.subgraphs[0].tensors[index] for index in operator.inputs if index >= 0]
-    arrays = [_constant(model, tensor) for tensor in tensors]
-    kernels = [i for i, a in enumerate(arrays) if a is not None and a.dtype == np.int8]
-    inputs = [grid for tensor, array in zip(tensors, arrays, strict=True) if array is None and (grid := _grid(tensor))]
+    arrays = [(tensor, _constant(model, tensor)) for tensor in tensors]
+    kernels = [(tensor.quantization, array) for tensor, array in arrays if array is not None and array.dtype == np.int8]
+    biases = [array for _, array in arrays if array is not None and array.dtype == np.int32 and array.ndim == 1]
+    inputs = [grid for tensor, array in arrays if array is None and (grid := _grid(tensor)) is not None]
     if len(kernels) != 1 or len(inputs) != 1:
         return
-    own = tensors[kernels[0]].quantization
-    kernel = np.moveaxis(arrays[kernels[0]], own.quantizedDimension, 0)
-    biases = [a for a in arrays[kernels[0] + 1 :] if a is not None and a.dtype == np.int32]
-    bias = biases[0] if biases else np.zeros(len(kernel), np.int32)
-    yield _Stored(kernel.reshape(len(kernel), -1), np.asarray(own.scale, np.float32), bias, inputs[0][0])
+    (own, kernel), (scale, _) = kernels[0], inputs[0]
+    rows = np.moveaxis(kernel, own.quantizedDimension, 0)
+    # Behind the shape of a transposed convolution's result comes its bias.
+    bias = next((array for array in reversed(biases) if len(array) == len(rows)), np.zeros(len(rows), np.int32))
+    yield _Stored(rows.reshape(len(rows), -1), np.asarray(own.scale, np.float32), bias, scale)
 
 
 def _constant(model: Any, tensor: Any) -> np.ndarray | None:
