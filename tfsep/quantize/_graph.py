@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,12 +41,19 @@ def graph_of(model: Any) -> Graph:
         TypeError, ValueError: for another model, one that was not built, or a call that no list can hold.
     """
     require_graph(model)
-    calls = [Call(None) for _ in model.inputs]
-    outputs = _open(model, list(range(len(calls))), calls)
-    return Graph(tuple(calls), tuple(outputs))
+    calls = _Calls([Call(None) for _ in model.inputs], {})
+    outputs = _open(model, list(range(len(calls.made))), calls)
+    return Graph(tuple(calls.made), tuple(outputs))
 
 
-def _open(model: Any, given: list[int], calls: list[Call]) -> list[int]:
+class _Calls(NamedTuple):
+    """The calls so far, and the parts of each layer that was taken apart, so that one called twice has them once."""
+
+    made: list[Call]
+    parts: dict[int, list[Any]]
+
+
+def _open(model: Any, given: list[int], calls: _Calls) -> list[int]:
     """Add the calls of a model whose inputs are the results of the calls `given`; return those of its outputs."""
     require_graph(model)
     if isinstance(model, keras.Sequential):
@@ -93,12 +100,14 @@ def _options(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kwargs.items() if key not in ("training", "mask")}
 
 
-def _add(layer: Any, sources: list[int], options: dict[str, Any], calls: list[Call]) -> list[int]:
+def _add(layer: Any, sources: list[int], options: dict[str, Any], calls: _Calls) -> list[int]:
     if isinstance(layer, keras.Model):
         return _open(layer, sources, calls)
-    for part in _parts(layer):
-        calls.append(Call(part, tuple(sources), options))
-        sources = [len(calls) - 1]
+    if id(layer) not in calls.parts:
+        calls.parts[id(layer)] = _parts(layer)
+    for part in calls.parts[id(layer)]:
+        calls.made.append(Call(part, tuple(sources), options))
+        sources = [len(calls.made) - 1]
     return sources
 
 

@@ -229,6 +229,10 @@ def _pairwise(operation: str) -> Callable[[_Planner, int, Call], None]:
 def _mean(planner: _Planner, number: int, call: Call) -> None:
     layer = call.layer
     axes = list(range(1, len(layer.input.shape) - 1))
+    if None in layer.input.shape[1:]:
+        raise ValueError(
+            f"model: expected sizes that are known in front of {layer.name!r}, got {tuple(layer.input.shape)}"
+        )
     # The mean of one number is that number, on its grid.
     if all(layer.input.shape[axis] == 1 for axis in axes):
         _same_grid("keep")(planner, number, call)

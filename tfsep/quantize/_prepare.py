@@ -119,7 +119,7 @@ class _Builder:
             case "keep":
                 return self._moved(step, taken), taken[0][1]
             case "average":
-                layer = QuantizedAveragePooling(self._copy(step.layer), name=step.name)
+                layer = QuantizedAveragePooling(self._copy(step.layer), name=step.name, dtype="float32")
                 return layer(list(taken[0])), taken[0][1]
             case "linear":
                 tensors = self._linear(step)(list(taken[0]))
@@ -148,7 +148,7 @@ class _Builder:
             inner = type(step.layer).from_config({**step.layer.get_config(), "activation": "linear"})
             self._bring(inner, step.layer)
             normalization = None if step.normalization is None else self._copy(step.normalization)
-            self._copies[id(step.layer)] = QuantizedLinear(inner, normalization, name=step.name)
+            self._copies[id(step.layer)] = QuantizedLinear(inner, normalization, name=step.name, dtype="float32")
         return self._copies[id(step.layer)]
 
     def _output(self, number: int, step: Step) -> QuantizedOutput:
@@ -159,6 +159,9 @@ class _Builder:
             del own["float_layers"]
             alone = step.kind == "operation" and self._sizes[group] == 1
             self._outputs[group] = QuantizedOutput(
-                **own, fixed=OPERATIONS[step.operation].range, name=step.name if alone else f"{step.name}_range"
+                **own,
+                fixed=OPERATIONS[step.operation].range,
+                name=step.name if alone else f"{step.name}_range",
+                dtype="float32",
             )
         return self._outputs[group]
