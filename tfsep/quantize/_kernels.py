@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tfsep._backend import tf
+from tfsep.quantize._exponential import sigmoid, softmax
 from tfsep.quantize._fixed import hard_silu, times
 
 Kernel = Callable[..., Any]
@@ -135,6 +136,6 @@ KERNELS = {
         _reference_multiply,
         _reference_mean,
         _reference_leaky,
-        {"hard_silu": hard_silu},
+        {"softmax": softmax, "sigmoid": sigmoid, "hard_silu": hard_silu},
     ),
 }
