@@ -9,7 +9,14 @@ from tfsep.quantize._config import Config
 from tfsep.quantize._linear import QuantizedLinear
 from tfsep.quantize._output import QuantizedAveragePooling, QuantizedOutput
 from tfsep.quantize._prepare import prepare
-from tfsep.quantize._training import FreezeBatchNorm, freeze_batch_norm, is_prepared, observe, require_prepared
+from tfsep.quantize._training import (
+    FreezeBatchNorm,
+    freeze_batch_norm,
+    is_prepared,
+    observe,
+    require_prepared,
+    runtime_of,
+)
 
 __all__ = [
     "Config",
@@ -22,4 +29,5 @@ __all__ = [
     "observe",
     "prepare",
     "require_prepared",
+    "runtime_of",
 ]

@@ -90,13 +90,20 @@ class QuantizedOutput(keras.layers.Layer):
         return [tf.clip_by_value(y, LOWEST - zero, HIGHEST - zero) * scale, grid]
 
     def _observe(self, y: Any) -> None:
-        """Move the ends toward those of y; the first time, onto them."""
-        keep = tf.where(self.seen > 0, self.settings.momentum, 0.0)
-        if self.settings.ranges == "learned":
-            keep = tf.where(self.seen < self.settings.observations, keep, 1.0)
-        for end, value in ((self.low, tf.reduce_min(y)), (self.high, tf.reduce_max(y))):
-            end.assign(end * keep + value * (1.0 - keep))
+        """Take in the ends of y: the first are the range; then training moves toward them, and `observe` widens."""
+        for end, value, wider in (
+            (self.low, tf.reduce_min(y), tf.minimum),
+            (self.high, tf.reduce_max(y), tf.maximum),
+        ):
+            end.assign(tf.where(self.seen > 0, wider(end, value) if is_observing() else self._moved(end, value), value))
         self.seen.assign(self.seen + 1.0)
+
+    def _moved(self, end: Any, value: Any) -> Any:
+        keep = tf.constant(self.settings.momentum, "float32")
+        if self.settings.ranges == "learned":
+            # From then on the optimizer moves it.
+            keep = tf.where(self.seen < self.settings.observations, keep, 1.0)
+        return end * keep + value * (1.0 - keep)
 
     def _range(self, training: bool | None) -> tuple[Any, Any]:
         """Low and high end, with zero between them."""

@@ -1,5 +1,6 @@
 """From a float model to the one that is trained with fake quantization."""
 
+from collections import Counter
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -91,6 +92,7 @@ class _Builder:
         self._copies: dict[int, Any] = {}
         self._weights: list[tuple[Any, Any]] = []
         self._outputs: dict[int, QuantizedOutput] = {}
+        self._times: Counter[str] = Counter()
         self._sizes = {group: plan.groups.count(group) for group in plan.groups}
 
     def model(self) -> Any:
@@ -158,10 +160,14 @@ class _Builder:
             own = asdict(self._config)
             del own["float_layers"]
             alone = step.kind == "operation" and self._sizes[group] == 1
+            name = step.name if alone else f"{step.name}_range"
+            # A layer that is called again has another range each time.
+            self._times[name] += 1
+            again = self._times[name] - 1
             self._outputs[group] = QuantizedOutput(
                 **own,
                 fixed=OPERATIONS[step.operation].range,
-                name=step.name if alone else f"{step.name}_range",
+                name=f"{name}_{again}" if again else name,
                 dtype="float32",
             )
         return self._outputs[group]

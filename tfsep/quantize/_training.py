@@ -16,7 +16,18 @@ def is_prepared(model: Any) -> bool:
         >>> is_prepared(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
         False
     """
-    return any(isinstance(layer, QuantizedOutput) for layer in getattr(model, "layers", ()))
+    return runtime_of(model) is not None
+
+
+def runtime_of(model: Any) -> str | None:
+    """Return the runtime whose rounding a prepared model emulates; None of another model.
+
+    Example:
+        >>> runtime_of(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])) is None
+        True
+    """
+    outputs = (layer for layer in getattr(model, "layers", ()) if isinstance(layer, QuantizedOutput))
+    return next((output.settings.runtime for output in outputs), None)
 
 
 def require_prepared(model: Any) -> None:

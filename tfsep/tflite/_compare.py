@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tfsep._flatbuffer import operator_name
 from tfsep._table import Table
-from tfsep.quantize import is_prepared
+from tfsep.quantize import runtime_of
 from tfsep.tflite._data import Batch, Reader
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._model import Interface
@@ -53,7 +54,8 @@ class VerifyReport:
         low, high: range of the inputs.
         elements, differing, steps: of a model of `tfsep.quantize.prepare`, which computes the file's own integers: how
             many output elements were compared, how many differ, and by how many steps of the output's grid at most.
-            One in 100,000 may, by one step. None for other models.
+            One in 100,000 may, by one step. None for other models, and where LiteRT does not compute what the model
+            was prepared for: a dense layer of the reference kernels.
     """
 
     samples: int
@@ -265,13 +267,27 @@ def compare(
     if comparison.samples == 0:
         raise ValueError("data: expected at least one sample, got none")
     report = comparison.report(tolerance)
-    if is_prepared(interface.model) and all(info.scale for info in runner.outputs):
+    if _is_comparable(interface.model, runner):
         counts = {"elements": comparison.elements, "differing": comparison.differing, "steps": comparison.steps}
         report = replace(report, **counts)
     if reference is None:
         return report, ""
     found = compare_weights(reference, stored_weights(runner.flatbuffer))
     return replace(report, weights=found.compared, weight_error=found.error), found.name
+
+
+def _is_comparable(model: Any, runner: Runner) -> bool:
+    """Whether a prepared model's outputs are the file's integers, as this runtime has them.
+
+    LiteRT's reference kernel of a dense layer rounds once, where that of the microcontrollers, which `prepare`
+    emulates, rounds twice: LiteRT cannot vouch for it.
+    """
+    runtime = runtime_of(model)
+    if runtime is None or not all(info.scale for info in runner.outputs):
+        return False
+    operators = runner.flatbuffer.subgraphs[0].operators or []
+    dense = any(operator_name(runner.flatbuffer, operator) == "FULLY_CONNECTED" for operator in operators)
+    return not (runtime == "reference" and dense)
 
 
 def file_order(interface: Interface, runner: Runner) -> list[int]:

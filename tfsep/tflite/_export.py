@@ -14,7 +14,7 @@ import numpy as np
 
 from tfsep._arguments import as_path
 from tfsep.geometry import positive, positive_number
-from tfsep.quantize import is_prepared
+from tfsep.quantize import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
 from tfsep.tflite._compare import VerifyReport, compare, require
 from tfsep.tflite._convert import convert, weights_of
@@ -22,7 +22,7 @@ from tfsep.tflite._data import Field, Reader
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._interpreter import Runner, tensor_info
 from tfsep.tflite._model import Interface, interface_of
-from tfsep.tflite._prepared import is_reference, require_exportable, require_same_numbers
+from tfsep.tflite._prepared import require_exportable, require_same_numbers
 from tfsep.tflite._recipes import Recipe, get_recipe
 from tfsep.tflite._report import ExportReport
 from tfsep.tflite._statistics import unlike_training
@@ -196,7 +196,7 @@ def _prove(
         verification, delegated = None, 0
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
-        runner = Runner(file, known_as=path, reference=is_reference(interface.model))
+        runner = Runner(file, known_as=path, reference=runtime_of(interface.model) == "reference")
         prepared = is_prepared(interface.model)
         reference = None if prepared else weights_of(interface)
         verification, weight = compare(interface, runner, samples, tolerance, reference)

@@ -15,11 +15,6 @@ from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._recipes import Recipe
 
 
-def is_reference(model: Any) -> bool:
-    """Whether a model is prepared for the reference kernels."""
-    return any(output.settings.runtime == "reference" for output in _outputs(model))
-
-
 def _outputs(model: Any) -> list[QuantizedOutput]:
     return [layer for layer in getattr(model, "layers", ()) if isinstance(layer, QuantizedOutput)]
 
