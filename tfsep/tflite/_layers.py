@@ -19,6 +19,8 @@ from tfsep.tflite._data import Reader
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._model import Interface, interface_of
 
+_ALIKE = 0.5
+"""The least cosine between a layer's output and a tensor that may hold it."""
 _CHUNK = 32
 """Samples at once, whose every layer is in memory."""
 
@@ -115,8 +117,8 @@ class LayerReport:
 def compare_layers(model: Any, path: str | PathLike[str], data: Any) -> LayerReport:
     """Compare every layer's output with what a file has for it.
 
-    A file has no layers, and its tensors' names are what the converter left of them; so each tensor is taken for the
-    output of the layer, of as many numbers, that it is nearest to. What a file does not have on its own, as a
+    A file has no layers, and its tensors' names are what the converter left of them; so a layer's output is looked for
+    among the tensors of as many numbers, the nearest pair first, each once. What a file does not have on its own, as a
     convolution in front of its rectifier, has no row. The file runs on TensorFlow Lite's own kernels, which keep
     every tensor, where XNNPACK's do not; they may differ by a step here and there.
 
@@ -183,18 +185,20 @@ def _layer_outputs(interface: Interface, inputs: Sequence[np.ndarray]) -> dict[s
 
 
 def _matched(ours: dict[str, np.ndarray], theirs: dict[int, np.ndarray]) -> dict[int, str]:
-    """For each tensor of the file, the layer whose output it is nearest to, each once."""
-    found: dict[int, str] = {}
+    """The layer of each of the file's tensors, in the file's order: the nearest pair first, each once."""
+    pairs = []
     for tensor, values in theirs.items():
-        near = {
-            name: sums.sqnr()
-            for name, output in ours.items()
-            if name not in found.values() and output.size == values.size and len(output) == len(values)
-            if (sums := _Sums.of(output, values)).cosine() > 0
-        }
-        if near:
-            found[tensor] = max(near, key=near.__getitem__)
-    return found
+        for name, output in ours.items():
+            if output.size == values.size and len(output) == len(values):
+                sums = _Sums.of(output, values)
+                if sums.cosine() > _ALIKE:
+                    pairs.append((-sums.sqnr(), output.shape != values.shape, tensor, name))
+    found: dict[int, str] = {}
+    # A sort that keeps the order of equals: of layers that only hand on what they get, the first.
+    for _, _, tensor, name in sorted(pairs, key=lambda pair: pair[:2]):
+        if tensor not in found and name not in found.values():
+            found[tensor] = name
+    return {tensor: found[tensor] for tensor in theirs if tensor in found}
 
 
 class _Sums:
