@@ -177,8 +177,9 @@ def test_the_shipped_model_on_ten_thousand_images(tmp_path):
     model = models.load_model(ROOT / "saved_models" / "fashion_mnist" / "model.keras")
     seen = data.preprocess(found.train.images()[:500]).numpy()
     prepared = quantize.observe(quantize.prepare(model), seen)
-    given = data.preprocess(found.test.images()).numpy(), np.asarray(found.test.labels)
-    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given)
+    given, labels = data.preprocess(found.test.images()).numpy(), np.asarray(found.test.labels)
+    batches = ((given[i : i + 200], labels[i : i + 200]) for i in range(0, 10_000, 200))
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=batches)
     assert report.verification.differing == 0
     assert report.top1_agreement == 1.0
     assert report.samples == 10_000
@@ -321,6 +322,17 @@ def test_concatenated_results_share_a_range(prepared):
     ]
     assert len(producers) == 1
     assert len(producers[0]._inbound_nodes) == 4
+
+
+def test_a_shared_range_moves_toward_that_of_all():
+    """Not toward the average of the two, under which the larger would be clipped."""
+    inputs = keras.Input((2,))
+    small, large = (L.Dense(1, kernel_initializer=keras.initializers.Constant(c))(inputs) for c in (0.1, 10.0))
+    model = quantize.prepare(keras.Model(inputs, L.Concatenate()([small, large])), momentum=0.5)
+    shared = next(layer for layer in model.layers if getattr(layer, "calls", 1) == 2)
+    for _ in range(6):
+        model(np.array([[1.0, 1.0], [-1.0, -1.0]], "float32"), training=True)
+        assert shared.range() == pytest.approx((-20.0, 20.0), rel=0.02)
 
 
 def test_float_heads(images, tmp_path):

@@ -5,6 +5,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from tfsep._backend import keras, tf
+from tfsep.layers import leaky_relu
 from tfsep.quantize._grid import steps
 from tfsep.quantize._kernels import Kernels
 
@@ -125,14 +126,13 @@ _FUNCTIONS = {
     keras.activations.softmax: Activation(operation="softmax"),
     keras.activations.hard_silu: Activation(operation="hard_silu"),
     keras.activations.leaky_relu: Activation(operation="leaky_relu", options={"slope": 0.2}),
+    leaky_relu: Activation(operation="leaky_relu", options={"slope": 0.1}),
 }
 
 
 def activation_of(function: Any) -> Activation | None:
     """Return how an activation function is quantized; None where it is not."""
-    from tfsep.layers import leaky_relu
-
-    return {**_FUNCTIONS, leaky_relu: Activation(operation="leaky_relu", options={"slope": 0.1})}.get(function)
+    return _FUNCTIONS.get(function)
 
 
 def activation_of_layer(layer: Any) -> Activation | None:

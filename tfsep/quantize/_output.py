@@ -23,6 +23,7 @@ class QuantizedOutput(keras.layers.Layer):
     Args:
         runtime, ranges, momentum, observations: as in `Config`.
         fixed: low and high end of a range that the runtime fixes, or None.
+        calls: how often it is called in a step.
 
     Input: what the operation takes; each tensor on a grid is followed by its grid.
 
@@ -42,21 +43,26 @@ class QuantizedOutput(keras.layers.Layer):
         momentum: float = 0.99,
         observations: int = 100,
         fixed: Any = None,
+        calls: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.settings = Config(runtime, ranges, momentum, observations)
         self.fixed = None if fixed is None else tuple(fixed)
+        self.calls = calls
         self.supports_jit = False
 
     def build(self, input_shape: Any) -> None:  # noqa: ARG002
-        """Make the ends of the range, and the count of the steps that saw it."""
+        """Make the ends of the range, those of the step so far, and the count of the calls that saw it."""
         if self.fixed is None:
             learned = self.settings.ranges == "learned"
             self.low, self.high = (
                 self.add_weight(name=name, shape=(), initializer="zeros", trainable=learned) for name in ("low", "high")
             )
-            self.seen = self.add_weight(name="seen", shape=(), initializer="zeros", trainable=False)
+            self.step_low, self.step_high, self.seen = (
+                self.add_weight(name=name, shape=(), initializer="zeros", trainable=False)
+                for name in ("step_low", "step_high", "seen")
+            )
 
     def call(
         self,
@@ -90,19 +96,29 @@ class QuantizedOutput(keras.layers.Layer):
         return [tf.clip_by_value(y, LOWEST - zero, HIGHEST - zero) * scale, grid]
 
     def _observe(self, y: Any) -> None:
-        """Take in the ends of y: the first are the range; then training moves toward them, and `observe` widens."""
-        for end, value, wider in (
-            (self.low, tf.reduce_min(y), tf.minimum),
-            (self.high, tf.reduce_max(y), tf.maximum),
+        """Take in the ends of y: the first are the range; then training moves toward them, and `observe` widens.
+
+        A layer that several operations share moves once a step, toward the ends of all of them together.
+        """
+        calls, seen = self.calls, tf.convert_to_tensor(self.seen)
+        first, last = seen % calls == 0, seen % calls == calls - 1
+        for end, together, value, wider in (
+            (self.low, self.step_low, tf.reduce_min(y), tf.minimum),
+            (self.high, self.step_high, tf.reduce_max(y), tf.maximum),
         ):
-            end.assign(tf.where(self.seen > 0, wider(end, value) if is_observing() else self._moved(end, value), value))
-        self.seen.assign(self.seen + 1.0)
+            now = tf.where(first, value, wider(together, value))
+            together.assign(now)
+            if is_observing():
+                end.assign(tf.where(seen > 0, wider(end, value), value))
+            else:
+                end.assign(tf.where(seen < calls, now, tf.where(last, self._moved(end, now), end)))
+        self.seen.assign(seen + 1.0)
 
     def _moved(self, end: Any, value: Any) -> Any:
         keep = tf.constant(self.settings.momentum, "float32")
         if self.settings.ranges == "learned":
             # From then on the optimizer moves it.
-            keep = tf.where(self.seen < self.settings.observations, keep, 1.0)
+            keep = tf.where(self.seen < self.settings.observations * self.calls, keep, 1.0)
         return end * keep + value * (1.0 - keep)
 
     def _range(self, training: bool | None) -> tuple[Any, Any]:
@@ -112,7 +128,7 @@ class QuantizedOutput(keras.layers.Layer):
         low, high = tf.convert_to_tensor(self.low), tf.convert_to_tensor(self.high)
         if training and self.settings.ranges == "learned":
             # Until then the ends follow what comes, and the optimizer leaves them alone.
-            learning = self.seen > self.settings.observations
+            learning = self.seen > self.settings.observations * self.calls
             low, high = (tf.where(learning, end, tf.stop_gradient(end)) for end in (low, high))
         return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
 
@@ -136,6 +152,7 @@ class QuantizedOutput(keras.layers.Layer):
             "momentum": own.momentum,
             "observations": own.observations,
             "fixed": self.fixed,
+            "calls": self.calls,
         }
 
 

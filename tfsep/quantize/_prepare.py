@@ -167,6 +167,10 @@ class _Builder:
             self._outputs[group] = QuantizedOutput(
                 **own,
                 fixed=OPERATIONS[step.operation].range,
+                calls=sum(
+                    own_group == group and other.kind in ("operation", "linear")
+                    for other, own_group in zip(self._plan.steps, self._plan.groups, strict=True)
+                ),
                 name=f"{name}_{again}" if again else name,
                 dtype="float32",
             )
