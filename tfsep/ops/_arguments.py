@@ -27,17 +27,18 @@ def tensor(value: Any, name: str, rank: int, axes: str, like: Any = None) -> Any
     return value
 
 
-def image(x: Any, data_format: str) -> Any:
-    """Return x as a floating tensor of rank 4 in NHWC.
+def image(x: Any, data_format: str, name: str = "x", like: Any = None) -> Any:
+    """Return x as a floating tensor of rank 4 in NHWC, of the dtype of `like` where that is given.
 
     Raises:
-        ValueError: for another rank, or no channels.
+        ValueError: for another rank, or no channels; the message starts with `name`.
+        TypeError: as `tensor`.
     """
     data_format = normalize_data_format(data_format)
     axes = "(N, H, W, C)" if data_format == "channels_last" else "(N, C, H, W)"
-    x = tensor(x, "x", 4, axes)
+    x = tensor(x, name, 4, axes, like)
     if x.shape[3 if data_format == "channels_last" else 1] == 0:
-        raise ValueError(f"x: expected {axes} with at least one channel, got shape {tuple(x.shape)}")
+        raise ValueError(f"{name}: expected {axes} with at least one channel, got shape {tuple(x.shape)}")
     return x if data_format == "channels_last" else tf.transpose(x, [0, 2, 3, 1])
 
 
@@ -61,6 +62,21 @@ def kernel(value: Any, name: str, axes: str, x: Any) -> Any:
 def with_channels(x: Any, channels: int) -> Any:
     """Return x, with this number of channels expected of it where its own is not known before it comes."""
     return tf.ensure_shape(x, [None, None, None, channels]) if x.shape[3] is None else x
+
+
+def groups(x: Any, filter: Any) -> int:
+    """Return the number of groups that the channels of an NHWC `x` and of its filter make.
+
+    Raises:
+        ValueError: if they make none.
+    """
+    channels, per_group, filters = x.shape[3], filter.shape[2], filter.shape[3]
+    if channels % per_group or filters % (channels // per_group):
+        raise ValueError(
+            f"filter: expected (kh, kw, C / groups, F) with groups dividing both C = {channels} and F = {filters}, "
+            f"got {tuple(filter.shape)}"
+        )
+    return channels // per_group
 
 
 def window(x: Any, filter: Any, strides: Any, padding: Any, rate: Any) -> Window:

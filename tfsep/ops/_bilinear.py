@@ -12,26 +12,41 @@ class Bilinear(NamedTuple):
     For every x, w and u: ``<forward(x, w), u> = <x, to_x(u, w, shape of x)> = <w, to_filter(x, u)>``. So the
     derivatives of each of the three are the other two, and no one of them is ever differentiated by TensorFlow.
 
-    None of the three may hold a tensor but those that it is given: a SavedModel would not load again.
+    None of the three may hold a tensor but those that it is given: a SavedModel would not load again. So tensors that
+    say what the map is, without a derivative of their own, are given to all three, as their last arguments.
     """
 
-    forward: Callable[[Any, Any], Any]
-    to_x: Callable[[Any, Any, Any], Any]
-    to_filter: Callable[[Any, Any], Any]
+    forward: Callable[..., Any]
+    to_x: Callable[..., Any]
+    to_filter: Callable[..., Any]
 
-    def __call__(self, x: Any, filter: Any) -> Any:
-        """Return the product, differentiable any number of times."""
-
-        @tf.custom_gradient
-        def forward(x: Any, filter: Any) -> Any:
-            return self.forward(x, filter), lambda u: (to_x(u, filter, tf.shape(x)), to_filter(x, u))
+    def __call__(self, x: Any, filter: Any, *given: Any) -> Any:
+        """Return the product, differentiable any number of times; `given` are the tensors that say what the map is."""
+        none = (None,) * len(given)
 
         @tf.custom_gradient
-        def to_x(u: Any, filter: Any, shape: Any) -> Any:
-            return self.to_x(u, filter, shape), lambda v: (forward(v, filter), to_filter(v, u), None)
+        def forward(x: Any, filter: Any, *given: Any) -> Any:
+            return self.forward(x, filter, *given), lambda u: (
+                to_x(u, filter, tf.shape(x), *given),
+                to_filter(x, u, *given),
+                *none,
+            )
 
         @tf.custom_gradient
-        def to_filter(x: Any, u: Any) -> Any:
-            return self.to_filter(x, u), lambda v: (to_x(u, v, tf.shape(x)), forward(x, v))
+        def to_x(u: Any, filter: Any, shape: Any, *given: Any) -> Any:
+            return self.to_x(u, filter, shape, *given), lambda v: (
+                forward(v, filter, *given),
+                to_filter(v, u, *given),
+                None,
+                *none,
+            )
 
-        return forward(x, filter)
+        @tf.custom_gradient
+        def to_filter(x: Any, u: Any, *given: Any) -> Any:
+            return self.to_filter(x, u, *given), lambda v: (
+                to_x(u, v, tf.shape(x), *given),
+                forward(x, v, *given),
+                *none,
+            )
+
+        return forward(x, filter, *given)

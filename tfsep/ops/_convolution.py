@@ -43,12 +43,7 @@ def conv2d(
     filter = arguments.kernel(filter, "filter", "(kh, kw, C / groups, F)", x)
     window = arguments.window(x, filter, strides, padding, rate)
     x = arguments.with_channels(x, filter.shape[2])
-    channels, per_group, filters = x.shape[-1], filter.shape[2], filter.shape[3]
-    if channels % per_group or filters % (channels // per_group):
-        raise ValueError(
-            f"filter: expected (kh, kw, C / groups, F) with groups dividing both C = {channels} and F = {filters}, "
-            f"got {tuple(filter.shape)}"
-        )
+    arguments.groups(x, filter)
     return arguments.restore(lowering.conv2d(x, filter, window), data_format)
 
 

@@ -85,7 +85,7 @@ def _convolve(kind: Kind, x: Any, filter: Any, window: Window, channels: int, gr
     to be empty never reaches them; of one that may be, results are put in the shape that they should have, and the
     filter's gradient is masked. Neither costs anything for a batch that has images.
     """
-    x = _large_enough(x, window)
+    x = large_enough(x, window)
     # A side of one tap has no rate; to say so opens every way to it that knows none.
     rows, columns = (1 if k == 1 else r for k, r in zip(window.kernel, window.rate, strict=True))
     window = replace(window, rate=(rows, columns))
@@ -101,7 +101,7 @@ def _convolve(kind: Kind, x: Any, filter: Any, window: Window, channels: int, gr
 
     def forward(x: Any, filter: Any) -> Any:
         x = tf.ensure_shape(x, known) if x.shape != known else x
-        return _shaped(plan.forward(x, filter, window), images(x), _outputs(sides(x), window), channels)
+        return _shaped(plan.forward(x, filter, window), images(x), outputs_of(sides(x), window), channels)
 
     def to_x(upstream: Any, filter: Any, shape: Any) -> Any:
         count, *size = (shape[axis] if known[axis] is None else known[axis] for axis in (0, 1, 2))
@@ -117,7 +117,7 @@ def _convolve(kind: Kind, x: Any, filter: Any, window: Window, channels: int, gr
 def _of_no_images(x: Any, filter: Any, window: Window, channels: int) -> Any:
     """Return a result that holds no number, and is linear in x and in the filter all the same."""
     zeros = Bilinear(
-        lambda x, filter: tf.zeros((0, *_outputs(sides(x), window), channels), filter.dtype),
+        lambda x, filter: tf.zeros((0, *outputs_of(sides(x), window), channels), filter.dtype),
         lambda _, filter, shape: tf.zeros(shape, filter.dtype),
         lambda x, _: tf.zeros(filter.shape, x.dtype),
     )
@@ -157,7 +157,7 @@ class _Plan:
             return _native(self.kind, x, filter, window)
         if self.dtype in HALVES:
             return self._in_float32("forward", x, filter, window)
-        outputs, factor = _outputs(sides(x), window), _common_factor(window)
+        outputs, factor = outputs_of(sides(x), window), _common_factor(window)
         if factor != ONE and not self.compiled:
             return self.forward(_every(x, window, factor, outputs), filter, _divided(window, factor))
         if window.rate != ONE and window.strides == ONE and not self.compiled:
@@ -314,12 +314,12 @@ def _is_smaller(size: Sides, window: Window) -> bool:
 
 def _pad_to_same(x: Any, window: Window) -> Any:
     """Pad an image whose size is known only when the graph runs."""
-    padded = _extent(window, _outputs(sides(x), window))
+    padded = _extent(window, outputs_of(sides(x), window))
     total = [tf.maximum(wanted - given, 0) for wanted, given in zip(padded, sides(x), strict=True)]
     return tf.pad(x, [(0, 0), *((side // 2, side - side // 2) for side in total), (0, 0)])
 
 
-def _outputs(size: Sides, window: Window) -> Sides:
+def outputs_of(size: Sides, window: Window) -> Sides:
     """Rows and columns of the result, of an image of this size."""
     if are_known(*size):
         return window.output_size(size)
@@ -332,7 +332,7 @@ def _outputs(size: Sides, window: Window) -> Sides:
     )
 
 
-def _large_enough(x: Any, window: Window) -> Any:
+def large_enough(x: Any, window: Window) -> Any:
     """Return x, with its size checked when the graph runs where it is not known before.
 
     An output of no size is an error for a size that is known (`Window.output_size`), and must be one here: with oneDNN,
@@ -341,7 +341,7 @@ def _large_enough(x: Any, window: Window) -> Any:
     if are_known(*sides(x)):
         return x
     expected = f"at least the effective kernel {window.effective_kernel} under padding {window.padding}"
-    some = tf.reduce_all(tf.stack(_outputs(sides(x), window)) > 0)
+    some = tf.reduce_all(tf.stack(outputs_of(sides(x), window)) > 0)
     check = tf.debugging.Assert(some, [f"input size: expected {expected}, got", tf.shape(x)[1:3]])
     with tf.control_dependencies([check]):
         return tf.identity(x)
