@@ -4,6 +4,7 @@ What the taps see, sampled between the pixels (`_sampling`), is laid out as an i
 over any other (`_lowering`).
 """
 
+from itertools import product
 from typing import Any, NamedTuple
 
 from tfsep._backend import tf
@@ -11,11 +12,9 @@ from tfsep.geometry import Pair, Window, positive
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
 from tfsep.ops._sampling import weighted_rows
-from tfsep.ops._spread import Side, Sides, are_known, images, sides
+from tfsep.ops._spread import Sides, are_known, images, sides
 
 ONE: Pair = (1, 1)
-DOWN, ACROSS = (0, 0, 1, 1), (0, 1, 0, 1)
-"""From the pixel above and to the left of a position to the four around it."""
 FARTHEST = 2.0**20
 """Pixels: an offset as long as this leaves any image, as an infinite one does, and fits an int."""
 
@@ -148,18 +147,21 @@ class _Taps(NamedTuple):
             value = tf.transpose(tf.reshape(value, [-1, groups, kh * kw, each]), [0, 2, 1, 3])
         return tf.reshape(value, [-1, outputs[0] * outputs[1] * kh * kw, groups, each])
 
-    def places(self, before: Sides, outputs: Sides, dtype: Any) -> Any:
-        """Return the (row, column) of each tap before it is moved, (taps, 1, 2)."""
+    def places(self, before: Sides, outputs: Sides, dtype: Any) -> tuple[Any, Any]:
+        """Return the row, and the column, of each tap before it is moved: both (taps, 1)."""
         axes = []
         for side, ahead, stride, taps, rate in zip(
             outputs, before, self.window.strides, self.window.kernel, self.window.rate, strict=True
         ):
-            first, tap = tf.range(side, dtype=dtype) * stride - tf.cast(ahead, dtype), tf.range(taps, dtype=dtype) * rate
-            axes.append(first[:, None] + tap)
+            first, tap = tf.range(side) * stride - ahead, tf.range(taps) * rate
+            axes.append(tf.cast(first[:, None] + tap, dtype))
         rows, columns = axes[0][:, None, :, None], axes[1][None, :, None, :]
         order = [0, 2, 1, 3] if self.as_image else [0, 1, 2, 3]
-        places = (tf.transpose(axis, order) for axis in (rows + 0 * columns, columns + 0 * rows))
-        return tf.reshape(tf.stack(list(places), axis=-1), [-1, 1, 2])
+        by_row, by_column = (
+            tf.reshape(tf.transpose(axis, order), [-1, 1])
+            for axis in (rows + tf.zeros_like(columns), columns + tf.zeros_like(rows))
+        )
+        return by_row, by_column
 
     def lay(self, samples: Any, outputs: Sides, channels: int) -> Any:
         """Return samples (N·taps·OG, C / OG) as what the filter goes over."""
@@ -173,30 +175,36 @@ def _seen(x: Any, offset: Any, mask: Any, taps: _Taps) -> Any:
     size, outputs, channels, groups = sides(x), sides(offset), x.shape[3], taps.offset_groups
     exact = x.dtype if x.dtype == tf.float64 else tf.float32
     count = _index_dtype(x, groups)
+    places = taps.places(_before(taps.window, size, outputs), outputs, count)
     moved = tf.clip_by_value(tf.cast(taps.rows(offset, outputs), exact), -FARTHEST, FARTHEST)
-    # Whole pixels apart from the rest of an offset: then no image is so large that a position has no fraction.
-    whole = tf.stop_gradient(tf.floor(moved))
-    place = taps.places(_before(taps.window, size, outputs), outputs, count) + tf.cast(whole, count)
-    (row, down), (column, across) = (
-        _along(place[..., axis : axis + 1], (moved - whole)[..., axis : axis + 1], end, size[axis])
-        for axis, end in enumerate((DOWN, ACROSS))
-    )
-    weights = down * across if mask is None else down * across * tf.cast(taps.rows(mask, outputs), exact)
     number, height, width = (tf.cast(side, count) for side in (images(x), *size))
-    first = (tf.range(number)[:, None] * height * width * groups + tf.range(groups, dtype=count))[:, None, :, None]
-    index = (row * width + column) * groups + first
+    rows, columns = map(_ends, places, tf.unstack(moved, axis=3), (height, width))
+    # Of each image and each of its offset groups, the row of the table that is its first.
+    first = tf.range(number)[:, None, None] * (height * width * groups) + tf.range(groups, dtype=count)
+    rows = [(row * (width * groups) + first, weight) for row, weight in rows]
+    if mask is not None:
+        factor = tf.squeeze(tf.cast(taps.rows(mask, outputs), exact), axis=3)
+        rows = [(row, weight * factor) for row, weight in rows]
+    columns = [(column * groups, weight) for column, weight in columns]
+    corners = list(product(rows, columns))
+    index = tf.stack([tf.reshape(row + column, [-1]) for (row, _), (column, _) in corners])
+    weights = tf.stack([tf.reshape(down * across, [-1]) for (_, down), (_, across) in corners])
     table = tf.cast(tf.reshape(x, [-1, channels // groups]), exact)
-    samples = weighted_rows(table, tf.reshape(weights, [-1, 4]), tf.reshape(index, [-1, 4]))
-    return taps.lay(tf.cast(samples, x.dtype), outputs, channels)
+    return taps.lay(tf.cast(weighted_rows(table, weights, index), x.dtype), outputs, channels)
 
 
-def _along(place: Any, fraction: Any, end: tuple[int, ...], side: Side) -> tuple[Any, Any]:
-    """Return, along one axis, the pixel at each end of a position, and the weight that it has there: none outside."""
-    pixel = place + tf.constant(end, place.dtype)
-    inside = tf.logical_and(pixel >= 0, pixel < tf.cast(side, place.dtype))
-    far = tf.constant(end, fraction.dtype)
-    weight = (1.0 - far + (2.0 * far - 1.0) * fraction) * tf.cast(inside, fraction.dtype)
-    return tf.clip_by_value(pixel, 0, tf.cast(side, place.dtype) - 1), weight
+def _ends(place: Any, moved: Any, side: Any) -> list[tuple[Any, Any]]:
+    """Return, along one axis, the two pixels around a place that is moved, and the weight of each: none outside.
+
+    The whole pixels of a move are taken apart from the rest of it, so no image is too large for that to be exact.
+    """
+    whole = tf.stop_gradient(tf.floor(moved))
+    pixel, fraction = place + tf.cast(whole, place.dtype), moved - whole
+    ends = []
+    for at, weight in ((pixel, 1.0 - fraction), (pixel + 1, fraction)):
+        inside = tf.clip_by_value(at, 0, side - 1)
+        ends.append((inside, weight * tf.cast(tf.equal(inside, at), weight.dtype)))
+    return ends
 
 
 def _before(window: Window, size: Sides, outputs: Sides) -> Sides:

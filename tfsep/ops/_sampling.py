@@ -1,6 +1,6 @@
 """Weighted sums of rows of a table: what sampling an image between its pixels comes to.
 
-``result[p] = sum over k of weights[p, k] · table[index[p, k]]`` is linear in the table and in the weights, so it is one
+``result[p] = sum over k of weights[k, p] · table[index[k, p]]`` is linear in the table and in the weights, so it is one
 of the products of `_bilinear`, which differentiates it any number of times. The table's gradient is a scatter, which
 TensorFlow's own gradient of a gather leaves to whoever adds it up, and slowly.
 """
@@ -14,17 +14,16 @@ from tfsep.ops._bilinear import Bilinear
 
 
 def weighted_rows(table: Any, weights: Any, index: Any) -> Any:
-    """Return sums of rows (P, C) of a table (M, C), by weights (P, K) of the rows that index (P, K) names.
+    """Return sums of rows (P, C) of a table (M, C), by weights (K, P) of the rows that index (K, P) names.
 
-    No row of a table of none can be named. The memory that it takes beside the result is that of K results, and of K
-    more for the gradients.
+    It takes, beside the result, the memory of some K results, as its gradients do.
     """
     return Bilinear(_gathered, _scattered, _matched)(table, weights, index)
 
 
 def _each(weights: Any, index: Any) -> Any:
-    """The K columns of weights (P, 1) and of indices (P,)."""
-    return zip(tf.split(weights, index.shape[1], axis=1), tf.unstack(index, axis=1), strict=True)
+    """The K columns of weights (P, 1), each with its indices (P,)."""
+    return zip(tf.unstack(weights[:, :, None]), tf.unstack(index), strict=True)
 
 
 def _gathered(table: Any, weights: Any, index: Any) -> Any:
@@ -37,5 +36,4 @@ def _scattered(upstream: Any, weights: Any, shape: Any, index: Any) -> Any:
 
 
 def _matched(table: Any, upstream: Any, index: Any) -> Any:
-    dots = [tf.reduce_sum(tf.gather(table, rows) * upstream, axis=1) for rows in tf.unstack(index, axis=1)]
-    return tf.stack(dots, axis=1)
+    return tf.stack([tf.reduce_sum(tf.gather(table, rows) * upstream, axis=1) for rows in tf.unstack(index)])
