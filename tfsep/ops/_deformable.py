@@ -11,12 +11,11 @@ from tfsep._backend import tf
 from tfsep.geometry import Pair, Window, positive
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
+from tfsep.ops._context import is_exporting
 from tfsep.ops._sampling import weighted_rows
 from tfsep.ops._spread import Sides, are_known, images, sides
 
 ONE: Pair = (1, 1)
-FARTHEST = 2.0**20
-"""Pixels: an offset as long as this leaves any image, as an infinite one does, and fits an int."""
 
 
 def deform_conv2d(
@@ -136,6 +135,13 @@ class _Taps(NamedTuple):
     offset_groups: int
     as_image: bool
 
+    @property
+    def reach(self) -> Pair:
+        """A number of pixels, a side, that no tap is farther from the image than, before it is moved."""
+        rows, columns = self.window.effective_kernel
+        (top, bottom), (left, right) = self.window.pads(ONE)
+        return rows + top + bottom, columns + left + right
+
     def rows(self, value: Any, outputs: Sides) -> Any:
         """Return what each tap is given, (N, H', W', OG·kh·kw·K), in the order of the taps: (N, taps, OG, K)."""
         (kh, kw), groups = self.window.kernel, self.offset_groups
@@ -176,9 +182,9 @@ def _seen(x: Any, offset: Any, mask: Any, taps: _Taps) -> Any:
     exact = x.dtype if x.dtype == tf.float64 else tf.float32
     count = _index_dtype(x, groups)
     places = taps.places(_before(taps.window, size, outputs), outputs, count)
-    moved = tf.clip_by_value(tf.cast(taps.rows(offset, outputs), exact), -FARTHEST, FARTHEST)
     number, height, width = (tf.cast(side, count) for side in (images(x), *size))
-    rows, columns = map(_ends, places, tf.unstack(moved, axis=3), (height, width))
+    moves = tf.unstack(tf.cast(taps.rows(offset, outputs), exact), axis=3)
+    rows, columns = map(_ends, places, moves, (height, width), taps.reach)
     # Of each image and each of its offset groups, the row of the table that is its first.
     first = tf.range(number)[:, None, None] * (height * width * groups) + tf.range(groups, dtype=count)
     rows = [(row * (width * groups) + first, weight) for row, weight in rows]
@@ -193,13 +199,18 @@ def _seen(x: Any, offset: Any, mask: Any, taps: _Taps) -> Any:
     return taps.lay(tf.cast(weighted_rows(table, weights, index), x.dtype), outputs, channels)
 
 
-def _ends(place: Any, moved: Any, side: Any) -> list[tuple[Any, Any]]:
+def _ends(place: Any, move: Any, side: Any, reach: int) -> list[tuple[Any, Any]]:
     """Return, along one axis, the two pixels around a place that is moved, and the weight of each: none outside.
 
-    The whole pixels of a move are taken apart from the rest of it, so no image is too large for that to be exact.
+    A move is cut where it has left the image from any place; so it fits an int, an infinite one too. That is left out
+    of a file, of which a recipe would squeeze the bound itself into the range of the moves that it saw. Its whole
+    pixels are taken apart from the rest of it, so no image is too large for that to be exact.
     """
-    whole = tf.stop_gradient(tf.floor(moved))
-    pixel, fraction = place + tf.cast(whole, place.dtype), moved - whole
+    if not is_exporting():
+        farthest = tf.cast(side + reach, move.dtype)
+        move = tf.clip_by_value(move, -farthest, farthest)
+    whole = tf.stop_gradient(tf.floor(move))
+    pixel, fraction = place + tf.cast(whole, place.dtype), move - whole
     ends = []
     for at, weight in ((pixel, 1.0 - fraction), (pixel + 1, fraction)):
         inside = tf.clip_by_value(at, 0, side - 1)
