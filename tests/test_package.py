@@ -25,7 +25,7 @@ MODULES = [
 ]
 
 ROOMS = [
-    *("geometry", "defs", "cost", "ops", "layers", "surgery", "models", "weights", "tflite"),
+    *("geometry", "plots", "defs", "cost", "ops", "layers", "surgery", "models", "weights", "tflite"),
     *("data", "train", "examples", "saved", "demo"),
 ]
 
@@ -137,7 +137,7 @@ def test_keras_comes_through_one_door():
 
 
 ORDER = [
-    *("geometry", "defs", "_backend", "cost", "ops", "layers", "surgery", "models", "weights", "tflite"),
+    *("geometry", "plots", "defs", "_backend", "cost", "ops", "layers", "surgery", "models", "weights", "tflite"),
     *("data", "train", "examples", "saved", "demo", "cli"),
 ]
 

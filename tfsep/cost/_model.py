@@ -108,7 +108,9 @@ def _deformable(call: Call, kind: str) -> list[CostRow]:
         prod(layer.offset_kernel.shape) + moves,
     )._replace(output_shape=shape)
     macs = 4 * positions * taps * channels
-    seen = CostRow(f"{call.name}/sampling", "bilinear_sampling", None, None, None, 1, (positions, taps, channels), 0, macs)
+    seen = CostRow(
+        f"{call.name}/sampling", "bilinear_sampling", None, None, None, 1, (positions, taps, channels), 0, macs
+    )
     return [offsets, seen, *_convolution(call, kind)]
 
 

@@ -14,8 +14,8 @@ class DeformableConv2D(Convolution2D):
 
     A convolution of the input, of the same kernel size, strides, padding and rate, gives each tap of each output its
     offset in pixels, and its mask through a sigmoid. Its kernel starts at zero, so a new layer of v1 computes what
-    `Conv2D` does. A new layer of v2 computes half of that (but for the bias), as the mask starts at sigmoid(0) = 0.5: so
-    the paper has it, and with it the weights that others have trained.
+    `Conv2D` does. A new layer of v2 computes half of that (but for the bias), as its mask starts at sigmoid(0) = 0.5:
+    so it is in the paper, and in the weights that others have trained.
 
     Args:
         filters: output channels F.

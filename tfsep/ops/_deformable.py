@@ -31,7 +31,7 @@ def deform_conv2d(
 ) -> Any:
     """Convolve images with filters whose taps are moved by offsets, and weighed by a mask.
 
-    ``y[n, i, j, f] = sum over di, dj, c of m · x(n, i·s + di·r + dy, j·s + dj·r + dx, c) · filter[di, dj, c, f]``, where
+    ``y[n, i, j, f] = sum over di, dj, c of m · x(i·s + di·r + dy, j·s + dj·r + dx, c) · filter[di, dj, c, f]``, where
     (dy, dx) and m are the offset and the mask of that output and tap, and x between its pixels is bilinear, with zeros
     around the image. This is torchvision's ``deform_conv2d`` in NHWC; without offsets it is `conv2d`.
 
