@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import typing
 
 import keras
 import numpy as np
@@ -42,7 +43,7 @@ def public(room):
     own = [n for n, t in vars(module).items() if n[0] != "_" and getattr(t, "__module__", None) == module.__name__]
     for name in getattr(module, "__all__", own):
         thing = getattr(module, name)
-        if not callable(thing):
+        if not callable(thing) or typing.get_origin(thing):  # a type alias, such as tuple[int, int], is callable
             continue
         record = dataclasses.is_dataclass(thing) or hasattr(thing, "_fields")
         if not record and not (inspect.isclass(thing) and issubclass(thing, Exception)):

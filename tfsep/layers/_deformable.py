@@ -47,7 +47,7 @@ class DeformableConv2D(Convolution2D):
     Example:
         >>> layer = DeformableConv2D(8, 3, strides=2, padding="same", modulated=True)
         >>> layer(np.ones((1, 8, 8, 4), "float32")).shape, layer.offset_kernel.shape
-        (TensorShape([1, 4, 4, 8]), (3, 3, 4, 27))
+        (TensorShape([1, 4, 4, 8]), TensorShape([3, 3, 4, 27]))
     """
 
     def __init__(
