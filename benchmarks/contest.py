@@ -16,7 +16,7 @@ Make = Callable[[], Run]
 class Case(NamedTuple):
     """One comparison: peer time / our time, to be at least `goal`.
 
-    `peer_library` is "tf" or "torch": each has a process of its own. `onednn` False runs both without oneDNN.
+    `peer_library` is "tf", "torch" or "torchvision": each has a process of its own. `onednn` False runs both without oneDNN.
     """
 
     group: str
@@ -117,6 +117,60 @@ def torch_depthwise(shape: Shape) -> Run:
     def run() -> None:
         y = torch.nn.functional.conv2d(x, w, None, shape.stride, pad, shape.rate, channels)
         torch.autograd.grad(y, (x, w), torch.ones_like(y))
+
+    return run
+
+
+class Deformable(NamedTuple):
+    """A deformable convolution, 3×3, of as many filters as channels."""
+
+    side: int
+    channels: int
+    images: int = 8
+    offset_groups: int = 1
+    modulated: bool = False
+
+    def __str__(self) -> str:
+        extra = f", {self.offset_groups} offset groups" * (self.offset_groups != 1) + ", mask" * self.modulated
+        return f"{self.side}²×{self.channels}, batch {self.images}{extra}"
+
+
+DEFORMABLE = [Deformable(28, 64), Deformable(28, 64, modulated=True), Deformable(56, 128, modulated=True),
+              Deformable(14, 256, offset_groups=4, modulated=True), Deformable(28, 64, images=1)]  # fmt: skip
+
+
+def deformable(shape: Deformable, gradients: bool = False) -> Run:
+    import tensorflow as tf
+
+    from tfsep import ops
+
+    n, side, channels, taps = shape.images, shape.side, shape.channels, 9 * shape.offset_groups
+    sizes = [(n, side, side, channels), (n, side, side, 2 * taps), (3, 3, channels, channels), (n, side, side, taps)]
+    given = [tf.random.stateless_normal(s, (0, i)) for i, s in enumerate(sizes)][: 4 if shape.modulated else 3]
+
+    def both(*given: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            y = op(*given)
+        return y, tape.gradient(y, given, tf.ones_like(y))
+
+    op = partial(ops.deform_conv2d, padding=1)
+    run = tf.function(both if gradients else op, autograph=False)
+    return lambda: run(*given)
+
+
+def torchvision_deformable(shape: Deformable, gradients: bool = False) -> Run:
+    import torch
+    from torchvision.ops import deform_conv2d
+
+    n, side, channels, taps = shape.images, shape.side, shape.channels, 9 * shape.offset_groups
+    sizes = [(n, channels, side, side), (n, 2 * taps, side, side), (channels, channels, 3, 3), (n, taps, side, side)]
+    given = [torch.randn(s, requires_grad=gradients) for s in sizes[: 4 if shape.modulated else 3]]
+
+    def run() -> None:
+        y = deform_conv2d(*given[:3], padding=1, mask=given[3] if shape.modulated else None)
+        if gradients:
+            torch.autograd.grad(y, given, torch.ones_like(y))
 
     return run
 
@@ -283,6 +337,11 @@ CASES = [
     *(
         Case("gradients", str(s), "PyTorch", partial(ours, s, gradients=True), partial(torch_depthwise, s), 1.0, "torch")
         for s in MOBILENET + OTHERS[:1] + RATES + OTHER_RATES + STRIDED
+    ),
+    *(
+        Case(f"deformable, {what}", str(s), "torchvision", partial(deformable, s, gradients),
+             partial(torchvision_deformable, s, gradients), 3.0, "torchvision")
+        for what, gradients in (("forward", False), ("gradients", True)) for s in DEFORMABLE
     ),
     *_depthwise("forward, XLA", 20.0, "tf.nn", [Shape(112, 32), Shape(28, 256, images=4), Shape(14, 512, 1, 2)], jit=True),
     *(

@@ -114,7 +114,7 @@ def test_without_offsets_it_is_conv2d(options, groups):
 
 
 def one_tap(offset, size=3):
-    """What a 1×1 kernel of one sees of the pixel in the middle of 1..9 when it is moved, and the gradient to the move."""
+    """What a 1×1 kernel sees from the middle of 1..9 when it is moved, and the gradient to the move."""
     x = tf.reshape(tf.range(1.0, size * size + 1), (1, size, size, 1))
     moves = np.zeros((1, size, size, 2), "f")
     moves[0, 1, 1] = offset
@@ -305,36 +305,36 @@ def test_torchvision_gives_the_same(groups, each, options):
         assert_close(mine, right, 1e-10)
 
 
-X, W, O, M = (
+X, W, MOVES, MASK = (
     np.zeros((1, 5, 5, 4), "f"),
     np.zeros((3, 3, 2, 6), "f"),
     np.zeros((1, 3, 3, 36), "f"),
     np.zeros((1, 3, 3, 18), "f"),
 )
 WRONG = {
-    "offset channels": (ValueError, "offset", lambda: ops.deform_conv2d(X, O[..., :17], W)),
+    "offset channels": (ValueError, "offset", lambda: ops.deform_conv2d(X, MOVES[..., :17], W)),
     "offset groups": (ValueError, "offset", lambda: ops.deform_conv2d(X, np.zeros((1, 3, 3, 54), "f"), W)),
-    "no offset": (ValueError, "offset", lambda: ops.deform_conv2d(X, O[..., :0], W)),
-    "offset rows": (ValueError, "offset", lambda: ops.deform_conv2d(X, O[:, 1:], W)),
-    "offset images": (ValueError, "offset", lambda: ops.deform_conv2d(X, np.tile(O, (2, 1, 1, 1)), W)),
-    "offset rank": (ValueError, "offset", lambda: ops.deform_conv2d(X, O[0], W)),
-    "offset dtype": (TypeError, "offset", lambda: ops.deform_conv2d(X, O.astype("float64"), W)),
+    "no offset": (ValueError, "offset", lambda: ops.deform_conv2d(X, MOVES[..., :0], W)),
+    "offset rows": (ValueError, "offset", lambda: ops.deform_conv2d(X, MOVES[:, 1:], W)),
+    "offset images": (ValueError, "offset", lambda: ops.deform_conv2d(X, np.tile(MOVES, (2, 1, 1, 1)), W)),
+    "offset rank": (ValueError, "offset", lambda: ops.deform_conv2d(X, MOVES[0], W)),
+    "offset dtype": (TypeError, "offset", lambda: ops.deform_conv2d(X, MOVES.astype("float64"), W)),
     "offset first": (
         ValueError,
         "offset",
-        lambda: ops.deform_conv2d(X.transpose(0, 3, 1, 2), O, W, data_format="channels_first"),
+        lambda: ops.deform_conv2d(X.transpose(0, 3, 1, 2), MOVES, W, data_format="channels_first"),
     ),
-    "mask channels": (ValueError, "mask", lambda: ops.deform_conv2d(X, O, W, M[..., :9])),
-    "mask rows": (ValueError, "mask", lambda: ops.deform_conv2d(X, O, W, M[:, :, 1:])),
-    "mask dtype": (TypeError, "mask", lambda: ops.deform_conv2d(X, O, W, M.astype("float16"))),
-    "groups": (ValueError, "groups", lambda: ops.deform_conv2d(X, O, W, groups=1)),
-    "groups 0": (ValueError, "groups", lambda: ops.deform_conv2d(X, O, W, groups=0)),
-    "filter": (ValueError, "filter", lambda: ops.deform_conv2d(X, O, W[:, :, :, :5])),
-    "filter rank": (ValueError, "filter", lambda: ops.deform_conv2d(X, O, W[0])),
-    "strides": (ValueError, "strides", lambda: ops.deform_conv2d(X, O, W, strides=0)),
-    "padding": (ValueError, "padding", lambda: ops.deform_conv2d(X, O, W, padding="full")),
-    "rate": (ValueError, "rate", lambda: ops.deform_conv2d(X, O, W, rate=-1)),
-    "size": (ValueError, "input size", lambda: ops.deform_conv2d(X, O, W, rate=3)),
+    "mask channels": (ValueError, "mask", lambda: ops.deform_conv2d(X, MOVES, W, MASK[..., :9])),
+    "mask rows": (ValueError, "mask", lambda: ops.deform_conv2d(X, MOVES, W, MASK[:, :, 1:])),
+    "mask dtype": (TypeError, "mask", lambda: ops.deform_conv2d(X, MOVES, W, MASK.astype("float16"))),
+    "groups": (ValueError, "groups", lambda: ops.deform_conv2d(X, MOVES, W, groups=1)),
+    "groups 0": (ValueError, "groups", lambda: ops.deform_conv2d(X, MOVES, W, groups=0)),
+    "filter": (ValueError, "filter", lambda: ops.deform_conv2d(X, MOVES, W[:, :, :, :5])),
+    "filter rank": (ValueError, "filter", lambda: ops.deform_conv2d(X, MOVES, W[0])),
+    "strides": (ValueError, "strides", lambda: ops.deform_conv2d(X, MOVES, W, strides=0)),
+    "padding": (ValueError, "padding", lambda: ops.deform_conv2d(X, MOVES, W, padding="full")),
+    "rate": (ValueError, "rate", lambda: ops.deform_conv2d(X, MOVES, W, rate=-1)),
+    "size": (ValueError, "input size", lambda: ops.deform_conv2d(X, MOVES, W, rate=3)),
     "layer's offset groups": (ValueError, "offset_groups", lambda: layers.DeformableConv2D(4, 3, offset_groups=0)),
     "offset groups of channels": (
         ValueError,
@@ -363,7 +363,7 @@ def test_errors(case):
 def test_an_error_is_in_the_layout_of_the_caller():
     with pytest.raises(ValueError, match=r"offset: expected shape \(1, 18, 3, 3\), got \(1, 18, 2, 3\)"):
         ops.deform_conv2d(
-            np.zeros((1, 4, 5, 5), "f"), O.transpose(0, 3, 1, 2)[:, :18, 1:], W, data_format="channels_first"
+            np.zeros((1, 4, 5, 5), "f"), MOVES.transpose(0, 3, 1, 2)[:, :18, 1:], W, data_format="channels_first"
         )
 
 
@@ -462,6 +462,7 @@ def test_a_file(recipe, options, tmp_path):
 
 def test_a_recipe_that_cannot_be(tmp_path):
     model = keras.Sequential([keras.Input((6, 6, 2)), layers.DeformableConv2D(2, 3)])
+    data = np.random.default_rng(0).normal(size=(8, 6, 6, 2)).astype("float32")
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        tflite.export(model, tmp_path / "m.tflite", "int16x8", calibration=np.ones((4, 6, 6, 2), "f"))
+        tflite.export(model, tmp_path / "m.tflite", "int16x8", calibration=data)
     assert_sentence(error.value, "model")

@@ -20,6 +20,7 @@ MAKERS = {
     "DepthwiseConv2D": lambda **k: layers.DepthwiseConv2D(3, **{"depth_multiplier": 2, **k}),
     "SeparableConv2D": lambda **k: layers.SeparableConv2D(6, 3, **{"depth_multiplier": 2, **k}),
     "DepthwiseSeparableConv": lambda **k: layers.DepthwiseSeparableConv(6, 3, **k),
+    "DeformableConv2D": lambda **k: layers.DeformableConv2D(6, 3, **{"offset_groups": 2, "modulated": True, **k}),
 }
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")
 
@@ -81,6 +82,8 @@ OTHER_THAN_DEFAULT = {
     "dilation_rate": (1, 2),
     "groups": 2,
     "depth_multiplier": 3,
+    "offset_groups": 2,
+    "modulated": True,
     "activation": "relu",
     "use_bias": False,
     "depthwise_normalization": False,
@@ -90,7 +93,7 @@ OTHER_THAN_DEFAULT = {
     "activity_regularizer": keras.regularizers.L2(0.5),
     **{
         f"{kind}_{option}": value
-        for kind in ("kernel", "depthwise", "pointwise", "bias")
+        for kind in ("kernel", "depthwise", "pointwise", "offset", "bias")
         for option, value in (("initializer", "ones"), ("regularizer", "l1"), ("constraint", "non_neg"))
     },
 }

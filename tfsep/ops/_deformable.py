@@ -121,7 +121,9 @@ def _fitting(value: Any, name: str, per_tap: int, x: Any, window: Window, data_f
     fits = tf.reduce_all(tf.shape(value) == wanted)
     check = tf.debugging.Assert(fits, [f"{name}: expected (N, H', W', channels)", wanted, "got", tf.shape(value)])
     with tf.control_dependencies([check]):
-        return tf.ensure_shape(value, [a if b is None else b for a, b in pairs])
+        checked = tf.identity(value)
+    checked.set_shape([a if b is None else b for a, b in pairs])
+    return checked
 
 
 class _Taps(NamedTuple):
