@@ -4,7 +4,7 @@ Nothing heavy is imported here: a maker imports its library when a worker calls 
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,24 +70,24 @@ def _tensors(shape: Shape) -> tuple[Any, Any]:
     return x, tf.random.stateless_normal((shape.kernel, shape.kernel, shape.channels, shape.multiplier), (0, 2))
 
 
-def _traced(op: Callable[[Any, Any], Any], x: Any, w: Any, gradients: bool, jit: bool) -> Run:
+def _traced(op: Callable[..., Any], given: Sequence[Any], gradients: bool, jit: bool = False) -> Run:
     import tensorflow as tf
 
-    def both(x: Any, w: Any) -> Any:
+    def both(*given: Any) -> Any:
         with tf.GradientTape() as tape:
-            tape.watch([x, w])
-            y = op(x, w)
-        return y, tape.gradient(y, [x, w], tf.ones_like(y))
+            tape.watch(given)
+            y = op(*given)
+        return y, tape.gradient(y, given, tf.ones_like(y))
 
     run = tf.function(both if gradients else op, jit_compile=jit, autograph=False)
-    return lambda: run(x, w)
+    return lambda: run(*given)
 
 
 def ours(shape: Shape, gradients: bool = False, jit: bool = False) -> Run:
     from tfsep import ops
 
     op = partial(ops.depthwise_conv2d, strides=shape.stride, padding="same", rate=shape.rate)
-    return _traced(op, *_tensors(shape), gradients, jit)
+    return _traced(op, _tensors(shape), gradients, jit)
 
 
 def tf_nn(shape: Shape, gradients: bool = False, jit: bool = False) -> Run:
@@ -95,14 +95,14 @@ def tf_nn(shape: Shape, gradients: bool = False, jit: bool = False) -> Run:
 
     strides, rate = [1, shape.stride, shape.stride, 1], [shape.rate] * 2
     op = partial(tf.nn.depthwise_conv2d, strides=strides, padding="SAME", dilations=rate)
-    return _traced(op, *_tensors(shape), gradients, jit)
+    return _traced(op, _tensors(shape), gradients, jit)
 
 
 def keras_ops(shape: Shape, gradients: bool = False) -> Run:
     import keras
 
     op = partial(keras.ops.depthwise_conv, strides=shape.stride, padding="same", dilation_rate=shape.rate)
-    return _traced(op, *_tensors(shape), gradients, jit=False)
+    return _traced(op, _tensors(shape), gradients)
 
 
 def torch_depthwise(shape: Shape) -> Run:
@@ -147,16 +147,7 @@ def deformable(shape: Deformable, gradients: bool = False) -> Run:
     n, side, channels, taps = shape.images, shape.side, shape.channels, 9 * shape.offset_groups
     sizes = [(n, side, side, channels), (n, side, side, 2 * taps), (3, 3, channels, channels), (n, side, side, taps)]
     given = [tf.random.stateless_normal(s, (0, i)) for i, s in enumerate(sizes)][: 4 if shape.modulated else 3]
-
-    def both(*given: Any) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(given)
-            y = op(*given)
-        return y, tape.gradient(y, given, tf.ones_like(y))
-
-    op = partial(ops.deform_conv2d, padding=1)
-    run = tf.function(both if gradients else op, autograph=False)
-    return lambda: run(*given)
+    return _traced(partial(ops.deform_conv2d, padding=1), given, gradients)
 
 
 def torchvision_deformable(shape: Deformable, gradients: bool = False) -> Run:
@@ -187,7 +178,7 @@ def grouped(groups: int, split: bool) -> Run:
         pairs = zip(tf.split(x, groups, 3), tf.split(w, groups, 3), strict=True)
         return tf.concat([tf.nn.conv2d(*pair, 1, "SAME") for pair in pairs], 3)
 
-    return _traced(by_split if split else partial(ops.conv2d, padding="same"), x, w, True, False)
+    return _traced(by_split if split else partial(ops.conv2d, padding="same"), (x, w), True)
 
 
 def training_step(make: Callable[[], Any], policy: str = "float32") -> Run:
