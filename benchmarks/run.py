@@ -33,6 +33,8 @@ KEEP_HEAP = {
     "MALLOC_TRIM_THRESHOLD_": str(2**34),
     "MALLOC_TOP_PAD_": str(2**26),
 }
+PACKAGES = {"torch": "PyTorch", "torchvision": "torchvision"}
+"""Peers that need not be installed."""
 
 
 class Worker:
@@ -121,7 +123,7 @@ def machine() -> str:
         platform.processor(),
     )
     versions = []
-    for package in ("tensorflow", "keras", "torch", "ai_edge_litert"):
+    for package in ("tensorflow", "keras", "torch", "torchvision", "ai_edge_litert"):
         if importlib.util.find_spec(package):
             versions.append(f"{package} {importlib.metadata.version(package.replace('_', '-'))}")
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
@@ -142,8 +144,8 @@ def main() -> int:
         if not re.match(options.only, case.group) or (options.smoke and (case.group, case.peer_name) in seen):
             continue
         seen.add((case.group, case.peer_name))
-        if case.peer_library == "torch" and not importlib.util.find_spec("torch"):
-            print(f"left out, for want of PyTorch: {case.group}, {case.name}", flush=True)
+        if case.peer_library in PACKAGES and not importlib.util.find_spec(case.peer_library):
+            print(f"left out, for want of {PACKAGES[case.peer_library]}: {case.group}, {case.name}", flush=True)
             continue
         rounds, seconds = (1, 0.01) if options.smoke else (ROUNDS, case.seconds)
         for row in compare(index, case, rounds, seconds):

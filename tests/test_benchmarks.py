@@ -16,7 +16,7 @@ def test_a_smoke_run(tmp_path):
         "benchmarks/run.py",
         "--smoke",
         "--only",
-        "forward, (rate 1|stride)|groups|gradients$",
+        "forward, (rate 1|stride)|groups|gradients$|deformable",
         "--out",
         str(tmp_path),
     ]
@@ -33,3 +33,5 @@ def test_a_smoke_run(tmp_path):
     assert len([line for line in lines if line.startswith("| ")]) == len(rows) + 2
     if importlib.util.find_spec("torch") is None:
         assert "left out, for want of PyTorch" in done.stdout
+    if importlib.util.find_spec("torchvision") is None:
+        assert "left out, for want of torchvision: deformable, forward" in done.stdout

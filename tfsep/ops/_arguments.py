@@ -34,17 +34,18 @@ def tensor(value: Any, name: str, rank: int, axes: str, like: Any = None) -> Any
     return value
 
 
-def image(x: Any, data_format: str, rank: int = 2) -> Any:
-    """Return x, images or sequences, as a floating tensor of rank 4 in NHWC.
+def image(x: Any, data_format: str, rank: int = 2, name: str = "x", like: Any = None) -> Any:
+    """Return x, images or sequences, as a floating tensor of rank 4 in NHWC, of the dtype of `like` where it is given.
 
     Raises:
-        ValueError: for another rank, or no channels.
+        ValueError: for another rank, or no channels; the message starts with `name`.
+        TypeError: as `tensor`.
     """
     last = normalize_data_format(data_format) == "channels_last"
     axes = f"(N, {_SIDES[rank]}, C)" if last else f"(N, C, {_SIDES[rank]})"
-    x = tensor(x, "x", rank + 2, axes)
+    x = tensor(x, name, rank + 2, axes, like)
     if x.shape[rank + 1 if last else 1] == 0:
-        raise ValueError(f"x: expected {axes} with at least one channel, got shape {tuple(x.shape)}")
+        raise ValueError(f"{name}: expected {axes} with at least one channel, got shape {tuple(x.shape)}")
     x = x if last else tf.transpose(x, [0, *range(2, rank + 2), 1])
     return x if rank == 2 else tf.expand_dims(x, 1)
 

@@ -44,8 +44,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tfsep._backend import tf
-from tfsep._transposed import Transposed
-from tfsep.geometry import Pair, Window
+from tfsep.geometry import Pair, Transposed, Window
 from tfsep.ops import _windows as windows
 from tfsep.ops._bilinear import Bilinear
 from tfsep.ops._context import is_compiling, is_exporting
@@ -124,7 +123,7 @@ def _convolve(kind: Kind, x: Any, filter: Any, window: Window, channels: int, gr
     """
     if is_exporting():
         return _native(kind, x, filter, window)
-    x, window = _large_enough(x, window), windows.alone(window)
+    x, window = large_enough(x, window), windows.alone(window)
     if window.padding == "same" and window.strides != ONE and not are_known(*sides(x)):
         x, window = windows.pad_to_same(x, window), replace(window, padding="valid")
     else:
@@ -285,7 +284,7 @@ class _Plan:
         return fit(x, (-top, -left), size)
 
 
-def _large_enough(x: Any, window: Window) -> Any:
+def large_enough(x: Any, window: Window) -> Any:
     """Return x, with its size checked when the graph runs where it is not known before.
 
     An output of no size is an error for a size that is known (`Window.output_size`), and must be one here: with oneDNN,

@@ -3,8 +3,7 @@
 from typing import Any
 
 from tfsep._backend import tf
-from tfsep._transposed import Transposed
-from tfsep.geometry import Window, positive
+from tfsep.geometry import Transposed, Window, positive
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
 
