@@ -1,16 +1,13 @@
-"""The worked examples: the numbers of the textbook, from the library and not from the text; the notebook runs."""
+"""The worked examples: the numbers of the textbook, from the library and not from the text; the README runs."""
 
 import contextlib
 import io
-import json
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
 from tfsep import examples
-
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_worked_example():
@@ -55,26 +52,6 @@ def test_reduction_is_the_formula():
         filters = int(512 * row.alpha)
         assert row.separable == 14 * 14 * filters * (9 + filters)
     assert rows[0].of_full_width == 1
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebooks_run_and_print_what_they_show(path):
-    """Each cell is run here, in one namespace, and its printed text is compared with the one that is stored."""
-    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-    namespace, shown = {}, 0
-    for cell in cells:
-        stored = "".join("".join(o.get("text", "")) for o in cell["outputs"] if o.get("name") == "stdout")
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile("".join(cell["source"]), str(path), "exec"), namespace)
-        assert printed.getvalue() == stored
-        assert all(o.get("name") == "stdout" for o in cell["outputs"])
-        shown += len(stored)
-    assert shown > 100
-
-
-def test_there_are_notebooks():
-    assert [p.name for p in NOTEBOOKS] == ["01_worked_example.ipynb"]
 
 
 def python_blocks():
