@@ -5,7 +5,9 @@ import io
 
 import numpy as np
 import pytest
+from checks import assert_sentence
 from conftest import ROOT
+from matplotlib.figure import Figure
 
 from tfsep import examples
 
@@ -52,6 +54,22 @@ def test_reduction_is_the_formula():
         filters = int(512 * row.alpha)
         assert row.separable == 14 * 14 * filters * (9 + filters)
     assert rows[0].of_full_width == 1
+
+
+def test_a_grid_shows_its_numbers():
+    axes = Figure().subplots()
+    examples.draw_grid(axes, np.array([[1, np.nan], [20, -0.5], [3, 4]]), "a matrix", "output", "input")
+    places = {text.get_position(): text.get_text() for text in axes.texts}
+    assert places == {(0.5, 0.5): "1", (0.5, 1.5): "20", (1.5, 1.5): "-0.5", (0.5, 2.5): "3", (1.5, 2.5): "4"}
+    assert (axes.get_title(), axes.get_ylabel(), axes.get_xlabel()) == ("a matrix", "output", "input")
+    assert axes.yaxis_inverted()
+
+
+@pytest.mark.parametrize("values", [np.ones(3), np.full((2, 2), np.nan), np.ones((0, 2))], ids=str)
+def test_a_grid_without_numbers(values):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        examples.draw_grid(Figure().subplots(), values, "none")
+    assert_sentence(error.value, "values")
 
 
 def python_blocks():

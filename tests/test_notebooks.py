@@ -25,8 +25,8 @@ COURSE = {
 def run(path):
     """Run a notebook's code cells here, in order and in one namespace.
 
-    Asserts that every cell was run when the notebook was stored, that it prints now the text that is stored, and draws
-    as many figures as pictures are stored; and that nothing else is stored.
+    Asserts that every cell was run when the notebook was stored, that it prints now the text that is stored, and makes
+    as many figures, which can be drawn, as pictures are stored; and that nothing else is stored.
 
     Returns:
         The number of characters printed, and of figures drawn.
@@ -39,13 +39,15 @@ def run(path):
         try:
             with contextlib.redirect_stdout(printed):
                 exec(compile("".join(cell["source"]), path.name, "exec"), namespace)
-            drawn = len(plt.get_fignums())
+            drawn = plt.get_fignums()
+            for number in drawn:
+                plt.figure(number).canvas.draw()
         finally:
             plt.close("all")
         text, pictures = stored(cell["outputs"])
         assert printed.getvalue() == text
-        assert drawn == len(pictures), f"cell {cell['execution_count']}: {drawn} figures, {len(pictures)} stored"
-        characters, figures = characters + len(text), figures + drawn
+        assert len(drawn) == len(pictures), f"{len(drawn)} figures, {len(pictures)} stored: {cell['source']}"
+        characters, figures = characters + len(text), figures + len(drawn)
     return characters, figures
 
 
@@ -135,7 +137,17 @@ def test_a_wrong_notebook_fails(case, tmp_path):
     assert not plt.get_fignums()
 
 
-def test_a_notebook_that_raises_fails(tmp_path):
-    with pytest.raises(ZeroDivisionError):
-        run(written(tmp_path, cell(f"{PLOT}\n1 / 0")))
+RAISING = {
+    "a cell": (ZeroDivisionError, cell(f"{PLOT}\n1 / 0")),
+    "a figure when it is drawn": (ValueError, cell(f"{PLOT}\naxes.set_title('$a_$')", PICTURE)),
+    "a warning": (UserWarning, cell("import warnings\nwarnings.warn('careful')")),
+}
+
+
+@pytest.mark.parametrize("case", RAISING)
+def test_a_notebook_that_raises_fails(case, tmp_path):
+    kind, made = RAISING[case]
+    path = written(tmp_path, made)
+    with pytest.raises(kind):
+        run(path)
     assert not plt.get_fignums()

@@ -228,6 +228,9 @@ def draw_grid(axes: Any, values: np.ndarray, title: str, rows: str = "row", colu
         title: above the grid.
         rows, columns: what the two axes count, from 0.
 
+    Raises:
+        ValueError: if `values` is no matrix, or has no number in it.
+
     Example:
         >>> from matplotlib.figure import Figure
         >>> axes = Figure().subplots()
@@ -235,7 +238,10 @@ def draw_grid(axes: Any, values: np.ndarray, title: str, rows: str = "row", colu
         >>> [text.get_text() for text in axes.texts]
         ['72', '90']
     """
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    numbers = values[~np.isnan(values)]
+    if values.ndim != 2 or not numbers.size:
+        raise ValueError(f"values: expected (R, C) with a number in it, got {numbers.size} in shape {values.shape}")
+    low, high = float(numbers.min()), float(numbers.max())
     shades = (values - low) / ((high - low) or 1.0)
     axes.pcolormesh(shades, cmap="Blues", vmin=-0.2, vmax=1.2, edgecolors="white", linewidth=2)
     for (row, column), value in np.ndenumerate(values):
