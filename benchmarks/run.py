@@ -2,9 +2,10 @@
 
 Each side of a case has a process of its own with two threads, and nothing ran there before: what a heap went through
 changes times by half. The sides take turns, round after round, so that a change of the machine's pace meets both; what
-counts is the median over all runs of all rounds. Writes ``results.csv``
-and ``results.md``; a peer that is not installed is left out, and said so. Ends with 1 if a ratio is under its goal, but
-for ``--smoke``, which only shows that everything runs. Times are in milliseconds, and a spread is the middle half.
+counts is the median over all runs of all rounds. A run of all cases writes ``results.csv`` and ``results.md`` beside
+this file, any other where ``--out`` says. A peer that is not installed is left out, and said so. Ends with 1 if a ratio
+is under its goal, but for ``--smoke``, which only shows that everything runs. Times are in milliseconds, and a spread
+is the middle half.
 """
 
 import argparse
@@ -129,19 +130,33 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
 
 
+def _expression(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"expected a regular expression, got {text!r}: {error}") from error
+
+
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="one short round of one case a group")
-    parser.add_argument("--only", default="", help="a regular expression that the group's name matches")
+    parser.add_argument("--only", type=_expression, help="a regular expression that the group's name begins with")
     parser.add_argument("--keep-heap", action="store_true", help="all workers keep the memory that they free")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder for results.csv and results.md")
+    parser.add_argument(
+        "--out", type=Path, help="folder for results.csv and results.md; for all cases, that of this file"
+    )
     options = parser.parse_args()
+    chosen = [case for case in CASES if options.only is None or options.only.match(case.group)]
+    if not chosen:
+        parser.error(f"--only: expected one that a group's name begins with, got {options.only.pattern!r}")
+    if options.out is None and not (options.only or options.smoke or options.keep_heap):
+        options.out = HERE
     if options.keep_heap:
         os.environ.update(KEEP_HEAP)
     rows, seen = [], set()
     for index, case in enumerate(CASES):
-        if not re.match(options.only, case.group) or (options.smoke and (case.group, case.peer_name) in seen):
+        if case not in chosen or (options.smoke and (case.group, case.peer_name) in seen):
             continue
         seen.add((case.group, case.peer_name))
         if case.peer_library in PACKAGES and not importlib.util.find_spec(case.peer_library):
@@ -151,12 +166,13 @@ def main() -> int:
         for row in compare(index, case, rounds, seconds):
             rows.append(row)
             print(*row.values(), sep="  ", flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    (options.out / "results.md").write_text(f"{machine()}\n\n{markdown(rows)}")
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        with (options.out / "results.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        (options.out / "results.md").write_text(f"{machine()}\n\n{markdown(rows)}")
     missed = [row for row in rows if row["reached"] == "no"]
     return 1 if missed and not options.smoke else 0
 

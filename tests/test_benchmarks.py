@@ -5,6 +5,7 @@ import importlib.util
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 
 GROUPS = {"forward, rate 1", "forward, stride with rate", "groups, gradients, no oneDNN"}
@@ -35,3 +36,12 @@ def test_a_smoke_run(tmp_path):
         assert "left out, for want of PyTorch" in done.stdout
     if importlib.util.find_spec("torchvision") is None:
         assert "left out, for want of torchvision: deformable, forward" in done.stdout
+
+
+@pytest.mark.parametrize(("only", "said"), [("(", "a regular expression, got '('"), ("nothing", "got 'nothing'")])
+def test_cases_that_are_not_there(only, said):
+    command = [sys.executable, "benchmarks/run.py", "--smoke", "--only", only]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
