@@ -123,8 +123,8 @@ class _Folding:
         before = str(call.source)
         layer: Any = named.get(before)
         if layer is None or not takes_one_in(layer):
-            kind = "" if layer is None else f", a {type(layer).__name__}"
-            yield f"it follows {before!r}{kind}, no convolution or dense layer to fold into"
+            kind = "" if layer is None else f" of class {type(layer).__name__}"
+            yield f"it follows {before!r}{kind}, no convolution or dense layer"
         if len(self.graph.calls[before]) > 1:
             yield f"{before!r} is called more than once"
         if self.graph.uses[before] > 1:
@@ -150,7 +150,7 @@ class _Folding:
         if isinstance(layer, layers.DepthwiseSeparableConv):
             return self._block(layer)
         if isinstance(layer, keras.layers.Layer):
-            self._keep_inner(layer, f"it is inside a {type(layer).__name__}, which is not opened")
+            self._keep_inner(layer, f"it is inside a layer of class {type(layer).__name__}, which is not opened")
         return self._same(layer)
 
     def _bar(self, layer: Any) -> str | None:
@@ -193,7 +193,7 @@ class _Folding:
         if bar := self._bar(block):
             yield bar
         if changed := change(block, [layers.DepthwiseSeparableConv]):
-            yield f"it is inside {changed}"
+            yield f"it is inside a block of {changed}"
         for part, own in parts.items():
             if own is not None:
                 yield from misfits(getattr(block, part), own)

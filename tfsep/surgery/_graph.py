@@ -1,7 +1,6 @@
 """A model as a graph of named calls: what follows what, how it is called, and what else uses it."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
 from functools import cache
 from typing import Any, NamedTuple, Self
 
@@ -30,38 +29,36 @@ class Graph(NamedTuple):
             names = [layer.name for layer in model.layers]
             calls = {name: [Call(before)] for before, name in zip([None, *names], names, strict=False)}
             return cls(calls, Counter(names), {names[-1]} if names else set())
-        config = model.get_config()
-        nodes = {record["name"]: record["inbound_nodes"] for record in config["layers"]}
-        outputs = list(_origins([config["output_layers"]]))
-        calls = {name: [_call(node) for node in own] for name, own in nodes.items()}
-        return cls(calls, Counter([*_origins(nodes), *outputs]), set(outputs))
+        graph = cls(defaultdict(list), Counter(), {_origin(tensor) for tensor in model.outputs})
+        seen, tensors = set(), list(model.outputs)
+        while tensors:
+            tensor = tensors.pop()
+            graph.uses[_origin(tensor)] += 1
+            operation, index, _ = tensor._keras_history
+            if (operation, index) not in seen:
+                seen.add((operation, index))
+                node = operation._inbound_nodes[index]
+                graph.calls[operation.name].append(_call(node.arguments))
+                tensors += node.input_tensors
+        return graph
 
 
-def _call(node: dict[str, Any]) -> Call:
-    args, kwargs = node["args"], node["kwargs"]
-    source = next(_origins([args, kwargs.get("inputs")]), None)
+def _origin(tensor: Any) -> str:
+    """The layer or operation that a tensor comes from."""
+    return tensor._keras_history.operation.name
+
+
+def _call(arguments: Any) -> Call:
+    args, kwargs = arguments.args, arguments.kwargs
+    given = keras.tree.flatten([args, kwargs.get("inputs")])
+    source = next((_origin(each) for each in given if isinstance(each, keras.KerasTensor)), None)
     return Call(source, kwargs.get("training") not in (None, False), kwargs.get("mask") is not None)
-
-
-def _origins(value: Any) -> Iterator[str]:
-    """The layers that the tensors in a part of a Functional model's config come from."""
-    match value:
-        case {"class_name": "__keras_tensor__", "config": {"keras_history": [name, *_]}}:
-            yield name
-        case [str(name), int(), int()]:
-            yield name
-        case dict():
-            for part in value.values():
-                yield from _origins(part)
-        case list() | tuple():
-            for part in value:
-                yield from _origins(part)
 
 
 def opened(model: Any) -> Any | None:
     """The model as a plain Sequential or Functional one, on the same layers; None if it computes what its graph lacks.
 
-    A subclass of a Functional model has no config to read, and its constructor takes no tensors.
+    A plain one can be made again from tensors, which the constructor of a subclass need not take, and is not compiled.
     """
     for base in (keras.Sequential, _functional()):
         if isinstance(model, base):

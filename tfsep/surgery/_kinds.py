@@ -87,7 +87,7 @@ def change(layer: Any, bases: Iterable[type]) -> str | None:
     for name in (name for subclass in subclasses for name in vars(subclass)):
         special = name.startswith("__") and name != "__call__"
         if not special and name not in _BOOKKEEPING and hasattr(base, name):
-            return f"a {type(layer).__name__}, which overrides {name}"
+            return f"class {type(layer).__name__}, which overrides {name}"
     return None
 
 
@@ -101,9 +101,9 @@ def misfits(layer: Any, normalization: Any) -> Iterator[str]:
     name, channels_last = repr(layer.name), getattr(layer, "data_format", "channels_last") == "channels_last"
     rank, axis = normalization.input_spec.ndim, normalization.axis
     if changed := change(normalization, _NORMALIZATIONS):
-        yield f"it is {changed}"
+        yield f"it is of {changed}"
     if changed := change(layer, _CLASSES):
-        yield f"it follows {name}, {changed}"
+        yield f"it follows {name} of {changed}"
     if layer.activation not in (None, keras.activations.linear):
         yield f"{name} has an activation"
     if getattr(layer, "quantization_mode", None):
