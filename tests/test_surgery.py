@@ -174,6 +174,18 @@ class Squared(layers.Conv2D):
         return super()._convolved(inputs) ** 2
 
 
+class Read(layers.Conv2D):
+    """Weight standardization again, where the kernel is read."""
+
+    @property
+    def kernel(self):
+        return self.own - keras.ops.mean(self.own, (0, 1, 2))
+
+    @kernel.setter
+    def kernel(self, value):
+        self.own = value
+
+
 class Doubled(L.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         return 2 * super().call(inputs, training=training, mask=mask)
@@ -277,6 +289,7 @@ REASONS = {
         "it follows 'c' of class Standardized, which overrides",
     ),
     "a product of its own": (after(Squared(4, 3, name="c")), "it follows 'c' of class Squared, which overrides _convo"),
+    "a reading of its own": (after(Read(4, 3, name="c")), "it follows 'c' of class Read, which overrides kernel"),
     "a formula of its own": (
         lambda x: Doubled(name="n")(L.Conv2D(4, 3)(x)),
         "it is of class Doubled, which overrides call",
@@ -399,12 +412,10 @@ def test_an_input_given_by_name():
 
 
 class Named(L.Conv2D):
-    """A convolution of the usual kind: it computes what Keras's does, and takes no bias."""
+    """A convolution of the usual kind: it computes what Keras's does, and its constructor takes no padding."""
 
-    def __init__(self, filters, kernel_size=3, use_bias=False, **options):
-        super().__init__(filters, kernel_size, use_bias=False, padding="same", **options)
-        del use_bias
-        options.pop("padding", None)
+    def __init__(self, filters, kernel_size=3, **options):
+        super().__init__(filters, kernel_size, padding="same", **options)
 
     @classmethod
     def from_config(cls, config):
@@ -476,7 +487,7 @@ def test_names_of_outputs():
     model = keras.Model(inputs, [p, q])
     folded = assert_same(model, image(2, 9, 8, 3))
     assert folded.output_names == model.output_names == ["p", "q"]
-    assert folded.input_names == ["x"] if hasattr(folded, "input_names") else folded.inputs[0].name == "x"
+    assert folded.inputs[0].name == "x"
     assert {layer.name for layer in folded.layers} >= {"p", "q", "d"}
     folded.compile("sgd", loss={"p": "mse", "q": "mae"})
     targets = {"p": np.zeros((2, 7, 6, 4), "f"), "q": np.zeros((2, 5, 4, 4), "f")}
@@ -508,7 +519,6 @@ APPLICATIONS = {
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("always:model. left:UserWarning")
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_applications(name):
     shape, stay = APPLICATIONS[name]
@@ -518,14 +528,14 @@ def test_applications(name):
     for weight in model.weights:
         if weight.name in spread:
             weight.assign(rng.uniform(*spread[weight.name], weight.shape))
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True, action="always") as caught:
         folded = surgery.fold_batch_norm(model)
     left = [layer.name for layer in folded.layers if isinstance(layer, L.BatchNormalization)]
     said = "".join(str(warning.message) for warning in caught)
     assert len(left) == stay == said.count(f"{model.name}/")
     assert all(f"{model.name}/{each} (" in said for each in left)
     x = rng.uniform(0, 255 if name == "EfficientNetB0" else 1, (2, *shape)).astype("f")
-    inner = [keras.Model(each.inputs, each.layers[-2].output) for each in (model, folded)]  # not yet a softmax
+    inner = [keras.Model(each.input, each.layers[-2].output) for each in (model, folded)]  # not yet a softmax
     assert_close(inner[1](x), inner[0](x), 1e-5)
     assert_close(folded(x), model(x), 1e-5)
 

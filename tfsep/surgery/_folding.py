@@ -8,7 +8,7 @@ from typing import Any
 from tfsep import layers
 from tfsep._backend import keras
 from tfsep.surgery._graph import Graph, opened
-from tfsep.surgery._kinds import change, fold_in, is_normalization, misfits, plain_class, takes_one_in
+from tfsep.surgery._kinds import change, fold_in, is_normalization, is_settled, misfits, plain_class, takes_one_in
 
 
 def fold_batch_norm(model: Any) -> Any:
@@ -38,7 +38,7 @@ def fold_batch_norm(model: Any) -> Any:
         A Functional or Sequential model, not compiled. A subclass of one comes back as the plain model of its layers.
 
     Raises:
-        TypeError: if `model` is no Functional or Sequential model, or overrides what they compute.
+        TypeError: if `model` is no Functional or Sequential model, or overrides their call.
         ValueError: if it was not built.
 
     Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
@@ -53,7 +53,9 @@ def fold_batch_norm(model: Any) -> Any:
     """
     plain = opened(model)
     if plain is None:
-        raise TypeError(f"model: expected a Functional or Sequential model, got {_described(model)}")
+        raise TypeError(
+            f"model: expected a Functional or Sequential model with Keras's own call, got {type(model).__name__}"
+        )
     if not model.built:
         raise ValueError(f"model: expected one that was built, got {model.name!r}, which has no weights yet")
     kept: list[str] = []
@@ -61,11 +63,6 @@ def fold_batch_norm(model: Any) -> Any:
     if kept:
         warnings.warn(f"model: left {len(kept)} batch normalizations as they are: {'; '.join(kept)}", stacklevel=2)
     return folded
-
-
-def _described(model: Any) -> str:
-    own = isinstance(model, keras.Sequential) or hasattr(model, "operations")
-    return f"{type(model).__name__}, which overrides call" if own else type(model).__name__
 
 
 class _Folding:
@@ -116,7 +113,7 @@ class _Folding:
         call, *others = self.graph.calls[normalization.name]
         if others:
             yield "it is called more than once"
-        if call.training and normalization.trainable and not getattr(normalization, "frozen", False):
+        if call.training and not is_settled(normalization):
             yield "it is called with training=True"
         if call.source is None:
             yield "nothing is in front of it"

@@ -70,6 +70,12 @@ def is_normalization(layer: Any) -> bool:
     return isinstance(layer, keras.layers.BatchNormalization)
 
 
+def is_settled(normalization: Any) -> bool:
+    """Whether a normalization goes by its moving statistics even if it is told to train."""
+    frozen = isinstance(normalization, layers.BatchNormalization) and normalization.frozen
+    return frozen or not normalization.trainable
+
+
 def takes_one_in(layer: Any) -> bool:
     """Whether a layer is of a kind that takes a normalization in."""
     return isinstance(layer, _CLASSES)
@@ -82,11 +88,11 @@ def plain_class(layer: Any) -> type:
 
 def change(layer: Any, bases: Iterable[type]) -> str | None:
     """What a layer's class computes with that its base, one of those given, has otherwise; None if it has nothing."""
-    base = _base(layer, bases)
+    base, weights = _base(layer, bases), {weight.name for weight in layer.weights}
     subclasses = type(layer).__mro__[: type(layer).__mro__.index(base)]
     for name in (name for subclass in subclasses for name in vars(subclass)):
         special = name.startswith("__") and name != "__call__"
-        if not special and name not in _BOOKKEEPING and hasattr(base, name):
+        if not special and name not in _BOOKKEEPING and (hasattr(base, name) or name in weights):
             return f"class {type(layer).__name__}, which overrides {name}"
     return None
 
