@@ -1,0 +1,5 @@
+"""Changes to a trained Keras model that leave what it computes as it is."""
+
+from tfsep.surgery._folding import fold_batch_norm
+
+__all__ = ["fold_batch_norm"]
