@@ -70,20 +70,24 @@ class Worker:
 
 def compare(index: int, case: Case, rounds: int, seconds: float) -> list[dict]:
     """Time both sides of a case in turns; what else there is to say of them comes in rows of its own."""
-    workers = {side: Worker(index, side, case.onednn) for side in ("ours", "peer")}
-    times: dict[str, list[float]] = {side: [] for side in workers}
-    try:
-        for turn in range(rounds):
-            for side in sorted(workers, reverse=bool(turn % 2)):
-                times[side] += workers[side].ask("time", seconds)
-        (ours, ours_spread), (peer, peer_spread) = (_summary(times[side]) for side in workers)
-        rows = [_row(case.group, case.name, case.peer_name, (ours, ours_spread, peer, peer_spread), case.goal)]
-        for name, question in case.also.items():
-            ours, peer = (worker.ask(question) for worker in workers.values())
-            rows.append(_row(name, case.name, case.peer_name, (ours, "", peer, ""), 1.0))
-    finally:
-        for worker in workers.values():
-            worker.close()
+    times: dict[str, list[float]] = {"ours": [], "peer": []}
+    processes = min(case.processes, rounds)
+    for process in range(processes):
+        workers = {side: Worker(index, side, case.onednn) for side in times}
+        try:
+            for turn in range(process, rounds, processes):
+                for side in sorted(workers, reverse=bool(turn % 2)):
+                    times[side] += workers[side].ask("time", seconds)
+            answers = {
+                name: [worker.ask(question) for worker in workers.values()] for name, question in case.also.items()
+            }
+        finally:
+            for worker in workers.values():
+                worker.close()
+    (ours, ours_spread), (peer, peer_spread) = (_summary(values) for values in times.values())
+    rows = [_row(case.group, case.name, case.peer_name, (ours, ours_spread, peer, peer_spread), case.goal)]
+    for name, (ours, peer) in answers.items():
+        rows.append(_row(name, case.name, case.peer_name, (ours, "", peer, ""), 1.0))
     return rows
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfsep import layers
 from tfsep._backend import keras
+from tfsep._symbolic import layers_in
 from tfsep.surgery._graph import Graph, opened
 from tfsep.surgery._kinds import change, fold_in, is_normalization, is_settled, misfits, plain_class, takes_one_in
 
@@ -196,14 +197,14 @@ class _Folding:
                 yield from misfits(getattr(block, part), own)
 
     def _keep_inner(self, layer: Any, reason: str) -> None:
-        for inner in filter(is_normalization, layer._flatten_layers(include_self=False)):
+        for inner in filter(is_normalization, layers_in(layer)[1:]):
             self._keep(reason, layer.name, inner.name)
 
 
 def _copy_state(layer: Any, into: Any) -> None:
     """Give a copy of a layer its weights, and to what is adapted to data, in it too, what was made of those."""
     into.set_weights(layer.get_weights())
-    for old, new in zip(layer._flatten_layers(), into._flatten_layers(), strict=True):
+    for old, new in zip(layers_in(layer), layers_in(into), strict=True):
         if hasattr(old, "adapt"):
             store: dict[str, Any] = {}
             old.save_own_variables(store)

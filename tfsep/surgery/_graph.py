@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any, NamedTuple, Self
 
 from tfsep._backend import keras
+from tfsep._symbolic import origin
 
 
 class Call(NamedTuple):
@@ -34,10 +35,9 @@ class Graph(NamedTuple):
         while tensors:
             tensor = tensors.pop()
             graph.uses[_origin(tensor)] += 1
-            operation, index, _ = tensor._keras_history
-            if (operation, index) not in seen:
-                seen.add((operation, index))
-                node = operation._inbound_nodes[index]
+            operation, node = origin(tensor)
+            if node not in seen:
+                seen.add(node)
                 graph.calls[operation.name].append(_call(node.arguments))
                 tensors += node.input_tensors
         return graph
@@ -45,7 +45,8 @@ class Graph(NamedTuple):
 
 def _origin(tensor: Any) -> str:
     """The layer or operation that a tensor comes from."""
-    return tensor._keras_history.operation.name
+    operation, _ = origin(tensor)
+    return operation.name
 
 
 def _call(arguments: Any) -> Call:
