@@ -17,9 +17,11 @@ from tfsep.ops._native import DENSE, DEPTHWISE, Kind
 Product = Literal["forward", "to_x", "to_filter"]
 
 _KINDS = {kind.name: kind for kind in (DEPTHWISE, DENSE)}
-_TOLERANCES = {"float16": 1e-3, "bfloat16": 8e-3}
-"""Of the largest number expected; 1e-4 for longer types. It is what rounding the result once may cost, twice over: a
-kernel that adds in half precision is not right either, nor fast where there is no hardware for it.
+_SPACINGS = {"float16": 2**-10, "bfloat16": 2**-7}
+"""Between a number of half precision and the next, relative to it.
+
+A result may be rounded twice. A kernel that adds in half precision is not right: where a sum cancels it is off by more
+than that, nor is it fast where there is no hardware for it.
 """
 
 
@@ -103,8 +105,9 @@ def _is_right(
         return False
     x, grouped, upstream, actual = (np.asarray(tf.cast(value, "float64")) for value in (x, grouped, upstream, actual))
     exact = products(x, grouped, upstream, window)[product]
-    tolerance = _TOLERANCES.get(dtype, 1e-4) * np.abs(exact).max()
-    return bool(actual.shape == exact.shape and np.abs(actual - exact).max() <= tolerance)
+    sizes = products(np.abs(x), np.abs(grouped), np.abs(upstream), window)[product]
+    allowed = _SPACINGS.get(dtype, 0.0) * np.abs(exact) + 2**-18 * sizes + 2**-24
+    return bool(actual.shape == exact.shape and (np.abs(actual - exact) <= allowed).all())
 
 
 def products(x: np.ndarray, filter: np.ndarray, upstream: np.ndarray, window: Window) -> dict[Product, np.ndarray]:
