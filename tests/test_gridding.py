@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from checks import assert_sentence
 from conftest import ROOT
+from matplotlib.figure import Figure
 
 from tfsep import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv, geometry, ops, plots
 from tfsep.defs import resolve
@@ -192,6 +193,34 @@ def test_the_picture():
     assert whole.get_title() == "rates 1, 2×1: no holes"
 
 
+def test_the_picture_in_a_given_figure():
+    given = Figure(figsize=(9, 3))
+    assert plots.coverage([2, 2], figure=given) is given
+    assert given.get_size_inches().tolist() == [9, 3]
+    drawn, expected = (
+        [axes.images[0].get_array() for axes in figure.axes if axes.images]
+        for figure in (given, plots.coverage([2, 2]))
+    )
+    assert len(drawn) == len(expected) == 2
+    for picture, same in zip(drawn, expected, strict=True):
+        np.testing.assert_array_equal(picture.filled(0), same.filled(0))
+    half = Figure().subfigures(1, 2)[0]
+    assert plots.coverage([1], figure=half) is half
+    assert len(half.axes) == 2
+
+
+def full():
+    figure = Figure()
+    figure.subplots()
+    return figure
+
+
+def test_a_figure_of_another_kind():
+    with pytest.raises(TypeError) as error:
+        plots.coverage([1], figure=(9, 3))
+    assert_sentence(error.value, "figure")
+
+
 ERRORS = {
     "no rates": ("rates", lambda: geometry.coverage([])),
     "a rate of 0": ("rates", lambda: geometry.check_rates([1, 0])),
@@ -202,6 +231,7 @@ ERRORS = {
     "too far": ("rates", lambda: geometry.check_rates([10**9])),
     "too many": ("rates", lambda: geometry.coverage([1] * 20)),
     "of the picture": ("rates", lambda: plots.coverage([0])),
+    "a figure with axes": ("figure", lambda: plots.coverage([1], figure=full())),
     "no layers": ("layers", lambda: geometry.receptive_field([])),
     "a number of layers": ("layers", lambda: geometry.receptive_field(3)),
     "a layer of nothing": ("layers", lambda: geometry.receptive_field([None])),

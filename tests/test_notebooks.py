@@ -17,6 +17,7 @@ COURSE = {
     "01_worked_example",
     "02_counting",
     "03_groups",
+    "04_the_family",
     "05_mobilenet_v1",
     "06_train_export_verify",
 }

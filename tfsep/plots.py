@@ -9,28 +9,39 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def coverage(rates: Iterable[Any], kernel: Any = 3) -> "Figure":
+def coverage(rates: Iterable[Any], kernel: Any = 3, *, figure: "Figure | None" = None) -> "Figure":
     """Draw how often each pixel feeds an output of a stack of dilated convolutions; holes are hatched.
 
     Where there are holes, the rates that `tfsep.geometry.check_rates` suggests are drawn beside them.
 
     Args:
         rates, kernel: as in `tfsep.geometry.coverage`.
+        figure: an empty figure to draw into, such as ``plt.figure(layout="constrained")``, which pyplot shows; None for
+            a new one that pyplot does not know.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: as `tfsep.geometry.coverage`.
+        ValueError: as `tfsep.geometry.coverage`, and for a figure that is not empty.
+        TypeError: for a figure that is none of Matplotlib's.
 
     Example:
         >>> figure = coverage([2, 2, 2])
         >>> [axes.get_title() for axes in figure.axes[:2]]
         ['rates 2, 2, 2: 120 of 169 pixels are holes', 'rates 1, 2, 3: no holes']
     """
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
 
+    if figure is not None and not isinstance(figure, FigureBase):
+        raise TypeError(f"figure: expected a Matplotlib figure, or None, got {figure!r}")
+    if figure is not None and figure.axes:
+        raise ValueError(f"figure: expected an empty one, got one with {len(figure.axes)} axes")
     rates = tuple(rates)
     check = geometry.check_rates(rates, kernel)
     checks = [check] if check.complete else [check, geometry.check_rates(check.suggestion, kernel)]
-    figure = Figure(figsize=(5.2 * len(checks), 4.6), layout="constrained")
+    if figure is None:
+        figure = Figure(figsize=(5.2 * len(checks), 4.6), layout="constrained")
     for axes, shown in zip(figure.subplots(1, len(checks), squeeze=False)[0], checks, strict=True):
         _draw(axes, shown)
     return figure
