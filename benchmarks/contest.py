@@ -4,7 +4,7 @@ Nothing heavy is imported here: a maker imports its library when a worker calls 
 """
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -17,8 +17,9 @@ Make = Callable[[], Run]
 class Case(NamedTuple):
     """One comparison: peer time / our time, to be at least `goal`.
 
-    `peer_library` is "tf" or "torch". `onednn` False runs both without oneDNN. `also` holds what else is compared, by
-    the name of its group: the question that a worker answers.
+    `peer_library` is "tf", "torch" or "torchvision". `onednn` False runs both without oneDNN. `also` holds what else is
+    compared, by the name of its group: the question that a worker answers. Where both sides call the same kernel, several
+    `processes` a side tell more than one: where its memory happens to lie makes one of them slower for good.
     """
 
     group: str
@@ -30,6 +31,7 @@ class Case(NamedTuple):
     peer_library: str = "tf"
     onednn: bool = True
     seconds: float = 0.3
+    processes: int = 1
     also: Mapping[str, str] = MappingProxyType({})
 
 
@@ -73,28 +75,28 @@ def _tensors(shape: Shape) -> tuple[Any, Any]:
     return x, tf.random.stateless_normal((shape.kernel, shape.kernel, shape.channels, shape.multiplier), (0, 2))
 
 
-def _traced(op: Callable[[Any, Any], Any], x: Any, w: Any, gradients: bool, jit: bool) -> Run:
+def _traced(op: Callable[..., Any], given: Sequence[Any], gradients: bool, jit: bool = False) -> Run:
     import tensorflow as tf
 
-    def both(x: Any, w: Any) -> Any:
+    def both(*given: Any) -> Any:
         with tf.GradientTape() as tape:
-            tape.watch([x, w])
-            y = op(x, w)
-        return y, tape.gradient(y, [x, w], tf.ones_like(y))
+            tape.watch(given)
+            y = op(*given)
+        return y, tape.gradient(y, given, tf.ones_like(y))
 
-    def forward(x: Any, w: Any) -> Any:
-        return op(x, w)
+    def forward(*given: Any) -> Any:
+        return op(*given)
 
-    # A function of two tensors, not a partial: a call binds a partial's options each time, for a tenth of a millisecond.
+    # A function of tensors, not a partial: a call binds a partial's options each time, for a tenth of a millisecond.
     run = tf.function(both if gradients else forward, jit_compile=jit, autograph=False)
-    return lambda: run(x, w)
+    return lambda: run(*given)
 
 
 def ours(shape: Shape, gradients: bool = False, jit: bool = False) -> Run:
     from tfsep import ops
 
     op = partial(ops.depthwise_conv2d, strides=shape.stride, padding="same", rate=shape.rate)
-    return _traced(op, *_tensors(shape), gradients, jit)
+    return _traced(op, _tensors(shape), gradients, jit)
 
 
 def tf_nn(shape: Shape, gradients: bool = False, jit: bool = False) -> Run:
@@ -102,14 +104,14 @@ def tf_nn(shape: Shape, gradients: bool = False, jit: bool = False) -> Run:
 
     strides, rate = [1, shape.stride, shape.stride, 1], [shape.rate] * 2
     op = partial(tf.nn.depthwise_conv2d, strides=strides, padding="SAME", dilations=rate)
-    return _traced(op, *_tensors(shape), gradients, jit)
+    return _traced(op, _tensors(shape), gradients, jit)
 
 
 def keras_ops(shape: Shape, gradients: bool = False) -> Run:
     import keras
 
     op = partial(keras.ops.depthwise_conv, strides=shape.stride, padding="same", dilation_rate=shape.rate)
-    return _traced(op, *_tensors(shape), gradients, jit=False)
+    return _traced(op, _tensors(shape), gradients)
 
 
 def torch_depthwise(shape: Shape) -> Run:
@@ -128,6 +130,51 @@ def torch_depthwise(shape: Shape) -> Run:
     return run
 
 
+class Deformable(NamedTuple):
+    """A deformable convolution, 3×3, of as many filters as channels."""
+
+    side: int
+    channels: int
+    images: int = 8
+    offset_groups: int = 1
+    modulated: bool = False
+
+    def __str__(self) -> str:
+        extra = f", {self.offset_groups} offset groups" * (self.offset_groups != 1) + ", mask" * self.modulated
+        return f"{self.side}²×{self.channels}, batch {self.images}{extra}"
+
+
+DEFORMABLE = [Deformable(28, 64), Deformable(28, 64, modulated=True), Deformable(56, 128, modulated=True),
+              Deformable(14, 256, offset_groups=4, modulated=True), Deformable(28, 64, images=1)]  # fmt: skip
+
+
+def deformable(shape: Deformable, gradients: bool = False) -> Run:
+    import tensorflow as tf
+
+    from tfsep import ops
+
+    n, side, channels, taps = shape.images, shape.side, shape.channels, 9 * shape.offset_groups
+    sizes = [(n, side, side, channels), (n, side, side, 2 * taps), (3, 3, channels, channels), (n, side, side, taps)]
+    given = [tf.random.stateless_normal(s, (0, i)) for i, s in enumerate(sizes)][: 4 if shape.modulated else 3]
+    return _traced(partial(ops.deform_conv2d, padding=1), given, gradients)
+
+
+def torchvision_deformable(shape: Deformable, gradients: bool = False) -> Run:
+    import torch
+    from torchvision.ops import deform_conv2d
+
+    n, side, channels, taps = shape.images, shape.side, shape.channels, 9 * shape.offset_groups
+    sizes = [(n, channels, side, side), (n, 2 * taps, side, side), (channels, channels, 3, 3), (n, taps, side, side)]
+    given = [torch.randn(s, requires_grad=gradients) for s in sizes[: 4 if shape.modulated else 3]]
+
+    def run() -> None:
+        y = deform_conv2d(*given[:3], padding=1, mask=given[3] if shape.modulated else None)
+        if gradients:
+            torch.autograd.grad(y, given, torch.ones_like(y))
+
+    return run
+
+
 def grouped(groups: int, split: bool) -> Run:
     import tensorflow as tf
 
@@ -140,7 +187,7 @@ def grouped(groups: int, split: bool) -> Run:
         pairs = zip(tf.split(x, groups, 3), tf.split(w, groups, 3), strict=True)
         return tf.concat([tf.nn.conv2d(*pair, 1, "SAME") for pair in pairs], 3)
 
-    return _traced(by_split if split else partial(ops.conv2d, padding="same"), x, w, True, False)
+    return _traced(by_split if split else partial(ops.conv2d, padding="same"), (x, w), True)
 
 
 def training_step(make: Callable[[], Any], policy: str = "float32") -> Run:
@@ -284,7 +331,7 @@ def _depthwise(group: str, goal: float, peer: str, shapes: list[Shape], **option
 
 
 CASES = [
-    *_depthwise("forward, rate 1", 1.0, "tf.nn", MOBILENET + OTHERS),
+    *(case._replace(processes=4) for case in _depthwise("forward, rate 1", 1.0, "tf.nn", MOBILENET + OTHERS)),
     *_depthwise("forward, rate over 1", 3.0, "tf.nn", RATES + OTHER_RATES),
     *_depthwise("forward, stride with rate", 5.0, "Keras", STRIDED + OTHER_STRIDED),
     *_depthwise("gradients, rate over 1", 1.3, "tf.nn", RATES + OTHER_RATES, gradients=True),
@@ -293,9 +340,14 @@ CASES = [
         Case("gradients", str(s), "PyTorch", partial(ours, s, gradients=True), partial(torch_depthwise, s), 1.0, "torch")
         for s in MOBILENET + OTHERS[:1] + RATES + OTHER_RATES + STRIDED
     ),
+    *(
+        Case(f"deformable, {what}", str(s), "torchvision", partial(deformable, s, gradients),
+             partial(torchvision_deformable, s, gradients), 3.0, "torchvision")
+        for what, gradients in (("forward", False), ("gradients", True)) for s in DEFORMABLE
+    ),
     *_depthwise("forward, XLA", 20.0, "tf.nn", [Shape(112, 32), Shape(28, 256, images=4), Shape(14, 512, 1, 2)], jit=True),
     *(
-        Case("groups, gradients, no oneDNN", f"{n} groups", "split", partial(grouped, n, False), partial(grouped, n, True), 1.0, onednn=False)
+        Case("groups, gradients, no oneDNN", f"{n} groups", "split", partial(grouped, n, False), partial(grouped, n, True), 1.0, onednn=False, processes=4)
         for n in (4, 8, 32)
     ),
     *(

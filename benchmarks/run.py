@@ -2,9 +2,10 @@
 
 Each side of a case has a process of its own with two threads, and nothing ran there before: what a heap went through
 changes times by half. The sides take turns, round after round, so that a change of the machine's pace meets both; what
-counts is the median over all runs of all rounds. Writes ``results.csv``
-and ``results.md``; a peer that is not installed is left out, and said so. Ends with 1 if a ratio is under its goal, but
-for ``--smoke``, which only shows that everything runs. Times are in milliseconds, and a spread is the middle half.
+counts is the median over all runs of all rounds. A run of all cases writes ``results.csv`` and ``results.md`` beside
+this file, any other where ``--out`` says. A peer that is not installed is left out, and said so. Ends with 1 if a ratio
+is under its goal, but for ``--smoke``, which only shows that everything runs. Times are in milliseconds, and a spread
+is the middle half.
 """
 
 import argparse
@@ -33,6 +34,8 @@ KEEP_HEAP = {
     "MALLOC_TRIM_THRESHOLD_": str(2**34),
     "MALLOC_TOP_PAD_": str(2**26),
 }
+PACKAGES = {"torch": "PyTorch", "torchvision": "torchvision"}
+"""Peers that need not be installed."""
 
 
 class Worker:
@@ -67,20 +70,24 @@ class Worker:
 
 def compare(index: int, case: Case, rounds: int, seconds: float) -> list[dict]:
     """Time both sides of a case in turns; what else there is to say of them comes in rows of its own."""
-    workers = {side: Worker(index, side, case.onednn) for side in ("ours", "peer")}
-    times: dict[str, list[float]] = {side: [] for side in workers}
-    try:
-        for turn in range(rounds):
-            for side in sorted(workers, reverse=bool(turn % 2)):
-                times[side] += workers[side].ask("time", seconds)
-        (ours, ours_spread), (peer, peer_spread) = (_summary(times[side]) for side in workers)
-        rows = [_row(case.group, case.name, case.peer_name, (ours, ours_spread, peer, peer_spread), case.goal)]
-        for name, question in case.also.items():
-            ours, peer = (worker.ask(question) for worker in workers.values())
-            rows.append(_row(name, case.name, case.peer_name, (ours, "", peer, ""), 1.0))
-    finally:
-        for worker in workers.values():
-            worker.close()
+    times: dict[str, list[float]] = {"ours": [], "peer": []}
+    processes = min(case.processes, rounds)
+    for process in range(processes):
+        workers = {side: Worker(index, side, case.onednn) for side in times}
+        try:
+            for turn in range(process, rounds, processes):
+                for side in sorted(workers, reverse=bool(turn % 2)):
+                    times[side] += workers[side].ask("time", seconds)
+            answers = {
+                name: [worker.ask(question) for worker in workers.values()] for name, question in case.also.items()
+            }
+        finally:
+            for worker in workers.values():
+                worker.close()
+    (ours, ours_spread), (peer, peer_spread) = (_summary(values) for values in times.values())
+    rows = [_row(case.group, case.name, case.peer_name, (ours, ours_spread, peer, peer_spread), case.goal)]
+    for name, (ours, peer) in answers.items():
+        rows.append(_row(name, case.name, case.peer_name, (ours, "", peer, ""), 1.0))
     return rows
 
 
@@ -92,7 +99,7 @@ def _summary(times: list[float]) -> tuple[float, str]:
 def _row(group: str, name: str, against: str, figures: tuple, goal: float) -> dict:
     ours, ours_spread, peer, peer_spread = figures
     ratio = peer / ours
-    reached = "yes" if ratio >= goal else "no"
+    reached = "yes" if round(ratio, 2) >= goal else "no"  # as it is printed
     values = (
         group,
         name,
@@ -121,40 +128,55 @@ def machine() -> str:
         platform.processor(),
     )
     versions = []
-    for package in ("tensorflow", "keras", "torch", "ai_edge_litert"):
+    for package in ("tensorflow", "keras", "torch", "torchvision", "ai_edge_litert"):
         if importlib.util.find_spec(package):
             versions.append(f"{package} {importlib.metadata.version(package.replace('_', '-'))}")
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
+
+
+def _expression(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"expected a regular expression, got {text!r}: {error}") from error
 
 
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="one short round of one case a group")
-    parser.add_argument("--only", default="", help="a regular expression that the group's name matches")
+    parser.add_argument("--only", type=_expression, help="a regular expression that the group's name begins with")
     parser.add_argument("--keep-heap", action="store_true", help="all workers keep the memory that they free")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder for results.csv and results.md")
+    parser.add_argument(
+        "--out", type=Path, help="folder for results.csv and results.md; for all cases, that of this file"
+    )
     options = parser.parse_args()
+    chosen = [case for case in CASES if options.only is None or options.only.match(case.group)]
+    if not chosen:
+        parser.error(f"--only: expected one that a group's name begins with, got {options.only.pattern!r}")
+    if options.out is None and not (options.only or options.smoke or options.keep_heap):
+        options.out = HERE
     if options.keep_heap:
         os.environ.update(KEEP_HEAP)
     rows, seen = [], set()
     for index, case in enumerate(CASES):
-        if not re.match(options.only, case.group) or (options.smoke and (case.group, case.peer_name) in seen):
+        if case not in chosen or (options.smoke and (case.group, case.peer_name) in seen):
             continue
         seen.add((case.group, case.peer_name))
-        if case.peer_library == "torch" and not importlib.util.find_spec("torch"):
-            print(f"left out, for want of PyTorch: {case.group}, {case.name}", flush=True)
+        if case.peer_library in PACKAGES and not importlib.util.find_spec(case.peer_library):
+            print(f"left out, for want of {PACKAGES[case.peer_library]}: {case.group}, {case.name}", flush=True)
             continue
         rounds, seconds = (1, 0.01) if options.smoke else (ROUNDS, case.seconds)
         for row in compare(index, case, rounds, seconds):
             rows.append(row)
             print(*row.values(), sep="  ", flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "results.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    (options.out / "results.md").write_text(f"{machine()}\n\n{markdown(rows)}")
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        with (options.out / "results.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        (options.out / "results.md").write_text(f"{machine()}\n\n{markdown(rows)}")
     missed = [row for row in rows if row["reached"] == "no"]
     return 1 if missed and not options.smoke else 0
 

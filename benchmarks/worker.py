@@ -17,7 +17,7 @@ THREADS = 2
 
 def limit_threads(library: str) -> None:
     """Hold the library to two threads, before it makes any."""
-    if library == "torch":
+    if library in ("torch", "torchvision"):
         import torch
 
         torch.set_num_threads(THREADS)

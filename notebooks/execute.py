@@ -1,4 +1,4 @@
-"""Run every notebook in this folder and store what its cells print: ``make notebooks``.
+"""Run every notebook in this folder and store what its cells print and draw: ``make notebooks``.
 
 What native code logs to standard error, and times of execution, differ from machine to machine and are left out.
 """
@@ -10,8 +10,11 @@ from nbclient import NotebookClient
 
 for path in sorted(Path(__file__).parent.glob("*.ipynb")):
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, resources={"metadata": {"path": str(path.parent)}}).execute()
-    for cell in notebook.cells:
+    resources = {"metadata": {"path": str(path.parent)}}
+    # Text comes in pieces that differ from run to run: together, they are always the same.
+    NotebookClient(notebook, resources=resources, coalesce_streams=True).execute()
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02}"
         cell.metadata = {}
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]

@@ -106,12 +106,14 @@ OTHER_THAN_DEFAULT = {
     "dilation_rate": (1, 2),
     "groups": 2,
     "depth_multiplier": 3,
+    "offset_groups": 2,
+    "modulated": True,
     "activation": "relu",
     "use_bias": False,
     "activity_regularizer": keras.regularizers.L2(0.5),
     **{
         f"{kind}_{option}": value
-        for kind in ("kernel", "depthwise", "pointwise", "bias")
+        for kind in ("kernel", "depthwise", "pointwise", "offset", "bias")
         for option, value in (("initializer", "ones"), ("regularizer", "l1"), ("constraint", "non_neg"))
     },
 }

@@ -5,6 +5,7 @@ import importlib.util
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 
 GROUPS = {"forward, rate 1", "forward, stride with rate", "groups, gradients, no oneDNN"}
@@ -16,7 +17,7 @@ def test_a_smoke_run(tmp_path):
         "benchmarks/run.py",
         "--smoke",
         "--only",
-        "forward, (rate 1|stride)|groups|gradients$",
+        "forward, (rate 1|stride)|groups|gradients$|deformable",
         "--out",
         str(tmp_path),
     ]
@@ -33,3 +34,14 @@ def test_a_smoke_run(tmp_path):
     assert len([line for line in lines if line.startswith("| ")]) == len(rows) + 2
     if importlib.util.find_spec("torch") is None:
         assert "left out, for want of PyTorch" in done.stdout
+    if importlib.util.find_spec("torchvision") is None:
+        assert "left out, for want of torchvision: deformable, forward" in done.stdout
+
+
+@pytest.mark.parametrize(("only", "said"), [("(", "a regular expression, got '('"), ("nothing", "got 'nothing'")])
+def test_cases_that_are_not_there(only, said):
+    command = [sys.executable, "benchmarks/run.py", "--smoke", "--only", only]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

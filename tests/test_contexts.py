@@ -232,3 +232,24 @@ def test_vectorized_map():
     x, w = tensors((3, 2, 3, 2))
     one_by_one = tf.vectorized_map(lambda image: ops.depthwise_conv2d(image[None], w, 2, "same", 2)[0], x)
     assert_close(one_by_one, ops.depthwise_conv2d(x, w, 2, "same", 2), 1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_upstream_of_unknown_shape(kind):
+    """An upstream gradient of which a graph knows nothing."""
+    op, _, shape = KINDS[kind]
+    x, w = tensors(shape)
+    upstream = tf.ones_like(op(x, w, 2, "same", 3))
+
+    @tf.function(input_signature=[tf.TensorSpec(None)], autograph=False)
+    def gradients(upstream):
+        with tf.GradientTape() as tape:
+            tape.watch([x, w])
+            y = op(x, w, 2, "same", 3)
+        return tape.gradient(y, [x, w], output_gradients=upstream)
+
+    with tf.GradientTape() as tape:
+        tape.watch([x, w])
+        y = op(x, w, 2, "same", 3)
+    for ours, expected in zip(gradients(upstream), tape.gradient(y, [x, w], upstream), strict=True):
+        assert_close(ours, expected, 1e-6)

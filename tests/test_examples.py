@@ -1,16 +1,15 @@
-"""The worked examples: the numbers of the textbook, from the library and not from the text; the notebook runs."""
+"""The worked examples: the numbers of the textbook, from the library and not from the text; the README runs."""
 
 import contextlib
 import io
-import json
 
 import numpy as np
 import pytest
+from checks import assert_sentence
 from conftest import ROOT
+from matplotlib.figure import Figure
 
 from tfsep import examples
-
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_worked_example():
@@ -57,24 +56,20 @@ def test_reduction_is_the_formula():
     assert rows[0].of_full_width == 1
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebooks_run_and_print_what_they_show(path):
-    """Each cell is run here, in one namespace, and its printed text is compared with the one that is stored."""
-    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-    namespace, shown = {}, 0
-    for cell in cells:
-        stored = "".join("".join(o.get("text", "")) for o in cell["outputs"] if o.get("name") == "stdout")
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile("".join(cell["source"]), str(path), "exec"), namespace)
-        assert printed.getvalue() == stored
-        assert all(o.get("name") == "stdout" for o in cell["outputs"])
-        shown += len(stored)
-    assert shown > 100
+def test_a_grid_shows_its_numbers():
+    axes = Figure().subplots()
+    examples.draw_grid(axes, np.array([[1, np.nan], [20, -0.5], [3, 4]]), "a matrix", "output", "input")
+    places = {text.get_position(): text.get_text() for text in axes.texts}
+    assert places == {(0.5, 0.5): "1", (0.5, 1.5): "20", (1.5, 1.5): "-0.5", (0.5, 2.5): "3", (1.5, 2.5): "4"}
+    assert (axes.get_title(), axes.get_ylabel(), axes.get_xlabel()) == ("a matrix", "output", "input")
+    assert axes.yaxis_inverted()
 
 
-def test_there_are_notebooks():
-    assert [p.name for p in NOTEBOOKS] == ["01_worked_example.ipynb"]
+@pytest.mark.parametrize("values", [np.ones(3), np.full((2, 2), np.nan), np.ones((0, 2))], ids=str)
+def test_a_grid_without_numbers(values):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        examples.draw_grid(Figure().subplots(), values, "none")
+    assert_sentence(error.value, "values")
 
 
 def python_blocks():
@@ -86,7 +81,7 @@ def test_the_readme_runs(tmp_path, monkeypatch, fixtures_or_none):
     """Every block of Python in the README, in order, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks()
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         for block in blocks:
             if "model.ckpt" not in block:

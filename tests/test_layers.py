@@ -19,6 +19,7 @@ MAKERS = {
     "DepthwiseConv2D": lambda **k: layers.DepthwiseConv2D(3, **{"depth_multiplier": 2, **k}),
     "SeparableConv2D": lambda **k: layers.SeparableConv2D(6, 3, **{"depth_multiplier": 2, **k}),
     "DepthwiseSeparableConv": lambda **k: layers.DepthwiseSeparableConv(6, 3, **k),
+    "DeformableConv2D": lambda **k: layers.DeformableConv2D(6, 3, **{"offset_groups": 2, "modulated": True, **k}),
 }
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")
 

@@ -3,6 +3,7 @@
 `test_sweep` has the values and gradients of every description."""
 
 import itertools
+import re
 
 import numpy as np
 import oracles
@@ -218,6 +219,10 @@ WRONG = {
     "no filter": (ValueError, "filter", lambda: ops.depthwise_conv2d(X, D[..., :0])),
     "pointwise": (ValueError, "pointwise_filter", lambda: ops.separable_conv2d(X, D, P[:, :, :7])),
     "strides": (ValueError, "strides", lambda: ops.conv2d(X, W, 0)),
+    "huge strides": (ValueError, "strides", lambda: ops.conv2d(X, W, 2**31, "same")),
+    "huge rate": (ValueError, "rate", lambda: ops.depthwise_conv2d(X, D, 1, "same", 2**40)),
+    "huge padding": (ValueError, "padding", lambda: ops.depthwise_conv2d(X, D, 1, 2**30)),
+    "a strange data_format": (ValueError, "data_format", lambda: ops.conv2d(X, W, data_format=np.array([1, 2]))),
     "rate": (ValueError, "rate", lambda: ops.depthwise_conv2d(X, D, rate=(1, 0))),
     "padding": (ValueError, "padding", lambda: ops.depthwise_conv2d(X, D, padding=-1)),
     "data_format": (ValueError, "data_format", lambda: ops.conv2d(X, W, data_format="NCHW")),
@@ -234,6 +239,8 @@ def test_errors(case, in_graph):
     with pytest.raises(kind) as error:
         run()
     assert_sentence(error.value, argument)
+    if argument in ("strides", "rate", "padding", "input size"):
+        assert re.search(r"where x \(N, H, W, C\) is \(\d+, \d+, \d+, \d+\) and the filter \(\d+, ", str(error.value))
 
 
 def test_errors_under_autograph():

@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import typing
 
 import keras
 import numpy as np
@@ -25,8 +26,8 @@ MODULES = [
 ]
 
 ROOMS = [
-    *("geometry", "defs", "cost", "ops", "layers", "surgery", "quantize", "models", "weights", "slim", "tflite"),
-    *("data", "train", "examples", "saved", "demo"),
+    *("geometry", "plots", "defs", "cost", "ops", "layers", "surgery", "quantize", "models", "weights", "slim"),
+    *("tflite", "data", "train", "examples", "saved", "demo"),
 ]
 
 # Functions whose example would be a whole run of training or export; `mobilenet_v1`'s example serves its three widths.
@@ -44,7 +45,7 @@ def public(room):
     own = [n for n, t in vars(module).items() if n[0] != "_" and getattr(t, "__module__", None) == module.__name__]
     for name in getattr(module, "__all__", own):
         thing = getattr(module, name)
-        if not callable(thing):
+        if not callable(thing) or typing.get_origin(thing):  # a type alias, such as tuple[int, int], is callable
             continue
         record = dataclasses.is_dataclass(thing) or hasattr(thing, "_fields")
         if not record and not (inspect.isclass(thing) and issubclass(thing, Exception)):
@@ -141,21 +142,8 @@ def test_keras_comes_through_one_door():
 
 
 ORDER = [
-    *(
-        "geometry",
-        "defs",
-        "_backend",
-        "cost",
-        "ops",
-        "layers",
-        "surgery",
-        "quantize",
-        "models",
-        "weights",
-        "slim",
-        "tflite",
-    ),
-    *("data", "train", "examples", "saved", "demo", "cli"),
+    *("geometry", "plots", "defs", "_backend", "cost", "ops", "layers", "surgery", "quantize", "models", "weights"),
+    *("slim", "tflite", "data", "train", "examples", "saved", "demo", "cli"),
 ]
 
 

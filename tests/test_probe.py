@@ -62,6 +62,39 @@ def test_a_wrong_kernel_is_not_believed(product, wrong, fresh, monkeypatch):
         assert _probe.computes(other, DENSE, "float32", (1, 1), (1, 1), per_group=3)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_sum_in_half_precision_is_not_believed(dtype, fresh, monkeypatch):
+    def forward(x, w, window):
+        return sum(DENSE.tap(x[:, i : i + 1 + x.shape[1] - w.shape[0], j : j + 1 + x.shape[2] - w.shape[1]], w[i, j])
+                   for i, j in np.ndindex(*w.shape[:2]))  # fmt: skip
+
+    def exact(*given):
+        return tf.cast(forward(*(tf.cast(value, "float32") for value in given[:2]), given[2]), dtype)
+
+    for kernel, right in ((forward, False), (exact, True)):
+        _probe._computes.cache_clear()
+        monkeypatch.setitem(_probe._KINDS, "dense", DENSE._replace(forward=kernel))
+        assert _probe.computes("forward", DENSE, dtype, (1, 1), (1, 1), per_group=3) == right
+
+
+def test_what_may_end_the_process_is_not_tried(fresh, monkeypatch):
+    monkeypatch.setattr(_probe, "_computes", lambda *_: pytest.fail("tried"))
+    assert not _probe.computes("to_filter", DENSE, "bfloat16", (1, 1), (2, 1))
+
+
+def test_in_a_graph_of_ones_own(fresh):
+    """Where no op runs as it is called: the probe runs elsewhere."""
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(1, 8, 8, 2)).astype("f"), rng.normal(size=(3, 3, 2, 1)).astype("f")
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        image, filter = tf.constant(x), tf.constant(w)
+        y = ops.depthwise_conv2d(image, filter, 2, "same", 2)
+        results = session.run([y, *tf.gradients(y, [image, filter])])
+    exact = oracles.products(x, w.reshape(3, 3, 1, 2), np.ones((1, 4, 4, 2)), (2, 2), "same", (2, 2))
+    for ours, right in zip(results, exact, strict=True):
+        assert_close(ours, right.reshape(ours.shape), 1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 @pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 1), (1, 2), (2, 2), (2, 3), ((1, 2), (3, 1))])
 @pytest.mark.parametrize("op", ["depthwise_conv2d", "conv2d"])

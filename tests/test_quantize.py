@@ -11,6 +11,7 @@ from tfsep import data, layers, models, quantize, tflite
 from tfsep.cost import cost
 from tfsep.data._fashion_mnist import _shared_folders
 from tfsep.quantize import QuantizedAveragePooling, QuantizedLinear, QuantizedOutput
+from tfsep.tflite._layers import _matched
 
 L = keras.layers
 
@@ -160,7 +161,9 @@ def prepared(images):
     return get
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if "stride" in name else name for name in NETWORKS]
+)
 def test_every_layer_of_the_file_is_the_prepared_models(name, prepared, tmp_path):
     _, model, given = prepared(name)
     off, elements, _ = differing(model, given[:24], tmp_path)
@@ -350,7 +353,9 @@ def without_dense_layers():
     return keras.Sequential([keras.Input((28, 28, 1)), *body, L.Conv2D(10, 1, activation="sigmoid"), L.Softmax()])
 
 
-@pytest.mark.parametrize("make", [without_dense_layers, lambda: mobilenet(alpha=0.25)])
+@pytest.mark.parametrize(
+    "make", [without_dense_layers, pytest.param(lambda: mobilenet(alpha=0.25), marks=pytest.mark.slow)]
+)
 def test_the_reference_kernels(make, images, tmp_path):
     """The prepared model is held to the runtime that it was prepared for."""
     model = trained(make(), images)
@@ -400,9 +405,32 @@ def shared_with_sigmoid():
     return keras.Model(inputs, L.Concatenate()([L.Dense(2)(inputs), L.Dense(2, activation="sigmoid")(inputs)]))
 
 
+def told_to_train():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, L.BatchNormalization()(L.Dense(2)(inputs), training=True))
+
+
+def of_two_results():
+    inputs = keras.Input((4,))
+    halves = keras.ops.split(inputs, 2, axis=1)
+    return keras.Model(inputs, L.Dense(2)(halves[1]))
+
+
+class OwnCall(keras.Model):
+    def __init__(self):
+        inputs = keras.Input((4,))
+        super().__init__(inputs, L.Dense(2)(inputs))
+
+    def call(self, inputs):
+        return 2 * super().call(inputs)
+
+
 MODELS = {
     "no model": (lambda: 3, TypeError),
     "not built": (lambda: keras.Sequential([L.Dense(2)]), ValueError),
+    "its own call": (OwnCall, TypeError),
+    "told to train": (told_to_train, ValueError),
+    "of two results": (of_two_results, ValueError),
     "another layer": (lambda: keras.Sequential([keras.Input((4, 4)), L.LSTM(2)]), ValueError),
     "another activation": (lambda: keras.Sequential([keras.Input((4,)), L.Dense(2, activation="elu")]), ValueError),
     "another rectifier": (lambda: keras.Sequential([keras.Input((4,)), L.ReLU(max_value=3)]), ValueError),
@@ -516,13 +544,38 @@ def test_sizes_in_front_of_a_mean_are_known():
     assert_sentence(error.value, "model")
 
 
+@pytest.mark.parametrize("name", [pytest.param("residual", marks=pytest.mark.slow), "branches"])
+def test_compare_layers_finds_the_tensor_of_each_layer(name, prepared, tmp_path):
+    """The prepared model's layers, which know their grids, are the file's tensors, to a step of the other kernels."""
+    _, quantized, given = prepared(name)
+    path = tflite.export(quantized, tmp_path / "m.tflite", "int8", data=given).path
+    report = tflite.compare_layers(quantized, path, given)
+    on_grids = [layer for layer in quantized.layers if isinstance(layer, QuantizedOutput)]
+    assert len(report.rows) >= len(on_grids) - 1
+    assert all(row.sqnr > 25 for row in report.rows)
+
+
+def test_layers_and_tensors_are_matched_in_order():
+    """The nearer tensor is not a layer's if the other layer's would then come from it."""
+    first, second = np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 4.0]])
+    given = {"first": first, "second": second}
+    found = _matched(
+        given, {7: first * 1.01, 8: second * 1.2}, {"first": set(), "second": {"first"}}, {7: set(), 8: {7}}
+    )
+    assert found == {7: "first", 8: "second"}
+    lost = {7: second * 1.01, 8: first * 1.2}
+    assert _matched(given, lost, {"first": set(), "second": {"first"}}, {7: set(), 8: {7}}) == {7: "second"}
+    assert _matched(given, lost, {"first": set(), "second": set()}, {7: set(), 8: {7}}) == {7: "second", 8: "first"}
+
+
 def test_compare_layers_finds_the_layer_that_loses(prepared, tmp_path):
     model, quantized, given = prepared("plain")
     path = tflite.export(quantized, tmp_path / "m.tflite", "int8", data=given).path
     report = tflite.compare_layers(model, path, given)
     assert report.samples == len(given)
     names = [row.name for row in report.rows]
-    assert model.layers[-1].name in names
+    # What the file has on its own: each convolution with what is fused with it.
+    assert names == [model.layers[place].name for place in (2, 5, 6, 7, 9, 10)]
     assert all(row.sqnr > 10 and row.cosine > 0.95 for row in report.rows)
     lossy = keras.models.clone_model(model)
     lossy.set_weights(model.get_weights())

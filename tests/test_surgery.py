@@ -1,5 +1,7 @@
 """Batch normalization folded away: the same numbers from fewer layers, and a word on what stays."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 from checks import assert_close, assert_sentence
 
 from tfsep import layers, models, saved, surgery
+from tfsep.surgery import _kinds
 
 L = keras.layers
 
@@ -23,12 +26,7 @@ def randomized(model):
 
 
 def normalizations(model):
-    count = 0
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            count += normalizations(layer)
-        count += isinstance(layer, L.BatchNormalization)
-    return count
+    return sum(isinstance(layer, L.BatchNormalization) for layer in model._flatten_layers())
 
 
 def assert_same(model, *inputs, tolerance=1e-5):
@@ -93,6 +91,17 @@ KINDS = {
     "tfsep Conv2D": ((9, 8, 4), lambda: layers.Conv2D(6, 3, 2, "same", groups=2, rate=2)),
     "tfsep DepthwiseConv2D": ((9, 8, 3), lambda: layers.DepthwiseConv2D(3, 2, "same", 2, rate=2, use_bias=False)),
     "tfsep SeparableConv2D": ((9, 8, 3), lambda: layers.SeparableConv2D(5, 3, depth_multiplier=2)),
+    "tfsep Conv1D": ((12, 4), lambda: layers.Conv1D(6, 3, 2, "causal", groups=2, rate=2)),
+    "tfsep DepthwiseConv1D": ((12, 3), lambda: layers.DepthwiseConv1D(3, depth_multiplier=2, use_bias=False)),
+    "tfsep SeparableConv1D": ((12, 3), lambda: layers.SeparableConv1D(5, 3, depth_multiplier=2)),
+    "tfsep Conv2DTranspose": ((9, 8, 4), lambda: layers.Conv2DTranspose(6, 3, 2, groups=2, use_bias=False)),
+    "tfsep DepthwiseConv2DTranspose": (
+        (9, 8, 3),
+        lambda: layers.DepthwiseConv2DTranspose(3, 2, "same", depth_multiplier=2),
+    ),
+    "tfsep SeparableConv2DTranspose": ((9, 8, 3), lambda: layers.SeparableConv2DTranspose(5, 3, 2, use_bias=False)),
+    "DeformableConv2D": ((9, 8, 4), lambda: layers.DeformableConv2D(6, 3, 2, groups=2, modulated=True)),
+    "DeformableConv2D, no bias": ((9, 8, 4), lambda: layers.DeformableConv2D(6, 3, use_bias=False, offset_groups=2)),
 }
 NORMALIZATIONS = {
     "keras": L.BatchNormalization,
@@ -142,20 +151,99 @@ def test_folded_models_round_trip_and_train(tmp_path):
     assert np.isfinite(folded.train_on_batch(image(2, 32, 32, 3), np.array([0, 1])))
 
 
-def test_a_layer_in_half_precision():
-    model = keras.Sequential([L.Input((9, 8, 3)), layers.Conv2D(4, 3, dtype="mixed_bfloat16"), L.BatchNormalization()])
-    folded = assert_same(model, image(2, 9, 8, 3), tolerance=0.03)
-    assert folded.layers[0].compute_dtype == "bfloat16"
+@pytest.mark.parametrize(("policy", "rounding"), [("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)])
+def test_half_precision(policy, rounding):
+    convolution, normalization = layers.Conv2D(4, 3, dtype=policy), L.BatchNormalization(dtype=policy)
+    model = keras.Sequential([L.Input((9, 8, 3)), convolution, normalization])
+    folded = assert_same(model, image(2, 9, 8, 3), tolerance=rounding)
+    assert normalizations(folded) == 0
+    assert folded(image(2, 9, 8, 3)).dtype == model(image(2, 9, 8, 3)).dtype == policy.removeprefix("mixed_")
     assert folded.layers[0].variable_dtype == "float32"
 
 
-def kept(build):
-    inputs = L.Input((9, 8, 3))
-    model = keras.Model(inputs, build(inputs))
+class Standardized(L.Conv2D):
+    """Weight standardization: what it multiplies by is not its kernel."""
+
+    def call(self, x):
+        centred = self.kernel - keras.ops.mean(self.kernel, (0, 1, 2))
+        return keras.ops.conv(x, centred / keras.ops.std(self.kernel, (0, 1, 2)), self.strides, self.padding)
+
+
+class Squared(layers.Conv2D):
+    def _convolved(self, inputs):
+        return super()._convolved(inputs) ** 2
+
+
+class Read(layers.Conv2D):
+    """Weight standardization again, where the kernel is read."""
+
+    @property
+    def kernel(self):
+        return self.own - keras.ops.mean(self.own, (0, 1, 2))
+
+    @kernel.setter
+    def kernel(self, value):
+        self.own = value
+
+
+class Doubled(L.BatchNormalization):
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs, training=training, mask=mask)
+
+
+class DoubledBlock(layers.DepthwiseSeparableConv):
+    def call(self, inputs, training=None):
+        return 2 * super().call(inputs, training=training)
+
+
+class Holder(L.Layer):
+    """A layer that holds others, whose config has not even its name."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.convolution, self.n = L.Conv2D(4, 3), L.BatchNormalization(name="n")
+
+    def build(self, input_shape):
+        self.convolution.build(input_shape)
+        self.n.build(self.convolution.compute_output_shape(input_shape))
+
+    def call(self, x):
+        return self.n(self.convolution(x))
+
+
+class Subclassed(keras.Model):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.convolution, self.n = L.Conv2D(4, 3), L.BatchNormalization(name="n")
+
+    def call(self, x):
+        return self.n(self.convolution(x))
+
+
+class Given(keras.Model):
+    """A Functional model that is built by its own constructor."""
+
+    def __init__(self, **options):
+        options.pop("dtype", None)
+        inputs = L.Input((9, 8, 3))
+        super().__init__(inputs, L.BatchNormalization(name="n")(L.Conv2D(4, 3)(inputs)), **options)
+
+
+class GivenAndDoubled(Given):
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs, training=training, mask=mask)
+
+
+def kept(build, stay=1, shape=(9, 8, 3)):
+    """The warning of a folding that leaves as many normalizations as are to stay."""
+    inputs = L.Input(shape)
+    model = keras.Model(inputs, build(inputs), name="model")
     with pytest.warns(UserWarning, match="as they are") as caught:
-        folded = assert_same(model, image(2, 9, 8, 3))
+        folded = assert_same(model, image(2, *shape))
     (warning,) = caught
-    assert normalizations(folded) == 1
+    assert normalizations(folded) == stay
+    assert f"left {stay} batch normalizations" in str(warning.message)
+    assert [output.dtype for output in folded.outputs] == [output.dtype for output in model.outputs]
     return str(warning.message)
 
 
@@ -169,40 +257,297 @@ def called_twice(inputs):
     return L.BatchNormalization(name="n")(layer(layer(inputs)))
 
 
+def normalized_twice(inputs):
+    normalization = L.BatchNormalization(name="n")
+    return normalization(L.Conv2D(4, 3)(inputs)) + normalization(L.Conv2D(4, 3)(inputs))
+
+
 def an_output_too(inputs):
     y = L.Conv2D(4, 3, name="c")(inputs)
     return [y, L.BatchNormalization(name="n")(y)]
 
 
-@pytest.mark.parametrize(
-    ("build", "reason"),
-    [
-        (used_twice, "n (it, or what it follows, is used more than once)"),
-        (called_twice, "n (it, or what it follows, is used more than once)"),
-        (an_output_too, "n (it, or what it follows, is used more than once)"),
-        (lambda x: L.BatchNormalization(name="n")(L.Conv2D(4, 3, activation="relu", name="c")(x)), "'c' has an activ"),
-        (lambda x: L.BatchNormalization(name="n")(L.ReLU(name="r")(x)), "it follows 'r', no convolution"),
-        (lambda x: L.BatchNormalization(name="n")(1.0 * x), "no convolution"),
-        (lambda x: L.BatchNormalization(1, name="n")(L.Conv2D(4, 3, name="c")(x)), "axis 1, not the channels of 'c'"),
-    ],
-)
-def test_what_stays_is_said(build, reason):
-    assert reason in kept(build)
+def after(layer, *, training=None, **options):
+    return lambda x: L.BatchNormalization(name="n", **options)(layer(x), training=training)
+
+
+def handing_a_mask_on(inputs):
+    return L.BatchNormalization(name="n")(L.Conv2D(4, 1, name="c")(inputs), mask=keras.ops.any(inputs > 0, -1))
+
+
+REASONS = {
+    "used twice": (used_twice, "'c' is used elsewhere too"),
+    "called twice": (called_twice, "'c' is called more than once"),
+    "normalized twice": (normalized_twice, "it is called more than once"),
+    "an output too": (an_output_too, "'c' is used elsewhere too"),
+    "an activation": (after(L.Conv2D(4, 3, activation="relu", name="c")), "'c' has an activation"),
+    "another layer": (after(L.ReLU(name="r")), "it follows 'r' of class ReLU, no convolution or dense layer"),
+    "an operation": (lambda x: L.BatchNormalization(name="n")(1.0 * x), "no convolution or dense layer"),
+    "another axis": (after(L.Conv2D(4, 3, name="c"), axis=1), "it normalizes axis 1, not the channels of 'c'"),
+    "a kernel of its own": (
+        after(Standardized(4, 3, name="c")),
+        "it follows 'c' of class Standardized, which overrides",
+    ),
+    "a product of its own": (after(Squared(4, 3, name="c")), "it follows 'c' of class Squared, which overrides _convo"),
+    "a reading of its own": (after(Read(4, 3, name="c")), "it follows 'c' of class Read, which overrides kernel"),
+    "a formula of its own": (
+        lambda x: Doubled(name="n")(L.Conv2D(4, 3)(x)),
+        "it is of class Doubled, which overrides call",
+    ),
+    "bfloat16 before": (after(L.Conv2D(4, 3, name="c", dtype="mixed_bfloat16")), "it computes in float32, 'c' in bfl"),
+    "bfloat16 behind": (after(L.Conv2D(4, 3, name="c"), dtype="mixed_bfloat16"), "it computes in bfloat16, 'c' in flo"),
+    "float16 behind": (
+        after(L.Conv2D(4, 3, name="c"), dtype="mixed_float16"),
+        "it computes in float16, 'c' in float32",
+    ),
+    "float64 behind": (after(L.Conv2D(4, 3, name="c"), dtype="float64"), "it computes in float64, 'c' in float32"),
+    "a mask of its own": (handing_a_mask_on, "it hands on a mask, which 'c' does not"),
+}
+
+
+@pytest.mark.parametrize("case", REASONS)
+def test_what_stays_is_said(case):
+    build, reason = REASONS[case]
+    message = kept(build)
+    assert "model/n (" in message
+    assert reason in message
+
+
+def test_nothing_in_front():
+    model = keras.Sequential([L.Input((7,)), L.BatchNormalization(name="n"), L.Dense(5)], name="model")
+    with pytest.warns(UserWarning, match=r"model/n \(nothing is in front of it\)"):
+        assert_same(model, image(2, 7))
+
+
+HOLDERS = {
+    "TimeDistributed": lambda: L.TimeDistributed(L.BatchNormalization(name="n"), name="h"),
+    "TimeDistributed model": lambda: L.TimeDistributed(
+        keras.Sequential([L.Input((8, 3)), L.Dense(4), L.BatchNormalization(name="n")]), name="h"
+    ),
+    "Holder": Holder,
+    "Subclassed": lambda: Subclassed(name="h"),
+    "GivenAndDoubled": lambda: GivenAndDoubled(name="h"),
+}
+
+
+@pytest.mark.parametrize("case", HOLDERS)
+def test_what_stays_inside_other_layers_is_said(case):
+    layer = HOLDERS[case]()
+    reason = f"it is inside a layer of class {type(layer).__name__}, which is not opened"
+    assert f"model/{layer.name}/n ({reason})" in kept(layer)
+
+
+def test_a_block_that_computes_otherwise():
+    message = kept(DoubledBlock(4, name="b"), stay=2)
+    for name in ("depthwise_bn", "pointwise_bn"):
+        assert f"model/b/{name} (it is inside a block of class DoubledBlock, which overrides call)" in message
+
+
+def test_a_block_with_an_adapted_part():
+    block = layers.DepthwiseSeparableConv(4, name="b")
+    block.build((None, 9, 8, 3))
+    block.pointwise.activation = keras.activations.relu
+    inputs = L.Input((9, 8, 3))
+    model = keras.Model(inputs, block(inputs), name="model")
+    with pytest.warns(
+        UserWarning, match=r"model/b/depthwise_bn \('pointwise' has an activation\); model/b/pointwise_bn"
+    ):
+        surgery.fold_batch_norm(model)
+
+
+INNER = keras.Sequential([L.Input((9, 8, 3)), L.Conv2D(4, 3), L.BatchNormalization(name="n")], name="inner")
+TRAINING = {
+    "normalization": (after(L.Conv2D(4, 3), training=True), ["model/n (it is"]),
+    "model": (lambda x: INNER(x, training=True), ["inner/n ('inner' is"]),
+    "block": (
+        lambda x: layers.DepthwiseSeparableConv(4, name="b")(x, training=True),
+        ["model/b/depthwise_bn ('b' is", "model/b/pointwise_bn ('b' is"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TRAINING)
+def test_inference_by_the_statistics_of_the_batch(case):
+    build, names = TRAINING[case]
+    inputs = L.Input((9, 8, 3))
+    model = randomized(keras.Model(inputs, build(inputs), name="model"))
+    with pytest.warns(UserWarning, match=f"left {len(names)} ") as caught:
+        folded = surgery.fold_batch_norm(model)
+    message = str(caught[0].message)
+    assert all(f"{name} called with training=True)" in message for name in names)
+    data = image(2, 9, 8, 3)
+    statistics = np.abs(model(data) - model(data, training=False)).max()  # the latter reads the moving ones
+    assert statistics > 0.1
+    assert_close(folded(data), model(data), 1e-5)
+
+
+def folds(build, shape=(9, 8, 3)):
+    inputs = L.Input(shape)
+    folded = assert_same(keras.Model(inputs, build(inputs)), image(2, *shape))
+    assert normalizations(folded) == 0
+    return folded
+
+
+@pytest.mark.parametrize("training", [None, False, True])
+def test_frozen_statistics(training):
+    frozen = layers.BatchNormalization(frozen=True)
+    folds(lambda x: frozen(L.Conv2D(4, 3)(x), training=training))
+    untrained = L.BatchNormalization(trainable=False)
+    folds(lambda x: untrained(L.Conv2D(4, 3)(x), training=training))
+
+
+def test_a_mask_goes_on():
+    """The mask of a normalization is for its statistics in training; what is behind gets the same."""
+    model = folds(lambda x: L.LSTM(5)(L.BatchNormalization()(L.Dense(4)(L.Masking(0.5)(x)))), (12, 3))
+    data = image(2, 12, 3)
+    data[:, 6:] = 0.5
+    longer = data.copy()
+    longer[:, 9:] = 0.5
+    np.testing.assert_array_equal(model(data), model(longer))
+    assert np.abs(model(data) - model(image(2, 12, 3))).max() > 1e-3
+
+
+def test_an_input_given_by_name():
+    folds(lambda x: L.BatchNormalization()(inputs=L.Conv2D(4, 3)(x)))
+
+
+class Named(L.Conv2D):
+    """A convolution of the usual kind: it computes what Keras's does, and its constructor takes no padding."""
+
+    def __init__(self, filters, kernel_size=3, **options):
+        super().__init__(filters, kernel_size, padding="same", **options)
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(config["filters"], config["kernel_size"], name=config["name"])
+
+    def describe(self):
+        return "a convolution"
+
+
+class Renamed(layers.BatchNormalization):
+    def get_config(self):
+        return super().get_config()
+
+
+def test_subclasses_that_compute_the_same():
+    folds(lambda x: Renamed()(Named(4)(x)))
+
+
+def test_functional_models_of_a_class():
+    folded = assert_same(Given(name="own"), image(2, 9, 8, 3))
+    assert normalizations(folded) == 0
+    assert folded.name == "own"
+    folds(Given())
+
+
+@pytest.mark.parametrize("layer", [L.Dense(6, name="c"), L.Conv2D(6, 3, name="c")])
+def test_low_rank_adaptations(layer):
+    model = keras.Sequential([L.Input((9, 8, 3)), layer, L.BatchNormalization(name="n"), L.Dense(4)], name="model")
+    layer.enable_lora(2)
+    model.layers[-1].enable_lora(2)
+    with pytest.warns(UserWarning, match=r"model/n \('c' has a low-rank adaptation \(LoRA\)\)"):
+        assert_same(model, image(2, 9, 8, 3))
+
+
+def test_quantized_weights():
+    model = keras.Sequential([L.Input((7,)), L.Dense(5, name="c"), L.BatchNormalization(name="n")], name="model")
+    model.layers[0].quantize("int8")
+    with pytest.warns(UserWarning, match=r"model/n \('c' is quantized\)"):
+        folded = surgery.fold_batch_norm(model)
+    np.testing.assert_array_equal(folded(image(2, 7)), model(image(2, 7)))
+
+
+def test_layers_that_are_adapted_to_data():
+    """What Keras's own `set_weights` leaves out, on top and inside a layer."""
+    data = 3 * image(20, 7) + 5
+    model = keras.Sequential([L.Input((7,)), L.Normalization(), L.Dense(5), L.BatchNormalization()])
+    model.layers[0].adapt(data)
+    assert_close(surgery.fold_batch_norm(model)(data), model(data), 1e-5)
+    outer = keras.Sequential([L.Input((4, 7)), L.TimeDistributed(model.layers[0]), L.Dense(5), L.BatchNormalization()])
+    assert_close(surgery.fold_batch_norm(outer)(data.reshape(5, 4, 7)), outer(data.reshape(5, 4, 7)), 1e-5)
+
+
+def test_layers_shared_between_models():
+    inputs = L.Input((9, 8, 3))
+    y = L.Conv2D(4, 3)(inputs)
+    z = L.BatchNormalization()(y)
+    whole = keras.Model(inputs, L.BatchNormalization()(L.Conv2D(4, 3)(z)))
+    keras.Model(inputs, whole(inputs))
+    part = keras.Model(y, whole.output)  # has calls of its own of the same layers
+    assert normalizations(assert_same(whole, image(2, 9, 8, 3))) == 0
+    with pytest.warns(UserWarning, match="left 1 "):
+        assert_same(part, image(2, 7, 6, 4))
+
+
+def test_names_of_outputs():
+    inputs = L.Input((9, 8, 3), name="x")
+    p = L.BatchNormalization(name="p")(L.Conv2D(4, 3, name="c")(inputs))
+    q = L.BatchNormalization(name="q")(L.Conv2D(4, 3)(L.BatchNormalization()(L.Conv2D(4, 3, name="d")(inputs))))
+    model = keras.Model(inputs, [p, q])
+    folded = assert_same(model, image(2, 9, 8, 3))
+    assert folded.output_names == model.output_names == ["p", "q"]
+    assert folded.inputs[0].name == "x"
+    assert {layer.name for layer in folded.layers} >= {"p", "q", "d"}
+    folded.compile("sgd", loss={"p": "mse", "q": "mae"})
+    targets = {"p": np.zeros((2, 7, 6, 4), "f"), "q": np.zeros((2, 5, 4, 4), "f")}
+    assert np.isfinite(folded.train_on_batch(image(2, 9, 8, 3), targets)).all()
+
+
+def test_names_of_a_sequential_models_ends():
+    model = keras.Sequential([L.Input((7,), name="x"), L.Dense(5, name="d"), L.BatchNormalization(name="p")])
+    folded = assert_same(model, image(2, 7))
+    assert [folded.inputs[0].name, *(layer.name for layer in folded.layers)] == ["x", "p"]
+
+
+def test_a_compiled_model():
+    model = keras.Sequential([L.Input((7,)), L.Dense(5), L.BatchNormalization()])
+    inputs = L.Input((7,))
+    for given in (model, keras.Model(inputs, model(inputs))):
+        given.compile("sgd", loss=lambda true, found: keras.ops.mean((true - found) ** 2))
+        assert not assert_same(given, image(2, 7)).compiled
+
+
+APPLICATIONS = {
+    "MobileNet": ((32, 32, 3), 0),
+    "MobileNetV2": ((32, 32, 3), 0),
+    "ResNet50V2": ((32, 32, 3), 17),
+    "Xception": ((71, 71, 3), 0),
+    "DenseNet121": ((32, 32, 3), 62),
+    "EfficientNetB0": ((32, 32, 3), 0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_applications(name):
+    shape, stay = APPLICATIONS[name]
+    model = getattr(keras.applications, name)(input_shape=shape, weights=None)
+    rng = np.random.default_rng(0)
+    spread = {"moving_variance": (0.5, 2), "moving_mean": (-0.5, 0.5), "gamma": (0.7, 1.3), "beta": (-0.5, 0.5)}
+    for weight in model.weights:
+        if weight.name in spread:
+            weight.assign(rng.uniform(*spread[weight.name], weight.shape))
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        folded = surgery.fold_batch_norm(model)
+    left = [layer.name for layer in folded.layers if isinstance(layer, L.BatchNormalization)]
+    said = "".join(str(warning.message) for warning in caught)
+    assert len(left) == stay == said.count(f"{model.name}/")
+    assert all(f"{model.name}/{each} (" in said for each in left)
+    x = rng.uniform(0, 255 if name == "EfficientNetB0" else 1, (2, *shape)).astype("f")
+    inner = [keras.Model(each.input, each.layers[-2].output) for each in (model, folded)]  # not yet a softmax
+    assert_close(inner[1](x), inner[0](x), 1e-5)
+    assert_close(folded(x), model(x), 1e-5)
 
 
 def test_assert_same_complains(monkeypatch):
-    right = surgery._affine
-    monkeypatch.setattr(surgery, "_affine", lambda n: tuple(1.001 * part for part in right(n)))
+    right = _kinds._affine
+    monkeypatch.setattr(_kinds, "_affine", lambda n: tuple(1.001 * part for part in right(n)))
     with pytest.raises(AssertionError):
         assert_same(keras.Sequential([L.Input((7,)), L.Dense(5), L.BatchNormalization()]), image(2, 7))
 
 
-class Subclassed(keras.Model):
-    def call(self, x):
-        return x
-
-
-@pytest.mark.parametrize("given", [None, [], L.Dense(3), Subclassed()])
+@pytest.mark.parametrize("given", [None, [], L.Dense(3), Subclassed(), GivenAndDoubled()])
 def test_what_is_no_model(given):
     with pytest.raises(TypeError) as error:
         surgery.fold_batch_norm(given)

@@ -70,12 +70,26 @@ def test_any_convolution(case):
     check(case)
 
 
+@pytest.mark.parametrize(("groups", "per_group", "multiplier"), [(1, 24, 8), (8, 2, 2), (None, 12, 1)])
+def test_wide_images(groups, per_group, multiplier):
+    """Kernels work in blocks of pixels and channels, and what is right for one block may not be for the next."""
+    for dtype in ("bfloat16", "float32"):
+        for stride, rate, width in itertools.product((1, 2), (1, 2, 4), (29, 64)):
+            check(Case((3, 3), stride, rate, "same", (6, width), groups, multiplier, per_group, dtype=dtype))
+
+
+def test_wide_random_cases():
+    rng = np.random.default_rng(2)
+    for _ in range(60):
+        check(random_case(rng, wide=True))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_a_thousand_random_cases(seed):
     rng = np.random.default_rng(1000 + seed)
-    for _ in range(1000):
-        check(random_case(rng))
+    for number in range(1000):
+        check(random_case(rng, wide=number % 5 == 0))
 
 
 def without_onednn(cases, seed):

@@ -10,7 +10,7 @@ from tfsep._version import __version__
 from tfsep.defs import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv
 
 _ROOMS = (
-    *("cost", "data", "defs", "examples", "geometry", "layers", "models", "ops", "quantize", "slim"),
+    *("cost", "data", "defs", "examples", "geometry", "layers", "models", "ops", "plots", "quantize", "slim"),
     *("surgery", "tflite", "train", "weights"),
 )
 

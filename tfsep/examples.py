@@ -217,3 +217,40 @@ def compact(value: np.ndarray) -> str:
         '[[1, 2.5]]'
     """
     return np.array2string(value, separator=", ", formatter={"float_kind": "{:g}".format}).replace("\n", "")
+
+
+def draw_grid(axes: Any, values: np.ndarray, title: str, rows: str = "row", columns: str = "column") -> None:
+    """Draw a matrix on Matplotlib axes: a cell a number, darker for a larger one, blank for NaN, which is no number.
+
+    Args:
+        axes: to draw on.
+        values: (R, C).
+        title: above the grid.
+        rows, columns: what the two axes count, from 0.
+
+    Raises:
+        ValueError: if `values` is no matrix, or has no number in it.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axes = Figure().subplots()
+        >>> draw_grid(axes, np.array([[72.0, 90.0]]), "two pixels")
+        >>> [text.get_text() for text in axes.texts]
+        ['72', '90']
+    """
+    numbers = values[~np.isnan(values)]
+    if values.ndim != 2 or not numbers.size:
+        raise ValueError(f"values: expected (R, C) with a number in it, got {numbers.size} in shape {values.shape}")
+    low, high = float(numbers.min()), float(numbers.max())
+    shades = (values - low) / ((high - low) or 1.0)
+    axes.pcolormesh(shades, cmap="Blues", vmin=-0.2, vmax=1.2, edgecolors="white", linewidth=2)
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            ink = "white" if shades[row, column] > 0.55 else "black"
+            axes.text(column + 0.5, row + 0.5, f"{value:g}", color=ink, ha="center", va="center")
+    axes.set(title=title, xlabel=columns, ylabel=rows, aspect="equal")
+    axes.set_xticks(np.arange(values.shape[1]) + 0.5, range(values.shape[1]))
+    axes.set_yticks(np.arange(values.shape[0]) + 0.5, range(values.shape[0]))
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)

@@ -91,6 +91,27 @@ def _separable(call: Call, kind: str) -> list[CostRow]:
     return [depthwise, pointwise]
 
 
+def _deformable(call: Call, kind: str) -> list[CostRow]:
+    """The convolution that gives the offsets; four products for each number that a tap sees; and the product itself."""
+    layer, channels = call.layer, _channels(call.input_shape, call.layer)
+    positions, taps = _spatial(call.output_shape, layer), prod(layer.kernel_size)
+    moves = layer.offset_kernel.shape[3]
+    last = layer.data_format == "channels_last"
+    shape = (*call.output_shape[1:-1], moves) if last else (moves, *call.output_shape[2:])
+    offsets = _window_row(
+        call._replace(name=f"{call.name}/offset"),
+        "conv2d",
+        1,
+        positions * prod(layer.offset_kernel.shape),
+        prod(layer.offset_kernel.shape) + moves,
+    )._replace(output_shape=shape)
+    macs = 4 * positions * taps * channels
+    seen = CostRow(
+        f"{call.name}/sampling", "bilinear_sampling", None, None, None, 1, (positions, taps, channels), 0, macs
+    )
+    return [offsets, seen, *_convolution(call, kind)]
+
+
 def _product(call: Call, kind: str, macs: int) -> list[CostRow]:
     return [CostRow(call.name, kind, None, None, None, 1, call.output_shape[1:], 0, macs)]
 
@@ -108,6 +129,7 @@ Counter = Callable[[Call, str], list[CostRow]]
 COUNTERS: dict[str, tuple[str, Counter]] = {
     **{f"Conv{n}D": (f"conv{n}d", _convolution) for n in (1, 2, 3)},
     **{f"Conv{n}DTranspose": (f"conv{n}d_transpose", _convolution) for n in (1, 2, 3)},
+    "DeformableConv2D": ("deformable_conv2d", _deformable),
     **{f"DepthwiseConv{n}D": (f"depthwise_conv{n}d", _depthwise) for n in (1, 2)},
     **{f"SeparableConv{n}D": (f"separable_conv{n}d", _separable) for n in (1, 2)},
     "DepthwiseConv2DTranspose": ("depthwise_conv2d_transpose", _depthwise),

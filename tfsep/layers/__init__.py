@@ -2,6 +2,7 @@
 
 from tfsep.layers._block import DepthwiseSeparableConv, leaky_relu
 from tfsep.layers._convolution import Conv2D, DepthwiseConv2D, SeparableConv2D
+from tfsep.layers._deformable import DeformableConv2D
 from tfsep.layers._normalization import BatchNormalization
 from tfsep.layers._sequence import Conv1D, DepthwiseConv1D, SeparableConv1D
 from tfsep.layers._transposed import Conv2DTranspose, DepthwiseConv2DTranspose, SeparableConv2DTranspose
@@ -11,6 +12,7 @@ __all__ = [
     "Conv1D",
     "Conv2D",
     "Conv2DTranspose",
+    "DeformableConv2D",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
     "DepthwiseConv2DTranspose",

@@ -147,18 +147,19 @@ class Convolution(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Convolve, add the bias and apply the activation."""
-        y = self.op(inputs, *self._kernels(), **self._call_options())
-        if self.use_bias:
-            y = self._biased(y)
-        return self.activation(y)
+        y = self._convolved(inputs)
+        return self.activation(self._biased(y, self.bias) if self.use_bias else y)
 
-    def _biased(self, y: Any) -> Any:
+    def _convolved(self, inputs: Any) -> Any:
+        return self.op(inputs, *self._kernels(), **self._call_options())
+
+    def _biased(self, y: Any, bias: Any) -> Any:
         if self.data_format == "channels_last":
-            return tf.nn.bias_add(y, self.bias)
+            return tf.nn.bias_add(y, bias)
         if self.rank == 2:
-            return tf.nn.bias_add(y, self.bias, data_format="NCHW")
+            return tf.nn.bias_add(y, bias, data_format="NCHW")
         # The converter cannot take such a bias of sequences.
-        return y + tf.reshape(self.bias, [-1, 1])
+        return y + tf.reshape(bias, [-1, 1])
 
     def _output_channels(self, channels: int | None) -> int | None:
         raise NotImplementedError

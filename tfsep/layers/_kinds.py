@@ -5,8 +5,7 @@ A public layer is one of these with a signature, a rank and an op.
 
 from typing import Any
 
-from tfsep._transposed import Transposed
-from tfsep.geometry import Sizes, pair, positive
+from tfsep.geometry import Sizes, Transposed, pair, positive
 from tfsep.layers._base import Convolution, Shape
 
 

@@ -2,6 +2,7 @@
 
 from tfsep.ops._context import exporting, is_exporting
 from tfsep.ops._convolution import conv2d, depthwise_conv2d, separable_conv2d
+from tfsep.ops._deformable import deform_conv2d
 from tfsep.ops._matrix import convolution_matrix
 from tfsep.ops._sequence import conv1d, depthwise_conv1d, separable_conv1d
 from tfsep.ops._transposed import conv2d_transpose, depthwise_conv2d_transpose, separable_conv2d_transpose
@@ -11,6 +12,7 @@ __all__ = [
     "conv2d",
     "conv2d_transpose",
     "convolution_matrix",
+    "deform_conv2d",
     "depthwise_conv1d",
     "depthwise_conv2d",
     "depthwise_conv2d_transpose",

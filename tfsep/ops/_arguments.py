@@ -4,6 +4,8 @@ Behind it there are images and filters of rank 4 only: a sequence is an image of
 spatial axes that the caller's tensors have.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tfsep._backend import tf
@@ -34,17 +36,18 @@ def tensor(value: Any, name: str, rank: int, axes: str, like: Any = None) -> Any
     return value
 
 
-def image(x: Any, data_format: str, rank: int = 2) -> Any:
-    """Return x, images or sequences, as a floating tensor of rank 4 in NHWC.
+def image(x: Any, data_format: str, rank: int = 2, name: str = "x", like: Any = None) -> Any:
+    """Return x, images or sequences, as a floating tensor of rank 4 in NHWC, of the dtype of `like` where it is given.
 
     Raises:
-        ValueError: for another rank, or no channels.
+        ValueError: for another rank, or no channels; the message starts with `name`.
+        TypeError: as `tensor`.
     """
     last = normalize_data_format(data_format) == "channels_last"
     axes = f"(N, {_SIDES[rank]}, C)" if last else f"(N, C, {_SIDES[rank]})"
-    x = tensor(x, "x", rank + 2, axes)
+    x = tensor(x, name, rank + 2, axes, like)
     if x.shape[rank + 1 if last else 1] == 0:
-        raise ValueError(f"x: expected {axes} with at least one channel, got shape {tuple(x.shape)}")
+        raise ValueError(f"{name}: expected {axes} with at least one channel, got shape {tuple(x.shape)}")
     x = x if last else tf.transpose(x, [0, *range(2, rank + 2), 1])
     return x if rank == 2 else tf.expand_dims(x, 1)
 
@@ -141,6 +144,18 @@ def with_channels(x: Any, channels: int) -> Any:
 def window(x: Any, filter: Any, strides: Any, padding: Any, rate: Any, rank: int = 2) -> Window:
     """Return the window of a convolution of an NHWC `x`, having checked that its result has a size."""
     taps = tuple(filter.shape[:2])
-    made = Window.of_row(taps[1], strides, padding, rate) if rank == 1 else Window.of(taps, strides, padding, rate)
-    made.output_size((x.shape[1], x.shape[2]))
+    with naming_shapes(x, filter, rank):
+        made = Window.of_row(taps[1], strides, padding, rate) if rank == 1 else Window.of(taps, strides, padding, rate)
+        made.output_size((x.shape[1], x.shape[2]))
     return made
+
+
+@contextmanager
+def naming_shapes(x: Any, filter: Any, rank: int = 2) -> Iterator[None]:
+    """Add the shapes of an NHWC `x` and of its filter to what is said of their geometry."""
+    try:
+        yield
+    except ValueError as error:
+        shape = tuple(x.shape) if rank == 2 else (x.shape[0], *x.shape[2:])
+        axes = f"(N, {_SIDES[rank]}, C)"
+        raise ValueError(f"{error}, where x {axes} is {shape} and the filter {_shown(filter, rank)}") from None

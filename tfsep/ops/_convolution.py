@@ -22,7 +22,8 @@ def conv2d(
     of its own group only.
 
     Args:
-        x: floating tensor (N, H, W, C), or (N, C, H, W) with ``data_format="channels_first"``.
+        x: floating tensor (N, H, W, C), or (N, C, H, W) with ``data_format="channels_first"``. Where a graph does not
+            know C, it is taken to be filter.shape[2], one group, and checked when the graph runs.
         filter: (kh, kw, C / groups, F), of x's dtype; F must be a multiple of groups.
         strides: step of the window, an int or a pair (rows, columns).
         padding: ``"valid"``, ``"same"`` (TensorFlow's), an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``.

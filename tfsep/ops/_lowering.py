@@ -9,6 +9,7 @@ product        case                                        lowering
 =============  ==========================================  ====================================================
 forward        being exported                              TensorFlow's op with stride and rate: one builtin op
 forward        the build has the op for stride and rate    that op
+forward        float16 or bfloat16, and none of it         in float32, by the rows below, and rounded once
 forward        stride and rate share a factor              every factor-th pixel of the image, without it
 forward        a rate, and no stride beside it             each phase of the image by itself, at rate 1
 forward        depthwise under XLA, and all else           a sum of shifted products, one a tap
@@ -16,7 +17,10 @@ gradient to x  the build has it, and has it fast           TensorFlow's op
 gradient to x  stride and rate share a factor              that without it, its pixels spread out among zeros
 gradient to x  all else                                    upstream spread out among zeros, convolved at stride 1
                                                            with the filter turned about
-to the filter  the build has it                            TensorFlow's op, or a matrix product for a 1×1 filter
+to the filter  the build has it                            TensorFlow's op, or a matrix product for a 1×1 filter;
+                                                           not for a dense 1×1 filter with a stride, nor for a dense
+                                                           bfloat16 one with a rate, which oneDNN has wrong
+to the filter  float16 or bfloat16, and no common factor   in float32, by the rows below, and rounded once
 to the filter  stride and rate share a factor              of every factor-th pixel of the image, without it
 to the filter  a rate                                      upstream spread out by what is left of the stride, and
                                                            each phase an image of a larger batch, at rate 1
@@ -32,6 +36,8 @@ transposed     exported, a channel a group                 that, as one DEPTHWIS
 transposed     a channel a group                           each channel as often as it has filters, then depthwise
 =============  ==========================================  ====================================================
 
+Under XLA a depthwise convolution goes by its own rows alone, the last ones.
+
 Why the gradient to x of a depthwise convolution with stride 1 is never TensorFlow's op: the forward op with the filter
 turned about is the same product, as fast or faster, and knows rates. Why not with a stride in bfloat16: oneDNN's kernel
 for that takes ten times as long as the spreading and the forward op together.
@@ -44,8 +50,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tfsep._backend import tf
-from tfsep._transposed import Transposed
-from tfsep.geometry import Pair, Window
+from tfsep.geometry import Pair, Transposed, Window
 from tfsep.ops import _windows as windows
 from tfsep.ops._bilinear import Bilinear
 from tfsep.ops._context import is_compiling, is_exporting
@@ -120,11 +125,12 @@ def _convolve(kind: Kind, x: Any, filter: Any, window: Window, channels: int, gr
 
     For no images TensorFlow's ops return a wrong shape, and a filter's gradient of uninitialised memory. A batch known
     to be empty never reaches them; of one that may be, results are put in the shape that they should have, and the
-    filter's gradient is masked. Neither costs anything for a batch that has images.
+    filter's gradient is masked. Neither copies an image; but the first, behind a convolution of an unknown number of
+    images, keeps TensorFlow from fusing a bias and an activation into it at inference.
     """
     if is_exporting():
         return _native(kind, x, filter, window)
-    x, window = _large_enough(x, window), windows.alone(window)
+    x, window = large_enough(x, window), windows.alone(window)
     if window.padding == "same" and window.strides != ONE and not are_known(*sides(x)):
         x, window = windows.pad_to_same(x, window), replace(window, padding="valid")
     else:
@@ -163,13 +169,20 @@ def _products(kind: Kind, filter: Any, window: Window, known: Any, channels: int
 
     def to_x(upstream: Any, filter: Any, shape: Any) -> Any:
         count, *size = (shape[axis] if known[axis] is None else known[axis] for axis in (0, 1, 2))
+        upstream = _with_channels(upstream, channels)
         return _shaped(plan.to_x(upstream, filter, window, tuple(size)), count, tuple(size), known[3])
 
     def to_filter(x: Any, upstream: Any) -> Any:
+        upstream = _with_channels(upstream, channels)
         gradient = tf.reshape(plan.to_filter(x, upstream, window, tuple(filter_shape)), filter_shape)
         return gradient if x.shape[0] else tf.where(tf.shape(x)[0] > 0, gradient, tf.zeros_like(gradient))
 
     return Bilinear(forward, to_x, to_filter)
+
+
+def _with_channels(upstream: Any, channels: int) -> Any:
+    """Return an upstream gradient, of which a graph may not know the shape, with its channels known."""
+    return tf.ensure_shape(upstream, [None, None, None, channels]) if upstream.shape[3] is None else upstream
 
 
 def _shaped(value: Any, count: Any, size: Sides, channels: int) -> Any:
@@ -285,7 +298,7 @@ class _Plan:
         return fit(x, (-top, -left), size)
 
 
-def _large_enough(x: Any, window: Window) -> Any:
+def large_enough(x: Any, window: Window) -> Any:
     """Return x, with its size checked when the graph runs where it is not known before.
 
     An output of no size is an error for a size that is known (`Window.output_size`), and must be one here: with oneDNN,

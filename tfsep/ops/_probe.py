@@ -4,6 +4,7 @@ TensorFlow's kernels differ with the build, the machine, the dtype and an enviro
 raises, or (a dilated gradient of the depthwise op) returns other numbers without a word. No version number says which.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Literal
 
@@ -16,9 +17,11 @@ from tfsep.ops._native import DENSE, DEPTHWISE, Kind
 Product = Literal["forward", "to_x", "to_filter"]
 
 _KINDS = {kind.name: kind for kind in (DEPTHWISE, DENSE)}
-_TOLERANCES = {"float16": 1e-3, "bfloat16": 8e-3}
-"""Of the largest number expected; 1e-4 for longer types. It is what rounding the result once may cost, twice over: a
-kernel that adds in half precision is not right either, nor fast where there is no hardware for it.
+_SPACINGS = {"float16": 2**-10, "bfloat16": 2**-7}
+"""Between a number of half precision and the next, relative to it.
+
+A result may be rounded twice. A kernel that adds in half precision is not right: where a sum cancels it is off by more
+than that, nor is it fast where there is no hardware for it.
 """
 
 
@@ -32,9 +35,15 @@ def computes(
 ) -> bool:
     """Whether TensorFlow has this product right, for convolutions like this one.
 
+    oneDNN's gradient to a dense bfloat16 filter with a rate is never tried, and never believed. It is right for many
+    images, and for others, of 29 columns and more, writes behind its memory or leaves it as it was: trying it has ended
+    the process.
+
     Convolutions are alike that agree in whether they have a stride, two strides, a rate, groups, and more than one
     channel a group: some kernels are wrong for one channel only.
     """
+    if product == "to_filter" and kind.name == "dense" and dtype == "bfloat16" and max(rate) > 1:
+        return False
     alike_strides = _NONE if max(strides) == 1 else _EQUAL if strides[0] == strides[1] else _UNEQUAL
     alike_rates = _NONE if max(rate) == 1 else _RATES
     return _computes(product, kind.name, dtype, alike_strides, alike_rates, groups > 1, min(per_group, 2))
@@ -53,13 +62,18 @@ def _computes(
     kind, rng = _KINDS[name], np.random.default_rng(0)
     multipliers = (1, 2) if kind is DEPTHWISE else (5,)
     groups = 17 if kind is DEPTHWISE or grouped else 1
-    with tf.init_scope():
+
+    def is_right() -> bool:
         return all(
             _is_right(product, kind, dtype, window, size, (per_group, multiplier, groups), rng)
             for window in (Window((3, 2), stride, "valid", rate) for stride in strides for rate in rates)
-            for size in ((9, 8), (9, window.effective_kernel[1] + 1))  # many results a row, and one or two
+            for size in ((9, 8), (9, window.effective_kernel[1] + 1), (9, 41))  # some results a row, one or two, many
             for multiplier in multipliers
         )
+
+    # A thread of its own has no graph that is being built, neither a function's nor one that a user opened.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(is_right).result()
 
 
 def _is_right(
@@ -72,7 +86,12 @@ def _is_right(
         rng.normal(size=(*window.kernel, per_group, filters)),
         rng.normal(size=(8, *window.output_size(size), filters)),
     )
+    if not tf.executing_eagerly():
+        raise RuntimeError("TensorFlow: expected eager execution, got it disabled")
     x, grouped, upstream = (tf.cast(value, dtype) for value in values)
+    # Memory is handed on: what a kernel does not write is seen as NaN.
+    for used in (x, grouped, upstream):
+        tf.fill(used.shape, tf.constant(np.nan, dtype))
     shape = (*window.kernel, channels, multiplier) if kind is DEPTHWISE else grouped.shape
     filter = tf.reshape(grouped, shape)
     try:
@@ -86,8 +105,9 @@ def _is_right(
         return False
     x, grouped, upstream, actual = (np.asarray(tf.cast(value, "float64")) for value in (x, grouped, upstream, actual))
     exact = products(x, grouped, upstream, window)[product]
-    tolerance = _TOLERANCES.get(dtype, 1e-4) * np.abs(exact).max()
-    return bool(actual.shape == exact.shape and np.abs(actual - exact).max() <= tolerance)
+    sizes = products(np.abs(x), np.abs(grouped), np.abs(upstream), window)[product]
+    allowed = _SPACINGS.get(dtype, 0.0) * np.abs(exact) + 2**-18 * sizes + 2**-24
+    return bool(actual.shape == exact.shape and (np.abs(actual - exact) <= allowed).all())
 
 
 def products(x: np.ndarray, filter: np.ndarray, upstream: np.ndarray, window: Window) -> dict[Product, np.ndarray]:

@@ -3,8 +3,7 @@
 from typing import Any
 
 from tfsep._backend import tf
-from tfsep._transposed import Transposed
-from tfsep.geometry import Window, positive
+from tfsep.geometry import Transposed, Window, positive
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
 
@@ -156,6 +155,7 @@ def separable_conv2d_transpose(
 
 def _geometry(x: Any, filter: Any, strides: Any, padding: Any, output_padding: Any, rate: Any) -> Transposed:
     """The geometry of the transposed convolution of an NHWC `x`, having checked that its result has a size."""
-    made = Transposed.of(Window.of(tuple(filter.shape[:2]), strides, padding, rate), output_padding)
-    made.output_size((x.shape[1], x.shape[2]))
+    with arguments.naming_shapes(x, filter):
+        made = Transposed.of(Window.of(tuple(filter.shape[:2]), strides, padding, rate), output_padding)
+        made.output_size((x.shape[1], x.shape[2]))
     return made

@@ -11,8 +11,7 @@ from math import gcd
 from typing import Any
 
 from tfsep._backend import tf
-from tfsep._transposed import Transposed
-from tfsep.geometry import Pads, Pair, Window
+from tfsep.geometry import Pads, Pair, Transposed, Window
 from tfsep.ops._spread import Sides, are_known, fit, framed, scatter, sides, subsample, to_phases
 
 ONE: Pair = (1, 1)

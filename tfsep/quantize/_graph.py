@@ -8,7 +8,8 @@ import numpy as np
 
 from tfsep import layers
 from tfsep._backend import keras
-from tfsep.surgery import origins, require_graph
+from tfsep._symbolic import origin
+from tfsep.surgery import plain_model
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def graph_of(model: Any) -> Graph:
     Raises:
         TypeError, ValueError: for another model, one that was not built, or a call that no list can hold.
     """
-    require_graph(model)
+    model = plain_model(model)
     calls = _Calls([Call(None) for _ in model.inputs], {})
     outputs = _open(model, list(range(len(calls.made))), calls)
     return Graph(tuple(calls.made), tuple(outputs))
@@ -55,48 +56,37 @@ class _Calls(NamedTuple):
 
 def _open(model: Any, given: list[int], calls: _Calls) -> list[int]:
     """Add the calls of a model whose inputs are the results of the calls `given`; return those of its outputs."""
-    require_graph(model)
+    model = plain_model(model)
     if isinstance(model, keras.Sequential):
         for layer in model.layers:
             given = _add(layer, given, {}, calls)
         return given
-    config = model.get_config()
-    known = dict(zip(_ends(config["input_layers"]), ([number] for number in given), strict=True))
-    named = {operation.name: operation for operation in model.operations}
-    waiting = [
-        (record["name"], number, node)
-        for record in config["layers"]
-        for number, node in enumerate(record["inbound_nodes"])
-    ]
+    known = {id(tensor): number for tensor, number in zip(model.inputs, given, strict=True)}
+    waiting = model.outputs[::-1]
     while waiting:
-        later = []
-        for name, number, node in waiting:
-            sources = list(origins(node["args"]))
-            if all(source in known for source in sources):
-                numbers = [known[source][0] for source in sources]
-                results = _add(named[name], numbers, _options(name, node["kwargs"]), calls)
-                known |= {(name, number, place): [result] for place, result in enumerate(results)}
-            else:
-                later.append((name, number, node))
-        if len(later) == len(waiting):
-            raise ValueError(
-                f"model: expected layers of one result each, got {model.name!r}, where {later[0][0]!r} takes another"
-            )
-        waiting = later
-    return [known[output][0] for output in _ends(config["output_layers"])]
-
-
-def _ends(structure: Any) -> list[tuple[str, int, int]]:
-    """Where a model's inputs or outputs come from, in the order in which Keras flattens them: dicts by key."""
-    if isinstance(structure, dict) and "class_name" not in structure:
-        structure = [structure[key] for key in sorted(structure)]
-    return list(origins([structure]))
+        tensor = waiting[-1]
+        operation, node = origin(tensor)
+        if id(tensor) in known:
+            waiting.pop()
+        elif missing := [source for source in node.input_tensors if id(source) not in known]:
+            waiting += missing[::-1]
+        else:
+            sources = [known[id(source)] for source in node.input_tensors]
+            results = _add(operation, sources, _options(operation.name, node.arguments.kwargs), calls)
+            known |= zip(map(id, node.output_tensors), results, strict=False)
+            if id(tensor) not in known:
+                raise ValueError(
+                    f"model: expected layers of one result each, got {operation.name!r}, of which another is taken"
+                )
+    return [known[id(output)] for output in model.outputs]
 
 
 def _options(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """What a layer is called with beside tensors, without what says nothing."""
-    if list(origins(kwargs)):
+    if any(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten(kwargs)):
         raise ValueError(f"model: expected layers that take tensors by position, got {name!r}, which takes one by name")
+    if kwargs.get("training") not in (None, False):
+        raise ValueError(f"model: expected layers that training=True is not given to, got {name!r}")
     return {key: value for key, value in kwargs.items() if key not in ("training", "mask")}
 
 

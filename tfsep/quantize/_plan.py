@@ -10,7 +10,7 @@ from tfsep._backend import keras
 from tfsep.quantize._graph import Call, Graph
 from tfsep.quantize._kinds import KINDS
 from tfsep.quantize._operations import OPERATIONS, Activation, activation_of, activation_of_layer
-from tfsep.surgery import obstacle
+from tfsep.surgery import is_foldable
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _linear(planner: _Planner, number: int, call: Call) -> None:
     normalization, last, after = None, number, planner.after(number)
     if after is not None and planner.once(number) and planner.once(after):
         following = planner.calls[after].layer
-        if isinstance(following, keras.layers.BatchNormalization) and obstacle(layer, following) is None:
+        if isinstance(following, keras.layers.BatchNormalization) and is_foldable(layer, following):
             normalization, last = following, after
     step = Step(layer.name, "linear", planner.sources(call), layer, normalization)
     planner.made[number] = planner.finish(last, step, layer.activation)

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from tfsep._arguments import shown
 from tfsep._backend import keras, tf
+from tfsep._symbolic import origin
 from tfsep.weights import SLIM_VARIABLES
 
 
@@ -150,11 +151,7 @@ def _inherited(tensor: Any) -> Graph:
 
 
 def _sources(tensor: Any) -> Iterator[Any]:
-    """The nearest tensors behind `tensor` (itself, perhaps) that have a graph, and the Keras inputs that have none.
-
-    Keras's own `keras.utils.get_source_inputs` walks every path, of which a network with n joins has 2ⁿ, and nothing
-    else public leads from a tensor to those that it was made of.
-    """
+    """The nearest tensors behind `tensor` (itself, perhaps) that have a graph, and the Keras inputs that have none."""
     seen: set[Any] = set()
     ahead = [tensor]
     while ahead:
@@ -162,8 +159,8 @@ def _sources(tensor: Any) -> Iterator[Any]:
         if tensor in seen:
             continue
         seen.add(tensor)
-        operation, index, _ = getattr(tensor, "_keras_history", (None, 0, 0))
-        parents = operation._inbound_nodes[index].input_tensors if operation is not None else []
+        _, call = origin(tensor)
+        parents = call.input_tensors if call is not None else []
         if tensor in _graphs or not parents:
             yield tensor
         else:

@@ -168,6 +168,15 @@ class Runner:
         ]
         return {number: np.concatenate([part[number] for part in parts]) for number in infos}
 
+    def tensors_before(self) -> dict[int, set[int]]:
+        """Return what each tensor that an operator computes comes from, by numbers."""
+        before: dict[int, set[int]] = {}
+        for operator in self.flatbuffer.subgraphs[0].operators or []:
+            sources = {int(tensor) for tensor in operator.inputs}
+            sources = sources.union(*(before.get(source, set()) for source in sources))
+            before |= {int(tensor): sources for tensor in operator.outputs}
+        return before
+
     def delegated(self) -> int:
         """Return how many of the file's operators a delegate took over.
 

@@ -19,8 +19,8 @@ from tfsep.tflite._data import Reader
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._model import Interface, interface_of
 
-_ALIKE = 0.5
-"""The least cosine between a layer's output and a tensor that may hold it."""
+_ALIKE = 0.25
+"""The least likeness of a layer's output and a tensor that may hold it."""
 _CHUNK = 32
 """Samples at once, whose every layer is in memory."""
 
@@ -73,17 +73,7 @@ class LayerReport:
         """Return a row a layer."""
         return Table(
             ("layer", "tensor", "shape", "SQNR, dB", "largest error", "cosine"),
-            [
-                (
-                    r.name,
-                    r.tensor,
-                    "×".join(map(str, r.shape)),
-                    f"{r.sqnr:.1f}",
-                    f"{r.max_error:.3g}",
-                    f"{r.cosine:.6f}",
-                )
-                for r in self.rows
-            ],
+            [(r.name, r.tensor, "×".join(map(str, r.shape)), *r.measures()) for r in self.rows],
         )
 
     def __str__(self) -> str:
@@ -118,9 +108,10 @@ def compare_layers(model: Any, path: str | PathLike[str], data: Any) -> LayerRep
     """Compare every layer's output with what a file has for it.
 
     A file has no layers, and its tensors' names are what the converter left of them; so a layer's output is looked for
-    among the tensors of as many numbers, the nearest pair first, each once. What a file does not have on its own, as a
-    convolution in front of its rectifier, has no row. The file runs on TensorFlow Lite's own kernels, which keep
-    every tensor, where XNNPACK's do not; they may differ by a step here and there.
+    among the tensors of as many numbers, the nearest pair first, each once, and only where the order is kept: what
+    comes from a layer comes from that layer's tensor. What a file does not have on its own, as a convolution in front
+    of its rectifier, has no row, nor has a layer that hands on what it gets. The file runs on TensorFlow Lite's own
+    kernels, which keep every tensor, where XNNPACK's do not; they may differ by a step here and there.
 
     Args:
         model: the Keras model, or the path of its ``.keras`` file; the float one, for what quantization costs.
@@ -150,10 +141,11 @@ def compare_layers(model: Any, path: str | PathLike[str], data: Any) -> LayerRep
     pairs: dict[int, tuple[str, _Sums]] | None = None
     samples = 0
     for inputs in _chunks(Reader(interface.fields), data):
-        ours = _layer_outputs(interface, inputs)
+        ours, layers_before = _layer_outputs(interface, inputs)
         theirs = runner.tensors([inputs[i] for i in order])
         if pairs is None:
-            pairs = {tensor: (name, _Sums()) for tensor, name in _matched(ours, theirs).items()}
+            matched = _matched(ours, theirs, layers_before, runner.tensors_before())
+            pairs = {tensor: (name, _Sums()) for tensor, name in matched.items()}
         for tensor, (name, sums) in pairs.items():
             sums.add(ours[name], theirs[tensor])
         samples += len(inputs[0])
@@ -168,35 +160,59 @@ def _chunks(reader: Reader, data: Any) -> Iterator[tuple[np.ndarray, ...]]:
             yield tuple(array[start : start + _CHUNK] for array in batch.inputs)
 
 
-def _layer_outputs(interface: Interface, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Each layer's output, by its name, or by name and count where it is called again."""
-    outputs: dict[str, np.ndarray] = {}
+def _layer_outputs(
+    interface: Interface, inputs: Sequence[np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, set[str]]]:
+    """Each layer's output, by its name, or by name and count where it is called again; the layers that it comes from.
 
-    def leave(layer: Any, _: Any, result: Any) -> None:
+    A model's output is that of its last layer, and is there once, under the name of that.
+    """
+    made: dict[int, str] = {}
+    outputs: dict[str, Any] = {}
+    before: dict[str, set[str]] = {}
+
+    def leave(layer: Any, given: Any, result: Any) -> None:
         first = tf.nest.flatten(result)[0]
-        if getattr(first, "dtype", None) != tf.float32:
+        if getattr(first, "dtype", None) != tf.float32 or id(first) in made:
             return
         calls = sum(name.split("#")[0] == layer.name for name in outputs)
-        outputs[f"{layer.name}#{calls}" if calls else layer.name] = np.asarray(first)
+        name = f"{layer.name}#{calls}" if calls else layer.name
+        sources = {made[id(tensor)] for tensor in tf.nest.flatten(given) if id(tensor) in made}
+        # That the tensors are kept keeps their ids their own.
+        made[id(first)], outputs[name] = name, first
+        before[name] = sources.union(*(before[source] for source in sources))
 
     with watching(lambda _: None, leave):
         interface(inputs)
-    return outputs
+    return {name: np.asarray(output) for name, output in outputs.items()}, before
 
 
-def _matched(ours: dict[str, np.ndarray], theirs: dict[int, np.ndarray]) -> dict[int, str]:
-    """The layer of each of the file's tensors, in the file's order: the nearest pair first, each once."""
+def _matched(
+    ours: dict[str, np.ndarray],
+    theirs: dict[int, np.ndarray],
+    layers_before: dict[str, set[str]],
+    tensors_before: dict[int, set[int]],
+) -> dict[int, str]:
+    """The layer of each of the file's tensors, in the file's order: the nearest pair first, each once, in order."""
     pairs = []
     for tensor, values in theirs.items():
         for name, output in ours.items():
             if output.size == values.size and len(output) == len(values):
                 sums = _Sums.of(output, values)
-                if sums.cosine() > _ALIKE:
+                if sums.likeness() > _ALIKE:
                     pairs.append((-sums.sqnr(), output.shape != values.shape, tensor, name))
     found: dict[int, str] = {}
+
+    def in_order(tensor: int, name: str) -> bool:
+        return all(
+            (other not in layers_before[name] or known in tensors_before[tensor])
+            and (name not in layers_before[other] or tensor in tensors_before[known])
+            for known, other in found.items()
+        )
+
     # A sort that keeps the order of equals: of layers that only hand on what they get, the first.
     for _, _, tensor, name in sorted(pairs, key=lambda pair: pair[:2]):
-        if tensor not in found and name not in found.values():
+        if tensor not in found and name not in found.values() and in_order(tensor, name):
             found[tensor] = name
     return {tensor: found[tensor] for tensor in theirs if tensor in found}
 
@@ -233,6 +249,11 @@ class _Sums:
     def cosine(self) -> float:
         size = float(np.sqrt(self._model * self._file))
         return self._product / size if size else float(self._model == self._file)
+
+    def likeness(self) -> float:
+        """The cosine times the smaller size through the larger: 1 for equals, small for what has another scale."""
+        larger = max(self._model, self._file)
+        return self._product / larger if larger else 1.0
 
     def row(self, name: str, tensor: int) -> LayerRow:
         return LayerRow(name, tensor, self._shape, self.sqnr(), self._max, self.cosine())

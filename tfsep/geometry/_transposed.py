@@ -7,7 +7,7 @@ learning" (arXiv 1603.07285).
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from tfsep.geometry import Pair, Sizes, Window, pair
+from tfsep.geometry._window import Pair, Sizes, Window, pair
 
 
 class Transposed(NamedTuple):

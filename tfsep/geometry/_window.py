@@ -21,6 +21,9 @@ Pads = tuple[Pair, Pair]
 Padding = Literal["valid", "same"] | Pads
 RowPadding = Literal["valid", "same", "causal"] | Pair
 
+LARGEST = 2**31 - 1
+"""What the sizes of kernels, strides, rates and images may be: TensorFlow's kernels count them in 32 bits."""
+
 DATA_FORMATS = ("channels_last", "channels_first")
 
 
@@ -126,9 +129,11 @@ def single(value: Any, name: str) -> tuple[int]:
 def _ints(value: Any, name: str, count: int, minimum: int) -> list[int]:
     value = _plain(value)
     items = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * count
-    numbers = [n for n in map(integer, items) if n is not None and n >= minimum]
+    numbers = [n for n in map(integer, items) if n is not None and minimum <= n <= LARGEST]
     if not len(items) == len(numbers) == count:
         kind = "a positive int" if minimum == 1 else f"an int of at least {minimum}"
+        if any((integer(item) or 0) > LARGEST for item in items):
+            kind += " and at most 2**31 - 1"
         raise ValueError(f"{name}: expected {kind}{' or a pair of them' if count == 2 else ''}, got {value!r}")
     return numbers
 
@@ -210,7 +215,7 @@ def normalize_data_format(data_format: Any) -> str:
         >>> normalize_data_format("channels_last")
         'channels_last'
     """
-    if data_format not in DATA_FORMATS:
+    if not isinstance(data_format, str) or data_format not in DATA_FORMATS:
         raise ValueError(f"data_format: expected one of {', '.join(map(repr, DATA_FORMATS))}, got {data_format!r}")
     return str(data_format)
 
@@ -336,6 +341,8 @@ class Window:
             out = -(-i // s)
         else:
             before, after = (0, 0) if self.padding == "valid" else self.padding[axis]
+            if i + before + after > LARGEST:
+                raise ValueError(f"padding: expected at most 2**31 - 1 pixels a side, got {self.padding} around {size}")
             out = (i + before + after - k) // s + 1
         if out < 1:
             raise ValueError(

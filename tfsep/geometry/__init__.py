@@ -1,0 +1,51 @@
+"""Integer geometry of convolutions: one window, and stacks of them; nothing here knows TensorFlow."""
+
+from tfsep.geometry._stack import RatesCheck, ReceptiveField, check_rates, coverage, receptive_field
+from tfsep.geometry._transposed import Transposed
+from tfsep.geometry._window import (
+    DATA_FORMATS,
+    Padding,
+    Pads,
+    Pair,
+    Sizes,
+    Window,
+    choose_rate,
+    fixed_padding,
+    integer,
+    normalize_data_format,
+    normalize_padding,
+    normalize_row_padding,
+    pair,
+    positive,
+    positive_number,
+    same_pads,
+    sides,
+    single,
+)
+
+__all__ = [
+    "DATA_FORMATS",
+    "Padding",
+    "Pads",
+    "Pair",
+    "RatesCheck",
+    "ReceptiveField",
+    "Sizes",
+    "Transposed",
+    "Window",
+    "check_rates",
+    "choose_rate",
+    "coverage",
+    "fixed_padding",
+    "integer",
+    "normalize_data_format",
+    "normalize_padding",
+    "normalize_row_padding",
+    "pair",
+    "positive",
+    "positive_number",
+    "receptive_field",
+    "same_pads",
+    "sides",
+    "single",
+]
