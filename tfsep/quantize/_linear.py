@@ -38,7 +38,7 @@ class QuantizedLinear(keras.layers.Layer):
     Example:
         >>> layer = QuantizedLinear(keras.layers.Dense(2, kernel_initializer="ones"))
         >>> sums, worth = layer([np.ones((1, 3), "float32"), np.array([0.5, 0.0], "float32")])
-        >>> sums.numpy().tolist(), float(sums[0, 0] * worth[0])  # 3 products of 2 and 127
+        >>> sums.numpy().tolist(), round(float(sums[0, 0]) * float(worth[0]), 6)  # 3 products of 2 and 127
         ([[762.0, 762.0]], 3.0)
     """
 

@@ -49,6 +49,7 @@ def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
     (arXiv 1806.08342).
 
     Example:
+        >>> from tfsep.quantize import observe
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.ReLU()])
         >>> images = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype("float32")
         >>> quantized = observe(prepare(model), images)

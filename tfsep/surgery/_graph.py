@@ -78,9 +78,9 @@ def plain_model(model: Any) -> Any:
         ValueError: if it was not built.
 
     Example:
-        >>> plain_model(keras.Sequential([keras.layers.Dense(2)]))
+        >>> plain_model(keras.Sequential([keras.layers.Dense(2)], name="fresh"))
         Traceback (most recent call last):
-        ValueError: model: expected one that was built, got 'sequential', which has no weights yet
+        ValueError: model: expected one that was built, got 'fresh', which has no weights yet
     """
     plain = opened(model)
     if plain is None:
