@@ -176,7 +176,7 @@ class RatesCheck:
             return f"{field}, no holes"
         return (
             f"{field}, {self.holes:,} of its {prod(self.size):,} pixels never seen, in holes up to "
-            f"{self.largest_hole[0]} rows and {self.largest_hole[1]} columns wide, common divisor "
+            f"{self.largest_hole[0]}×{self.largest_hole[1]} pixels, common divisor "
             f"{_short(self.common_divisor)}; try {_shown(self.suggestion)}"
         )
 
