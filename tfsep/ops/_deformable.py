@@ -217,9 +217,17 @@ def _ends(place: Any, move: Any, side: Any, reach: int) -> list[tuple[Any, Any]]
     pixel, fraction = place + tf.cast(whole, place.dtype), move - whole
     ends = []
     for at, weight in ((pixel, 1.0 - fraction), (pixel + 1, fraction)):
-        inside = tf.clip_by_value(at, 0, side - 1)
+        inside = _inside(at, side)
         ends.append((inside, weight * tf.cast(tf.equal(inside, at), weight.dtype)))
     return ends
+
+
+def _inside(at: Any, side: Any) -> Any:
+    """Return the pixel of an axis that is nearest to each."""
+    if is_exporting():
+        # The converter takes a clip from 0 to 6 for a ReLU6, which integers have none of.
+        return tf.clip_by_value(at + 1, 1, side) - 1
+    return tf.clip_by_value(at, 0, side - 1)
 
 
 def _before(window: Window, size: Sides, outputs: Sides) -> Sides:
