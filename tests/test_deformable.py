@@ -466,3 +466,12 @@ def test_a_recipe_that_cannot_be(tmp_path):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         tflite.export(model, tmp_path / "m.tflite", "int16x8", calibration=data)
     assert_sentence(error.value, "model")
+
+
+@pytest.mark.parametrize("size", [(7, 7), (7, 2), (2, 8)])
+def test_files_of_any_size(size, tmp_path):
+    """A bound of 6 is no ReLU6: the converter takes a clip of integers for one, and has none."""
+    inputs = keras.Input((*size, 4))
+    model = keras.Model(inputs, layers.DeformableConv2D(5, 3, padding="same", offset_initializer="he_normal")(inputs))
+    x = np.random.default_rng(0).normal(size=(4, *size, 4)).astype("f")
+    assert tflite.export(model, tmp_path / "model.tflite", data=x).max_error < 1e-4

@@ -118,8 +118,8 @@ def test_the_papers_rule_and_where_it_differs():
 
 def test_a_check_is_a_sentence():
     assert str(geometry.check_rates([2, 2, 2])) == (
-        "rates (2, 2, 2), kernel 3: receptive field 13×13, 120 of its 169 pixels never seen, in holes up to 1 rows and "
-        "1 columns wide, common divisor 2; try (1, 2, 3)"
+        "rates (2, 2, 2), kernel 3: receptive field 13×13, 120 of its 169 pixels never seen, in holes up to 1×1 "
+        "pixels, common divisor 2; try (1, 2, 3)"
     )
     assert str(geometry.check_rates([(1, 2)], (3, 1))) == "rates ((1, 2)), kernel (3, 1): receptive field 3×1, no holes"
 

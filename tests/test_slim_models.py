@@ -505,7 +505,10 @@ WRONG = {
     "num_outputs": [wrong(CONV, 0, 3), wrong(CONV, None, 3), wrong(SEP, 1.5, 3), wrong(FC, "8")],
     "kernel_size": [wrong(CONV, 4, 0), wrong(SEP, 4, [3]), wrong(slim.avg_pool2d, [2, 2, 2])],
     "depth_multiplier": [wrong(SEP, None, 3, 0)],
-    "stride": [wrong(CONV, 4, 3, stride=0), wrong(SEP, 4, 3, stride=[1, 0]), wrong(slim.max_pool2d, 2, 0)],
+    "stride": [
+        *(wrong(CONV, 4, 3, stride=0), wrong(SEP, 4, 3, stride=[1, 0]), wrong(slim.max_pool2d, 2, 0)),
+        reused(wrong(CONV, 4, 3, scope="a"), wrong(CONV, 4, 3, stride=2, reuse=True, scope="a")),
+    ],
     "rate": [wrong(CONV, 4, 3, rate=[1, 2, 3]), wrong(SEP, 4, 3, rate=-1)],
     "padding": [wrong(CONV, 4, 3, padding="FULL"), wrong(slim.max_pool2d, 2, padding=1)],
     "data_format": [
@@ -513,12 +516,13 @@ WRONG = {
         *(wrong(BN, data_format="NCDHW"), wrong(slim.avg_pool2d, 2, data_format="HWC")),
     ],
     "conv_dims": [wrong(slim.convolution, 4, 3, conv_dims=1)],
+    "biases_initializer": [
+        reused(wrong(CONV, 4, 3, scope="a"), wrong(CONV, 4, 3, biases_initializer=None, reuse=True, scope="a")),
+    ],
     "reuse": [
         wrong(CONV, 4, 3, reuse="yes", scope="a"),
-        reused(wrong(CONV, 4, 3, scope="a"), wrong(CONV, 4, 3, stride=2, reuse=True, scope="a")),
         reused(wrong(CONV, 4, 3, scope="a"), wrong(SEP, 4, 3, reuse=True, scope="a")),
         reused(wrong(SEP, 4, 3, scope="a"), wrong(SEP, None, 3, reuse=True, scope="a")),
-        reused(wrong(CONV, 4, 3, scope="a"), wrong(CONV, 4, 3, biases_initializer=None, reuse=True, scope="a")),
     ],
     "scope": [
         *(wrong(function, 4, 3, reuse=True) for function in (CONV, SEP)),
@@ -617,9 +621,26 @@ def test_a_tensorflow_1_graph_is_refused():
 def test_errors_say_what_is_shared():
     x = keras.Input((8, 8, 3))
     CONV(x, 4, 3, scope="a")
-    with pytest.raises(ValueError, match=r"^reuse: expected strides=\(1, 1\), as 'a' was made with, got \(2, 2\)$"):
+    with pytest.raises(ValueError, match=r"^stride: expected strides=\(1, 1\), as .* got \(2, 2\)$"):
         CONV(x, 4, 3, stride=2, scope="a", reuse=True)
     with pytest.raises(ValueError, match=r"^reuse: expected a Conv2D, as 'a' is, got a Dense$"):
         FC(x, 4, scope="a", reuse=True)
     with pytest.raises(ValueError, match=r"^scope: expected one that has a layer to share, under reuse, got 'b'$"):
         CONV(x, 4, 3, scope="b", reuse=True)
+
+
+NO_FUNCTIONS = {
+    "normalizer_fn": lambda x: CONV(x, 4, 3, normalizer_fn="bn"),
+    "normalizer_params": lambda x: CONV(x, 4, 3, normalizer_fn=slim.batch_norm, normalizer_params=[1]),
+    "activation_fn": lambda x: CONV(x, 4, 3, activation_fn="foo"),
+    "weights_initializer": lambda x: CONV(x, 4, 3, weights_initializer="foo"),
+    "layer": lambda x: slim.repeat(x, 2, "conv", 4),
+    "scope": lambda x: CONV(x, 4, 3, scope=3),
+}
+
+
+@pytest.mark.parametrize("argument", NO_FUNCTIONS)
+def test_what_is_no_function_is_named(argument):
+    with pytest.raises((TypeError, ValueError)) as error:
+        NO_FUNCTIONS[argument](keras.Input((8, 8, 3)))
+    assert_sentence(error.value, argument)

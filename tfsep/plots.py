@@ -60,7 +60,7 @@ def _draw(axes: Any, check: geometry.RatesCheck) -> None:
     corner = left - 0.5, top - 0.5
     axes.add_patch(Rectangle(corner, columns, rows, fc="white", ec="0.6", hatch="////", lw=0, zorder=0))
     image = axes.imshow(np.ma.masked_equal(counts, 0), cmap="viridis", extent=around, zorder=1)
-    whole = MaxNLocator(integer=True)
+    whole = MaxNLocator(integer=True, min_n_ticks=1)
     axes.figure.colorbar(image, ax=axes, label="paths to the output", shrink=0.85, ticks=whole)
     axes.set(xlabel="columns from the output", ylabel="rows from the output", title=_title(check))
     axes.locator_params(integer=True, nbins=8)

@@ -11,7 +11,7 @@ from tfsep.geometry._window import Pair, Window, pair
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LARGEST = 2**14
+COUNTED = 2**14
 """Pixels a side of a receptive field that are counted one by one."""
 
 Rate = int | Pair
@@ -176,7 +176,7 @@ class RatesCheck:
             return f"{field}, no holes"
         return (
             f"{field}, {self.holes:,} of its {prod(self.size):,} pixels never seen, in holes up to "
-            f"{self.largest_hole[0]} rows and {self.largest_hole[1]} columns wide, common divisor "
+            f"{self.largest_hole[0]}×{self.largest_hole[1]} pixels, common divisor "
             f"{_short(self.common_divisor)}; try {_shown(self.suggestion)}"
         )
 
@@ -264,8 +264,8 @@ def _rates(rates: Any) -> tuple[Pair, ...]:
 def _counts(rates: list[int], taps: int) -> list[int]:
     """The number of paths to an output from each pixel of its receptive field, along one axis."""
     size = 1 + (taps - 1) * sum(rates)
-    if size > LARGEST:
-        raise ValueError(f"rates: expected a receptive field of at most {LARGEST:,} pixels a side, got {size:,}")
+    if size > COUNTED:
+        raise ValueError(f"rates: expected a receptive field of at most {COUNTED:,} pixels a side, got {size:,}")
     counts = [1]
     for rate in rates:
         before, counts = counts, [0] * (len(counts) + (taps - 1) * rate)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tfsep._backend import tf
 from tfsep.geometry import Window, normalize_data_format
+from tfsep.ops._spread import with_channels
 
 _SIDES = {1: "L", 2: "H, W"}
 _TAPS = {1: "k", 2: "kh, kw"}
@@ -134,11 +135,6 @@ def pointwise(value: Any, depthwise_filter: Any, x: Any, rank: int = 2) -> Any:
 def _shown(filter: Any, rank: int) -> tuple[int, ...]:
     """The shape of a filter as the caller gave it."""
     return tuple(filter.shape[2 - rank :])
-
-
-def with_channels(x: Any, channels: int) -> Any:
-    """Return x, with this number of channels expected of it where its own is not known before it comes."""
-    return tf.ensure_shape(x, [None, None, None, channels]) if x.shape[3] is None else x
 
 
 def window(x: Any, filter: Any, strides: Any, padding: Any, rate: Any, rank: int = 2) -> Window:

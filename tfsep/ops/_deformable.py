@@ -14,7 +14,7 @@ from tfsep.ops import _lowering as lowering
 from tfsep.ops import _windows as windows
 from tfsep.ops._context import is_exporting
 from tfsep.ops._sampling import weighted_rows
-from tfsep.ops._spread import Sides, are_known, images, sides
+from tfsep.ops._spread import Sides, are_known, images, sides, with_channels
 
 ONE: Pair = (1, 1)
 
@@ -72,7 +72,7 @@ def deform_conv2d(
     x = arguments.image(x, data_format)
     filter = arguments.kernel(filter, "filter", "C / groups, F", x)
     wanted = None if groups is None else positive(groups, "groups")
-    x = arguments.with_channels(x, filter.shape[2] * (wanted or 1))
+    x = with_channels(x, filter.shape[2] * (wanted or 1))
     arguments.check_groups(filter, x.shape[3])
     found = x.shape[3] // filter.shape[2]
     if wanted not in (None, found):
@@ -185,7 +185,7 @@ def _seen(x: Any, offset: Any, mask: Any, taps: _Taps) -> Any:
     size, outputs, channels, groups = sides(x), sides(offset), x.shape[3], taps.offset_groups
     exact = x.dtype if x.dtype == tf.float64 else tf.float32
     count = _index_dtype(x, groups)
-    places = taps.places(_before(taps.window, size, outputs), outputs, count)
+    places = taps.places(_before(taps.window, size), outputs, count)
     number, height, width = (tf.cast(side, count) for side in (images(x), *size))
     moves = tf.unstack(tf.cast(taps.rows(offset, outputs), exact), axis=3)
     rows, columns = map(_ends, places, moves, (height, width), taps.reach)
@@ -217,21 +217,25 @@ def _ends(place: Any, move: Any, side: Any, reach: int) -> list[tuple[Any, Any]]
     pixel, fraction = place + tf.cast(whole, place.dtype), move - whole
     ends = []
     for at, weight in ((pixel, 1.0 - fraction), (pixel + 1, fraction)):
-        inside = tf.clip_by_value(at, 0, side - 1)
+        inside = _inside(at, side)
         ends.append((inside, weight * tf.cast(tf.equal(inside, at), weight.dtype)))
     return ends
 
 
-def _before(window: Window, size: Sides, outputs: Sides) -> Sides:
+def _inside(at: Any, side: Any) -> Any:
+    """Return the pixel of an axis that is nearest to each."""
+    if is_exporting():
+        # The converter takes a clip from 0 to 6 for a ReLU6, which integers have none of.
+        return tf.clip_by_value(at + 1, 1, side) - 1
+    return tf.clip_by_value(at, 0, side - 1)
+
+
+def _before(window: Window, size: Sides) -> Sides:
     """The padding ahead of an image, of which the size may not be known."""
     if window.padding != "same" or are_known(*size):
         (top, _), (left, _) = window.pads(size if are_known(*size) else ONE)
         return top, left
-    ahead = (
-        tf.maximum((count - 1) * stride + reach - side, 0) // 2
-        for count, stride, reach, side in zip(outputs, window.strides, window.effective_kernel, size, strict=True)
-    )
-    rows, columns = ahead
+    rows, columns = (total // 2 for total in windows.same_total(size, window))
     return rows, columns
 
 

@@ -56,7 +56,7 @@ from tfsep.ops._bilinear import Bilinear
 from tfsep.ops._context import is_compiling, is_exporting
 from tfsep.ops._native import DENSE, DEPTHWISE, Kind
 from tfsep.ops._probe import Product, computes
-from tfsep.ops._spread import Sides, are_known, fit, from_phases, images, scatter, sides, to_phases
+from tfsep.ops._spread import Sides, are_known, fit, from_phases, images, scatter, sides, to_phases, with_channels
 from tfsep.ops._windows import NO_PADS, ONE
 
 HALVES = ("float16", "bfloat16")
@@ -169,20 +169,15 @@ def _products(kind: Kind, filter: Any, window: Window, known: Any, channels: int
 
     def to_x(upstream: Any, filter: Any, shape: Any) -> Any:
         count, *size = (shape[axis] if known[axis] is None else known[axis] for axis in (0, 1, 2))
-        upstream = _with_channels(upstream, channels)
+        upstream = with_channels(upstream, channels)
         return _shaped(plan.to_x(upstream, filter, window, tuple(size)), count, tuple(size), known[3])
 
     def to_filter(x: Any, upstream: Any) -> Any:
-        upstream = _with_channels(upstream, channels)
+        upstream = with_channels(upstream, channels)
         gradient = tf.reshape(plan.to_filter(x, upstream, window, tuple(filter_shape)), filter_shape)
         return gradient if x.shape[0] else tf.where(tf.shape(x)[0] > 0, gradient, tf.zeros_like(gradient))
 
     return Bilinear(forward, to_x, to_filter)
-
-
-def _with_channels(upstream: Any, channels: int) -> Any:
-    """Return an upstream gradient, of which a graph may not know the shape, with its channels known."""
-    return tf.ensure_shape(upstream, [None, None, None, channels]) if upstream.shape[3] is None else upstream
 
 
 def _shaped(value: Any, count: Any, size: Sides, channels: int) -> Any:

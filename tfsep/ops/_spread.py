@@ -29,6 +29,11 @@ def images(x: Any) -> Any:
     return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
 
 
+def with_channels(x: Any, channels: int) -> Any:
+    """Return x, with this number of channels expected of it where its own is not known before it comes."""
+    return tf.ensure_shape(x, [None, None, None, channels]) if x.shape[3] is None else x
+
+
 def are_known(*values: Side) -> bool:
     """Whether all of these are ints."""
     return all(isinstance(value, int) for value in values)

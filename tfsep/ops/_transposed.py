@@ -6,6 +6,7 @@ from tfsep._backend import tf
 from tfsep.geometry import Transposed, Window, positive
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
+from tfsep.ops._spread import with_channels
 
 
 def conv2d_transpose(
@@ -62,7 +63,7 @@ def conv2d_transpose(
     """
     x = arguments.image(x, data_format)
     filter = arguments.kernel(filter, "filter", "F / groups, C", x)
-    x = arguments.with_channels(x, filter.shape[3])
+    x = with_channels(x, filter.shape[3])
     if x.shape[3] != filter.shape[3]:
         raise ValueError(f"filter: expected (kh, kw, F / groups, C) with C = {x.shape[3]}, got {tuple(filter.shape)}")
     if x.shape[3] % positive(groups, "groups"):
@@ -105,7 +106,7 @@ def depthwise_conv2d_transpose(
     x = arguments.image(x, data_format)
     filter = arguments.kernel(filter, "filter", "C, M", x)
     channels = filter.shape[2] * filter.shape[3]
-    x = arguments.with_channels(x, channels)
+    x = with_channels(x, channels)
     if x.shape[3] != channels:
         raise ValueError(f"filter: expected (kh, kw, C, M) with C·M = {x.shape[3]}, got {tuple(filter.shape)}")
     geometry = _geometry(x, filter, strides, padding, output_padding, rate)

@@ -127,9 +127,15 @@ def is_smaller(size: Sides, window: Window) -> bool:
 
 def pad_to_same(x: Any, window: Window) -> Any:
     """Pad an image whose size is known only when the graph runs."""
-    padded = extent(window, outputs(sides(x), window))
-    total = [tf.maximum(wanted - given, 0) for wanted, given in zip(padded, sides(x), strict=True)]
-    return tf.pad(x, [(0, 0), *((side // 2, side - side // 2) for side in total), (0, 0)])
+    pads = ((total // 2, total - total // 2) for total in same_total(sides(x), window))
+    return tf.pad(x, [(0, 0), *pads, (0, 0)])
+
+
+def same_total(size: Sides, window: Window) -> Sides:
+    """The rows and columns that SAME pads an image with, whose size is known only when the graph runs."""
+    padded = extent(window, outputs(size, window))
+    rows, columns = (tf.maximum(wanted - given, 0) for wanted, given in zip(padded, size, strict=True))
+    return rows, columns
 
 
 def outputs(size: Sides, window: Window) -> Sides:

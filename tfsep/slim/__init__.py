@@ -36,6 +36,9 @@ asks the graph of the ``with``, or else the one built in last.
 Scopes. ``tf.compat.v1.variable_scope`` prefixes names, but outside TensorFlow 1's graphs it does not tell its ``reuse``
 and counts default names for the whole process. `slim.variable_scope` does both as in slim.
 
+Losses. A Keras model keeps its weights' regularization in ``model.losses``, and `fit` adds it; TensorFlow's collection
+of them stays empty.
+
 The phase. A Keras model is told on each call whether it trains. So ``is_training=True`` leaves the phase to that call,
 and ``is_training=False`` fixes it: frozen statistics, no dropout, also in ``fit``. (A ``training=False`` on a layer's
 call would not: in ``fit`` a functional model overrides it.)

@@ -64,7 +64,7 @@ def initializer(value: Any, name: str) -> Any:
     if value is None:
         return xavier_initializer()
     if isinstance(value, str):
-        return keras.initializers.get(value)
+        return _named(keras.initializers.get, value, name)
     if isinstance(value, keras.initializers.Initializer):
         return type(value).from_config(value.get_config())
     if not callable(value):
@@ -104,8 +104,28 @@ def activated(outputs: Any, activation_fn: Any, name: str) -> Any:
         return activation_fn(outputs)
     if not callable(activation_fn) and not isinstance(activation_fn, str):
         raise TypeError(f"activation_fn: expected a function or None, got {shown(activation_fn)}")
-    known = None if isinstance(activation_fn, str) else _ACTIVATION_NAMES.get(activation_fn)
+    if isinstance(activation_fn, str):
+        activation_fn = _named(keras.activations.get, activation_fn, "activation_fn")
+    known = _ACTIVATION_NAMES.get(activation_fn)
     return keras.layers.Activation(known or activation_fn, name=name)(outputs)
+
+
+def require_callable(value: Any, name: str) -> None:
+    """Raise unless `value` is a function.
+
+    Raises:
+        TypeError: naming the argument.
+    """
+    if not callable(value):
+        raise TypeError(f"{name}: expected a function, got {shown(value)}")
+
+
+def _named(get: Any, value: str, name: str) -> Any:
+    """Return what Keras has under a name."""
+    try:
+        return get(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected a function or a name that Keras knows, got {value!r}") from error
 
 
 def never_trains(is_training: Any) -> bool:

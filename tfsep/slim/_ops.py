@@ -8,7 +8,7 @@ from tf_slim import add_arg_scope
 from tfsep._arguments import number, shown
 from tfsep._backend import keras
 from tfsep.geometry import normalize_padding, pair, positive
-from tfsep.slim._arguments import channels, never_trains
+from tfsep.slim._arguments import channels, never_trains, require_callable
 from tfsep.slim._graph import graph_of
 from tfsep.slim._scope import layer_name, name_in_scope, variable_scope
 
@@ -234,6 +234,7 @@ def _name_of(layer: Any, default: str) -> str:
 def _in_turn(inputs: Any, layer: Any, calls: Any, default: str, scope: Any, arguments: dict[str, Any]) -> Any:
     """Apply `layer` once for every tuple in `calls`, each in a scope with its number."""
     graph_of(inputs)  # which says what is wrong with what is no Keras tensor
+    require_callable(layer, "layer")
     with variable_scope(scope, default, [inputs]):
         name = _name_of(layer, default.lower()) if scope is None else scope
         for position, call in enumerate(calls, 1):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tfsep._arguments import shown
 from tfsep._backend import keras, tf
-from tfsep.slim._arguments import activated
+from tfsep.slim._arguments import activated, require_callable
 from tfsep.slim._graph import Graph, graph_of
 
 AUTO_REUSE = tf.compat.v1.AUTO_REUSE
@@ -84,7 +84,9 @@ def _keras_tensor(values: Any) -> Any:
 
 def _require_name(name: Any) -> None:
     if not isinstance(name, str) or not name or "." in name:
-        raise ValueError(f"scope: expected a name without dots, which stand for slashes in Keras's, got {name!r}")
+        raise ValueError(
+            f"scope: expected a name, a string without dots, which stand for slashes in Keras's, got {name!r}"
+        )
 
 
 class Scope(NamedTuple):
@@ -113,7 +115,8 @@ class Scope(NamedTuple):
             raise ValueError(f"scope: expected one that has a layer to share, under reuse, got {self.name!r}")
         elif self.name in self.graph.names:
             raise ValueError(
-                f"scope: expected a name that no layer on this keras.Input has, unless under reuse, got {self.name!r}"
+                f"scope: expected a name that no layer on this keras.Input has, unless under slim's own reuse "
+                f"(slim.variable_scope, as TensorFlow's does not tell its), got {self.name!r}"
             )
         outputs = layer(inputs)
         self.graph.add_layer(self.name, layer, collections)
@@ -130,6 +133,9 @@ class Scope(NamedTuple):
     ) -> Any:
         """Apply what follows the layer, and add the result to its collections."""
         if normalizer_fn is not None:
+            require_callable(normalizer_fn, "normalizer_fn")
+            if not isinstance(normalizer_params, dict | None):
+                raise TypeError(f"normalizer_params: expected a dict or None, got {shown(normalizer_params)}")
             outputs = normalizer_fn(outputs, **(normalizer_params or {}))
         if activation_fn is not None:
             name = self.graph.unique_name(f"{self.name}/Activation")
@@ -160,6 +166,17 @@ def name_in_scope(graph: Graph, scope: Any, default_name: str) -> str:
     return graph.unique_name(f"{outer}/{scope}" if outer else scope)
 
 
+_SLIM_NAMES = {
+    "strides": "stride",
+    "dilation_rate": "rate",
+    "filters": "num_outputs",
+    "units": "num_outputs",
+    "momentum": "decay",
+    "frozen": "is_training",
+    "use_bias": "biases_initializer",
+}
+"""What slim's user wrote, by the setting of a layer that it became."""
+
 _OF_NEW_WEIGHTS = ("initializer", "regularizer", "trainable")
 
 
@@ -175,7 +192,8 @@ def _require_same(name: str, found: Any, layer: Any, inputs: Any) -> None:
     asked = _settings(layer)
     for key, value in _settings(found).items():
         if asked[key] != value:
-            raise ValueError(f"reuse: expected {key}={value}, as {name!r} was made with, got {asked[key]}")
+            argument = _SLIM_NAMES.get(key, key)
+            raise ValueError(f"{argument}: expected {key}={value}, as the shared {name!r} has it, got {asked[key]}")
     for axis, size in found.input_spec.axes.items():
         if inputs.shape[axis] != size:
             raise ValueError(f"inputs: expected {size} channels, as {name!r} was made for, got {inputs.shape[axis]}")
