@@ -59,7 +59,7 @@ def plain():
             L.MaxPooling2D(),
             L.Dropout(0.1),
             L.Flatten(),
-            L.Dense(10, activation="softmax"),
+            L.Dense(10, activation="softmax", name="dense"),
         ]
     )
 
