@@ -26,8 +26,8 @@ MODULES = [
 ]
 
 ROOMS = [
-    *("geometry", "plots", "defs", "cost", "ops", "layers", "surgery", "models", "weights", "slim", "tflite"),
-    *("data", "train", "examples", "saved", "demo"),
+    *("geometry", "plots", "defs", "cost", "ops", "layers", "surgery", "quantize", "models", "weights", "slim"),
+    *("tflite", "data", "train", "examples", "saved", "demo"),
 ]
 
 # Functions whose example would be a whole run of training or export; `mobilenet_v1`'s example serves its three widths.
@@ -96,7 +96,7 @@ def test_rooms_are_loaded_on_first_use():
 
 
 @pytest.mark.parametrize(
-    "room", ["ops", "layers", "models", "weights", "slim", "tflite", "data", "train", "saved", "demo"]
+    "room", ["ops", "layers", "quantize", "models", "weights", "slim", "tflite", "data", "train", "saved", "demo"]
 )
 def test_another_backend_is_refused(room):
     done = subprocess.run(
@@ -142,8 +142,8 @@ def test_keras_comes_through_one_door():
 
 
 ORDER = [
-    *("geometry", "plots", "defs", "_backend", "cost", "ops", "layers", "surgery", "models", "weights", "slim"),
-    *("tflite", "data", "train", "examples", "saved", "demo", "cli"),
+    *("geometry", "plots", "defs", "_backend", "cost", "ops", "layers", "surgery", "quantize", "models", "weights"),
+    *("slim", "tflite", "data", "train", "examples", "saved", "demo", "cli"),
 ]
 
 

@@ -10,8 +10,8 @@ from tfsep._version import __version__
 from tfsep.defs import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv
 
 _ROOMS = (
-    *("cost", "data", "defs", "examples", "geometry", "layers", "models", "ops", "plots", "slim", "surgery", "tflite"),
-    *("train", "weights"),
+    *("cost", "data", "defs", "examples", "geometry", "layers", "models", "ops", "plots", "quantize", "slim"),
+    *("surgery", "tflite", "train", "weights"),
 )
 
 __all__ = ["MOBILENETV1_CONV_DEFS", "Conv", "DepthSepConv", "__version__", *_ROOMS]  # noqa: PLE0604

@@ -30,6 +30,11 @@ def inputs_of(model: Any) -> Any:
     return model.input if getattr(model, "inputs", None) else None
 
 
+def outputs_of(model: Any) -> Any:
+    """Return the outputs in the structure in which the model returns them."""
+    return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+
+
 def shape_for(model: Any, input_shape: Any) -> tuple[int, ...]:
     """Return a shape that a user gives for a model's one input, without the batch, as ints.
 

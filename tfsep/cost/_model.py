@@ -141,6 +141,7 @@ COUNTERS: dict[str, tuple[str, Counter]] = {
     "LayerNormalization": ("layer_normalization", _none),
     "Normalization": ("normalization", _none),
     "PReLU": ("prelu", _none),
+    "QuantizedOutput": ("quantized_output", _none),
 }
 """Kind and counter of each class of layer that is counted, for it and what is derived from it."""
 
@@ -150,7 +151,14 @@ def _counter(layer: Any) -> tuple[str, Counter] | None:
     if any(base.__name__ == "TimeDistributed" for base in type(layer).__mro__):
         inner = _counter(layer.layer)
         return inner and (inner[0], partial(_at_every_step, inner[1]))
+    if type(layer).__name__ == "QuantizedLinear":
+        inner = _counter(layer.layer)
+        return inner and (inner[0], partial(_of_the_layer_in_it, inner[1]))
     return next((COUNTERS[base.__name__] for base in type(layer).__mro__ if base.__name__ in COUNTERS), None)
+
+
+def _of_the_layer_in_it(count: Counter, call: Call, kind: str) -> list[CostRow]:
+    return count(call._replace(layer=call.layer.layer), kind)
 
 
 def _at_every_step(count: Counter, call: Call, kind: str) -> list[CostRow]:

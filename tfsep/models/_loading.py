@@ -4,7 +4,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tfsep import layers  # noqa: F401 - registers the layers that a file may name
+from tfsep import layers, quantize  # noqa: F401 - registers the layers that a file may name
 from tfsep._backend import keras
 
 

@@ -1,6 +1,6 @@
 """Functional convolutions on tensors: right for every stride, rate, padding and group count."""
 
-from tfsep.ops._context import exporting
+from tfsep.ops._context import exporting, is_exporting
 from tfsep.ops._convolution import conv2d, depthwise_conv2d, separable_conv2d
 from tfsep.ops._deformable import deform_conv2d
 from tfsep.ops._matrix import convolution_matrix
@@ -17,6 +17,7 @@ __all__ = [
     "depthwise_conv2d",
     "depthwise_conv2d_transpose",
     "exporting",
+    "is_exporting",
     "separable_conv1d",
     "separable_conv2d",
     "separable_conv2d_transpose",

@@ -31,7 +31,13 @@ def exporting() -> Iterator[None]:
 
 
 def is_exporting() -> bool:
-    """Whether `exporting` is open."""
+    """Whether `exporting` is open.
+
+    Example:
+        >>> with exporting():
+        ...     is_exporting()
+        True
+    """
     return _EXPORTING.get()
 
 

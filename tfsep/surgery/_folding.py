@@ -8,7 +8,7 @@ from typing import Any
 from tfsep import layers
 from tfsep._backend import keras
 from tfsep._symbolic import layers_in
-from tfsep.surgery._graph import Graph, opened
+from tfsep.surgery._graph import Graph, opened, plain_model
 from tfsep.surgery._kinds import change, fold_in, is_normalization, is_settled, misfits, plain_class, takes_one_in
 
 
@@ -52,15 +52,8 @@ def fold_batch_norm(model: Any) -> Any:
         >>> len(model.layers) - len(folded.layers), bool(np.allclose(model(image), folded(image), atol=1e-6))
         (27, True)
     """
-    plain = opened(model)
-    if plain is None:
-        raise TypeError(
-            f"model: expected a Functional or Sequential model with Keras's own call, got {type(model).__name__}"
-        )
-    if not model.built:
-        raise ValueError(f"model: expected one that was built, got {model.name!r}, which has no weights yet")
     kept: list[str] = []
-    folded = _Folding(plain, kept).folded()
+    folded = _Folding(plain_model(model), kept).folded()
     if kept:
         warnings.warn(f"model: left {len(kept)} batch normalizations as they are: {'; '.join(kept)}", stacklevel=2)
     return folded

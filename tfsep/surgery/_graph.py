@@ -70,6 +70,28 @@ def opened(model: Any) -> Any | None:
     return None
 
 
+def plain_model(model: Any) -> Any:
+    """Return a model that was built as a plain Sequential or Functional one, on the same layers.
+
+    Raises:
+        TypeError: if it is neither, or overrides their call.
+        ValueError: if it was not built.
+
+    Example:
+        >>> plain_model(keras.Sequential([keras.layers.Dense(2)], name="fresh"))
+        Traceback (most recent call last):
+        ValueError: model: expected one that was built, got 'fresh', which has no weights yet
+    """
+    plain = opened(model)
+    if plain is None:
+        raise TypeError(
+            f"model: expected a Functional or Sequential model with Keras's own call, got {type(model).__name__}"
+        )
+    if not model.built:
+        raise ValueError(f"model: expected one that was built, got {model.name!r}, which has no weights yet")
+    return plain
+
+
 @cache
 def _functional() -> Any:
     """The class of Functional models, which Keras does not export."""

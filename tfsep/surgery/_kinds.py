@@ -122,6 +122,18 @@ def misfits(layer: Any, normalization: Any) -> Iterator[str]:
         yield f"it normalizes axis {axis}, not the channels of {name}"
 
 
+def is_foldable(layer: Any, normalization: Any) -> bool:
+    """Return whether a layer takes in the normalization that follows it, which was built.
+
+    Example:
+        >>> normalization = keras.layers.BatchNormalization()
+        >>> normalization.build((None, 4))
+        >>> is_foldable(keras.layers.Dense(4), normalization), is_foldable(keras.layers.ReLU(), normalization)
+        (True, False)
+    """
+    return takes_one_in(layer) and not any(misfits(layer, normalization))
+
+
 def fold_in(layer: Any, normalization: Any, into: Any) -> None:
     """Give the layer `into`, made as `layer` but with a bias, the weights of that with its normalization folded in."""
     kind = next(kind for kind in _KINDS if isinstance(layer, kind.classes))

@@ -6,6 +6,7 @@ from tfsep.tflite._compare import VerificationError, VerifyReport
 from tfsep.tflite._export import export
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow, inspect
 from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._layers import LayerReport, LayerRow, compare_layers
 from tfsep.tflite._recipes import RECIPES, Recipe
 from tfsep.tflite._report import ExportReport
 from tfsep.tflite._verify import predict, verify
@@ -16,6 +17,8 @@ __all__ = [
     "CalibrationError",
     "ExportReport",
     "Inspection",
+    "LayerReport",
+    "LayerRow",
     "OperatorRow",
     "Recipe",
     "TensorInfo",
@@ -23,6 +26,7 @@ __all__ = [
     "VerificationError",
     "VerifyReport",
     "benchmark",
+    "compare_layers",
     "export",
     "inspect",
     "predict",

@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from tfsep._flatbuffer import operator_name
 from tfsep._table import Table
+from tfsep.quantize import runtime_of
 from tfsep.tflite._data import Batch, Reader
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._model import Interface
 from tfsep.tflite._recipes import RECIPES
 from tfsep.tflite._weights import Weight, compare_weights, stored_weights
+
+_ONE_OF = 100_000
+"""Output elements of a prepared model, of which one may be a step off."""
 
 
 class VerificationError(ValueError):
@@ -47,6 +52,10 @@ class VerifyReport:
             labels.
         saturated: share of the input elements that lie outside what the file can store.
         low, high: range of the inputs.
+        elements, differing, steps: of a model of `tfsep.quantize.prepare`, which computes the file's own integers: how
+            many output elements were compared, how many differ, and by how many steps of the output's grid at most.
+            One in 100,000 may, by one step. None for other models, and where LiteRT does not compute what the model
+            was prepared for: a dense layer of the reference kernels.
     """
 
     samples: int
@@ -61,11 +70,22 @@ class VerifyReport:
     high: float
     weights: int | None = None
     weight_error: float | None = None
+    elements: int | None = None
+    differing: int | None = None
+    steps: int | None = None
 
     @property
     def passed(self) -> bool:
         """Whether the error is within the tolerance and the weights are the model's; what is no number is not."""
-        return self.rms_error <= self.tolerance and (self.weight_error is None or self.weight_error <= 1)
+        weights_pass = self.weight_error is None or self.weight_error <= 1
+        return self.rms_error <= self.tolerance and weights_pass and self.equal is not False
+
+    @property
+    def equal(self) -> bool | None:
+        """Whether the file computes a prepared model's own integers; None for another model."""
+        if self.elements is None or self.differing is None or self.steps is None:
+            return None
+        return self.steps <= 1 and self.differing <= max(1, self.elements // _ONE_OF)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -90,6 +110,11 @@ class VerifyReport:
                 ()
                 if self.weights is None
                 else (("weights", f"{self.weights} compared, off by {self.weight_error:.2g} of their rounding"),)
+            ),
+            *(
+                ()
+                if self.elements is None
+                else (("output elements that differ", f"{self.differing:,} of {self.elements:,}"),)
             ),
             ("inputs out of range", f"{self.saturated:.2%}"),
         ]
@@ -150,21 +175,32 @@ class Comparison:
         self._low, self._high = np.inf, -np.inf
         self._classes = True
         self._moments = [_Moments() for _ in runner.outputs]
+        self.elements = self.differing = self.steps = 0
 
     def add(self, batch: Batch, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:
         """Add one batch, in the order of the file's inputs: the model's outputs and the file's."""
         self.samples += batch.size
-        for moments, model, file in zip(self._moments, ours, theirs, strict=True):
+        for info, moments, model, file in zip(self._runner.outputs, self._moments, ours, theirs, strict=True):
             if model.shape != file.shape:
                 raise ValueError(f"path: expected outputs of shape {model.shape}, as the model's, got {file.shape}")
             difference = file.astype(np.float64) - model.astype(np.float64)
             self._max = float(np.maximum(self._max, np.abs(difference).max(initial=0.0)))
             moments.add(model.astype(np.float64), difference)
+            self._count_steps(difference, info.scale)
         for info, array in zip(self._runner.inputs, batch.inputs, strict=True):
             self._outside += info.saturated(array)
             self._elements += array.size
             self._low, self._high = min(self._low, float(array.min())), max(self._high, float(array.max()))
         self._count_classes(batch, ours[0], theirs[0])
+
+    def _count_steps(self, difference: np.ndarray, scale: float) -> None:
+        """Count the elements that are a step or more of the output's grid off."""
+        if not scale:
+            return
+        off = np.nan_to_num(np.rint(np.abs(difference) / scale), nan=np.inf)
+        self.elements += off.size
+        self.differing += int(np.count_nonzero(off))
+        self.steps = int(max(self.steps, min(off.max(initial=0), 10**9)))
 
     def _count_classes(self, batch: Batch, model: np.ndarray, file: np.ndarray) -> None:
         self._classes &= model.ndim == 2 and model.shape[1] > 1
@@ -222,7 +258,7 @@ def compare(
     Raises:
         ValueError: if there is no data.
     """
-    order = _order(interface, runner)
+    order = file_order(interface, runner)
     comparison = Comparison(runner)
     for batch in Reader(interface.fields).batches(data):
         if batch.size:
@@ -231,13 +267,30 @@ def compare(
     if comparison.samples == 0:
         raise ValueError("data: expected at least one sample, got none")
     report = comparison.report(tolerance)
+    if _is_comparable(interface.model, runner):
+        counts = {"elements": comparison.elements, "differing": comparison.differing, "steps": comparison.steps}
+        report = replace(report, **counts)
     if reference is None:
         return report, ""
     found = compare_weights(reference, stored_weights(runner.flatbuffer))
     return replace(report, weights=found.compared, weight_error=found.error), found.name
 
 
-def _order(interface: Interface, runner: Runner) -> list[int]:
+def _is_comparable(model: Any, runner: Runner) -> bool:
+    """Whether a prepared model's outputs are the file's integers, as this runtime has them.
+
+    LiteRT's reference kernel of a dense layer rounds once, where that of the microcontrollers, which `prepare`
+    emulates, rounds twice: LiteRT cannot vouch for it.
+    """
+    runtime = runtime_of(model)
+    if runtime is None or not all(info.scale for info in runner.outputs):
+        return False
+    operators = runner.flatbuffer.subgraphs[0].operators or []
+    dense = any(operator_name(runner.flatbuffer, operator) == "FULLY_CONNECTED" for operator in operators)
+    return not (runtime == "reference" and dense)
+
+
+def file_order(interface: Interface, runner: Runner) -> list[int]:
     """For each of the file's inputs, which of the model's it is: by name, where there are several."""
     if len(interface.fields) == 1:
         return [0]
@@ -262,7 +315,7 @@ def sized_as(interface: Interface, runner: Runner) -> Interface:
         wanted = [field.name for field in interface.fields]
         raise ValueError(f"path: expected a file with inputs {wanted}, as the model's, got {names}")
     fields = list(interface.fields)
-    for i, info in zip(_order(interface, runner), runner.inputs, strict=True):
+    for i, info in zip(file_order(interface, runner), runner.inputs, strict=True):
         ours, theirs = fields[i].shape, info.shape[1:]
         if len(ours) != len(theirs) or any(o not in (None, t) for o, t in zip(ours, theirs, strict=True)):
             raise ValueError(f"path: expected a file with input {ours}, as the model's, got {theirs}")
@@ -279,6 +332,12 @@ def require(report: VerifyReport, path: str | PathLike[str], weight: str) -> Ver
     if report.passed:
         return report
     name = Path(path).name
+    if report.equal is False:
+        raise VerificationError(
+            f"{name}: expected the prepared model's outputs, got {report.differing} of {report.elements} elements that "
+            f"differ, by up to {report.steps} steps",
+            report,
+        )
     if report.rms_error <= report.tolerance:
         raise VerificationError(
             f"{name}: expected the model's weights to within the file's rounding, got {weight} off by "

@@ -23,6 +23,8 @@ def convert(
 ) -> bytes:
     """Return the bytes of a file of this model; its inputs are in the model's own order.
 
+    A prepared model brings its ranges with it and is not calibrated.
+
     Raises:
         ValueError: if the model cannot be converted.
     """
@@ -33,9 +35,9 @@ def convert(
     if recipe.weights == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if recipe.needs_calibration:
-        assert calibration is not None
-        builtins = [_INTEGER_BUILTINS[recipe.activations]]
-        converter.representative_dataset = lambda: _representative(interface.fields, calibration, batch_size)
+        if calibration is not None:
+            builtins = [_INTEGER_BUILTINS[recipe.activations]]
+            converter.representative_dataset = lambda: _representative(interface.fields, calibration, batch_size)
         converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
     converter.target_spec.supported_ops = [*builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
     with warnings.catch_warnings(), _tensorflow_at_warning():
@@ -80,14 +82,16 @@ def weights_of(interface: Interface) -> list[Weight]:
 
 @contextmanager
 def _tensorflow_at_warning() -> Iterator[None]:
-    """Keep the converter from announcing the scratch files that it writes on its way."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel(max(level, logging.WARNING))
+    """Keep the converter from announcing scratch files, and that outputs in float32 stay so."""
+    loggers = [(tf.get_logger(), logging.WARNING), (logging.getLogger("absl"), logging.ERROR)]
+    levels = [logger.level for logger, _ in loggers]
+    for logger, least in loggers:
+        logger.setLevel(max(logger.level, least))
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for (logger, _), level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 _INTEGER_BUILTINS = {

@@ -14,6 +14,7 @@ import numpy as np
 
 from tfsep._arguments import as_path
 from tfsep.geometry import positive, positive_number
+from tfsep.quantize import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
 from tfsep.tflite._compare import VerifyReport, compare, require
 from tfsep.tflite._convert import convert, weights_of
@@ -21,6 +22,7 @@ from tfsep.tflite._data import Field, Reader
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._interpreter import Runner, tensor_info
 from tfsep.tflite._model import Interface, interface_of
+from tfsep.tflite._prepared import require_exportable, require_same_numbers
 from tfsep.tflite._recipes import Recipe, get_recipe
 from tfsep.tflite._report import ExportReport
 from tfsep.tflite._statistics import unlike_training
@@ -52,7 +54,9 @@ def export(
         path: of the file, ``.tflite``, in a folder that exists.
         recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`.
         calibration: samples to measure ranges of activations on, as `verify` takes data; required for ``"int8"`` and
-            ``"int16x8"``, some hundred for good ranges. They should come from the training set.
+            ``"int16x8"``, some hundred for good ranges. They should come from the training set. None for a model of
+            `tfsep.quantize.prepare`, which has its ranges: its recipe is ``"int8"``, and its file's numbers are held to
+            be its own, every kernel, bias, scale and output.
         data: what to verify the file on, as in `verify`; None for the calibration samples, or, without those, a few
             seeded random ones; the report notes where calibration data are all that vouches for their range.
         batch_size: of the file's inputs.
@@ -87,7 +91,9 @@ def export(
         tolerance = positive_number(tolerance, "tolerance")
     interface = interface_of(model, input_shape)
     _require_static(interface)
-    if chosen.needs_calibration and calibration is None:
+    if is_prepared(model):
+        require_exportable(model, chosen, calibration)
+    elif chosen.needs_calibration and calibration is None:
         raise ValueError(f"calibration: expected samples for recipe {chosen.name!r}, got None")
     measured = None
     if calibration is not None:
@@ -190,10 +196,14 @@ def _prove(
         verification, delegated = None, 0
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
-        runner = Runner(file, known_as=path)
-        verification, weight = compare(interface, runner, samples, tolerance, weights_of(interface))
+        runner = Runner(file, known_as=path, reference=runtime_of(interface.model) == "reference")
+        prepared = is_prepared(interface.model)
+        reference = None if prepared else weights_of(interface)
+        verification, weight = compare(interface, runner, samples, tolerance, reference)
         if calibration is not None and source == "given":
             check_range(calibration, verification.low, verification.high)
+        if prepared:
+            require_same_numbers(interface.model, runner, path, verification)
         require(verification, path, weight)
         notes += _notes(verification, recipe, tolerance)
         delegated = runner.delegated()

@@ -1,6 +1,6 @@
 """LiteRT's interpreter behind a few functions: open a file, put floats in, get floats out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -58,20 +58,35 @@ class Runner:
         path: of the file.
         threads: of LiteRT; XNNPACK, its default on CPUs, is on.
         known_as: what an error calls the file, where that is not its path.
+        reference: whether the reference kernels compute, those of microcontrollers, in place of XNNPACK's.
+        keep: whether every tensor can be read, see `tensors`; without XNNPACK, which keeps none of its own.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.
     """
 
     def __init__(
-        self, path: str | PathLike[str], threads: int = 1, known_as: str | PathLike[str] | None = None
+        self,
+        path: str | PathLike[str],
+        threads: int = 1,
+        known_as: str | PathLike[str] | None = None,
+        reference: bool = False,
+        keep: bool = False,
     ) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+        kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep else OpResolverType.AUTO
+        if reference:
+            kernels = OpResolverType.BUILTIN_REF
         threads = positive(threads, "threads")
         content, self.flatbuffer = read_tflite(path)
         try:
-            self.interpreter = Interpreter(model_content=content, num_threads=threads)
+            self.interpreter = Interpreter(
+                model_content=content,
+                num_threads=threads,
+                experimental_op_resolver_type=kernels,
+                experimental_preserve_all_tensors=keep,
+            )
             self.interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
@@ -109,10 +124,9 @@ class Runner:
         """The inputs as data for them is given: floats, where the file has quantized ones."""
         return tuple(Field(i.name, i.shape[1:], "float32" if i.scale else i.dtype) for i in self.inputs)
 
-    def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Run a batch of any size, in the file's own batches; real numbers in, in the order of `inputs`, and out."""
+    def _runs(self, inputs: Sequence[np.ndarray]) -> Iterator[int]:
+        """Run a batch of any size, in the file's own batches; yield after each how many of its samples are real."""
         total, step = len(inputs[0]), self.batch_size
-        parts: list[tuple[np.ndarray, ...]] = []
         for start in range(0, total, step):
             count = min(step, total - start)
             for (_, detail), info, array in zip(self._inputs, self.inputs, inputs, strict=True):
@@ -121,13 +135,47 @@ class Runner:
                     piece = np.concatenate([piece, np.repeat(piece[-1:], step - count, axis=0)])
                 self.interpreter.set_tensor(detail["index"], info.quantize(piece))
             self.interpreter.invoke()
-            parts.append(
-                tuple(
-                    info.dequantize(self.interpreter.get_tensor(detail["index"])[:count])
-                    for (_, detail), info in zip(self._outputs, self.outputs, strict=True)
-                )
+            yield count
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Run a batch of any size; real numbers in, in the order of `inputs`, and out."""
+        parts = [
+            tuple(
+                info.dequantize(self.interpreter.get_tensor(detail["index"])[:count])
+                for (_, detail), info in zip(self._outputs, self.outputs, strict=True)
             )
+            for count in self._runs(inputs)
+        ]
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+    def tensors(self, inputs: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+        """Run a batch of any size, and return what each operator computed as real numbers, by number of the tensor.
+
+        Only tensors with the batch in front, of floats or on one grid.
+        """
+        operators = self.flatbuffer.subgraphs[0].operators or []
+        made = [int(tensor) for operator in operators for tensor in operator.outputs]
+        details = {detail["index"]: detail for detail in self.interpreter.get_tensor_details()}
+        infos = {number: _info(details[number]["name"], details[number]) for number in made}
+        infos = {
+            number: info
+            for number, info in infos.items()
+            if info.shape[:1] == (self.batch_size,) and (info.scale or info.dtype == "float32")
+        }
+        parts = [
+            {n: info.dequantize(self.interpreter.get_tensor(n)[:count]) for n, info in infos.items()}
+            for count in self._runs(inputs)
+        ]
+        return {number: np.concatenate([part[number] for part in parts]) for number in infos}
+
+    def tensors_before(self) -> dict[int, set[int]]:
+        """Return what each tensor that an operator computes comes from, by numbers."""
+        before: dict[int, set[int]] = {}
+        for operator in self.flatbuffer.subgraphs[0].operators or []:
+            sources = {int(tensor) for tensor in operator.inputs}
+            sources = sources.union(*(before.get(source, set()) for source in sources))
+            before |= {int(tensor): sources for tensor in operator.outputs}
+        return before
 
     def delegated(self) -> int:
         """Return how many of the file's operators a delegate took over.

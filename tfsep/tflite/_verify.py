@@ -7,11 +7,13 @@ import numpy as np
 
 from tfsep.geometry import positive_number
 from tfsep.models import load_model
+from tfsep.quantize import is_prepared, runtime_of
 from tfsep.tflite._compare import VerifyReport, compare, require, sized_as
 from tfsep.tflite._convert import weights_of
 from tfsep.tflite._data import Reader
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._model import interface_of
+from tfsep.tflite._prepared import require_same_numbers
 
 
 def verify(
@@ -61,9 +63,13 @@ def verify(
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
     interface = interface_of(load_model(model) if isinstance(model, str | PathLike) else model)
-    runner = Runner(path, threads)
+    runner = Runner(path, threads, reference=runtime_of(interface.model) == "reference")
     interface = sized_as(interface, runner)
-    report, weight = compare(interface, runner, data, tolerance, weights_of(interface) if weights else None)
+    prepared = is_prepared(interface.model)
+    reference = weights_of(interface) if weights and not prepared else None
+    report, weight = compare(interface, runner, data, tolerance, reference)
+    if weights and prepared:
+        require_same_numbers(interface.model, runner, path, report)
     return require(report, path, weight)
 
 

@@ -1,0 +1,33 @@
+"""Quantization-aware training for Keras 3, whose inference is, to the last bit, what an int8 file computes.
+
+`prepare` rebuilds a model from three kinds of layer: `QuantizedLinear` sums products of 8-bit numbers,
+`QuantizedOutput` computes everything else and puts each result on a grid of 8 bits, and `QuantizedAveragePooling`
+rounds where pooling does. Between them go real numbers on a grid, and the grid, a tensor (2,): scale and zero point.
+"""
+
+from tfsep.quantize._config import Config
+from tfsep.quantize._linear import QuantizedLinear
+from tfsep.quantize._output import QuantizedAveragePooling, QuantizedOutput
+from tfsep.quantize._prepare import prepare
+from tfsep.quantize._training import (
+    FreezeBatchNorm,
+    freeze_batch_norm,
+    is_prepared,
+    observe,
+    require_prepared,
+    runtime_of,
+)
+
+__all__ = [
+    "Config",
+    "FreezeBatchNorm",
+    "QuantizedAveragePooling",
+    "QuantizedLinear",
+    "QuantizedOutput",
+    "freeze_batch_norm",
+    "is_prepared",
+    "observe",
+    "prepare",
+    "require_prepared",
+    "runtime_of",
+]

@@ -1,0 +1,195 @@
+"""A model as a list of calls of plain layers, in order: nested models are opened, and composite layers taken apart."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep import layers
+from tfsep._backend import keras
+from tfsep._symbolic import origin
+from tfsep.surgery import plain_model
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer.
+
+    Attributes:
+        layer: that is called; None of an input of the model.
+        sources: the numbers of the calls whose results it takes.
+        options: what it is called with beside them.
+    """
+
+    layer: Any
+    sources: tuple[int, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The calls of a model, each behind those that it needs; which are its outputs, in the model's own order."""
+
+    calls: tuple[Call, ...]
+    outputs: tuple[int, ...]
+
+
+def graph_of(model: Any) -> Graph:
+    """Return the calls of a Functional or Sequential model.
+
+    Raises:
+        TypeError, ValueError: for another model, one that was not built, or a call that no list can hold.
+    """
+    model = plain_model(model)
+    calls = _Calls([Call(None) for _ in model.inputs], {})
+    outputs = _open(model, list(range(len(calls.made))), calls)
+    return Graph(tuple(calls.made), tuple(outputs))
+
+
+class _Calls(NamedTuple):
+    """The calls so far, and the parts of each layer that was taken apart, so that one called twice has them once."""
+
+    made: list[Call]
+    parts: dict[int, list[Any]]
+
+
+def _open(model: Any, given: list[int], calls: _Calls) -> list[int]:
+    """Add the calls of a model whose inputs are the results of the calls `given`; return those of its outputs."""
+    model = plain_model(model)
+    if isinstance(model, keras.Sequential):
+        for layer in model.layers:
+            given = _add(layer, given, {}, calls)
+        return given
+    known = {id(tensor): number for tensor, number in zip(model.inputs, given, strict=True)}
+    waiting = model.outputs[::-1]
+    while waiting:
+        tensor = waiting[-1]
+        operation, node = origin(tensor)
+        if id(tensor) in known:
+            waiting.pop()
+        elif missing := [source for source in node.input_tensors if id(source) not in known]:
+            waiting += missing[::-1]
+        else:
+            sources = [known[id(source)] for source in node.input_tensors]
+            results = _add(operation, sources, _options(operation.name, node.arguments.kwargs), calls)
+            known |= zip(map(id, node.output_tensors), results, strict=False)
+            if id(tensor) not in known:
+                raise ValueError(
+                    f"model: expected layers of one result each, got {operation.name!r}, of which another is taken"
+                )
+    return [known[id(output)] for output in model.outputs]
+
+
+def _options(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What a layer is called with beside tensors, without what says nothing."""
+    if any(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten(kwargs)):
+        raise ValueError(f"model: expected layers that take tensors by position, got {name!r}, which takes one by name")
+    if kwargs.get("training") not in (None, False):
+        raise ValueError(f"model: expected layers that training=True is not given to, got {name!r}")
+    return {key: value for key, value in kwargs.items() if key not in ("training", "mask")}
+
+
+def _add(layer: Any, sources: list[int], options: dict[str, Any], calls: _Calls) -> list[int]:
+    if isinstance(layer, keras.Model):
+        return _open(layer, sources, calls)
+    if id(layer) not in calls.parts:
+        calls.parts[id(layer)] = _parts(layer)
+    for part in calls.parts[id(layer)]:
+        calls.made.append(Call(part, tuple(sources), options))
+        sources = [len(calls.made) - 1]
+    return sources
+
+
+def _parts(layer: Any) -> list[Any]:
+    """The plain layers that a layer is a chain of: itself, of most."""
+    take_apart = next((parts for kinds, parts in _COMPOSITE if isinstance(layer, kinds)), None)
+    return [layer] if take_apart is None else list(take_apart(layer))
+
+
+def _separable_block(block: Any) -> Iterator[Any]:
+    for name, convolution, normalization in (
+        ("depthwise", block.depthwise, block.depthwise_bn),
+        ("pointwise", block.pointwise, block.pointwise_bn),
+    ):
+        yield renamed(convolution, f"{block.name}_{name}")
+        if normalization is not None:
+            yield renamed(normalization, f"{block.name}_{name}_bn")
+        yield keras.layers.Activation(block.activation, name=f"{block.name}_{name}_activation")
+
+
+def _separable(depthwise: type, pointwise: type) -> Callable[[Any], Iterator[Any]]:
+    def parts(layer: Any) -> Iterator[Any]:
+        kernel = layer.depthwise_kernel
+        first = depthwise(
+            layer.kernel_size,
+            layer.strides,
+            layer.padding,
+            layer.depth_multiplier,
+            layer.data_format,
+            layer.dilation_rate,
+            use_bias=False,
+            depthwise_regularizer=layer.depthwise_regularizer,
+            depthwise_constraint=layer.depthwise_constraint,
+            name=f"{layer.name}_depthwise",
+        )
+        second = pointwise(
+            layer.filters,
+            1,
+            data_format=layer.data_format,
+            activation=layer.activation,
+            use_bias=layer.use_bias,
+            kernel_regularizer=layer.pointwise_regularizer,
+            bias_regularizer=layer.bias_regularizer,
+            kernel_constraint=layer.pointwise_constraint,
+            bias_constraint=layer.bias_constraint,
+            name=layer.name,
+        )
+        ones = (None,) * (len(kernel.shape) - 2)
+        bias = [] if layer.bias is None else [layer.bias]
+        yield _filled(first, (None, *ones, kernel.shape[-2]), [kernel])
+        yield _filled(second, (None, *ones, layer.pointwise_kernel.shape[-2]), [layer.pointwise_kernel, *bias])
+
+    return parts
+
+
+def _rescaling(layer: Any) -> Iterator[Any]:
+    """``x · scale + offset`` as a depthwise 1×1 convolution, which is what integer kernels have for it."""
+    channels = layer.input.shape[-1]
+    if len(layer.input.shape) != 4:
+        raise ValueError(
+            f"model: expected Rescaling of images (N, H, W, C), got {layer.name!r} on {tuple(layer.input.shape)}"
+        )
+    convolution = layers.DepthwiseConv2D(1, name=layer.name, trainable=False)
+    scale, offset = (np.broadcast_to(value, (channels,)) for value in (layer.scale, layer.offset))
+    yield _filled(convolution, (None, None, None, channels), [scale.reshape(1, 1, channels, 1), offset])
+
+
+_COMPOSITE: tuple[tuple[Any, Callable[[Any], Iterator[Any]]], ...] = (
+    (layers.DepthwiseSeparableConv, _separable_block),
+    (
+        (keras.layers.SeparableConv2D, layers.SeparableConv2D),
+        _separable(layers.DepthwiseConv2D, layers.Conv2D),
+    ),
+    (
+        (keras.layers.SeparableConv1D, layers.SeparableConv1D),
+        _separable(layers.DepthwiseConv1D, layers.Conv1D),
+    ),
+    (keras.layers.Rescaling, _rescaling),
+)
+"""Layers that are chains of others, and how they are taken apart."""
+
+
+def _filled(layer: Any, input_shape: tuple[int | None, ...], weights: list[Any]) -> Any:
+    layer.build(input_shape)
+    layer.set_weights([np.asarray(weight) for weight in weights])
+    return layer
+
+
+def renamed(layer: Any, name: str) -> Any:
+    """Return a copy of a built layer under another name, with the same weights."""
+    copy = type(layer).from_config({**layer.get_config(), "name": name})
+    build = layer.get_build_config()
+    copy.build(build["input_shape"] if build else None)
+    copy.set_weights(layer.get_weights())
+    return copy

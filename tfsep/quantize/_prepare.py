@@ -1,0 +1,178 @@
+"""From a float model to the one that is trained with fake quantization."""
+
+from collections import Counter
+from dataclasses import asdict, replace
+from typing import Any
+
+from tfsep._backend import keras, tf
+from tfsep._symbolic import inputs_of, outputs_of
+from tfsep.quantize._config import Config
+from tfsep.quantize._graph import Graph, graph_of
+from tfsep.quantize._kernels import KERNELS
+from tfsep.quantize._linear import QuantizedLinear
+from tfsep.quantize._operations import OPERATIONS
+from tfsep.quantize._output import QuantizedAveragePooling, QuantizedOutput
+from tfsep.quantize._plan import Plan, Step, plan_of
+from tfsep.quantize._training import is_prepared
+
+
+def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
+    """Return a copy of a model that trains with fake quantization, and infers what its int8 file will.
+
+    Convolutions (full, depthwise, separable, transposed) and dense layers take the batch normalization behind them in,
+    and the rectifier behind that. Weights are quantized symmetrically, an output channel at a time, biases to the grid
+    of the sums; activations per tensor, with ranges that training follows. Results that are concatenated share a
+    range; pooling and reshaping keep that of what they take. Inference, ``model(x)`` and ``model.predict``, computes
+    the integers of the runtime's kernels; its gradient is zero nearly everywhere, that of training goes straight
+    through.
+
+    The model is not changed, and shares no weight with the copy. Nested models and composite layers are opened.
+    Layers that are not quantized are refused, or stay in float32 if `Config.float_layers` names them.
+
+    Args:
+        model: a Functional or Sequential model that was built, trained or fresh, in float32, channels last.
+        config: how; None for `Config`'s defaults.
+        **options: fields of `Config`, in place of the config's.
+
+    Returns:
+        A Functional model with the inputs and outputs of `model`. It has to be trained, or shown data by `observe`,
+        before it infers or is exported: until then it knows no ranges.
+
+    Raises:
+        TypeError: for another kind of model.
+        ValueError: for a model that was not built, computes in another type than float32, or is prepared already; for
+            a layer that is not quantized, by name; for an activation that the runtime's kernels compute otherwise than
+            is emulated; for nonsense in the config.
+
+    Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+    Inference" (arXiv 1712.05877); R. Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference"
+    (arXiv 1806.08342).
+
+    Example:
+        >>> from tfsep.quantize import observe
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.ReLU()])
+        >>> images = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype("float32")
+        >>> quantized = observe(prepare(model), images)
+        >>> bool(np.abs(quantized(images) - model(images)).max() < 0.1)
+        True
+    """
+    chosen = replace(config or Config(), **options)
+    if is_prepared(model):
+        raise ValueError(f"model: expected one that is not prepared yet, got {model.name!r}, which is")
+    graph = graph_of(model)
+    _require_float32(graph)
+    plan = plan_of(graph, chosen.float_layers)
+    _require_kernels(plan, chosen.runtime)
+    return _Builder(model, plan, chosen).model()
+
+
+def _require_float32(graph: Graph) -> None:
+    """Raise for a layer that computes in another type."""
+    for layer in (call.layer for call in graph.calls if call.layer is not None):
+        dtype = getattr(layer, "compute_dtype", "float32")
+        if dtype != "float32":
+            raise ValueError(f"model: expected layers that compute in float32, got {layer.name!r} in {dtype}")
+
+
+def _require_kernels(plan: Plan, runtime: str) -> None:
+    """Raise for an operation whose kernel in the runtime is not emulated."""
+    for step in plan.steps:
+        own = OPERATIONS[step.operation]
+        if step.kind == "operation" and own.function and own.function not in KERNELS[runtime].functions:
+            raise ValueError(
+                f"runtime: expected one whose {step.operation} is emulated, as xnnpack's, got {runtime!r} for "
+                f"{step.name!r}: float_layers leaves it in float32"
+            )
+
+
+class _Builder:
+    """Calls the quantized layers of a plan on symbolic inputs, and brings the weights over."""
+
+    def __init__(self, model: Any, plan: Plan, config: Config) -> None:
+        self._source, self._plan, self._config = model, plan, config
+        self._copies: dict[int, Any] = {}
+        self._weights: list[tuple[Any, Any]] = []
+        self._outputs: dict[int, QuantizedOutput] = {}
+        self._times: Counter[str] = Counter()
+        self._sizes = {group: plan.groups.count(group) for group in plan.groups}
+
+    def model(self) -> Any:
+        """Return the quantized model."""
+        inputs = tf.nest.map_structure(
+            lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name),
+            inputs_of(self._source),
+        )
+        given = iter(tf.nest.flatten(inputs))
+        # Each step's result, with its grid where it has one.
+        results: list[tuple[Any, ...]] = []
+        for number, step in enumerate(self._plan.steps):
+            taken = [results[source] for source in step.sources]
+            results.append(self._call(number, step, taken) if taken else (next(given),))
+        made = [results[number][0] for number in self._plan.outputs]
+        outputs = tf.nest.pack_sequence_as(outputs_of(self._source), made)
+        prepared = keras.Model(inputs, outputs, name=self._source.name)
+        for copy, original in self._weights:
+            copy.set_weights(original.get_weights())
+        return prepared
+
+    def _call(self, number: int, step: Step, taken: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+        match step.kind:
+            case "float":
+                return (self._moved(step, taken),)
+            case "keep":
+                return self._moved(step, taken), taken[0][1]
+            case "average":
+                layer = QuantizedAveragePooling(self._copy(step.layer), name=step.name, dtype="float32")
+                return layer(list(taken[0])), taken[0][1]
+            case "linear":
+                tensors = self._linear(step)(list(taken[0]))
+            case _:
+                tensors = [part for result in taken for part in result]
+        options = {"operation": step.operation, "clip": step.clip, "options": step.options}
+        return tuple(self._output(number, step)(tensors, **options))
+
+    def _moved(self, step: Step, taken: list[tuple[Any, ...]]) -> Any:
+        tensors = [result[0] for result in taken]
+        return self._copy(step.layer)(tensors if len(tensors) > 1 else tensors[0], **step.arguments)
+
+    def _copy(self, layer: Any) -> Any:
+        """The layer of the same config that takes a layer's place, once made."""
+        if id(layer) not in self._copies:
+            self._copies[id(layer)] = type(layer).from_config(layer.get_config())
+            self._bring(self._copies[id(layer)], layer)
+        return self._copies[id(layer)]
+
+    def _bring(self, copy: Any, original: Any) -> None:
+        if original.weights:
+            self._weights.append((copy, original))
+
+    def _linear(self, step: Step) -> Any:
+        if id(step.layer) not in self._copies:
+            inner = type(step.layer).from_config({**step.layer.get_config(), "activation": "linear"})
+            self._bring(inner, step.layer)
+            normalization = None if step.normalization is None else self._copy(step.normalization)
+            self._copies[id(step.layer)] = QuantizedLinear(inner, normalization, name=step.name, dtype="float32")
+        return self._copies[id(step.layer)]
+
+    def _output(self, number: int, step: Step) -> QuantizedOutput:
+        """The layer that has the range of a step's group, under the step's own name where no layer has that."""
+        group = self._plan.groups[number]
+        if group not in self._outputs:
+            own = asdict(self._config)
+            del own["float_layers"]
+            alone = step.kind == "operation" and self._sizes[group] == 1
+            name = step.name if alone else f"{step.name}_range"
+            # A layer that is called again has another range each time.
+            self._times[name] += 1
+            again = self._times[name] - 1
+            self._outputs[group] = QuantizedOutput(
+                **own,
+                fixed=OPERATIONS[step.operation].range,
+                calls=sum(
+                    own_group == group and other.kind in ("operation", "linear")
+                    for other, own_group in zip(self._plan.steps, self._plan.groups, strict=True)
+                ),
+                name=f"{name}_{again}" if again else name,
+                dtype="float32",
+            )
+        return self._outputs[group]

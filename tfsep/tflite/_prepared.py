@@ -1,0 +1,117 @@
+"""Files of prepared models: their numbers are the model's own, every kernel, bias and grid."""
+
+from collections.abc import Iterator
+from math import isfinite
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep._flatbuffer import type_name
+from tfsep.quantize import QuantizedLinear, QuantizedOutput
+from tfsep.tflite._compare import VerificationError, VerifyReport
+from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._recipes import Recipe
+
+
+def _outputs(model: Any) -> list[QuantizedOutput]:
+    return [layer for layer in getattr(model, "layers", ()) if isinstance(layer, QuantizedOutput)]
+
+
+def require_exportable(model: Any, recipe: Recipe, calibration: Any) -> None:
+    """Raise unless a prepared model can become a file of this recipe.
+
+    Raises:
+        ValueError: for another recipe than int8, for calibration data, for a range that is empty or no number.
+    """
+    if recipe.name != "int8":
+        raise ValueError(f"recipe: expected 'int8' for a model of quantize.prepare, got {recipe.name!r}")
+    if calibration is not None:
+        raise ValueError("calibration: expected None for a model of quantize.prepare, which has its ranges, got data")
+    for output in _outputs(model):
+        low, high = output.range()
+        if not (isfinite(low) and isfinite(high)):
+            raise ValueError(f"model: expected ranges that are numbers, got [{low}, {high}] of {output.name!r}")
+        if not low < high:
+            raise ValueError(
+                f"model: expected ranges that training or quantize.observe has seen, got none of {output.name!r}"
+            )
+
+
+def require_same_numbers(model: Any, runner: Runner, path: str | PathLike[str], report: VerifyReport) -> None:
+    """Raise unless a file stores a prepared model's kernels, biases, scales and zero points, to the last bit.
+
+    Raises:
+        VerificationError: if one is not in the file.
+    """
+    graph = runner.flatbuffer.subgraphs[0]
+    grids = {grid for grid in map(_grid, graph.tensors) if grid is not None}
+    for output in _outputs(model):
+        scale, zero = output.grid()
+        if (np.float32(scale), zero) not in grids:
+            raise VerificationError(
+                f"{Path(path).name}: expected the grid of {output.name!r}, scale {scale:.6g} and zero point {zero}, "
+                "got none",
+                report,
+            )
+    stored = [found for operator in graph.operators or [] for found in _stored(runner.flatbuffer, operator)]
+    for layer in model.layers:
+        if isinstance(layer, QuantizedLinear) and not any(found.is_of(layer) for found in stored):
+            raise VerificationError(
+                f"{Path(path).name}: expected the kernel and bias of {layer.name!r}, got none of these numbers", report
+            )
+
+
+def _grid(tensor: Any) -> tuple[np.float32, int] | None:
+    """The one scale and zero point of a tensor, where it has them."""
+    own = tensor.quantization
+    if own is None or own.scale is None or len(own.scale) != 1:
+        return None
+    return np.float32(own.scale[0]), int(own.zeroPoint[0])
+
+
+class _Stored(NamedTuple):
+    """What an operator of a file computes with.
+
+    Attributes:
+        kernel: whole numbers, a row an output channel.
+        scales: an output channel.
+        bias: whole numbers; zeros where it has none.
+        input_scale: of what it takes.
+    """
+
+    kernel: np.ndarray
+    scales: np.ndarray
+    bias: np.ndarray
+    input_scale: np.float32
+
+    def is_of(self, layer: QuantizedLinear) -> bool:
+        """Whether these are a layer's numbers."""
+        ours = [np.asarray(part) for part in layer.stored(self.input_scale)]
+        pairs = zip((self.kernel, self.bias, self.scales), ours, strict=True)
+        return all(np.array_equal(theirs, own) for theirs, own in pairs)
+
+
+def _stored(model: Any, operator: Any) -> Iterator[_Stored]:
+    """Yield what an operator with a kernel computes with."""
+    tensors = [model.subgraphs[0].tensors[index] for index in operator.inputs if index >= 0]
+    arrays = [(tensor, _constant(model, tensor)) for tensor in tensors]
+    kernels = [(tensor.quantization, array) for tensor, array in arrays if array is not None and array.dtype == np.int8]
+    biases = [array for _, array in arrays if array is not None and array.dtype == np.int32 and array.ndim == 1]
+    inputs = [grid for tensor, array in arrays if array is None and (grid := _grid(tensor)) is not None]
+    if len(kernels) != 1 or len(inputs) != 1:
+        return
+    (own, kernel), (scale, _) = kernels[0], inputs[0]
+    rows = np.moveaxis(kernel, own.quantizedDimension, 0)
+    # Behind the shape of a transposed convolution's result comes its bias.
+    bias = next((array for array in reversed(biases) if len(array) == len(rows)), np.zeros(len(rows), np.int32))
+    yield _Stored(rows.reshape(len(rows), -1), np.asarray(own.scale, np.float32), bias, scale)
+
+
+def _constant(model: Any, tensor: Any) -> np.ndarray | None:
+    """The numbers that a file has for a tensor, or None."""
+    data = model.buffers[tensor.buffer].data
+    if data is None or not len(data):
+        return None
+    return np.frombuffer(bytes(data), np.dtype(type_name(tensor))).reshape([int(side) for side in tensor.shape])
