@@ -1,0 +1,15 @@
+"""The command ``tfsep``: arguments and printing. Everything it does is in the other rooms, loaded when it is needed.
+
+Exit codes: 0 fine, 1 a check failed, 2 wrong use.
+"""
+
+from tfsep.cli import _commands, _training  # noqa: F401 - importing them makes their commands
+from tfsep.cli._app import app
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,134 @@
+"""The application: its errors as sentences, and what several commands share."""
+
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="tfsep",
+    help="Efficient convolutions for Keras: from a network as data to a .tflite file proven to compute the same.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(StrEnum):
+    """How a table is printed."""
+
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+
+
+class Recipe(StrEnum):
+    """The names of the export recipes; `tfsep.tflite.RECIPES` has their meaning."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC_INT8 = "dynamic_int8"
+    INT8 = "int8"
+    INT16X8 = "int16x8"
+
+
+DATA_HELP = "'fashion_mnist', a folder of its IDX files, a folder of images by class, or a .npy or .npz file (x, y)."
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _checked(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn the library's errors into one sentence and an exit code."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except BrokenPipeError:
+            # Whoever read our output has had enough, as `head` has; there is nobody left to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            failed = type(error).__name__ == "VerificationError"
+            print(f"tfsep: {_sentence(error)}", file=sys.stderr)
+            raise typer.Exit(1 if failed else 2) from None
+
+    return run
+
+
+def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function the command of this name."""
+    return lambda command: app.command(name)(_checked(command))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from tfsep import __version__
+
+        print(f"tfsep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version  # its callback has done what it asks for
+    # TensorFlow's start-up lines say nothing about what the user asked for.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def line(text: str) -> None:
+    """Print a line at once, as whoever follows a long run in a file wants it."""
+    print(text, flush=True)
+
+
+def batches_of(
+    argument: str, source: str | None, model: Any, shape: tuple[int, ...] | None, split: str, samples: int | None
+) -> Any:
+    """What a user names as data for a model, of this shape where the model leaves it open; None for nothing."""
+    from tfsep.data import open_batches
+
+    if source is None:
+        return None
+    wanted = _only_input(model, argument) if shape is None else shape
+    if len(wanted) != 3 and Path(source).suffix not in (".npy", ".npz"):
+        raise ValueError(f"{argument}: expected a .npy or .npz file for a model of inputs {wanted}, got {source!r}")
+    return open_batches(source, wanted, split, samples)
+
+
+def _only_input(model: Any, argument: str) -> tuple[int | None, ...]:
+    """The shape of a model's one input, without the batch."""
+    from tfsep._symbolic import inputs_of
+
+    inputs = inputs_of(model)
+    if not hasattr(inputs, "shape"):
+        raise ValueError(f"{argument}: expected a model that was built on one input, got {model.name!r}")
+    return tuple(inputs.shape[1:])
+
+
+def shape_of(model: Any, size: str, channels: int | None = None) -> tuple[int, ...]:
+    """Rows and columns as the user gives them, and channels: those given, or the model's own."""
+    own = channels if channels is not None else _only_input(model, "size")[-1]
+    if own is None:
+        raise ValueError(f"size: expected a model of known channels, got {model.name!r}, which leaves them open")
+    return (*size_of(size), own)
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Rows and columns from ``224`` or ``224x160``."""
+    from tfsep.geometry import pair
+
+    parts = text.lower().split("x")
+    if not 1 <= len(parts) <= 2 or not all(part.strip().isdecimal() for part in parts):
+        raise ValueError(f"size: expected rows and columns such as 224 or 224x160, got {text!r}")
+    numbers = [int(part) for part in parts]
+    return pair(numbers * (3 - len(numbers)), "size")

@@ -1,0 +1,160 @@
+"""The commands about models and files: the main job, counting, exporting, verifying, timing, inspecting."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfsep.cli._app import DATA_HELP, Format, Recipe, batches_of, command, line, shape_of, size_of
+from tfsep.defs import NETWORKS
+
+
+@command("demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the files and the report.")] = Path("tfsep-demo"),
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the timing.")] = 1,
+) -> None:
+    """Run the main job: the worked example, every recipe exported and proven on real images, one HTML report."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep.demo import demo as run
+
+        run(out, threads=threads, log=line)
+
+
+@command("examples")
+def examples() -> None:
+    """Compute and print the worked examples."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep import examples as room
+
+        for block in room.blocks():
+            print(block + "\n")
+
+
+@command("cost")
+def cost(
+    network: Annotated[str, typer.Argument(help=f"{', '.join(NETWORKS)}, a .keras file or a .tflite file.")],
+    size: Annotated[str | None, typer.Option(help="Input rows and columns: 224, or 224x160.")] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="Input channels; the model's own, or 3, where not given.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
+    min_depth: Annotated[int, typer.Option(help="Fewest channels of a layer.")] = 8,
+    output_stride: Annotated[int | None, typer.Option(help="Total stride to hold by growing rates.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Count a classifier of so many classes.")] = None,
+    flops: Annotated[bool, typer.Option("--flops", help="Show FLOPs, 2 a MAC, as well.")] = False,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
+) -> None:
+    """Count parameters and MACs, row by row."""
+    from tfsep.cost import cost as count
+
+    options = alpha, min_depth, output_stride, classes
+    if network in NETWORKS:
+        shape = (*size_of(size or "224"), 3 if channels is None else channels)
+        report = count(NETWORKS[network], shape, *options)
+    elif channels is not None and size is None:
+        raise ValueError(f"channels: expected none without --size for a file, got {channels}")
+    elif network.endswith(".tflite"):
+        report = count(Path(network), None if size is None else (*size_of(size), channels or 3), *options)
+    elif network.endswith(".keras"):
+        from tfsep._quiet import quiet
+
+        with quiet():
+            from tfsep.models import load_model
+
+            model = load_model(network)
+            report = count(model, None if size is None else shape_of(model, size, channels), *options)
+    else:
+        raise ValueError(f"network: expected {', '.join(NETWORKS)}, a .keras file or a .tflite file, got {network!r}")
+    forms = {Format.TABLE: report.to_text, Format.MARKDOWN: report.to_markdown, Format.CSV: report.to_csv}
+    print(forms[format](flops))
+
+
+@command("export")
+def export(
+    model: Annotated[Path, typer.Argument(help="A .keras file.")],
+    out: Annotated[Path | None, typer.Option(help="The .tflite file; beside the model where not given.")] = None,
+    recipe: Annotated[Recipe, typer.Option(help="How numbers are stored and computed.")] = Recipe.FLOAT32,
+    calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
+    data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
+    size: Annotated[
+        str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
+    ] = None,
+    allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
+) -> None:
+    """Export a model, verify the file against it, and keep the file only if it computes the same."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep import tflite
+        from tfsep.models import load_model
+
+        loaded = load_model(model)
+        shape = None if size is None else shape_of(loaded, size)
+        report = tflite.export(
+            loaded,
+            out or model.with_name(f"{model.stem}_{recipe.value}.tflite"),
+            recipe.value,
+            calibration=batches_of("calibration", calibration, loaded, shape, "train", samples),
+            data=batches_of("data", data, loaded, shape, "test", samples),
+            input_shape=shape,
+            allow_flex=allow_flex,
+        )
+        print(report)
+
+
+@command("verify")
+def verify(
+    model: Annotated[Path, typer.Argument(help="A .keras file.")],
+    file: Annotated[Path, typer.Argument(help="A .tflite file.")],
+    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    tolerance: Annotated[
+        float | None, typer.Option(help="Largest relative RMS error; the recipe's if not given.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Most samples to verify on; all if not given.")] = None,
+    weights: Annotated[bool, typer.Option(help="Compare the stored weights too.")] = True,
+) -> None:
+    """Run a file beside its model and compare; exit with 1 if outputs differ by more than the tolerance, or weights."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep import tflite
+        from tfsep.models import load_model
+
+        loaded = load_model(model)
+        inputs = tflite.inspect(file).role("input")
+        shape = inputs[0].shape[1:] if len(inputs) == 1 else None
+        given = batches_of("data", data, loaded, shape, "test", samples)
+        print(tflite.verify(loaded, file, given, tolerance=tolerance, weights=weights))
+
+
+@command("bench")
+def bench(
+    file: Annotated[Path, typer.Argument(help="A .tflite file.")],
+    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="Timed runs.")] = 50,
+    warmup: Annotated[int, typer.Option(min=0, help="Runs before them.")] = 10,
+) -> None:
+    """Time a file: median and spread after a warm-up."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep import tflite
+
+        print(tflite.benchmark(file, threads=threads, runs=runs, warmup=warmup))
+
+
+@command("inspect")
+def inspect(file: Annotated[Path, typer.Argument(help="A .tflite file.")]) -> None:
+    """List a file's operators, tensors and quantization."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep import tflite
+
+        print(tflite.inspect(file))
