@@ -7,9 +7,10 @@ is given it.
 import struct
 from functools import cache
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfsep._arguments import as_path
+from tfsep._extent import check_extent
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
@@ -41,6 +42,7 @@ def unpack(content: bytes, path: str | PathLike[str]) -> Any:
     if content[4:8] != _IDENTIFIER:
         raise ValueError(f"path: expected a .tflite file, got {path} without the identifier {_IDENTIFIER.decode()}")
     try:
+        check_extent(content)
         model = schema.ModelT.InitFromPackedBuf(content, 0)
         _check(model)
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
@@ -54,21 +56,37 @@ def _check(model: Any) -> None:
         raise ValueError(f"schema version {model.version}")
     if not model.subgraphs or not model.buffers:
         raise ValueError("no graph")
+    if not model.subgraphs[0].tensors:
+        raise ValueError("no tensors")
+    for signature in model.signatureDefs or []:
+        _fill(signature, b"", "signatureKey")
     for graph in model.subgraphs:
-        tensors = graph.tensors if graph.tensors is not None else []
+        _fill(graph, [], "tensors", "operators", "inputs", "outputs")
+        tensors = graph.tensors
         if any(not 0 <= tensor.buffer < len(model.buffers) for tensor in tensors):
             raise ValueError("a tensor without a buffer")
         used = [graph.inputs, graph.outputs]
-        for op in graph.operators or []:
+        for op in graph.operators:
+            _fill(op, [], "inputs", "outputs")
             if not 0 <= op.opcodeIndex < len(model.operatorCodes):
                 raise ValueError("an operator without a code")
             used += [op.inputs, op.outputs]
         for indices in used:
-            for index in indices if indices is not None else []:
+            for index in indices:
                 if not -1 <= index < len(tensors):
                     raise ValueError("an operator of a tensor that is not there")
+        for op in graph.operators:
+            _check_form(operator_name(model, op), op, tensors)
         for tensor in tensors:
+            _fill(tensor, b"", "name")
             _check_size(tensor, model.buffers[tensor.buffer])
+
+
+def _fill(table: Any, empty: Any, *fields: str) -> None:
+    """Put what is empty where a file leaves a vector or a name out."""
+    for field in fields:
+        if getattr(table, field) is None:
+            setattr(table, field, empty)
 
 
 def _check_size(tensor: Any, buffer: Any) -> None:
@@ -81,6 +99,35 @@ def _check_size(tensor: Any, buffer: Any) -> None:
         elements *= int(side)
     if elements * width != len(buffer.data):
         raise ValueError(f"a tensor of {elements} elements in {len(buffer.data)} bytes")
+
+
+class _Form(NamedTuple):
+    """What an operator has to have for its numbers to mean anything: tensors of one rank, and an option."""
+
+    tensors: tuple[int, ...]
+    rank: int
+    option: str
+
+
+_FORMS = {
+    "CONV_2D": _Form((0, 1), 4, "strideH"),
+    "DEPTHWISE_CONV_2D": _Form((0, 1), 4, "strideH"),
+    "TRANSPOSE_CONV": _Form((1, 2), 4, "strideH"),
+    "FULLY_CONNECTED": _Form((1,), 2, "fusedActivationFunction"),
+}
+
+
+def _check_form(name: str, op: Any, tensors: Any) -> None:
+    """Raise unless a product has its tensors, sides of at least one, and its options."""
+    form = _FORMS.get(name)
+    if form is None:
+        return
+    if not hasattr(op.builtinOptions, form.option) or not len(op.outputs) or len(op.inputs) <= max(form.tensors):
+        raise ValueError(f"{name} without its tensors or options")
+    for index in (op.inputs[place] for place in form.tensors):
+        shape = tensors[index].shape if index >= 0 else None
+        if shape is None or len(shape) != form.rank or min(shape) < 1:
+            raise ValueError(f"{name} of a tensor that is not {form.rank}-D")
 
 
 _WIDTHS = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "bool": 1}
