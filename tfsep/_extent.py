@@ -21,14 +21,15 @@ def check_extent(content: bytes) -> None:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    tables = text = 0
+    text = 0
     # Every table is at least its own place in a vector.
     most = min(len(content) // 4, _MOST_TABLES)
-    for name in _names(schema.Model.GetRootAs(content, 0)):
-        tables += 1
+    for number, name in enumerate(_names(schema.Model.GetRootAs(content, 0))):
         text += len(name or b"")
-        if tables > most or text > _MOST_TEXT:
-            raise ValueError(f"more than {tables - 1:,} tables" if tables > most else "names without end")
+        if number >= most:
+            raise ValueError(f"more than {most:,} tables")
+        if text > _MOST_TEXT:
+            raise ValueError("names without end")
 
 
 def _names(model: Any) -> Iterator[bytes | None]:

@@ -51,7 +51,7 @@ def unpack(content: bytes, path: str | PathLike[str]) -> Any:
 
 
 def _check(model: Any) -> None:
-    """Raise unless every index in the model points at something."""
+    """Raise unless every index in the model points at something, and every product can be read as one."""
     if model.version != _SCHEMA_VERSION:
         raise ValueError(f"schema version {model.version}")
     if not model.subgraphs or not model.buffers:
@@ -62,24 +62,25 @@ def _check(model: Any) -> None:
         _fill(signature, b"", "signatureKey")
     for graph in model.subgraphs:
         _fill(graph, [], "tensors", "operators", "inputs", "outputs")
-        tensors = graph.tensors
-        if any(not 0 <= tensor.buffer < len(model.buffers) for tensor in tensors):
-            raise ValueError("a tensor without a buffer")
-        used = [graph.inputs, graph.outputs]
+        for tensor in graph.tensors:
+            _fill(tensor, b"", "name")
+            if not 0 <= tensor.buffer < len(model.buffers):
+                raise ValueError("a tensor without a buffer")
+            _check_size(tensor, model.buffers[tensor.buffer])
+        _check_indices(graph, graph)
         for op in graph.operators:
             _fill(op, [], "inputs", "outputs")
             if not 0 <= op.opcodeIndex < len(model.operatorCodes):
                 raise ValueError("an operator without a code")
-            used += [op.inputs, op.outputs]
-        for indices in used:
-            for index in indices:
-                if not -1 <= index < len(tensors):
-                    raise ValueError("an operator of a tensor that is not there")
-        for op in graph.operators:
-            _check_form(operator_name(model, op), op, tensors)
-        for tensor in tensors:
-            _fill(tensor, b"", "name")
-            _check_size(tensor, model.buffers[tensor.buffer])
+            _check_indices(op, graph)
+            _check_form(operator_name(model, op), op, graph.tensors)
+
+
+def _check_indices(table: Any, graph: Any) -> None:
+    """Raise unless what goes in and what comes out are tensors of the graph, or left out."""
+    for indices in (table.inputs, table.outputs):
+        if any(not -1 <= index < len(graph.tensors) for index in indices):
+            raise ValueError("an operator of a tensor that is not there")
 
 
 def _fill(table: Any, empty: Any, *fields: str) -> None:

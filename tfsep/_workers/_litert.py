@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,8 @@ def weigh(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
         request: ``threads``.
         arrays: the file's bytes.
     """
-    from ai_edge_litert import interpreter as _  # noqa: F401 - the library's own size is not the file's
-
     content = arrays.pop().tobytes()
+    import_module("ai_edge_litert.interpreter")  # the library's own size is not the file's
     before = _peak_bytes()
     interpreter = _opened(content, request["threads"])
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The commands about models and files: the main job, counting, exporting, verifying, timing, inspecting."""
+"""The commands about models and files: the main job, counting, exporting, verifying, timing."""
 
 from pathlib import Path
 from typing import Annotated
@@ -147,14 +147,3 @@ def bench(
         from tfsep import tflite
 
         print(tflite.benchmark(file, threads=threads, runs=runs, warmup=warmup))
-
-
-@command("inspect")
-def inspect(file: Annotated[Path, typer.Argument(help="A .tflite file.")]) -> None:
-    """List a file's operators, tensors and quantization."""
-    from tfsep._quiet import quiet
-
-    with quiet():
-        from tfsep import tflite
-
-        print(tflite.inspect(file))

@@ -9,23 +9,31 @@ from tfsep.tflite._interpreter import TensorInfo
 from tfsep.tflite._layers import LayerReport, LayerRow, compare_layers
 from tfsep.tflite._recipes import RECIPES, Recipe
 from tfsep.tflite._report import ExportReport
+from tfsep.tflite._targets import RULES, TARGETS, Finding, Rule, TargetReport, TargetsReport, check_targets
 from tfsep.tflite._verify import predict, verify
 
 __all__ = [
     "RECIPES",
+    "RULES",
+    "TARGETS",
     "BenchmarkReport",
     "CalibrationError",
     "ExportReport",
+    "Finding",
     "Inspection",
     "LayerReport",
     "LayerRow",
     "OperatorRow",
     "Recipe",
+    "Rule",
+    "TargetReport",
+    "TargetsReport",
     "TensorInfo",
     "TensorRow",
     "VerificationError",
     "VerifyReport",
     "benchmark",
+    "check_targets",
     "compare_layers",
     "export",
     "inspect",

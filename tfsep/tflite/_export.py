@@ -196,7 +196,7 @@ def _prove(
         verification, delegated = None, 0
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
-        runner = Runner(file, known_as=path, reference=runtime_of(interface.model) == "reference")
+        runner = Runner(file, known_as=path, reference=runtime_of(interface.model) == "reference", own=True)
         prepared = is_prepared(interface.model)
         reference = None if prepared else weights_of(interface)
         verification, weight = compare(interface, runner, samples, tolerance, reference)
