@@ -1,9 +1,9 @@
 """Workers that give a file to LiteRT's interpreter."""
 
 import resource
-import sys
 import time
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,12 @@ def _opened(content: bytes, threads: int, kernels: str = "AUTO", keep: bool = Fa
 
 
 def _peak_bytes() -> int:
-    """The largest resident memory of this process so far; Linux counts kilobytes, macOS bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    """The largest resident memory of this process so far.
+
+    Linux's own number is that of the program; its ``ru_maxrss`` begins with that of the process which started it.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
