@@ -1,4 +1,4 @@
-"""Reading a ``.tflite`` file's flatbuffer, as data, through the schema that ships with LiteRT.
+"""A ``.tflite`` file's flatbuffer, read as data and packed again, through the schema that ships with LiteRT.
 
 A file is untrusted: whatever is wrong with it becomes one `ValueError`, before an interpreter, which is less careful,
 is given it.
@@ -14,6 +14,7 @@ from tfsep._extent import check_extent
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
+_ALIGNMENT = 16
 
 
 def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
@@ -48,6 +49,20 @@ def unpack(content: bytes, path: str | PathLike[str]) -> Any:
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise ValueError(f"path: expected a whole .tflite file, got {path}, which is damaged ({error})") from error
     return model
+
+
+def pack(model: Any) -> bytes:
+    """Return a model as a file's bytes, stored numbers at multiples of 16 bytes, as LiteRT wants them."""
+    import flatbuffers
+
+    class Aligned(flatbuffers.Builder):
+        def CreateNumpyVector(self, x: Any) -> Any:  # the schema packs every stored array through it
+            self.Prep(_ALIGNMENT, x.nbytes)
+            return super().CreateNumpyVector(x)
+
+    builder = Aligned()
+    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
 
 
 def _check(model: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tfsep._table import Table
-from tfsep.cli._app import Format, command
+from tfsep.cli._app import DATA_HELP, Format, Recipe, batches_of, command, shape_of
 
 TARGET_HELP = "xnnpack, tflm, gpu, nnapi, edgetpu, ethos-u or cmsis-nn; several with commas, or 'all'."
 
@@ -36,6 +36,65 @@ def inspect(
         print(report)
     if not report.passed:
         raise typer.Exit(1)
+
+
+@command("convert")
+def convert(
+    model: Annotated[Path, typer.Argument(help="A .keras file, of any Keras model.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files.")],
+    recipe: Annotated[Recipe, typer.Option(help="How numbers are stored and computed.")] = Recipe.INT8,
+    calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
+    target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
+    data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Names of the classes, a line each; those of the data where not given.")
+    ] = None,
+    mean: Annotated[float, typer.Option(help="Of pixels in [0, 255], as the model's were normalized.")] = 127.5,
+    std: Annotated[float, typer.Option(help="And their standard deviation.")] = 127.5,
+    name: Annotated[str, typer.Option(help="Name of the files.")] = "model",
+    threads: Annotated[str, typer.Option(help="Numbers of threads to time with, with commas.")] = "1",
+    samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
+    size: Annotated[
+        str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
+    ] = None,
+) -> None:
+    """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep import tflite
+        from tfsep.models import load_model
+
+        loaded = load_model(model)
+        shape = None if size is None else shape_of(loaded, size)
+        report = tflite.convert(
+            loaded,
+            out,
+            recipe.value,
+            batches_of("calibration", calibration, loaded, shape, "train", samples),
+            targets=() if target is None else targets_named(target),
+            data=batches_of("data", data, loaded, shape, "test", samples),
+            labels=_labels(labels, (data, calibration)),
+            normalization=(mean, std),
+            name=name,
+            threads=_numbers(threads),
+            input_shape=shape,
+        )
+        print(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _labels(path: Path | None, sources: tuple[str | None, ...]) -> tuple[str, ...] | None:
+    """The lines of a file, or the names of the classes of the first data set that has some."""
+    from tfsep.data import open_data
+
+    if path is not None:
+        if not path.is_file():
+            raise FileNotFoundError(f"labels: expected a file with a line a class, got {path}, which does not exist")
+        return tuple(line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip())
+    named = (source for source in sources if source is not None and Path(source).suffix not in (".npy", ".npz"))
+    return next((open_data(source).class_names for source in named), None)
 
 
 @command("bench")

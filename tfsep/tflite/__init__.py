@@ -1,6 +1,7 @@
 """From a Keras model to a ``.tflite`` file, and everything that one would want to know of such a file."""
 
 from tfsep.tflite._benchmark import BenchmarkReport, BenchmarkTable, benchmark, benchmark_all
+from tfsep.tflite._bundle import ConvertReport, convert
 from tfsep.tflite._calibration import CalibrationError
 from tfsep.tflite._compare import VerificationError, VerifyReport
 from tfsep.tflite._export import export
@@ -20,6 +21,7 @@ __all__ = [
     "BenchmarkReport",
     "BenchmarkTable",
     "CalibrationError",
+    "ConvertReport",
     "ExportReport",
     "Finding",
     "Inspection",
@@ -40,6 +42,7 @@ __all__ = [
     "benchmark_all",
     "check_targets",
     "compare_layers",
+    "convert",
     "export",
     "inspect",
     "predict",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfsep._flatbuffer import operator_name
+from tfsep._flatbuffer import operator_name, pack
 
 
 def single_operators(model: Any) -> dict[int, bytes]:
@@ -35,7 +35,6 @@ def _is_stored(model: Any, tensor: Any) -> bool:
 
 def _file_of(model: Any, graph: Any, steps: list[Any]) -> bytes | None:
     """A file that runs these operators, or None if nothing goes into them."""
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     made = {int(i) for op in steps for i in op.outputs}
@@ -53,9 +52,7 @@ def _file_of(model: Any, graph: Any, steps: list[Any]) -> bytes | None:
     part.inputs, part.outputs = [place[i] for i in given], [place[int(i)] for i in steps[-1].outputs]
     part.operators = [_renumbered(op, code, place) for code, op in enumerate(steps)]
     small.subgraphs = [part]
-    builder = flatbuffers.Builder()
-    builder.Finish(small.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return pack(small)
 
 
 def _moved(model: Any, tensor: Any, buffers: list[Any]) -> Any:
