@@ -269,25 +269,3 @@ def test_workers_that_fail_are_said_to():
             run_worker(name, request, [np.zeros(64, np.uint8)])
     with pytest.raises(WorkerError, match="does not end within"):
         run_worker("time_files", {"threads": [1], "runs": 1, "warmup": 0}, seconds=0.01)
-
-
-CRASH = """
-import os, signal, sys
-import tfsep._workers as workers
-sys.executable = sys.argv[1]
-try:
-    workers.run_worker("survive", {}, [])
-except workers.WorkerError as error:
-    print(error)
-"""
-
-
-def test_a_worker_that_crashes_leaves_this_process_alive(tmp_path):
-    """An interpreter that kills itself, as LiteRT may, in the place of Python."""
-    killer = tmp_path / "python"
-    killer.write_text("#!/bin/sh\nkill -SEGV $$\n")
-    killer.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", CRASH, str(killer)], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "it ends by signal SIGSEGV\n"

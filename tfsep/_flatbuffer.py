@@ -82,20 +82,20 @@ def _check(model: Any) -> None:
             if not 0 <= tensor.buffer < len(model.buffers):
                 raise ValueError("a tensor without a buffer")
             _check_size(tensor, model.buffers[tensor.buffer])
-        _check_indices(graph, graph)
+        _check_indices(graph, graph, least=0)
         for op in graph.operators:
             _fill(op, [], "inputs", "outputs")
             if not 0 <= op.opcodeIndex < len(model.operatorCodes):
                 raise ValueError("an operator without a code")
-            _check_indices(op, graph)
+            _check_indices(op, graph, least=-1)
             _check_form(operator_name(model, op), op, graph.tensors)
 
 
-def _check_indices(table: Any, graph: Any) -> None:
-    """Raise unless what goes in and what comes out are tensors of the graph, or left out."""
+def _check_indices(table: Any, graph: Any, least: int) -> None:
+    """Raise unless what goes in and what comes out are tensors of the graph, or left out, -1, where that may be."""
     for indices in (table.inputs, table.outputs):
-        if any(not -1 <= index < len(graph.tensors) for index in indices):
-            raise ValueError("an operator of a tensor that is not there")
+        if any(not least <= index < len(graph.tensors) for index in indices):
+            raise ValueError("a tensor that is not there")
 
 
 def _fill(table: Any, empty: Any, *fields: str) -> None:
