@@ -25,11 +25,11 @@ def assert_sentence(error, argument):
     assert len(text) < 500, text
 
 
-def places(content, start=0):
+def places(content):
     """Yield where each stored tensor of a file's bytes begins, modulo 16."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model, base = schema.Model.GetRootAs(content, start), np.frombuffer(content, np.uint8).ctypes.data
+    model, base = schema.Model.GetRootAs(content), np.frombuffer(content, np.uint8).ctypes.data
     for i in range(model.BuffersLength()):
         if model.Buffers(i).DataLength():
             yield (model.Buffers(i).DataAsNumpy().ctypes.data - base) % 16

@@ -92,11 +92,12 @@ def test_files_side_by_side(monkeypatch):
         (([SHIPPED / "none.tflite"],), "path"),
         (([file_of("int8")], [0]), "threads"),
         (([file_of("int8")], []), "threads"),
+        (([file_of("int8")], 2), "threads"),
         (([SHIPPED / "model.keras"],), "path"),
     ],
 )
 def test_benchmark_all_refuses(arguments, argument):
-    with pytest.raises((ValueError, FileNotFoundError)) as error:
+    with pytest.raises((ValueError, TypeError, FileNotFoundError)) as error:
         tflite.benchmark_all(*arguments)
     assert_sentence(error.value, argument)
 

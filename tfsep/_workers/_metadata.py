@@ -1,5 +1,7 @@
 """The worker that describes a file as task libraries read it, by MediaPipe's schema of metadata."""
 
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,9 @@ def describe(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[st
         arrays: none.
     """
     import flatbuffers
-    from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
 
     del arrays
+    schema = _schema()
     graph = schema.SubGraphMetadataT()
     graph.inputTensorMetadata = [_tensor(schema, tensor) for tensor in request["inputs"]]
     graph.outputTensorMetadata = [_tensor(schema, tensor) for tensor in request["outputs"]]
@@ -29,6 +31,20 @@ def describe(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[st
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
     return {}, [np.frombuffer(bytes(builder.Output()), np.uint8)]
+
+
+def _schema() -> Any:
+    """MediaPipe's module of the schema, from its file: importing the package itself takes seconds, for its tasks."""
+    package = find_spec("mediapipe")
+    if package is None or package.origin is None:
+        raise ImportError("the package mediapipe is not there")
+    path = Path(package.origin).parent / "tasks" / "metadata" / "metadata_schema_py_generated.py"
+    spec = spec_from_file_location("mediapipe_metadata_schema", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no module")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _tensor(schema: Any, described: dict[str, Any]) -> Any:

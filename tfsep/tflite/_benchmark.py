@@ -122,9 +122,7 @@ def benchmark_all(
     files = [as_path(path, "path") for path in paths]
     if not files:
         raise ValueError("paths: expected at least one .tflite file, got none")
-    counts = [positive(count, "threads") for count in threads]
-    if not counts:
-        raise ValueError("threads: expected at least one number, got none")
+    counts = counts_of(threads)
     runs, warmup = positive(runs, "runs"), number(warmup, "warmup", int, 0)
     contents = [np.frombuffer(read_tflite(file)[0], np.uint8) for file in files]
     # First, because it says which file it is that does not run.
@@ -139,6 +137,20 @@ def benchmark_all(
             for j in range(len(counts))
         )
     )
+
+
+def counts_of(threads: Iterable[int]) -> list[int]:
+    """Return numbers of threads, checked.
+
+    Raises:
+        ValueError, TypeError: for a number that is none, or no number; the message starts with "threads".
+    """
+    if not isinstance(threads, Iterable):
+        raise TypeError(f"threads: expected numbers, got {threads!r}")
+    counts = [positive(count, "threads") for count in threads]
+    if not counts:
+        raise ValueError("threads: expected at least one number, got none")
+    return counts
 
 
 def _weight(path: Any, content: np.ndarray, threads: int) -> int:

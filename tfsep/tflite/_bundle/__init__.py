@@ -14,7 +14,7 @@ import numpy as np
 from tfsep._arguments import as_path, number
 from tfsep._files import made_folder, placed
 from tfsep.models import load_model
-from tfsep.tflite._benchmark import benchmark_all
+from tfsep.tflite._benchmark import benchmark_all, counts_of
 from tfsep.tflite._bundle._header import c_header
 from tfsep.tflite._bundle._metadata import LABELS, Normalization, can_describe, with_metadata
 from tfsep.tflite._bundle._report import ConvertReport, readme
@@ -87,6 +87,7 @@ def convert(
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
         raise ValueError(f"name: expected letters, digits, '_', '-' and '.', got {name!r}")
     wanted = targets_of(targets) if targets else ()
+    counts = counts_of(threads)
     scaling = Normalization(
         number(normalization[0], "normalization", float, -1e9, 1e9),
         number(normalization[1], "normalization", float, 1e-9, 1e9),
@@ -111,7 +112,7 @@ def convert(
             made = _describe(made, name, outputs, scaling, chosen)
         else:
             notes.append("no metadata in the file: the package mediapipe is not there, pip install 'tfsep[metadata]'")
-        times = benchmark_all([made.path], threads)
+        times = benchmark_all([made.path], counts)
         checked = check_targets(made.path, wanted) if wanted else None
         content = made.path.read_bytes()
     stored = f"{name}.tflite", f"{name}.json", f"{name}.h", "README.md", *((LABELS,) if chosen else ())
