@@ -18,6 +18,16 @@ def strides_at_most(most: int) -> Condition:
     return lambda node: max(node.strides) <= most
 
 
+def strides_at_most_or_valid(most: int) -> Condition:
+    """Its strides are no larger, or it has neither padding nor gaps."""
+    return lambda node: max(node.strides) <= most or (node.rates == (1, 1) and node.is_valid)
+
+
+def pool_at_most_or_valid(most: int) -> Condition:
+    """Its pool is no larger in rows and columns, or it has no padding."""
+    return lambda node: max(node.pair("filterHeight", "filterWidth")) <= most or node.is_valid
+
+
 def constants_at(*places: int) -> Condition:
     """These inputs are the file's own."""
     return lambda node: all(node.is_constant(place) for place in places)
@@ -45,11 +55,6 @@ def channels_per_group_of(multiple: int) -> Condition:
     return holds
 
 
-def reach_at_most(rows: int, area: int) -> Condition:
-    """A kernel with its gaps is no higher, and no larger."""
-    return lambda node: node.reach[0] <= rows and node.reach[0] * node.reach[1] <= area
-
-
 def has_bias(node: Node) -> bool:
     """It has a bias."""
     return node.tensor(2) is not None
@@ -68,11 +73,6 @@ def no_rate(node: Node) -> bool:
 def no_multiplier(node: Node) -> bool:
     """A depthwise convolution makes one channel of each."""
     return node.row.options.get("depthMultiplier", 1) == 1
-
-
-def multiplier_of_one_channel(node: Node) -> bool:
-    """A depthwise convolution makes several channels only of an image of one."""
-    return no_multiplier(node) or (node.image is not None and node.image.shape[-1] == 1)
 
 
 def batch_of_one(node: Node) -> bool:

@@ -76,12 +76,9 @@ class Node:
         return self.pair("dilationHFactor", "dilationWFactor")
 
     @property
-    def reach(self) -> tuple[int, int]:
-        """Rows and columns that a kernel covers, its gaps too."""
-        weights = self.tensor(1)
-        sides = (1, 1) if weights is None or len(weights.shape) != 4 else weights.shape[1:3]
-        rows, columns = ((side - 1) * rate + 1 for side, rate in zip(sides, self.rates, strict=True))
-        return rows, columns
+    def is_valid(self) -> bool:
+        """Whether it pads nothing; the schema's 0 is SAME."""
+        return bool(self.row.options.get("padding", 1))
 
     @property
     def groups(self) -> int:

@@ -11,16 +11,16 @@ from tfsep.tflite._targets._conditions import (
     grid_kept,
     has_bias,
     inputs_at_most,
-    multiplier_of_one_channel,
     never,
     no_multiplier,
     no_rate,
     not_dynamic,
     not_quantized,
     one_rate,
+    pool_at_most_or_valid,
     rank_among,
-    reach_at_most,
     strides_at_most,
+    strides_at_most_or_valid,
     strides_one_or_two,
     types_among,
     version_at_most,
@@ -82,7 +82,7 @@ XNNPACK = Source("XNNPACK delegate, README and xnnpack_delegate.cc", "LiteRT 2.3
 GPU = Source("GPU delegate, gpu_compatibility.cc and model_builder.cc", "LiteRT 007226f")
 NNAPI = Source("NNAPI delegate, nnapi_delegate.cc, for API level 29", "TensorFlow 002e5f4")
 EDGE_TPU = Source("Coral, TensorFlow models on the Edge TPU, supported operations", "Edge TPU compiler 16")
-ETHOS_U = Source("Vela, tflite_supported_operators.py", "5.2.0")
+ETHOS_U = Source("Vela, report of supported operators, Ethos-U55 and U65", "5.2.0")
 CMSIS_NN = Source("CMSIS-NN, arm_depthwise_conv_wrapper_s8.c and TensorFlow Lite Micro's kernels", "V.2.2.0")
 CMSIS_NN_TRANSPOSED = Source("CMSIS-NN, arm_transpose_conv_wrapper_s8.c", "7.0.0")
 
@@ -254,19 +254,22 @@ RULES = (
     ),
     Rule("ethos-u", (), types_among("int8", "uint8", "int16"), "integers of 8 or 16 bits", _INT8, ETHOS_U),
     Rule(
+        "ethos-u", ("DEPTHWISE_CONV_2D",), strides_at_most(3), "strides of at most 3", "use strides of 1 to 3", ETHOS_U
+    ),
+    Rule(
         "ethos-u",
-        (*_WINDOWS, "AVERAGE_POOL_2D", "MAX_POOL_2D", "ADD", "MUL", "SUB"),
-        batch_of_one,
-        "a batch of one",
-        _BATCH,
+        ("CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D"),
+        strides_at_most_or_valid(3),
+        "strides of at most 3, or padding 'valid' and rate 1",
+        "use strides of 1 to 3, or padding='valid'",
         ETHOS_U,
     ),
     Rule(
         "ethos-u",
-        ("DEPTHWISE_CONV_2D", "CONV_2D", "MAX_POOL_2D"),
-        strides_at_most(3),
-        "strides of at most 3",
-        "use strides of 1 to 3",
+        ("AVERAGE_POOL_2D",),
+        pool_at_most_or_valid(8),
+        "a pool of at most 8 rows and columns, or padding 'valid'",
+        "use a smaller pool, or padding='valid'",
         ETHOS_U,
     ),
     Rule(
@@ -277,23 +280,8 @@ RULES = (
         "use strides of 1 or 2, alike in rows and columns",
         ETHOS_U,
     ),
-    Rule(
-        "ethos-u",
-        _WINDOWS,
-        reach_at_most(64, 64 * 64),
-        "a kernel, with its gaps, of at most 64 rows and 4096 pixels",
-        "use a smaller kernel or rate",
-        ETHOS_U,
-    ),
-    Rule(
-        "ethos-u",
-        ("DEPTHWISE_CONV_2D",),
-        multiplier_of_one_channel,
-        "a depth multiplier of 1, or an image of one channel",
-        _MULTIPLIER,
-        ETHOS_U,
-    ),
-    Rule("ethos-u", _WINDOWS, constants_at(1), "static weights", _STATIC, ETHOS_U),
+    Rule("ethos-u", ("MEAN",), batch_of_one, "a batch of one", _BATCH, ETHOS_U),
+    Rule("ethos-u", _CONVOLUTIONS, constants_at(2), "a static bias", _STATIC, ETHOS_U),
     Rule("cmsis-nn", (), types_among("int8", "int16"), "int8 or int16", _INT8, CMSIS_NN),
     Rule(
         "cmsis-nn",
