@@ -135,7 +135,7 @@ DAMAGE = {
     "no tensors": lambda model, graph: setattr(graph, "tensors", []),
     "a tensor that is not there": lambda model, graph: setattr(graph, "outputs", [-1]),
     "DEPTHWISE_CONV_2D without its tensors": lambda model, graph: setattr(graph.operators[0], "inputs", [0]),
-    "DEPTHWISE_CONV_2D of a tensor that is not": lambda model, graph: setattr(graph.tensors[0], "shape", [3]),
+    "DEPTHWISE_CONV_2D of a tensor of another shape": lambda model, graph: setattr(graph.tensors[0], "shape", [3]),
     "schema version 9": lambda model, graph: setattr(model, "version", 9),
     "an operator without a code": lambda model, graph: setattr(graph.operators[0], "opcodeIndex", 99),
     "a tensor without a buffer": lambda model, graph: setattr(graph.tensors[0], "buffer", 9999),

@@ -118,32 +118,43 @@ def _check_size(tensor: Any, buffer: Any) -> None:
 
 
 class _Form(NamedTuple):
-    """What an operator has to have for its numbers to mean anything: tensors of one rank, and an option."""
+    """What an operator has to have for its numbers to mean anything.
+
+    Attributes:
+        tensors: places of inputs that have to be there.
+        ranks: the least and the largest number of dimensions that these have.
+        option: of the schema's, or nothing.
+    """
 
     tensors: tuple[int, ...]
-    rank: int
+    ranks: tuple[int, int]
     option: str
 
 
 _FORMS = {
-    "CONV_2D": _Form((0, 1), 4, "strideH"),
-    "DEPTHWISE_CONV_2D": _Form((0, 1), 4, "strideH"),
-    "TRANSPOSE_CONV": _Form((1, 2), 4, "strideH"),
-    "FULLY_CONNECTED": _Form((1,), 2, "fusedActivationFunction"),
+    "CONV_2D": _Form((0, 1), (4, 4), "strideH"),
+    "DEPTHWISE_CONV_2D": _Form((0, 1), (4, 4), "strideH"),
+    "TRANSPOSE_CONV": _Form((1, 2), (4, 4), "strideH"),
+    "FULLY_CONNECTED": _Form((1,), (2, 2), "fusedActivationFunction"),
+    "BATCH_MATMUL": _Form((0, 1), (2, 8), "adjX"),
+    "DEQUANTIZE": _Form((0,), (0, 8), ""),
 }
 
 
 def _check_form(name: str, op: Any, tensors: Any) -> None:
-    """Raise unless a product has its tensors, sides of at least one, and its options."""
+    """Raise unless an operator that is read closely has its tensors, sides of at least one, and its options."""
     form = _FORMS.get(name)
     if form is None:
         return
-    if not hasattr(op.builtinOptions, form.option) or not len(op.outputs) or len(op.inputs) <= max(form.tensors):
+    lacking = form.option and not hasattr(op.builtinOptions, form.option)
+    if lacking or not len(op.outputs) or len(op.inputs) <= max(form.tensors):
         raise ValueError(f"{name} without its tensors or options")
+    least, most = form.ranks
     for index in (op.inputs[place] for place in form.tensors):
         shape = tensors[index].shape if index >= 0 else None
-        if shape is None or len(shape) != form.rank or min(shape) < 1:
-            raise ValueError(f"{name} of a tensor that is not {form.rank}-D")
+        sides = [] if shape is None else list(shape)
+        if index < 0 or not least <= len(sides) <= most or min(sides, default=1) < 1:
+            raise ValueError(f"{name} of a tensor of another shape")
 
 
 _WIDTHS = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "bool": 1}
