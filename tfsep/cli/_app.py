@@ -54,6 +54,9 @@ def _checked(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             # Whoever read our output has had enough, as `head` has; there is nobody left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except KeyboardInterrupt:
+            # By now what was in work is stopped, and has said so.
+            raise typer.Exit(130) from None
         except (ValueError, TypeError, OSError, ImportError) as error:
             failed = type(error).__name__ == "VerificationError"
             print(f"tfsep: {_sentence(error)}", file=sys.stderr)

@@ -1,15 +1,18 @@
 """Training: recipes as records, one step for every number of devices, and runs that can be stopped at any moment.
 
-`train` makes a model from definitions. What a run was told, how it went and where it goes on is in its folder.
+`train` makes a model from definitions, `finetune` makes one for int8 of a trained one. What a run was told, how it went
+and where it goes on is in its folder.
 """
 
 from tfsep.train._augment import augment, draws, mix
 from tfsep.train._batches import epoch_batches, smoothed
 from tfsep.train._build import build, optimizer_of, with_softmax
-from tfsep.train._config import FitConfig, TrainConfig, read_config, to_toml
+from tfsep.train._config import FitConfig, TrainConfig, parse_setting, read_config, to_toml
+from tfsep.train._finetune import QuantizeConfig, finetune
 from tfsep.train._folder import BEST, CHECKPOINT, CONFIG, CURVES, DATA, LOG, MODEL
-from tfsep.train._run import TrainResult, accuracy, train
+from tfsep.train._run import TrainResult, accuracy
 from tfsep.train._step import Trainer
+from tfsep.train._train import train
 
 __all__ = [
     "BEST",
@@ -20,6 +23,7 @@ __all__ = [
     "LOG",
     "MODEL",
     "FitConfig",
+    "QuantizeConfig",
     "TrainConfig",
     "TrainResult",
     "Trainer",
@@ -28,8 +32,10 @@ __all__ = [
     "build",
     "draws",
     "epoch_batches",
+    "finetune",
     "mix",
     "optimizer_of",
+    "parse_setting",
     "read_config",
     "smoothed",
     "to_toml",

@@ -184,6 +184,25 @@ def read_config(path: str | PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"config: expected TOML, got {path} ({error})") from error
 
 
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Return name and value of a setting as a command line gives it; the value is TOML, or a bare word.
+
+    Raises:
+        ValueError: if it is neither.
+
+    Example:
+        >>> parse_setting("mixup=0.2"), parse_setting("optimizer=sgd")
+        (('mixup', 0.2), ('optimizer', 'sgd'))
+    """
+    name, equals, value = text.partition("=")
+    try:
+        if not equals or not name.isidentifier():
+            raise ValueError
+        return name, value if value.isidentifier() and value not in ("true", "false") else tomllib.loads(text)[name]
+    except ValueError:
+        raise ValueError(f"set: expected NAME=VALUE, such as mixup=0.2, got {text!r}") from None
+
+
 def to_toml(config: FitConfig, comments: tuple[str, ...] = ()) -> str:
     """Return a record as TOML that `read_config` reads, under lines of comment.
 

@@ -60,7 +60,9 @@ class RunFolder:
         try:
             stored = type(self._config).of(settings)
         except ValueError as error:
-            raise ValueError(f"folder: expected a run with a right {CONFIG}, got {self.path / CONFIG} ({error})") from error
+            raise ValueError(
+                f"folder: expected a run with a right {CONFIG}, got {self.path / CONFIG} ({error})"
+            ) from error
         changed = [name for name, value in asdict(self._config).items() if value != getattr(stored, name)]
         if changed:
             raise ValueError(f"config: expected that of the run in {self.path}, got another {', '.join(changed)}")
