@@ -110,7 +110,7 @@ def quantize(
 def settings(
     quantize: Annotated[bool, typer.Option("--quantize", help="Those of `tfsep quantize`.")] = False,
 ) -> None:
-    """Print every setting of `tfsep train`, or of `tfsep quantize`, with its default, as the TOML that --config takes."""
+    """Print the settings of `tfsep train`, or of `tfsep quantize`, as they are by default, in TOML for --config."""
     from tfsep._quiet import quiet
 
     with quiet():

@@ -84,7 +84,7 @@ class RunFolder:
         """
         path = self.path / name
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 found = {key: stored[key] for key in stored.files}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(f"folder: expected a run with a whole {name}, got a damaged {path}") from error

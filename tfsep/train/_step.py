@@ -22,8 +22,8 @@ class Trainer:
         model: from images (N, H, W, C) to logits (N, K), made in the scope of `strategy`.
         optimizer: not built yet.
         config: for `average` and `accumulate`.
-        teacher: a model of the same form whose probabilities take the place of `distill` of each label's; None for
-            none.
+        teacher: a model from the same images to probabilities, which take the place of `distill` of each label's; None
+            for none.
         distill: that share, in [0, 1].
 
     Source of the average: M. Tan, Q. Le, "EfficientNet" (arXiv 1905.11946), section 5. Source of distillation: G.
@@ -98,8 +98,7 @@ class Trainer:
         total, loss, right = [tf.zeros(())] * len(variables), tf.zeros(()), tf.zeros(())
         for x, y in zip(tf.split(images, parts), tf.split(labels, parts), strict=True):
             if self._teacher is not None:
-                taught = tf.nn.softmax(self._teacher(x, training=False))
-                y = (1.0 - self._distill) * y + self._distill * taught  # noqa: PLW2901
+                y = (1.0 - self._distill) * y + self._distill * self._teacher(x, training=False)  # noqa: PLW2901
             with tf.GradientTape() as tape:
                 logits = tf.cast(self.model(x, training=True), "float32")
                 losses = tf.nn.softmax_cross_entropy_with_logits(y, logits)
