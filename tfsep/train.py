@@ -139,13 +139,13 @@ def epoch_batches(split: Split, config: TrainConfig, epoch: int) -> Any:
     """
     first = epoch * split.size
 
-    def example(position: Any, index: Any) -> tuple[Any, Any]:
-        image, label = split.load(index)
+    def augmented(position: Any, example: tuple[Any, Any]) -> tuple[Any, Any]:
+        image, label = example
         key = tf.stack([tf.cast(config.seed, "int64"), first + position])
         return augment(image, key, config.flip, config.shift), label
 
-    order = tf.data.Dataset.range(split.size).shuffle(split.size, seed=_epoch_seed(config, epoch))
-    examples = order.enumerate().map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    order = split.examples(config.seed, epoch).enumerate()
+    examples = order.map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
     batches = examples.batch(config.batch_size, drop_remainder=True)
     return batches.map(lambda x, y: (preprocess(x), y)).prefetch(tf.data.AUTOTUNE)
 

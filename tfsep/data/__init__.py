@@ -12,16 +12,23 @@ from tfsep.data._fashion_mnist import (
     fashion_mnist,
     read_idx,
 )
-from tfsep.data._folder import IMAGE_SUFFIXES, image_folder
+from tfsep.data._folder import IMAGE_SUFFIXES, FileSplit, image_folder
+from tfsep.data._image import preprocess
+from tfsep.data._image_data import ImageData
 from tfsep.data._open import open_batches, open_data
-from tfsep.data._split import ImageData, Split, preprocess
+from tfsep.data._part import Part
+from tfsep.data._split import ArraySplit, IndexedSplit, Split
 
 __all__ = [
     "FASHION_MNIST_CLASSES",
     "FASHION_MNIST_FILES",
     "FASHION_MNIST_NOTICE",
     "IMAGE_SUFFIXES",
+    "ArraySplit",
+    "FileSplit",
     "ImageData",
+    "IndexedSplit",
+    "Part",
     "Split",
     "fashion_mnist",
     "image_folder",

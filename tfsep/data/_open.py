@@ -12,7 +12,7 @@ from tfsep._arguments import as_path
 from tfsep._backend import tf
 from tfsep.data._fashion_mnist import fashion_mnist
 from tfsep.data._folder import image_folder
-from tfsep.data._split import ImageData
+from tfsep.data._image_data import ImageData
 from tfsep.geometry import positive
 
 
