@@ -5,16 +5,14 @@ from typing import Annotated
 
 import typer
 
-from tfsep.cli._app import command, line, size_of
+from tfsep.cli._app import SET_HELP, command, line, size_of
 from tfsep.defs import NETWORKS
 
 
 @command("train")
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/fashion_mnist"),
-    data: Annotated[
-        str, typer.Option(help="'fashion_mnist', a folder of its IDX files, or of images by class.")
-    ] = "fashion_mnist",
+    data: Annotated[str, typer.Option(help=f"{SET_HELP}.")] = "fashion_mnist",
     network: Annotated[str, typer.Option(help=f"{' or '.join(NETWORKS)}.")] = "fashion_mnist",
     alpha: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,

@@ -31,6 +31,15 @@ def scaled(content: Any, image_shape: tuple[int, int, int]) -> Any:
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
 
 
+def unpacked(content: Any, image_shape: tuple[int, int, int]) -> Any:
+    """Return the bytes of one image's pixels as uint8 (H, W, C)."""
+    return tf.reshape(tf.io.decode_raw(content, tf.uint8), image_shape)
+
+
+# How an image is stored: uint8 in the order (H, W, C), or the bytes of a JPEG, PNG, BMP or GIF file of any size.
+ENCODINGS = {"pixels": unpacked, "file": scaled}
+
+
 def as_array(value: Any, name: str) -> np.ndarray:
     """Return a value as an array, or say that its parts are unequal."""
     try:

@@ -86,11 +86,11 @@ class Split(ABC):
     @property
     @abstractmethod
     def encoding(self) -> str:
-        """How an image is stored: a key of `ENCODINGS`."""
+        """How an image is stored: ``"pixels"``, uint8 in the order (H, W, C), or ``"file"``, as of a file."""
 
     @property
     def shard_sizes(self) -> tuple[int, ...]:
-        """The numbers of images of the shards that are read in turn, on which an epoch's order depends; none of most."""
+        """How many images are read of each shard, on which an epoch's order depends; none where there are no shards."""
         return ()
 
     @abstractmethod
