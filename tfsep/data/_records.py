@@ -21,6 +21,8 @@ from tfsep.data._part import Part
 from tfsep.data._record_index import RECORDS_INDEX, SHARD_SUFFIX, Shard, read_index
 from tfsep.data._split import Split, add_to, generator
 
+IMAGE, LABEL = "image/encoded", "image/class/label"
+
 # An epoch reads so many shards side by side, and shuffles so many images at a time.
 _TOGETHER = 8
 _WINDOW = 1024
@@ -121,7 +123,7 @@ class RecordSplit(Split):
         return tf.data.Dataset.from_tensor_slices((tf.constant(paths, tf.string), ends)).interleave(
             lambda path, ends: tf.data.TFRecordDataset(path).skip(ends[0]).take(ends[1] - ends[0]),
             cycle_length=together,
-            num_parallel_calls=tf.data.AUTOTUNE if together > 1 else None,
+            num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
 

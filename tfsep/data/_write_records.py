@@ -42,6 +42,7 @@ def _write_split(folder: Path, name: str, split: Split, shards: int) -> StoredSp
     for i in range(shards):
         path = folder / f"{name}-{i:05d}-of-{shards:05d}{SHARD_SUFFIX}"
         written.append(_write_shard(path, islice(images, split.shard(shards, i).size)))
+    next(images, None)  # there is none; what comes after the last image is its file's last check
     return StoredSplit(split.encoding, split.largest_label, tuple(written))
 
 
