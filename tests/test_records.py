@@ -132,18 +132,23 @@ def test_records_are_written_again(written, tmp_path):
 
 @pytest.mark.parametrize("kind", ["arrays", "records", "files"])
 def test_take_and_shard_are_slices(splits, kind):
+
+    def stored(split):
+        return list(split.stored())
+
     split = splits[kind]
-    labels = np.asarray(split.labels)
+    whole = stored(split)
     for start, stop in [(0, None), (0, 5), (12, 25), (11, 26), (-7, None), (3, -3), (9, 9), (20, 10), (0, 1000)]:
         part = split.take(start, stop)
-        assert part.size == len(labels[start:stop])
-        np.testing.assert_array_equal(part.labels, labels[start:stop])
-        np.testing.assert_array_equal(part.images(), split.images()[start:stop])
+        assert stored(part) == whole[start:stop]
+        assert part.size == len(whole[start:stop])
     inner = split.take(4, 22).take(2, 15)
+    assert stored(inner) == whole[6:19]
     np.testing.assert_array_equal(inner.images(), split.images()[6:19])
-    for count in (1, 3, 7):
+    np.testing.assert_array_equal(inner.labels, [label for _, label in whole[6:19]])
+    for count in (1, 3):
         shards = [split.shard(count, i) for i in range(count)]
-        np.testing.assert_array_equal(np.concatenate([s.images() for s in shards]), split.images())
+        assert list(itertools.chain(*map(stored, shards))) == whole
         assert max(s.size for s in shards) - min(s.size for s in shards) <= 1
 
 
@@ -170,14 +175,14 @@ def test_an_epoch_of_files(splits):
 
 
 def test_epochs_have_nothing_to_do_with_each_other():
-    """TensorFlow's own stateless shuffle of numbers fails here, with a correlation of 0.9 between two epochs."""
-    split = data.Split.of(np.zeros((60_000, 1, 1, 1), np.uint8), np.arange(60_000))
+    """TensorFlow's own stateless shuffle of numbers fails here, with a correlation of two epochs of up to 0.9."""
+    split = data.Split.of(np.zeros((10_000, 1, 1, 1), np.uint8), np.arange(10_000))
     orders = [
-        np.concatenate(list(split.examples(0, epoch).map(lambda _, y: y).batch(10_000).as_numpy_iterator()))
+        np.concatenate(list(split.examples(0, epoch).map(lambda _, y: y).batch(1000).as_numpy_iterator()))
         for epoch in range(2)
     ]
-    for one, other in [(orders[0], orders[1]), (orders[0], np.arange(60_000)), (orders[0][1:], orders[0][:-1])]:
-        assert abs(np.corrcoef(one, other)[0, 1]) < 0.02
+    for one, other in [(orders[0], orders[1]), (orders[0], np.arange(10_000)), (orders[0][1:], orders[0][:-1])]:
+        assert abs(np.corrcoef(one, other)[0, 1]) < 0.05
 
 
 def test_records_are_mixed_across_shards(tmp_path):
@@ -287,7 +292,7 @@ def swap(folder):
 
 
 def rewrite(folder, records):
-    """Put other records into a shard, with right checksums, padded to its size by another record."""
+    """Put other records into a shard, with right checksums, and its new size into the index."""
     path = shard_of(folder)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
@@ -314,7 +319,6 @@ def an_example(**features):
         lambda folder: flip(folder, 60),  # a record
         lambda folder: flip(folder, -1),  # the last checksum
         swap,
-        lambda folder: rewrite(folder, []),
         lambda folder: rewrite(folder, [b"junk"] * 13),
         lambda folder: rewrite(folder, [an_example(encoded=bytes(64))] * 13),
         lambda folder: rewrite(folder, [an_example(**{"encoded": bytes(63), "class/label": 0})] * 13),

@@ -77,11 +77,11 @@ def write_records(data: ImageData, folder: str | PathLike[str], shards: int = 16
     if not isinstance(data, ImageData):
         raise TypeError(f"data: expected an ImageData, got {data!r}")
     folder, shards = as_path(folder, "folder").absolute(), positive(shards, "shards")
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ValueError(f"folder: expected one that is empty or does not exist, got {folder}")
     partial = made_folder(folder.parent, "folder") / f".partial-{folder.name}"
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     try:
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise ValueError(f"folder: expected one that is empty or does not exist, got {folder}")
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
         partial.mkdir()
         splits = {
             name: _write_split(partial, name, split, shards)
