@@ -69,7 +69,8 @@ class RecordSplit(Split):
     of `image_folder`. A worker's part is a row of whole shards, another one in each epoch, of which the outer two may
     be cut: it has as many images as of another split, but a batch of all workers is not the batch of one process.
 
-    A part (`take`, `shard`) may begin and end inside a shard, whose records before it are then passed over.
+    A part (`take`, `shard`) may begin and end inside a shard, whose records before it are then passed over: so any
+    number of images can be held out.
 
     Attributes:
         folder: with the shards.

@@ -5,7 +5,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +18,7 @@ from tfsep.geometry import positive
 _LARGEST_LABEL = int(np.iinfo("int32").max)
 
 
-class Digest(Protocol):
-    """What `hashlib` makes."""
-
-    def update(self, data: Any, /) -> None:
-        """Take in bytes."""
-
-
-def add_to(digest: Digest, content: bytes, label: int) -> None:
+def add_to(digest: Any, content: bytes, label: int) -> None:
     """Take one image, as it is stored, and its label into a hash, so that none can pass for two."""
     digest.update(struct.pack("<iQ", label, len(content)))
     digest.update(content)
@@ -48,6 +41,13 @@ class Split(ABC):
     Attributes:
         image_shape: (H, W, C) of each image.
         labels: all labels at once, an int32 tensor (N,).
+
+    Example:
+        >>> split = Split.of(np.zeros((5, 2, 2, 1), "uint8"), np.arange(5))
+        >>> split.size, split.take(3).labels.numpy().tolist()
+        (5, [3, 4])
+        >>> sorted(int(label) for image, label in split.examples(seed=0, epoch=0))
+        [0, 1, 2, 3, 4]
     """
 
     image_shape: tuple[int, int, int]
