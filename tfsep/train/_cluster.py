@@ -34,8 +34,8 @@ class Cluster:
 def read_cluster(text: str | None) -> Cluster:
     """Return the cluster in the value of ``TF_CONFIG``.
 
-    Without a chief of its own, a cluster's first worker is the chief, as in TensorFlow. Parameter servers and evaluators
-    have no part in this training.
+    Without a chief of its own, a cluster's first worker is the chief, as in TensorFlow. Parameter servers and
+    evaluators have no part in this training.
 
     Raises:
         ValueError: if it is missing, is no JSON, or describes no cluster with this worker in it.

@@ -74,10 +74,11 @@ class RunFolder:
         if changed:
             raise ValueError(f"data: expected those of the run in {self.path}, got other {', '.join(changed)}")
 
-    def hashes(self) -> dict[str, str]:
-        """Return a hash of each file that a resumed run goes on from."""
-        files = [self.path / name for name in (CHECKPOINT, BEST, LOG)]
-        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
+    def facts(self, resume: bool) -> dict[str, dict[str, Any]]:
+        """Return what has to be the same for all workers of a run: its config, its data, and what it goes on from."""
+        files = [self.path / name for name in (CHECKPOINT, BEST, LOG) if resume]
+        hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
+        return {"config": asdict(self._config), "data": self._identity, "run": {"resume": resume, **hashes}}
 
     def write_arrays(self, name: str, arrays: list[np.ndarray], **more: Any) -> None:
         """Write arrays in order, and a few by name, as one ``.npz`` file."""

@@ -1,10 +1,10 @@
 """The other workers of a run: met before TensorFlow starts, asked what they have, and watched.
 
-TensorFlow waits for minutes for a worker that is missing, and a collective operation that waits for one that was killed
-cannot be interrupted. So each worker first listens at its own address until every other has called, then leaves the port
-to TensorFlow, while the connections stay open. Over each of them the one who was called sends lines of JSON: a beat a
-second, values to exchange, and at last goodbye. A connection that ends without it, or falls silent, is a worker that is
-gone.
+TensorFlow waits for minutes for a worker that is missing, and a collective operation that waits for one that was
+killed cannot be interrupted. So each worker first listens at its own address until every other has called, then leaves
+the port to TensorFlow, while the connections stay open. Over each of them the one who was called sends lines of JSON: a
+beat a second, values to exchange, and at last goodbye. A connection that ends without it, or falls silent, is a worker
+that is gone.
 """
 
 import asyncio
@@ -104,8 +104,7 @@ class Peers:
             server = await asyncio.start_server(self._welcome, None, port, limit=_LONGEST_LINE)
         except OSError as error:
             own = self.cluster.addresses[self.cluster.index]
-            reason = os.strerror(error.errno or 0)
-            raise OSError(f"TF_CONFIG: expected a free port for this worker, got {own} ({reason})") from error
+            raise OSError(f"TF_CONFIG: expected a free port for this worker, got {own} ({_reason(error)})") from error
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.gather(*map(self._call, self._others), *self._came.values())
@@ -117,6 +116,7 @@ class Peers:
         finally:
             server.close()
         self._watchers = [asyncio.create_task(self._watch(i)) for i in self._others]
+        self._beating = asyncio.create_task(self._beat())
 
     def _has_met(self, index: int) -> bool:
         return index in self._from and self._came[index].done() and not self._came[index].cancelled()
@@ -132,7 +132,7 @@ class Peers:
                     answer = _greeting_in(await reader.readline())
                 break
             except OSError as error:
-                self._obstacles[index] = str(error.strerror or "no answer")
+                self._obstacles[index] = _reason(error)
             except ValueError:
                 self._obstacles[index] = "another program answers"
             await asyncio.sleep(_RETRY)
@@ -141,12 +141,13 @@ class Peers:
         self._obstacles[index] = f"it does not reach {self.cluster.addresses[self.cluster.index]}"
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer whoever calls, and send a beat as long as it listens."""
+        """Answer whoever calls."""
         self._open.append(writer)
         try:
             async with asyncio.timeout(_ANSWER):
                 greeting = _greeting_in(await reader.readline())
-        except (OSError, ValueError):
+        except (OSError, ValueError, asyncio.CancelledError):
+            # Cancelled on closing: asyncio would print that of a handler as an error.
             writer.close()
             return
         writer.write(self._greeting())
@@ -162,9 +163,11 @@ class Peers:
                 came.set_exception(error)
             else:
                 came.set_result(None)
-        while not writer.is_closing():
+
+    async def _beat(self) -> None:
+        while True:
+            self._send({})
             await asyncio.sleep(_BEAT)
-            self._send(writer, {})
 
     async def _watch(self, index: int) -> None:
         """Take what a worker sends, until it says goodbye or is gone."""
@@ -177,16 +180,12 @@ class Peers:
                 if "goodbye" in message:
                     return
         except (OSError, ValueError):
-            who = self.cluster.named(index)
-            print(
-                f"tfsep: {who} is gone; resume in all workers to go on from the last checkpoint",
-                file=sys.stderr,
-                flush=True,
-            )
+            advice = "resume in all workers to go on from the last checkpoint"
+            print(f"tfsep: {self.cluster.named(index)} is gone; {advice}", file=sys.stderr, flush=True)
             self._leave(GONE)
 
     async def _exchange(self, value: Any) -> list[Any]:
-        self._send_all({"value": value})
+        self._send({"value": value})
         # Through JSON as theirs are, so that equal values are equal.
         values = {self.cluster.index: json.loads(json.dumps(value))}
         for index in self._others:
@@ -194,16 +193,13 @@ class Peers:
         return [values[index] for index in sorted(values)]
 
     async def _part(self) -> None:
-        self._send_all({"goodbye": True})
+        self._send({"goodbye": True})
         await asyncio.gather(*self._watchers)
 
-    def _send_all(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         for writer in self._to.values():
-            self._send(writer, message)
-
-    @staticmethod
-    def _send(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
-        writer.write(json.dumps(message).encode() + b"\n")
+            if not writer.is_closing():
+                writer.write(json.dumps(message).encode() + b"\n")
 
     def _greeting(self) -> bytes:
         return json.dumps({"index": self.cluster.index, "cluster": self.cluster.addresses}).encode() + b"\n"
@@ -217,6 +213,11 @@ class Peers:
             )
         if greeting["index"] != index:
             raise ValueError(f"TF_CONFIG: expected worker {index} at {address}, got worker {greeting['index']}")
+
+
+def _reason(error: OSError) -> str:
+    """What the system says of an error, without asyncio's own words."""
+    return os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or "no answer"
 
 
 def _greeting_in(line: bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@ variable, so a resumed run takes the steps that an uninterrupted one would have 
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -113,31 +113,18 @@ def run(
     steps = training.size // config.batch_size
     if steps == 0:
         raise ValueError(f"batch_size: expected at most the {training.size} training images, got {config.batch_size}")
-    identity = {**data.identity(), **job.identity}
-    kept = RunFolder(path, config, identity)
-    if resume:
-        kept.require_same()
-    else:
-        kept.require_none()
-    devices.require_same(
-        {
-            "config": asdict(config),
-            "data": identity,
-            "resume": {"flag": resume},
-            "folder": kept.hashes() if resume else {},
-        }
-    )
+    kept = RunFolder(path, config, {**data.identity(), **job.identity})
+    (kept.require_same if resume else kept.require_none)()
+    devices.require_same(kept.facts(resume))
     with devices.strategy.scope():
         trainer = Trainer(job.model(), optimizer_of(config, steps), config, job.teacher, job.distill)
     records: list[dict[str, Any]] = []
     best: list[np.ndarray] = []
     if resume:
-        arrays, _ = kept.read_arrays(CHECKPOINT, [tuple(variable.shape) for variable in trainer.state])
-        for variable, array in zip(trainer.state, arrays, strict=True):
-            variable.assign(array)
+        _assign(trainer.state, kept.read_arrays(CHECKPOINT, _shapes(trainer.state))[0])
         records = kept.log()[: trainer.steps // steps]
-        if config.patience and records:
-            best, _ = kept.read_arrays(BEST, [tuple(weight.shape) for weight in job.kept.weights])
+        if records and config.patience:
+            best, _ = kept.read_arrays(BEST, _shapes(job.kept.weights))
     elif devices.is_chief:
         kept.begin()
         _keep_checkpoint(kept, trainer)
@@ -145,14 +132,10 @@ def run(
     try:
         while len(records) < config.epochs and not _is_out_of_patience(records, config.patience):
             records.append(_epoch(job, trainer, training, held_out, config, len(records), devices))
-            is_best = config.patience and records[-1] is _best(records)
-            if is_best:
+            if config.patience and records[-1] is _best(records):
                 best = job.kept.get_weights()
             if devices.is_chief:
-                if is_best:
-                    kept.write_arrays(BEST, best)
-                kept.keep_log(records)
-                _keep_checkpoint(kept, trainer)
+                _keep_epoch(kept, records, best, trainer)
             line_of(records[-1], config.epochs, log)
     except KeyboardInterrupt:
         log(f"stopped after {len(records)} of {config.epochs} epochs; resume to go on from there")
@@ -217,6 +200,23 @@ def _best(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _is_out_of_patience(records: list[dict[str, Any]], patience: int) -> bool:
     return bool(patience and records) and len(records) - _best(records)["epoch"] >= patience
+
+
+def _keep_epoch(kept: RunFolder, records: list[dict[str, Any]], best: list[np.ndarray], trainer: Trainer) -> None:
+    """Write what an epoch leaves; the checkpoint last, as the rest is written again if it is not reached."""
+    if best and records[-1] is _best(records):
+        kept.write_arrays(BEST, best)
+    kept.keep_log(records)
+    _keep_checkpoint(kept, trainer)
+
+
+def _shapes(variables: list[Any]) -> list[tuple[int, ...]]:
+    return [tuple(variable.shape) for variable in variables]
+
+
+def _assign(variables: list[Any], arrays: list[np.ndarray]) -> None:
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
 
 
 def _keep_checkpoint(kept: RunFolder, trainer: Trainer) -> None:
