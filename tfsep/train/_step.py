@@ -119,9 +119,9 @@ class Trainer:
 
     def _share(self, batch: Any) -> Any:
         """The part of a worker's batch that falls to this one of its replicas."""
-        replicas = len(self._strategy.extended.worker_devices)
-        if replicas == 1:
+        if self._strategy.num_replicas_in_sync == 1:
             return batch
+        replicas = len(self._strategy.extended.worker_devices)
         size = batch.shape[0] // replicas
         place = tf.distribute.get_replica_context().replica_id_in_sync_group % replicas
         share = batch[place * size : (place + 1) * size]
