@@ -1,4 +1,4 @@
-"""Runs on several devices and machines: the same run, whoever takes part in it, and a clear end when somebody is gone."""
+"""Runs on several devices and machines: the same whoever takes part in it, with a clear end when somebody is gone."""
 
 import json
 import os
@@ -89,8 +89,9 @@ def together(tmp_path_factory):
         "killed": start_both(folders["killed"], die_after=2),
     }
     yield folders, processes
-    for process in sum(processes.values(), []):
-        process.kill()
+    for group in processes.values():
+        for process in group:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +331,7 @@ def test_another_program_at_a_workers_address():
 )
 def test_workers_of_two_clusters(change, message):
     addresses = free_addresses(2)
-    error, _ = meet([Cluster(addresses, 0), change(addresses)], lambda peers: None, timeout=5.0)
+    error, _ = meet([Cluster(addresses, 0), change(addresses)], lambda peers: None, timeout=2.0)
     assert re.search(message, str(error)), error
     assert_sentence(error, "TF_CONFIG")
 

@@ -1,7 +1,7 @@
 """One process of a run on several devices, for `test_machines`: trains a tiny network and leaves its weights.
 
-It is told, as JSON: strategy, folder, resume, weights (the file to leave), replicas (CPUs of this machine), and die_after
-(the epoch after which this process is killed, as by kill -9).
+It is told, as JSON: strategy, folder, resume, weights (the file to leave), replicas (CPUs of this machine), and
+die_after (the epoch after which this process is killed, as by kill -9).
 """
 
 import json
@@ -16,7 +16,7 @@ from stripes import stripes
 
 from tfsep import layers
 from tfsep.data import ImageData
-from tfsep.train import FitConfig, Trainer, epoch_batches, join, optimizer_of, with_softmax
+from tfsep.train import FitConfig, Trainer, epoch_batches, join, with_softmax
 from tfsep.train._run import Job, run
 
 CONFIG = FitConfig(
