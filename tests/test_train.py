@@ -1,8 +1,13 @@
 """Runs: what is kept of them, a resumed one is the same run, and a damaged or another one is refused."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,6 +89,35 @@ def test_a_resumed_run_is_the_same_run(whole, data, tmp_path, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
     records = [json.loads(line) for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
     assert [r["epoch"] for r in records] == [1, 2, 3]
+
+
+PROGRAM = """
+import sys
+from stripes import stripes_data
+from test_train import TINY
+from tfsep.train import train
+train(TINY, stripes_data(), sys.argv[1], log=lambda line: print(line, flush=True))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait", [0.0, 0.2, 0.7])
+def test_a_killed_run_is_the_same_run(whole, data, tmp_path, wait):
+    """`kill -9`, some time after the first epoch was reported, as often in a step as in a checkpoint."""
+    here = Path(__file__).parent
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, tmp_path / "run"],
+        env={**os.environ, "PYTHONPATH": f"{here}:{here.parent}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout.readline().startswith("epoch 1/3")
+        time.sleep(wait)
+        process.kill()
+    resumed = train(TINY, data, tmp_path / "run", resume=True, log=str)
+    for ours, theirs in zip(resumed.model.get_weights(), whole[0].model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_finished_run_resumes_to_itself(whole, data):

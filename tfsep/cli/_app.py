@@ -37,7 +37,8 @@ class Recipe(StrEnum):
     INT16X8 = "int16x8"
 
 
-DATA_HELP = "'fashion_mnist', a folder of its IDX files, a folder of images by class, or a .npy or .npz file (x, y)."
+SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or of records"
+DATA_HELP = f"{SET_HELP}, or a .npy or .npz file (x, y)."
 
 
 def _sentence(error: Exception) -> str:

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tfsep.cli._app import command, line, size_of
+from tfsep.cli._app import SET_HELP, command, line, size_of
 from tfsep.defs import NETWORKS
 
-DataOption = Annotated[str, typer.Option(help="'fashion_mnist', a folder of its IDX files, or of images by class.")]
+DataOption = Annotated[str, typer.Option(help=f"{SET_HELP}.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings; options go before it.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One more setting; may be given again.")

@@ -21,9 +21,9 @@ def logits_of(model: Any) -> Any:
 
     Example:
         >>> from tfsep.quantize import prepare
-        >>> logits = logits_of(prepare(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax")])))
-        >>> logits.layers[-1].name
-        'dense_range'
+        >>> last = keras.layers.Dense(2, activation="softmax", name="last")
+        >>> logits_of(prepare(keras.Sequential([keras.Input((4,)), last]))).layers[-1].name
+        'last_range'
     """
     require_prepared(model)
     if len(model.outputs) != 1:

@@ -106,7 +106,7 @@ JSON beside it. {self._ranges}
     def _what(self) -> str:
         if not isinstance(self.config, TrainConfig):
             return (
-                f"The model of `saved_models/{self._base}`, trained on with fake quantization (`tfsep.quantize`). What\n"
+                f"The model of `saved_models/{self._base}`, trained on with fake quantization. What\n"
                 "the Keras model computes is what its int8 file computes, number by number."
             )
         shape, classes = self.data.image_shape, len(self.data.class_names)

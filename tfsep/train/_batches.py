@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
 from tfsep._backend import tf
-from tfsep.data import Split, preprocess
+from tfsep.data import Part, Split, preprocess
 from tfsep.train._augment import augment, draws, mix
 from tfsep.train._config import FitConfig
 
@@ -33,10 +31,9 @@ def epoch_batches(split: Split, config: FitConfig, classes: int, epoch: int, wor
         >>> [x.shape for x, labels in epoch_batches(split, FitConfig(batch_size=2), 5, epoch=0)]
         [TensorShape([2, 28, 28, 1]), TensorShape([2, 28, 28, 1])]
     """
-    steps, share = split.size // config.batch_size, config.batch_size // workers
-    order = np.random.default_rng((config.seed, epoch)).permutation(split.size)[: steps * config.batch_size]
-    own = order.reshape(steps, workers, share)[:, worker].ravel()
-    examples = tf.data.Dataset.from_tensor_slices(own).map(split.load, num_parallel_calls=tf.data.AUTOTUNE)
+    share = config.batch_size // workers
+    part = Part(worker, workers, share)
+    steps = part.steps(split.size)
 
     def prepared(step: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
         images, labels = batch
@@ -45,5 +42,5 @@ def epoch_batches(split: Split, config: FitConfig, classes: int, epoch: int, wor
         targets = smoothed(labels, classes, config.label_smoothing)
         return mix(images, targets, numbers) if config.mixup else (images, targets)
 
-    batches = examples.batch(share, drop_remainder=True).enumerate()
+    batches = split.examples(config.seed, epoch, part).batch(share, drop_remainder=True).take(steps).enumerate()
     return batches.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

@@ -28,6 +28,13 @@ class Trainer:
 
     Source of the average: M. Tan, Q. Le, "EfficientNet" (arXiv 1905.11946), section 5. Source of distillation: G.
     Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531).
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+        >>> trainer = Trainer(model, keras.optimizers.SGD(0.1), FitConfig())
+        >>> loss, accuracy = trainer.epoch([(tf.ones((4, 1)), tf.one_hot([0, 0, 0, 1], 2))])
+        >>> trainer.steps
+        1
     """
 
     def __init__(
