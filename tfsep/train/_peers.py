@@ -19,7 +19,7 @@ from typing import Any, Self
 from tfsep._arguments import shown
 from tfsep.train._cluster import Cluster
 
-SILENCE = 15.0
+SILENCE = 30.0
 """Seconds without a beat after which a worker counts as gone; one that is killed is noticed at once."""
 
 GONE = 3
@@ -57,6 +57,7 @@ class Peers:
         self._open: list[asyncio.StreamWriter] = []
         self._values: dict[int, asyncio.Queue[Any]] = {i: asyncio.Queue() for i in self._others}
         self._watchers: list[asyncio.Task[None]] = []
+        self._beating: asyncio.Task[None] | None = None
         self._obstacles = dict.fromkeys(self._others, "no answer")
         self._thread = threading.Thread(target=self._loop.run_forever, name="peers", daemon=True)
         self._thread.start()
@@ -105,6 +106,8 @@ class Peers:
         except OSError as error:
             own = self.cluster.addresses[self.cluster.index]
             raise OSError(f"TF_CONFIG: expected a free port for this worker, got {own} ({_reason(error)})") from error
+        # From now on, as who is complete already listens for it.
+        self._beating = asyncio.create_task(self._beat())
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.gather(*map(self._call, self._others), *self._came.values())
@@ -116,7 +119,6 @@ class Peers:
         finally:
             server.close()
         self._watchers = [asyncio.create_task(self._watch(i)) for i in self._others]
-        self._beating = asyncio.create_task(self._beat())
 
     def _has_met(self, index: int) -> bool:
         return index in self._from and self._came[index].done() and not self._came[index].cancelled()

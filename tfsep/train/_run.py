@@ -164,8 +164,7 @@ def _require_whole_shares(config: FitConfig, replicas: int) -> None:
 
 def _accuracy(model: Any, split: Split, devices: Devices) -> float:
     """The accuracy on a split, of which each worker evaluates a part."""
-    start, stop = (split.size * place // devices.workers for place in (devices.worker, devices.worker + 1))
-    return sum(devices.exchange(_right(model, split.take(start, stop)))) / split.size
+    return sum(devices.exchange(_right(model, split.shard(devices.workers, devices.worker)))) / split.size
 
 
 def _epoch(
