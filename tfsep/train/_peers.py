@@ -138,7 +138,10 @@ class Peers:
             except ValueError:
                 self._obstacles[index] = "another program answers"
             await asyncio.sleep(_RETRY)
-        self._require_same(answer, index)
+        if self._is_of_another_cluster(answer):
+            raise self._another_cluster(answer)
+        if answer["index"] != index:
+            raise ValueError(f"TF_CONFIG: expected {self.cluster.named(index)}, got worker {answer['index']} there")
         self._from[index] = reader
         self._obstacles[index] = f"it does not reach {self.cluster.addresses[self.cluster.index]}"
 
@@ -154,16 +157,14 @@ class Peers:
             return
         writer.write(self._greeting())
         came = self._came.get(greeting["index"])
-        if came is None:
-            return
-        # Who did not hear the answer in time calls again.
-        self._to[greeting["index"]] = writer
-        if not came.done():
-            try:
-                self._require_same(greeting, greeting["index"])
-            except ValueError as error:
-                came.set_exception(error)
-            else:
+        if self._is_of_another_cluster(greeting):
+            for waiting in self._came.values():
+                if not waiting.done():
+                    waiting.set_exception(self._another_cluster(greeting))
+        elif came is not None:
+            # Who did not hear the answer in time calls again.
+            self._to[greeting["index"]] = writer
+            if not came.done():
                 came.set_result(None)
 
     async def _beat(self) -> None:
@@ -206,20 +207,19 @@ class Peers:
     def _greeting(self) -> bytes:
         return json.dumps({"index": self.cluster.index, "cluster": self.cluster.addresses}).encode() + b"\n"
 
-    def _require_same(self, greeting: dict[str, Any], index: int) -> None:
-        """Raise unless the worker that is expected at an address is what it says it is."""
-        address = self.cluster.addresses[index]
-        if greeting["cluster"] != list(self.cluster.addresses):
-            raise ValueError(
-                f"TF_CONFIG: expected the same cluster in all workers, got {shown(greeting['cluster'])} at {address}"
-            )
-        if greeting["index"] != index:
-            raise ValueError(f"TF_CONFIG: expected worker {index} at {address}, got worker {greeting['index']}")
+    def _is_of_another_cluster(self, greeting: dict[str, Any]) -> bool:
+        return greeting["cluster"] != list(self.cluster.addresses)
+
+    @staticmethod
+    def _another_cluster(greeting: dict[str, Any]) -> ValueError:
+        theirs = f"{shown(greeting['cluster'])} in worker {greeting['index']}"
+        return ValueError(f"TF_CONFIG: expected the same cluster in all workers, got {theirs}")
 
 
 def _reason(error: OSError) -> str:
     """What the system says of an error, without asyncio's own words."""
-    return os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or "no answer"
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or "no answer"
 
 
 def _greeting_in(line: bytes) -> dict[str, Any]:
