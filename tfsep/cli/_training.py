@@ -1,5 +1,6 @@
 """The commands that train."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,14 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run
 PublishOption = Annotated[Path | None, typer.Option(help="Also put a folder to ship together here.")]
 
 
+class Strategy(StrEnum):
+    """The names of the strategies; `tfsep.train.join` has their meaning."""
+
+    ONE = "one"
+    MIRRORED = "mirrored"
+    MULTI_WORKER = "multi-worker"
+
+
 @command("train")
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/fashion_mnist"),
@@ -35,6 +44,10 @@ def train(
     settings: SetOption = None,
     size: SizeOption = None,
     resume: ResumeOption = False,
+    strategy: Annotated[
+        Strategy, typer.Option(help="One device, all of this machine, or all of the workers in TF_CONFIG.")
+    ] = Strategy.ONE,
+    timeout: Annotated[float, typer.Option(help="Seconds within which all workers have to be there.")] = 60.0,
     publish: PublishOption = None,
 ) -> None:
     """Train a network; stop it at any time and go on with --resume.
@@ -62,11 +75,12 @@ def train(
             ),
         }
         recipe = room.TrainConfig.of(given)
-        images = open_data(data, None if size is None else (*size_of(size), 3))
-        result = room.train(recipe, images, out, resume=resume, log=line)
-        _say(result)
-        if publish is not None:
-            line(f"published in {saved.publish(result, recipe, images, publish, log=line)}")
+        with room.join(strategy.value, timeout) as devices:
+            images = open_data(data, None if size is None else (*size_of(size), 3))
+            result = room.train(recipe, images, out, resume=resume, log=line, devices=devices)
+            _say(result)
+            if publish is not None and devices.is_chief:
+                line(f"published in {saved.publish(result, recipe, images, publish, log=line)}")
 
 
 @command("quantize")

@@ -12,6 +12,7 @@ from tfsep.train._finetune import QuantizeConfig, finetune
 from tfsep.train._folder import BEST, CHECKPOINT, CONFIG, CURVES, DATA, LOG, MODEL
 from tfsep.train._run import TrainResult, accuracy
 from tfsep.train._step import Trainer
+from tfsep.train._strategy import STRATEGIES, Devices, join
 from tfsep.train._train import train
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "DATA",
     "LOG",
     "MODEL",
+    "STRATEGIES",
+    "Devices",
     "FitConfig",
     "QuantizeConfig",
     "TrainConfig",
@@ -33,6 +36,7 @@ __all__ = [
     "draws",
     "epoch_batches",
     "finetune",
+    "join",
     "mix",
     "optimizer_of",
     "parse_setting",

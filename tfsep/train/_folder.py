@@ -1,5 +1,6 @@
 """The folder of a run: what it was told, how it went, and where it goes on."""
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Callable
@@ -33,15 +34,17 @@ class RunFolder:
     def __init__(self, path: Path, config: FitConfig, identity: dict[str, Any]) -> None:
         self.path, self._config, self._identity = path, config, identity
 
+    def require_none(self) -> None:
+        """Raise a ValueError if the folder holds a run."""
+        if (self.path / CHECKPOINT).exists():
+            raise ValueError(f"folder: expected one without a run, got {self.path}; resume it, or choose another")
+
     def begin(self) -> None:
         """Make the folder.
 
         Raises:
-            ValueError: if it holds a run.
             OSError: if it cannot be made or written to.
         """
-        if (self.path / CHECKPOINT).exists():
-            raise ValueError(f"folder: expected one without a run, got {self.path}; resume it, or choose another")
         made_folder(self.path, "folder")
         for name, record in ((CONFIG, asdict(self._config)), (DATA, self._identity)):
             self._write_text(name, json.dumps(record, indent=2) + "\n")
@@ -70,6 +73,12 @@ class RunFolder:
         changed = [name for name, value in self._identity.items() if value != known.get(name)]
         if changed:
             raise ValueError(f"data: expected those of the run in {self.path}, got other {', '.join(changed)}")
+
+    def facts(self, resume: bool) -> dict[str, dict[str, Any]]:
+        """Return what has to be the same for all workers of a run: its config, its data, and what it goes on from."""
+        files = [self.path / name for name in (CHECKPOINT, BEST, LOG) if resume]
+        hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
+        return {"config": asdict(self._config), "data": self._identity, "run": {"resume": resume, **hashes}}
 
     def write_arrays(self, name: str, arrays: list[np.ndarray], **more: Any) -> None:
         """Write arrays in order, and a few by name, as one ``.npz`` file."""
@@ -140,5 +149,5 @@ def line_of(record: dict[str, Any], epochs: int, print_line: Callable[[str], Non
     print_line(
         f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}"
         + ("" if watched is None else f", validation {watched:.4f}")
-        + f", {record['seconds']:.0f} s"
+        + f", {record['seconds']:.0f} s, {record['images_per_second']:.0f} images/s"
     )

@@ -51,6 +51,9 @@ class Trainer:
             if config.average and (id(variable) in trained or variable.name in _AVERAGED_STATISTICS)
         ]
         self._averages = [tf.Variable(variable.value, trainable=False) for _, variable in self._averaged]
+        followed = [(variable, variable.value) for variable in model.weights]
+        followed += [(variable, own) for (_, variable), own in zip(self._averaged, self._averages, strict=True)]
+        self._statistics = [own for of, own in followed if id(of) not in trained and own.dtype.is_floating]
         self._step = tf.function(self._all_replicas, reduce_retracing=True)
 
     @property
@@ -67,13 +70,16 @@ class Trainer:
         """Take a step a batch, and return the mean loss and accuracy of them.
 
         Args:
-            batches: of images and probabilities, or of a replica's share of them.
+            batches: of images and probabilities, this worker's share of them.
             each: called after each step.
         """
         seen = np.zeros(3)
-        for images, labels in batches:
-            seen += [float(figure) for figure in self._step(images, labels)]
-            each()
+        with self._strategy.scope():
+            for images, labels in batches:
+                seen += [float(figure) for figure in self._step(images, labels)]
+                each()
+            if self._strategy.num_replicas_in_sync > 1:
+                self._strategy.run(tf.function(self._agree))
         loss, right, count = seen
         return loss / count, right / count
 
@@ -98,7 +104,8 @@ class Trainer:
         return loss, right, count
 
     def _replica(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
-        """A step on one replica's share of the batch; the optimizer sums the gradients of all."""
+        """A step on one replica's share of the worker's batch; the optimizer sums the gradients of all."""
+        images, labels = self._share(images), self._share(labels)
         parts = self._config.accumulate
         replicas = self._strategy.num_replicas_in_sync
         variables = self.model.trainable_variables
@@ -116,6 +123,26 @@ class Trainer:
             right += tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == tf.argmax(y, -1), "float32"))
         self.optimizer.apply(total, variables)
         return loss, right, tf.cast(tf.shape(images)[0], "float32")
+
+    def _share(self, batch: Any) -> Any:
+        """The part of a worker's batch that falls to this one of its replicas."""
+        if self._strategy.num_replicas_in_sync == 1:
+            return batch
+        replicas = len(self._strategy.extended.worker_devices)
+        size = batch.shape[0] // replicas
+        place = tf.distribute.get_replica_context().replica_id_in_sync_group % replicas
+        share = batch[place * size : (place + 1) * size]
+        return tf.ensure_shape(share, (size, *batch.shape[1:]))
+
+    def _agree(self) -> None:
+        """Give all replicas the mean of their moving statistics.
+
+        Each moves its own by what it sees. A moving average is linear, so the mean of them is the moving average of the
+        mean, and an epoch's end is early enough.
+        """
+        means = tf.distribute.get_replica_context().all_reduce("MEAN", [tf.identity(v) for v in self._statistics])
+        for variable, mean in zip(self._statistics, means, strict=True):
+            variable.assign(mean)
 
 
 def seed_dropout(model: Any, seed: int) -> None:
