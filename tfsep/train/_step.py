@@ -59,7 +59,8 @@ class Trainer:
     @property
     def steps(self) -> int:
         """How many steps were taken."""
-        return int(self.optimizer.iterations)
+        # A mirrored variable is no number to int.
+        return int(np.asarray(self.optimizer.iterations))
 
     @property
     def state(self) -> list[Any]:
