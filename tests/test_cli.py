@@ -14,7 +14,7 @@ import tensorflow as tf
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from tfsep import MOBILENETV1_CONV_DEFS, Conv, layers, models, saved, tflite
+from tfsep import MOBILENETV1_CONV_DEFS, Conv, layers, models, saved, tflite, train
 from tfsep._backend import keras
 from tfsep.cli import app
 from tfsep.cost import cost
@@ -154,38 +154,53 @@ def test_a_failed_check_leaves_no_file(folder, monkeypatch):
     assert not (folder / "no.tflite").exists()
 
 
-def test_train(folder, tmp_path):
-    common = [
-        "--data",
-        folder / "images",
-        "--out",
-        tmp_path / "run",
-        "--size",
-        12,
-        "--alpha",
-        0.25,
-        "--batch-size",
-        8,
-        "--validation",
-        4,
-    ]
-    done = run("train", *common[:2], "--out", tmp_path / "short", *common[4:], "--epochs", 1)
-    assert done.exit_code == 0, done.output
-    done = run("train", *common, "--epochs", 2)
+def test_train_and_quantize(folder, tmp_path):
+    """A run that is resumed and published, and its int8 version."""
+    (tmp_path / "c.toml").write_text("epochs = 3\nbatch_size = 8\nvalidation = 4\nalpha = 0.25\n")
+    data = ["--data", folder / "images", "--size", 12, "--config", tmp_path / "c.toml"]
+    common = ["train", *data, "--out", tmp_path / "run", "--epochs", 2, "--set", "mixup=0.1"]
+    done = run(*common)
     assert done.exit_code == 0, done.output
     assert "epoch 2/2" in done.stdout
-    for other, what in ((["--size", 14], "image_shape"), (["--warmup", 0], "warmup_epochs")):
-        done = run("train", *common, "--epochs", 2, "--resume", *other)
+    assert "\x1b" not in done.output, "no bar where nobody looks"
+    for other, what in ((["--size", 14], "image_shape"), (["--set", "warmup_epochs=0"], "warmup_epochs")):
+        done = run(*common, "--resume", *other)
         assert done.exit_code == 2
         assert done.stderr.endswith(f"{what}\n")
-    assert (tmp_path / "run" / "model.keras").is_file()
-    assert run("train", *common, "--epochs", 2).exit_code == 2
-    done = run("train", *common, "--epochs", 2, "--resume", "--publish", tmp_path / "shipped")
+    assert run(*common).exit_code == 2
+    done = run(*common, "--resume", "--publish", tmp_path / "shipped")
     assert done.exit_code == 0, done.output
-    names = {p.name for p in (tmp_path / "shipped").iterdir()}
-    wanted = {"model.keras", "README.md", "samples.npz", "log.jsonl"}
-    wanted |= {f"model_{recipe}.{kind}" for recipe in tflite.RECIPES for kind in ("tflite", "json")}
-    assert names == wanted, "and no NOTICE: that is another data set's"
+    told = {"model.keras", "README.md", "samples.npz", "log.jsonl", "curves.png", "config.toml"}
+    files = {f"model_{recipe}.{kind}" for recipe in tflite.RECIPES for kind in ("tflite", "json")}
+    assert {p.name for p in (tmp_path / "shipped").iterdir()} == told | files, "no NOTICE: that is another data set's"
+    stored = train.TrainConfig.of(train.read_config(tmp_path / "shipped" / "config.toml"))
+    assert (stored.epochs, stored.mixup, stored.batch_size) == (2, 0.1, 8)
+
+    settings = ["--set", "batch_size=8", "--set", "validation=4", "--epochs", 1]
+    model, out = tmp_path / "run" / "model.keras", tmp_path / "int8"
+    done = run("quantize", model, *data[:4], "--out", out, *settings, "--publish", tmp_path / "shipped_int8")
+    assert done.exit_code == 0, done.output
+    assert "epoch 1/1" in done.stdout
+    assert (out / "model_int8.tflite").is_file()
+    published = {p.name for p in (tmp_path / "shipped_int8").iterdir()}
+    assert published == told | {"model_int8.tflite", "model_int8.json"}
+
+
+@pytest.mark.parametrize(("options", "config"), [([], train.TrainConfig()), (["--quantize"], train.QuantizeConfig())])
+def test_settings_are_what_config_takes(options, config, tmp_path):
+    (tmp_path / "c.toml").write_text(run("settings", *options).stdout)
+    assert type(config).of(train.read_config(tmp_path / "c.toml")) == config
+
+
+def test_a_stopped_run_says_how_to_go_on(folder, tmp_path, monkeypatch):
+    def stop(self, batches, each=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.Trainer, "epoch", stop)
+    common = ["train", "--data", folder / "images", "--size", 12, "--out", tmp_path / "run", "--epochs", 1]
+    done = run(*common, "--set", "batch_size=8", "--validation", 4)
+    assert done.exit_code == 130
+    assert done.output == "stopped after 0 of 1 epochs; resume to go on from there\n"
 
 
 def test_examples():
@@ -236,7 +251,7 @@ def test_the_report_is_self_contained(demo):
 def test_the_shipped_model_is_as_good_as_its_card_says(demo):
     shipped = saved.load()
     assert len(shipped.images) == 1000
-    assert (shipped.folder / "model_int8.tflite").stat().st_size < 400_000
+    assert (shipped.folder / "model_int8.tflite").stat().st_size < 500_000
     card = (shipped.folder / "README.md").read_text()
     assert "Copyright 2017 Zalando SE" in (shipped.folder / "NOTICE").read_text()
     stated = float(card.split("Test accuracy: ")[1].split("*")[0])
@@ -313,7 +328,14 @@ def wrong_uses(folder):
         "train": ["train", "--data", folder / "none", "--out", folder / "w"],
         "train seed": ["train", "--data", folder / "images", "--seed", "-1", "--out", folder / "w"],
         "train warm-up": [
-            *("train", "--data", folder / "images", "--epochs", "1", "--warmup", "2", "--out", folder / "w"),
+            *("train", "--data", folder / "images", "--epochs", "1", "--set", "warmup_epochs=2", "--out", folder / "w"),
+        ],
+        "train by a config that is none": ["train", "--config", folder / "x.npy", "--out", folder / "w"],
+        "train by a config of another": ["train", "--set", "distill=0.5", "--out", folder / "w"],
+        "a setting": ["train", "--set", "mixup", "--out", folder / "w"],
+        "quantize": ["quantize", folder / "none.keras", "--out", folder / "w"],
+        "quantize a model for other images": [
+            *("quantize", model, "--data", folder / "images", "--size", "14", "--out", folder / "w"),
         ],
         "train on a bad image": [
             *("train", "--data", folder / "bad", "--size", "12", "--batch-size", "8", "--validation", "4"),

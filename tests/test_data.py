@@ -139,7 +139,7 @@ def test_image_folder_splits_and_scales(image_folder):
 
 
 def test_image_folder_split_is_seeded(image_folder):
-    paths = [data.image_folder(image_folder, 4, seed=seed).train.sources.numpy().tolist() for seed in (1, 1, 2)]
+    paths = [data.image_folder(image_folder, 4, seed=seed).train.names.numpy().tolist() for seed in (1, 1, 2)]
     assert paths[0] == paths[1] != paths[2]
 
 
@@ -169,9 +169,9 @@ def test_image_folder_with_its_own_split_is_shuffled(split_folder):
     for labels in (found.train.labels[-20:], found.train.labels[:20], found.test.labels[:10]):
         assert set(labels.numpy()) == {0, 1, 2}
     np.testing.assert_array_equal(np.bincount(found.train.labels), [20] * 3)
-    for path, label in zip(found.train.sources.numpy(), found.train.labels.numpy(), strict=True):
-        assert f"/train/{'abc'[label]}/".encode() in path
-    orders = [data.image_folder(split_folder, 4, seed=seed).train.sources.numpy().tolist() for seed in (1, 1, 2)]
+    for i, label in enumerate(found.train.labels.numpy()):
+        assert f"/train/{'abc'[label]}/".encode() in found.train.path(i).numpy()
+    orders = [data.image_folder(split_folder, 4, seed=seed).train.names.numpy().tolist() for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
     labels = np.concatenate([y for _, y in data.open_batches(split_folder, (4, 4, 3), "train", 20)])
     assert (len(labels), set(labels)) == (20, {0, 1, 2})
@@ -195,8 +195,9 @@ def test_an_image_that_cannot_be_decoded_is_named(image_folder):
     for content in (b"junk", b"", good[:60]):
         bad.write_bytes(content)
         found = data.image_folder(image_folder, 4)
-        (name,) = (part for part in ("train", "test") if str(bad).encode() in getattr(found, part).sources.numpy())
-        split = getattr(found, name)
+        parts = {"train": found.train, "test": found.test}
+        (name,) = (n for n, part in parts.items() if str(bad).encode() in [part.path(i) for i in range(part.size)])
+        split = parts[name]
         for read in (
             split.check,
             split.fingerprint,

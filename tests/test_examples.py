@@ -81,7 +81,7 @@ def test_the_readme_runs(tmp_path, monkeypatch, fixtures_or_none):
     """Every block of Python in the README, in order, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks()
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         for block in blocks:
             if "model.ckpt" not in block:

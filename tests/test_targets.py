@@ -19,6 +19,7 @@ from tfsep.tflite._targets._node import nodes_of
 from tfsep.tflite._targets._rules import RULES, TARGETS
 
 L = keras.layers
+README = (ROOT / "README.md").read_text()
 X = np.random.default_rng(0).normal(size=(40, 12, 12, 8)).astype("float32")
 MENAGERIE = {
     "depthwise": lambda: layers.DepthwiseConv2D(3, 2, "same", rate=2),
@@ -174,6 +175,24 @@ def test_mobilenet_passes_or_says_why(mobilenet):
     for text in ("measured", "documented rule", "SOFTMAX", "LiteRT 2."):
         assert text in str(report)
     assert report.to_dict()["xnnpack"]["findings"][0]["node"] == report["xnnpack"].findings[0].node
+
+
+def test_the_readme_has_the_shipped_files_figures():
+    report = tflite.check_targets(ROOT / "saved_models" / "fashion_mnist" / "model_int8.tflite")
+    by_target = {
+        target.strip("`"): line.rsplit("| ", 1)[1]
+        for line in README.splitlines()
+        if line.startswith("| `")
+        for target in line.split(" | ")[0].removeprefix("| ").split(", ")
+    }
+    xnnpack, micro = report["xnnpack"], report["tflm"]
+    assert by_target["xnnpack"].startswith(f"{xnnpack.taken} of {xnnpack.nodes}: {xnnpack.findings[0].operator} ")
+    assert by_target["tflm"].startswith(
+        f"runs, {micro.facts['elements_that_differ']} outputs differ, {micro.facts['arena_bytes']:,} bytes"
+    )
+    for target in TARGETS:
+        if target != "xnnpack":
+            assert by_target[target].startswith("pass") == report[target].passed
 
 
 def test_micro_runs_it_and_the_arena_is_the_smallest(mobilenet):

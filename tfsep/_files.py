@@ -48,7 +48,8 @@ def placed(targets: Sequence[Path], argument: str) -> Iterator[tuple[Path, ...]]
     try:
         yield partial
         for target, copy in zip(targets, kept, strict=True):
-            if target.is_file():
+            # One file alone is in its place or is not.
+            if target.is_file() and len(targets) > 1:
                 shutil.copyfile(target, copy)
         for temporary, target in zip(partial, targets, strict=True):
             temporary.replace(target)
@@ -58,8 +59,9 @@ def placed(targets: Sequence[Path], argument: str) -> Iterator[tuple[Path, ...]]
             if target in done:
                 copy.replace(target) if copy.is_file() else target.unlink()
         reason = error.strerror or str(error)
+        names = ", ".join(target.name for target in targets)
         raise OSError(
-            f"{argument}: expected a folder that takes the file, got {targets[0].parent} ({reason})"
+            f"{argument}: expected a folder that takes {names}, got {targets[0].parent} ({reason})"
         ) from error
     finally:
         for temporary in (*partial, *kept):
@@ -83,3 +85,18 @@ def _is_alive(process: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+@contextmanager
+def replacing(path: Path, argument: str) -> Iterator[Path]:
+    """Give a path to write to, and put what was written there in the place of `path`, at once: `placed` of one file.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "a.txt"), "folder") as partial:
+        ...         _ = partial.write_text("all of it")
+        ...     Path(folder, "a.txt").read_text()
+        'all of it'
+    """
+    with placed([path], argument) as (partial,):
+        yield partial

@@ -65,12 +65,13 @@ MOBILENETV1_CONV_DEFS: ConvDefs = (
 FASHION_CONV_DEFS: ConvDefs = (
     Conv(kernel=(3, 3), stride=1, depth=32),
     DepthSepConv(kernel=(3, 3), stride=1, depth=64),
-    DepthSepConv(kernel=(3, 3), stride=2, depth=128),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=128),
+    DepthSepConv(kernel=(3, 3), stride=2, depth=160),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=160),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=160),
     DepthSepConv(kernel=(3, 3), stride=2, depth=256),
     DepthSepConv(kernel=(3, 3), stride=1, depth=256),
     DepthSepConv(kernel=(3, 3), stride=1, depth=256),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=256),
+    DepthSepConv(kernel=(3, 3), stride=1, depth=320),
 )
 """A MobileNet for images of 28×28: 64 times fewer pixels than 224×224 want three strides fewer."""
 

@@ -65,6 +65,43 @@ def _title(check: geometry.RatesCheck) -> str:
     return f"rates {rates}: {holes}"
 
 
+def training(records: list[dict[str, Any]], *, figure: "Figure | None" = None) -> "Figure":
+    """Draw how a run went, epoch by epoch: loss, accuracy in training and on held-out images, and learning rate.
+
+    Args:
+        records: the lines of a run's ``log.jsonl``.
+        figure: an empty figure to draw into; None for a new one that pyplot does not know.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> record = {"epoch": 1, "loss": 0.5, "accuracy": 0.8, "validation_accuracy": None, "learning_rate": 1e-3}
+        >>> [axes.get_ylabel() for axes in training([record]).axes]
+        ['loss', 'accuracy', 'learning rate']
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure = _empty(figure, (12, 3.6))
+    epochs = [record["epoch"] for record in records]
+
+    def draw(axes: Any, name: str, label: str | None = None) -> None:
+        axes.plot(epochs, [record[name] for record in records], marker="o" if len(records) == 1 else "", label=label)
+
+    losses, accuracies, rates = figure.subplots(1, 3)
+    draw(losses, "loss")
+    draw(accuracies, "accuracy", "training, augmented")
+    if records[0]["validation_accuracy"] is not None:
+        draw(accuracies, "validation_accuracy", "held out")
+    accuracies.legend(loc="lower right")
+    draw(rates, "learning_rate")
+    for axes, label in ((losses, "loss"), (accuracies, "accuracy"), (rates, "learning rate")):
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
 class _Measured(Protocol):
     """What `pareto` draws: a file with its accuracy, its time and its size."""
 

@@ -37,7 +37,8 @@ class Recipe(StrEnum):
     INT16X8 = "int16x8"
 
 
-DATA_HELP = "'fashion_mnist', a folder of its IDX files, a folder of images by class, or a .npy or .npz file (x, y)."
+SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or of records"
+DATA_HELP = f"{SET_HELP}, or a .npy or .npz file (x, y)."
 
 
 def _sentence(error: Exception) -> str:
@@ -54,6 +55,9 @@ def _checked(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             # Whoever read our output has had enough, as `head` has; there is nobody left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except KeyboardInterrupt:
+            # By now what was in work is stopped, and has said so.
+            raise typer.Exit(130) from None
         except (ValueError, TypeError, OSError, ImportError) as error:
             failed = type(error).__name__ == "VerificationError"
             print(f"tfsep: {_sentence(error)}", file=sys.stderr)

@@ -1,55 +1,149 @@
 """The commands that train."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tfsep.cli._app import command, line, size_of
+from tfsep.cli._app import SET_HELP, command, line, size_of
 from tfsep.defs import NETWORKS
+
+DataOption = Annotated[str, typer.Option(help=f"{SET_HELP}.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings; options go before it.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One more setting; may be given again.")
+]
+SizeOption = Annotated[
+    str | None, typer.Option(help="Rows and columns that a folder's images are brought to: 224, or 224x160.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
+PublishOption = Annotated[Path | None, typer.Option(help="Also put a folder to ship together here.")]
+
+
+class Strategy(StrEnum):
+    """The names of the strategies; `tfsep.train.join` has their meaning."""
+
+    ONE = "one"
+    MIRRORED = "mirrored"
+    MULTI_WORKER = "multi-worker"
 
 
 @command("train")
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/fashion_mnist"),
-    data: Annotated[
-        str, typer.Option(help="'fashion_mnist', a folder of its IDX files, or of images by class.")
-    ] = "fashion_mnist",
-    network: Annotated[str, typer.Option(help=f"{' or '.join(NETWORKS)}.")] = "fashion_mnist",
-    alpha: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 128,
-    learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 3e-3,
-    warmup: Annotated[
-        int | None, typer.Option(help="Epochs up to that peak; 2, or fewer in a short run, if not given.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    size: Annotated[str | None, typer.Option(help="Rows and columns that a folder's images are brought to.")] = None,
-    validation: Annotated[int, typer.Option(help="Training images that are held out to watch the run.")] = 5000,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    publish: Annotated[Path | None, typer.Option(help="Also put a folder to ship together here.")] = None,
+    data: DataOption = "fashion_mnist",
+    config: ConfigOption = None,
+    network: Annotated[str | None, typer.Option(help=f"{' or '.join(NETWORKS)}.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Width multiplier.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
+    validation: Annotated[int | None, typer.Option(help="Training images that are held out to watch the run.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    settings: SetOption = None,
+    size: SizeOption = None,
+    resume: ResumeOption = False,
+    strategy: Annotated[
+        Strategy, typer.Option(help="One device, all of this machine, or all of the workers in TF_CONFIG.")
+    ] = Strategy.ONE,
+    timeout: Annotated[float, typer.Option(help="Seconds within which all workers have to be there.")] = 60.0,
+    publish: PublishOption = None,
 ) -> None:
-    """Train a network; stop it at any time and go on with --resume."""
+    """Train a network; stop it at any time and go on with --resume.
+
+    Settings that have no option of their own, such as mixup or erase, are given by --config or --set; `tfsep settings`
+    lists them.
+    """
     from tfsep._quiet import quiet
 
     with quiet():
         from tfsep import saved
+        from tfsep import train as room
         from tfsep.data import open_data
-        from tfsep.train import TrainConfig
-        from tfsep.train import train as run
 
-        config = TrainConfig(
-            network=network,
-            alpha=alpha,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            warmup_epochs=warmup,
-            validation=validation,
-            seed=seed,
-        )
+        given = {
+            **_settings(config, settings),
+            **_given(
+                network=network,
+                alpha=alpha,
+                epochs=epochs,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                validation=validation,
+                seed=seed,
+            ),
+        }
+        recipe = room.TrainConfig.of(given)
+        with room.join(strategy.value, timeout) as devices:
+            images = open_data(data, None if size is None else (*size_of(size), 3))
+            result = room.train(recipe, images, out, resume=resume, log=line, devices=devices)
+            _say(result)
+            if publish is not None and devices.is_chief:
+                line(f"published in {saved.publish(result, recipe, images, publish, log=line)}")
+
+
+@command("quantize")
+def quantize(
+    model: Annotated[Path, typer.Argument(help="A .keras file of a float model, from images to probabilities.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run, and of the int8 file.")] = Path("runs/int8"),
+    data: DataOption = "fashion_mnist",
+    config: ConfigOption = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    settings: SetOption = None,
+    size: SizeOption = None,
+    resume: ResumeOption = False,
+    publish: PublishOption = None,
+) -> None:
+    """Fine-tune a model for int8, export it, and show that the file computes what was trained."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep import saved, tflite
+        from tfsep import train as room
+        from tfsep.data import open_data
+        from tfsep.models import load_model
+
+        given = {
+            **_settings(config, settings),
+            **_given(epochs=epochs, learning_rate=learning_rate, seed=seed),
+        }
+        recipe = room.QuantizeConfig.of(given)
+        loaded = load_model(model)
         images = open_data(data, None if size is None else (*size_of(size), 3))
-        result = run(config, images, out, resume=resume, log=line)
-        line(f"test accuracy {result.test_accuracy:.4f}, {result.seconds:.0f} s, {result.folder / 'model.keras'}")
+        result = room.finetune(loaded, recipe, images, out, resume=resume, log=line)
+        _say(result)
+        line(str(tflite.export(result.model, out / "model_int8.tflite", "int8", data=images.test.batches())))
         if publish is not None:
-            line(f"published in {saved.publish(result, config, images, publish, log=line)}")
+            line(f"published in {saved.publish(result, recipe, images, publish, log=line)}")
+
+
+@command("settings")
+def settings(
+    quantize: Annotated[bool, typer.Option("--quantize", help="Those of `tfsep quantize`.")] = False,
+) -> None:
+    """Print the settings of `tfsep train`, or of `tfsep quantize`, as they are by default, in TOML for --config."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep import train as room
+
+        print(room.to_toml(room.QuantizeConfig() if quantize else room.TrainConfig()), end="")
+
+
+def _settings(config: Path | None, more: list[str] | None) -> dict[str, Any]:
+    """The settings of a file, and those given one by one, which go before them."""
+    from tfsep.train import parse_setting, read_config
+
+    return {**({} if config is None else read_config(config)), **dict(map(parse_setting, more or ()))}
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _say(result: Any) -> None:
+    held_out = "" if result.validation_accuracy is None else f"held-out accuracy {result.validation_accuracy:.4f}, "
+    line(f"{held_out}test accuracy {result.test_accuracy:.4f}, {result.seconds:.0f} s, {result.folder / 'model.keras'}")

@@ -1,8 +1,9 @@
-"""Data sets of labelled images: Fashion-MNIST, and a folder of images by class.
+"""Data sets of labelled images: Fashion-MNIST, a folder of images by class, and TFRecord shards of either.
 
-A data set is a record of two `Split` s; a split loads an image when it is asked for it, so memory does not grow with a
-folder of files. Images stay uint8 until `preprocess`, the one function by which training, calibration, verification
-and prediction turn pixels into what a network is given.
+A data set is a record of two `Split` s; a split loads an image when it is asked for it, so of a folder of files memory
+holds the names only, and of shards nothing that grows with their images. `Split.examples` is the order of an epoch, for
+one process or for each of several. Images stay uint8 until `preprocess`, the one function by which training,
+calibration, verification and prediction turn pixels into what a network is given.
 """
 
 from tfsep.data._fashion_mnist import (
@@ -12,21 +13,35 @@ from tfsep.data._fashion_mnist import (
     fashion_mnist,
     read_idx,
 )
-from tfsep.data._folder import IMAGE_SUFFIXES, image_folder
+from tfsep.data._folder import IMAGE_SUFFIXES, FileSplit, image_folder
+from tfsep.data._image import preprocess
+from tfsep.data._image_data import ImageData
 from tfsep.data._open import open_batches, open_data
-from tfsep.data._split import ImageData, Split, preprocess
+from tfsep.data._part import Part
+from tfsep.data._record_index import RECORDS_INDEX
+from tfsep.data._records import RecordSplit, open_records
+from tfsep.data._split import ArraySplit, IndexedSplit, Split
+from tfsep.data._write_records import write_records
 
 __all__ = [
     "FASHION_MNIST_CLASSES",
     "FASHION_MNIST_FILES",
     "FASHION_MNIST_NOTICE",
     "IMAGE_SUFFIXES",
+    "RECORDS_INDEX",
+    "ArraySplit",
+    "FileSplit",
     "ImageData",
+    "IndexedSplit",
+    "Part",
+    "RecordSplit",
     "Split",
     "fashion_mnist",
     "image_folder",
     "open_batches",
     "open_data",
+    "open_records",
     "preprocess",
     "read_idx",
+    "write_records",
 ]

@@ -14,7 +14,8 @@ import numpy as np
 
 from tfsep._arguments import as_path
 from tfsep._backend import keras
-from tfsep.data._split import ImageData, Split
+from tfsep.data._image_data import ImageData
+from tfsep.data._split import Split
 
 FASHION_MNIST_CLASSES = (
     "T-shirt/top",

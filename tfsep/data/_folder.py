@@ -1,5 +1,8 @@
 """A folder of images by class, as a data set."""
 
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -8,27 +11,88 @@ import numpy as np
 
 from tfsep._arguments import as_path, number
 from tfsep._backend import tf
-from tfsep.data._split import ImageData, Split
+from tfsep.data._image import decoded, scaled
+from tfsep.data._image_data import ImageData
+from tfsep.data._split import IndexedSplit
 from tfsep.geometry import pair
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 
 
-def _examples(folder: Path, class_names: tuple[str, ...], seed: int) -> list[tuple[str, int]]:
-    """Paths and labels, shuffled, so that any few of them, the first or the last, are of all classes."""
-    found = [
-        (path, label)
-        for label, name in enumerate(class_names)
-        for path in sorted(
-            str(p) for p in (folder / name).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
-        )
-    ]
-    return [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
+@dataclass(frozen=True)
+class FileSplit(IndexedSplit):
+    """Images in files, of which the names are in memory: 28 bytes an image with its label, and the name where it is
+    longer than 22 bytes.
+
+    Attributes:
+        folders: a string tensor (K,), the folder of each class.
+        names: a string tensor (N,), the path of each image inside its class's folder.
+        labels: an int32 tensor (N,).
+        image_shape: (H, W, C) that each image is scaled to.
+    """
+
+    folders: Any
+    names: Any
+    labels: Any
+    image_shape: tuple[int, int, int]
+    encoding = "file"
+
+    def path(self, index: Any) -> Any:
+        """Return the path of one image, a string tensor; works inside ``tf.data``."""
+        return tf.strings.join([self.folders[self.labels[index]], self.names[index]], "/")
+
+    def load(self, index: Any) -> tuple[Any, Any]:
+        """Return one image, uint8 (H, W, C), and its label; works inside ``tf.data``."""
+        return scaled(tf.io.read_file(self.path(index)), self.image_shape), self.labels[index]
+
+    def take(self, start: int, stop: int | None = None) -> "FileSplit":
+        """Return the part from `start` to `stop`, as a slice would."""
+        return replace(self, names=self.names[start:stop], labels=self.labels[start:stop])
+
+    def stored(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the bytes of each file, which can be decoded, and its label, in order.
+
+        Raises:
+            ValueError: if a file cannot be decoded; the message names it.
+        """
+
+        def read(index: Any) -> tuple[Any, Any, Any]:
+            content = tf.io.read_file(self.path(index))
+            # The size is asked for because TensorFlow leaves out what nothing depends on.
+            return content, self.labels[index], tf.size(decoded(content, self.image_shape[2]))
+
+        files = tf.data.Dataset.range(self.size).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+        count = 0
+        try:
+            for content, label, _ in files.as_numpy_iterator():
+                yield content, int(label)
+                count += 1
+        except tf.errors.OpError as error:
+            path = os.fsdecode(self.path(count).numpy())
+            raise ValueError(
+                f"data: expected files that decode to (H, W, {self.image_shape[2]}), got {path}"
+            ) from error
 
 
-def _split(examples: list[tuple[str, int]], image_shape: tuple[int, int, int]) -> Split:
-    paths, labels = zip(*examples, strict=True)
-    return Split(tf.constant(paths), tf.constant(labels, tf.int32), image_shape)
+def _names(folder: Path, below: str = "") -> Iterator[str]:
+    """Paths of the images in a folder, relative to it, at any depth; of the files alone, as a `Path` each is slow."""
+    with os.scandir(folder / below) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _names(folder, f"{below}{entry.name}/")
+            elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and entry.is_file():
+                yield below + entry.name
+
+
+def _listed(folder: Path, class_names: tuple[str, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Names and labels, shuffled, so that any few of them, the first or the last, are of all classes.
+
+    Names become arrays a class at a time: as Python's strings they would take four times the room.
+    """
+    names = [np.array([os.fsencode(n) for n in sorted(_names(folder / name))], bytes) for name in class_names]
+    labels = np.repeat(np.arange(len(names), dtype="int32"), [len(n) for n in names])
+    order = np.random.default_rng(seed).permutation(len(labels))
+    return np.concatenate(names)[order], labels[order]
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
@@ -83,15 +147,22 @@ def image_folder(
         unknown = sorted(set(_class_names(folder / "test")) - set(class_names))
         if unknown:
             raise ValueError(f"folder: expected test images of the classes in train, got {', '.join(unknown)}")
-        train, test = (_examples(folder / name, class_names, seed) for name in ("train", "test"))
-        if not test:
+        train, test = (_listed(folder / name, class_names, seed) for name in ("train", "test"))
+        if not len(test[1]):
             raise ValueError(f"folder: expected test images, got none in {folder / 'test'}")
     else:
-        examples = _examples(folder, class_names, seed)
-        held = max(1, round(len(examples) * test_share))
-        train, test = examples[held:], examples[:held]
-    empty = sorted(set(class_names) - {class_names[label] for _, label in train})
+        names, labels = _listed(folder, class_names, seed)
+        held = max(1, round(len(labels) * test_share))
+        train, test = (names[held:], labels[held:]), (names[:held], labels[:held])
+    seen = np.bincount(train[1], minlength=len(class_names))
+    empty = [name for name, count in zip(class_names, seen, strict=True) if count == 0]
     if empty:
         raise ValueError(f"folder: expected training images of every class, got none of {', '.join(empty)} in {folder}")
-    shape = (rows, columns, channels)
-    return ImageData(folder.name, class_names, _split(train, shape), _split(test, shape))
+
+    def split(below: str, listed: tuple[np.ndarray, np.ndarray]) -> FileSplit:
+        folders = [os.fsencode(folder / below / name) for name in class_names]
+        names, labels = (tf.constant(each) for each in listed)
+        return FileSplit(tf.constant(folders), names, labels, (rows, columns, channels))
+
+    parts = ("train", "test") if is_split else ("", "")
+    return ImageData(folder.name, class_names, split(parts[0], train), split(parts[1], test))

@@ -12,7 +12,9 @@ from tfsep._arguments import as_path
 from tfsep._backend import tf
 from tfsep.data._fashion_mnist import fashion_mnist
 from tfsep.data._folder import image_folder
-from tfsep.data._split import ImageData
+from tfsep.data._image_data import ImageData
+from tfsep.data._record_index import RECORDS_INDEX
+from tfsep.data._records import open_records
 from tfsep.geometry import positive
 
 
@@ -20,8 +22,9 @@ def open_data(source: str | PathLike[str], image_shape: tuple[int | None, ...] |
     """Return the data set that a user names.
 
     Args:
-        source: ``"fashion_mnist"``, a folder of its four IDX files, or a folder of images by class.
-        image_shape: (H, W, C) that a folder's images are brought to; 224×224 in colour where not given.
+        source: ``"fashion_mnist"``, a folder of its four IDX files, of records, or of images by class.
+        image_shape: (H, W, C) that a folder's images are brought to; 224×224 in colour where not given, and that of the
+            index for records.
 
     Raises:
         TypeError: if `source` is no path.
@@ -38,6 +41,8 @@ def open_data(source: str | PathLike[str], image_shape: tuple[int | None, ...] |
     folder = as_path(source, "data")
     if not folder.is_dir():
         raise FileNotFoundError(f"data: expected 'fashion_mnist' or a folder, got {folder}, which does not exist")
+    if (folder / RECORDS_INDEX).is_file():
+        return open_records(folder, image_shape)
     if any(folder.glob("*-idx?-ubyte*")):
         return fashion_mnist(folder)
     if image_shape is not None and len(image_shape) != 3:

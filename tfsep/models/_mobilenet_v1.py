@@ -41,6 +41,7 @@ class ArgScope:
         batch_norm_decay: momentum of the moving statistics.
         batch_norm_epsilon: added to the variance.
         activation: after each batch normalization.
+        synchronized: whether replicas normalize by the statistics of all, in place of their own.
     """
 
     weight_decay: float = 4e-5
@@ -49,6 +50,7 @@ class ArgScope:
     batch_norm_decay: float = 0.9997
     batch_norm_epsilon: float = 1e-3
     activation: Any = "relu6"
+    synchronized: bool = False
 
     def initializer(self) -> Any:
         """A new initializer for one kernel."""
@@ -105,7 +107,10 @@ def _layer(net: Any, layer: LayerDef, scope: str, explicit_padding: bool, style:
             **options,
         )(net)
     net = BatchNormalization(
-        momentum=style.batch_norm_decay, epsilon=style.batch_norm_epsilon, name=f"{name}.BatchNorm"
+        momentum=style.batch_norm_decay,
+        epsilon=style.batch_norm_epsilon,
+        synchronized=style.synchronized,
+        name=f"{name}.BatchNorm",
     )(net)
     return keras.layers.Activation(style.activation, name=f"{name}.Activation")(net)
 

@@ -7,6 +7,7 @@ rounds where pooling does. Between them go real numbers on a grid, and the grid,
 
 from tfsep.quantize._config import Config
 from tfsep.quantize._linear import QuantizedLinear
+from tfsep.quantize._logits import logits_of
 from tfsep.quantize._output import QuantizedAveragePooling, QuantizedOutput
 from tfsep.quantize._prepare import prepare
 from tfsep.quantize._training import (
@@ -26,6 +27,7 @@ __all__ = [
     "QuantizedOutput",
     "freeze_batch_norm",
     "is_prepared",
+    "logits_of",
     "observe",
     "prepare",
     "require_prepared",

@@ -6,9 +6,12 @@ Source: B. Jacob et al. (arXiv 1712.05877), section 2.2 and appendix B, and the 
 
 from typing import Any
 
+import numpy as np
+
 from tfsep._backend import tf
 
-ONE = tf.constant(1, "int64")
+# No tensor: the first one starts TensorFlow, and whoever imports this may still have devices to set up.
+ONE = np.int64(1)
 
 
 def multiplier_of(real: Any) -> tuple[Any, Any]:

@@ -1,0 +1,434 @@
+"""Runs on several devices and machines: the same whoever takes part in it, with a clear end when somebody is gone."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import worker
+from checks import assert_close, assert_sentence
+from conftest import ROOT
+from typer.testing import CliRunner
+
+from tfsep.cli import app
+from tfsep.train import TrainConfig, epoch_batches, join, train
+from tfsep.train import _peers as peers_room
+from tfsep.train._cluster import Cluster, read_cluster
+from tfsep.train._peers import GONE, Peers
+from tfsep.train._strategy import Devices
+
+WEIGHTS = [f"arr_{i}" for i in range(8)]
+
+
+def free_addresses(count):
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = tuple(f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners)
+    for listener in listeners:
+        listener.close()
+    return addresses
+
+
+def config_of(addresses, index):
+    return json.dumps({"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}})
+
+
+class Process:
+    """A worker's process, whose end is waited for from its start."""
+
+    def __init__(self, index=0, addresses=(), **told):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": config_of(addresses, index)}
+        command = [sys.executable, str(ROOT / "tests" / "worker.py"), json.dumps(told)]
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self._thread = threading.Thread(target=self._wait)
+        self._thread.start()
+
+    def _wait(self):
+        self.out, self.err = self._process.communicate()
+        self.end = time.monotonic()
+
+    def ended(self, code=0):
+        """Wait for its end, and assert its exit code."""
+        self._thread.join(timeout=400)
+        assert not self._thread.is_alive(), "still running"
+        got = self._process.returncode
+        assert got == code, f"exit code {got}, expected {code}:\n{self.out}\n{self.err}"
+        return self
+
+    def kill(self):
+        self._process.kill()
+        self._thread.join()
+
+
+def start_both(folder, **told):
+    """Two workers of one run, who leave their weights as 0.npz and 1.npz; `die_after` is told the second only."""
+    addresses, last = free_addresses(2), told.pop("die_after", None)
+    common = {"strategy": "multi-worker", "folder": str(folder / "run"), **told}
+    return [
+        Process(i, addresses, **common, weights=str(folder / f"{i}.npz"), die_after=last if i else None) for i in (0, 1)
+    ]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """A run on two CPUs of this machine, one by two workers, and one of which a worker is killed: all at once."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("mirrored", "two", "killed")}
+    told = {"folder": str(folders["mirrored"] / "run"), "weights": str(folders["mirrored"] / "0.npz")}
+    processes = {
+        "mirrored": [Process(strategy="mirrored", replicas=2, **told)],
+        "two": start_both(folders["two"]),
+        "killed": start_both(folders["killed"], die_after=2),
+    }
+    yield folders, processes
+    for group in processes.values():
+        for process in group:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def mirrored(together):
+    folders, processes = together
+    processes["mirrored"][0].ended()
+    return dict(np.load(folders["mirrored"] / "0.npz"))
+
+
+@pytest.fixture(scope="module")
+def two(together):
+    folders, processes = together
+    said = [process.ended().out for process in processes["two"]]
+    return folders["two"], said, [dict(np.load(folders["two"] / f"{i}.npz")) for i in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    lines = []
+    result = worker.whole_run(tmp_path_factory.mktemp("alone") / "run", log=lines.append)
+    return result, lines
+
+
+def test_both_workers_have_the_same_weights_to_the_bit(two):
+    _, _, (first, second) = two
+    assert first.keys() == second.keys() >= set(WEIGHTS)
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+@pytest.mark.parametrize("kind", ["mirrored", "two"])
+def test_shared_work_is_that_of_one_process(alone, kind, request):
+    """With synchronized normalization, the batch of one process and its parts train to the same weights."""
+    got = request.getfixturevalue(kind)
+    got = got[2][0] if kind == "two" else got
+    for name, weight in zip(WEIGHTS, alone[0].model.get_weights(), strict=True):
+        assert_close(got[name], weight, 1e-4, name)
+    assert got["accuracy"] == alone[0].validation_accuracy
+
+
+@pytest.mark.parametrize("kind", ["mirrored", "two"])
+def test_statistics_apart_are_the_mean_of_those_of_each_replica(kind, request):
+    got = request.getfixturevalue(kind)
+    got = got[2][0] if kind == "two" else got
+    split, config = worker.data().train, worker.CONFIG
+    halves = [np.asarray(next(iter(epoch_batches(split, config, 2, 0, i, 2)))[0], np.float64) for i in range(2)]
+    keep = worker.MOMENTUM
+    assert_close(got["mean"], [(1 - keep) * np.mean([half.mean() for half in halves])])
+    assert_close(got["variance"], [keep + (1 - keep) * np.mean([half.var() for half in halves])])
+
+
+def test_the_chief_writes_and_all_say_the_same(two, alone):
+    folder, said, _ = two
+    assert sorted(p.name for p in (folder / "run").iterdir()) == sorted(p.name for p in alone[0].folder.iterdir())
+    without_times = [[line.rsplit(", ", 2)[0] for line in lines.splitlines()] for lines in said]
+    assert without_times[0] == without_times[1] == [line.rsplit(", ", 2)[0] for line in alone[1]]
+
+
+def test_images_per_second_are_told(two, alone):
+    for run, lines in ((two[0] / "run", two[1][0].splitlines()), (alone[0].folder, alone[1])):
+        records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        for record, line in zip(records, lines, strict=True):
+            assert line.endswith(f", {record['images_per_second']:.0f} images/s")
+            assert record["images_per_second"] * record["seconds"] >= 48
+
+
+def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_weights(together, two):
+    folders, processes = together
+    survivor, killed = processes["killed"]
+    killed.ended(-signal.SIGKILL)
+    survivor.ended(GONE)
+    assert survivor.end - killed.end < peers_room.SILENCE
+    assert "epoch 1/3" in survivor.out
+    assert "epoch 3/3" not in survivor.out
+    message = r"^tfsep: worker 1 at 127\.0\.0\.1:\d+ is gone; resume in all workers to go on from the last checkpoint$"
+    assert re.search(message, survivor.err, re.MULTILINE), survivor.err
+    folder = folders["killed"]
+    for process in start_both(folder, resume=True):
+        process.ended()
+    for i in (0, 1):
+        resumed = np.load(folder / f"{i}.npz")
+        for name in WEIGHTS:
+            np.testing.assert_array_equal(resumed[name], two[2][i][name])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "expected a cluster and a task in this environment variable, got none"),
+        ("", "expected a cluster and a task in this environment variable, got none"),
+        ("{worker", "expected JSON, got '{worker' "),
+        ("[" * 100_000, "expected JSON, got '\\[\\["),
+        ("[]", "expected a JSON object with an object cluster in it, got \\[\\]"),
+        ({"task": {}}, "expected a JSON object with an object cluster in it, got"),
+        ({"cluster": {"worker": ["a:1"]}}, "expected a JSON object with an object task in it, got"),
+        ({"cluster": {}, "task": {}}, "expected a list of addresses as worker in cluster, got {}"),
+        ({"cluster": {"worker": "a:1"}, "task": {}}, "expected a list of addresses as worker in cluster, got 'a:1'"),
+        ({"cluster": {"worker": []}, "task": {}}, "expected a list of addresses as worker in cluster, got \\[\\]"),
+        ({"cluster": {"chief": ["a:1"]}, "task": {}}, "expected a list of addresses as worker in cluster, got"),
+        (
+            {"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {}},
+            "expected a cluster of workers and at most a chief",
+        ),
+        ({"cluster": {"worker": ["a:1"], "chief": ["b:1", "c:1"]}, "task": {}}, "expected one chief, got"),
+        ({"cluster": {"worker": ["a:1"], "chief": ["a:1"]}, "task": {}}, "address of its own .*, got a:1 twice"),
+        *(
+            ({"cluster": {"worker": [address]}, "task": {}}, "expected host:port as address of a worker, .*, got ")
+            for address in ("a", "a:", ":1", "a:0", "a:65536", "a:x", "a:-1", "a:²", 3, None)
+        ),
+        *(
+            (
+                {"cluster": {"worker": ["a:1"]}, "task": {"type": role, "index": 0}},
+                "expected worker as type of task, got",
+            )
+            for role in ("chief", "evaluator", None)
+        ),
+        *(
+            ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": index}}, r"an int in \[0, 1\]")
+            for index in (2, -1, "0", 0.0, True, None)
+        ),
+    ],
+)
+def test_a_cluster_that_is_none(text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        read_cluster(text if text is None or isinstance(text, str) else json.dumps(text))
+    assert_sentence(caught.value, "TF_CONFIG")
+
+
+def test_a_chief_comes_first():
+    jobs = {"worker": ["b:1", "[::1]:2"], "chief": ["a:1"]}
+    for role, index, place in (("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)):
+        cluster = read_cluster(json.dumps({"cluster": jobs, "task": {"type": role, "index": index}}))
+        assert cluster == Cluster(("a:1", "b:1", "[::1]:2"), place)
+    assert cluster.place(2) == ("::1", 2)
+
+
+def meet(clusters, work, timeout=20.0, **options):
+    """Do a piece of work in a worker of each cluster, and return what each returns or raises."""
+
+    def one(cluster):
+        try:
+            with Peers(cluster, timeout, **options) as peers:
+                return work(peers)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(len(clusters)) as pool:
+        return list(pool.map(one, clusters))
+
+
+def test_workers_exchange_values():
+    addresses = free_addresses(3)
+    got = meet([Cluster(addresses, i) for i in range(3)], lambda p: [p.exchange(p.cluster.index), p.exchange(["a"])])
+    assert got == [[[0, 1, 2], [["a"]] * 3]] * 3
+
+
+def test_a_worker_that_leaves_without_goodbye_is_gone(capsys):
+    addresses, gone = free_addresses(2), threading.Event()
+    codes = []
+
+    def leave(code):
+        codes.append(code)
+        gone.set()
+
+    def work(peers):
+        peers.exchange(None)
+        if peers.cluster.index:
+            raise RuntimeError("out of memory")
+        assert gone.wait(timeout=10)
+        return "noticed"
+
+    got = meet([Cluster(addresses, i) for i in range(2)], work, leave=leave)
+    assert (got[0], str(got[1]), codes) == ("noticed", "out of memory", [GONE])
+    assert f"tfsep: worker 1 at {addresses[1]} is gone; " in capsys.readouterr().err
+
+
+def serve(answer, port):
+    """A stranger who answers the first who calls at a port, and listens on."""
+    listener = socket.create_server(("127.0.0.1", port))
+
+    def talk():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(10_000)
+            connection.sendall(answer)
+            connection.recv(1)
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    return listener, thread
+
+
+def test_a_worker_that_falls_silent_is_gone(monkeypatch, capsys):
+    monkeypatch.setattr(peers_room, "SILENCE", 0.5)
+    cluster, gone = Cluster(free_addresses(2), 0), threading.Event()
+    greeting = json.dumps({"index": 1, "cluster": cluster.addresses}).encode() + b"\n"
+    listener, thread = serve(greeting, cluster.place(1)[1])
+
+    def call():
+        for _ in range(100):
+            try:
+                with socket.create_connection(cluster.place(0)) as connection:
+                    connection.sendall(greeting)
+                    gone.wait(timeout=20)
+                return
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    began = time.monotonic()
+    [got] = meet([cluster], lambda peers: gone.wait(timeout=20), leave=lambda code: gone.set())
+    for each in (thread, caller):
+        each.join()
+    listener.close()
+    assert got is True
+    assert time.monotonic() - began < 10
+    assert "worker 1 at" in capsys.readouterr().err
+
+
+def test_another_program_at_a_workers_address():
+    cluster = Cluster(free_addresses(2), 0)
+    listener, thread = serve(b"HTTP/1.1 400 Bad Request\r\n", cluster.place(1)[1])
+    [error] = meet([cluster], lambda peers: None, timeout=1.0)
+    thread.join()
+    listener.close()
+    assert isinstance(error, TimeoutError)
+    assert_sentence(error, "TF_CONFIG")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: Cluster((*a, "127.0.0.1:1"), 1), "expected the same cluster in all workers, got"),
+        (lambda a: Cluster(a[::-1], 0), "expected the same cluster in all workers, got"),
+    ],
+)
+def test_workers_of_two_clusters(change, message):
+    addresses = free_addresses(2)
+    errors = meet([Cluster(addresses, 0), change(addresses)], lambda peers: None, timeout=2.0)
+    # The second may come only when the first has gone with its error.
+    assert any(re.search(message, str(error)) for error in errors), errors
+    for error in errors:
+        assert_sentence(error, "TF_CONFIG")
+
+
+def test_an_address_of_another_worker():
+    """Two names of one machine: who calls the second worker reaches himself."""
+    port = free_addresses(1)[0].rpartition(":")[2]
+    [error] = meet([Cluster((f"127.0.0.1:{port}", f"127.0.0.2:{port}"), 0)], lambda peers: None)
+    assert str(error) == f"TF_CONFIG: expected worker 1 at 127.0.0.2:{port}, got worker 0 there"
+
+
+def test_the_same_worker_twice():
+    cluster = Cluster(free_addresses(2), 0)
+    with socket.create_server(("", cluster.place(0)[1])):
+        [error] = meet([cluster], lambda peers: None)
+    assert isinstance(error, OSError)
+    assert "(Address already in use)" in str(error)
+    assert_sentence(error, "TF_CONFIG")
+
+
+def test_a_worker_that_is_not_there(monkeypatch):
+    addresses = free_addresses(2)
+    monkeypatch.setenv("TF_CONFIG", config_of(addresses, 0))
+    began = time.monotonic()
+    message = rf"within 0\.5 s, got none as worker 1 at {addresses[1]} \(Connection refused\)"
+    with pytest.raises(TimeoutError, match=message) as caught, join("multi-worker", 0.5):
+        pass
+    assert time.monotonic() - began < 5
+    assert_sentence(caught.value, "TF_CONFIG")
+
+
+def test_several_machines_are_joined_before_anything_is_computed(monkeypatch):
+    tf.constant(1)
+    monkeypatch.setenv("TF_CONFIG", config_of(free_addresses(1), 0))
+    with pytest.raises(ValueError, match="multi-worker before anything is computed") as caught, join("multi-worker"):
+        pass
+    assert_sentence(caught.value, "strategy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(("two",), "strategy"), ((None,), "strategy"), (("one", 0), "timeout"), (("one", "x"), "timeout")],
+)
+def test_join_refuses(arguments, name):
+    with pytest.raises(ValueError, match=name) as caught, join(*arguments):
+        pass
+    assert_sentence(caught.value, name)
+
+
+class Told:
+    """Peers as `Devices` knows them, of which the second says what it is told."""
+
+    def __init__(self, answer):
+        self.cluster, self._answer = Cluster(("a:1", "b:1"), 0), answer
+
+    def exchange(self, value):
+        return [value, self._answer(value)]
+
+
+@pytest.mark.parametrize(
+    ("about", "change", "message"),
+    [
+        ("config", {"seed": 1, "epochs": 9}, "got another epochs, seed in worker 1"),
+        ("data", {"train_sha256": "0"}, "got another train_sha256 in worker 1"),
+        ("run", {"resume": True}, "got another resume in worker 1"),
+        ("run", {"checkpoint.npz": "0"}, "got another checkpoint.npz in worker 1"),
+    ],
+)
+def test_workers_have_to_be_told_the_same(about, change, message, tmp_path):
+    peers = Told(lambda facts: {**facts, about: {**facts[about], **change}})
+    devices = Devices(tf.distribute.get_strategy(), peers)
+    with pytest.raises(ValueError, match=message) as caught:
+        worker.whole_run(tmp_path / "run", devices)
+    assert_sentence(caught.value, about)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_is_shared_evenly(tmp_path):
+    class Three:
+        num_replicas_in_sync = 3
+
+    config = replace(TrainConfig(), batch_size=16, validation=15)
+    with pytest.raises(ValueError, match="batch_size: expected a multiple of 3 for 3 devices") as caught:
+        train(config, worker.data(), tmp_path / "run", devices=Devices(Three()))
+    assert_sentence(caught.value, "batch_size")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_says_it_in_one_sentence(tmp_path, monkeypatch):
+    for config in ("{", config_of(free_addresses(2), 1)):
+        monkeypatch.setenv("TF_CONFIG", config)
+        arguments = ["train", "--strategy", "multi-worker", "--timeout", "0.3", "--out", str(tmp_path / "run")]
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 2, done.output
+        assert_sentence(done.stderr.removeprefix("tfsep: ").rstrip("\n"), "TF_CONFIG")
+        assert not (tmp_path / "run").exists()

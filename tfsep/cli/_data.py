@@ -1,0 +1,28 @@
+"""The commands about data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfsep.cli._app import SET_HELP, command, line, size_of
+
+
+@command("records")
+def records(
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    data: Annotated[str, typer.Option(help=f"{SET_HELP}.")] = "fashion_mnist",
+    shards: Annotated[int, typer.Option(help="Files a split.")] = 16,
+    size: Annotated[str | None, typer.Option(help="Rows and columns that a folder's images are brought to.")] = None,
+    channels: Annotated[int | None, typer.Option(help="And their channels: 3, or 1 for grey.")] = None,
+) -> None:
+    """Write a data set as TFRecord shards, for training whose memory does not grow with it, on many machines."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep.data import open_data, open_records, write_records
+
+        shape = (*((None, None) if size is None else size_of(size)), channels)
+        written = open_records(write_records(open_data(data, shape), out, shards))
+        for name, split in (("train", written.train), ("test", written.test)):
+            line(f"{name}: {split.size:,} images in {len(split.shard_sizes)} shards in {out}")

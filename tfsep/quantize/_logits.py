@@ -1,0 +1,34 @@
+"""The part of a prepared model that a loss is computed from."""
+
+from typing import Any
+
+from tfsep._backend import keras
+from tfsep._symbolic import origin
+from tfsep.quantize._training import require_prepared
+
+
+def logits_of(model: Any) -> Any:
+    """Return the prepared model without the softmax at its end, sharing its weights; as it is, where it has none.
+
+    A loss wants logits: a softmax on the grid of 1/256 has no gradient where it is sure.
+
+    Args:
+        model: a prepared model of one output.
+
+    Raises:
+        TypeError: for what is no Keras model.
+        ValueError: if `prepare` did not make the model, or it has several outputs.
+
+    Example:
+        >>> from tfsep.quantize import prepare
+        >>> last = keras.layers.Dense(2, activation="softmax", name="last")
+        >>> logits_of(prepare(keras.Sequential([keras.Input((4,)), last]))).layers[-1].name
+        'last_range'
+    """
+    require_prepared(model)
+    if len(model.outputs) != 1:
+        raise ValueError(f"model: expected one of one output, got {len(model.outputs)} of {model.name!r}")
+    _, call = origin(model.outputs[0])
+    if call.arguments.kwargs.get("operation") != "softmax":
+        return model
+    return keras.Model(model.inputs, call.input_tensors[0], name=model.name)

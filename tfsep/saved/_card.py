@@ -1,0 +1,146 @@
+"""What is said of a shipped model: how it was made, and what it was measured to do."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tfsep._table import Table
+from tfsep.cost import cost
+from tfsep.data import ImageData
+from tfsep.defs import NETWORKS
+from tfsep.train import FitConfig, QuantizeConfig, TrainConfig, TrainResult
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model's card.
+
+    Attributes:
+        name: of the model's folder.
+        result, config, data: its training.
+        reports: of its files, by recipe.
+        epochs: the records of its log.
+        cores: of the machine.
+    """
+
+    name: str
+    result: TrainResult
+    config: FitConfig
+    data: ImageData
+    reports: dict[str, Any]
+    epochs: list[dict[str, Any]]
+    cores: int
+
+    @property
+    def command(self) -> str:
+        """What makes the model again."""
+        place = f"saved_models/{self.name}"
+        verb = f"quantize saved_models/{self._base}/model.keras" if self._is_int8 else "train"
+        return f"tfsep {verb} --config {place}/config.toml --publish {place}"
+
+    @property
+    def time(self) -> str:
+        """How long that takes."""
+        minutes = sum(epoch["seconds"] for epoch in self.epochs) / 60
+        return f"{len(self.epochs)} epochs in {minutes:.0f} minutes on {self.cores} CPU cores."
+
+    @property
+    def accuracies(self) -> str:
+        """What comes of it."""
+        held_out, test = self.result.validation_accuracy, self.result.test_accuracy
+        watched = "" if held_out is None else f"held-out accuracy {held_out:.4f} ({self.config.validation:,} images), "
+        return f"{watched}test accuracy {test:.4f} ({self.data.test.size:,} images)."
+
+    def text(self) -> str:
+        """Return the card as Markdown."""
+        data, shape = self.data, " × ".join(map(str, self.data.image_shape))
+        licence = (
+            "Model: Apache-2.0. Images: see `NOTICE`." if data.notice else "The images' owners' and the trainer's."
+        )
+        return f"""# {self.name}: {self._title}
+
+{self._what}
+
+**Test accuracy: {self.result.test_accuracy:.4f}** on all {data.test.size:,} test images. The test set was looked at
+when training was over, and nothing was chosen by it: {self.config.validation:,} of the {data.train.size:,} training
+images were held out for every choice.
+
+- Input: float32, N × {shape}, `pixel / 127.5 - 1` (`tfsep.data.preprocess`).
+- Output: float32, N × {len(data.class_names)}, probabilities of {", ".join(data.class_names)}.
+- Training: {self.time} `log.jsonl` has every epoch, `curves.png` draws them. {self._kept}
+- Made by `{self.command}`
+
+![loss, accuracy and learning rate of every epoch](curves.png)
+
+## Files
+
+Each `.tflite` file was verified against the Keras model on the whole test set when it was written; its report is the
+JSON beside it. {self._ranges}
+
+{self._files().markdown()}
+
+`samples.npz` holds training images to calibrate on and the first test images with their labels.
+
+## Recipe
+
+{Table(("setting", "value"), [(f"`{name}`", value) for name, value in asdict(self.config).items()]).markdown()}
+
+## Licence
+
+{licence}
+"""
+
+    @property
+    def _is_int8(self) -> bool:
+        return isinstance(self.config, QuantizeConfig)
+
+    @property
+    def _base(self) -> str:
+        """The name of the float model that a fine-tuned one comes from."""
+        return self.name.removesuffix("_int8")
+
+    @property
+    def _title(self) -> str:
+        return "fine-tuned for int8" if self._is_int8 else "a MobileNet v1 from definitions"
+
+    @property
+    def _what(self) -> str:
+        if not isinstance(self.config, TrainConfig):
+            return (
+                f"The model of `saved_models/{self._base}`, trained on with fake quantization. What\n"
+                "the Keras model computes is what its int8 file computes, number by number."
+            )
+        shape, classes = self.data.image_shape, len(self.data.class_names)
+        network = cost(NETWORKS[self.config.network], shape, alpha=self.config.alpha, num_classes=classes)
+        return (
+            f'A MobileNet v1 body (`tfsep.defs.NETWORKS["{self.config.network}"]`, width {self.config.alpha}), '
+            f"trained from scratch on images of\n{' × '.join(map(str, shape))}: "
+            f"{self.result.model.count_params():,} parameters, {network.macs:,} MACs (multiply-accumulates) an image."
+        )
+
+    @property
+    def _kept(self) -> str:
+        kept = "The epoch with the best held-out accuracy" if self.config.patience else "The last epoch"
+        averaged = ", its weights averaged over the steps before," if self.config.average else ""
+        return f"{kept}{averaged} is the model."
+
+    @property
+    def _ranges(self) -> str:
+        if self._is_int8:
+            return "Its ranges are the trained ones; nothing was calibrated."
+        return "Integer recipes were calibrated on 500 training images."
+
+    def _files(self) -> Table:
+        return Table(
+            ("file", "kB", "test accuracy", "same class as the model", "largest error", "nodes delegated"),
+            [
+                (
+                    f"`model_{recipe}.tflite`",
+                    f"{report.size_bytes / 1000:.0f}",
+                    f"{report.accuracy:.4f}",
+                    f"{report.top1_agreement:.4f}",
+                    f"{report.max_error:.2g}",
+                    f"{report.delegated} of {report.nodes}",
+                )
+                for recipe, report in self.reports.items()
+            ],
+        )

@@ -1,0 +1,70 @@
+"""Putting a trained model together as a folder to ship."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from tfsep._files import made_folder
+from tfsep.data import ImageData, preprocess
+from tfsep.saved._card import Card
+from tfsep.saved._folder import SAMPLES, export_all
+from tfsep.train import CURVES, LOG, MODEL, FitConfig, QuantizeConfig, TrainResult, to_toml
+
+TEST_SAMPLES = 1000
+CALIBRATION_SAMPLES = 500
+CONFIG = "config.toml"
+
+
+def publish(
+    result: TrainResult,
+    config: FitConfig,
+    data: ImageData,
+    destination: str | PathLike[str],
+    log: Callable[[str], None] = print,
+) -> Path:
+    """Put a trained model together as a folder to ship: the model, its files, config, log, curves, samples and a card.
+
+    A float model is exported in every recipe, calibrated on the first training images, a prepared one as int8; each
+    file is verified on the whole test split.
+
+    Args:
+        result: of `tfsep.train.train` or `tfsep.train.finetune`.
+        config: what it was trained by.
+        data: what it was trained on.
+        destination: the folder; made if need be.
+        log: is given one line a recipe.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: if the folder cannot be made or written to.
+    """
+    destination = made_folder(destination, "destination")
+    calibration = data.train.take(0, CALIBRATION_SAMPLES).images()
+    if isinstance(config, QuantizeConfig):
+        reports = export_all(result.model, destination, None, data.test.batches, log, ["int8"])
+    else:
+        reports = export_all(result.model, destination, preprocess(calibration), data.test.batches, log)
+    for name in (MODEL, LOG, CURVES):
+        shutil.copyfile(result.folder / name, destination / name)
+    samples = data.test.take(0, TEST_SAMPLES)
+    np.savez_compressed(
+        destination / SAMPLES,
+        class_names=np.array(data.class_names),
+        calibration=calibration,
+        images=samples.images(),
+        labels=samples.labels.numpy(),
+    )
+    if data.notice:
+        (destination / "NOTICE").write_text(data.notice)
+    epochs = [json.loads(line) for line in (result.folder / LOG).read_text().splitlines()]
+    card = Card(destination.name, result, config, data, reports, epochs, os.cpu_count() or 1)
+    (destination / CONFIG).write_text(to_toml(config, (card.command, card.time, card.accuracies)))
+    (destination / "README.md").write_text(card.text())
+    return destination

@@ -1,0 +1,227 @@
+"""How a network is trained, as records that refuse nonsense, and the TOML files that hold them."""
+
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from os import PathLike
+from typing import Any, Self
+
+from tfsep._arguments import as_path, number
+from tfsep.defs import NETWORKS
+from tfsep.geometry import positive
+
+OPTIMIZERS = ("adamw", "sgd")
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """What any training of this room is told: length, optimizer, augmentation, and what is kept of it.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images a step of the optimizer, of all workers together.
+        accumulate: parts that a step's batch is computed in, one after the other, for less memory; each is normalized
+            by its own statistics.
+        optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum.
+        learning_rate: peak of the schedule: a linear warm-up over `warmup_epochs`, then half a cosine down to 0.
+        warmup_epochs: None becomes two, or as many as leave one epoch to the cosine.
+        momentum: of SGD.
+        weight_decay: decoupled from the gradient (arXiv 1711.05101); not applied to biases and normalizations.
+        label_smoothing: share of each label that is spread over all classes (arXiv 1512.00567, section 7).
+        mixup: alpha of the Beta distribution that says how much of its neighbour in the batch an image is given
+            (arXiv 1710.09412); 0 for none.
+        flip: whether images are mirrored at random.
+        shift: most pixels by which images are moved at random, each way on both axes.
+        erase: share of the images of which a rectangle is erased (arXiv 1708.04896).
+        average: decay, at each step, of the moving average of all weights that is evaluated and kept; 0 for none.
+        patience: epochs without a better held-out accuracy after which the run ends with its best epoch's weights; 0
+            runs to the end and keeps the last.
+        validation: how many training images are held out to watch the run; the test set is not used.
+        seed: of everything random, in [0, 2**32 - 1].
+
+    Raises:
+        ValueError: naming the field that is of another type or out of range.
+    """
+
+    epochs: int = 30
+    batch_size: int = 128
+    accumulate: int = 1
+    optimizer: str = "adamw"
+    learning_rate: float = 3e-3
+    warmup_epochs: Any = None  # an int once the record is made
+    momentum: float = 0.9
+    weight_decay: float = 0.1
+    label_smoothing: float = 0.05
+    mixup: float = 0.0
+    flip: bool = True
+    shift: int = 2
+    erase: float = 0.2
+    average: float = 0.999
+    patience: int = 0
+    validation: int = 5000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Bring every field to its type and refuse nonsense, when the record is made."""
+        for name in ("epochs", "batch_size", "accumulate"):
+            self._settle(name, positive(getattr(self, name), name))
+        if self.warmup_epochs is None:
+            self._settle("warmup_epochs", min(2, self.epochs - 1))
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate: expected a divisor of batch_size {self.batch_size}, got {self.accumulate}")
+        self._one_of("optimizer", OPTIMIZERS)
+        self._true_or_false("flip")
+        for name, kind, *ends in (
+            ("learning_rate", float, 0, 10),
+            ("warmup_epochs", int, 0, self.epochs),
+            ("momentum", float, 0, 0.9999),
+            ("weight_decay", float, 0, 1),
+            ("label_smoothing", float, 0, 0.99),
+            ("mixup", float, 0, 100),
+            ("shift", int, 0, 1000),
+            ("erase", float, 0, 1),
+            ("average", float, 0, 0.99999),
+            ("patience", int, 0),
+            ("validation", int, 0),
+            ("seed", int, 0, 2**32 - 1),
+        ):
+            self._number(name, kind, *ends)
+        self._above_zero("learning_rate")
+        if self.patience and not self.validation:
+            raise ValueError(f"patience: expected 0 where no images are held out, got {self.patience}")
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> Self:
+        """Make the record from settings by name, as a file has them.
+
+        Raises:
+            ValueError: for a name that is no field's, or a value that the field refuses.
+
+        Example:
+            >>> TrainConfig.of({"epoch": 3})
+            Traceback (most recent call last):
+            ValueError: config: expected settings of TrainConfig, got 'epoch'
+        """
+        unknown = sorted(settings.keys() - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"config: expected settings of {cls.__name__}, got {', '.join(map(repr, unknown))}")
+        return cls(**settings)
+
+    def _settle(self, name: str, value: Any) -> None:
+        """Set a field while the record is being made, which is frozen even to itself."""
+        object.__setattr__(self, name, value)
+
+    def _number(self, name: str, kind: type, *ends: float) -> None:
+        self._settle(name, number(getattr(self, name), name, kind, *ends))
+
+    def _above_zero(self, name: str) -> None:
+        if getattr(self, name) == 0:
+            raise ValueError(f"{name}: expected a number greater than zero, got {getattr(self, name)!r}")
+
+    def _one_of(self, name: str, allowed: tuple[str, ...]) -> None:
+        if getattr(self, name) not in allowed:
+            raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+
+    def _true_or_false(self, name: str) -> None:
+        if not isinstance(getattr(self, name), bool):
+            raise ValueError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class TrainConfig(FitConfig):
+    """What is trained, and how; `FitConfig` has the rest.
+
+    Attributes:
+        network: name of the definitions, a key of `tfsep.defs.NETWORKS`.
+        alpha: width multiplier.
+        dropout: share of the features that training drops before the classifier.
+        batch_norm_decay: momentum of the moving statistics.
+        sync_batch_norm: whether replicas normalize by the statistics of all, in place of their own.
+        precision: ``"float32"``, or ``"mixed_bfloat16"``, which computes in bfloat16 and keeps weights in float32.
+
+    Raises:
+        ValueError: naming the field that is of another type or out of range.
+    """
+
+    network: str = "fashion_mnist"
+    alpha: float = 1.0
+    dropout: float = 0.1
+    batch_norm_decay: float = 0.99
+    sync_batch_norm: bool = False
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Bring every field to its type and refuse nonsense, when the record is made."""
+        super().__post_init__()
+        if not isinstance(self.network, str):
+            raise ValueError(f"network: expected one of {', '.join(NETWORKS)}, got {self.network!r}")
+        self._one_of("network", tuple(NETWORKS))
+        self._one_of("precision", PRECISIONS)
+        self._true_or_false("sync_batch_norm")
+        for name, *ends in (("alpha", 0, 100), ("dropout", 0, 0.99), ("batch_norm_decay", 0, 1)):
+            self._number(name, float, *ends)
+        self._above_zero("alpha")
+
+
+def read_config(path: str | PathLike[str]) -> dict[str, Any]:
+    """Return the settings in a TOML file, of which `TrainConfig.of` makes a record.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no TOML.
+
+    Example:
+        >>> read_config("none.toml")
+        Traceback (most recent call last):
+        FileNotFoundError: config: expected a TOML file, got none.toml, which does not exist
+    """
+    path = as_path(path, "config")
+    if not path.is_file():
+        raise FileNotFoundError(f"config: expected a TOML file, got {path}, which does not exist")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"config: expected TOML, got {path} ({error})") from error
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Return name and value of a setting as a command line gives it; the value is TOML, or a bare word.
+
+    Raises:
+        ValueError: if it is neither.
+
+    Example:
+        >>> parse_setting("mixup=0.2"), parse_setting("optimizer=sgd")
+        (('mixup', 0.2), ('optimizer', 'sgd'))
+    """
+    name, equals, value = text.partition("=")
+    try:
+        if not equals or not name.isidentifier():
+            raise ValueError
+        return name, value if value.isidentifier() and value not in ("true", "false") else tomllib.loads(text)[name]
+    except ValueError:
+        raise ValueError(f"set: expected NAME=VALUE, such as mixup=0.2, got {text!r}") from None
+
+
+def to_toml(config: FitConfig, comments: tuple[str, ...] = ()) -> str:
+    """Return a record as TOML that `read_config` reads, under lines of comment.
+
+    Example:
+        >>> print(to_toml(TrainConfig(), ("How it began.",)).splitlines()[:3])
+        ['# How it began.', '', 'epochs = 30']
+    """
+    heading = "".join(f"# {comment}".rstrip() + "\n" for comment in comments)
+    return (heading and heading + "\n") + "".join(
+        f"{name} = {_toml(value)}\n" for name, value in asdict(config).items() if value is not None
+    )
+
+
+def _toml(value: Any) -> str:
+    """One value; strings of ours are names, which need no escapes."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return repr(value)
