@@ -6,6 +6,7 @@ rounds where pooling does. Between them go real numbers on a grid, and the grid,
 """
 
 from tfsep.quantize._config import Config
+from tfsep.quantize._context import litert_rounding
 from tfsep.quantize._linear import QuantizedLinear
 from tfsep.quantize._output import QuantizedAveragePooling, QuantizedOutput
 from tfsep.quantize._prepare import prepare
@@ -26,6 +27,7 @@ __all__ = [
     "QuantizedOutput",
     "freeze_batch_norm",
     "is_prepared",
+    "litert_rounding",
     "observe",
     "prepare",
     "require_prepared",

@@ -14,7 +14,8 @@ class Config:
 
     Attributes:
         runtime: whose rounding inference emulates: ``"xnnpack"``, LiteRT's default on CPUs, or ``"reference"``, the
-            fixed-point kernels that microcontrollers have.
+            fixed-point kernels of TensorFlow Lite for Microcontrollers. LiteRT's own reference kernels are the same but
+            for dense layers, which they round once where those round twice.
         ranges: of activations: ``"moving"`` averages of each batch's minimum and maximum, or ``"learned"``: the same
             until a layer was seen `observations` times, and trained with the weights from then on.
         momentum: how much of a moving range stays at each step.

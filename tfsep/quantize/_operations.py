@@ -66,6 +66,10 @@ OPERATIONS = {
         lambda tensors, options: tensors[0],  # noqa: ARG005
         lambda kernels, scale, tensors, options: kernels.scaled(*tensors, scale),  # noqa: ARG005
     ),
+    "dense": Operation(
+        lambda tensors, options: tensors[0],  # noqa: ARG005
+        lambda kernels, scale, tensors, options: kernels.dense(*tensors, scale),  # noqa: ARG005
+    ),
     "clip": Operation(
         lambda tensors, options: tensors[0],  # noqa: ARG005
         lambda kernels, scale, tensors, options: steps(*tensors),  # noqa: ARG005

@@ -6,9 +6,9 @@ import numpy as np
 
 from tfsep._backend import keras, tf
 from tfsep.quantize._config import Config
-from tfsep.quantize._context import in_real_numbers, is_observing
+from tfsep.quantize._context import in_real_numbers, is_observing, rounds_as_litert
 from tfsep.quantize._grid import HIGHEST, LOWEST, grid_of, steps
-from tfsep.quantize._kernels import KERNELS
+from tfsep.quantize._kernels import KERNELS, LITERT
 from tfsep.quantize._operations import CLIPS, OPERATIONS
 
 
@@ -88,7 +88,8 @@ class QuantizedOutput(keras.layers.Layer):
             )
         grid = grid_of(low, high)
         scale, zero = grid[0], grid[1]
-        y = own.exact(KERNELS[self.settings.runtime], scale, tensors, options)
+        kernels = (LITERT if rounds_as_litert() else KERNELS)[self.settings.runtime]
+        y = own.exact(kernels, scale, tensors, options)
         if ends.low is not None:
             y = tf.maximum(y, ends.low)
         if ends.high is not None:

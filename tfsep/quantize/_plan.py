@@ -184,7 +184,8 @@ def _linear(planner: _Planner, number: int, call: Call) -> None:
         following = planner.calls[after].layer
         if isinstance(following, keras.layers.BatchNormalization) and is_foldable(layer, following):
             normalization, last = following, after
-    step = Step(layer.name, "linear", planner.sources(call), layer, normalization)
+    operation = "dense" if isinstance(layer, keras.layers.Dense) else "linear"
+    step = Step(layer.name, "linear", planner.sources(call), layer, normalization, operation)
     planner.made[number] = planner.finish(last, step, layer.activation)
 
 

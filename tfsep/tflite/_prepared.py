@@ -10,9 +10,9 @@ import numpy as np
 
 from tfsep._flatbuffer import type_name
 from tfsep.quantize import QuantizedLinear, QuantizedOutput
-from tfsep.tflite._compare import VerificationError, VerifyReport
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._verify_report import VerificationError, VerifyReport
 
 
 def _outputs(model: Any) -> list[QuantizedOutput]:
