@@ -133,7 +133,7 @@ def with_every_layer(prepared):
 
 
 def differing(prepared, images, folder):
-    """How many elements of all layers differ without reason between a prepared model and its file; how many there are."""
+    """Of all layers' elements, how many differ between a prepared model and its file without reason; their number."""
     found = tflite.export(with_every_layer(prepared), folder / "every.tflite", "int8", data=images).verification
     off = (found.unexplained, found.unexplained_steps) if found.otherwise else (found.differing, found.steps)
     return off[0], found.elements, off[1]

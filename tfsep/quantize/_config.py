@@ -20,7 +20,9 @@ class Config:
             until a layer was seen `observations` times, and trained with the weights from then on.
         momentum: how much of a moving range stays at each step.
         observations: steps after which learned ranges are the optimizer's.
-        float_layers: names of layers that stay in float32, as they are.
+        float_layers: names of layers that stay in float32, as `tflite.compare_layers` has them, of composite layers or
+            of nested models. What one operator computes stays together: a convolution, the normalization and the
+            rectifier behind it, whichever is named.
 
     Raises:
         ValueError: for anything else; the sentence starts with the name.

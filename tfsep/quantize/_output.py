@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._backend import keras, tf
+from tfsep.ops import is_exporting
 from tfsep.quantize._config import Config
 from tfsep.quantize._context import in_real_numbers, is_observing, rounds_as_litert
 from tfsep.quantize._grid import HIGHEST, LOWEST, grid_of, steps
@@ -23,7 +24,10 @@ class QuantizedOutput(keras.layers.Layer):
     Args:
         runtime, ranges, momentum, observations: as in `Config`.
         fixed: low and high end of a range that the runtime fixes, or None.
+        limit: the most that the high end may be, or None.
         calls: how often it is called in a step.
+
+    A rectifier with a maximum that kernels do not have is a grid that ends there, as numbers past the end saturate.
 
     Input: what the operation takes; each tensor on a grid is followed by its grid.
 
@@ -43,12 +47,14 @@ class QuantizedOutput(keras.layers.Layer):
         momentum: float = 0.99,
         observations: int = 100,
         fixed: Any = None,
+        limit: float | None = None,
         calls: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.settings = Config(runtime, ranges, momentum, observations)
         self.fixed = None if fixed is None else tuple(fixed)
+        self.limit = limit
         self.calls = calls
         self.supports_jit = False
 
@@ -70,9 +76,10 @@ class QuantizedOutput(keras.layers.Layer):
         operation: str = "linear",
         clip: str = "linear",
         options: Any = None,
+        of: str = "",  # noqa: ARG002
         training: bool | None = None,
     ) -> Any:
-        """Compute an operation, clip its result, and put it on the grid."""
+        """Compute an operation, clip its result, and put it on the grid; `of` says whose result it is, for reports."""
         tensors = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         own, ends = OPERATIONS[operation], CLIPS[clip]
         if training or in_real_numbers():
@@ -131,6 +138,7 @@ class QuantizedOutput(keras.layers.Layer):
             # Until then the ends follow what comes, and the optimizer leaves them alone.
             learning = self.seen > self.settings.observations * self.calls
             low, high = (tf.where(learning, end, tf.stop_gradient(end)) for end in (low, high))
+        high = high if self.limit is None else tf.minimum(high, self.limit)
         return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
 
     def range(self) -> tuple[float, float]:
@@ -153,8 +161,30 @@ class QuantizedOutput(keras.layers.Layer):
             "momentum": own.momentum,
             "observations": own.observations,
             "fixed": self.fixed,
+            "limit": self.limit,
             "calls": self.calls,
         }
+
+
+@keras.saving.register_keras_serializable(package="tfsep")
+class Dequantized(keras.layers.Layer):
+    """Hand on numbers off a grid to a layer that stays in float32, and keep the converter from quantizing that.
+
+    The converter quantizes whatever stands between two grids, but not what takes a negated number: so an exported model
+    negates twice, which changes none.
+
+    Example:
+        >>> Dequantized()(np.array([[0.5]], "float32")).numpy()
+        array([[0.5]], dtype=float32)
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the same."""
+        return -inputs * -1.0 if is_exporting() else inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the same."""
+        return input_shape
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
