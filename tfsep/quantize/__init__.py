@@ -11,8 +11,10 @@ from tfsep.quantize._context import litert_rounding
 from tfsep.quantize._linear import QuantizedLinear
 from tfsep.quantize._output import Dequantized, QuantizedAveragePooling, QuantizedOutput
 from tfsep.quantize._prepare import prepare
+from tfsep.quantize._results import Result, results_of
 from tfsep.quantize._training import (
     FreezeBatchNorm,
+    float_layers_of,
     freeze_batch_norm,
     is_prepared,
     observe,
@@ -27,11 +29,14 @@ __all__ = [
     "QuantizedAveragePooling",
     "QuantizedLinear",
     "QuantizedOutput",
+    "Result",
+    "float_layers_of",
     "freeze_batch_norm",
     "is_prepared",
     "litert_rounding",
     "observe",
     "prepare",
     "require_prepared",
+    "results_of",
     "runtime_of",
 ]

@@ -173,10 +173,17 @@ class Dequantized(keras.layers.Layer):
     The converter quantizes whatever stands between two grids, but not what takes a negated number: so an exported model
     negates twice, which changes none.
 
+    Args:
+        to: the name of the layer.
+
     Example:
         >>> Dequantized()(np.array([[0.5]], "float32")).numpy()
         array([[0.5]], dtype=float32)
     """
+
+    def __init__(self, to: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.to = to
 
     def call(self, inputs: Any) -> Any:
         """Return the same."""
@@ -185,6 +192,10 @@ class Dequantized(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the same."""
         return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this layer again."""
+        return {**super().get_config(), "to": self.to}
 
 
 @keras.saving.register_keras_serializable(package="tfsep")

@@ -37,6 +37,11 @@ _WEIGHTED = tuple(cls for kind in KINDS for cls in kind.classes)
 _RECTIFIED = (*_WEIGHTED, keras.layers.BatchNormalization, keras.layers.Add, keras.layers.Multiply)
 """Layers whose operators take the rectifier behind them in."""
 
+_TRANSPOSED = (
+    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
+    *(layers.Conv2DTranspose, layers.DepthwiseConv2DTranspose, layers.SeparableConv2DTranspose),
+)
+
 
 def plan_of(graph: Graph, float_layers: tuple[str, ...]) -> Plan:
     """Return the steps of a graph.
@@ -79,7 +84,8 @@ class _Planner:
             self._calls_of.setdefault(id(call.layer), []).append(number)
             for source in call.sources:
                 users.setdefault(source, []).append(number)
-        self._users = {n: u for n, u in users.items() if n not in graph.outputs}
+        self._outputs = set(graph.outputs)
+        self._users = {n: u for n, u in users.items() if n not in self._outputs}
 
     def add(self, number: int) -> None:
         """Make the steps of the operator that a call belongs to, unless an earlier call of it did."""
@@ -102,7 +108,18 @@ class _Planner:
     def _leave(self, number: int) -> None:
         """Make the step of a call that stays in float32."""
         call = self.calls[number]
+        if isinstance(call.layer, _TRANSPOSED):
+            raise ValueError(
+                f"float_layers: expected no transposed convolution, whose kernel the converter quantizes, got "
+                f"{call.layer.name!r}"
+            )
         sources = tuple(self.made[source] for source in call.sources)
+        for source in set(call.sources) & self._outputs:
+            if self.steps[self.made[source]].kind != "float":
+                raise ValueError(
+                    f"float_layers: expected layers that take no quantized output of the model, which the converter "
+                    f"hands on only as integers, got {call.layer.name!r}"
+                )
         self.made[number] = self.step(Step(call.layer.name, "float", sources, call.layer, arguments=call.options))
 
     def step(self, step: Step) -> int:
@@ -187,10 +204,8 @@ def _own_activation(layer: Any) -> Activation | None:
 
 def unsupported(layer: Any) -> ValueError:
     """The error about a layer that is not quantized."""
-    return ValueError(
-        f"model: expected layers that can be quantized, got {layer.name!r} ({type(layer).__name__}): "
-        "float_layers leaves it in float32"
-    )
+    way = "" if isinstance(layer, _TRANSPOSED) else ": float_layers leaves it in float32"
+    return ValueError(f"model: expected layers that can be quantized, got {layer.name!r} ({type(layer).__name__}){way}")
 
 
 def _linear(planner: _Planner, call: Call, operator: _Operator) -> int:
@@ -199,8 +214,8 @@ def _linear(planner: _Planner, call: Call, operator: _Operator) -> int:
         raise ValueError(f"model: expected channels last, which integer kernels have, got {layer.name!r}")
     if getattr(layer, "groups", 1) > 1 and isinstance(layer, layers.Conv2DTranspose):
         raise ValueError(
-            f"model: expected transposed convolutions of one group, which integer kernels have, got {layer.groups} of "
-            f"{layer.name!r}: float_layers leaves it in float32"
+            f"model: expected transposed convolutions of one group, which integer kernels have, got {layer.groups} "
+            f"groups of {layer.name!r}"
         )
     operation = "dense" if isinstance(layer, keras.layers.Dense) else "linear"
     step = Step(layer.name, "linear", planner.sources(call), layer, operator.normalization, operation)
@@ -260,6 +275,11 @@ def _same_grid(kind: str) -> _Maker:
 
 _RECTIFIED = (*_WEIGHTED, keras.layers.BatchNormalization, keras.layers.Add, keras.layers.Multiply)
 """Layers whose operators take the rectifier behind them in."""
+
+_TRANSPOSED = (
+    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
+    *(layers.Conv2DTranspose, layers.DepthwiseConv2DTranspose, layers.SeparableConv2DTranspose),
+)
 
 _MAKERS: tuple[tuple[Any, _Maker], ...] = (
     (_WEIGHTED, _linear),

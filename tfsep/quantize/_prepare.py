@@ -138,7 +138,7 @@ class _Builder:
 
     def _off_grid(self, step: Step, tensor: Any, *grid: Any) -> tuple[Any]:
         """A tensor as a float layer with quantized ones behind it takes it."""
-        return (Dequantized(name=self._named(f"{step.name}_float"))(tensor) if grid else tensor,)
+        return (Dequantized(step.name, name=self._named(f"{step.name}_float"))(tensor) if grid else tensor,)
 
     def _moved(self, step: Step, taken: list[tuple[Any, ...]]) -> Any:
         tensors = [result[0] for result in taken]

@@ -6,7 +6,7 @@ from tfsep._arguments import number
 from tfsep._backend import keras, tf
 from tfsep.quantize._context import observing
 from tfsep.quantize._linear import QuantizedLinear
-from tfsep.quantize._output import QuantizedOutput
+from tfsep.quantize._output import Dequantized, QuantizedOutput
 
 
 def is_prepared(model: Any) -> bool:
@@ -28,6 +28,17 @@ def runtime_of(model: Any) -> str | None:
     """
     outputs = (layer for layer in getattr(model, "layers", ()) if isinstance(layer, QuantizedOutput))
     return next((output.settings.runtime for output in outputs), None)
+
+
+def float_layers_of(model: Any) -> tuple[str, ...]:
+    """Return the layers of a prepared model that stay in float32 between quantized ones.
+
+    Example:
+        >>> float_layers_of(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
+        ()
+    """
+    leading = (layer for layer in getattr(model, "layers", ()) if isinstance(layer, Dequantized))
+    return tuple(dict.fromkeys(layer.to for layer in leading))
 
 
 def require_prepared(model: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._flatbuffer import operator_name, type_name
-from tfsep.quantize import is_prepared, litert_rounding, runtime_of
+from tfsep.quantize import float_layers_of, is_prepared, litert_rounding, runtime_of
 from tfsep.tflite._data import Batch, Reader
 from tfsep.tflite._interpreter import Runner, TensorInfo
 from tfsep.tflite._model import Interface
@@ -173,6 +173,7 @@ def compare(
     if is_prepared(interface.model) and comparison.steps.elements:
         own = comparison.steps
         report = replace(report, elements=own.elements, differing=own.differing, steps=own.most, otherwise=otherwise)
+        report = replace(report, float_layers=float_layers_of(interface.model))
         if otherwise:
             report = replace(report, unexplained=as_litert.differing, unexplained_steps=as_litert.most)
     if reference is None:
