@@ -12,6 +12,23 @@ from tfsep.quantize._grid import HIGHEST, LOWEST, grid_of, steps
 from tfsep.quantize._kernels import KERNELS, LITERT
 from tfsep.quantize._operations import CLIPS, OPERATIONS
 
+_NO_RANGE = "model: expected ranges that training or quantize.observe has seen, got an empty one"
+
+
+class NoRangeError(ValueError):
+    """A prepared model that is to infer and has no ranges yet.
+
+    The sentence is its own: Keras raises a layer's errors again, with a message of many lines.
+
+    Example:
+        >>> raise NoRangeError
+        Traceback (most recent call last):
+        tfsep.quantize._output.NoRangeError: model: expected ranges that training or quantize.observe has seen, got an empty one
+    """
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__(_NO_RANGE)
+
 
 @keras.saving.register_keras_serializable(package="tfsep")
 class QuantizedOutput(keras.layers.Layer):
@@ -90,9 +107,9 @@ class QuantizedOutput(keras.layers.Layer):
             return [tf.quantization.fake_quant_with_min_max_vars(y, low, high), grid_of(low, high)]
         low, high = self._range(training)
         if self.fixed is None:
-            tf.debugging.assert_less(
-                low, high, f"{self.name}: expected a range that training has seen, got an empty one"
-            )
+            if tf.executing_eagerly() and not low < high:
+                raise NoRangeError
+            tf.debugging.assert_less(low, high, _NO_RANGE)
         grid = grid_of(low, high)
         scale, zero = grid[0], grid[1]
         kernels = (LITERT if rounds_as_litert() else KERNELS)[self.settings.runtime]
@@ -145,6 +162,10 @@ class QuantizedOutput(keras.layers.Layer):
         """Return the low and high end as they are now."""
         low, high = self._range(False)
         return float(low), float(high)
+
+    def has_range(self) -> bool:
+        """Return whether there is a range: one that the runtime fixes, or that data was seen for."""
+        return self.fixed is not None or float(self.seen) > 0
 
     def grid(self) -> tuple[float, int]:
         """Return scale and zero point as they are now."""

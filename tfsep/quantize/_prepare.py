@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
+from tfsep._arguments import shown
 from tfsep._backend import keras, tf
-from tfsep._symbolic import inputs_of, outputs_of
+from tfsep._symbolic import inputs_of, output_names, outputs_of
 from tfsep.quantize._config import Config
 from tfsep.quantize._graph import Graph, graph_of
 from tfsep.quantize._kernels import KERNELS
@@ -43,7 +44,7 @@ def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
         before it infers or is exported: until then it knows no ranges.
 
     Raises:
-        TypeError: for another kind of model.
+        TypeError: for another kind of model, a config of another kind, or an argument of no such name.
         ValueError: for a model that was not built, computes in another type than float32, or is prepared already; for
             a layer that is not quantized, by name; for an activation that the runtime's kernels compute otherwise than
             is emulated; for nonsense in the config.
@@ -60,7 +61,7 @@ def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
         >>> bool(np.abs(quantized(images) - model(images)).max() < 0.1)
         True
     """
-    chosen = replace(config or Config(), **options)
+    chosen = _chosen(config, options)
     if is_prepared(model):
         raise ValueError(f"model: expected one that is not prepared yet, got {model.name!r}, which is")
     graph = graph_of(model)
@@ -68,6 +69,15 @@ def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
     plan = plan_of(graph, chosen.float_layers)
     _require_kernels(plan, chosen.runtime)
     return _Builder(model, plan, chosen).model()
+
+
+def _chosen(config: Config | None, options: dict[str, Any]) -> Config:
+    if not isinstance(config, Config | None):
+        raise TypeError(f"config: expected a Config or None, got {shown(config)}")
+    known = [field.name for field in fields(Config)]
+    if unknown := [name for name in options if name not in known]:
+        raise TypeError(f"{unknown[0]}: expected an argument that is one of {', '.join(known)}, got {unknown[0]!r}")
+    return replace(config or Config(), **options)
 
 
 def _require_float32(graph: Graph) -> None:
@@ -99,6 +109,17 @@ class _Builder:
         self._outputs: dict[int, QuantizedOutput] = {}
         self._times: Counter[str] = Counter()
         self._sizes = Counter(plan.groups)
+        self._output_names = self._kept_names()
+        self._times.update(self._output_names.values())
+
+    def _kept_names(self) -> dict[int, str]:
+        """By group, the name of the output whose grid it is, by which losses, metrics and the file know it."""
+        names: dict[int, str] = {}
+        if not isinstance(outputs_of(self._source), dict):
+            for number, name in zip(self._plan.outputs, output_names(self._source), strict=True):
+                if self._plan.steps[number].kind in ("operation", "linear"):
+                    names.setdefault(self._plan.groups[number], name)
+        return names if len(set(names.values())) == len(names) else {}
 
     def model(self) -> Any:
         """Return the quantized model."""
@@ -176,7 +197,8 @@ class _Builder:
         def make() -> Any:
             inner = self._inner(step.layer, activation="linear")
             normalization = None if step.normalization is None else self._inner(step.normalization)
-            return QuantizedLinear(inner, normalization, name=self._named(step.name), dtype="float32")
+            name = f"{step.name}_sums" if step.name in self._output_names.values() else step.name
+            return QuantizedLinear(inner, normalization, name=self._named(name), dtype="float32")
 
         return self._once(step.layer, "linear", make)
 
@@ -205,7 +227,7 @@ class _Builder:
                     own_group == group and other.kind in ("operation", "linear")
                     for other, own_group in zip(self._plan.steps, self._plan.groups, strict=True)
                 ),
-                name=self._named(step.name if alone else f"{step.name}_range"),
+                name=self._output_names.get(group) or self._named(step.name if alone else f"{step.name}_range"),
                 dtype="float32",
             )
         return self._outputs[group]

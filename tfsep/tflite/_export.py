@@ -207,6 +207,13 @@ def _prove(
             require_same_numbers(interface.model, runner, path, verification)
         require(verification, path, weight)
         notes += _notes(verification, recipe, tolerance)
+        if source == "random":
+            notes.append(
+                f"verified on {verification.samples} samples of random numbers only: give data, on which alone it shows "
+                "what the file is worth"
+            )
+        if prepared and verification.elements is None:
+            notes.append("no element is counted, as no output is quantized; kernels, biases and grids are the model's")
         delegated = runner.delegated()
         inputs, outputs = runner.inputs, runner.outputs
     content = file.read_bytes()
