@@ -209,8 +209,8 @@ def _prove(
         notes += _notes(verification, recipe, tolerance)
         if source == "random":
             notes.append(
-                f"verified on {verification.samples} samples of random numbers only: give data, on which alone it shows "
-                "what the file is worth"
+                f"verified on {verification.samples} samples of random numbers only, which say little of the numbers "
+                "that the model is for: give data"
             )
         if prepared and verification.elements is None:
             notes.append("no element is counted, as no output is quantized; kernels, biases and grids are the model's")

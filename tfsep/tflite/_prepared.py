@@ -25,7 +25,7 @@ def _outputs(model: Any) -> list[tuple[str, QuantizedOutput]]:
     for result in results_of(model):
         names.setdefault(id(origin(result.tensor)[0]), result.name)
     outputs = (layer for layer in model.layers if isinstance(layer, QuantizedOutput))
-    return [(names.get(id(output), output.name), output) for output in outputs]
+    return [(names.get(id(output), str(output.name)), output) for output in outputs]
 
 
 def require_exportable(model: Any, recipe: Recipe, calibration: Any) -> None:

@@ -105,8 +105,8 @@ class VerifyReport:
             notes.append(f"sums in float32 round in an order of their own in {', '.join(self.float_layers)}: {counted}")
         if self.otherwise:
             notes.append(
-                f"LiteRT rounds {', '.join(self.otherwise)} otherwise than the kernels that the model was prepared for: "
-                f"{counted}, and {self.unexplained:,} if the model rounds as LiteRT"
+                f"LiteRT rounds {', '.join(self.otherwise)} otherwise than the kernels that the model was prepared "
+                f"for: {counted}, and {self.unexplained:,} if the model rounds as LiteRT"
             )
         return notes
 
