@@ -99,6 +99,8 @@ class VerifyReport:
 
     def notes(self) -> list[str]:
         """Return what a user should know of the count of elements."""
+        if self.elements is None:
+            return []
         counted = f"{self.differing:,} of {self.elements:,} output elements differ, by up to {self.steps} steps"
         notes = []
         if self.float_layers:
