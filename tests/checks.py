@@ -23,3 +23,13 @@ def assert_sentence(error, argument):
     assert ", got" in text, text
     assert "\n" not in text, text
     assert len(text) < 500, text
+
+
+def places(content):
+    """Yield where each stored tensor of a file's bytes begins, modulo 16."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model, base = schema.Model.GetRootAs(content), np.frombuffer(content, np.uint8).ctypes.data
+    for i in range(model.BuffersLength()):
+        if model.Buffers(i).DataLength():
+            yield (model.Buffers(i).DataAsNumpy().ctypes.data - base) % 16

@@ -1,4 +1,4 @@
-"""Reading a ``.tflite`` file's flatbuffer, as data, through the schema that ships with LiteRT.
+"""A ``.tflite`` file's flatbuffer, read as data and packed again, through the schema that ships with LiteRT.
 
 A file is untrusted: whatever is wrong with it becomes one `ValueError`, before an interpreter, which is less careful,
 is given it.
@@ -7,12 +7,14 @@ is given it.
 import struct
 from functools import cache
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfsep._arguments import as_path
+from tfsep._extent import check_extent
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
+_ALIGNMENT = 16
 
 
 def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
@@ -41,6 +43,7 @@ def unpack(content: bytes, path: str | PathLike[str]) -> Any:
     if content[4:8] != _IDENTIFIER:
         raise ValueError(f"path: expected a .tflite file, got {path} without the identifier {_IDENTIFIER.decode()}")
     try:
+        check_extent(content)
         model = schema.ModelT.InitFromPackedBuf(content, 0)
         _check(model)
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
@@ -48,27 +51,58 @@ def unpack(content: bytes, path: str | PathLike[str]) -> Any:
     return model
 
 
+def pack(model: Any) -> bytes:
+    """Return a model as a file's bytes, stored numbers at multiples of 16 bytes, as LiteRT wants them."""
+    import flatbuffers
+
+    class Aligned(flatbuffers.Builder):
+        def CreateNumpyVector(self, x: Any) -> Any:  # the schema packs every stored array through it
+            self.Prep(_ALIGNMENT, x.nbytes)
+            return super().CreateNumpyVector(x)
+
+    builder = Aligned()
+    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
 def _check(model: Any) -> None:
-    """Raise unless every index in the model points at something."""
+    """Raise unless every index in the model points at something, and every product can be read as one."""
     if model.version != _SCHEMA_VERSION:
         raise ValueError(f"schema version {model.version}")
     if not model.subgraphs or not model.buffers:
         raise ValueError("no graph")
+    if not model.subgraphs[0].tensors:
+        raise ValueError("no tensors")
+    for signature in model.signatureDefs or []:
+        _fill(signature, b"", "signatureKey")
     for graph in model.subgraphs:
-        tensors = graph.tensors if graph.tensors is not None else []
-        if any(not 0 <= tensor.buffer < len(model.buffers) for tensor in tensors):
-            raise ValueError("a tensor without a buffer")
-        used = [graph.inputs, graph.outputs]
-        for op in graph.operators or []:
+        _fill(graph, [], "tensors", "operators", "inputs", "outputs")
+        for tensor in graph.tensors:
+            _fill(tensor, b"", "name")
+            if not 0 <= tensor.buffer < len(model.buffers):
+                raise ValueError("a tensor without a buffer")
+            _check_size(tensor, model.buffers[tensor.buffer])
+        _check_indices(graph, graph, least=0)
+        for op in graph.operators:
+            _fill(op, [], "inputs", "outputs")
             if not 0 <= op.opcodeIndex < len(model.operatorCodes):
                 raise ValueError("an operator without a code")
-            used += [op.inputs, op.outputs]
-        for indices in used:
-            for index in indices if indices is not None else []:
-                if not -1 <= index < len(tensors):
-                    raise ValueError("an operator of a tensor that is not there")
-        for tensor in tensors:
-            _check_size(tensor, model.buffers[tensor.buffer])
+            _check_indices(op, graph, least=-1)
+            _check_form(operator_name(model, op), op, graph.tensors)
+
+
+def _check_indices(table: Any, graph: Any, least: int) -> None:
+    """Raise unless what goes in and what comes out are tensors of the graph, or left out, -1, where that may be."""
+    for indices in (table.inputs, table.outputs):
+        if any(not least <= index < len(graph.tensors) for index in indices):
+            raise ValueError("a tensor that is not there")
+
+
+def _fill(table: Any, empty: Any, *fields: str) -> None:
+    """Put what is empty where a file leaves a vector or a name out."""
+    for field in fields:
+        if getattr(table, field) is None:
+            setattr(table, field, empty)
 
 
 def _check_size(tensor: Any, buffer: Any) -> None:
@@ -81,6 +115,46 @@ def _check_size(tensor: Any, buffer: Any) -> None:
         elements *= int(side)
     if elements * width != len(buffer.data):
         raise ValueError(f"a tensor of {elements} elements in {len(buffer.data)} bytes")
+
+
+class _Form(NamedTuple):
+    """What an operator has to have for its numbers to mean anything.
+
+    Attributes:
+        tensors: places of inputs that have to be there.
+        ranks: the least and the largest number of dimensions that these have.
+        option: of the schema's, or nothing.
+    """
+
+    tensors: tuple[int, ...]
+    ranks: tuple[int, int]
+    option: str
+
+
+_FORMS = {
+    "CONV_2D": _Form((0, 1), (4, 4), "strideH"),
+    "DEPTHWISE_CONV_2D": _Form((0, 1), (4, 4), "strideH"),
+    "TRANSPOSE_CONV": _Form((1, 2), (4, 4), "strideH"),
+    "FULLY_CONNECTED": _Form((1,), (2, 2), "fusedActivationFunction"),
+    "BATCH_MATMUL": _Form((0, 1), (2, 8), "adjX"),
+    "DEQUANTIZE": _Form((0,), (0, 8), ""),
+}
+
+
+def _check_form(name: str, op: Any, tensors: Any) -> None:
+    """Raise unless an operator that is read closely has its tensors, sides of at least one, and its options."""
+    form = _FORMS.get(name)
+    if form is None:
+        return
+    lacking = form.option and not hasattr(op.builtinOptions, form.option)
+    if lacking or not len(op.outputs) or len(op.inputs) <= max(form.tensors):
+        raise ValueError(f"{name} without its tensors or options")
+    least, most = form.ranks
+    for index in (op.inputs[place] for place in form.tensors):
+        shape = tensors[index].shape if index >= 0 else None
+        sides = [] if shape is None else list(shape)
+        if index < 0 or not least <= len(sides) <= most or min(sides, default=1) < 1:
+            raise ValueError(f"{name} of a tensor of another shape")
 
 
 _WIDTHS = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "bool": 1}

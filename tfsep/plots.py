@@ -1,7 +1,7 @@
 """Pictures of what the other rooms compute, as Matplotlib figures that are shown or saved by whoever asked for them."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tfsep import geometry
 
@@ -31,17 +31,10 @@ def coverage(rates: Iterable[Any], kernel: Any = 3, *, figure: "Figure | None" =
         >>> [axes.get_title() for axes in figure.axes[:2]]
         ['rates 2, 2, 2: 120 of 169 pixels are holes', 'rates 1, 2, 3: no holes']
     """
-    from matplotlib.figure import Figure, FigureBase
-
-    if figure is not None and not isinstance(figure, FigureBase):
-        raise TypeError(f"figure: expected a Matplotlib figure, or None, got {figure!r}")
-    if figure is not None and figure.axes:
-        raise ValueError(f"figure: expected an empty one, got one with {len(figure.axes)} axes")
     rates = tuple(rates)
     check = geometry.check_rates(rates, kernel)
     checks = [check] if check.complete else [check, geometry.check_rates(check.suggestion, kernel)]
-    if figure is None:
-        figure = Figure(figsize=(5.2 * len(checks), 4.6), layout="constrained")
+    figure = _empty(figure, (5.2 * len(checks), 4.6))
     for axes, shown in zip(figure.subplots(1, len(checks), squeeze=False)[0], checks, strict=True):
         _draw(axes, shown)
     return figure
@@ -87,11 +80,9 @@ def training(records: list[dict[str, Any]], *, figure: "Figure | None" = None) -
         >>> [axes.get_ylabel() for axes in training([record]).axes]
         ['loss', 'accuracy', 'learning rate']
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    if figure is None:
-        figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = _empty(figure, (12, 3.6))
     epochs = [record["epoch"] for record in records]
 
     def draw(axes: Any, name: str, label: str | None = None) -> None:
@@ -108,4 +99,94 @@ def training(records: list[dict[str, Any]], *, figure: "Figure | None" = None) -
         axes.set(xlabel="epoch", ylabel=label)
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+class _Measured(Protocol):
+    """What `pareto` draws: a file with its accuracy, its time and its size."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def accuracy(self) -> float: ...
+    @property
+    def median_ms(self) -> float: ...
+    @property
+    def size_bytes(self) -> int: ...
+
+
+def pareto(points: "Iterable[_Measured]", *, figure: "Figure | None" = None) -> "Figure":
+    """Draw accuracy against latency and against size; a line joins the files that no other beats.
+
+    Args:
+        points: records with ``name``, ``accuracy``, ``median_ms`` and ``size_bytes``.
+        figure: as in `coverage`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for no point, or a figure that is not empty.
+        TypeError: for a figure that is none of Matplotlib's.
+
+    Example:
+        >>> from types import SimpleNamespace as Point
+        >>> small = Point(name="int8", accuracy=0.94, median_ms=0.1, size_bytes=350_000)
+        >>> large = Point(name="float32", accuracy=0.95, median_ms=0.3, size_bytes=1_100_000)
+        >>> [axes.get_xlabel() for axes in pareto([small, large]).axes]
+        ['median latency, ms', 'size, kB']
+    """
+    drawn = list(points)
+    if not drawn:
+        raise ValueError("points: expected at least one, got none")
+    figure = _empty(figure, (11.6, 4.4))
+    costs = (
+        ("median latency, ms", [point.median_ms for point in drawn]),
+        ("size, kB", [point.size_bytes / 1000 for point in drawn]),
+    )
+    gains = [point.accuracy for point in drawn]
+    for axes, (label, cost) in zip(figure.subplots(1, 2, sharey=True), costs, strict=True):
+        best = front(cost, gains)
+        axes.plot([cost[i] for i in best], [gains[i] for i in best], color="0.6", zorder=1, label="_front")
+        for i, point in enumerate(drawn):
+            face = f"C{i}" if i in best else "white"
+            axes.scatter(cost[i], gains[i], s=60, ec=f"C{i}", fc=face, lw=2, zorder=2, label=point.name)
+        axes.set(xlabel=label)
+        if max(cost) > 10 * min(cost):
+            axes.set_xscale("log")
+        else:
+            axes.set_xlim(0, 1.1 * max(cost))
+        axes.grid(alpha=0.3)
+    first = figure.axes[0]
+    first.set_ylabel("accuracy")
+    first.margins(y=0.15)
+    handles, names = first.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", title="filled: no other beats it")
+    return figure
+
+
+def front(cost: Sequence[float], gain: Sequence[float]) -> list[int]:
+    """Return which points no other beats, by cost: none costs as little or less and gains more.
+
+    Example:
+        >>> front([3, 1, 2], [0.9, 0.8, 0.7])
+        [1, 0]
+    """
+    chosen: list[int] = []
+    for i in sorted(range(len(cost)), key=lambda i: (cost[i], -gain[i])):
+        if not chosen or gain[i] > gain[chosen[-1]]:
+            chosen.append(i)
+    return chosen
+
+
+def _empty(figure: "Figure | None", size: tuple[float, float]) -> "Figure":
+    """An empty figure: the one that was given, or a new one of this size."""
+    from matplotlib.figure import Figure, FigureBase
+
+    if figure is None:
+        return Figure(figsize=size, layout="constrained")
+    if not isinstance(figure, FigureBase):
+        raise TypeError(f"figure: expected a Matplotlib figure, or None, got {figure!r}")
+    if figure.axes:
+        raise ValueError(f"figure: expected an empty one, got one with {len(figure.axes)} axes")
     return figure

@@ -1,4 +1,4 @@
-"""The commands about models and files: the main job, counting, exporting, verifying, timing, inspecting."""
+"""The commands about models and files: the main job, counting, exporting, verifying."""
 
 from pathlib import Path
 from typing import Annotated
@@ -131,30 +131,3 @@ def verify(
         shape = inputs[0].shape[1:] if len(inputs) == 1 else None
         given = batches_of("data", data, loaded, shape, "test", samples)
         print(tflite.verify(loaded, file, given, tolerance=tolerance, weights=weights))
-
-
-@command("bench")
-def bench(
-    file: Annotated[Path, typer.Argument(help="A .tflite file.")],
-    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
-    runs: Annotated[int, typer.Option(min=1, help="Timed runs.")] = 50,
-    warmup: Annotated[int, typer.Option(min=0, help="Runs before them.")] = 10,
-) -> None:
-    """Time a file: median and spread after a warm-up."""
-    from tfsep._quiet import quiet
-
-    with quiet():
-        from tfsep import tflite
-
-        print(tflite.benchmark(file, threads=threads, runs=runs, warmup=warmup))
-
-
-@command("inspect")
-def inspect(file: Annotated[Path, typer.Argument(help="A .tflite file.")]) -> None:
-    """List a file's operators, tensors and quantization."""
-    from tfsep._quiet import quiet
-
-    with quiet():
-        from tfsep import tflite
-
-        print(tflite.inspect(file))

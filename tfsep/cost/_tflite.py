@@ -28,7 +28,7 @@ class _Graph:
     """One graph of a model, with what is needed to find an operator's constants, stored whole or as float16."""
 
     def __init__(self, model: Any, graph: Any) -> None:
-        self.model, self.tensors, self.operators = model, graph.tensors, graph.operators or []
+        self.model, self.tensors, self.operators = model, graph.tensors, graph.operators
         self.counted: set[int] = set()
         self._stored = {
             int(op.outputs[0]): int(op.inputs[0]) for op in self.operators if operator_name(model, op) == "DEQUANTIZE"

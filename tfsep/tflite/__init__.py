@@ -1,34 +1,51 @@
 """From a Keras model to a ``.tflite`` file, and everything that one would want to know of such a file."""
 
-from tfsep.tflite._benchmark import BenchmarkReport, benchmark
+from tfsep.tflite._benchmark import BenchmarkReport, BenchmarkTable, benchmark, benchmark_all
+from tfsep.tflite._bundle import ConvertReport, convert
 from tfsep.tflite._calibration import CalibrationError
 from tfsep.tflite._compare import VerificationError, VerifyReport
 from tfsep.tflite._export import export
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow, inspect
 from tfsep.tflite._interpreter import TensorInfo
 from tfsep.tflite._layers import LayerReport, LayerRow, compare_layers
+from tfsep.tflite._profile import ProfileReport, ProfileRow, profile
 from tfsep.tflite._recipes import RECIPES, Recipe
 from tfsep.tflite._report import ExportReport
+from tfsep.tflite._targets import RULES, TARGETS, Finding, Rule, TargetReport, TargetsReport, check_targets
 from tfsep.tflite._verify import predict, verify
 
 __all__ = [
     "RECIPES",
+    "RULES",
+    "TARGETS",
     "BenchmarkReport",
+    "BenchmarkTable",
     "CalibrationError",
+    "ConvertReport",
     "ExportReport",
+    "Finding",
     "Inspection",
     "LayerReport",
     "LayerRow",
     "OperatorRow",
+    "ProfileReport",
+    "ProfileRow",
     "Recipe",
+    "Rule",
+    "TargetReport",
+    "TargetsReport",
     "TensorInfo",
     "TensorRow",
     "VerificationError",
     "VerifyReport",
     "benchmark",
+    "benchmark_all",
+    "check_targets",
     "compare_layers",
+    "convert",
     "export",
     "inspect",
     "predict",
+    "profile",
     "verify",
 ]

@@ -14,6 +14,7 @@ from tfsep._flatbuffer import unpack
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._data import Field
 from tfsep.tflite._model import Interface
+from tfsep.tflite._plain_layers import plain_layers
 from tfsep.tflite._recipes import Recipe, get_recipe
 from tfsep.tflite._weights import Weight, stored_weights
 
@@ -127,7 +128,7 @@ def _trace(interface: Interface, batch_size: int) -> Any:
     specs = {
         field.name: tf.TensorSpec((batch_size, *field.shape), field.dtype, field.name) for field in interface.fields
     }
-    with ops.exporting():
+    with ops.exporting(), plain_layers():
         return tf.function(frozen, autograph=False).get_concrete_function(**specs)
 
 

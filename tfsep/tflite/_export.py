@@ -2,9 +2,6 @@
 
 import hashlib
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._arguments import as_path
+from tfsep._files import placed
 from tfsep.geometry import positive, positive_number
 from tfsep.quantize import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
@@ -102,7 +100,7 @@ def export(
 
     content = convert(interface, chosen, batch_size, measured, allow_flex)
     source, samples = _verification_data(interface.fields, data, measured)
-    with _whole_or_not_at_all(path) as (file, sidecar):
+    with placed((path, path.with_suffix(".json")), "path") as (file, sidecar):
         file.write_bytes(content)
         report = _prove(interface, file, path, chosen, measured, source, samples, tolerance)
         sidecar.write_text(report.to_json())
@@ -143,37 +141,6 @@ def _random(rng: np.random.Generator, field: Field) -> np.ndarray:
     return rng.integers(0, 2, shape).astype(field.dtype)
 
 
-@contextmanager
-def _whole_or_not_at_all(path: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield temporary names for a file and its JSON; both get their own names if the block succeeds, none if not.
-
-    What had those names before is kept until both have them, and is put back if one cannot.
-    """
-    targets = path, path.with_suffix(".json")
-    partial, kept = (
-        tuple(target.with_name(f".{word}-{os.getpid()}-{target.name}") for target in targets)
-        for word in ("partial", "kept")
-    )
-    placed = []
-    try:
-        yield partial[0], partial[1]
-        for target, copy in zip(targets, kept, strict=True):
-            if target.is_file():
-                shutil.copyfile(target, copy)
-        for temporary, target in zip(partial, targets, strict=True):
-            temporary.replace(target)
-            placed.append(target)
-    except OSError as error:
-        for target, copy in zip(targets, kept, strict=True):
-            if target in placed:
-                copy.replace(target) if copy.is_file() else target.unlink()
-        reason = error.strerror or str(error)
-        raise OSError(f"path: expected a folder that takes the file, got {path.parent} ({reason})") from error
-    finally:
-        for temporary in (*partial, *kept):
-            temporary.unlink(missing_ok=True)
-
-
 def _prove(
     interface: Interface,
     file: Path,
@@ -196,7 +163,7 @@ def _prove(
         verification, delegated = None, 0
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
-        runner = Runner(file, known_as=path, reference=runtime_of(interface.model) == "reference")
+        runner = Runner(file, known_as=path, reference=runtime_of(interface.model) == "reference", own=True)
         prepared = is_prepared(interface.model)
         reference = None if prepared else weights_of(interface)
         verification, weight = compare(interface, runner, samples, tolerance, reference)

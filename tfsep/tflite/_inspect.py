@@ -109,7 +109,7 @@ def inspect(path: str | PathLike[str]) -> Inspection:
     """
     content, model = read_tflite(path)
     graph = model.subgraphs[0]
-    operators = tuple(_operator(model, i, op) for i, op in enumerate(graph.operators or []))
+    operators = tuple(_operator(model, i, op) for i, op in enumerate(graph.operators))
     tensors = tuple(_tensor(model, graph, i) for i in range(len(graph.tensors)))
     signatures = tuple(s.signatureKey.decode(errors="replace") for s in model.signatureDefs or [])
     return Inspection(str(path), len(content), operators, tensors, signatures)
@@ -140,7 +140,7 @@ def _tensor(model: Any, graph: Any, index: int) -> TensorRow:
         scales = tuple(float(scale) for scale in quantization.scale)
         points = _ints(quantization.zeroPoint)
     axis = 0 if quantization is None else int(quantization.quantizedDimension)
-    name = tensor.name.decode(errors="replace") if tensor.name else ""
+    name = tensor.name.decode(errors="replace")
     return TensorRow(index, name, _ints(tensor.shape), type_name(tensor), role, scales, points, axis)
 
 

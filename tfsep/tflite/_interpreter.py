@@ -10,6 +10,7 @@ from tfsep._flatbuffer import read_tflite
 from tfsep.geometry import positive
 from tfsep.tflite._data import Field
 from tfsep.tflite._inspect import TensorRow
+from tfsep.tflite._trial import trust, try_first
 
 
 class TensorInfo(NamedTuple):
@@ -60,6 +61,7 @@ class Runner:
         known_as: what an error calls the file, where that is not its path.
         reference: whether the reference kernels compute, those of microcontrollers, in place of XNNPACK's.
         keep: whether every tensor can be read, see `tensors`; without XNNPACK, which keeps none of its own.
+        own: whether this process made the file; another one is first run in a process of its own.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.
@@ -72,6 +74,7 @@ class Runner:
         known_as: str | PathLike[str] | None = None,
         reference: bool = False,
         keep: bool = False,
+        own: bool = False,
     ) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -80,6 +83,9 @@ class Runner:
             kernels = OpResolverType.BUILTIN_REF
         threads = positive(threads, "threads")
         content, self.flatbuffer = read_tflite(path)
+        if own:
+            trust(content, kernels.name, keep)
+        try_first(content, kernels.name, keep, known_as or path)
         try:
             self.interpreter = Interpreter(
                 model_content=content,
@@ -114,6 +120,11 @@ class Runner:
             return [(detail["name"], detail) for detail in details]
         by_index = {detail["index"]: detail for detail in details}
         return [(name, by_index[named["index"]]) for name, named in sorted(signature.get_output_details().items())]
+
+    def output_places(self) -> tuple[int, ...]:
+        """Return where each output stands in the file's own list, which a signature's names do not keep."""
+        listed = [detail["index"] for detail in self.interpreter.get_output_details()]
+        return tuple(listed.index(detail["index"]) for _, detail in self._outputs)
 
     @property
     def batch_size(self) -> int:
@@ -153,7 +164,7 @@ class Runner:
 
         Only tensors with the batch in front, of floats or on one grid.
         """
-        operators = self.flatbuffer.subgraphs[0].operators or []
+        operators = self.flatbuffer.subgraphs[0].operators
         made = [int(tensor) for operator in operators for tensor in operator.outputs]
         details = {detail["index"]: detail for detail in self.interpreter.get_tensor_details()}
         infos = {number: _info(details[number]["name"], details[number]) for number in made}
@@ -171,14 +182,18 @@ class Runner:
     def tensors_before(self) -> dict[int, set[int]]:
         """Return what each tensor that an operator computes comes from, by numbers."""
         before: dict[int, set[int]] = {}
-        for operator in self.flatbuffer.subgraphs[0].operators or []:
+        for operator in self.flatbuffer.subgraphs[0].operators:
             sources = {int(tensor) for tensor in operator.inputs}
             sources = sources.union(*(before.get(source, set()) for source in sources))
             before |= {int(tensor): sources for tensor in operator.outputs}
         return before
 
     def delegated(self) -> int:
-        """Return how many of the file's operators a delegate took over.
+        """Return how many of the file's operators a delegate took over."""
+        return sum(map(len, self.partitions()))
+
+    def partitions(self) -> tuple[frozenset[int], ...]:
+        """Return the file's operators that a delegate took over, by number: a set for each part of the graph.
 
         LiteRT has no public call for this. Its list of operators, whose name starts with an underscore, shows a
         delegate as an operator behind the file's own, with the tensors that go in and come out: what lies between is
@@ -188,10 +203,11 @@ class Runner:
         own = [op for op in operators if op["op_name"] != "DELEGATE"]
         producer = {int(tensor): op["index"] for op in own for tensor in op["outputs"]}
         sources = {op["index"]: [int(t) for t in op["inputs"]] for op in own}
-        taken: set[int] = set()
+        parts = []
         for delegate in (op for op in operators if op["op_name"] == "DELEGATE"):
             border = {int(t) for t in delegate["inputs"]}
             pending = [int(t) for t in delegate["outputs"]]
+            taken: set[int] = set()
             while pending:
                 tensor = pending.pop()
                 node = producer.get(tensor)
@@ -199,7 +215,8 @@ class Runner:
                     continue
                 taken.add(node)
                 pending += sources[node]
-        return len(taken)
+            parts.append(frozenset(taken))
+        return tuple(parts)
 
 
 def tensor_info(row: TensorRow) -> TensorInfo:

@@ -1,0 +1,357 @@
+"""Folders for devices: what is in them is right for the file, compiles and runs, and is all there or not at all."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+import zlib
+
+import keras
+import numpy as np
+import pytest
+from checks import assert_close, assert_sentence, places
+from typer.testing import CliRunner
+
+from tfsep import tflite
+from tfsep._flatbuffer import read_tflite
+from tfsep.cli import app
+from tfsep.tflite import _bundle
+from tfsep.tflite._bundle import _metadata
+from tfsep.tflite._bundle._header import c_header
+from tfsep.tflite._bundle._metadata import Normalization
+from tfsep.tflite._bundle._snippets import snippets
+from tfsep.tflite._interpreter import TensorInfo
+
+L = keras.layers
+X = np.random.default_rng(0).uniform(-1, 1, (40, 16, 16, 3)).astype("float32")
+NAMES = ("tabby", "tiger cat", "Egyptian cat")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model of Keras's own layers."""
+    image = keras.Input((16, 16, 3), name="image")
+    net = L.Conv2D(8, 3, 2, activation="relu")(image)
+    net = L.DepthwiseConv2D(3, 2, padding="same", dilation_rate=2, name="gaps")(net)
+    return keras.Model(image, L.Dense(3, activation="softmax")(L.GlobalAveragePooling2D()(net)))
+
+
+@pytest.fixture(scope="module")
+def made(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("convert")
+    return {
+        recipe: tflite.convert(
+            model, folder / recipe, recipe, X, targets=targets, labels=NAMES, threads=(1, 2), name="cats"
+        )
+        for recipe, targets in (("int8", ("tflm", "ethos-u")), ("float32", "edgetpu"))
+    }
+
+
+PLAIN = {
+    "depthwise": (lambda: L.DepthwiseConv2D(3, 2, padding="same", dilation_rate=2), ["DEPTHWISE_CONV_2D"]),
+    "no bias": (
+        lambda: L.DepthwiseConv2D(3, 2, "valid", 2, dilation_rate=2, use_bias=False, activation="relu"),
+        ["DEPTHWISE_CONV_2D"],
+    ),
+    "separable": (
+        lambda: L.SeparableConv2D(6, 3, 2, "same", dilation_rate=2, activation="relu6"),
+        ["DEPTHWISE_CONV_2D", "CONV_2D"],
+    ),
+    "convolution": (lambda: L.Conv2D(6, 3, padding="same", dilation_rate=3, groups=3), ["CONV_2D"]),
+    "sequence": (
+        lambda: keras.Sequential([L.Reshape((15, 48)), L.SeparableConv1D(4, 3, dilation_rate=2)]),
+        ["RESHAPE", "DEPTHWISE_CONV_2D", "CONV_2D", "RESHAPE"],
+    ),
+}
+
+
+@pytest.mark.parametrize("recipe", ["float32", "int8"])
+@pytest.mark.parametrize("layer", PLAIN)
+def test_keras_own_layers_are_one_operator(layer, recipe, tmp_path):
+    make, operators = PLAIN[layer]
+    plain = keras.Sequential([keras.Input((15, 16, 3), name="image"), make()])
+    rng = np.random.default_rng(1)
+    plain.set_weights([rng.normal(0, 0.4, weight.shape) for weight in plain.weights])
+    x = X[:, :15]
+    path = tflite.export(plain, tmp_path / "m.tflite", recipe, x).path
+    assert [op.name for op in tflite.inspect(path).operators] == operators
+    if recipe == "float32":
+        assert_close(tflite.predict(path, x), plain(x))
+
+
+def test_keras_classes_are_as_they_were_and_own_methods_stay(tmp_path):
+    class Halved(L.DepthwiseConv2D):
+        def call(self, inputs):
+            return super().call(inputs) / 2
+
+    class Doubled(L.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            return super().convolution_op(inputs, 2 * kernel)
+
+    before = [dict(vars(kind)) for kind in (L.Conv2D, L.DepthwiseConv2D, L.SeparableConv2D)]
+    odd = keras.Sequential([keras.Input((15, 16, 3)), Halved(3, 2, dilation_rate=2), Doubled(4, 1)])
+    path = tflite.export(odd, tmp_path / "m.tflite").path
+    assert_close(tflite.predict(path, X[:, :15]), odd(X[:, :15]))
+    with pytest.raises(ValueError, match="data:"):
+        tflite.export(odd, tmp_path / "m.tflite", data=X)
+    assert [dict(vars(kind)) for kind in (L.Conv2D, L.DepthwiseConv2D, L.SeparableConv2D)] == before
+
+
+def test_the_folder(made):
+    for recipe, report in made.items():
+        assert {path.name for path in report.folder.iterdir()} == set(report.files)
+        assert set(report.files) == {"cats.tflite", "cats.json", "cats.h", "README.md", "labels.txt"}
+        assert (report.folder / "labels.txt").read_text().splitlines() == list(NAMES)
+        stored = json.loads((report.folder / "cats.json").read_text())
+        assert stored["recipe"] == recipe
+        assert stored["size_bytes"] == (report.folder / "cats.tflite").stat().st_size
+        assert [row["threads"] for row in stored["benchmark"]] == [1, 2]
+        assert stored["verification"]["rms_error"] <= stored["verification"]["tolerance"]
+        assert stored["normalization"] == {"mean": 127.5, "std": 127.5}
+        assert report.export.ops["DEPTHWISE_CONV_2D"] == 1
+        assert not {"PAD", "STRIDED_SLICE", "SPACE_TO_BATCH_ND"} & set(report.export.ops)
+    assert made["int8"].passed
+    assert not made["float32"].passed
+    assert stored["targets"]["edgetpu"]["findings"]
+    assert "needs 8-bit integers" in (made["float32"].folder / "README.md").read_text()
+
+
+def block(report, language):
+    return re.search(rf"```{language}\n(.*?)```", (report.folder / "README.md").read_text(), re.DOTALL)[1]
+
+
+@pytest.mark.parametrize("recipe", ["int8", "float32"])
+def test_the_python_snippet_is_right(made, recipe, monkeypatch, capsys):
+    report = made[recipe]
+    monkeypatch.chdir(report.folder)
+    code = block(report, "python")
+    given = "np.zeros((1, 16, 16, 3), np.float32)"
+    assert code.count(given) == 1
+    names = {"GIVEN": X[3:4]}
+    exec(code.replace(given, "GIVEN"), names)
+    np.testing.assert_array_equal(names["y0"], tflite.predict("cats.tflite", X[3:4]))
+    assert capsys.readouterr().out.startswith("[[")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("[[")
+
+
+KINDS = [
+    TensorInfo("a", (1, 4, 5, 3), "float32", 0.0, 0),
+    TensorInfo("b", (1, 7), "int8", 0.017, -3),
+    TensorInfo("c", (1, 6), "int16", 0.0003, 0),
+    TensorInfo("d", (2, 6), "uint8", 0.004, 128),
+    TensorInfo("e", (1, 9), "int32", 0.0, 0),
+    TensorInfo("f", (1, 2), "int64", 0.0, 0),
+]
+
+
+@pytest.mark.parametrize("info", KINDS, ids=[info.dtype for info in KINDS])
+def test_the_other_snippets_have_this_files_numbers(info):
+    made = snippets("m.tflite", (KINDS[0], info), (info,), Normalization(120.0, 60.0))
+    size, count = np.dtype(info.dtype).itemsize, int(np.prod(info.shape))
+    kotlin, swift = made["Kotlin"], made["Swift"]
+    assert f"val input1 = bytes({count * size})" in kotlin
+    assert f"val output0 = bytes({count * size})" in kotlin
+    assert "arrayOf<Any>(input0, input1), mapOf<Int, Any>(0 to output0)" in kotlin
+    assert f"count: {count})" in swift
+    assert 'forResource: "m", ofType: "tflite"' in swift
+    assert "(pixel - 120) / 60" in kotlin
+    if info.scale:
+        scale, limits = repr(float(np.float32(info.scale))), np.iinfo(info.dtype)
+        assert kotlin.count(f"{scale}f") == 2
+        assert swift.count(scale) == 2
+        assert f"+ ({info.zero_point})).coerceIn({limits.min}, {limits.max})" in kotlin
+        assert f"- ({info.zero_point}))" in kotlin
+        assert f"- ({info.zero_point}))" in swift
+        assert {"int8": "Int8", "int16": "Int16", "uint8": "UInt8"}[info.dtype] + "(clamping:" in swift
+
+
+def test_types_without_a_snippet_are_refused():
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        snippets("m.tflite", (KINDS[0]._replace(dtype="complex64"),), (), Normalization())
+    assert_sentence(error.value, "model")
+
+
+C_PROGRAM = """
+#include <stdio.h>
+#include <stdint.h>
+#include "cats.h"
+int main(void) {
+    uint32_t crc = 0xffffffffu;
+    for (unsigned int i = 0; i < cats_length; i++) {
+        crc ^= cats[i];
+        for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (0xedb88320u & (0u - (crc & 1u)));
+    }
+    printf("%u %u %u %u", cats_length, (unsigned int)((uintptr_t)cats % 16), crc ^ 0xffffffffu, cats_arena_bytes);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize(("compiler", "suffix", "standard"), [("gcc", "c", "c11"), ("g++", "cc", "c++11")])
+def test_the_c_array_is_the_file(made, compiler, suffix, standard, tmp_path):
+    if shutil.which(compiler) is None:
+        pytest.skip(f"needs {compiler}")
+    report = made["int8"]
+    source, program = tmp_path / f"main.{suffix}", tmp_path / "main"
+    source.write_text(C_PROGRAM)
+    flags = [f"-std={standard}", "-Wall", "-Wextra", "-Werror", f"-I{report.folder}"]
+    subprocess.run([compiler, *flags, str(source), "-o", str(program)], check=True)
+    length, rest, crc, arena = map(int, subprocess.run([str(program)], capture_output=True, check=True).stdout.split())
+    content = (report.folder / "cats.tflite").read_bytes()
+    assert (length, rest, crc) == (len(content), 0, zlib.crc32(content))
+    assert arena == report.targets["tflm"].facts["arena_bytes"]
+
+
+def test_the_names_of_arrays_are_identifiers():
+    assert "static const unsigned char m_2nd_model[]" in c_header("2nd-model", b"\1\2", None)
+    assert "arena" not in c_header("model", b"\1\2", None)
+
+
+TASK = """
+import sys
+import numpy as np, mediapipe as mp
+from mediapipe.tasks.python import vision
+from mediapipe.tasks.python.core.base_options import BaseOptions
+options = vision.ImageClassifierOptions(base_options=BaseOptions(model_asset_path=sys.argv[1]))
+with vision.ImageClassifier.create_from_options(options) as classifier:
+    image = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.load(sys.argv[2]))
+    for category in classifier.classify(image).classifications[0].categories:
+        print(category.category_name, category.score, sep="\\t")
+"""
+
+
+def test_a_task_library_reads_the_metadata(made, tmp_path):
+    """MediaPipe's own classifier, given nothing but the file and pixels: names and scores are the model's."""
+    pytest.importorskip("mediapipe", reason="needs the extra metadata", exc_type=ImportError)
+    path = made["float32"].folder / "cats.tflite"
+    pixels = np.random.default_rng(5).integers(0, 256, (16, 16, 3), np.uint8)
+    np.save(tmp_path / "pixels.npy", pixels)
+    done = subprocess.run(
+        [sys.executable, "-c", TASK, str(path), str(tmp_path / "pixels.npy")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    named = dict(line.split("\t") for line in done.stdout.splitlines())
+    expected = tflite.predict(path, (pixels[None] / 127.5 - 1).astype("float32"))[0]
+    assert set(named) == set(NAMES)
+    assert_close([float(named[name]) for name in NAMES], expected)
+
+
+def test_the_labels_are_in_the_file_and_its_numbers_stay_aligned(made):
+    for report in made.values():
+        if not report.described:
+            pytest.skip("needs the extra metadata")
+        path = report.folder / "cats.tflite"
+        with zipfile.ZipFile(path) as archive:
+            assert archive.read("labels.txt").decode().splitlines() == list(NAMES)
+        content, model = read_tflite(path)
+        assert [entry.name for entry in model.metadata].count(b"TFLITE_METADATA") == 1
+        assert set(places(content)) == {0}
+
+
+def test_a_file_that_metadata_change_is_refused(model, tmp_path, monkeypatch, made):
+    other = (made["float32"].folder / "cats.tflite").read_bytes()
+    stranger = keras.models.clone_model(model)
+    stranger.set_weights([weight + 0.1 for weight in model.get_weights()])
+    monkeypatch.setattr(_bundle, "can_describe", lambda: True)
+    monkeypatch.setattr(_bundle, "with_metadata", lambda *args: other)
+    with pytest.raises(ValueError, match="computes the same with metadata in it") as error:
+        tflite.convert(stranger, tmp_path / "out", "float32")
+    assert_sentence(error.value, "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_package_there_is_no_metadata_and_a_note(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(_metadata, "find_spec", lambda name: None)
+    report = tflite.convert(model, tmp_path / "out", "float32")
+    assert not report.described
+    assert any("pip install 'tfsep[metadata]'" in note for note in report.notes)
+    assert any("numbers the classes" in note for note in report.notes)
+    assert (tmp_path / "out" / "labels.txt").read_text() == "0\n1\n2\n"
+    assert b"TFLITE_METADATA" not in (tmp_path / "out" / "model.tflite").read_bytes()
+
+
+def test_what_is_no_row_of_classes_has_no_labels(tmp_path):
+    image = keras.Input((6, 6, 2), name="image")
+    heads = [L.Dense(3, name="z")(L.Flatten()(image)), L.Conv2D(2, 3, name="a")(image)]
+    report = tflite.convert(keras.Model(image, heads[1]), tmp_path / "one", "float32")
+    assert "labels.txt" not in report.files
+    both = tflite.convert(keras.Model(image, heads), tmp_path / "two", "float32")
+    names, given = {}, "np.zeros((1, 6, 6, 2), np.float32)"
+    code = block(both, "python").replace('"model.tflite"', repr(str(tmp_path / "two" / "model.tflite")))
+    exec(code.replace(given, "GIVEN"), names | {"GIVEN": X[:1, :6, :6, :2]}, names)
+    expected = tflite.predict(tmp_path / "two" / "model.tflite", X[:1, :6, :6, :2])
+    assert sorted(names[f"y{i}"].shape for i in (0, 1)) == sorted(array.shape for array in expected.values())
+
+
+REFUSED = {
+    "recipe": (ValueError, {"recipe": "int4"}),
+    "calibration": (ValueError, {"recipe": "int8", "calibration": None}),
+    "target": (ValueError, {"targets": "tpu"}),
+    "labels": (ValueError, {"labels": ["one"]}),
+    "labels ": (ValueError, {"labels": "abc"}),
+    "labels  ": (ValueError, {"labels": ["a", "", "c"]}),
+    "name": (ValueError, {"name": "../m"}),
+    "normalization": (ValueError, {"normalization": (0, 0)}),
+    "threads": (ValueError, {"threads": [0]}),
+    "threads ": (ValueError, {"threads": []}),
+    "folder": (TypeError, {"folder": None}),
+    "model": (FileNotFoundError, {"model": "missing.keras"}),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_convert_refuses_and_leaves_nothing(case, model, tmp_path):
+    kind, options = REFUSED[case]
+    call = {"model": model, "folder": tmp_path / "out", "recipe": "float32", **options}
+    with pytest.raises(kind) as error:
+        tflite.convert(**call)
+    assert_sentence(error.value, case.strip())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_verification_or_a_file_in_the_way_leaves_nothing(model, tmp_path):
+    with pytest.raises(tflite.VerificationError):
+        tflite.convert(model, tmp_path / "out", "int8", X, tolerance=1e-9)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(NotADirectoryError) as error:
+        tflite.convert(model, tmp_path / "out", "float32")
+    assert_sentence(error.value, "folder")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_the_command(model, tmp_path):
+    model.save(tmp_path / "m.keras")
+    np.savez(tmp_path / "x.npz", x=X, y=np.zeros(40, int))
+    (tmp_path / "names.txt").write_text("\n".join(NAMES))
+
+    def run(*arguments):
+        return CliRunner().invoke(app, [str(a) for a in arguments])
+
+    common = ("convert", tmp_path / "m.keras", "--calibration", tmp_path / "x.npz", "--labels", tmp_path / "names.txt")
+    done = run(*common, "--target", "tflm, ethos-u", "--out", tmp_path / "good")
+    assert done.exit_code == 0, done.output
+    for text in ("arena bytes", "median ms", "relative RMS error", "model.h"):
+        assert text in done.stdout
+    done = run(*common, "--recipe", "float32", "--target", "edgetpu", "--out", tmp_path / "other")
+    assert done.exit_code == 1
+    assert (tmp_path / "other" / "model.tflite").is_file()
+    done = run("inspect", tmp_path / "good" / "model.tflite", "--target", "ethos-u")
+    assert done.exit_code == 0
+    assert run("inspect", tmp_path / "other" / "model.tflite", "--target", "ethos-u").exit_code == 1
+    for wrong in (
+        (*common, "--target", "tpu", "--out", tmp_path / "w"),
+        (*common[:4], "--labels", tmp_path / "none", "--out", tmp_path / "w"),
+        (*common, "--threads", "one", "--out", tmp_path / "w"),
+        ("inspect", tmp_path / "good" / "model.tflite", "--target", "tpu"),
+    ):
+        done = run(*wrong)
+        assert done.exit_code == 2, done.output
+        assert done.stderr.count("\n") == 1
+        assert done.stderr.startswith("tfsep: ")
+        assert not (tmp_path / "w").exists()

@@ -1,0 +1,33 @@
+"""The process of a worker: ``python -m tfsep._workers NAME FOLDER``."""
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+from tfsep._workers import REPLY, REQUEST, read, write
+from tfsep._workers._litert import survive, time_files, weigh
+from tfsep._workers._metadata import describe
+from tfsep._workers._micro import run_micro
+
+WORKERS = {worker.__name__: worker for worker in (describe, run_micro, survive, time_files, weigh)}
+
+
+def _hold_memory() -> None:
+    """Let an allocation past half of the machine's memory fail, in place of the machine."""
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    resource.setrlimit(resource.RLIMIT_DATA, (half, half))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main(name: str, folder: Path) -> None:
+    """Run a worker on the request in a folder, and leave its reply there; an error is the last line of a log."""
+    _hold_memory()
+    try:
+        write(folder, REPLY, *WORKERS[name](*read(folder, REQUEST)))
+    except Exception as error:
+        print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
+        sys.exit(1)
+
+
+main(sys.argv[1], Path(sys.argv[2]))

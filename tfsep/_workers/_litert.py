@@ -1,0 +1,94 @@
+"""Workers that give a file to LiteRT's interpreter."""
+
+import resource
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Answer = tuple[dict[str, Any], list[np.ndarray]]
+
+
+def survive(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
+    """Open a file and run it once on zeros: what it does to the process, it does to this one.
+
+    Args:
+        request: ``kernels``, name of an ``OpResolverType``, and ``keep``, whether every tensor is kept.
+        arrays: the file's bytes.
+    """
+    _opened(arrays[0].tobytes(), 1, request["kernels"], request["keep"]).invoke()
+    return {}, []
+
+
+def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
+    """Time files beside each other: one run of each in turn, so that whatever slows the machine slows all of them.
+
+    Args:
+        request: ``threads``, a list; ``runs`` and ``warmup``, numbers of rounds.
+        arrays: the files' bytes.
+
+    Returns:
+        Milliseconds, (files, threads, runs).
+    """
+    contents, threads, runs = [array.tobytes() for array in arrays], request["threads"], request["runs"]
+    racers = [[_opened(content, count).invoke for count in threads] for content in contents]
+    times = np.empty((len(contents), len(threads), runs))
+    for turn in range(-request["warmup"], runs):
+        for file, row in enumerate(racers):
+            for column, invoke in enumerate(row):
+                started = time.perf_counter()
+                invoke()
+                if turn >= 0:
+                    times[file, column, turn] = 1000 * (time.perf_counter() - started)
+    return {}, [times]
+
+
+def weigh(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
+    """Return by how many bytes the process's peak of resident memory grows while a file is opened and run.
+
+    Args:
+        request: ``threads``.
+        arrays: the file's bytes.
+    """
+    content = arrays.pop().tobytes()
+    import_module("ai_edge_litert.interpreter")  # the library's own size is not the file's
+    before = _peak_bytes()
+    interpreter = _opened(content, request["threads"])
+    for _ in range(3):
+        interpreter.invoke()
+    return {"bytes": _peak_bytes() - before}, []
+
+
+def _opened(content: bytes, threads: int, kernels: str = "AUTO", keep: bool = False) -> Any:
+    """A file as an interpreter whose inputs are seeded: normal numbers, or zeros and ones where only ints go."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_content=content,
+        num_threads=threads,
+        experimental_op_resolver_type=OpResolverType[kernels],
+        experimental_preserve_all_tensors=keep,
+    )
+    interpreter.allocate_tensors()
+    rng = np.random.default_rng(0)
+    for detail in interpreter.get_input_details():
+        shape, dtype = tuple(detail["shape"]), np.dtype(detail["dtype"])
+        normal = dtype.kind == "f"
+        interpreter.set_tensor(
+            detail["index"], (rng.normal(size=shape) if normal else rng.integers(0, 2, shape)).astype(dtype)
+        )
+    return interpreter
+
+
+def _peak_bytes() -> int:
+    """The largest resident memory of this process so far.
+
+    Linux's own number is that of the program; its ``ru_maxrss`` begins with that of the process which started it.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,0 +1,72 @@
+"""The worker that describes a file as task libraries read it, by MediaPipe's schema of metadata."""
+
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_IDENTIFIER = b"M001"
+_PARSER = "1.0.0"
+"""The first version of the schema has all that is written here."""
+
+
+def describe(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Return a file's metadata as bytes.
+
+    Args:
+        request: ``name``; ``inputs`` and ``outputs``, each a list of ``name``, ``image`` (channels, or None), ``mean``
+            and ``std`` of a normalized one, ``labels``, a file's name, or None.
+        arrays: none.
+    """
+    import flatbuffers
+
+    del arrays
+    schema = _schema()
+    graph = schema.SubGraphMetadataT()
+    graph.inputTensorMetadata = [_tensor(schema, tensor) for tensor in request["inputs"]]
+    graph.outputTensorMetadata = [_tensor(schema, tensor) for tensor in request["outputs"]]
+    model = schema.ModelMetadataT()
+    model.name, model.minParserVersion, model.subgraphMetadata = request["name"], _PARSER, [graph]
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    return {}, [np.frombuffer(bytes(builder.Output()), np.uint8)]
+
+
+def _schema() -> Any:
+    """MediaPipe's module of the schema, from its file: importing the package itself takes seconds, for its tasks."""
+    package = find_spec("mediapipe")
+    if package is None or package.origin is None:
+        raise ImportError("the package mediapipe is not there")
+    path = Path(package.origin).parent / "tasks" / "metadata" / "metadata_schema_py_generated.py"
+    spec = spec_from_file_location("mediapipe_metadata_schema", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no module")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _tensor(schema: Any, described: dict[str, Any]) -> Any:
+    tensor = schema.TensorMetadataT()
+    tensor.name = described["name"]
+    tensor.content = schema.ContentT()
+    if described["image"] is None:
+        tensor.content.contentPropertiesType = schema.ContentProperties.FeatureProperties
+        tensor.content.contentProperties = schema.FeaturePropertiesT()
+    else:
+        colours = schema.ColorSpaceType
+        image = schema.ImagePropertiesT()
+        image.colorSpace = colours.RGB if described["image"] == 3 else colours.GRAYSCALE
+        tensor.content.contentPropertiesType = schema.ContentProperties.ImageProperties
+        tensor.content.contentProperties = image
+        options = schema.NormalizationOptionsT()
+        options.mean, options.std = [described["mean"]], [described["std"]]
+        unit = schema.ProcessUnitT()
+        unit.optionsType, unit.options = schema.ProcessUnitOptions.NormalizationOptions, options
+        tensor.processUnits = [unit]
+    if described["labels"] is not None:
+        labels = schema.AssociatedFileT()
+        labels.name, labels.type = described["labels"], schema.AssociatedFileType.TENSOR_AXIS_LABELS
+        tensor.associatedFiles = [labels]
+    return tensor

@@ -1,0 +1,68 @@
+"""The worker that gives a file to TensorFlow Lite Micro's interpreter."""
+
+from typing import Any
+
+import numpy as np
+
+_LARGEST = 1 << 28
+"""Bytes of the arena that a file is first tried in: far more than any microcontroller has."""
+_ALIGNMENT = 16
+"""Bytes that TensorFlow Lite Micro aligns its arena to."""
+
+
+def run_micro(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Run a file in TensorFlow Lite Micro, and find the smallest arena that it runs in.
+
+    Args:
+        request: ``outputs``, how many there are.
+        arrays: the file's bytes, and each input's stored numbers, (samples, shape with the batch).
+
+    Returns:
+        ``ran``; if so, ``arena_bytes``, and each output's stored numbers. If not, the interpreter has said why in the
+        log.
+    """
+    content, inputs, outputs = arrays[0].tobytes(), arrays[1:], range(request["outputs"])
+    interpreter = _opened(content, _LARGEST)
+    if interpreter is None:
+        return {"ran": False}, []
+    samples = []
+    for sample in zip(*inputs, strict=True):
+        if not _runs(interpreter, sample):
+            return {"ran": False}, []
+        samples.append([np.array(interpreter.get_output(number)) for number in outputs])
+    stacked = [np.stack(output) for output in zip(*samples, strict=True)]
+    return {"ran": True, "arena_bytes": _smallest_arena(content, [array[0] for array in inputs])}, stacked
+
+
+def _smallest_arena(content: bytes, sample: list[np.ndarray]) -> int:
+    """The smallest arena, by bisection over multiples of the alignment, in which one sample runs."""
+    low, high = 0, _LARGEST // _ALIGNMENT
+    while high - low > 1:
+        middle = (low + high) // 2
+        interpreter = _opened(content, middle * _ALIGNMENT)
+        if interpreter is not None and _runs(interpreter, sample):
+            high = middle
+        else:
+            low = middle
+    return high * _ALIGNMENT
+
+
+def _opened(content: bytes, arena: int) -> Any:
+    """An interpreter with an arena of this size, or None where it does not do."""
+    from tflite_micro import runtime
+
+    try:
+        return runtime.Interpreter.from_bytes(content, arena_size=arena)
+    except RuntimeError:
+        return None
+
+
+def _runs(interpreter: Any, sample: Any) -> bool:
+    """Run one sample; whether the interpreter did."""
+    try:
+        for number, array in enumerate(sample):
+            interpreter.set_input(array, number)
+        interpreter.invoke()
+    except RuntimeError:
+        return False
+    return True

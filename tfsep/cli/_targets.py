@@ -1,0 +1,151 @@
+"""The commands about where a file runs: what is in it, whether a target takes it, and how fast it is."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tfsep._table import Table
+from tfsep.cli._app import DATA_HELP, Format, Recipe, batches_of, command, shape_of
+
+TARGET_HELP = "xnnpack, tflm, gpu, nnapi, edgetpu, ethos-u or cmsis-nn; several with commas, or 'all'."
+
+
+def targets_named(text: str) -> tuple[str, ...]:
+    """The targets that a user names."""
+    from tfsep import tflite
+
+    return tflite.TARGETS if text == "all" else tuple(part.strip() for part in text.split(","))
+
+
+@command("inspect")
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A .tflite file.")],
+    target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
+) -> None:
+    """List a file's operators, tensors and quantization; or say whether targets take it, and exit with 1 if not."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep import tflite
+
+        if target is None:
+            print(tflite.inspect(file))
+            return
+        report = tflite.check_targets(file, targets_named(target))
+        print(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@command("convert")
+def convert(
+    model: Annotated[Path, typer.Argument(help="A .keras file, of any Keras model.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files.")],
+    recipe: Annotated[Recipe, typer.Option(help="How numbers are stored and computed.")] = Recipe.INT8,
+    calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
+    target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
+    data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Names of the classes, a line each; those of the data where not given.")
+    ] = None,
+    mean: Annotated[float, typer.Option(help="Of pixels in [0, 255], as the model's were normalized.")] = 127.5,
+    std: Annotated[float, typer.Option(help="And their standard deviation.")] = 127.5,
+    name: Annotated[str, typer.Option(help="Name of the files.")] = "model",
+    threads: Annotated[str, typer.Option(help="Numbers of threads to time with, with commas.")] = "1",
+    samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
+    size: Annotated[
+        str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
+    ] = None,
+) -> None:
+    """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep import tflite
+        from tfsep.models import load_model
+
+        loaded = load_model(model)
+        shape = None if size is None else shape_of(loaded, size)
+        report = tflite.convert(
+            loaded,
+            out,
+            recipe.value,
+            batches_of("calibration", calibration, loaded, shape, "train", samples),
+            targets=() if target is None else targets_named(target),
+            data=batches_of("data", data, loaded, shape, "test", samples),
+            labels=_labels(labels, (data, calibration)),
+            normalization=(mean, std),
+            name=name,
+            threads=_numbers(threads),
+            input_shape=shape,
+        )
+        print(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _labels(path: Path | None, sources: tuple[str | None, ...]) -> tuple[str, ...] | None:
+    """The lines of a file, or the names of the classes of the first data set that has some."""
+    from tfsep.data import open_data
+
+    if path is not None:
+        if not path.is_file():
+            raise FileNotFoundError(f"labels: expected a file with a line a class, got {path}, which does not exist")
+        return tuple(line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip())
+    named = (source for source in sources if source is not None and Path(source).suffix not in (".npy", ".npz"))
+    return next((open_data(source).class_names for source in named), None)
+
+
+@command("bench")
+def bench(
+    files: Annotated[list[Path], typer.Argument(help=".tflite files, or folders of them.")],
+    threads: Annotated[str, typer.Option(help="Numbers of threads, with commas.")] = "1",
+    runs: Annotated[int, typer.Option(min=1, help="Timed runs.")] = 50,
+    warmup: Annotated[int, typer.Option(min=0, help="Runs before them.")] = 10,
+    profile: Annotated[bool, typer.Option("--profile", help="Time each operator, beside its MACs.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the accuracy in the files' reports against time and size: a .png or .svg.")
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
+) -> None:
+    """Time files side by side, one run of each in turn: median, spread and memory."""
+    from tfsep._quiet import quiet
+
+    with quiet():
+        from tfsep import tflite
+        from tfsep.tflite._reports import files_of, points_of
+
+        if plot is not None and plot.suffix not in (".png", ".svg"):
+            raise ValueError(f"plot: expected a name that ends in .png or .svg, got {plot}")
+        paths = [path for file in files for path in files_of(file)]
+        counts = _numbers(threads)
+        times = tflite.benchmark_all(paths, counts, runs=runs, warmup=warmup)
+        tables = [times.table()]
+        if profile:
+            reports = [tflite.profile(path, count, runs=runs, warmup=warmup) for path in paths for count in counts]
+            tables += [report.table() for report in reports]
+        points = [] if plot is None else points_of(times)
+        print("\n\n".join(_printed(table, format) for table in tables))
+        if plot is not None:
+            _draw(points, plot)
+            print(f"\nplot: {plot}")
+
+
+def _numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"threads: expected numbers such as 1,2, got {text!r}")
+    return [int(part) for part in parts]
+
+
+def _printed(table: Table, format: Format) -> str:
+    return {Format.TABLE: table.text, Format.MARKDOWN: table.markdown, Format.CSV: table.csv}[format]()
+
+
+def _draw(points: Any, path: Path) -> None:
+    from tfsep._files import placed
+    from tfsep.plots import pareto
+
+    with placed([path], "plot") as (file,):
+        pareto(points).savefig(file, dpi=150, format=path.suffix[1:])

@@ -1,0 +1,152 @@
+"""Where the time of a file goes, operator by operator, beside where its MACs are."""
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep._arguments import number
+from tfsep._flatbuffer import operator_name, read_tflite
+from tfsep._table import Table
+from tfsep.cost import cost
+from tfsep.geometry import positive
+from tfsep.tflite._benchmark import benchmark, time_contents
+from tfsep.tflite._single import single_operators
+
+
+class ProfileRow(NamedTuple):
+    """One operator.
+
+    Attributes:
+        number, operator: as the file has them.
+        name: of what it computes.
+        ms: median time, by itself.
+        time_share: of the sum over the operators.
+        macs: multiply-accumulates, for one image.
+        macs_share: of the sum.
+    """
+
+    number: int
+    operator: str
+    name: str
+    ms: float
+    time_share: float
+    macs: int
+    macs_share: float
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as large the share of the time is as that of the MACs; None without MACs."""
+        return self.time_share / self.macs_share if self.macs_share else None
+
+
+@dataclass(frozen=True)
+class ProfileReport:
+    """A file, operator by operator.
+
+    Attributes:
+        path, threads: of the file, of LiteRT.
+        rows: an operator each, in the order in which they run.
+        whole_ms: median time of the file as a whole.
+    """
+
+    path: str
+    threads: int
+    rows: tuple[ProfileRow, ...]
+    whole_ms: float
+
+    @property
+    def sum_ms(self) -> float:
+        """The sum of the operators' times."""
+        return sum(row.ms for row in self.rows)
+
+    def table(self) -> Table:
+        """Return a row an operator, and their sum."""
+        headers = ("op", "operator", "name", "ms", "time", "MACs", "of MACs", "time / MACs")
+        rows = [
+            (
+                *(row.number, row.operator, row.name, f"{row.ms:.4f}", f"{row.time_share:.1%}"),
+                *(row.macs, f"{row.macs_share:.1%}", "" if row.ratio is None else f"{row.ratio:.2f}"),
+            )
+            for row in self.rows
+        ]
+        total = (None, "sum", "", f"{self.sum_ms:.4f}", "", sum(row.macs for row in self.rows), "", "")
+        return Table(headers, [*rows, total])
+
+    def __str__(self) -> str:
+        """Return the table, and what its times are."""
+        note = (
+            f"Each operator was timed as a file of its own, {self.threads} thread{'s'[: self.threads != 1]}; "
+            f"the file as a whole takes {self.whole_ms:.4f} ms."
+        )
+        return f"{self.table().text()}\n\n{note}"
+
+
+def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warmup: int = 10) -> ProfileReport:
+    """Time a file operator by operator, and set the times beside the MACs.
+
+    Each operator is made a file of its own, with its weights, and those are run one after the other as the file runs
+    them. LiteRT's Python package shows no times of the operators inside a file. What a delegate saves between
+    operators, or computes in one go, is not in these times; the file's own time stands beside their sum.
+
+    Args:
+        path: of the ``.tflite`` file.
+        threads: of LiteRT; XNNPACK, its default on CPUs, is on.
+        runs: timed runs of each operator.
+        warmup: runs of each before them, which are not timed.
+
+    Returns:
+        A row an operator.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError: as `benchmark`.
+
+    Source: the cost table is `tfsep.cost.cost` of the file.
+
+    Example:
+        >>> from tfsep import tflite
+        >>> model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(4, 3)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = profile(tflite.export(model, f"{folder}/model.tflite").path, runs=3)
+        >>> [(row.operator, row.macs, row.time_share) for row in report.rows]
+        [('CONV_2D', 5184, 1.0)]
+    """
+    count, runs, warmup = positive(threads, "threads"), positive(runs, "runs"), number(warmup, "warmup", int, 0)
+    _, model = read_tflite(path)
+    whole = benchmark(path, count, runs=runs, warmup=warmup).median_ms
+    files = single_operators(model)
+    contents = [np.frombuffer(content, np.uint8) for content in files.values()]
+    times = np.median(time_contents(contents, [count], runs, warmup)[:, 0], axis=1) if contents else np.empty(0)
+    macs = _macs(path, model)
+    all_macs, all_ms = sum(macs.values()), float(times.sum())
+    graph = model.subgraphs[0]
+    rows = []
+    for place, ms in zip(files, times, strict=True):
+        op = graph.operators[place]
+        name = graph.tensors[op.outputs[0]].name.decode(errors="replace").split(";")[0] if len(op.outputs) else ""
+        own = macs.get(place, 0)
+        rows.append(
+            ProfileRow(
+                place,
+                operator_name(model, op),
+                name,
+                float(ms),
+                float(ms) / all_ms if all_ms else 0.0,
+                own,
+                own / all_macs if all_macs else 0.0,
+            )
+        )
+    return ProfileReport(str(path), count, tuple(rows), whole)
+
+
+def _macs(path: str | PathLike[str], model: Any) -> dict[int, int]:
+    """MACs by number of the operator: the cost table has the file's order, and leaves out what costs nothing."""
+    rows = list(cost(path).rows)
+    graph = model.subgraphs[0]
+    found = {}
+    for place, op in enumerate(graph.operators):
+        label = graph.tensors[op.outputs[0]].name.decode(errors="replace").split(";")[0] if len(op.outputs) else None
+        if rows and rows[0].name == label and operator_name(model, op) != "DEQUANTIZE":
+            found[place] = rows.pop(0).macs
+    return found
