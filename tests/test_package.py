@@ -142,7 +142,7 @@ def test_keras_comes_through_one_door():
 
 
 ORDER = [
-    *("geometry", "plots", "defs", "_backend", "cost", "ops", "layers", "surgery", "quantize", "models", "weights"),
+    *("geometry", "plots", "defs", "_backend", "cost", "ops", "layers", "surgery", "quantize", "weights", "models"),
     *("slim", "tflite", "data", "train", "examples", "saved", "demo", "cli"),
 ]
 

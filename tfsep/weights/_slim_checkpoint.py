@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfsep._backend import keras, tf
+from tfsep._backend import tf
+from tfsep.weights._leaves import leaf_layers, require_model
 
 SLIM_VARIABLES: dict[str, dict[str, str]] = {
     "Conv2D": {"kernel": "weights", "bias": "biases"},
@@ -45,16 +46,6 @@ OPTIMIZER_SLOTS = (
 TRAINING_STATE = ("global_step", "beta1_power", "beta2_power")
 
 
-def _leaf_layers(model: Any) -> list[Any]:
-    """The layers that hold weights themselves, nested models opened, each once."""
-    found: dict[int, Any] = {}
-    for layer in model.layers:
-        for leaf in _leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]:
-            if leaf.weights:
-                found[id(leaf)] = leaf
-    return list(found.values())
-
-
 def slim_variables(model: Any) -> dict[str, Any]:
     """Return the model's weights by the names that slim would give them.
 
@@ -70,10 +61,11 @@ def slim_variables(model: Any) -> dict[str, Any]:
         >>> list(slim_variables(MobileNetV1((32, 32, 3), alpha=0.25)))[5]
         'MobilenetV1/Conv2d_1_depthwise/depthwise_weights'
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model: expected a keras.Model, got {type(model).__name__}")
+    require_model(model)
     variables: dict[str, Any] = {}
-    for layer in _leaf_layers(model):
+    for layer in leaf_layers(model):
+        if not layer.weights:
+            continue
         names = SLIM_VARIABLES.get(type(layer).__name__)
         if names is None:
             raise ValueError(
