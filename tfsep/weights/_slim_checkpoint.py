@@ -1,5 +1,6 @@
 """TF-slim checkpoints into models whose layers carry slim's names."""
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -109,6 +110,8 @@ def load_slim_checkpoint(
     path: str | PathLike[str],
     use_ema: bool = False,
     background: Literal["keep", "drop"] = "keep",
+    *,
+    log: Callable[[str], None] = print,
 ) -> None:
     """Load a TF-slim checkpoint into a model whose layers carry slim's names.
 
@@ -122,6 +125,8 @@ def load_slim_checkpoint(
             already, may have none.
         background: ``"keep"`` takes the classifier as it is; ``"drop"`` leaves class 0 out, slim's background class,
             so that a checkpoint of 1001 classes fits a model of 1000.
+        log: is given one line that says what was decided: raw or averaged weights, the background class, and the
+            model's padding, of which a checkpoint says nothing.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
@@ -174,6 +179,28 @@ def load_slim_checkpoint(
         raise ValueError(f"path: expected a checkpoint of {model.name!r}, got one with {listed}")
     for name, value in values.items():
         wanted[name].assign(value)
+    log(
+        f"{Path(path).name}: {len(values)} variables, {'averaged' if use_ema else 'raw'} weights; "
+        f"{_classes(stored, wanted, background)}; padding {_paddings(model)}, which is the model's own"
+    )
+
+
+def _classes(stored: dict[str, list[int]], wanted: dict[str, Any], background: str) -> str:
+    """What became of the classes, in words."""
+    counts = {stored[name][-1] for name in wanted if _is_classifier(name)}
+    if not counts:
+        return "no classifier"
+    count = counts.pop()
+    if background == "drop":
+        return f"class 0, the background, left out of {count}"
+    return f"all {count} classes kept, class 0 slim's background where it was trained with one"
+
+
+def _paddings(model: Any) -> str:
+    """How a model's convolutions pad, those of 1×1 left aside."""
+    windows = [layer.window for layer in leaf_layers(model) if hasattr(layer, "window")]
+    names = {w.padding if isinstance(w.padding, str) else "explicit" for w in windows if w.kernel != (1, 1)}
+    return " and ".join(sorted(names)) or "none"
 
 
 def _is_network(name: str) -> bool:

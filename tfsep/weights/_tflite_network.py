@@ -100,7 +100,6 @@ class FileNetwork:
                 return rule
         raise UnfitFileError(f"paddings that none of {', '.join(PADDING_RULES)} gives")
 
-
     def without_background(self) -> Self:
         """The network without its first class."""
         if self.classifier is None:
@@ -121,7 +120,8 @@ class FileNetwork:
         scales = [grid.scale for grid in self.grids or ()]
         inputs = [*scales[:count], *scales[count + 1 :]]
         layers = [
-            replace(layer, stage=_in_int8(layer.stage, scale)) for layer, scale in zip(self.layers, inputs, strict=False)
+            replace(layer, stage=_in_int8(layer.stage, scale))
+            for layer, scale in zip(self.layers, inputs, strict=False)
         ]
         return replace(self, body=tuple(layers[:count]), classifier=layers[count] if self.classifier else None)
 

@@ -34,6 +34,11 @@ def read_network(path: str | PathLike[str]) -> FileNetwork:
         TypeError: if `path` is no path.
         FileNotFoundError: if there is no such file.
         ValueError: if it is no TFLite model, not whole, or holds another network.
+
+    Example:
+        >>> read_network("missing.tflite")
+        Traceback (most recent call last):
+        FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
     """
     path = as_path(path, "path")
     _, model = read_tflite(path)
