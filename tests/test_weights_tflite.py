@@ -175,7 +175,7 @@ FOREIGN["two inputs"] = keras.Model([a, b], keras.layers.Add()([a, b]))
 @pytest.mark.parametrize("case", FOREIGN)
 def test_other_networks_are_refused(case, tmp_path):
     path = tflite.export(FOREIGN[case], tmp_path / "m.tflite").path
-    with pytest.raises(ValueError, match="expected a MobileNet v1, got .* with ") as error:
+    with pytest.raises(ValueError, match=r"expected a MobileNet v1, got .* with ") as error:
         models.from_tflite(path)
     assert_sentence(error.value, "path")
 
@@ -229,7 +229,9 @@ def test_a_grid_is_taken_to_the_last_bit():
     rng = np.random.default_rng(0)
     layer = quantize.QuantizedOutput()
     layer.build(None)
-    for scale, zero in zip(np.exp(rng.uniform(-12, 5, 300)).astype("float32"), rng.integers(-128, 128, 300), strict=True):
+    for scale, zero in zip(
+        np.exp(rng.uniform(-12, 5, 300)).astype("float32"), rng.integers(-128, 128, 300), strict=True
+    ):
         layer.set_grid(scale, int(zero))
         assert layer.grid() == (float(scale), zero)
     for scale, zero in ((0.0, 0), (-1.0, 0), (np.nan, 0), (1.0, 128), (1.0, -129)):

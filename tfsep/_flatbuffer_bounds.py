@@ -46,7 +46,8 @@ class _Count:
         """Count a table and all that it points to; how deep that goes is the schema's, which has no cycle."""
         self._tables -= 1
         self._spend(4)
-        fields, numbers, vectors = _fields(type(table))
+        kind: Any = type(table)
+        fields, numbers, vectors = _fields(kind)
         for name in numbers:
             self._spend(getattr(table, f"{name}Length")())
         for name in vectors:
@@ -76,7 +77,7 @@ class _Count:
 
 
 @cache
-def _fields(kind: type) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def _fields(kind: Any) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The names of a table's single fields, of its vectors of numbers, and of its vectors of tables or strings."""
     names = [name for name in vars(kind) if name[0].isupper()]
     vectors = [name for name in names if f"{name}IsNone" in names]
@@ -90,6 +91,6 @@ def _fields(kind: type) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ..
 
 
 @cache
-def _kinds(enumeration: type) -> dict[int, str]:
+def _kinds(enumeration: Any) -> dict[int, str]:
     """The names of the tables that a field may be, by number."""
     return {number: name for name, number in vars(enumeration).items() if isinstance(number, int) and number}

@@ -18,7 +18,7 @@ from tfsep import models
 from tfsep._arguments import as_path, number
 from tfsep._backend import keras, tf
 from tfsep._files import made_folder
-from tfsep.data import ImageData, Split, preprocess
+from tfsep.data import ImageData, Split, write_preprocessing
 from tfsep.defs import NETWORKS
 from tfsep.geometry import positive
 
@@ -147,7 +147,7 @@ def epoch_batches(split: Split, config: TrainConfig, epoch: int) -> Any:
     order = tf.data.Dataset.range(split.size).shuffle(split.size, seed=_epoch_seed(config, epoch))
     examples = order.enumerate().map(example, num_parallel_calls=tf.data.AUTOTUNE)
     batches = examples.batch(config.batch_size, drop_remainder=True)
-    return batches.map(lambda x, y: (preprocess(x), y)).prefetch(tf.data.AUTOTUNE)
+    return batches.map(lambda x, y: (split.preprocessing(x), y)).prefetch(tf.data.AUTOTUNE)
 
 
 def build(config: TrainConfig, data: ImageData, steps_per_epoch: int) -> Any:
@@ -277,8 +277,9 @@ def train(
         config: the recipe.
         data: what to train on; its test split is looked at once, when training is over.
         folder: made if need be; gets ``model.keras`` (probabilities), ``checkpoint.keras`` (after every epoch, with
-            the optimizer), ``log.jsonl`` (one JSON object an epoch), ``config.json``, and ``data.json``, by which a
-            resumed run knows its data. Nothing is written before every image has been read.
+            the optimizer), ``log.jsonl`` (one JSON object an epoch), ``config.json``, ``data.json``, by which a
+            resumed run knows its data, and ``model.json``, how images are prepared for the model. Nothing is written
+            before every image has been read.
         resume: go on from the folder's checkpoint, whose config and data must be these.
         log: is given one line an epoch.
 
@@ -353,6 +354,7 @@ def train(
 
     final = with_softmax(model)
     _save(final, folder / MODEL)
+    write_preprocessing(data.train.preprocessing, folder / MODEL)
     return TrainResult(final, folder, accuracy(final, data.test), time.monotonic() - started)
 
 

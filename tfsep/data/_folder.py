@@ -8,6 +8,7 @@ import numpy as np
 
 from tfsep._arguments import as_path, number
 from tfsep._backend import tf
+from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._split import ImageData, Split
 from tfsep.geometry import pair
 
@@ -26,9 +27,9 @@ def _examples(folder: Path, class_names: tuple[str, ...], seed: int) -> list[tup
     return [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
 
 
-def _split(examples: list[tuple[str, int]], image_shape: tuple[int, int, int]) -> Split:
+def _split(examples: list[tuple[str, int]], image_shape: tuple[int, int, int], how: Preprocessing) -> Split:
     paths, labels = zip(*examples, strict=True)
-    return Split(tf.constant(paths), tf.constant(labels, tf.int32), image_shape)
+    return Split(tf.constant(paths), tf.constant(labels, tf.int32), image_shape, how)
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
@@ -41,6 +42,7 @@ def image_folder(
     channels: int = 3,
     test_share: float = 0.1,
     seed: int = 0,
+    preprocessing: Preprocessing | None = None,
 ) -> ImageData:
     """Return a data set from a folder with one folder of images a class.
 
@@ -51,6 +53,7 @@ def image_folder(
         channels: 1 for grey, 3 for colour.
         test_share: share of the images that becomes the test split, where the folder has none of its own.
         seed: of the order of the images, and with it of that split.
+        preprocessing: how images are cropped, scaled and made numbers; None for `Preprocessing`'s defaults.
 
     Raises:
         TypeError: if `folder` is no path.
@@ -68,7 +71,8 @@ def image_folder(
         raise FileNotFoundError(
             f"folder: expected a folder with one folder a class, got {folder}, which does not exist"
         )
-    rows, columns = pair(image_size, "image_size")
+    how = preprocessing or DEFAULT
+    rows, columns = how.size or pair(image_size, "image_size")
     if channels not in (1, 3):
         raise ValueError(f"channels: expected 1 or 3, got {channels!r}")
     if not isinstance(test_share, float | np.floating) or not 0 < test_share < 1:
@@ -94,4 +98,4 @@ def image_folder(
     if empty:
         raise ValueError(f"folder: expected training images of every class, got none of {', '.join(empty)} in {folder}")
     shape = (rows, columns, channels)
-    return ImageData(folder.name, class_names, _split(train, shape), _split(test, shape))
+    return ImageData(folder.name, class_names, _split(train, shape, how), _split(test, shape, how))

@@ -3,39 +3,39 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tfsep._backend import tf
+from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.geometry import positive
 
 _LARGEST_LABEL = int(np.iinfo("int32").max)
 
 
 def preprocess(images: Any) -> Any:
-    """Return pixels in [0, 255] as float32 in [-1, 1]: ``pixel / 127.5 - 1``.
+    """Return pixels in [0, 255] as float32 in [-1, 1]: ``pixel / 127.5 - 1``, what `Preprocessing`'s defaults do.
 
     Example:
         >>> preprocess(np.array([0, 255], "uint8")).numpy().tolist()
         [-1.0, 1.0]
     """
-    return tf.cast(images, "float32") / 127.5 - 1.0
+    return DEFAULT(images)
 
 
-def _pixels(content: Any, channels: int) -> Any:
-    """Decode the bytes of one image file, uint8 (H, W, C)."""
+def decoded(content: Any, channels: int) -> Any:
+    """Return the bytes of one image file, JPEG, PNG, BMP or GIF, as uint8 (H, W, C).
+
+    Example:
+        >>> decoded(tf.io.encode_png(np.zeros((2, 3, 1), "uint8")), 1).shape
+        TensorShape([2, 3, 1])
+    """
     image = tf.io.decode_image(content, channels=channels, expand_animations=False)
-    image.set_shape((None, None, channels))
+    if image.shape.rank is None:
+        image.set_shape((None, None, channels))
     return image
-
-
-def _decode(path: Any, image_shape: tuple[int, int, int]) -> Any:
-    """Read one image file as uint8 (H, W, C), scaled to size bilinearly with antialiasing."""
-    rows, columns, channels = image_shape
-    image = tf.image.resize(_pixels(tf.io.read_file(path), channels), (rows, columns), antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
 
 
 def _array(value: Any, name: str) -> np.ndarray:
@@ -53,11 +53,13 @@ class Split:
         sources: a uint8 tensor of images (N, H, W, C), or a string tensor of N paths.
         labels: an int32 tensor (N,).
         image_shape: (H, W, C) of each image that `load` returns.
+        preprocessing: how files become images, and images what a network is given.
     """
 
     sources: Any
     labels: Any
     image_shape: tuple[int, int, int]
+    preprocessing: Preprocessing = DEFAULT
 
     @classmethod
     def of(cls, images: Any, labels: Any) -> "Split":
@@ -99,12 +101,13 @@ class Split:
         """Return one image, uint8 (H, W, C), and its label; works inside ``tf.data``."""
         source = self.sources[index]
         if self.sources.dtype == tf.string:
-            source = _decode(source, self.image_shape)
+            rows, columns, channels = self.image_shape
+            source = self.preprocessing.pixels(decoded(tf.io.read_file(source), channels), (rows, columns))
         return source, self.labels[index]
 
     def take(self, start: int, stop: int | None = None) -> "Split":
         """Return the part from `start` to `stop`."""
-        return Split(self.sources[start:stop], self.labels[start:stop], self.image_shape)
+        return replace(self, sources=self.sources[start:stop], labels=self.labels[start:stop])
 
     def _contents(self) -> Iterator[Any]:
         """Yield the bytes of each image as it is stored; a file is decoded first, to see that it can be."""
@@ -115,7 +118,7 @@ class Split:
         def read(path: Any) -> tuple[Any, Any]:
             content = tf.io.read_file(path)
             # The size is asked for because TensorFlow leaves out what nothing depends on.
-            return content, tf.size(_pixels(content, self.image_shape[2]))
+            return content, tf.size(decoded(content, self.image_shape[2]))
 
         files = tf.data.Dataset.from_tensor_slices(self.sources).map(read, num_parallel_calls=tf.data.AUTOTUNE)
         count = 0
@@ -159,7 +162,7 @@ class Split:
         """
         batch_size = positive(batch_size, "batch_size")
         examples = tf.data.Dataset.range(self.size).map(self.load, num_parallel_calls=tf.data.AUTOTUNE)
-        return examples.batch(batch_size).map(lambda x, y: (preprocess(x), y)).prefetch(tf.data.AUTOTUNE)
+        return examples.batch(batch_size).map(lambda x, y: (self.preprocessing(x), y)).prefetch(tf.data.AUTOTUNE)
 
 
 @dataclass(frozen=True)

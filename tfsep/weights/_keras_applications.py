@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ from tfsep._arguments import as_path
 from tfsep._backend import keras
 from tfsep.weights._leaves import leaf_layers
 from tfsep.weights._stages import Normalization, Stage, fill, require_padding, targets_of
+
+_NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
 
 SIZES = (128, 160, 192, 224)
 """Rows and columns of the images that Keras's ImageNet weights were trained on."""
@@ -60,8 +61,8 @@ def _stages(theirs: Any) -> list[Stage]:
         weights = {weight.name: weight.numpy() for weight in layer.weights}
         match layer:
             case keras.layers.BatchNormalization() if found and {"gamma", "beta"} <= weights.keys():
-                names = ("gamma", "beta", "moving_mean", "moving_variance")
-                own = Normalization(*(weights[name] for name in names), layer.epsilon)
+                gamma, beta, mean, variance = (weights[name] for name in _NORMALIZATION)
+                own = Normalization(gamma, beta, mean, variance, layer.epsilon)
                 found[-1] = found[-1]._replace(normalization=own)
             case keras.layers.Conv2D() | keras.layers.DepthwiseConv2D():
                 depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,9 +151,9 @@ def _require_order(places: dict[str, tuple[tuple[int, int, str], ...]]) -> None:
     for parts in places.values():
         for depth, part in enumerate(parts):
             beside.setdefault(parts[:depth], set()).add(part)
-    for parts in beside.values():
-        unknown = [name for kind, _, name in parts if kind == 2]
-        if unknown and len(parts) > 1:
+    for siblings in beside.values():
+        unknown = [name for kind, _, name in siblings if kind == 2]
+        if unknown and len(siblings) > 1:
             raise ValueError(
                 f"source: expected modules with numbers or names that say their order ({', '.join(FORWARD_ORDER)}), "
                 f"got {', '.join(sorted(unknown)[:3])}"
