@@ -61,7 +61,7 @@ class Classification:
     def to_json(self) -> str:
         """Return all of it as JSON."""
         images = [
-            {"image": image, "top": [guess._asdict() for guess in guesses]}
+            {"image": image, "top": [{"class": g.number, "label": g.label, "score": g.score} for g in guesses]}
             for image, guesses in zip(self.images, self.guesses, strict=True)
         ]
         own = {"model": self.model, "preprocessing": self.preprocessing.to_dict(), "from": self.source}

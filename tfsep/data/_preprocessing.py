@@ -106,13 +106,6 @@ class Preprocessing:
         return cls(**record)
 
 
-DEFAULT = Preprocessing()
-"""Whole images in [-1, 1]: what training does unless it is told otherwise."""
-
-CENTRAL = Preprocessing(crop=0.875)
-"""Slim's for evaluation on ImageNet, which most published MobileNets were measured with."""
-
-
 def _numbers(value: Any, name: str) -> Any:
     """A number, or a tuple of them."""
     if isinstance(value, list | tuple) and value:
@@ -122,6 +115,13 @@ def _numbers(value: Any, name: str) -> Any:
 
 def _said(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else f"({', '.join(f'{each:g}' for each in value)})"
+
+
+DEFAULT = Preprocessing()
+"""Whole images in [-1, 1]: what training does unless it is told otherwise."""
+
+CENTRAL = Preprocessing(crop=0.875)
+"""Slim's for evaluation on ImageNet, which most published MobileNets were measured with."""
 
 
 def read_preprocessing(model: str | PathLike[str]) -> Preprocessing | None:
