@@ -19,7 +19,7 @@ from tfsep import tflite
 from tfsep._files import made_folder
 from tfsep._table import Table
 from tfsep.cost import cost
-from tfsep.data import ImageData, Split, preprocess
+from tfsep.data import ImageData, Preprocessing, Split, write_preprocessing
 from tfsep.defs import NETWORKS
 from tfsep.models import load_model
 from tfsep.train import LOG, MODEL, TrainConfig, TrainResult
@@ -105,6 +105,7 @@ def export_all(
     calibration: Any,
     data: Callable[[], Any],
     log: Callable[[str], None] = print,
+    preprocessing: Preprocessing | None = None,
 ) -> dict[str, Any]:
     """Export a model in every recipe and verify each file, as ``model_<recipe>.tflite`` in `folder`.
 
@@ -114,6 +115,7 @@ def export_all(
         calibration: what the recipes with integers are calibrated on, as `tfsep.tflite.export` takes it.
         data: called once a recipe; returns what the file is verified on, batches of (images, labels).
         log: is given one line a recipe.
+        preprocessing: how images are prepared for the model, for the reports.
 
     Returns:
         The reports, by recipe.
@@ -122,7 +124,12 @@ def export_all(
     reports = {}
     for recipe in tflite.RECIPES:
         reports[recipe] = report = tflite.export(
-            model, folder / f"model_{recipe}.tflite", recipe, calibration=calibration, data=data()
+            model,
+            folder / f"model_{recipe}.tflite",
+            recipe,
+            calibration=calibration,
+            data=data(),
+            preprocessing=preprocessing,
         )
         log(
             f"{recipe}: {report.size_bytes / 1000:.0f} kB, accuracy {report.accuracy:.4f} "
@@ -153,9 +160,10 @@ def publish(
         The folder.
     """
     destination = made_folder(destination, "destination")
-    calibration = data.train.take(0, CALIBRATION_SAMPLES).images()
-    reports = export_all(result.model, destination, preprocess(calibration), data.test.batches, log)
+    calibration, how = data.train.take(0, CALIBRATION_SAMPLES).images(), data.train.preprocessing
+    reports = export_all(result.model, destination, how(calibration), data.test.batches, log, how)
     shutil.copyfile(result.folder / MODEL, destination / MODEL)
+    write_preprocessing(how, destination / MODEL)
     shutil.copyfile(result.folder / LOG, destination / LOG)
     samples = data.test.take(0, TEST_SAMPLES)
     np.savez_compressed(
@@ -200,7 +208,7 @@ A MobileNet v1 body (`tfsep.defs.NETWORKS["{config.network}"]`, width {config.al
 **Test accuracy: {result.test_accuracy:.4f}** on all {data.test.size:,} test images. The test set was looked at once,
 when training was over; {config.validation:,} of the {data.train.size:,} training images were held out to watch the run.
 
-- Input: float32, N × {" × ".join(map(str, data.image_shape))}, `pixel / 127.5 - 1` (`tfsep.data.preprocess`).
+- Input: float32, N × {" × ".join(map(str, data.image_shape))}: {data.train.preprocessing.describe()} (`model.json`).
 - Output: float32, N × {len(data.class_names)}, probabilities of {", ".join(data.class_names)}.
 - Training: {len(epochs)} epochs in {minutes:.0f} minutes on {os.cpu_count()} CPU cores; `log.jsonl` has every epoch.
   The last epoch's weights are the model; no epoch was chosen.
