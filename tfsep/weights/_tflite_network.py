@@ -11,6 +11,7 @@ from tfsep.weights._stages import Stage
 
 _WEIGHT_LIMIT = 127
 _SMALLEST = 5e-7
+"""What `tfsep.quantize` and the converter take for the largest weight of a channel that has none."""
 
 
 class UnfitFileError(Exception):

@@ -124,7 +124,7 @@ class _Reader:
         self._current = int(operator.outputs[0])
 
     def _convolution(self, operator: Any) -> None:
-        channels = self._image()[3]
+        _, height, width, channels = self._image()
         kernel = np.moveaxis(self._kernel(operator, 4), 0, 3)
         depthwise = operator_name(self._model, operator) == "DEPTHWISE_CONV_2D"
         if kernel.shape[2] != channels or (depthwise and kernel.shape[3] != 1):
@@ -140,16 +140,21 @@ class _Reader:
             if padding != "valid":
                 raise UnfitFileError("a convolution that pads behind PAD")
             padding, self._pads = self._pads, None
+            height, width = (side - sum(pads) for side, pads in zip((height, width), padding, strict=True))
+        if min(height, width) < 1:
+            raise UnfitFileError(f"PAD of {padding} around nothing")
         kind, depth = ("depthwise_conv2d", None) if depthwise else ("conv2d", kernel.shape[3])
-        self._add(operator, kind, kernel, (stride, rate, depth), padding)
+        self._add(operator, kind, kernel, (stride, rate, depth), padding, (height, width))
 
     def _dense(self, operator: Any) -> None:
         if _option(operator, "weightsFormat"):
             raise UnfitFileError("shuffled weights")
         kernel = self._kernel(operator, 2).T[None, None]
-        self._add(operator, "conv2d", kernel, ((1, 1), (1, 1), kernel.shape[3]), "valid")
+        self._add(operator, "conv2d", kernel, ((1, 1), (1, 1), kernel.shape[3]), "valid", (1, 1))
 
-    def _add(self, operator: Any, kind: str, kernel: np.ndarray, window: Any, padding: Padding) -> None:
+    def _add(
+        self, operator: Any, kind: str, kernel: np.ndarray, window: Any, padding: Padding, size: tuple[int, int]
+    ) -> None:
         """Add a layer to the body, or behind the mean."""
         layers, most = (self._body, _MOST_LAYERS) if self._mean < 0 else (self._behind, 1)
         if len(layers) == most:
@@ -161,7 +166,6 @@ class _Reader:
             raise UnfitFileError(f"an activation behind {name} that is no ReLU and no ReLU6")
         definition = LayerDef(name, kind, kernel.shape[:2], *window)
         stage = Stage(name, kernel, kind == "depthwise_conv2d", self._bias(operator))
-        size = self._image()[1:3] if kernel.shape[:2] != (1, 1) or self._mean < 0 else (1, 1)
         layers.append(FileLayer(definition, stage, padding, size, activation, self._grid(int(operator.outputs[0]))))
 
     def _pad(self, operator: Any) -> None:
