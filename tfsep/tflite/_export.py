@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from tfsep._arguments import as_path
+from tfsep._trial import trust
+from tfsep.data import Preprocessing
 from tfsep.geometry import positive, positive_number
 from tfsep.quantize import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
@@ -43,6 +46,7 @@ def export(
     allow_flex: bool = False,
     tolerance: float | None = None,
     max_calibration_samples: int = MAX_SAMPLES,
+    preprocessing: Preprocessing | None = None,
 ) -> ExportReport:
     """Write a model as a ``.tflite`` file and prove that the file computes what the model computes.
 
@@ -66,6 +70,7 @@ def export(
             verification, as nothing in Python runs them, and its report says so.
         tolerance: largest relative RMS error; None for the recipe's, see `VerifyReport`.
         max_calibration_samples: how many are read at most.
+        preprocessing: how images are prepared for the model, for the report beside the file; nothing is done by it.
 
     Returns:
         Size, operators, delegated nodes, error against the model, top-1 agreement, and more.
@@ -102,10 +107,12 @@ def export(
         measured = read_calibration(calibration, reader, positive(max_calibration_samples, "max_calibration_samples"))
 
     content = convert(interface, chosen, batch_size, measured, allow_flex)
+    trust(content)
     source, samples = _verification_data(interface.fields, data, measured)
     with _whole_or_not_at_all(path) as (file, sidecar):
         file.write_bytes(content)
         report = _prove(interface, file, path, chosen, measured, source, samples, tolerance)
+        report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
         sidecar.write_text(report.to_json())
     return report
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer import read_tflite
+from tfsep._trial import require_runs
 from tfsep.geometry import positive
 from tfsep.tflite._data import Field
 from tfsep.tflite._inspect import TensorRow
@@ -52,7 +53,7 @@ class TensorInfo(NamedTuple):
 
 
 class Runner:
-    """A file, ready to run.
+    """A file, ready to run, once it has run in a process of its own without killing that.
 
     Args:
         path: of the file.
@@ -80,6 +81,7 @@ class Runner:
             kernels = OpResolverType.BUILTIN_REF
         threads = positive(threads, "threads")
         content, self.flatbuffer = read_tflite(path)
+        require_runs(content, known_as or path, kernels.name, keep)
         try:
             self.interpreter = Interpreter(
                 model_content=content,
