@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsep._flatbuffer import type_name
+from tfsep._constants import stored_numbers
 from tfsep._symbolic import origin
 from tfsep.quantize import QuantizedLinear, QuantizedOutput, results_of
 from tfsep.tflite._interpreter import Runner
@@ -108,7 +108,7 @@ class _Stored(NamedTuple):
 def _stored(model: Any, operator: Any) -> Iterator[_Stored]:
     """Yield what an operator with a kernel computes with."""
     tensors = [model.subgraphs[0].tensors[index] for index in operator.inputs if index >= 0]
-    arrays = [(tensor, _constant(model, tensor)) for tensor in tensors]
+    arrays = [(tensor, stored_numbers(model, tensor)) for tensor in tensors]
     kernels = [(tensor.quantization, array) for tensor, array in arrays if array is not None and array.dtype == np.int8]
     biases = [array for _, array in arrays if array is not None and array.dtype == np.int32 and array.ndim == 1]
     inputs = [grid for tensor, array in arrays if array is None and (grid := _grid(tensor)) is not None]
@@ -119,11 +119,3 @@ def _stored(model: Any, operator: Any) -> Iterator[_Stored]:
     # Behind the shape of a transposed convolution's result comes its bias.
     bias = next((array for array in reversed(biases) if len(array) == len(rows)), np.zeros(len(rows), np.int32))
     yield _Stored(rows.reshape(len(rows), -1), np.asarray(own.scale, np.float32), bias, scale)
-
-
-def _constant(model: Any, tensor: Any) -> np.ndarray | None:
-    """The numbers that a file has for a tensor, or None."""
-    data = model.buffers[tensor.buffer].data
-    if data is None or not len(data):
-        return None
-    return np.frombuffer(bytes(data), np.dtype(type_name(tensor))).reshape([int(side) for side in tensor.shape])
