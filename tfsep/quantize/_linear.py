@@ -113,12 +113,15 @@ class QuantizedLinear(keras.layers.Layer):
     def _stored(self, input_scale: Any) -> tuple[Any, Any, Any]:
         """Kernel (float32) and bias (float64) as whole numbers, and the kernel's scale in float32."""
         kernel, bias = (tf.cast(part, "float64") for part in self.folded())
-        narrow = weight_scale(kernel, self._channels)
-        wide = tf.abs(bias) / (tf.cast(input_scale, "float64") * _LARGEST_BIAS)
-        scale = tf.maximum(narrow, tf.reshape(wide, self._channels))
+        scale = weight_scale(kernel, self._channels)
+        # How many times too large a bias is, in the converter's order of roundings to float32.
+        narrow = tf.cast(tf.cast(scale, "float32"), "float64")
+        worth = tf.cast(tf.cast(self._worth([input_scale], narrow), "float32"), "float64")
+        excess = tf.abs(bias) / worth / (_LARGEST_BIAS + 0.5)
+        widened = excess > 1.0
+        scale = tf.where(tf.reshape(widened, self._channels), narrow * tf.reshape(excess, self._channels), scale)
         # The converter divides by the scale as it is before it is kept in float32.
         whole = tf.clip_by_value(tf.round(kernel / scale), -WEIGHT_LIMIT, WEIGHT_LIMIT)
-        widened = wide > tf.reshape(narrow, [-1])
         bias = tf.where(widened, tf.sign(bias) * _LARGEST_BIAS, tf.round(bias / self._worth([input_scale], scale)))
         return tf.cast(whole, "float32"), bias, tf.cast(scale, "float32")
 

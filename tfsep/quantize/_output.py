@@ -189,6 +189,8 @@ class QuantizedOutput(keras.layers.Layer):
         if step > 0 and LOWEST <= zero <= HIGHEST:
             self.low.assign(low)
             self.high.assign(high)
+            # Who is given a range has as good as seen it.
+            self.seen.assign(tf.maximum(tf.convert_to_tensor(self.seen), float(self.calls)))
         if not step > 0 or self.grid() != (step, zero):
             raise ValueError(f"scale, zero: expected the grid of a range, got {scale!r} and {zero!r} for {self.name!r}")
 

@@ -148,7 +148,7 @@ def fill(model: Any, targets: Sequence[Target], stages: Sequence[Stage], argumen
         except _UnfitError as error:
             problems.append(f"{stage.name} for {target.layer.name}: {error}")
     if problems:
-        listed = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        listed = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
         raise ValueError(f"{argument}: expected weights of {model.name!r}, got {source} with {listed}")
     for variable, value in values:
         variable.assign(value)

@@ -57,7 +57,9 @@ def load_network(model: Any, network: FileNetwork, path: str | PathLike[str] = "
         TypeError: model: expected a keras.Model, got NoneType
     """
     targets = targets_of(model)
-    for target, layer in zip(targets, network.layers, strict=False):
+    # Windows are compared layer by layer where there are as many; `fill` has the words where there are not.
+    pairs = zip(targets, network.layers, strict=True) if len(targets) == len(network.layers) else ()
+    for target, layer in pairs:
         own, theirs = target.definition, layer.definition
         if (own.stride, own.rate) != (theirs.stride, theirs.rate) or not target.pads_as(layer.padding):
             raise ValueError(
