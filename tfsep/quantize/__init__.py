@@ -1,17 +1,21 @@
 """Quantization-aware training for Keras 3, whose inference is, to the last bit, what an int8 file computes.
 
-`prepare` rebuilds a model from three kinds of layer: `QuantizedLinear` sums products of 8-bit numbers,
-`QuantizedOutput` computes everything else and puts each result on a grid of 8 bits, and `QuantizedAveragePooling`
-rounds where pooling does. Between them go real numbers on a grid, and the grid, a tensor (2,): scale and zero point.
+`prepare` rebuilds a model from four kinds of layer: `QuantizedLinear` sums products of 8-bit numbers,
+`QuantizedOutput` computes everything else and puts each result on a grid of 8 bits, `QuantizedAveragePooling` rounds
+where pooling does, and `Dequantized` leads to what stays in float32. Between them go real numbers on a grid, and the
+grid, a tensor (2,): scale and zero point.
 """
 
 from tfsep.quantize._config import Config
+from tfsep.quantize._context import litert_rounding
 from tfsep.quantize._linear import QuantizedLinear
 from tfsep.quantize._logits import logits_of
-from tfsep.quantize._output import QuantizedAveragePooling, QuantizedOutput
+from tfsep.quantize._output import Dequantized, QuantizedAveragePooling, QuantizedOutput
 from tfsep.quantize._prepare import prepare
+from tfsep.quantize._results import Result, results_of
 from tfsep.quantize._training import (
     FreezeBatchNorm,
+    float_layers_of,
     freeze_batch_norm,
     is_prepared,
     observe,
@@ -21,15 +25,20 @@ from tfsep.quantize._training import (
 
 __all__ = [
     "Config",
+    "Dequantized",
     "FreezeBatchNorm",
     "QuantizedAveragePooling",
     "QuantizedLinear",
     "QuantizedOutput",
+    "Result",
+    "float_layers_of",
     "freeze_batch_norm",
     "is_prepared",
+    "litert_rounding",
     "logits_of",
     "observe",
     "prepare",
     "require_prepared",
+    "results_of",
     "runtime_of",
 ]

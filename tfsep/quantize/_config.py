@@ -14,12 +14,15 @@ class Config:
 
     Attributes:
         runtime: whose rounding inference emulates: ``"xnnpack"``, LiteRT's default on CPUs, or ``"reference"``, the
-            fixed-point kernels that microcontrollers have.
+            fixed-point kernels of TensorFlow Lite for Microcontrollers. LiteRT's own reference kernels are the same but
+            for dense layers, which they round once where those round twice.
         ranges: of activations: ``"moving"`` averages of each batch's minimum and maximum, or ``"learned"``: the same
             until a layer was seen `observations` times, and trained with the weights from then on.
         momentum: how much of a moving range stays at each step.
         observations: steps after which learned ranges are the optimizer's.
-        float_layers: names of layers that stay in float32, as they are.
+        float_layers: names of layers that stay in float32, as `tflite.compare_layers` has them, of composite layers or
+            of nested models. What one operator computes stays together: a convolution, the normalization and the
+            rectifier behind it, whichever is named.
 
     Raises:
         ValueError: for anything else; the sentence starts with the name.

@@ -1,4 +1,4 @@
-"""What surrounds a prepared model's inference and changes it: data that only set ranges, or an export."""
+"""What surrounds a prepared model's inference and changes it: data that only set ranges, an export, or a check."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from tfsep.ops import is_exporting
 
 _OBSERVING: ContextVar[bool] = ContextVar("observing", default=False)
+_AS_LITERT: ContextVar[bool] = ContextVar("as_litert", default=False)
 
 
 @contextmanager
@@ -22,6 +23,30 @@ def observing() -> Iterator[None]:
 def is_observing() -> bool:
     """Whether `observing` is open."""
     return _OBSERVING.get()
+
+
+@contextmanager
+def litert_rounding() -> Iterator[None]:
+    """While open, inference rounds as LiteRT does where that differs from what the model was prepared for.
+
+    That is at the end of the dense layers of the reference kernels: LiteRT's round once, those of TensorFlow Lite for
+    Microcontrollers, which ``runtime="reference"`` stands for, twice. A file is held to its model by this.
+
+    Example:
+        >>> with litert_rounding():
+        ...     rounds_as_litert()
+        True
+    """
+    token = _AS_LITERT.set(True)
+    try:
+        yield
+    finally:
+        _AS_LITERT.reset(token)
+
+
+def rounds_as_litert() -> bool:
+    """Whether `litert_rounding` is open."""
+    return _AS_LITERT.get()
 
 
 def in_real_numbers() -> bool:

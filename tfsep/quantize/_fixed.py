@@ -54,8 +54,12 @@ def shift_left(x: Any, bits: Any, width: int) -> Any:
 
 
 def times(x: Any, real: Any) -> Any:
-    """``MultiplyByQuantizedMultiplier``: whole numbers times a positive real one, rounded twice."""
-    multiplier, exponent = multiplier_of(real)
+    """Whole numbers times a positive real one, rounded twice."""
+    return times_fixed(x, *multiplier_of(real))
+
+
+def times_fixed(x: Any, multiplier: Any, exponent: Any) -> Any:
+    """``MultiplyByQuantizedMultiplier``: the same, of a real one as `multiplier_of` returns it."""
     left, right = tf.maximum(exponent, 0), tf.maximum(-exponent, 0)
     return shift_right(high_product(tf.bitwise.left_shift(x, left), multiplier), right)
 
@@ -64,6 +68,13 @@ def _multiplier16(real: Any) -> tuple[Any, Any]:
     """A positive float32 as a 15-bit multiplier and an exponent."""
     multiplier, exponent = multiplier_of(tf.cast(real, "float64"))
     return tf.minimum(tf.bitwise.right_shift(multiplier + 2**15, ONE * 16), 2**15 - 1), exponent
+
+
+def times_once(x: Any, real: Any) -> Any:
+    """Whole numbers times a positive real one, rounded once, halves up."""
+    multiplier, exponent = multiplier_of(real)
+    bits = 31 - exponent
+    return tf.bitwise.right_shift(x * multiplier + tf.bitwise.left_shift(ONE, bits - 1), bits)
 
 
 def hard_silu(x: Any, x_scale: Any, scale: Any) -> Any:

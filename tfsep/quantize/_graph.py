@@ -1,7 +1,7 @@
 """A model as a list of calls of plain layers, in order: nested models are opened, and composite layers taken apart."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +9,10 @@ import numpy as np
 from tfsep import layers
 from tfsep._backend import keras
 from tfsep._symbolic import origin
+from tfsep.quantize._kinds import one_tap
 from tfsep.surgery import plain_model
+
+_TakeApart = Callable[[Any, tuple[int | None, ...]], Iterator[Any]]
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,20 @@ class Call:
         layer: that is called; None of an input of the model.
         sources: the numbers of the calls whose results it takes.
         options: what it is called with beside them.
+        shape: of its result, the batch and what is not known None.
+        within: the names of the nested models, and of the composite layer, that it is a part of.
     """
 
     layer: Any
     sources: tuple[int, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    shape: tuple[int | None, ...] = ()
+    within: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> set[str]:
+        """The names that a user may call the layer by."""
+        return set() if self.layer is None else {self.layer.name, *self.within}
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,8 @@ def graph_of(model: Any) -> Graph:
         TypeError, ValueError: for another model, one that was not built, or a call that no list can hold.
     """
     model = plain_model(model)
-    calls = _Calls([Call(None) for _ in model.inputs], {})
-    outputs = _open(model, list(range(len(calls.made))), calls)
+    calls = _Calls([Call(None, shape=tuple(tensor.shape)) for tensor in model.inputs], {})
+    outputs = _open(model, list(range(len(calls.made))), calls, ())
     return Graph(tuple(calls.made), tuple(outputs))
 
 
@@ -54,13 +66,9 @@ class _Calls(NamedTuple):
     parts: dict[int, list[Any]]
 
 
-def _open(model: Any, given: list[int], calls: _Calls) -> list[int]:
+def _open(model: Any, given: list[int], calls: _Calls, within: tuple[str, ...]) -> list[int]:
     """Add the calls of a model whose inputs are the results of the calls `given`; return those of its outputs."""
     model = plain_model(model)
-    if isinstance(model, keras.Sequential):
-        for layer in model.layers:
-            given = _add(layer, given, {}, calls)
-        return given
     known = {id(tensor): number for tensor, number in zip(model.inputs, given, strict=True)}
     waiting = model.outputs[::-1]
     while waiting:
@@ -71,8 +79,10 @@ def _open(model: Any, given: list[int], calls: _Calls) -> list[int]:
         elif missing := [source for source in node.input_tensors if id(source) not in known]:
             waiting += missing[::-1]
         else:
-            sources = [known[id(source)] for source in node.input_tensors]
-            results = _add(operation, sources, _options(operation.name, node.arguments.kwargs), calls)
+            sources = tuple(known[id(source)] for source in node.input_tensors)
+            options = _options(operation.name, node.arguments.kwargs)
+            shape = tuple(node.output_tensors[0].shape)
+            results = _add(Call(operation, sources, options, shape, within), calls)
             known |= zip(map(id, node.output_tensors), results, strict=False)
             if id(tensor) not in known:
                 raise ValueError(
@@ -90,24 +100,28 @@ def _options(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kwargs.items() if key not in ("training", "mask")}
 
 
-def _add(layer: Any, sources: list[int], options: dict[str, Any], calls: _Calls) -> list[int]:
+def _add(call: Call, calls: _Calls) -> list[int]:
+    """Add a call, or those of which it consists; return the numbers of its results."""
+    layer, inside = call.layer, (*call.within, call.layer.name)
     if isinstance(layer, keras.Model):
-        return _open(layer, sources, calls)
+        return _open(layer, list(call.sources), calls, inside)
     if id(layer) not in calls.parts:
-        calls.parts[id(layer)] = _parts(layer)
+        calls.parts[id(layer)] = _parts(layer, call.shape)
+    sources = call.sources
     for part in calls.parts[id(layer)]:
-        calls.made.append(Call(part, tuple(sources), options))
-        sources = [len(calls.made) - 1]
-    return sources
+        # The result of a part has the shape of the last one's but for its sizes, which nothing asks for.
+        calls.made.append(replace(call, layer=part, sources=sources, within=inside))
+        sources = (len(calls.made) - 1,)
+    return list(sources)
 
 
-def _parts(layer: Any) -> list[Any]:
-    """The plain layers that a layer is a chain of: itself, of most."""
+def _parts(layer: Any, shape: tuple[int | None, ...]) -> list[Any]:
+    """The plain layers that a layer whose result has a shape is a chain of: itself, of most."""
     take_apart = next((parts for kinds, parts in _COMPOSITE if isinstance(layer, kinds)), None)
-    return [layer] if take_apart is None else list(take_apart(layer))
+    return [layer] if take_apart is None else list(take_apart(layer, shape))
 
 
-def _separable_block(block: Any) -> Iterator[Any]:
+def _separable_block(block: Any, _: Any) -> Iterator[Any]:
     for name, convolution, normalization in (
         ("depthwise", block.depthwise, block.depthwise_bn),
         ("pointwise", block.pointwise, block.pointwise_bn),
@@ -118,8 +132,8 @@ def _separable_block(block: Any) -> Iterator[Any]:
         yield keras.layers.Activation(block.activation, name=f"{block.name}_{name}_activation")
 
 
-def _separable(depthwise: type, pointwise: type) -> Callable[[Any], Iterator[Any]]:
-    def parts(layer: Any) -> Iterator[Any]:
+def _separable(depthwise: type, pointwise: type) -> _TakeApart:
+    def parts(layer: Any, _: Any) -> Iterator[Any]:
         kernel = layer.depthwise_kernel
         first = depthwise(
             layer.kernel_size,
@@ -153,19 +167,18 @@ def _separable(depthwise: type, pointwise: type) -> Callable[[Any], Iterator[Any
     return parts
 
 
-def _rescaling(layer: Any) -> Iterator[Any]:
-    """``x · scale + offset`` as a depthwise 1×1 convolution, which is what integer kernels have for it."""
-    channels = layer.input.shape[-1]
-    if len(layer.input.shape) != 4:
-        raise ValueError(
-            f"model: expected Rescaling of images (N, H, W, C), got {layer.name!r} on {tuple(layer.input.shape)}"
-        )
-    convolution = layers.DepthwiseConv2D(1, name=layer.name, trainable=False)
+def _rescaling(layer: Any, shape: tuple[int | None, ...]) -> Iterator[Any]:
+    """``x · scale + offset`` as a depthwise convolution of one tap, which is what integer kernels have for it."""
+    convolution, channels = one_tap(len(shape), layer.name), shape[-1]
+    if convolution is None or channels is None:
+        yield layer
+        return
     scale, offset = (np.broadcast_to(value, (channels,)) for value in (layer.scale, layer.offset))
-    yield _filled(convolution, (None, None, None, channels), [scale.reshape(1, 1, channels, 1), offset])
+    kernel = scale.reshape(*(1,) * (len(shape) - 3), 1, channels, 1)
+    yield _filled(convolution, (*(None,) * (len(shape) - 1), channels), [kernel, offset])
 
 
-_COMPOSITE: tuple[tuple[Any, Callable[[Any], Iterator[Any]]], ...] = (
+_COMPOSITE: tuple[tuple[Any, _TakeApart], ...] = (
     (layers.DepthwiseSeparableConv, _separable_block),
     (
         (keras.layers.SeparableConv2D, layers.SeparableConv2D),

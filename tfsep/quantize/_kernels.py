@@ -2,11 +2,12 @@
 
 Every function takes steps from zero, whole numbers in float32, and the scales of what goes in and comes out, and
 returns steps from the zero of the result, before they are held to 8 bits. XNNPACK multiplies sums by float32 scales and
-rounds once, half to even, but for addition and LeakyReLU, which have fixed-point multipliers. The reference kernels
-multiply by 31-bit integers and round twice.
+rounds once, half to even, but for addition and LeakyReLU, which have fixed-point multipliers. The reference kernels, as
+TensorFlow Lite for Microcontrollers has them, multiply by 31-bit integers and round twice.
 
 Sources: XNNPACK's kernels (``qs8-*``), as LiteRT runs them; B. Jacob et al. (arXiv 1712.05877), section 2.2, and its
-implementation in gemmlowp; both are compared with LiteRT in the tests.
+implementation in gemmlowp; both are compared with LiteRT in the tests, the dense layers of the reference kernels with
+what TensorFlow Lite for Microcontrollers returned.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tfsep._backend import tf
 from tfsep.quantize._exponential import sigmoid, softmax
-from tfsep.quantize._fixed import hard_silu, times
+from tfsep.quantize._fixed import ONE, hard_silu, multiplier_of, times, times_fixed, times_once
 
 Kernel = Callable[..., Any]
 
@@ -23,7 +24,8 @@ class Kernels(NamedTuple):
     """The kernels of a runtime.
 
     Attributes:
-        scaled: (sums, real worth of one, scale) → steps: what convolutions and dense layers end with.
+        scaled: (sums, real worth of one, scale) → steps: what convolutions end with.
+        dense: the same of dense layers.
         add, multiply: (a, scale of a, b, scale of b, scale) → steps.
         mean: (sums, their count, scale of the input, scale) → steps.
         leaky: (x, negative slope, scale of x, scale) → steps.
@@ -31,6 +33,7 @@ class Kernels(NamedTuple):
     """
 
     scaled: Kernel
+    dense: Kernel
     add: Kernel
     multiply: Kernel
     mean: Kernel
@@ -87,6 +90,10 @@ def _reference_scaled(sums: Any, worth: Any, scale: Any) -> Any:
     return _fixed(sums, worth / tf.cast(scale, "float64"))
 
 
+def _litert_dense(sums: Any, worth: Any, scale: Any) -> Any:
+    return tf.cast(times_once(tf.cast(sums, "int64"), worth / tf.cast(scale, "float64")), "float32")
+
+
 def _reference_add(a: Any, a_scale: Any, b: Any, b_scale: Any, scale: Any) -> Any:
     first, second, result = _real(a_scale, b_scale, scale)
     twice = 2 * tf.maximum(first, second)
@@ -102,7 +109,11 @@ def _reference_multiply(a: Any, a_scale: Any, b: Any, b_scale: Any, scale: Any) 
 
 def _reference_mean(sums: Any, count: int, x_scale: Any, scale: Any) -> Any:
     source, result = _real(x_scale, scale)
-    return _fixed(sums, source / result / count)
+    multiplier, exponent = multiplier_of(source / result)
+    # The multiplier is divided by the count, and cut off, with as many bits in front as the count has behind its first.
+    bits = tf.minimum(tf.minimum(ONE * (count.bit_length() - 1), 32), 31 + exponent)
+    shared = tf.bitwise.left_shift(multiplier, bits) // count
+    return tf.cast(times_fixed(tf.cast(sums, "int64"), shared, exponent - bits), "float32")
 
 
 def _reference_leaky(x: Any, slope: float, x_scale: Any, scale: Any) -> Any:
@@ -119,6 +130,7 @@ def _rounded_once(function: Callable[[Any], Any]) -> Kernel:
 KERNELS = {
     "xnnpack": Kernels(
         _xnnpack_scaled,
+        _xnnpack_scaled,
         _xnnpack_add,
         _xnnpack_multiply,
         _xnnpack_mean,
@@ -132,6 +144,7 @@ KERNELS = {
     ),
     "reference": Kernels(
         _reference_scaled,
+        _reference_scaled,
         _reference_add,
         _reference_multiply,
         _reference_mean,
@@ -139,3 +152,6 @@ KERNELS = {
         {"softmax": softmax, "sigmoid": sigmoid, "hard_silu": hard_silu},
     ),
 }
+
+LITERT = {**KERNELS, "reference": KERNELS["reference"]._replace(dense=_litert_dense)}
+"""The same as LiteRT has them, which rounds once at the end of a dense layer where microcontrollers round twice."""

@@ -58,3 +58,9 @@ KINDS = (
 def kind_of(layer: Any) -> Any:
     """Return the kind of a linear layer; None of another layer."""
     return next((kind for kind in KINDS if isinstance(layer, kind.classes)), None)
+
+
+def one_tap(rank: int, name: str, **options: Any) -> Any:
+    """Return a depthwise convolution that multiplies each channel of tensors of a rank; None where there is none."""
+    classes = {3: layers.DepthwiseConv1D, 4: layers.DepthwiseConv2D}
+    return classes[rank](1, name=name, trainable=False, **options) if rank in classes else None

@@ -66,6 +66,10 @@ OPERATIONS = {
         lambda tensors, options: tensors[0],  # noqa: ARG005
         lambda kernels, scale, tensors, options: kernels.scaled(*tensors, scale),  # noqa: ARG005
     ),
+    "dense": Operation(
+        lambda tensors, options: tensors[0],  # noqa: ARG005
+        lambda kernels, scale, tensors, options: kernels.dense(*tensors, scale),  # noqa: ARG005
+    ),
     "clip": Operation(
         lambda tensors, options: tensors[0],  # noqa: ARG005
         lambda kernels, scale, tensors, options: steps(*tensors),  # noqa: ARG005
@@ -110,17 +114,35 @@ CLIPS = {
 
 
 class Activation(NamedTuple):
-    """An activation: a clip in front of the grid, or an operation of its own with its options."""
+    """An activation, as integer kernels have it.
 
-    clip: str | None = None
+    Attributes:
+        clip: a rectifier, by its name in `CLIPS`.
+        operation: a function of its own, by its name in `OPERATIONS`.
+        options: of the operation.
+        limit: the most that the rectifier lets through, where `clip` has no such end: its grid ends there.
+        affine: what it multiplies by and adds in front of the rectifier, which is a convolution of one tap.
+    """
+
+    clip: str = "linear"
     operation: str | None = None
     options: dict[str, Any] | None = None
+    limit: float | None = None
+    affine: tuple[float, float] = (1.0, 0.0)
 
+    @property
+    def fuses(self) -> bool:
+        """Whether it is the end of what the operator in front of it writes."""
+        return self.operation is None and self.affine == (1.0, 0.0)
+
+
+LINEAR = Activation()
 
 _FUNCTIONS = {
-    keras.activations.linear: Activation(clip="linear"),
+    keras.activations.linear: LINEAR,
     keras.activations.relu: Activation(clip="relu"),
     keras.activations.relu6: Activation(clip="relu6"),
+    keras.activations.hard_sigmoid: Activation(clip="relu", limit=1.0, affine=(1 / 6, 0.5)),
     keras.activations.sigmoid: Activation(operation="sigmoid"),
     keras.activations.tanh: Activation(operation="tanh"),
     keras.activations.softmax: Activation(operation="softmax"),
@@ -152,5 +174,4 @@ def activation_of_layer(layer: Any) -> Activation | None:
 def _rectifier(high: float | None, slope: float) -> Activation | None:
     if slope:
         return None if high is not None else Activation(operation="leaky_relu", options={"slope": slope})
-    names = {None: "relu", 6.0: "relu6"}
-    return Activation(clip=names[high]) if high in names else None
+    return Activation(clip="relu6") if high == 6 else Activation(clip="relu", limit=high)

@@ -5,11 +5,28 @@ from typing import Any
 import numpy as np
 
 from tfsep._backend import keras, tf
+from tfsep.ops import is_exporting
 from tfsep.quantize._config import Config
-from tfsep.quantize._context import in_real_numbers, is_observing
+from tfsep.quantize._context import in_real_numbers, is_observing, rounds_as_litert
 from tfsep.quantize._grid import HIGHEST, LOWEST, grid_of, steps
-from tfsep.quantize._kernels import KERNELS
+from tfsep.quantize._kernels import KERNELS, LITERT
 from tfsep.quantize._operations import CLIPS, OPERATIONS
+
+_NO_RANGE = "model: expected ranges that training or quantize.observe has seen, got an empty one"
+
+
+class NoRangeError(ValueError):
+    """A prepared model that is to infer and has no ranges yet.
+
+    The sentence is its own: Keras raises a layer's errors again, with a message of many lines.
+
+    Example:
+        >>> str(NoRangeError("Exception encountered when calling a layer")).split(":")[0]
+        'model'
+    """
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__(_NO_RANGE)
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
@@ -23,7 +40,10 @@ class QuantizedOutput(keras.layers.Layer):
     Args:
         runtime, ranges, momentum, observations: as in `Config`.
         fixed: low and high end of a range that the runtime fixes, or None.
+        limit: the most that the high end may be, or None.
         calls: how often it is called in a step.
+
+    A rectifier with a maximum that kernels do not have is a grid that ends there, as numbers past the end saturate.
 
     Input: what the operation takes; each tensor on a grid is followed by its grid.
 
@@ -43,12 +63,14 @@ class QuantizedOutput(keras.layers.Layer):
         momentum: float = 0.99,
         observations: int = 100,
         fixed: Any = None,
+        limit: float | None = None,
         calls: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.settings = Config(runtime, ranges, momentum, observations)
         self.fixed = None if fixed is None else tuple(fixed)
+        self.limit = limit
         self.calls = calls
         self.supports_jit = False
 
@@ -70,9 +92,10 @@ class QuantizedOutput(keras.layers.Layer):
         operation: str = "linear",
         clip: str = "linear",
         options: Any = None,
+        of: str = "",  # noqa: ARG002
         training: bool | None = None,
     ) -> Any:
-        """Compute an operation, clip its result, and put it on the grid."""
+        """Compute an operation, clip its result, and put it on the grid; `of` says whose result it is, for reports."""
         tensors = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         own, ends = OPERATIONS[operation], CLIPS[clip]
         if training or in_real_numbers():
@@ -83,12 +106,13 @@ class QuantizedOutput(keras.layers.Layer):
             return [tf.quantization.fake_quant_with_min_max_vars(y, low, high), grid_of(low, high)]
         low, high = self._range(training)
         if self.fixed is None:
-            tf.debugging.assert_less(
-                low, high, f"{self.name}: expected a range that training has seen, got an empty one"
-            )
+            if tf.executing_eagerly() and not low < high:
+                raise NoRangeError
+            tf.debugging.assert_less(low, high, _NO_RANGE)
         grid = grid_of(low, high)
         scale, zero = grid[0], grid[1]
-        y = own.exact(KERNELS[self.settings.runtime], scale, tensors, options)
+        kernels = (LITERT if rounds_as_litert() else KERNELS)[self.settings.runtime]
+        y = own.exact(kernels, scale, tensors, options)
         if ends.low is not None:
             y = tf.maximum(y, ends.low)
         if ends.high is not None:
@@ -130,12 +154,17 @@ class QuantizedOutput(keras.layers.Layer):
             # Until then the ends follow what comes, and the optimizer leaves them alone.
             learning = self.seen > self.settings.observations * self.calls
             low, high = (tf.where(learning, end, tf.stop_gradient(end)) for end in (low, high))
+        high = high if self.limit is None else tf.minimum(high, self.limit)
         return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
 
     def range(self) -> tuple[float, float]:
         """Return the low and high end as they are now."""
         low, high = self._range(False)
         return float(low), float(high)
+
+    def has_range(self) -> bool:
+        """Return whether there is a range: one that the runtime fixes, or that data was seen for."""
+        return self.fixed is not None or float(self.seen) > 0
 
     def grid(self) -> tuple[float, int]:
         """Return scale and zero point as they are now."""
@@ -152,8 +181,41 @@ class QuantizedOutput(keras.layers.Layer):
             "momentum": own.momentum,
             "observations": own.observations,
             "fixed": self.fixed,
+            "limit": self.limit,
             "calls": self.calls,
         }
+
+
+@keras.saving.register_keras_serializable(package="tfsep")
+class Dequantized(keras.layers.Layer):
+    """Hand on numbers off a grid to a layer that stays in float32, and keep the converter from quantizing that.
+
+    The converter quantizes whatever stands between two grids, but not what takes a negated number: so an exported model
+    negates twice, which changes none.
+
+    Args:
+        to: the name of the layer.
+
+    Example:
+        >>> Dequantized()(np.array([[0.5]], "float32")).numpy()
+        array([[0.5]], dtype=float32)
+    """
+
+    def __init__(self, to: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.to = to
+
+    def call(self, inputs: Any) -> Any:
+        """Return the same."""
+        return -inputs * -1.0 if is_exporting() else inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the same."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this layer again."""
+        return {**super().get_config(), "to": self.to}
 
 
 @keras.saving.register_keras_serializable(package="tfsep")

@@ -1,43 +1,17 @@
-"""From a model's calls to the steps of its quantized form: what is fused with what, and which results share a grid."""
+"""From a model's calls to the steps of its quantized form: what is fused with what, and what stays in float32."""
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from tfsep import layers
 from tfsep._backend import keras
 from tfsep.quantize._graph import Call, Graph
-from tfsep.quantize._kinds import KINDS
-from tfsep.quantize._operations import OPERATIONS, Activation, activation_of, activation_of_layer
+from tfsep.quantize._groups import groups_of
+from tfsep.quantize._kinds import KINDS, kind_of, one_tap
+from tfsep.quantize._operations import LINEAR, Activation, activation_of, activation_of_layer
+from tfsep.quantize._step import Step
 from tfsep.surgery import is_foldable
-
-
-@dataclass(frozen=True)
-class Step:
-    """One result in the quantized model.
-
-    Attributes:
-        name: of the layer that it comes from.
-        kind: ``"operation"``, whose result gets a grid of its own; ``"linear"``, an operation with weights;
-            ``"keep"``, whose result stays on its source's grid; ``"average"``, the same after rounding; or
-            ``"float"``, without a grid.
-        sources: the numbers of the steps that it takes.
-        layer: that computes it, where one does.
-        normalization: that is folded into the layer.
-        operation, clip, options: as `QuantizedOutput` is called.
-        arguments: what the layer is called with beside tensors.
-    """
-
-    name: str
-    kind: str
-    sources: tuple[int, ...]
-    layer: Any = None
-    normalization: Any = None
-    operation: str = "linear"
-    clip: str = "linear"
-    options: dict[str, Any] | None = None
-    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +33,14 @@ _KEEP = (
 """Layers that move numbers and compute none: the result is on the grid of what goes in."""
 
 _AVERAGE = (keras.layers.AveragePooling1D, keras.layers.AveragePooling2D)
+_WEIGHTED = tuple(cls for kind in KINDS for cls in kind.classes)
+_RECTIFIED = (*_WEIGHTED, keras.layers.BatchNormalization, keras.layers.Add, keras.layers.Multiply)
+"""Layers whose operators take the rectifier behind them in."""
+
+_TRANSPOSED = (
+    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
+    *(layers.Conv2DTranspose, layers.DepthwiseConv2DTranspose, layers.SeparableConv2DTranspose),
+)
 
 
 def plan_of(graph: Graph, float_layers: tuple[str, ...]) -> Plan:
@@ -67,54 +49,78 @@ def plan_of(graph: Graph, float_layers: tuple[str, ...]) -> Plan:
     Raises:
         ValueError: for a layer that is not quantized, or a name of none.
     """
+    unknown = sorted(set(float_layers).difference(*(call.names for call in graph.calls)))
+    if unknown:
+        raise ValueError(f"float_layers: expected names of the model's layers, got {', '.join(unknown)}")
     planner = _Planner(graph, float_layers)
     for number in range(len(graph.calls)):
         planner.add(number)
-    planner.require_names()
-    _require_at_an_end(planner.steps)
+    steps = _leaving(planner.steps)
     outputs = tuple(planner.made[number] for number in graph.outputs)
-    return Plan(tuple(planner.steps), outputs, _groups(planner.steps))
+    return Plan(steps, outputs, groups_of(steps))
+
+
+class _Operator(NamedTuple):
+    """The calls that one operator of a file computes: a layer, the normalization and the rectifier behind it."""
+
+    calls: tuple[int, ...]
+    normalization: Any = None
+    rectifier: Activation | None = None
 
 
 class _Planner:
-    """Makes steps of calls, one after the other."""
+    """Makes steps of calls, one operator after the other."""
 
     def __init__(self, graph: Graph, float_layers: tuple[str, ...]) -> None:
-        self.calls, self.float_layers = graph.calls, float_layers
+        self.calls, self._floats = graph.calls, set(float_layers)
         self.steps: list[Step] = []
         self.made: dict[int, int] = {}
         """The step that has each call's result."""
-        self._found: set[str] = set()
         self._quantized: dict[int, int] = {}
+        self._one_taps: dict[int, Any] = {}
+        self._calls_of: dict[int, list[int]] = {}
         users: dict[int, list[int]] = {}
         for number, call in enumerate(graph.calls):
+            self._calls_of.setdefault(id(call.layer), []).append(number)
             for source in call.sources:
                 users.setdefault(source, []).append(number)
-        self._users = {n: u for n, u in users.items() if n not in graph.outputs}
-        self._times = Counter(id(call.layer) for call in graph.calls if call.layer is not None)
+        self._outputs = set(graph.outputs)
+        self._users = {n: u for n, u in users.items() if n not in self._outputs}
 
     def add(self, number: int) -> None:
-        """Make the step of a call, unless an earlier one has taken it in."""
+        """Make the steps of the operator that a call belongs to, unless an earlier call of it did."""
         if number in self.made:
             return
         call = self.calls[number]
         if call.layer is None:
             self.made[number] = self.step(Step(f"input_{number}", "float", ()))
-        elif call.layer.name in self.float_layers:
-            self._found.add(call.layer.name)
-            sources = tuple(self.made[source] for source in call.sources)
-            self.made[number] = self.step(Step(call.layer.name, "float", sources, call.layer, arguments=call.options))
-        else:
-            make = next((make for kinds, make in _MAKERS if isinstance(call.layer, kinds)), None)
-            if make is None:
-                raise unsupported(call.layer)
-            make(self, number, call)
+            return
+        operator = self._operator(number)
+        if any(self.calls[other].names & self._floats for other in operator.calls):
+            for other in operator.calls:
+                self._leave(other)
+            return
+        make = next((make for kinds, make in _MAKERS if isinstance(call.layer, kinds)), None)
+        if make is None:
+            raise unsupported(call.layer)
+        self.made |= dict.fromkeys(operator.calls, make(self, call, operator))
 
-    def require_names(self) -> None:
-        """Raise for a name of no layer."""
-        unknown = sorted(set(self.float_layers) - self._found)
-        if unknown:
-            raise ValueError(f"float_layers: expected names of the model's layers, got {', '.join(unknown)}")
+    def _leave(self, number: int) -> None:
+        """Make the step of a call that stays in float32."""
+        call = self.calls[number]
+        if isinstance(call.layer, _TRANSPOSED):
+            raise ValueError(
+                f"float_layers: expected no transposed convolution, whose kernel the converter quantizes, got "
+                f"{call.layer.name!r}"
+            )
+        sources = tuple(self.made[source] for source in call.sources)
+        for source in set(call.sources) & self._outputs:
+            if self.steps[self.made[source]].kind != "float":
+                raise ValueError(
+                    f"float_layers: expected layers that take no quantized output of the model, which the converter "
+                    f"hands on only as integers, got {call.layer.name!r}"
+                )
+        self.made[number] = self.step(Step(call.layer.name, "float", sources, call.layer, arguments=call.options))
 
     def step(self, step: Step) -> int:
         self.steps.append(step)
@@ -132,126 +138,151 @@ class _Planner:
             self._quantized[step] = self.step(Step(name, "operation", (step,), operation="input"))
         return self._quantized[step]
 
-    def after(self, number: int) -> int | None:
-        """The one call that takes a result; None where there are none, or several, or it stays in float32."""
+    def _operator(self, number: int) -> _Operator:
+        layer, taken, normalization = self.calls[number].layer, [number], None
+        after = self._after(number)
+        if kind_of(layer) is not None and after is not None and self._takes_in(number, after):
+            normalization = self.calls[after].layer
+            taken.append(after)
+            after = self._after(after)
+        if after is not None and isinstance(layer, _RECTIFIED) and _own_activation(layer) == LINEAR:
+            following = activation_of_layer(self.calls[after].layer)
+            if following is not None and following.fuses:
+                return _Operator((*taken, after), normalization, following)
+        return _Operator(tuple(taken), normalization)
+
+    def _after(self, number: int) -> int | None:
+        """The one call that takes a result; None where there are none, or several."""
         users = self._users.get(number, [])
-        return users[0] if len(users) == 1 and self.calls[users[0]].layer.name not in self.float_layers else None
+        return users[0] if len(users) == 1 else None
 
-    def once(self, number: int) -> bool:
-        """Whether the layer of a call is called only here."""
-        return self._times[id(self.calls[number].layer)] == 1
+    def _takes_in(self, number: int, after: int) -> bool:
+        """Whether a normalization is folded into the layer in front of it: wherever one is called, the other is."""
+        layer, normalization = (self.calls[each].layer for each in (number, after))
+        if not isinstance(normalization, keras.layers.BatchNormalization) or not is_foldable(layer, normalization):
+            return False
+        behind = [self._after(call) for call in self._calls_of[id(layer)]]
+        return set(behind) == set(self._calls_of[id(normalization)])
 
-    def finish(self, number: int, step: Step, activation: Any = keras.activations.linear) -> int:
-        """Add a step whose result gets a grid, with the activation that it has, or that follows it."""
-        own, taken = activation_of(activation), [number]
+    def finish(self, call: Call, operator: _Operator, step: Step) -> int:
+        """Add a step whose result gets a grid, with the activation that its layer has, or that follows it."""
+        own = operator.rectifier or _own_activation(call.layer)
         if own is None:
-            raise unsupported(self.calls[number].layer)
-        if own.clip == "linear":
-            after = self.after(number)
-            following = None if after is None else activation_of_layer(self.calls[after].layer)
-            if after is not None and following is not None and following.clip is not None:
-                own = following
-                taken.append(after)
-        if own.clip is not None:
-            made = self.step(replace(step, clip=own.clip))
-        else:
-            made = self.step(_activated(f"{step.name}_activation", self.step(step), own))
-        self.made |= dict.fromkeys(taken, made)
-        return made
+            function = keras.activations.serialize(call.layer.activation)
+            raise ValueError(
+                f"model: expected activations that can be quantized, got {function!r} of {call.layer.name!r} "
+                f"({type(call.layer).__name__}): float_layers leaves it in float32"
+            )
+        if own.fuses:
+            return self.step(replace(step, clip=own.clip, limit=own.limit))
+        return self.activate(call, f"{step.name}_activation", self.step(step), own)
+
+    def activate(self, call: Call, name: str, source: int, own: Activation) -> int:
+        """Add the step of an activation that is an operator of its own: a function, or a rectifier behind one tap."""
+        step = Step(name, "operation", (source,), operation=own.operation or "linear", options=own.options)
+        if own.operation is None:
+            factor, shift = (keras.initializers.Constant(each) for each in own.affine)
+            taps = self.one_tap(call, depthwise_initializer=factor, bias_initializer=shift)
+            if taps is None:
+                raise unsupported(call.layer)
+            step = Step(name, "linear", (source,), taps, clip=own.clip, limit=own.limit)
+        return self.step(replace(step, of=call.layer.name))
+
+    def one_tap(self, call: Call, **options: Any) -> Any:
+        """Return the depthwise convolution of one tap that computes for a layer, whenever that is called."""
+        if id(call.layer) not in self._one_taps:
+            self._one_taps[id(call.layer)] = one_tap(len(call.shape), f"{call.layer.name}_scale", **options)
+        return self._one_taps[id(call.layer)]
 
 
-def _activated(name: str, source: int, own: Activation) -> Step:
-    assert own.operation is not None
-    return Step(name, "operation", (source,), operation=own.operation, options=own.options)
+_Maker = Callable[[_Planner, Call, _Operator], int]
+
+
+def _own_activation(layer: Any) -> Activation | None:
+    return activation_of(getattr(layer, "activation", keras.activations.linear))
 
 
 def unsupported(layer: Any) -> ValueError:
     """The error about a layer that is not quantized."""
-    return ValueError(
-        f"model: expected layers that can be quantized, got {layer.name!r} ({type(layer).__name__}): "
-        "float_layers leaves it in float32"
-    )
+    way = "" if isinstance(layer, _TRANSPOSED) else ": float_layers leaves it in float32"
+    return ValueError(f"model: expected layers that can be quantized, got {layer.name!r} ({type(layer).__name__}){way}")
 
 
-def _linear(planner: _Planner, number: int, call: Call) -> None:
+def _linear(planner: _Planner, call: Call, operator: _Operator) -> int:
     layer = call.layer
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         raise ValueError(f"model: expected channels last, which integer kernels have, got {layer.name!r}")
     if getattr(layer, "groups", 1) > 1 and isinstance(layer, layers.Conv2DTranspose):
+        raise ValueError(
+            f"model: expected transposed convolutions of one group, which integer kernels have, got {layer.groups} "
+            f"groups of {layer.name!r}"
+        )
+    operation = "dense" if isinstance(layer, keras.layers.Dense) else "linear"
+    step = Step(layer.name, "linear", planner.sources(call), layer, operator.normalization, operation)
+    return planner.finish(call, operator, step)
+
+
+def _normalization(planner: _Planner, call: Call, operator: _Operator) -> int:
+    """A normalization behind nothing that takes it in is a depthwise convolution of one tap, all ones, with it."""
+    layer, rank = call.layer, len(call.shape)
+    ones = planner.one_tap(call, use_bias=False, depthwise_initializer="ones")
+    if ones is None or layer.axis not in (-1, rank - 1):
         raise unsupported(layer)
-    normalization, last, after = None, number, planner.after(number)
-    if after is not None and planner.once(number) and planner.once(after):
-        following = planner.calls[after].layer
-        if isinstance(following, keras.layers.BatchNormalization) and is_foldable(layer, following):
-            normalization, last = following, after
-    step = Step(layer.name, "linear", planner.sources(call), layer, normalization)
-    planner.made[number] = planner.finish(last, step, layer.activation)
+    return planner.finish(call, operator, Step(layer.name, "linear", planner.sources(call), ones, layer))
 
 
-def _normalization(planner: _Planner, number: int, call: Call) -> None:
-    """A normalization behind nothing that takes it in is a depthwise 1×1 convolution of ones, with it."""
-    layer = call.layer
-    rank = layer.input_spec.ndim
-    if rank != 4 or layer.axis not in (-1, 3):
-        raise unsupported(layer)
-    channels = layer.moving_mean.shape[0]
-    ones = layers.DepthwiseConv2D(
-        1, use_bias=False, depthwise_initializer="ones", name=f"{layer.name}_scale", trainable=False
-    )
-    ones.build((None, None, None, channels))
-    planner.finish(number, Step(layer.name, "linear", planner.sources(call), ones, layer))
-
-
-def _activation(planner: _Planner, number: int, call: Call) -> None:
+def _activation(planner: _Planner, call: Call, _: _Operator) -> int:
     own = activation_of_layer(call.layer)
     if own is None:
         raise unsupported(call.layer)
-    sources, name = planner.sources(call), call.layer.name
-    if own.clip == "linear":
-        planner.made[number] = sources[0]
-    elif own.clip is not None:
-        planner.made[number] = planner.step(Step(name, "operation", sources, operation="clip", clip=own.clip))
-    else:
-        planner.made[number] = planner.step(_activated(name, sources[0], own))
+    (source,), name = planner.sources(call), call.layer.name
+    if own == LINEAR:
+        return source
+    if own.fuses and own.limit is None:
+        return planner.step(Step(name, "operation", (source,), operation="clip", clip=own.clip))
+    return planner.activate(call, name, source, own)
 
 
-def _pairwise(operation: str) -> Callable[[_Planner, int, Call], None]:
-    def make(planner: _Planner, number: int, call: Call) -> None:
-        first, *others = planner.sources(call)
+def _pairwise(operation: str) -> _Maker:
+    def make(planner: _Planner, call: Call, operator: _Operator) -> int:
+        (first, *others), name = planner.sources(call), call.layer.name
         for place, other in enumerate(others[:-1]):
-            name = f"{call.layer.name}_{place}"
-            first = planner.step(Step(name, "operation", (first, other), operation=operation))
-        planner.finish(number, Step(call.layer.name, "operation", (first, others[-1]), operation=operation))
+            step = Step(f"{name}_{place}", "operation", (first, other), operation=operation, of=name)
+            first = planner.step(step)
+        return planner.finish(call, operator, Step(name, "operation", (first, others[-1]), operation=operation))
 
     return make
 
 
-def _mean(planner: _Planner, number: int, call: Call) -> None:
-    layer = call.layer
-    axes = list(range(1, len(layer.input.shape) - 1))
-    if None in layer.input.shape[1:]:
-        raise ValueError(
-            f"model: expected sizes that are known in front of {layer.name!r}, got {tuple(layer.input.shape)}"
-        )
+def _mean(planner: _Planner, call: Call, operator: _Operator) -> int:
+    layer, shape = call.layer, planner.calls[call.sources[0]].shape
+    axes = list(range(1, len(shape) - 1))
+    if None in shape[1:]:
+        raise ValueError(f"model: expected sizes that are known in front of {layer.name!r}, got {shape}")
     # The mean of one number is that number, on its grid.
-    if all(layer.input.shape[axis] == 1 for axis in axes):
-        _same_grid("keep")(planner, number, call)
-        return
+    if all(shape[axis] == 1 for axis in axes):
+        return _same_grid("keep")(planner, call, operator)
     options = {"axes": axes, "keepdims": bool(layer.keepdims)}
-    step = Step(layer.name, "operation", planner.sources(call), operation="mean", options=options)
-    planner.made[number] = planner.step(step)
+    return planner.step(Step(layer.name, "operation", planner.sources(call), operation="mean", options=options))
 
 
-def _same_grid(kind: str) -> Callable[[_Planner, int, Call], None]:
-    def make(planner: _Planner, number: int, call: Call) -> None:
-        step = Step(call.layer.name, kind, planner.sources(call), call.layer, arguments=call.options)
-        planner.made[number] = planner.step(step)
+def _same_grid(kind: str) -> _Maker:
+    def make(planner: _Planner, call: Call, _: _Operator) -> int:
+        return planner.step(Step(call.layer.name, kind, planner.sources(call), call.layer, arguments=call.options))
 
     return make
 
 
-_MAKERS: tuple[tuple[Any, Callable[[_Planner, int, Call], None]], ...] = (
-    (tuple(cls for kind in KINDS for cls in kind.classes), _linear),
+_RECTIFIED = (*_WEIGHTED, keras.layers.BatchNormalization, keras.layers.Add, keras.layers.Multiply)
+"""Layers whose operators take the rectifier behind them in."""
+
+_TRANSPOSED = (
+    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
+    *(layers.Conv2DTranspose, layers.DepthwiseConv2DTranspose, layers.SeparableConv2DTranspose),
+)
+
+_MAKERS: tuple[tuple[Any, _Maker], ...] = (
+    (_WEIGHTED, _linear),
     (keras.layers.BatchNormalization, _normalization),
     ((keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.Softmax), _activation),
     (keras.layers.Add, _pairwise("add")),
@@ -263,40 +294,10 @@ _MAKERS: tuple[tuple[Any, Callable[[_Planner, int, Call], None]], ...] = (
 """What makes the steps of each kind of layer."""
 
 
-def _require_at_an_end(steps: list[Step]) -> None:
-    """Raise for a float layer between two grids, which the converter would quantize all the same."""
-    for step in steps:
-        if step.kind == "operation" and step.operation == "input":
-            source = steps[step.sources[0]]
-            if any(steps[number].kind != "float" for number in source.sources):
-                raise ValueError(
-                    f"float_layers: expected layers with float layers in front or behind, got {source.name!r}, "
-                    "which stands between quantized ones"
-                )
-
-
-def _groups(steps: list[Step]) -> tuple[int, ...]:
-    """The first of the steps that share each one's grid: through layers that keep it, and into concatenations."""
-    first = list(range(len(steps)))
-
-    def root(number: int) -> int:
-        while first[number] != number:
-            number = first[number]
-        return number
-
-    for number, step in enumerate(steps):
-        if step.kind in ("keep", "average") or step.operation == "clip":
-            for source in step.sources:
-                low, high = sorted((root(source), root(number)))
-                first[high] = low
-    groups = tuple(root(number) for number in range(len(steps)))
-    ranges: dict[int, Any] = {}
-    for step, group in zip(steps, groups, strict=True):
-        if step.kind in ("operation", "linear") and step.operation != "clip":
-            own = OPERATIONS[step.operation].range
-            if ranges.setdefault(group, own) != own:
-                raise ValueError(
-                    f"model: expected results that can share a grid where they are concatenated, got that of "
-                    f"{step.name!r}, whose range is {own or 'free'}, where another's is {ranges[group] or 'free'}"
-                )
-    return groups
+def _leaving(steps: list[Step]) -> tuple[Step, ...]:
+    """The steps, with word of which float ones have quantized ones behind them."""
+    leaving: set[int] = set()
+    for number, step in reversed(list(enumerate(steps))):
+        if step.kind != "float" or number in leaving:
+            leaving |= {source for source in step.sources if steps[source].kind == "float"}
+    return tuple(replace(step, leaves=number in leaving) for number, step in enumerate(steps))

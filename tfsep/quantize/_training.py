@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from tfsep._arguments import number
+from tfsep._arguments import number, shown
 from tfsep._backend import keras, tf
+from tfsep._symbolic import inputs_of
 from tfsep.quantize._context import observing
 from tfsep.quantize._linear import QuantizedLinear
-from tfsep.quantize._output import QuantizedOutput
+from tfsep.quantize._output import Dequantized, QuantizedOutput
 
 
 def is_prepared(model: Any) -> bool:
@@ -28,6 +29,17 @@ def runtime_of(model: Any) -> str | None:
     """
     outputs = (layer for layer in getattr(model, "layers", ()) if isinstance(layer, QuantizedOutput))
     return next((output.settings.runtime for output in outputs), None)
+
+
+def float_layers_of(model: Any) -> tuple[str, ...]:
+    """Return the layers of a prepared model that stay in float32 between quantized ones.
+
+    Example:
+        >>> float_layers_of(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
+        ()
+    """
+    leading = (layer for layer in getattr(model, "layers", ()) if isinstance(layer, Dequantized))
+    return tuple(dict.fromkeys(layer.to for layer in leading))
 
 
 def require_prepared(model: Any) -> None:
@@ -57,14 +69,15 @@ def observe(model: Any, data: Any, batch_size: int = 32) -> Any:
     Args:
         model: a prepared model.
         data: an array (N, ...) of what it takes, a tuple or dict of them for several inputs, or a
-            ``tf.data.Dataset`` of batches.
+            ``tf.data.Dataset`` of batches, with labels or without.
         batch_size: how many samples of an array at once.
 
     Returns:
         The model.
 
     Raises:
-        TypeError, ValueError: if `prepare` did not make the model.
+        TypeError, ValueError: if `prepare` did not make the model; for data of another shape, with NaN or infinity, of
+            no sample, or under which a layer's result is nothing but zeros.
 
     Example:
         >>> from tfsep.quantize import prepare
@@ -75,12 +88,48 @@ def observe(model: Any, data: Any, batch_size: int = 32) -> Any:
     """
     require_prepared(model)
     size = number(batch_size, "batch_size", int, 1)
-    batches = data if isinstance(data, tf.data.Dataset) else tf.data.Dataset.from_tensor_slices(data).batch(size)
+    batches = data if isinstance(data, tf.data.Dataset) else _sliced(data).batch(size)
+    samples = 0
     with observing():
         run = tf.function(model, autograph=False)
         for batch in batches:
-            run(batch)
+            inputs = _inputs_in(batch, model)
+            samples += int(tf.shape(tf.nest.flatten(inputs)[0])[0])
+            run(inputs)
+    if not samples:
+        raise ValueError("data: expected at least one sample, got none")
+    for layer in model.layers:
+        if isinstance(layer, QuantizedOutput) and layer.range() == (0.0, 0.0):
+            raise ValueError(f"data: expected samples that give each layer a range, got only zeros in {layer.name!r}")
     return model
+
+
+def _sliced(data: Any) -> Any:
+    """Arrays as a data set of samples."""
+    try:
+        return tf.data.Dataset.from_tensor_slices(data)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"data: expected arrays of as many samples, or a tf.data.Dataset, got {shown(data)}") from error
+
+
+def _inputs_in(batch: Any, model: Any) -> Any:
+    """The inputs of a batch, in the structure in which a model takes them."""
+    structure = inputs_of(model)
+    fields = tf.nest.flatten(structure)
+    if isinstance(batch, tuple) and len(batch) == 2 and (len(fields) == 1 or tf.nest.is_nested(batch[0])):
+        batch = batch[0]
+    given = tf.nest.flatten(batch)
+    if len(given) != len(fields):
+        names = ", ".join(field.name for field in fields)
+        raise ValueError(f"data: expected {len(fields)} inputs ({names}), got {len(given)}")
+    for field, array in zip(fields, given, strict=True):
+        if not tf.TensorShape(field.shape).is_compatible_with(array.shape):
+            shape = ", ".join("any" if side is None else str(side) for side in field.shape[1:])
+            raise ValueError(f"data: expected batches of shape (N, {shape}) for {field.name}, got {tuple(array.shape)}")
+        if not bool(tf.reduce_all(tf.math.is_finite(tf.cast(array, "float32")))):
+            raise ValueError(f"data: expected finite numbers for {field.name}, got NaN or infinity")
+    cast = [tf.cast(array, field.dtype) for field, array in zip(fields, given, strict=True)]
+    return tf.nest.pack_sequence_as(structure, cast)
 
 
 def freeze_batch_norm(model: Any, frozen: bool = True) -> None:

@@ -3,7 +3,6 @@
 from tfsep.tflite._benchmark import BenchmarkReport, BenchmarkTable, benchmark, benchmark_all
 from tfsep.tflite._bundle import ConvertReport, convert
 from tfsep.tflite._calibration import CalibrationError
-from tfsep.tflite._compare import VerificationError, VerifyReport
 from tfsep.tflite._export import export
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow, inspect
 from tfsep.tflite._interpreter import TensorInfo
@@ -13,6 +12,7 @@ from tfsep.tflite._recipes import RECIPES, Recipe
 from tfsep.tflite._report import ExportReport
 from tfsep.tflite._targets import RULES, TARGETS, Finding, Rule, TargetReport, TargetsReport, check_targets
 from tfsep.tflite._verify import predict, verify
+from tfsep.tflite._verify_report import VerificationError, VerifyReport
 
 __all__ = [
     "RECIPES",

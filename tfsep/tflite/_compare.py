@@ -1,128 +1,19 @@
-"""Comparing a file with its model: sums over any amount of data, stored weights, and a report of what they say."""
+"""Comparing a file with its model: sums over any amount of data, and stored weights."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from os import PathLike
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tfsep._flatbuffer import operator_name
-from tfsep._table import Table
-from tfsep.quantize import runtime_of
+from tfsep._flatbuffer import operator_name, type_name
+from tfsep.quantize import float_layers_of, is_prepared, litert_rounding, runtime_of
 from tfsep.tflite._data import Batch, Reader
-from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._interpreter import Runner, TensorInfo
 from tfsep.tflite._model import Interface
 from tfsep.tflite._recipes import RECIPES
+from tfsep.tflite._verify_report import VerifyReport
 from tfsep.tflite._weights import Weight, compare_weights, stored_weights
-
-_ONE_OF = 100_000
-"""Output elements of a prepared model, of which one may be a step off."""
-
-
-class VerificationError(ValueError):
-    """A file that does not compute what its model computes.
-
-    Attributes:
-        report: what was measured.
-    """
-
-    def __init__(self, message: str, report: "VerifyReport") -> None:
-        super().__init__(message)
-        self.report = report
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """How far a file is from its model on some data.
-
-    Attributes:
-        samples: how many were compared.
-        max_error: largest absolute difference of any output element.
-        rms_error: relative RMS error of the worst output: RMS of ``file − model`` over the standard deviation of the
-            model's output, so that an output that is large but hardly varies excuses nothing.
-        tolerance: the largest rms_error that passes. The default is the recipe's, and half a step of the grid that an
-            integer file stores the output on: closer than that rounding does not come.
-        weights: how many of the model's weight tensors were looked for in the file; None if they were not compared.
-        weight_error: of the weight that is furthest from the model's, normalization folded in, in units of what storing
-            it in the file's type may change: at most 1 passes. None if they were not compared.
-        top1_agreement: share of samples for which both name the same class; None where the output is no row of classes.
-        accuracy, model_accuracy: share of samples for which the file, and the model, name the label; None without
-            labels.
-        saturated: share of the input elements that lie outside what the file can store.
-        low, high: range of the inputs.
-        elements, differing, steps: of a model of `tfsep.quantize.prepare`, which computes the file's own integers: how
-            many output elements were compared, how many differ, and by how many steps of the output's grid at most.
-            One in 100,000 may, by one step. None for other models, and where LiteRT does not compute what the model
-            was prepared for: a dense layer of the reference kernels.
-    """
-
-    samples: int
-    max_error: float
-    rms_error: float
-    tolerance: float
-    top1_agreement: float | None
-    accuracy: float | None
-    model_accuracy: float | None
-    saturated: float
-    low: float
-    high: float
-    weights: int | None = None
-    weight_error: float | None = None
-    elements: int | None = None
-    differing: int | None = None
-    steps: int | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the error is within the tolerance and the weights are the model's; what is no number is not."""
-        weights_pass = self.weight_error is None or self.weight_error <= 1
-        return self.rms_error <= self.tolerance and weights_pass and self.equal is not False
-
-    @property
-    def equal(self) -> bool | None:
-        """Whether the file computes a prepared model's own integers; None for another model."""
-        if self.elements is None or self.differing is None or self.steps is None:
-            return None
-        return self.steps <= 1 and self.differing <= max(1, self.elements // _ONE_OF)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields, for JSON."""
-        return asdict(self)
-
-    def table(self) -> Table:
-        """Return what was measured, a line each."""
-        rows = [
-            ("samples", f"{self.samples:,}"),
-            ("largest error", f"{self.max_error:.3g}"),
-            ("relative RMS error", f"{self.rms_error:.3g} (tolerance {self.tolerance:.3g})"),
-            *(
-                (label, f"{value:.4f}")
-                for label, value in (
-                    ("same class as the model", self.top1_agreement),
-                    ("accuracy of the file", self.accuracy),
-                    ("accuracy of the model", self.model_accuracy),
-                )
-                if value is not None
-            ),
-            *(
-                ()
-                if self.weights is None
-                else (("weights", f"{self.weights} compared, off by {self.weight_error:.2g} of their rounding"),)
-            ),
-            *(
-                ()
-                if self.elements is None
-                else (("output elements that differ", f"{self.differing:,} of {self.elements:,}"),)
-            ),
-            ("inputs out of range", f"{self.saturated:.2%}"),
-        ]
-        return Table(("measure", "value"), rows)
-
-    def __str__(self) -> str:
-        """Return the table as text."""
-        return self.table().text()
 
 
 class _Moments:
@@ -164,6 +55,22 @@ def _require_labels(labels: np.ndarray, classes: int) -> None:
         )
 
 
+class _Steps:
+    """How many elements of quantized outputs are a step or more off, and by how many steps at most."""
+
+    def __init__(self) -> None:
+        self.elements = self.differing = self.most = 0
+
+    def add(self, outputs: Sequence[TensorInfo], ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:
+        for info, model, file in zip(outputs, ours, theirs, strict=True):
+            if info.scale:
+                off = np.rint(np.abs(file.astype(np.float64) - model.astype(np.float64)) / info.scale)
+                off = np.nan_to_num(off, nan=np.inf)
+                self.elements += off.size
+                self.differing += int(np.count_nonzero(off))
+                self.most = int(max(self.most, min(off.max(initial=0), 10**9)))
+
+
 class Comparison:
     """Sums over batches, of which nothing else is kept."""
 
@@ -175,32 +82,23 @@ class Comparison:
         self._low, self._high = np.inf, -np.inf
         self._classes = True
         self._moments = [_Moments() for _ in runner.outputs]
-        self.elements = self.differing = self.steps = 0
+        self.steps = _Steps()
 
     def add(self, batch: Batch, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:
         """Add one batch, in the order of the file's inputs: the model's outputs and the file's."""
         self.samples += batch.size
-        for info, moments, model, file in zip(self._runner.outputs, self._moments, ours, theirs, strict=True):
+        for moments, model, file in zip(self._moments, ours, theirs, strict=True):
             if model.shape != file.shape:
                 raise ValueError(f"path: expected outputs of shape {model.shape}, as the model's, got {file.shape}")
             difference = file.astype(np.float64) - model.astype(np.float64)
             self._max = float(np.maximum(self._max, np.abs(difference).max(initial=0.0)))
             moments.add(model.astype(np.float64), difference)
-            self._count_steps(difference, info.scale)
+        self.steps.add(self._runner.outputs, ours, theirs)
         for info, array in zip(self._runner.inputs, batch.inputs, strict=True):
             self._outside += info.saturated(array)
             self._elements += array.size
             self._low, self._high = min(self._low, float(array.min())), max(self._high, float(array.max()))
         self._count_classes(batch, ours[0], theirs[0])
-
-    def _count_steps(self, difference: np.ndarray, scale: float) -> None:
-        """Count the elements that are a step or more of the output's grid off."""
-        if not scale:
-            return
-        off = np.nan_to_num(np.rint(np.abs(difference) / scale), nan=np.inf)
-        self.elements += off.size
-        self.differing += int(np.count_nonzero(off))
-        self.steps = int(max(self.steps, min(off.max(initial=0), 10**9)))
 
     def _count_classes(self, batch: Batch, model: np.ndarray, file: np.ndarray) -> None:
         self._classes &= model.ndim == 2 and model.shape[1] > 1
@@ -259,35 +157,42 @@ def compare(
         ValueError: if there is no data.
     """
     order = file_order(interface, runner)
-    comparison = Comparison(runner)
+    comparison, as_litert = Comparison(runner), _Steps()
+    otherwise = _otherwise(interface.model, runner)
     for batch in Reader(interface.fields).batches(data):
         if batch.size:
             given = batch._replace(inputs=tuple(batch.inputs[i] for i in order))
-            comparison.add(given, interface(batch.inputs), runner(given.inputs))
+            theirs = runner(given.inputs)
+            comparison.add(given, interface(batch.inputs), theirs)
+            if otherwise:
+                with litert_rounding():
+                    as_litert.add(runner.outputs, interface(batch.inputs), theirs)
     if comparison.samples == 0:
         raise ValueError("data: expected at least one sample, got none")
     report = comparison.report(tolerance)
-    if _is_comparable(interface.model, runner):
-        counts = {"elements": comparison.elements, "differing": comparison.differing, "steps": comparison.steps}
-        report = replace(report, **counts)
+    if is_prepared(interface.model) and comparison.steps.elements:
+        own = comparison.steps
+        report = replace(report, elements=own.elements, differing=own.differing, steps=own.most, otherwise=otherwise)
+        report = replace(report, float_layers=float_layers_of(interface.model))
+        if otherwise:
+            report = replace(report, unexplained=as_litert.differing, unexplained_steps=as_litert.most)
     if reference is None:
         return report, ""
     found = compare_weights(reference, stored_weights(runner.flatbuffer))
     return replace(report, weights=found.compared, weight_error=found.error), found.name
 
 
-def _is_comparable(model: Any, runner: Runner) -> bool:
-    """Whether a prepared model's outputs are the file's integers, as this runtime has them.
-
-    LiteRT's reference kernel of a dense layer rounds once, where that of the microcontrollers, which `prepare`
-    emulates, rounds twice: LiteRT cannot vouch for it.
-    """
-    runtime = runtime_of(model)
-    if runtime is None or not all(info.scale for info in runner.outputs):
-        return False
-    operators = runner.flatbuffer.subgraphs[0].operators or []
-    dense = any(operator_name(runner.flatbuffer, operator) == "FULLY_CONNECTED" for operator in operators)
-    return not (runtime == "reference" and dense)
+def _otherwise(model: Any, runner: Runner) -> tuple[str, ...]:
+    """The operators of a file that LiteRT computes otherwise than the prepared model: see `litert_rounding`."""
+    graph = runner.flatbuffer.subgraphs[0]
+    if runtime_of(model) != "reference":
+        return ()
+    dense = any(
+        operator_name(runner.flatbuffer, operator) == "FULLY_CONNECTED"
+        and type_name(graph.tensors[operator.outputs[0]]) == "int8"
+        for operator in graph.operators or []
+    )
+    return ("FULLY_CONNECTED",) if dense else ()
 
 
 def file_order(interface: Interface, runner: Runner) -> list[int]:
@@ -321,34 +226,6 @@ def sized_as(interface: Interface, runner: Runner) -> Interface:
             raise ValueError(f"path: expected a file with input {ours}, as the model's, got {theirs}")
         fields[i] = fields[i]._replace(shape=theirs)
     return replace(interface, fields=tuple(fields))
-
-
-def require(report: VerifyReport, path: str | PathLike[str], weight: str) -> VerifyReport:
-    """Return the report if it passed; `weight` is the name of the weight that is furthest off.
-
-    Raises:
-        VerificationError: if it did not.
-    """
-    if report.passed:
-        return report
-    name = Path(path).name
-    if report.equal is False:
-        raise VerificationError(
-            f"{name}: expected the prepared model's outputs, got {report.differing} of {report.elements} elements that "
-            f"differ, by up to {report.steps} steps",
-            report,
-        )
-    if report.rms_error <= report.tolerance:
-        raise VerificationError(
-            f"{name}: expected the model's weights to within the file's rounding, got {weight} off by "
-            f"{report.weight_error:.3g} times that",
-            report,
-        )
-    raise VerificationError(
-        f"{name}: expected a relative RMS error of at most {report.tolerance:.3g} on {report.samples} "
-        f"samples, got {report.rms_error:.3g} (largest error {report.max_error:.3g})",
-        report,
-    )
 
 
 def default_tolerance(runner: Runner) -> float:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from tfsep.tflite._weights import Weight, stored_weights
 def convert(
     interface: Interface, recipe: Recipe, batch_size: int, calibration: Calibration | None, allow_flex: bool
 ) -> bytes:
-    """Return the bytes of a file of this model; its inputs are in the model's own order.
+    """Return the bytes of a file of this model; its inputs and outputs are in the model's own order.
 
     A prepared model brings its ranges with it and is not calibrated.
 
@@ -52,22 +52,25 @@ def convert(
                 f"model: expected one that converts in recipe {recipe.name!r}, got {interface.model.name!r}: "
                 f"{_reason(error)}"
             ) from error
-    return _in_order(bytearray(content), [field.name for field in interface.fields])
+    return _in_order(bytearray(content), [field.name for field in interface.fields], interface.outputs_in_order)
 
 
-def _in_order(content: bytearray, names: list[str]) -> bytes:
-    """Return a file with its list of inputs in this order, which the converter does not keep.
+def _in_order(content: bytearray, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+    """Return a file with its lists of inputs and outputs in this order, which the converter does not keep.
 
     The signature goes by name and the operators by number, so nothing else depends on it.
     """
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content)
-    signature = model.SignatureDefs(0)
-    maps = [signature.Inputs(i) for i in range(signature.InputsLength())]
-    numbers = {entry.Name().decode(): entry.TensorIndex() for entry in maps}
-    # A view of the bytes themselves.
-    model.Subgraphs(0).InputsAsNumpy()[:] = [numbers[name] for name in names]
+    signature, graph = model.SignatureDefs(0), model.Subgraphs(0)
+    for names, entry, length, numbers in (
+        (inputs, signature.Inputs, signature.InputsLength(), graph.InputsAsNumpy()),
+        (outputs, signature.Outputs, signature.OutputsLength(), graph.OutputsAsNumpy()),
+    ):
+        by_name = {entry(i).Name().decode(): entry(i).TensorIndex() for i in range(length)}
+        # A view of the bytes themselves.
+        numbers[:] = [by_name[name] for name in names]
     return bytes(content)
 
 

@@ -14,7 +14,7 @@ from tfsep._files import placed
 from tfsep.geometry import positive, positive_number
 from tfsep.quantize import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
-from tfsep.tflite._compare import VerifyReport, compare, require
+from tfsep.tflite._compare import compare
 from tfsep.tflite._convert import convert, weights_of
 from tfsep.tflite._data import Field, Reader
 from tfsep.tflite._inspect import inspect
@@ -24,6 +24,7 @@ from tfsep.tflite._prepared import require_exportable, require_same_numbers
 from tfsep.tflite._recipes import Recipe, get_recipe
 from tfsep.tflite._report import ExportReport
 from tfsep.tflite._statistics import unlike_training
+from tfsep.tflite._verify_report import VerifyReport, require
 
 RANDOM_SAMPLES = 8
 
@@ -173,6 +174,13 @@ def _prove(
             require_same_numbers(interface.model, runner, path, verification)
         require(verification, path, weight)
         notes += _notes(verification, recipe, tolerance)
+        if source == "random":
+            notes.append(
+                f"verified on {verification.samples} samples of random numbers only, which say little of the numbers "
+                "that the model is for: give data"
+            )
+        if prepared and verification.elements is None:
+            notes.append("no element is counted, as no output is quantized; kernels, biases and grids are the model's")
         delegated = runner.delegated()
         inputs, outputs = runner.inputs, runner.outputs
     content = file.read_bytes()
@@ -206,7 +214,7 @@ def _range_notes(interface: Interface, calibration: Calibration, source: str) ->
 
 
 def _notes(verification: VerifyReport, recipe: Recipe, tolerance: float | None) -> list[str]:
-    notes = []
+    notes = verification.notes()
     if tolerance is None and verification.tolerance > 2 * recipe.tolerance:
         notes.append("the model's output varies by little more than one step of the file's: the comparison says little")
     if verification.saturated:

@@ -1,7 +1,9 @@
 """The error of a file layer by layer: which layer loses what its outputs lack."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf, isfinite, log10
 from os import PathLike
 from pathlib import Path
@@ -10,10 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._arguments import as_path
-from tfsep._backend import tf
+from tfsep._backend import keras, tf
+from tfsep._symbolic import inputs_of
 from tfsep._table import Table
 from tfsep._watching import watching
+from tfsep.layers import DepthwiseSeparableConv
 from tfsep.models import load_model
+from tfsep.quantize import is_prepared, results_of
 from tfsep.tflite._compare import file_order, sized_as
 from tfsep.tflite._data import Reader
 from tfsep.tflite._interpreter import Runner
@@ -29,13 +34,16 @@ class LayerRow(NamedTuple):
     """One layer of a model and the tensor of a file that holds its output.
 
     Attributes:
-        name: of the layer.
+        name: of the layer, as ``quantize.prepare(model, float_layers=[name])`` takes it: in a
+            `tfsep.layers.DepthwiseSeparableConv` that of the block and the part; in a prepared model, that of the layer
+            in the model that was prepared.
         tensor: number of the file's tensor.
         shape: of a sample.
         sqnr: signal to quantization noise, ``10·log10(Σ model² / Σ (file − model)²)``, in dB; infinite where nothing
             differs. A step of 8 bits over the whole range costs some 40 to 50.
         max_error: largest absolute difference.
         cosine: of the angle between both, over all samples.
+        result: 0 of the first result of that name; more where a layer is called again, or is several operators.
     """
 
     name: str
@@ -44,6 +52,12 @@ class LayerRow(NamedTuple):
     sqnr: float
     max_error: float
     cosine: float
+    result: int = 0
+
+    @property
+    def label(self) -> str:
+        """The name, with the number of the result where that is not the first."""
+        return f"{self.name}#{self.result}" if self.result else self.name
 
     def measures(self) -> tuple[str, str, str]:
         """Return the three numbers as text."""
@@ -73,7 +87,7 @@ class LayerReport:
         """Return a row a layer."""
         return Table(
             ("layer", "tensor", "shape", "SQNR, dB", "largest error", "cosine"),
-            [(r.name, r.tensor, "×".join(map(str, r.shape)), *r.measures()) for r in self.rows],
+            [(r.label, r.tensor, "×".join(map(str, r.shape)), *r.measures()) for r in self.rows],
         )
 
     def __str__(self) -> str:
@@ -96,7 +110,7 @@ class LayerReport:
         finite = [row.sqnr for row in self.rows if isfinite(row.sqnr)]
         # Where nothing differs the bar is as long as the longest.
         longest = max(finite, default=1.0)
-        axes.barh([row.name for row in self.rows], [min(row.sqnr, longest) for row in self.rows])
+        axes.barh([row.label for row in self.rows], [min(row.sqnr, longest) for row in self.rows])
         axes.invert_yaxis()
         axes.set_xlabel("signal to quantization noise, dB")
         axes.set_title(f"{self.path.name}, {self.samples} samples")
@@ -111,7 +125,8 @@ def compare_layers(model: Any, path: str | PathLike[str], data: Any) -> LayerRep
     among the tensors of as many numbers, the nearest pair first, each once, and only where the order is kept: what
     comes from a layer comes from that layer's tensor. What a file does not have on its own, as a convolution in front
     of its rectifier, has no row, nor has a layer that hands on what it gets. The file runs on TensorFlow Lite's own
-    kernels, which keep every tensor, where XNNPACK's do not; they may differ by a step here and there.
+    kernels, which keep every tensor, where XNNPACK's do not; they may differ by a step here and there. A layer that
+    loses much is left in float32 by the name that its row has.
 
     Args:
         model: the Keras model, or the path of its ``.keras`` file; the float one, for what quantization costs.
@@ -137,21 +152,21 @@ def compare_layers(model: Any, path: str | PathLike[str], data: Any) -> LayerRep
     interface = interface_of(load_model(model) if isinstance(model, str | PathLike) else model)
     runner = Runner(path, keep=True)
     interface = sized_as(interface, runner)
-    order = file_order(interface, runner)
-    pairs: dict[int, tuple[str, _Sums]] | None = None
+    order, probe = file_order(interface, runner), _probe(interface)
+    pairs: dict[int, tuple[_Key, _Sums]] | None = None
     samples = 0
     for inputs in _chunks(Reader(interface.fields), data):
-        ours, layers_before = _layer_outputs(interface, inputs)
+        ours, layers_before = probe(inputs)
         theirs = runner.tensors([inputs[i] for i in order])
         if pairs is None:
             matched = _matched(ours, theirs, layers_before, runner.tensors_before())
-            pairs = {tensor: (name, _Sums()) for tensor, name in matched.items()}
-        for tensor, (name, sums) in pairs.items():
-            sums.add(ours[name], theirs[tensor])
+            pairs = {tensor: (key, _Sums()) for tensor, key in matched.items()}
+        for tensor, (key, sums) in pairs.items():
+            sums.add(ours[key], theirs[tensor])
         samples += len(inputs[0])
     if pairs is None:
         raise ValueError("data: expected at least one sample, got none")
-    return LayerReport(Path(path), samples, tuple(sums.row(name, tensor) for tensor, (name, sums) in pairs.items()))
+    return LayerReport(Path(path), samples, tuple(sums.row(key, tensor) for tensor, (key, sums) in pairs.items()))
 
 
 def _chunks(reader: Reader, data: Any) -> Iterator[tuple[np.ndarray, ...]]:
@@ -160,60 +175,101 @@ def _chunks(reader: Reader, data: Any) -> Iterator[tuple[np.ndarray, ...]]:
             yield tuple(array[start : start + _CHUNK] for array in batch.inputs)
 
 
-def _layer_outputs(
-    interface: Interface, inputs: Sequence[np.ndarray]
-) -> tuple[dict[str, np.ndarray], dict[str, set[str]]]:
-    """Each layer's output, by its name, or by name and count where it is called again; the layers that it comes from.
+class _Key(NamedTuple):
+    """A result: the name of its layer, and how many of that name came before."""
+
+    name: str
+    result: int
+
+
+_Outputs = tuple[dict[_Key, np.ndarray], dict[_Key, set[_Key]]]
+"""Each result, and the results that it comes from."""
+
+
+def _probe(interface: Interface) -> Callable[[Sequence[np.ndarray]], _Outputs]:
+    """What computes the results of all layers: of a prepared model those on its grids, else those of layers' calls."""
+    if not is_prepared(interface.model):
+        return partial(_layer_outputs, interface)
+    results = results_of(interface.model)
+    times: Counter[str] = Counter()
+    keys = []
+    for result in results:
+        keys.append(_Key(result.name, times[result.name]))
+        times[result.name] += 1
+    before = {key: {keys[place] for place in result.before} for key, result in zip(keys, results, strict=True)}
+    model = keras.Model(inputs_of(interface.model), [result.tensor for result in results])
+
+    def run(inputs: Sequence[np.ndarray]) -> _Outputs:
+        outputs = model(interface.structure([tf.constant(array) for array in inputs]))
+        return dict(zip(keys, map(np.asarray, outputs), strict=True)), before
+
+    return run
+
+
+def _layer_outputs(interface: Interface, inputs: Sequence[np.ndarray]) -> _Outputs:
+    """Each layer's output, and the layers that it comes from.
 
     A model's output is that of its last layer, and is there once, under the name of that.
     """
-    made: dict[int, str] = {}
-    outputs: dict[str, Any] = {}
-    before: dict[str, set[str]] = {}
+    made: dict[int, _Key] = {}
+    outputs: dict[_Key, Any] = {}
+    before: dict[_Key, set[_Key]] = {}
+    around: list[Any] = []
 
     def leave(layer: Any, given: Any, result: Any) -> None:
+        around.pop()
         first = tf.nest.flatten(result)[0]
         if getattr(first, "dtype", None) != tf.float32 or id(first) in made:
             return
-        calls = sum(name.split("#")[0] == layer.name for name in outputs)
-        name = f"{layer.name}#{calls}" if calls else layer.name
+        name = _name_of(layer, [own for own in around if not isinstance(own, keras.Model)])
+        key = _Key(name, sum(other.name == name for other in outputs))
         sources = {made[id(tensor)] for tensor in tf.nest.flatten(given) if id(tensor) in made}
         # That the tensors are kept keeps their ids their own.
-        made[id(first)], outputs[name] = name, first
-        before[name] = sources.union(*(before[source] for source in sources))
+        made[id(first)], outputs[key] = key, first
+        before[key] = sources.union(*(before[source] for source in sources))
 
-    with watching(lambda _: None, leave):
+    with watching(around.append, leave):
         interface(inputs)
-    return {name: np.asarray(output) for name, output in outputs.items()}, before
+    return {key: np.asarray(output) for key, output in outputs.items()}, before
+
+
+def _name_of(layer: Any, around: list[Any]) -> str:
+    """The name that `quantize.prepare` knows a layer by, which is called inside of composite ones."""
+    match around:
+        case []:
+            return str(layer.name)
+        case [DepthwiseSeparableConv() as block]:
+            return f"{block.name}_{layer.name}"
+    return str(around[0].name)
 
 
 def _matched(
-    ours: dict[str, np.ndarray],
+    ours: dict[_Key, np.ndarray],
     theirs: dict[int, np.ndarray],
-    layers_before: dict[str, set[str]],
+    layers_before: dict[_Key, set[_Key]],
     tensors_before: dict[int, set[int]],
-) -> dict[int, str]:
+) -> dict[int, _Key]:
     """The layer of each of the file's tensors, in the file's order: the nearest pair first, each once, in order."""
     pairs = []
     for tensor, values in theirs.items():
-        for name, output in ours.items():
+        for key, output in ours.items():
             if output.size == values.size and len(output) == len(values):
                 sums = _Sums.of(output, values)
                 if sums.likeness() > _ALIKE:
-                    pairs.append((-sums.sqnr(), output.shape != values.shape, tensor, name))
-    found: dict[int, str] = {}
+                    pairs.append((-sums.sqnr(), output.shape != values.shape, tensor, key))
+    found: dict[int, _Key] = {}
 
-    def in_order(tensor: int, name: str) -> bool:
+    def in_order(tensor: int, key: _Key) -> bool:
         return all(
-            (other not in layers_before[name] or known in tensors_before[tensor])
-            and (name not in layers_before[other] or tensor in tensors_before[known])
+            (other not in layers_before[key] or known in tensors_before[tensor])
+            and (key not in layers_before[other] or tensor in tensors_before[known])
             for known, other in found.items()
         )
 
     # A sort that keeps the order of equals: of layers that only hand on what they get, the first.
-    for _, _, tensor, name in sorted(pairs, key=lambda pair: pair[:2]):
-        if tensor not in found and name not in found.values() and in_order(tensor, name):
-            found[tensor] = name
+    for _, _, tensor, key in sorted(pairs, key=lambda pair: pair[:2]):
+        if tensor not in found and key not in found.values() and in_order(tensor, key):
+            found[tensor] = key
     return {tensor: found[tensor] for tensor in theirs if tensor in found}
 
 
@@ -255,5 +311,5 @@ class _Sums:
         larger = max(self._model, self._file)
         return self._product / larger if larger else 1.0
 
-    def row(self, name: str, tensor: int) -> LayerRow:
-        return LayerRow(name, tensor, self._shape, self.sqnr(), self._max, self.cosine())
+    def row(self, key: _Key, tensor: int) -> LayerRow:
+        return LayerRow(key.name, tensor, self._shape, self.sqnr(), self._max, self.cosine(), key.result)

@@ -31,6 +31,12 @@ class Interface:
     note: str
     _output_order: tuple[int, ...]
 
+    @property
+    def outputs_in_order(self) -> tuple[str, ...]:
+        """The outputs' names in the model's own order, in which a file lists them."""
+        places = zip(self._output_order, self.output_names, strict=True)
+        return tuple(name for _, name in sorted(places))
+
     def structure(self, inputs: Sequence[Any]) -> Any:
         """Return inputs, given in the model's order, in the structure that the model takes."""
         given = inputs_of(self.model)

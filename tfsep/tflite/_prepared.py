@@ -9,33 +9,46 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer import type_name
-from tfsep.quantize import QuantizedLinear, QuantizedOutput
-from tfsep.tflite._compare import VerificationError, VerifyReport
+from tfsep._symbolic import origin
+from tfsep.quantize import QuantizedLinear, QuantizedOutput, results_of
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._verify_report import VerificationError, VerifyReport
+
+_SMALLEST_RANGE = 1e-6
+"""The converter gives a grid of its own to tensors whose numbers are all smaller."""
 
 
-def _outputs(model: Any) -> list[QuantizedOutput]:
-    return [layer for layer in getattr(model, "layers", ()) if isinstance(layer, QuantizedOutput)]
+def _outputs(model: Any) -> list[tuple[str, QuantizedOutput]]:
+    """What has the grids of a prepared model, with the name of the layer that it is of."""
+    names: dict[int, str] = {}
+    for result in results_of(model):
+        names.setdefault(id(origin(result.tensor)[0]), result.name)
+    outputs = (layer for layer in model.layers if isinstance(layer, QuantizedOutput))
+    return [(names.get(id(output), str(output.name)), output) for output in outputs]
 
 
 def require_exportable(model: Any, recipe: Recipe, calibration: Any) -> None:
     """Raise unless a prepared model can become a file of this recipe.
 
     Raises:
-        ValueError: for another recipe than int8, for calibration data, for a range that is empty or no number.
+        ValueError: for another recipe than int8, for calibration data, for a range that is empty, no number or too
+            small for a grid.
     """
     if recipe.name != "int8":
         raise ValueError(f"recipe: expected 'int8' for a model of quantize.prepare, got {recipe.name!r}")
     if calibration is not None:
         raise ValueError("calibration: expected None for a model of quantize.prepare, which has its ranges, got data")
-    for output in _outputs(model):
+    for name, output in _outputs(model):
         low, high = output.range()
         if not (isfinite(low) and isfinite(high)):
-            raise ValueError(f"model: expected ranges that are numbers, got [{low}, {high}] of {output.name!r}")
-        if not low < high:
+            raise ValueError(f"model: expected ranges that are numbers, got [{low}, {high}] of {name!r}")
+        if not output.has_range():
+            raise ValueError(f"model: expected ranges that training or quantize.observe has seen, got none of {name!r}")
+        if max(-low, high) < _SMALLEST_RANGE:
             raise ValueError(
-                f"model: expected ranges that training or quantize.observe has seen, got none of {output.name!r}"
+                f"model: expected ranges that reach {_SMALLEST_RANGE}, from where on there are grids, got [{low:.3g}, "
+                f"{high:.3g}] of {name!r}: train the model, so that its numbers get a size, or observe other data"
             )
 
 
@@ -47,12 +60,11 @@ def require_same_numbers(model: Any, runner: Runner, path: str | PathLike[str], 
     """
     graph = runner.flatbuffer.subgraphs[0]
     grids = {grid for grid in map(_grid, graph.tensors) if grid is not None}
-    for output in _outputs(model):
+    for name, output in _outputs(model):
         scale, zero = output.grid()
         if (np.float32(scale), zero) not in grids:
             raise VerificationError(
-                f"{Path(path).name}: expected the grid of {output.name!r}, scale {scale:.6g} and zero point {zero}, "
-                "got none",
+                f"{Path(path).name}: expected the grid of {name!r}, scale {scale:.6g} and zero point {zero}, got none",
                 report,
             )
     stored = [found for operator in graph.operators or [] for found in _stored(runner.flatbuffer, operator)]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tfsep._table import Table
-from tfsep.tflite._compare import VerifyReport
 from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._verify_report import VerifyReport
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,221 @@
+"""What `prepare` and its helpers refuse, in one sentence each."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from checks import assert_sentence
+from quantize_networks import IMAGES, plain, prepared_network
+
+from tfsep import layers, quantize, tflite
+from tfsep.quantize import QuantizedLinear
+
+L = keras.layers
+
+
+BAD = {
+    "runtime": ({"runtime": "tpu"}, "runtime"),
+    "ranges": ({"ranges": "fixed"}, "ranges"),
+    "momentum": ({"momentum": 1.0}, "momentum"),
+    "observations": ({"observations": 0}, "observations"),
+    "one name": ({"float_layers": "dense"}, "float_layers"),
+    "a name of no layer": ({"float_layers": ("nothing",)}, "float_layers"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_nonsense_is_refused(case):
+    options, argument = BAD[case]
+    with pytest.raises(ValueError, match=argument) as error:
+        quantize.prepare(plain(), **options)
+    assert_sentence(error.value, argument)
+
+
+def test_an_activation_that_a_runtime_computes_otherwise():
+    model = keras.Sequential([keras.Input((4,)), L.Dense(2, activation="tanh")])
+    with pytest.raises(ValueError, match="whose tanh is emulated") as error:
+        quantize.prepare(model, runtime="reference")
+    assert_sentence(error.value, "runtime")
+
+
+def shared_with_sigmoid():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, L.Concatenate()([L.Dense(2)(inputs), L.Dense(2, activation="sigmoid")(inputs)]))
+
+
+def told_to_train():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, L.BatchNormalization()(L.Dense(2)(inputs), training=True))
+
+
+def of_two_results():
+    inputs = keras.Input((4,))
+    halves = keras.ops.split(inputs, 2, axis=1)
+    return keras.Model(inputs, L.Dense(2)(halves[1]))
+
+
+def concatenated_with_a_maximum():
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, L.Concatenate()([L.Dense(2)(inputs), L.ReLU(3.0)(L.Dense(2)(inputs))]))
+
+
+class OwnCall(keras.Model):
+    def __init__(self):
+        inputs = keras.Input((4,))
+        super().__init__(inputs, L.Dense(2)(inputs))
+
+    def call(self, inputs):
+        return 2 * super().call(inputs)
+
+
+MODELS = {
+    "no model": (lambda: 3, TypeError),
+    "not built": (lambda: keras.Sequential([L.Dense(2)]), ValueError),
+    "its own call": (OwnCall, TypeError),
+    "told to train": (told_to_train, ValueError),
+    "of two results": (of_two_results, ValueError),
+    "another layer": (lambda: keras.Sequential([keras.Input((4, 4)), L.LSTM(2)]), ValueError),
+    "another activation": (lambda: keras.Sequential([keras.Input((4,)), L.Dense(2, activation="elu")]), ValueError),
+    "another rectifier": (lambda: keras.Sequential([keras.Input((4,)), L.ReLU(threshold=1)]), ValueError),
+    "a maximum on rows": (lambda: keras.Sequential([keras.Input((4,)), L.ReLU(max_value=3)]), ValueError),
+    "a maximum that is concatenated": (concatenated_with_a_maximum, ValueError),
+    "half precision": (lambda: keras.Sequential([keras.Input((4,)), L.Dense(2, dtype="mixed_bfloat16")]), ValueError),
+    "prepared": (lambda: quantize.prepare(keras.Sequential([keras.Input((4,)), L.Dense(2)])), ValueError),
+    "channels first": (
+        lambda: keras.Sequential([keras.Input((1, 8, 8)), layers.Conv2D(2, 3, data_format="channels_first")]),
+        ValueError,
+    ),
+    "normalization of rows": (lambda: keras.Sequential([keras.Input((4,)), L.BatchNormalization()]), ValueError),
+    "ranges that cannot be shared": (shared_with_sigmoid, ValueError),
+    "grouped transposed": (
+        lambda: keras.Sequential([keras.Input((8, 8, 4)), layers.Conv2DTranspose(4, 3, groups=2)]),
+        ValueError,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_models_that_cannot_be_prepared(case):
+    make, kind = MODELS[case]
+    with pytest.raises(kind) as error:
+        quantize.prepare(make())
+    assert_sentence(error.value, "model")
+
+
+def test_ranges_that_were_never_seen(tmp_path):
+    model, images = quantize.prepare(plain()), np.zeros((1, 28, 28, 1), "float32")
+    with pytest.raises(ValueError, match="expected ranges that training") as error:
+        tflite.export(model, tmp_path / "m.tflite", "int8")
+    assert_sentence(error.value, "model")
+    with pytest.raises(ValueError, match="expected ranges that training") as error:
+        model(images)
+    assert_sentence(error.value, "model")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected ranges that training"):
+        model.predict(images, verbose=0)
+
+
+@pytest.mark.parametrize("reach", [0.9e-6, 1.1e-6])
+def test_ranges_that_are_too_small_for_a_grid(reach, tmp_path):
+    """As those of a deep network that was never trained; where the converter draws the line."""
+    kernel = keras.initializers.Constant(reach)
+    model = keras.Sequential([keras.Input((1,)), L.Dense(1, kernel_initializer=kernel, name="tiny")])
+    given = np.linspace(-1, 1, 16, dtype="float32")[:, None]
+    prepared = quantize.observe(quantize.prepare(model), given)
+    if reach > 1e-6:
+        assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).verification.differing == 0
+        return
+    with pytest.raises(ValueError, match="of 'tiny': train the model") as error:
+        tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given)
+    assert_sentence(error.value, "model")
+
+
+ROWS = np.ones((8, 4), "float32")
+DATA = {
+    "another shape": (ROWS[:, :3], ValueError),
+    "samples in place of batches": (tf.data.Dataset.from_tensor_slices(ROWS), ValueError),
+    "several inputs": ((ROWS, ROWS, ROWS), ValueError),
+    "NaN": (ROWS * np.nan, ValueError),
+    "none": (ROWS[:0], ValueError),
+    "zeros": (ROWS * 0, ValueError),
+    "no arrays": (None, TypeError),
+}
+
+
+@pytest.mark.parametrize("case", DATA)
+def test_data_that_give_no_ranges(case):
+    data, kind = DATA[case]
+    model = quantize.prepare(keras.Sequential([keras.Input((4,)), L.Dense(2)]))
+    with pytest.raises(kind) as error:
+        quantize.observe(model, data)
+    assert_sentence(error.value, "data")
+
+
+def test_data_in_double_precision_or_with_labels_give_the_same_ranges():
+    model = keras.Sequential([keras.Input((4,)), L.Dense(2)])
+    data = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    labelled = tf.data.Dataset.from_tensor_slices((data, np.zeros(8))).batch(4)
+    ranges = [
+        quantize.observe(quantize.prepare(model), each).layers[1].range()
+        for each in (data, data.astype("float64"), labelled)
+    ]
+    assert ranges[0] == ranges[1] == ranges[2] == (float(min(data.min(), 0)), float(data.max()))
+
+
+@pytest.mark.parametrize(("arguments", "name"), [({"foo": 1}, "foo"), ({"config": {"runtime": "xnnpack"}}, "config")])
+def test_arguments_that_there_are_not(arguments, name):
+    with pytest.raises(TypeError) as error:
+        quantize.prepare(plain(), **arguments)
+    assert_sentence(error.value, name)
+
+
+def test_what_export_refuses_of_a_prepared_model(tmp_path):
+    _, model, given = prepared_network("plain")
+    for options, argument in (
+        ({"recipe": "float32"}, "recipe"),
+        ({"recipe": "int8", "calibration": IMAGES}, "calibration"),
+    ):
+        with pytest.raises(ValueError, match=argument) as error:
+            tflite.export(model, tmp_path / "m.tflite", **options)
+        assert_sentence(error.value, argument)
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    next(w for w in copy.weights if w.path.endswith("/high")).assign(np.nan)
+    with pytest.raises(ValueError, match="expected ranges that are numbers"):
+        tflite.export(copy, tmp_path / "m.tflite", "int8", data=given)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("function", [quantize.observe, quantize.freeze_batch_norm])
+def test_only_prepared_models_are_trained_so(function):
+    given = (np.zeros((1, 4), "float32"),) if function is quantize.observe else ()
+    with pytest.raises(ValueError, match=r"expected one that quantize\.prepare made"):
+        function(keras.Sequential([keras.Input((4,)), L.Dense(2)]), *given)
+    with pytest.raises(TypeError, match="expected a Keras model"):
+        function(None, *given)
+
+
+def test_sizes_in_front_of_a_mean_are_known():
+    model = keras.Sequential([keras.Input((None, None, 2)), L.GlobalAveragePooling2D()])
+    with pytest.raises(ValueError, match="sizes that are known") as error:
+        quantize.prepare(model)
+    assert_sentence(error.value, "model")
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            lambda: L.Dense(2, activation="elu", name="culprit"),
+            r"activations .* got 'elu' of 'culprit' \(Dense\): float_l",
+        ),
+        (lambda: L.ELU(name="culprit"), r"got 'culprit' \(ELU\): float_layers leaves it"),
+        (lambda: layers.Conv2DTranspose(4, 3, groups=2, name="culprit"), "one group.* got 2 groups of 'culprit'$"),
+    ],
+)
+def test_a_refusal_offers_float_layers_where_that_works(layer, message):
+    model = keras.Sequential([keras.Input((8, 8, 4)), layer()])
+    with pytest.raises(ValueError, match=message):
+        quantize.prepare(model)
+    if "float_l" in message:
+        prepared = quantize.prepare(model, float_layers=["culprit"])
+        assert not any(isinstance(layer, QuantizedLinear) for layer in prepared.layers)

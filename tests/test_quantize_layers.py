@@ -1,0 +1,275 @@
+"""Layers that are left in float32 by name, that are shared, and that kernels have only a part of: all bit by bit."""
+
+import keras
+import numpy as np
+import pytest
+from checks import assert_sentence
+from quantize_networks import prepared_network
+
+from tfsep import layers, quantize, tflite
+from tfsep.tflite import VerifyReport
+from tfsep.tflite._interpreter import Runner
+
+L = keras.layers
+SHAPE = (10, 10, 4)
+X = np.random.default_rng(0).normal(size=(64, *SHAPE)).astype("float32")
+
+
+def filled(model):
+    """The model with weights of its own, of which no two are the same."""
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        weight.assign(
+            rng.uniform(0.5, 1.5, weight.shape) if "variance" in weight.path else rng.normal(0, 0.3, weight.shape)
+        )
+    return model
+
+
+def stack(*layers_, shape=SHAPE):
+    return filled(keras.Sequential([keras.Input(shape), *layers_]))
+
+
+def exported(model, folder, given=X, **options):
+    """The report of a model that was prepared and shown data, and how far its numbers are from the float model's."""
+    prepared = quantize.observe(quantize.prepare(model, **options), given)
+    report = tflite.export(prepared, folder / "m.tflite", "int8", data=given)
+    expected, actual = np.asarray(model(given)), np.asarray(prepared(given))
+    return report, float(np.sqrt(np.mean(np.square(actual - expected))) / np.std(expected))
+
+
+# --- layers in float32 ---
+
+
+@pytest.mark.parametrize(
+    ("name", "operators", "dtype"),
+    [
+        ("depthwise", {"DEQUANTIZE": 1, "NEG": 1, "DEPTHWISE_CONV_2D": 1, "QUANTIZE": 1}, "float32"),
+        # The converter pools what it has quantized anew: the largest number stays the largest.
+        ("max_pooling2d", {"DEQUANTIZE": 1, "NEG": 1, "MUL": 1, "MAX_POOL_2D": 1, "QUANTIZE": 1}, "int8"),
+    ],
+)
+def test_a_layer_between_quantized_ones_stays_in_float32(name, operators, dtype, tmp_path):
+    model, _, given = prepared_network("plain")
+    name = next(layer.name for layer in model.layers if layer.name.startswith(name))
+    report, _ = exported(model, tmp_path, given, float_layers=[name])
+    assert {each: report.ops[each] for each in operators} == operators
+    found = report.verification
+    assert (found.elements, found.differing, found.float_layers) == (640, 0, (name,))
+    assert any(f"in an order of their own in {name}: 0 of 640" in note for note in report.notes)
+    graph = tflite.inspect(report.path)
+    types = {tensor.number: tensor.dtype for tensor in graph.tensors}
+    [row] = [row for row in graph.operators if row.name == [*operators][-2]]
+    assert {types[tensor] for tensor in (*row.inputs, *row.outputs)} == {dtype}
+
+
+@pytest.mark.parametrize("name", ["first", "normalization", "rectifier", "all"])
+def test_what_one_operator_computes_stays_together(name):
+    fused = [L.Conv2D(4, 3, name="first"), L.BatchNormalization(name="normalization"), L.ReLU(name="rectifier")]
+    nested = keras.Sequential([keras.Input(SHAPE), *fused], name="all")
+    prepared = quantize.prepare(
+        stack(L.Conv2D(4, 1, name="before"), nested, L.Conv2D(2, 1, name="behind")), float_layers=[name]
+    )
+    linears = [layer for layer in prepared.layers if isinstance(layer, quantize.QuantizedLinear)]
+    assert [layer.layer.name for layer in linears] == ["before", "behind"]
+    assert {"first", "normalization", "rectifier"} < {layer.name for layer in prepared.layers}
+    assert quantize.float_layers_of(prepared) == ("first",)
+
+
+@pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.slow), "separable"])
+def test_a_lossy_layer_is_found_and_left_in_float32_by_its_name(name, tmp_path):
+    """Every row's name is one that `float_layers` takes, of the float model and of the prepared one."""
+    model, prepared, given = prepared_network(name)
+    path = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).path
+    reports = [tflite.compare_layers(each, path, given[:16]) for each in (model, prepared)]
+    for row in {row.name for report in reports for row in report.rows}:
+        quantize.prepare(model, float_layers=[row])
+    worst = min(
+        (row for row in reports[0].rows if row.name != model.layers[-1].name and "flatten" not in row.name),
+        key=lambda r: r.sqnr,
+    )
+    better = quantize.observe(quantize.prepare(model, float_layers=[worst.name]), given)
+    path = tflite.export(better, tmp_path / "better.tflite", "int8", data=given).path
+    rows = {row.name: row.sqnr for row in tflite.compare_layers(model, path, given[:16]).rows}
+    assert rows[worst.name] > worst.sqnr
+
+
+def test_rows_are_named_by_the_layers_that_were_prepared(tmp_path):
+    _, prepared, given = prepared_network("separable")
+    path = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).path
+    rows = tflite.compare_layers(prepared, path, given[:16]).rows
+    block = next(row.name for row in rows if row.name.endswith("_pointwise")).removesuffix("_pointwise")
+    names = [row.name for row in rows]
+    assert {f"{block}_depthwise", f"{block}_depthwise_activation"} <= {*names}
+    assert not any(name.endswith(("_range", "_quantized")) for name in names)
+    # The two operators of one layer are told apart.
+    model = stack(L.Conv2D(3, 3, activation="sigmoid", name="gate"))
+    twice = quantize.observe(quantize.prepare(model), X)
+    path = tflite.export(twice, tmp_path / "m.tflite", "int8", data=X).path
+    report = tflite.compare_layers(twice, path, X)
+    assert [(row.name, row.result, row.label) for row in report.rows] == [("gate", 0, "gate"), ("gate", 1, "gate#1")]
+    assert "gate#1" in str(report)
+
+
+def test_what_a_file_with_float_layers_may_differ_by(tmp_path, monkeypatch):
+    """Rare elements, by any number of steps; not all."""
+
+    def report(differing):
+        return VerifyReport(8, 0, 0, 1, None, None, None, 0, 0, 1, None, None, 100, differing, 3, (), ("conv",))
+
+    assert report(10).equal
+    assert report(11).equal is False
+    prepared = quantize.observe(
+        quantize.prepare(stack(L.Conv2D(4, 3), L.ELU(name="elu"), L.Conv2D(2, 1)), float_layers=["elu"]), X
+    )
+    path = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).path
+    run = Runner.__call__
+    monkeypatch.setattr(Runner, "__call__", lambda self, x: (run(self, x)[0] + self.outputs[0].scale,))
+    with pytest.raises(tflite.VerificationError, match="of 8192 elements that differ"):
+        tflite.verify(prepared, path, X)
+
+
+def two_heads():
+    inputs = keras.Input(SHAPE)
+    features = L.Conv2D(4, 3, name="features")(inputs)
+    return keras.Model(inputs, [features, L.Conv2D(2, 1, name="head")(features)])
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(lambda: stack(layers.Conv2DTranspose(4, 3, name="up")), "up"), (two_heads, "head")]
+)
+def test_layers_that_cannot_stay_in_float32(make, name):
+    with pytest.raises(ValueError, match=name) as error:
+        quantize.prepare(make(), float_layers=[name])
+    assert_sentence(error.value, "float_layers")
+
+
+# --- shared layers ---
+
+
+def shared_normalization():
+    inputs, own = keras.Input(SHAPE), L.BatchNormalization()
+    return keras.Model(inputs, L.Add()([own(L.Conv2D(4, 3)(inputs)), own(L.Conv2D(4, 3)(inputs))]))
+
+
+def shared_block():
+    inside = [L.Conv2D(4, 3, padding="same"), L.BatchNormalization(), L.ReLU(), L.AveragePooling2D(3, 1, "same")]
+    inputs, block = keras.Input(SHAPE), keras.Sequential([keras.Input(SHAPE), *inside])
+    return keras.Model(inputs, block(block(inputs)))
+
+
+def shared_convolution_with_normalizations_of_their_own():
+    inputs, own = keras.Input(SHAPE), L.Conv2D(4, 3)
+    return keras.Model(inputs, L.Add()([L.BatchNormalization()(own(inputs)), L.BatchNormalization()(own(inputs))]))
+
+
+def blocks_of_the_same_names():
+    inputs = keras.Input(SHAPE)
+    blocks = [
+        keras.Sequential([keras.Input(SHAPE), L.Conv2D(4, 3, name="c"), L.MaxPooling2D(name="p")], name=name)
+        for name in ("first", "second")
+    ]
+    return keras.Model(inputs, L.Add()([block(inputs) for block in blocks]))
+
+
+SHARED = (
+    (shared_normalization, {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "ADD": 1}),
+    (shared_block, {"CONV_2D": 2, "AVERAGE_POOL_2D": 2}),
+    (shared_convolution_with_normalizations_of_their_own, {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 2, "ADD": 1}),
+    (blocks_of_the_same_names, {"CONV_2D": 2, "MAX_POOL_2D": 2, "ADD": 1}),
+)
+
+
+@pytest.mark.parametrize(("make", "operators"), SHARED)
+def test_shared_layers(make, operators, tmp_path):
+    report, error = exported(filled(make()), tmp_path)
+    assert report.ops == operators
+    assert report.verification.differing == 0
+    assert error < 0.05
+
+
+def test_a_shared_block_has_its_weights_once_and_trains():
+    model = filled(shared_block())
+    prepared = quantize.observe(quantize.prepare(model), X)
+    assert len(prepared.trainable_weights) == len(model.trainable_weights)
+    before = prepared.get_weights()
+    prepared.compile("sgd", "mse")
+    prepared.fit(X, np.zeros((64, *SHAPE)), verbose=0)
+    assert np.any(before[0] != prepared.get_weights()[0])
+
+
+# --- activations of which kernels have a part ---
+
+
+def squeeze():
+    inputs = keras.Input(SHAPE)
+    x = L.Conv2D(8, 3, activation="relu")(inputs)
+    gate = L.Conv2D(8, 1, activation="hard_sigmoid")(L.GlobalAveragePooling2D(keepdims=True)(x))
+    return filled(keras.Model(inputs, L.Multiply()([x, gate])))
+
+
+PARTS = {
+    "a rectifier's maximum": (lambda: stack(L.Conv2D(8, 3), L.ReLU(0.5)), {"CONV_2D": 1}),
+    "behind a pooling": (lambda: stack(L.MaxPooling2D(), L.ReLU(0.5)), {"MAX_POOL_2D": 1, "DEPTHWISE_CONV_2D": 1}),
+    "a gate": (squeeze, {"CONV_2D": 2, "MEAN": 1, "DEPTHWISE_CONV_2D": 1, "MUL": 1}),
+}
+
+
+@pytest.mark.parametrize("runtime", ["xnnpack", "reference"])
+@pytest.mark.parametrize("case", PARTS)
+def test_activations_of_which_kernels_have_a_part(case, runtime, tmp_path):
+    make, operators = PARTS[case]
+    report, error = exported(make(), tmp_path, runtime=runtime)
+    assert report.ops == operators
+    assert report.verification.differing == 0
+    assert error < 0.03
+
+
+def test_normalization_and_rescaling_of_sequences(tmp_path):
+    model = stack(
+        L.BatchNormalization(), L.Conv1D(3, 3), L.Activation("hard_sigmoid"), L.Rescaling(2.0, 1.0), shape=(10, 4)
+    )
+    report, error = exported(model, tmp_path, X[:, :, 0])
+    assert report.verification.differing == 0
+    assert error < 0.05
+
+
+def test_a_learned_range_stays_under_its_maximum():
+    prepared = quantize.prepare(stack(L.Conv2D(2, 3), L.ReLU(0.5)), ranges="learned", observations=1)
+    quantize.observe(prepared, X)
+    output = prepared.layers[-1]
+    output.high.assign(9.0)
+    assert output.range() == (0.0, 0.5)
+    assert float(np.max(prepared(X, training=True))) <= 0.5
+
+
+# --- outputs ---
+
+
+def test_outputs_keep_their_names_and_their_order(tmp_path):
+    """Not the alphabet's, which signatures have: whoever takes a file's outputs by place gets the model's."""
+    inputs = keras.Input(SHAPE)
+    pooled = L.GlobalAveragePooling2D(name="mean")(L.Conv2D(8, 3)(inputs))
+    model = filled(keras.Model(inputs, [L.Dense(5, name="zebra")(pooled), L.Dense(3, name="ant")(pooled)]))
+    prepared = quantize.observe(quantize.prepare(model), X)
+    assert prepared.output_names == ["zebra", "ant"]
+    for number, (each, options) in enumerate(
+        ((model, {}), (model, {"recipe": "int8", "calibration": X}), (prepared, {"recipe": "int8", "data": X}))
+    ):
+        report = tflite.export(each, tmp_path / f"{number}.tflite", **options)
+        details = Runner(report.path).interpreter.get_output_details()
+        assert [int(detail["shape"][1]) for detail in details] == [5, 3]
+        outputs = tflite.predict(report.path, X)
+        for name, expected in zip(("zebra", "ant"), each(X), strict=True):
+            assert np.abs(outputs[name] - expected).max() < 0.1 * np.std(expected)
+
+
+def test_the_report_says_what_little_it_was_verified_on(tmp_path):
+    model = stack(L.Conv2D(2, 3), L.Flatten(), L.Dense(3, name="head"))
+    prepared = quantize.observe(quantize.prepare(model), X)
+    for each, recipe in ((model, "float32"), (prepared, "int8")):
+        report = tflite.export(each, tmp_path / "m.tflite", recipe)
+        assert any("verified on 8 samples of random numbers only" in note for note in report.notes)
+        assert not any("random" in note for note in tflite.export(each, tmp_path / "m.tflite", recipe, data=X).notes)
+    headed = quantize.observe(quantize.prepare(model, float_layers=["head"]), X)
+    [note] = tflite.export(headed, tmp_path / "m.tflite", "int8", data=X).notes
+    assert "no output is quantized" in note
