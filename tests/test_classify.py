@@ -37,7 +37,8 @@ def folder(tmp_path_factory):
     inputs = keras.Input((16, 16, 3), name="image")
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
     model.save(place / "m.keras")
-    x = np.random.default_rng(0).uniform(-1, 1, (16, 16, 16, 3)).astype("float32")
+    # Images of one colour each, so that their means are of the whole range.
+    x = np.tile(np.linspace(-1, 1, 48, dtype="float32").reshape(16, 1, 1, 3), (1, 16, 16, 1))
     tflite.export(model, place / "float.tflite")
     tflite.export(model, place / "int8.tflite", "int8", calibration=x)
     for name, encode in (("jpg", tf.io.encode_jpeg), ("png", tf.io.encode_png)):
@@ -49,10 +50,10 @@ def folder(tmp_path_factory):
 
 
 def picture():
-    """Green in the middle, red at the edge, which a crop cuts off."""
-    image = np.zeros((32, 32, 3), "uint8")
+    """Green in the middle, red at the edge, which a crop cuts off; no 16×16 pixels, JPEG's blocks, have both."""
+    image = np.zeros((128, 128, 3), "uint8")
     image[:, :, 0] = 250
-    image[4:28, 4:28] = (0, 200, 100)
+    image[16:112, 16:112] = (0, 200, 100)
     return image
 
 
@@ -142,11 +143,11 @@ def test_one_record_for_training_calibration_and_verification(tmp_path):
             tf.io.write_file(str(tmp_path / name / f"{i}.png"), tf.io.encode_png(image))
     how = Preprocessing(crop=0.5, scale=1.0, offset=0.0)
     data = image_folder(tmp_path, (6, 6), preprocessing=how)
-    config = train.TrainConfig(batch_size=2, flip=False, shift=0)
+    config = train.TrainConfig(batch_size=2, flip=False, shift=0, erase=0.0)
     seen = [
         np.concatenate([np.asarray(x) for x, _ in batches])
         for batches in (
-            train.epoch_batches(data.train, config, 0),
+            train.epoch_batches(data.train, config, 2, 0),
             data.train.batches(),
             open_batches(tmp_path, (6, 6, 3), "test", preprocessing=how),
         )
@@ -204,7 +205,8 @@ def test_predict_prints_a_table_or_json(folder):
 
 def test_import_of_a_file(tmp_path):
     model = models.MobileNetV1((16, 16, 3), 3, conv_defs=DEFS)
-    x = np.random.default_rng(0).uniform(-1, 1, (16, 16, 16, 3)).astype("float32")
+    # Images of one colour each, so that their means are of the whole range.
+    x = np.tile(np.linspace(-1, 1, 48, dtype="float32").reshape(16, 1, 1, 3), (1, 16, 16, 1))
     path = tflite.export(model, tmp_path / "m.tflite", "int8", calibration=x).path
     done = run("import", path, "--out", tmp_path / "again.keras")
     assert done.exit_code == 0, done.output
