@@ -170,7 +170,7 @@ def test_train_and_quantize(folder, tmp_path):
     assert run(*common).exit_code == 2
     done = run(*common, "--resume", "--publish", tmp_path / "shipped")
     assert done.exit_code == 0, done.output
-    told = {"model.keras", "README.md", "samples.npz", "log.jsonl", "curves.png", "config.toml"}
+    told = {"model.keras", "model.json", "README.md", "samples.npz", "log.jsonl", "curves.png", "config.toml"}
     files = {f"model_{recipe}.{kind}" for recipe in tflite.RECIPES for kind in ("tflite", "json")}
     assert {p.name for p in (tmp_path / "shipped").iterdir()} == told | files, "no NOTICE: that is another data set's"
     stored = train.TrainConfig.of(train.read_config(tmp_path / "shipped" / "config.toml"))

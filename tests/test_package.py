@@ -27,7 +27,7 @@ MODULES = [
 
 ROOMS = [
     *("geometry", "plots", "defs", "cost", "ops", "layers", "surgery", "quantize", "models", "weights", "slim"),
-    *("tflite", "data", "train", "examples", "saved", "demo"),
+    *("tflite", "data", "train", "importing", "classify", "examples", "saved", "demo"),
 ]
 
 # Functions whose example would be a whole run of training or export; `mobilenet_v1`'s example serves its three widths.
@@ -142,8 +142,8 @@ def test_keras_comes_through_one_door():
 
 
 ORDER = [
-    *("geometry", "plots", "defs", "_backend", "cost", "ops", "layers", "surgery", "quantize", "models", "weights"),
-    *("slim", "tflite", "data", "train", "examples", "saved", "demo", "cli"),
+    *("geometry", "plots", "defs", "_backend", "cost", "ops", "layers", "surgery", "quantize", "weights", "models"),
+    *("slim", "data", "tflite", "train", "importing", "classify", "examples", "saved", "demo", "cli"),
 ]
 
 

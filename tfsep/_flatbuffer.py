@@ -6,15 +6,20 @@ is given it.
 
 import struct
 from functools import cache
+from math import prod
 from os import PathLike
 from typing import Any, NamedTuple
 
-from tfsep._arguments import as_path
+import numpy as np
+
+from tfsep._arguments import as_path, shown
 from tfsep._extent import check_extent
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
 _ALIGNMENT = 16
+_LARGEST = 2**31
+"""Offsets are signed and of 32 bits, so no flatbuffer has more bytes."""
 
 
 def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
@@ -28,6 +33,8 @@ def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
     path = as_path(path, "path")
     if not path.is_file():
         raise FileNotFoundError(f"path: expected a .tflite file, got {path}, which does not exist")
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"path: expected a .tflite file of at most 2 GiB, got {path} of {path.stat().st_size:,} bytes")
     content = path.read_bytes()
     return content, unpack(content, path)
 
@@ -82,6 +89,7 @@ def _check(model: Any) -> None:
             if not 0 <= tensor.buffer < len(model.buffers):
                 raise ValueError("a tensor without a buffer")
             _check_size(tensor, model.buffers[tensor.buffer])
+            _check_scales(tensor)
         _check_indices(graph, graph, least=0)
         for op in graph.operators:
             _fill(op, [], "inputs", "outputs")
@@ -110,9 +118,10 @@ def _check_size(tensor: Any, buffer: Any) -> None:
     width = _WIDTHS.get(type_name(tensor))
     if width is None or buffer.data is None or len(buffer.data) == 0:
         return
-    elements = 1
-    for side in tensor.shape if tensor.shape is not None else []:
-        elements *= int(side)
+    sides = [int(side) for side in tensor.shape] if tensor.shape is not None else []
+    if any(side < 0 for side in sides):
+        raise ValueError(f"a constant tensor of shape {shown(sides)}")
+    elements = prod(sides)
     if elements * width != len(buffer.data):
         raise ValueError(f"a tensor of {elements} elements in {len(buffer.data)} bytes")
 
@@ -155,6 +164,21 @@ def _check_form(name: str, op: Any, tensors: Any) -> None:
         sides = [] if shape is None else list(shape)
         if index < 0 or not least <= len(sides) <= most or min(sides, default=1) < 1:
             raise ValueError(f"{name} of a tensor of another shape")
+
+
+def _check_scales(tensor: Any) -> None:
+    """Raise unless a tensor has one scale and zero point, or one for each of its channels, or none."""
+    own = tensor.quantization
+    if own is None or own.scale is None or not len(own.scale):
+        return
+    count, shape = len(own.scale), [] if tensor.shape is None else tensor.shape
+    if own.zeroPoint is None or len(own.zeroPoint) != count:
+        raise ValueError("scales without zero points")
+    channels = shape[own.quantizedDimension] if 0 <= own.quantizedDimension < len(shape) else 1
+    if count not in (1, channels):
+        raise ValueError(f"{count} scales for {channels} channels")
+    if not np.isfinite(own.scale).all():
+        raise ValueError("scales that are no numbers")
 
 
 _WIDTHS = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "bool": 1}

@@ -7,10 +7,10 @@ Source: A. G. Howard et al., "MobileNets: Efficient Convolutional Neural Network
 (arXiv 1704.04861), Table 1; names and rules of TF-slim's ``mobilenet_v1``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tfsep.geometry import Pair, integer, pair, positive, positive_number
+from tfsep.geometry import Padding, Pair, fixed_padding, integer, pair, positive, positive_number, same_pads
 
 
 class Conv(NamedTuple):
@@ -222,3 +222,40 @@ def resolve(conv_defs: Iterable[ConvDef]) -> tuple[LayerDef, ...]:
             layers.append(LayerDef(f"{name}_depthwise", "depthwise_conv2d", *window, None))
             layers.append(LayerDef(f"{name}_pointwise", "conv2d", (1, 1), (1, 1), (1, 1), d.depth))
     return tuple(layers)
+
+
+def _keras_padding(layer: LayerDef) -> Padding:
+    """What SAME puts around an image whose sides are multiples of the stride, around an image of any size."""
+    if layer.kind == "conv2d" or layer.stride == (1, 1):
+        return "same"
+    rows, columns = (
+        same_pads(s * ((k - 1) * r + 1), k, s, r)
+        for k, s, r in zip(layer.kernel, layer.stride, layer.rate, strict=True)
+    )
+    return rows, columns
+
+
+PADDING_RULES: dict[str, Callable[[LayerDef], Padding]] = {
+    "same": lambda layer: "same",  # noqa: ARG005
+    "keras": _keras_padding,
+    "explicit": lambda layer: fixed_padding(layer.kernel, layer.rate),
+}
+"""How a network pads, by name: ``"same"`` as TensorFlow and slim do, ``"keras"`` as ``keras.applications.MobileNet``,
+whose strided depthwise layers pad at the end only, and ``"explicit"`` as PyTorch and slim's ``use_explicit_padding``,
+by the kernel alone, on both sides. On an image whose sides are multiples of the network's stride the first two agree.
+"""
+
+
+def padding_of(layer: LayerDef, rule: str) -> Padding:
+    """Return the padding of a layer by a rule's name, see `PADDING_RULES`.
+
+    Raises:
+        ValueError: for a name that is none.
+
+    Example:
+        >>> [padding_of(resolve([DepthSepConv(3, 2, 64)])[0], rule) for rule in ("same", "keras", "explicit")]
+        ['same', ((0, 1), (0, 1)), ((1, 1), (1, 1))]
+    """
+    if not isinstance(rule, str) or rule not in PADDING_RULES:
+        raise ValueError(f"padding: expected one of {', '.join(PADDING_RULES)}, got {rule!r}")
+    return PADDING_RULES[rule](layer)

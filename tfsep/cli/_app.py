@@ -96,7 +96,13 @@ def line(text: str) -> None:
 
 
 def batches_of(
-    argument: str, source: str | None, model: Any, shape: tuple[int, ...] | None, split: str, samples: int | None
+    argument: str,
+    source: str | None,
+    model: Any,
+    shape: tuple[int, ...] | None,
+    split: str,
+    samples: int | None,
+    preprocessing: Any = None,
 ) -> Any:
     """What a user names as data for a model, of this shape where the model leaves it open; None for nothing."""
     from tfsep.data import open_batches
@@ -106,7 +112,7 @@ def batches_of(
     wanted = _only_input(model, argument) if shape is None else shape
     if len(wanted) != 3 and Path(source).suffix not in (".npy", ".npz"):
         raise ValueError(f"{argument}: expected a .npy or .npz file for a model of inputs {wanted}, got {source!r}")
-    return open_batches(source, wanted, split, samples)
+    return open_batches(source, wanted, split, samples, preprocessing)
 
 
 def _only_input(model: Any, argument: str) -> tuple[int | None, ...]:

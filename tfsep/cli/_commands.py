@@ -92,16 +92,18 @@ def export(
 
     with quiet():
         from tfsep import tflite
+        from tfsep.data import read_preprocessing
         from tfsep.models import load_model
 
-        loaded = load_model(model)
+        loaded, how = load_model(model), read_preprocessing(model)
         shape = None if size is None else shape_of(loaded, size)
         report = tflite.export(
             loaded,
             out or model.with_name(f"{model.stem}_{recipe.value}.tflite"),
             recipe.value,
-            calibration=batches_of("calibration", calibration, loaded, shape, "train", samples),
-            data=batches_of("data", data, loaded, shape, "test", samples),
+            calibration=batches_of("calibration", calibration, loaded, shape, "train", samples, how),
+            data=batches_of("data", data, loaded, shape, "test", samples, how),
+            preprocessing=how,
             input_shape=shape,
             allow_flex=allow_flex,
         )
@@ -124,10 +126,11 @@ def verify(
 
     with quiet():
         from tfsep import tflite
+        from tfsep.data import read_preprocessing
         from tfsep.models import load_model
 
         loaded = load_model(model)
         inputs = tflite.inspect(file).role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else None
-        given = batches_of("data", data, loaded, shape, "test", samples)
+        given = batches_of("data", data, loaded, shape, "test", samples, read_preprocessing(model))
         print(tflite.verify(loaded, file, given, tolerance=tolerance, weights=weights))

@@ -2,7 +2,7 @@
 
 A data set is a record of two `Split` s; a split loads an image when it is asked for it, so of a folder of files memory
 holds the names only, and of shards nothing that grows with their images. `Split.examples` is the order of an epoch, for
-one process or for each of several. Images stay uint8 until `preprocess`, the one function by which training,
+one process or for each of several. Images stay uint8 until a `Preprocessing`, the one record by which training,
 calibration, verification and prediction turn pixels into what a network is given.
 """
 
@@ -14,16 +14,19 @@ from tfsep.data._fashion_mnist import (
     read_idx,
 )
 from tfsep.data._folder import IMAGE_SUFFIXES, FileSplit, image_folder
-from tfsep.data._image import preprocess
+from tfsep.data._image import decoded, preprocess
 from tfsep.data._image_data import ImageData
 from tfsep.data._open import open_batches, open_data
 from tfsep.data._part import Part
+from tfsep.data._preprocessing import CENTRAL, DEFAULT, Preprocessing, read_preprocessing, write_preprocessing
 from tfsep.data._record_index import RECORDS_INDEX
 from tfsep.data._records import RecordSplit, open_records
 from tfsep.data._split import ArraySplit, IndexedSplit, Split
 from tfsep.data._write_records import write_records
 
 __all__ = [
+    "CENTRAL",
+    "DEFAULT",
     "FASHION_MNIST_CLASSES",
     "FASHION_MNIST_FILES",
     "FASHION_MNIST_NOTICE",
@@ -34,8 +37,10 @@ __all__ = [
     "ImageData",
     "IndexedSplit",
     "Part",
+    "Preprocessing",
     "RecordSplit",
     "Split",
+    "decoded",
     "fashion_mnist",
     "image_folder",
     "open_batches",
@@ -43,5 +48,7 @@ __all__ = [
     "open_records",
     "preprocess",
     "read_idx",
+    "read_preprocessing",
+    "write_preprocessing",
     "write_records",
 ]

@@ -13,6 +13,7 @@ from tfsep._arguments import as_path, number
 from tfsep._backend import tf
 from tfsep.data._image import decoded, scaled
 from tfsep.data._image_data import ImageData
+from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._split import IndexedSplit
 from tfsep.geometry import pair
 
@@ -29,12 +30,14 @@ class FileSplit(IndexedSplit):
         names: a string tensor (N,), the path of each image inside its class's folder.
         labels: an int32 tensor (N,).
         image_shape: (H, W, C) that each image is scaled to.
+        preprocessing: how files become images, and images what a network is given.
     """
 
     folders: Any
     names: Any
     labels: Any
     image_shape: tuple[int, int, int]
+    preprocessing: Preprocessing = DEFAULT
     encoding = "file"
 
     def path(self, index: Any) -> Any:
@@ -43,7 +46,7 @@ class FileSplit(IndexedSplit):
 
     def load(self, index: Any) -> tuple[Any, Any]:
         """Return one image, uint8 (H, W, C), and its label; works inside ``tf.data``."""
-        return scaled(tf.io.read_file(self.path(index)), self.image_shape), self.labels[index]
+        return scaled(tf.io.read_file(self.path(index)), self.image_shape, self.preprocessing), self.labels[index]
 
     def take(self, start: int, stop: int | None = None) -> "FileSplit":
         """Return the part from `start` to `stop`, as a slice would."""
@@ -105,6 +108,7 @@ def image_folder(
     channels: int = 3,
     test_share: float = 0.1,
     seed: int = 0,
+    preprocessing: Preprocessing | None = None,
 ) -> ImageData:
     """Return a data set from a folder with one folder of images a class.
 
@@ -115,6 +119,7 @@ def image_folder(
         channels: 1 for grey, 3 for colour.
         test_share: share of the images that becomes the test split, where the folder has none of its own.
         seed: of the order of the images, and with it of that split.
+        preprocessing: how images are cropped, scaled and made numbers; None for `Preprocessing`'s defaults.
 
     Raises:
         TypeError: if `folder` is no path.
@@ -132,7 +137,8 @@ def image_folder(
         raise FileNotFoundError(
             f"folder: expected a folder with one folder a class, got {folder}, which does not exist"
         )
-    rows, columns = pair(image_size, "image_size")
+    how = preprocessing or DEFAULT
+    rows, columns = how.size or pair(image_size, "image_size")
     if channels not in (1, 3):
         raise ValueError(f"channels: expected 1 or 3, got {channels!r}")
     if not isinstance(test_share, float | np.floating) or not 0 < test_share < 1:
@@ -162,7 +168,7 @@ def image_folder(
     def split(below: str, listed: tuple[np.ndarray, np.ndarray]) -> FileSplit:
         folders = [os.fsencode(folder / below / name) for name in class_names]
         names, labels = (tf.constant(each) for each in listed)
-        return FileSplit(tf.constant(folders), names, labels, (rows, columns, channels))
+        return FileSplit(tf.constant(folders), names, labels, (rows, columns, channels), how)
 
     parts = ("train", "test") if is_split else ("", "")
     return ImageData(folder.name, class_names, split(parts[0], train), split(parts[1], test))

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,25 @@ from tfsep._backend import tf
 from tfsep.data._fashion_mnist import fashion_mnist
 from tfsep.data._folder import image_folder
 from tfsep.data._image_data import ImageData
+from tfsep.data._preprocessing import Preprocessing
 from tfsep.data._record_index import RECORDS_INDEX
 from tfsep.data._records import open_records
 from tfsep.geometry import positive
 
 
-def open_data(source: str | PathLike[str], image_shape: tuple[int | None, ...] | None = None) -> ImageData:
+def open_data(
+    source: str | PathLike[str],
+    image_shape: tuple[int | None, ...] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> ImageData:
     """Return the data set that a user names.
 
     Args:
         source: ``"fashion_mnist"``, a folder of its four IDX files, of records, or of images by class.
         image_shape: (H, W, C) that a folder's images are brought to; 224×224 in colour where not given, and that of the
             index for records.
+        preprocessing: how images are prepared; None for `Preprocessing`'s defaults. IDX files and records of pixels
+            have their size already, so that only their numbers change.
 
     Raises:
         TypeError: if `source` is no path.
@@ -37,22 +45,34 @@ def open_data(source: str | PathLike[str], image_shape: tuple[int | None, ...] |
         FileNotFoundError: data: expected 'fashion_mnist' or a folder, got no such folder, which does not exist
     """
     if str(source) == "fashion_mnist":
-        return fashion_mnist()
+        return _prepared(fashion_mnist(), preprocessing)
     folder = as_path(source, "data")
     if not folder.is_dir():
         raise FileNotFoundError(f"data: expected 'fashion_mnist' or a folder, got {folder}, which does not exist")
     if (folder / RECORDS_INDEX).is_file():
-        return open_records(folder, image_shape)
+        return _prepared(open_records(folder, image_shape), preprocessing)
     if any(folder.glob("*-idx?-ubyte*")):
-        return fashion_mnist(folder)
+        return _prepared(fashion_mnist(folder), preprocessing)
     if image_shape is not None and len(image_shape) != 3:
         raise ValueError(f"image_shape: expected (H, W, C) for a folder of images, got {image_shape}")
     rows, columns, channels = image_shape or (None, None, None)
-    return image_folder(folder, (rows or 224, columns or 224), channels or 3)
+    return image_folder(folder, (rows or 224, columns or 224), channels or 3, preprocessing=preprocessing)
+
+
+def _prepared(data: ImageData, how: Preprocessing | None) -> ImageData:
+    """The same data under another preprocessing."""
+    if how is None:
+        return data
+    train, test = (replace(split, preprocessing=how) for split in (data.train, data.test))  # type: ignore[type-var]
+    return replace(data, train=train, test=test)
 
 
 def open_batches(
-    source: str | PathLike[str], image_shape: tuple[int | None, ...], split: str = "test", limit: int | None = None
+    source: str | PathLike[str],
+    image_shape: tuple[int | None, ...],
+    split: str = "test",
+    limit: int | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> Any:
     """Return batches to calibrate or verify a model on, in order, as `tfsep.tflite` takes them.
 
@@ -64,6 +84,7 @@ def open_batches(
         image_shape: (H, W, C) of the model's input.
         split: of the data set, ``"train"`` or ``"test"``.
         limit: most samples to take.
+        preprocessing: of images, as in `open_data`; None for `Preprocessing`'s defaults.
 
     Returns:
         An array, or batches of (images, labels).
@@ -84,7 +105,7 @@ def open_batches(
         raise ValueError(f"split: expected 'train' or 'test', got {split!r}")
     limit = None if limit is None else positive(limit, "limit")
     if path.suffix not in (".npy", ".npz"):
-        chosen = getattr(open_data(source, image_shape), split).take(0, limit)
+        chosen = getattr(open_data(source, image_shape, preprocessing), split).take(0, limit)
         chosen.check()
         return chosen.batches()
     arrays = _stored_arrays(path)

@@ -18,6 +18,7 @@ from tfsep._backend import tf
 from tfsep.data._image import ENCODINGS, decoded
 from tfsep.data._image_data import ImageData
 from tfsep.data._part import Part
+from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._record_index import RECORDS_INDEX, SHARD_SUFFIX, Shard, read_index
 from tfsep.data._split import Split, add_to, generator
 
@@ -78,6 +79,7 @@ class RecordSplit(Split):
         image_shape: (H, W, C) of each image.
         stored_as: the `encoding` of every image.
         stored_largest_label: over all shards.
+        preprocessing: how files become images, and images what a network is given.
     """
 
     folder: Path
@@ -85,6 +87,7 @@ class RecordSplit(Split):
     image_shape: tuple[int, int, int]
     stored_as: str
     stored_largest_label: int
+    preprocessing: Preprocessing = DEFAULT
 
     @property
     def labels(self) -> Any:
@@ -130,7 +133,7 @@ class RecordSplit(Split):
 
     def _loaded(self, record: Any) -> tuple[Any, Any]:
         content, label = _parsed(record)
-        return ENCODINGS[self.encoding](content, self.image_shape), label
+        return ENCODINGS[self.encoding](content, self.image_shape, self.preprocessing), label
 
     def in_order(self) -> Any:
         """Return a ``tf.data.Dataset`` of (uint8 image (H, W, C), int32 label), in order."""

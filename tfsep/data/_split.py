@@ -11,8 +11,9 @@ import numpy as np
 
 from tfsep._arguments import number
 from tfsep._backend import tf
-from tfsep.data._image import as_array, preprocess
+from tfsep.data._image import as_array
 from tfsep.data._part import Part
+from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.geometry import positive
 
 _LARGEST_LABEL = int(np.iinfo("int32").max)
@@ -41,6 +42,7 @@ class Split(ABC):
     Attributes:
         image_shape: (H, W, C) of each image.
         labels: all labels at once, an int32 tensor (N,).
+        preprocessing: how files become images, and images what a network is given.
 
     Example:
         >>> split = Split.of(np.zeros((5, 2, 2, 1), "uint8"), np.arange(5))
@@ -52,6 +54,7 @@ class Split(ABC):
 
     image_shape: tuple[int, int, int]
     labels: Any
+    preprocessing: Preprocessing
 
     @staticmethod
     def of(images: Any, labels: Any) -> "ArraySplit":
@@ -179,7 +182,7 @@ class Split(ABC):
             ValueError: if `batch_size` is not a positive int.
         """
         batches = self.in_order().batch(positive(batch_size, "batch_size"))
-        return batches.map(lambda x, y: (preprocess(x), y)).prefetch(tf.data.AUTOTUNE)
+        return batches.map(lambda x, y: (self.preprocessing(x), y)).prefetch(tf.data.AUTOTUNE)
 
 
 @dataclass(frozen=True)
@@ -223,11 +226,13 @@ class ArraySplit(IndexedSplit):
         pixels: a uint8 tensor of images (N, H, W, C).
         labels: an int32 tensor (N,).
         image_shape: (H, W, C).
+        preprocessing: how images become what a network is given.
     """
 
     pixels: Any
     labels: Any
     image_shape: tuple[int, int, int]
+    preprocessing: Preprocessing = DEFAULT
     encoding = "pixels"
 
     def load(self, index: Any) -> tuple[Any, Any]:

@@ -1,5 +1,6 @@
 """Networks: from definitions to functional Keras models and their end points."""
 
+from tfsep.models._from_tflite import from_tflite
 from tfsep.models._loading import load_model
 from tfsep.models._mobilenet_v1 import (
     ArgScope,
@@ -15,6 +16,7 @@ from tfsep.models._mobilenet_v1 import (
 __all__ = [
     "ArgScope",
     "MobileNetV1",
+    "from_tflite",
     "load_model",
     "mobilenet_v1",
     "mobilenet_v1_025",

@@ -19,11 +19,12 @@ from tfsep.defs import (
     ConvDef,
     LayerDef,
     normalize,
+    padding_of,
     resolve,
     scale_width,
     with_output_stride,
 )
-from tfsep.geometry import Padding, fixed_padding, positive, sides
+from tfsep.geometry import positive, sides
 from tfsep.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
 EndPoints = dict[str, Any]
@@ -80,13 +81,12 @@ def mobilenet_v1_arg_scope(
     return ArgScope(weight_decay, stddev, regularize_depthwise, batch_norm_decay, batch_norm_epsilon, activation)
 
 
-def _layer(net: Any, layer: LayerDef, scope: str, explicit_padding: bool, style: ArgScope) -> Any:
+def _layer(net: Any, layer: LayerDef, scope: str, padding: str, style: ArgScope) -> Any:
     """Convolution, batch normalization and activation of one definition."""
     name = f"{scope}.{layer.name}"
-    padding: Padding = fixed_padding(layer.kernel, layer.rate) if explicit_padding else "same"
     options: dict[str, Any] = {
         "strides": layer.stride,
-        "padding": padding,
+        "padding": padding_of(layer, padding),
         "rate": layer.rate,
         "use_bias": False,
         "name": name,
@@ -115,6 +115,15 @@ def _layer(net: Any, layer: LayerDef, scope: str, explicit_padding: bool, style:
     return keras.layers.Activation(style.activation, name=f"{name}.Activation")(net)
 
 
+def _padding_rule(padding: str, use_explicit_padding: bool) -> str:
+    """The rule that a user gave under its name or under slim's."""
+    if not use_explicit_padding:
+        return padding
+    if padding not in ("same", "explicit"):
+        raise ValueError(f"padding: expected 'explicit' where use_explicit_padding is set, got {padding!r}")
+    return "explicit"
+
+
 def _require_images(inputs: Any) -> None:
     if not hasattr(inputs, "shape"):
         raise TypeError(f"inputs: expected a tensor (N, H, W, C), got {inputs!r}")
@@ -135,6 +144,7 @@ def mobilenet_v1_base(
     use_explicit_padding: bool = False,
     scope: str = "MobilenetV1",
     *,
+    padding: str = "same",
     arg_scope: ArgScope | None = None,
 ) -> tuple[Any, EndPoints]:
     """Build the body of MobileNet v1 on `inputs`, up to an end point.
@@ -146,8 +156,9 @@ def mobilenet_v1_base(
         depth_multiplier: width multiplier α; a layer has ``max(int(depth · α), min_depth)`` channels.
         conv_defs: the layers, `tfsep.Conv` and `tfsep.DepthSepConv`, any number; None for MobileNet v1's.
         output_stride: total stride to hold by growing rates, see `tfsep.defs.with_output_stride`; None for no bound.
-        use_explicit_padding: pad by the kernel alone, symmetrically, in place of SAME.
+        use_explicit_padding: slim's name of ``padding="explicit"``.
         scope: prefix of the layers' names.
+        padding: ``"same"``, ``"keras"`` or ``"explicit"``, see `tfsep.defs.PADDING_RULES`.
         arg_scope: how each layer is made, see `mobilenet_v1_arg_scope`.
 
     Returns:
@@ -155,8 +166,8 @@ def mobilenet_v1_base(
 
     Raises:
         TypeError: if `inputs` is no tensor.
-        ValueError: for another rank, an unknown end point, a depth_multiplier that is not greater than zero, an
-            output_stride that cannot be held.
+        ValueError: for another rank, an unknown end point or padding, a depth_multiplier that is not greater than zero,
+            an output_stride that cannot be held.
 
     Example:
         >>> net, end_points = mobilenet_v1_base(keras.Input((224, 224, 3)), output_stride=16)
@@ -169,9 +180,10 @@ def mobilenet_v1_base(
     names = [layer.name for layer in layers]
     if final_endpoint not in (None, *names):
         raise ValueError(f"final_endpoint: expected one from {names[0]} to {names[-1]}, got {final_endpoint!r}")
+    rule = _padding_rule(padding, use_explicit_padding)
     net, end_points = inputs, {}
     for layer in layers:
-        net = _layer(net, layer, scope, use_explicit_padding, arg_scope or ArgScope())
+        net = _layer(net, layer, scope, rule, arg_scope or ArgScope())
         end_points[layer.name] = net
         if layer.name == final_endpoint:
             break
@@ -202,6 +214,7 @@ def mobilenet_v1(
     output_stride: int | None = None,
     use_explicit_padding: bool = False,
     *,
+    padding: str = "same",
     arg_scope: ArgScope | None = None,
 ) -> tuple[Any, EndPoints]:
     """Build MobileNet v1 with its classifier on `inputs`.
@@ -210,7 +223,7 @@ def mobilenet_v1(
         inputs: Keras tensor (N, H, W, C).
         num_classes: length of the logits; 0 or None leaves the classifier out and returns the pooled features.
         dropout_keep_prob: share of the features that training keeps, in (0, 1].
-        min_depth, depth_multiplier, conv_defs, output_stride, use_explicit_padding, arg_scope: as in
+        min_depth, depth_multiplier, conv_defs, output_stride, use_explicit_padding, padding, arg_scope: as in
             `mobilenet_v1_base`.
         prediction_fn: from logits to predictions: a Keras activation's name, a function, or None for no predictions.
         spatial_squeeze: whether logits are (N, num_classes) in place of (N, 1, 1, num_classes).
@@ -243,6 +256,7 @@ def mobilenet_v1(
         output_stride=output_stride,
         use_explicit_padding=use_explicit_padding,
         scope=scope,
+        padding=padding,
         arg_scope=style,
     )
     net, pool = _pool(net, global_pool, scope)
@@ -295,6 +309,7 @@ def MobileNetV1(
     min_depth: int = 8,
     output_stride: int | None = None,
     use_explicit_padding: bool = False,
+    padding: str = "same",
     dropout: float = 1e-3,
     classifier_activation: str | Callable[[Any], Any] | None = "softmax",
     arg_scope: ArgScope | None = None,
@@ -306,7 +321,7 @@ def MobileNetV1(
         input_shape: (H, W, C); H and W may be None.
         num_classes: length of the result; 0 or None for the features, (N, C').
         alpha: width multiplier.
-        conv_defs, min_depth, output_stride, use_explicit_padding, arg_scope: as in `mobilenet_v1_base`.
+        conv_defs, min_depth, output_stride, use_explicit_padding, padding, arg_scope: as in `mobilenet_v1_base`.
         dropout: share of the features that training drops.
         classifier_activation: applied to the logits; None for the logits themselves.
         name: of the model, and the prefix of its layers' names.
@@ -337,6 +352,7 @@ def MobileNetV1(
         global_pool=True,
         output_stride=output_stride,
         use_explicit_padding=use_explicit_padding,
+        padding=padding,
         arg_scope=arg_scope,
     )
     if not num_classes:

@@ -11,6 +11,9 @@ from tfsep.quantize._kinds import kind_of
 _EXACT = 2**24
 """Whole numbers under this are exact in float32, and so are their sums."""
 
+_LARGEST_BIAS = 2**30 - 1
+"""What the converter lets a bias be in 32 bits; it widens the scale of a channel's kernel until the bias is no more."""
+
 
 @keras.saving.register_keras_serializable(package="tfsep")
 class QuantizedLinear(keras.layers.Layer):
@@ -74,21 +77,16 @@ class QuantizedLinear(keras.layers.Layer):
             return self._unit(tf.nn.bias_add(self._linear(x, kernel), bias))
         if training:
             return self._unit(self._train(x, grid))
-        kernel, bias = self.folded()
-        stored, scale = self._stored(kernel)
-        worth = self._worth(grid, scale)
-        sums = self._sums(steps(x, grid), stored)
-        return [sums + tf.cast(tf.round(tf.cast(bias, "float64") / worth), "float32"), worth]
+        kernel, bias, scale = self._stored(grid[0])
+        return [self._sums(steps(x, grid), kernel) + tf.cast(bias, "float32"), self._worth(grid, scale)]
 
     def stored(self, input_scale: Any) -> tuple[Any, Any, Any]:
         """Return what a file stores: kernel (F, fan-in) and bias (F,) as whole numbers, and the scales (F,)."""
-        kernel, bias = self.folded()
-        stored, scale = self._stored(kernel)
-        worth = self._worth([input_scale], scale)
+        kernel, bias, scale = self._stored(input_scale)
         spread = (1,) * (len(kernel.shape) - len(self._channels)) + self._channels
         order = sorted(range(len(spread)), key=lambda axis: spread[axis] == 1)
-        by_channel = tf.reshape(tf.transpose(stored, order), [prod(self._channels), -1])
-        return by_channel, tf.round(tf.cast(bias, "float64") / worth), tf.reshape(scale, [-1])
+        by_channel = tf.reshape(tf.transpose(kernel, order), [prod(self._channels), -1])
+        return by_channel, bias, tf.reshape(scale, [-1])
 
     def folded(self) -> tuple[Any, Any]:
         """Return kernel and bias (F,), with the moving statistics folded in."""
@@ -112,17 +110,26 @@ class QuantizedLinear(keras.layers.Layer):
         shift = -tf.cast(own.moving_mean, "float64") * factor
         return factor, shift + tf.cast(own.beta, "float64") if own.center else shift
 
-    def _stored(self, kernel: Any) -> tuple[Any, Any]:
+    def _stored(self, input_scale: Any) -> tuple[Any, Any, Any]:
+        """Kernel (float32) and bias (float64) as whole numbers, and the kernel's scale in float32."""
+        kernel, bias = (tf.cast(part, "float64") for part in self.folded())
         scale = weight_scale(kernel, self._channels)
+        # How many times too large a bias is, in the converter's order of roundings to float32.
+        narrow = tf.cast(tf.cast(scale, "float32"), "float64")
+        worth = tf.cast(tf.cast(self._worth([input_scale], narrow), "float32"), "float64")
+        excess = tf.abs(bias) / worth / (_LARGEST_BIAS + 0.5)
+        widened = excess > 1.0
+        scale = tf.where(tf.reshape(widened, self._channels), narrow * tf.reshape(excess, self._channels), scale)
         # The converter divides by the scale as it is before it is kept in float32.
-        whole = tf.round(tf.cast(kernel, "float64") / scale)
-        return tf.cast(tf.clip_by_value(whole, -WEIGHT_LIMIT, WEIGHT_LIMIT), "float32"), tf.cast(scale, "float32")
+        whole = tf.clip_by_value(tf.round(kernel / scale), -WEIGHT_LIMIT, WEIGHT_LIMIT)
+        bias = tf.where(widened, tf.sign(bias) * _LARGEST_BIAS, tf.round(bias / self._worth([input_scale], scale)))
+        return tf.cast(whole, "float32"), bias, tf.cast(scale, "float32")
 
     def _worth(self, grid: Any, scale: Any) -> Any:
         return tf.cast(grid[0], "float64") * tf.cast(tf.reshape(scale, [-1]), "float64")
 
     def _rounded_bias(self, bias: Any, kernel: Any, grid: Any) -> Any:
-        worth = self._worth(grid, tf.cast(weight_scale(kernel, self._channels), "float32"))
+        worth = self._worth(grid, weight_scale(kernel, self._channels))
         return tf.cast(rounded(tf.cast(bias, "float64"), worth), "float32")
 
     def _linear(self, x: Any, kernel: Any) -> Any:

@@ -171,6 +171,29 @@ class QuantizedOutput(keras.layers.Layer):
         scale, zero = np.asarray(grid_of(*self._range(False)))
         return float(scale), int(zero)
 
+    def set_grid(self, scale: float, zero: int) -> None:
+        """Take the range whose grid has this scale, to the last bit of float32, and this zero point of int8.
+
+        Raises:
+            ValueError: for a grid that no range of float32 has: of a scale that is not positive, or without zero on it.
+        """
+        step = float(np.float32(scale))
+        # The end nearer to zero is the finer number, so it takes in what the other one is rounded by.
+        low, high = (LOWEST - zero) * step, (HIGHEST - zero) * step
+        if -low > high:
+            low = float(np.float32(low))
+            high = low + (HIGHEST - LOWEST) * step
+        else:
+            high = float(np.float32(high))
+            low = high - (HIGHEST - LOWEST) * step
+        if step > 0 and LOWEST <= zero <= HIGHEST:
+            self.low.assign(low)
+            self.high.assign(high)
+            # Who is given a range has as good as seen it.
+            self.seen.assign(tf.maximum(tf.convert_to_tensor(self.seen), float(self.calls)))
+        if not step > 0 or self.grid() != (step, zero):
+            raise ValueError(f"scale, zero: expected the grid of a range, got {scale!r} and {zero!r} for {self.name!r}")
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again."""
         own = self.settings

@@ -64,7 +64,7 @@ class Card:
 when training was over, and nothing was chosen by it: {self.config.validation:,} of the {data.train.size:,} training
 images were held out for every choice.
 
-- Input: float32, N × {shape}, `pixel / 127.5 - 1` (`tfsep.data.preprocess`).
+- Input: float32, N × {shape}, {data.train.preprocessing.describe()} (`model.json`).
 - Output: float32, N × {len(data.class_names)}, probabilities of {", ".join(data.class_names)}.
 - Training: {self.time} `log.jsonl` has every epoch, `curves.png` draws them. {self._kept}
 - Made by `{self.command}`

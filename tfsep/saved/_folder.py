@@ -10,7 +10,7 @@ import numpy as np
 
 from tfsep import tflite
 from tfsep._files import made_folder
-from tfsep.data import Split
+from tfsep.data import Preprocessing, Split
 from tfsep.models import load_model
 from tfsep.train import MODEL
 
@@ -94,6 +94,7 @@ def export_all(
     data: Callable[[], Any],
     log: Callable[[str], None] = print,
     recipes: Iterable[str] = tuple(tflite.RECIPES),
+    preprocessing: Preprocessing | None = None,
 ) -> dict[str, Any]:
     """Export a model in every recipe, or those given, and verify each file, as ``model_<recipe>.tflite`` in `folder`.
 
@@ -104,6 +105,7 @@ def export_all(
         data: called once a recipe; returns what the file is verified on, batches of (images, labels).
         log: is given one line a recipe.
         recipes: names from `tfsep.tflite.RECIPES`.
+        preprocessing: how images are prepared for the model, for the reports.
 
     Returns:
         The reports, by recipe.
@@ -112,7 +114,12 @@ def export_all(
     reports = {}
     for recipe in recipes:
         reports[recipe] = report = tflite.export(
-            model, folder / f"model_{recipe}.tflite", recipe, calibration=calibration, data=data()
+            model,
+            folder / f"model_{recipe}.tflite",
+            recipe,
+            calibration=calibration,
+            data=data(),
+            preprocessing=preprocessing,
         )
         log(
             f"{recipe}: {report.size_bytes / 1000:.0f} kB, accuracy {report.accuracy:.4f} "

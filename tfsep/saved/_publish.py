@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tfsep._files import made_folder
-from tfsep.data import ImageData, preprocess
+from tfsep.data import ImageData, write_preprocessing
 from tfsep.saved._card import Card
 from tfsep.saved._folder import SAMPLES, export_all
 from tfsep.train import CURVES, LOG, MODEL, FitConfig, QuantizeConfig, TrainResult, to_toml
@@ -46,13 +46,14 @@ def publish(
         OSError: if the folder cannot be made or written to.
     """
     destination = made_folder(destination, "destination")
-    calibration = data.train.take(0, CALIBRATION_SAMPLES).images()
+    calibration, how = data.train.take(0, CALIBRATION_SAMPLES).images(), data.train.preprocessing
     if isinstance(config, QuantizeConfig):
-        reports = export_all(result.model, destination, None, data.test.batches, log, ["int8"])
+        reports = export_all(result.model, destination, None, data.test.batches, log, ["int8"], how)
     else:
-        reports = export_all(result.model, destination, preprocess(calibration), data.test.batches, log)
+        reports = export_all(result.model, destination, how(calibration), data.test.batches, log, preprocessing=how)
     for name in (MODEL, LOG, CURVES):
         shutil.copyfile(result.folder / name, destination / name)
+    write_preprocessing(how, destination / MODEL)
     samples = data.test.take(0, TEST_SAMPLES)
     np.savez_compressed(
         destination / SAMPLES,

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from tfsep._arguments import as_path
 from tfsep._files import placed
+from tfsep.data import Preprocessing
 from tfsep.geometry import positive, positive_number
 from tfsep.quantize import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
@@ -41,6 +43,7 @@ def export(
     allow_flex: bool = False,
     tolerance: float | None = None,
     max_calibration_samples: int = MAX_SAMPLES,
+    preprocessing: Preprocessing | None = None,
 ) -> ExportReport:
     """Write a model as a ``.tflite`` file and prove that the file computes what the model computes.
 
@@ -64,6 +67,7 @@ def export(
             verification, as nothing in Python runs them, and its report says so.
         tolerance: largest relative RMS error; None for the recipe's, see `VerifyReport`.
         max_calibration_samples: how many are read at most.
+        preprocessing: how images are prepared for the model, for the report beside the file; nothing is done by it.
 
     Returns:
         Size, operators, delegated nodes, error against the model, top-1 agreement, and more.
@@ -104,6 +108,7 @@ def export(
     with placed((path, path.with_suffix(".json")), "path") as (file, sidecar):
         file.write_bytes(content)
         report = _prove(interface, file, path, chosen, measured, source, samples, tolerance)
+        report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
         sidecar.write_text(report.to_json())
     return report
 

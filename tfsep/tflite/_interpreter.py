@@ -53,7 +53,7 @@ class TensorInfo(NamedTuple):
 
 
 class Runner:
-    """A file, ready to run.
+    """A file, ready to run, once it has run in a process of its own without killing that.
 
     Args:
         path: of the file.

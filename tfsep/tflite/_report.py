@@ -24,6 +24,7 @@ class ExportReport:
         data: what the file was verified on: ``"given"``, ``"calibration"`` or ``"random"``, seeded normal numbers.
         calibration: samples, distinct ones and range, or None.
         inputs, outputs: with type, shape, scale and zero point.
+        preprocessing: how images are prepared for the model, where that was said, as JSON has it.
         notes: what a user should know.
         versions: of what made the file.
     """
@@ -42,6 +43,7 @@ class ExportReport:
     outputs: tuple[TensorInfo, ...]
     notes: tuple[str, ...]
     versions: dict[str, str]
+    preprocessing: dict[str, Any] | None = None
 
     @property
     def max_error(self) -> float | None:
@@ -87,6 +89,7 @@ class ExportReport:
             "calibration": self.calibration,
             "inputs": [info._asdict() for info in self.inputs],
             "outputs": [info._asdict() for info in self.outputs],
+            "preprocessing": self.preprocessing,
             "notes": list(self.notes),
             "versions": self.versions,
         }

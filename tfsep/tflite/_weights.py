@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfsep._constants import real_numbers, scales_of
 from tfsep._flatbuffer import type_name
 
-_FLOATS = ("float32", "float16")
-_INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
 _SLACK = 1e-5
 """Of a tensor's largest number: what arithmetic in float32 may differ by from one machine to the next."""
 
@@ -50,26 +49,20 @@ def stored_weights(model: Any) -> list[Weight]:
     """Return the constants that the operators of a file's main graph read; shapes and indices are none."""
     graph = model.subgraphs[0]
     read = sorted({int(index) for op in graph.operators or [] for index in op.inputs if index >= 0})
-    found = (_weight(graph.tensors[index], model.buffers[graph.tensors[index].buffer].data) for index in read)
+    found = (_weight(model, graph.tensors[index]) for index in read)
     return [weight for weight in found if weight is not None]
 
 
-def _weight(tensor: Any, data: Any) -> Weight | None:
-    kind, quantization = type_name(tensor), tensor.quantization
-    scaled = quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
-    if data is None or not len(data) or kind not in (*_FLOATS, *(_INTEGERS if scaled else ())):
+def _weight(model: Any, tensor: Any) -> Weight | None:
+    values, scales = real_numbers(model, tensor), scales_of(tensor)
+    if values is None:
         return None
-    shape = tuple(int(side) for side in tensor.shape) if tensor.shape is not None else ()
     name = tensor.name.decode(errors="replace").split(";")[0]
-    values = np.frombuffer(bytes(data), np.dtype(kind)).reshape(shape).astype(np.float64)
-    if not scaled:
+    if scales is None:
         # Half of the last of float16's 11 bits, or of its smallest step.
-        return Weight(name, values, np.maximum(np.abs(values) * 2.0**-11, 2.0**-25) if kind == "float16" else 0.0)
-    # One number for the whole tensor, or one a channel.
-    axis = quantization.quantizedDimension if len(quantization.scale) > 1 else None
-    spread = [-1 if i == axis else 1 for i in range(len(shape))]
-    scale, zero = (np.asarray(n, np.float64).reshape(spread) for n in (quantization.scale, quantization.zeroPoint))
-    return Weight(name, (values - zero) * scale, scale / 2)
+        half = np.maximum(np.abs(values) * 2.0**-11, 2.0**-25)
+        return Weight(name, values, half if type_name(tensor) == "float16" else 0.0)
+    return Weight(name, values, scales.scale / 2)
 
 
 def compare_weights(reference: list[Weight], stored: list[Weight]) -> WeightComparison:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfsep._backend import tf
-from tfsep.data import Part, Split, preprocess
+from tfsep.data import Part, Split
 from tfsep.train._augment import augment, draws, mix
 from tfsep.train._config import FitConfig
 
@@ -38,7 +38,7 @@ def epoch_batches(split: Split, config: FitConfig, classes: int, epoch: int, wor
     def prepared(step: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
         images, labels = batch
         numbers = draws(config, epoch * steps + step)[worker * share : (worker + 1) * share]
-        images = preprocess(augment(images, numbers, config))
+        images = split.preprocessing(augment(images, numbers, config))
         targets = smoothed(labels, classes, config.label_smoothing)
         return mix(images, targets, numbers) if config.mixup else (images, targets)
 

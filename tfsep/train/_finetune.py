@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfsep import quantize
-from tfsep.data import ImageData, preprocess
+from tfsep.data import ImageData
 from tfsep.train._config import FitConfig
 from tfsep.train._run import Job, TrainResult, require_data, run
 
@@ -99,7 +99,8 @@ def finetune(
 
     def training() -> Any:
         prepared = quantize.prepare(model, config.quantization)
-        quantize.observe(prepared, np.asarray(preprocess(data.train.take(0, config.observe).images())))
+        seen = data.train.take(0, config.observe)
+        quantize.observe(prepared, np.asarray(seen.preprocessing(seen.images())))
         return quantize.logits_of(prepared)
 
     job = Job(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._files import made_folder, replacing
+from tfsep.data import Preprocessing, write_preprocessing
 from tfsep.train._config import FitConfig
 
 CHECKPOINT = "checkpoint.npz"
@@ -102,13 +103,14 @@ class RunFolder:
             raise ValueError(f"folder: expected a run of this network, got weights of another in {path}")
         return arrays, found
 
-    def write_model(self, model: Any) -> None:
-        """Write the model that the run made."""
+    def write_model(self, model: Any, preprocessing: Preprocessing) -> None:
+        """Write the model that the run made, and how images are prepared for it."""
         with replacing(self.path / MODEL, "folder") as partial:
             # Keras tells a model's format by its suffix.
             named = partial.with_suffix(".keras")
             model.save(named)
             named.replace(partial)
+        write_preprocessing(preprocessing, self.path / MODEL)
 
     def log(self) -> list[dict[str, Any]]:
         """Return the records of the log, one an epoch."""

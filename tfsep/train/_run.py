@@ -143,7 +143,7 @@ def run(
 
     job.kept.set_weights(best or trainer.kept())
     if devices.is_chief:
-        kept.write_model(job.finished)
+        kept.write_model(job.finished, data.train.preprocessing)
     return TrainResult(
         job.finished,
         path,

@@ -25,8 +25,9 @@ def train(
         config: the recipe.
         data: what to train on; its test split is looked at once, when training is over.
         folder: made if need be; gets ``model.keras`` (probabilities), ``checkpoint.npz`` (after every epoch, with the
-            optimizer), ``log.jsonl`` (one JSON object an epoch), ``curves.png``, ``config.json``, and ``data.json``,
-            by which a resumed run knows its data. Nothing is written before every image has been read.
+            optimizer), ``log.jsonl`` (one JSON object an epoch), ``curves.png``, ``config.json``, ``data.json``, by
+            which a resumed run knows its data, and ``model.json``, how images are prepared for the model. Nothing is
+            written before every image has been read.
         resume: go on from the folder's checkpoint, whose config and data must be these.
         log: is given one line an epoch.
         devices: what to compute on, from `join`; None for the strategy that is in scope. All workers are told the same.

@@ -1,12 +1,14 @@
 """TF-slim checkpoints into models whose layers carry slim's names."""
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from tfsep._backend import keras, tf
+from tfsep._backend import tf
+from tfsep.weights._leaves import leaf_layers, require_model
 
 SLIM_VARIABLES: dict[str, dict[str, str]] = {
     "Conv2D": {"kernel": "weights", "bias": "biases"},
@@ -45,16 +47,6 @@ OPTIMIZER_SLOTS = (
 TRAINING_STATE = ("global_step", "beta1_power", "beta2_power")
 
 
-def _leaf_layers(model: Any) -> list[Any]:
-    """The layers that hold weights themselves, nested models opened, each once."""
-    found: dict[int, Any] = {}
-    for layer in model.layers:
-        for leaf in _leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]:
-            if leaf.weights:
-                found[id(leaf)] = leaf
-    return list(found.values())
-
-
 def slim_variables(model: Any) -> dict[str, Any]:
     """Return the model's weights by the names that slim would give them.
 
@@ -70,10 +62,11 @@ def slim_variables(model: Any) -> dict[str, Any]:
         >>> list(slim_variables(MobileNetV1((32, 32, 3), alpha=0.25)))[5]
         'MobilenetV1/Conv2d_1_depthwise/depthwise_weights'
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model: expected a keras.Model, got {type(model).__name__}")
+    require_model(model)
     variables: dict[str, Any] = {}
-    for layer in _leaf_layers(model):
+    for layer in leaf_layers(model):
+        if not layer.weights:
+            continue
         names = SLIM_VARIABLES.get(type(layer).__name__)
         if names is None:
             raise ValueError(
@@ -117,6 +110,8 @@ def load_slim_checkpoint(
     path: str | PathLike[str],
     use_ema: bool = False,
     background: Literal["keep", "drop"] = "keep",
+    *,
+    log: Callable[[str], None] = print,
 ) -> None:
     """Load a TF-slim checkpoint into a model whose layers carry slim's names.
 
@@ -130,6 +125,8 @@ def load_slim_checkpoint(
             already, may have none.
         background: ``"keep"`` takes the classifier as it is; ``"drop"`` leaves class 0 out, slim's background class,
             so that a checkpoint of 1001 classes fits a model of 1000.
+        log: is given one line that says what was decided: raw or averaged weights, the background class, and the
+            model's padding, of which a checkpoint says nothing.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
@@ -182,6 +179,28 @@ def load_slim_checkpoint(
         raise ValueError(f"path: expected a checkpoint of {model.name!r}, got one with {listed}")
     for name, value in values.items():
         wanted[name].assign(value)
+    log(
+        f"{Path(path).name}: {len(values)} variables, {'averaged' if use_ema else 'raw'} weights; "
+        f"{_classes(stored, wanted, background)}; padding {_paddings(model)}, which is the model's own"
+    )
+
+
+def _classes(stored: dict[str, list[int]], wanted: dict[str, Any], background: str) -> str:
+    """What became of the classes, in words."""
+    counts = {stored[name][-1] for name in wanted if _is_classifier(name)}
+    if not counts:
+        return "no classifier"
+    count = counts.pop()
+    if background == "drop":
+        return f"class 0, the background, left out of {count}"
+    return f"all {count} classes kept, class 0 slim's background where it was trained with one"
+
+
+def _paddings(model: Any) -> str:
+    """How a model's convolutions pad, those of 1×1 left aside."""
+    windows = [layer.window for layer in leaf_layers(model) if hasattr(layer, "window")]
+    names = {w.padding if isinstance(w.padding, str) else "explicit" for w in windows if w.kernel != (1, 1)}
+    return " and ".join(sorted(names)) or "none"
 
 
 def _is_network(name: str) -> bool:

@@ -1,0 +1,257 @@
+"""Networks out of .tflite files: Google's own, and what this library exports; other files are refused in a sentence."""
+
+import flatbuffers
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from checks import assert_sentence
+
+from tfsep import Conv, DepthSepConv, models, quantize, tflite, weights
+from tfsep._backend import keras
+from tfsep._flatbuffer import unpack
+
+CUSTOM = (Conv(3, 2, 6), DepthSepConv(3, 1, 10), DepthSepConv((3, 5), 2, 12), Conv(3, 1, 9, rate=2))
+OFFICIAL = ("mobilenet_v1_0.25_128_quant.tflite", "mobilenet_v1_0.5_160_quant.tflite")
+
+
+def images(size, count=16, seed=0, channels=3):
+    return np.random.default_rng(seed).uniform(-1, 1, (count, *size, channels)).astype("float32")
+
+
+def network(size=(30, 26), classes=7, seed=0, **options):
+    """A model whose every weight and statistic is random."""
+    model = models.MobileNetV1((*size, 3), classes, **{"conv_defs": CUSTOM, **options})
+    rng = np.random.default_rng(seed)
+    for variable in model.weights:
+        low, high = (0.5, 2) if variable.name in ("gamma", "moving_variance") else (-0.5, 0.5)
+        variable.assign(rng.uniform(low, high, variable.shape))
+    return model
+
+
+def photographs(folder, size):
+    for name in ("bird.bmp", "cat.bmp"):
+        image = tf.io.decode_bmp(tf.io.read_file(str(folder / name)), channels=3)
+        for share in (1.0, 0.875):
+            yield tf.image.resize(tf.image.central_crop(image, share), size, antialias=True) / 127.5 - 1
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_googles_files(name, fixtures, tmp_path):
+    path = fixtures / "official" / name
+    model = models.from_tflite(path)
+    x = np.stack(list(photographs(path.parent, model.input_shape[1:3])))
+    theirs = tflite.predict(path, x)
+    ours = np.asarray(model(x))
+    lead = np.diff(np.sort(theirs)[:, -2:])[:, 0]
+    assert (theirs.argmax(1) == ours.argmax(1))[lead > 0.05].all()
+    assert np.abs(theirs - ours).max() < (0.13 if "0.25" in name else 0.03)
+    prepared = models.from_tflite(path, ranges="from_file")
+    exact = np.asarray(prepared(x))
+    assert np.abs(theirs - exact).max() < (0.1 if "0.25" in name else 0.04)
+    assert (theirs.argmax(1) == exact.argmax(1))[lead > 0.05].all()
+    report = tflite.export(prepared, tmp_path / "again.tflite", "int8", data=x)
+    assert report.max_error == 0
+    assert report.inputs[0].scale == 1 / 128
+
+
+@pytest.mark.parametrize("recipe", tflite.RECIPES)
+def test_files_of_every_recipe(recipe, tmp_path):
+    model, x = network(), images((30, 26))
+    path = tflite.export(model, tmp_path / "m.tflite", recipe, calibration=x).path
+    imported = models.from_tflite(path)
+    assert imported.count_params() == model.count_params()
+    allowed = {"float32": 1e-5, "float16": 1e-3}.get(recipe, 0.05)
+    assert np.abs(imported(x) - model(x)).max() < allowed
+    assert np.std(model(x)) > 0.01
+
+
+def test_a_files_own_ranges_are_exact(tmp_path):
+    model, x = network(), images((30, 26))
+    path = tflite.export(quantize.observe(quantize.prepare(model), x), tmp_path / "m.tflite", "int8", data=x).path
+    prepared = models.from_tflite(path, ranges="from_file")
+    np.testing.assert_array_equal(prepared(x), tflite.predict(path, x))
+    assert tflite.export(prepared, tmp_path / "again.tflite", "int8", data=x).max_error == 0
+    with pytest.raises(AssertionError):
+        np.testing.assert_array_equal(models.from_tflite(path)(x), tflite.predict(path, x))
+
+
+PADDINGS = ("same", "keras", "explicit")
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("size", [(30, 26), (33, 41)])
+def test_paddings_are_found_out(padding, size, tmp_path):
+    """Rules that agree on images of this size are one; a model by another is refused."""
+    model, x = network(size, padding=padding), images(size, 2)
+    path = tflite.export(model, tmp_path / "m.tflite").path
+    np.testing.assert_allclose(models.from_tflite(path)(x), model(x), atol=1e-5)
+    different = []
+    for rule in PADDINGS:
+        other = network(size, padding=rule)
+        if np.abs(other(x) - model(x)).max() < 1e-5:
+            weights.load_tflite(other, path)
+            continue
+        different.append(rule)
+        with pytest.raises(ValueError, match="padding") as error:
+            weights.load_tflite(other, path)
+        assert_sentence(error.value, "model")
+    assert different
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"classes": None},
+        {"classifier_activation": None},
+        {"arg_scope": models.mobilenet_v1_arg_scope(activation="relu")},
+        {"conv_defs": (Conv(3, 1, 4), DepthSepConv(3, 2, 5, rate=3))},
+    ],
+)
+def test_other_networks_of_the_kind(options, tmp_path):
+    model, x = network(**options), images((30, 26))
+    path = tflite.export(model, tmp_path / "m.tflite").path
+    np.testing.assert_allclose(models.from_tflite(path)(x), model(x), atol=2e-5)
+
+
+def test_the_background_is_left_out(tmp_path):
+    model, x = network(classifier_activation=None), images((30, 26))
+    path = tflite.export(model, tmp_path / "m.tflite").path
+    six = network(classes=6, classifier_activation=None, seed=1)
+    weights.load_tflite(six, path, background="drop")
+    np.testing.assert_allclose(six(x), model(x)[:, 1:], atol=1e-5)
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        weights.load_tflite(six, path, background="first")
+    assert_sentence(error.value, "background")
+
+
+def test_weights_go_to_other_forms_of_the_same_network(tmp_path):
+    """Into a model with another epsilon, and into one without normalization."""
+    model, x = network(), images((30, 26))
+    path = tflite.export(model, tmp_path / "m.tflite").path
+    other = network(seed=1, arg_scope=models.mobilenet_v1_arg_scope(batch_norm_epsilon=0.5))
+    weights.load_tflite(other, path)
+    np.testing.assert_allclose(other(x), model(x), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return tflite.export(network(), tmp_path_factory.mktemp("weights") / "m.tflite").path
+
+
+def refused(model, path, *phrases):
+    before = model.get_weights()
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        weights.load_tflite(model, path)
+    assert all(phrase in str(error.value) for phrase in phrases), error.value
+    assert "\n" not in str(error.value)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_refused_complains(file):
+    with pytest.raises(pytest.fail.Exception):
+        refused(network(), file)
+    with pytest.raises(AssertionError):
+        refused(network(classes=6), file, "no such words")
+
+
+def test_other_models_are_refused_and_stay_as_they_are(file):
+    refused(network(classes=6), file, "kernel (1, 1, 9, 7) for (1, 1, 9, 6)")
+    refused(network(conv_defs=CUSTOM[:3]), file, "7 layers with kernels for 6", "kernel")
+    refused(network(conv_defs=(Conv(3, 1, 6), *CUSTOM[1:])), file, "the file's stride (2, 2)")
+    dense = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 3)])
+    refused(dense, file, "expected convolutions, depthwise ones")
+
+
+FOREIGN = {
+    "dense": keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)]),
+    "max pooling": keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.MaxPooling2D()]),
+    "two inputs": None,
+    "no mean": keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]),
+    "depthwise alone": keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.DepthwiseConv2D(3), keras.layers.GlobalAveragePooling2D()]
+    ),
+    "other padding": keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()]
+    ),
+}
+a, b = keras.Input((4, 4, 3)), keras.Input((4, 4, 3))
+FOREIGN["two inputs"] = keras.Model([a, b], keras.layers.Add()([a, b]))
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_other_networks_are_refused(case, tmp_path):
+    path = tflite.export(FOREIGN[case], tmp_path / "m.tflite").path
+    with pytest.raises(ValueError, match=r"expected a MobileNet v1, got .* with ") as error:
+        models.from_tflite(path)
+    assert_sentence(error.value, "path")
+
+
+def test_files_that_are_none(file, tmp_path):
+    whole = file.read_bytes()
+    for content in (b"", whole[:-1000], whole[:4] + b"TFL2" + whole[8:], b"\xff" * 200):
+        (tmp_path / "bad.tflite").write_bytes(content)
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            models.from_tflite(tmp_path / "bad.tflite")
+        assert_sentence(error.value, "path")
+
+
+def test_ranges_of_a_file_without_any(file):
+    for ranges in ("from_file", "from_data"):
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            models.from_tflite(file, ranges=ranges)
+        assert_sentence(error.value, "ranges")
+
+
+def overlapping(outer, inner):
+    """A file of a few hundred kilobytes that claims outer × inner tensors, all of which are one."""
+    builder = flatbuffers.Builder(0)
+
+    def repeated(offset, count):
+        builder.StartVector(4, count, 4)
+        for _ in range(count):
+            builder.PrependUOffsetTRelative(offset)
+        return builder.EndVector()
+
+    schema.TensorStart(builder)
+    tensors = repeated(schema.TensorEnd(builder), inner)
+    schema.SubGraphStart(builder)
+    schema.SubGraphAddTensors(builder, tensors)
+    graphs = repeated(schema.SubGraphEnd(builder), outer)
+    schema.ModelStart(builder)
+    schema.ModelAddVersion(builder, 3)
+    schema.ModelAddSubgraphs(builder, graphs)
+    builder.Finish(schema.ModelEnd(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(40_000, 40_000), (1, 250_000)])
+def test_a_small_file_that_claims_much_is_refused_at_once(outer, inner):
+    with pytest.raises(ValueError, match=r"damaged \(more than .* tables\)") as error:
+        unpack(overlapping(outer, inner), "small.tflite")
+    assert_sentence(error.value, "path")
+
+
+def test_a_grid_is_taken_to_the_last_bit():
+    rng = np.random.default_rng(0)
+    layer = quantize.QuantizedOutput()
+    layer.build(None)
+    for scale, zero in zip(
+        np.exp(rng.uniform(-12, 5, 300)).astype("float32"), rng.integers(-128, 128, 300), strict=True
+    ):
+        layer.set_grid(scale, int(zero))
+        assert layer.grid() == (float(scale), zero)
+    for scale, zero in ((0.0, 0), (-1.0, 0), (np.nan, 0), (1.0, 128), (1.0, -129)):
+        with pytest.raises(ValueError, match="scale, zero: expected the grid of a range"):
+            layer.set_grid(scale, zero)
+
+
+def test_a_channel_without_weights_is_exact(tmp_path):
+    """Its bias does not fit 32 bits at the smallest scale of a kernel, so the converter widens that."""
+    model, x = network(classes=None, conv_defs=CUSTOM[:1]), images((30, 26))
+    kernel, beta = model.weights[0], model.weights[2]
+    kernel.assign(np.asarray(kernel) * [0, 0, 0, 1, 1, 1, 1, 1])
+    beta.assign([1.3, -0.7, 0.02, 0.5, 0.1, -0.2, 0.3, -0.4])
+    prepared = quantize.observe(quantize.prepare(model), x)
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=x).max_error == 0

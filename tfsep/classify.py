@@ -1,0 +1,177 @@
+"""What a model says of images: the classes that it finds most likely."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike, fsdecode
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep import tflite
+from tfsep._arguments import as_path
+from tfsep._backend import tf
+from tfsep._table import Table
+from tfsep.data import CENTRAL, Preprocessing, decoded, read_preprocessing
+from tfsep.geometry import positive
+from tfsep.models import load_model
+
+BACKGROUND = "background"
+"""The first line of ImageNet's labels as slim has them, which a model of 1000 classes does not know."""
+
+
+class Guess(NamedTuple):
+    """A class, counted from 0, its label where labels are known, and the model's number for it."""
+
+    number: int
+    label: str | None
+    score: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a model said of images.
+
+    Attributes:
+        model: its path.
+        preprocessing: how the images were prepared.
+        source: where that is from, in words.
+        images: their paths.
+        guesses: for each image, the most likely first.
+        notes: what a user should know.
+    """
+
+    model: str
+    preprocessing: Preprocessing
+    source: str
+    images: tuple[str, ...]
+    guesses: tuple[tuple[Guess, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def table(self) -> Table:
+        """Return a row a guess."""
+        rows = [
+            (image if place == 0 else "", guess.number, guess.label or "", f"{guess.score:.4f}")
+            for image, guesses in zip(self.images, self.guesses, strict=True)
+            for place, guess in enumerate(guesses)
+        ]
+        return Table(("image", "class", "label", "score"), rows)
+
+    def to_json(self) -> str:
+        """Return all of it as JSON."""
+        images = [
+            {"image": image, "top": [{"class": g.number, "label": g.label, "score": g.score} for g in guesses]}
+            for image, guesses in zip(self.images, self.guesses, strict=True)
+        ]
+        own = {"model": self.model, "preprocessing": self.preprocessing.to_dict(), "from": self.source}
+        return json.dumps({**own, "notes": list(self.notes), "images": images}, indent=2)
+
+    def __str__(self) -> str:
+        """Return the table under a line on how the images were prepared."""
+        head = f"{self.model}: {self.preprocessing.describe()} ({self.source})"
+        return "\n".join([head, *self.notes, "", self.table().text()])
+
+
+def classify(
+    model: str | PathLike[str],
+    images: Sequence[str | PathLike[str]],
+    labels: str | PathLike[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    top: int = 5,
+) -> Classification:
+    """Run a model on image files.
+
+    Args:
+        model: a ``.keras`` or ``.tflite`` file; a ``.tflite`` file's input and output may be quantized.
+        images: JPEG, PNG, BMP or GIF files.
+        labels: a text file of one line a class. One line more, of which the first is "background", fits too.
+        preprocessing: how images are prepared; None for what the JSON beside the model records, and, without that, for
+            a central crop of 0.875 and [-1, 1].
+        top: how many classes of each image.
+
+    Raises:
+        TypeError: for what is no path, or a model whose input is no image of floats.
+        FileNotFoundError: if a file does not exist.
+        ValueError: if the model is not whole or takes or gives something else, if an image cannot be decoded, or the
+            labels are not the model's.
+
+    Example:
+        >>> classify("missing.tflite", ["cat.png"])
+        Traceback (most recent call last):
+        FileNotFoundError: model: expected a .keras or .tflite file, got missing.tflite, which does not exist
+    """
+    path, top = as_path(model, "model"), positive(top, "top")
+    if not path.is_file():
+        raise FileNotFoundError(f"model: expected a .keras or .tflite file, got {path}, which does not exist")
+    given, kept = preprocessing, read_preprocessing(path)
+    how = given or kept or CENTRAL
+    source = "as given" if given else "as recorded beside the model" if kept else "the default"
+    shape, run = _opened(path)
+    rows, columns, channels = shape
+    if how.size is None and None in (rows, columns):
+        raise ValueError(f"preprocessing: expected a size for a model that leaves its own open, {shape}, got None")
+    names = [as_path(image, "images") for image in images]
+    if not names:
+        raise ValueError("images: expected at least one file, got none")
+    size = how.size or (rows, columns)
+    scores = [_scores(run(_prepared(name, how, size, channels)), path) for name in names]
+    words, notes = _labels(labels, len(scores[0]))
+    guesses = tuple(
+        tuple(Guess(int(i), words[i] if words else None, float(each[i])) for i in np.argsort(-each)[:top])
+        for each in scores
+    )
+    return Classification(str(path), how, source, tuple(map(str, names)), guesses, notes)
+
+
+def _opened(path: Path) -> tuple[tuple[Any, ...], Any]:
+    """The (H, W, C) that a model takes, and a function that runs it."""
+    if path.suffix == ".keras":
+        model = load_model(path)
+        shape = tuple(getattr(model, "input_shape", ()))[1:]
+        run: Any = lambda x: np.asarray(model(x, training=False))  # noqa: E731
+    elif path.suffix == ".tflite":
+        inputs = tflite.inspect(path).role("input")
+        shape = inputs[0].shape[1:] if len(inputs) == 1 else ()
+        run = lambda x: tflite.predict(path, x)  # noqa: E731
+    else:
+        raise ValueError(f"model: expected a .keras or .tflite file, got {path}")
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise ValueError(f"model: expected one input of images (H, W, 1) or (H, W, 3), got {path} of {shape}")
+    return shape, run
+
+
+def _prepared(path: Path, how: Preprocessing, size: tuple[int, int], channels: int) -> np.ndarray:
+    """One image file as the model takes it, (1, H, W, C)."""
+    if not path.is_file():
+        raise FileNotFoundError(f"images: expected an image file, got {path}, which does not exist")
+    try:
+        image = decoded(path.read_bytes(), channels)
+    except tf.errors.OpError as error:
+        raise ValueError(f"images: expected a JPEG, PNG, BMP or GIF of {channels} channels, got {path}") from error
+    return np.asarray(how(how.pixels(image, size)))[None]
+
+
+def _scores(output: Any, path: Path) -> np.ndarray:
+    """The numbers of one image's classes."""
+    if not isinstance(output, np.ndarray) or output.ndim != 2:
+        raise ValueError(f"model: expected one output (N, classes), got another of {path}")
+    return output[0]
+
+
+def _labels(path: str | PathLike[str] | None, classes: int) -> tuple[list[str] | None, tuple[str, ...]]:
+    """A label for each class, and what was done to have them."""
+    if path is None:
+        return None, ()
+    path = as_path(path, "labels")
+    if not path.is_file():
+        raise FileNotFoundError(f"labels: expected a text file, got {path}, which does not exist")
+    try:
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except ValueError as error:
+        raise ValueError(f"labels: expected a text file, got {fsdecode(path)} ({error})") from error
+    if len(lines) == classes:
+        return lines, ()
+    if len(lines) == classes + 1 and lines[0].strip().lower() == BACKGROUND:
+        return lines[1:], (f"labels: the first, {BACKGROUND}, is left out: the model has {classes} classes",)
+    raise ValueError(f"labels: expected a line for each of {classes} classes, got {len(lines)} in {path}")
