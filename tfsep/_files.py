@@ -91,6 +91,9 @@ def _is_alive(process: int) -> bool:
 def replacing(path: Path, argument: str) -> Iterator[Path]:
     """Give a path to write to, and put what was written there in the place of `path`, at once: `placed` of one file.
 
+    Raises:
+        OSError: as `placed`.
+
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with replacing(Path(folder, "a.txt"), "folder") as partial:

@@ -144,8 +144,8 @@ def _printed(table: Table, format: Format) -> str:
 
 
 def _draw(points: Any, path: Path) -> None:
-    from tfsep._files import placed
+    from tfsep._files import replacing
     from tfsep.plots import pareto
 
-    with placed([path], "plot") as (file,):
+    with replacing(path, "plot") as file:
         pareto(points).savefig(file, dpi=150, format=path.suffix[1:])

@@ -1,16 +1,15 @@
 """What surrounds a convolution while it is traced, and changes how it should be computed: an export, or XLA."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
 from tfsep._backend import tf
+from tfsep._flags import raised
 
 _EXPORTING: ContextVar[bool] = ContextVar("exporting", default=False)
 
 
-@contextmanager
-def exporting() -> Iterator[None]:
+def exporting() -> AbstractContextManager[None]:
     """While open, convolutions are traced in the form that the ``.tflite`` converter turns into one builtin op.
 
     What is traced is to be exported: its gradient is wrong.
@@ -23,11 +22,7 @@ def exporting() -> Iterator[None]:
         >>> [op.type for op in graph.get_operations() if "Depthwise" in op.type or "Space" in op.type]
         ['DepthwiseConv2dNative']
     """
-    token = _EXPORTING.set(True)
-    try:
-        yield
-    finally:
-        _EXPORTING.reset(token)
+    return raised(_EXPORTING)
 
 
 def is_exporting() -> bool:

@@ -1,23 +1,18 @@
 """What surrounds a prepared model's inference and changes it: data that only set ranges, an export, or a check."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
+from tfsep._flags import raised
 from tfsep.ops import is_exporting
 
 _OBSERVING: ContextVar[bool] = ContextVar("observing", default=False)
 _AS_LITERT: ContextVar[bool] = ContextVar("as_litert", default=False)
 
 
-@contextmanager
-def observing() -> Iterator[None]:
+def observing() -> AbstractContextManager[None]:
     """While open, inference follows the ranges of what it sees."""
-    token = _OBSERVING.set(True)
-    try:
-        yield
-    finally:
-        _OBSERVING.reset(token)
+    return raised(_OBSERVING)
 
 
 def is_observing() -> bool:
@@ -25,8 +20,7 @@ def is_observing() -> bool:
     return _OBSERVING.get()
 
 
-@contextmanager
-def litert_rounding() -> Iterator[None]:
+def litert_rounding() -> AbstractContextManager[None]:
     """While open, inference rounds as LiteRT does where that differs from what the model was prepared for.
 
     That is at the end of the dense layers of the reference kernels: LiteRT's round once, those of TensorFlow Lite for
@@ -37,11 +31,7 @@ def litert_rounding() -> Iterator[None]:
         ...     rounds_as_litert()
         True
     """
-    token = _AS_LITERT.set(True)
-    try:
-        yield
-    finally:
-        _AS_LITERT.reset(token)
+    return raised(_AS_LITERT)
 
 
 def rounds_as_litert() -> bool:

@@ -81,12 +81,12 @@ class RunFolder:
         hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
         return {"config": asdict(self._config), "data": self._identity, "run": {"resume": resume, **hashes}}
 
-    def write_arrays(self, name: str, arrays: list[np.ndarray], **more: Any) -> None:
-        """Write arrays in order, and a few by name, as one ``.npz`` file."""
+    def write_arrays(self, name: str, arrays: list[np.ndarray]) -> None:
+        """Write arrays in order, as one ``.npz`` file."""
         with replacing(self.path / name, "folder") as partial, partial.open("wb") as file:
-            np.savez(file, *arrays, **more)
+            np.savez(file, *arrays)
 
-    def read_arrays(self, name: str, shapes: list[tuple[int, ...]]) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    def read_arrays(self, name: str, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
         """Read what `write_arrays` wrote.
 
         Raises:
@@ -95,21 +95,17 @@ class RunFolder:
         path = self.path / name
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                found = {key: stored[key] for key in stored.files}
+                arrays = [stored[f"arr_{i}"] for i in range(len(stored.files))]
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(f"folder: expected a run with a whole {name}, got a damaged {path}") from error
-        arrays = [found.pop(key) for key in [f"arr_{i}" for i in range(len(found))] if key in found]
         if [array.shape for array in arrays] != shapes:
             raise ValueError(f"folder: expected a run of this network, got weights of another in {path}")
-        return arrays, found
+        return arrays
 
     def write_model(self, model: Any, preprocessing: Preprocessing) -> None:
         """Write the model that the run made, and how images are prepared for it."""
         with replacing(self.path / MODEL, "folder") as partial:
-            # Keras tells a model's format by its suffix.
-            named = partial.with_suffix(".keras")
-            model.save(named)
-            named.replace(partial)
+            model.save(partial)
         write_preprocessing(preprocessing, self.path / MODEL)
 
     def log(self) -> list[dict[str, Any]]:

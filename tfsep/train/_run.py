@@ -121,10 +121,10 @@ def run(
     records: list[dict[str, Any]] = []
     best: list[np.ndarray] = []
     if resume:
-        _assign(trainer.state, kept.read_arrays(CHECKPOINT, _shapes(trainer.state))[0])
+        _assign(trainer.state, kept.read_arrays(CHECKPOINT, _shapes(trainer.state)))
         records = kept.log()[: trainer.steps // steps]
         if records and config.patience:
-            best, _ = kept.read_arrays(BEST, _shapes(job.kept.weights))
+            best = kept.read_arrays(BEST, _shapes(job.kept.weights))
     elif devices.is_chief:
         kept.begin()
         _keep_checkpoint(kept, trainer)
