@@ -11,12 +11,14 @@ import zlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from checks import assert_close, assert_sentence, places
 from typer.testing import CliRunner
 
 from tfsep import tflite
 from tfsep._flatbuffer import read_tflite
 from tfsep.cli import app
+from tfsep.data import Preprocessing, write_preprocessing
 from tfsep.tflite import _bundle
 from tfsep.tflite._bundle import _metadata
 from tfsep.tflite._bundle._header import c_header
@@ -325,13 +327,14 @@ def test_a_failed_verification_or_a_file_in_the_way_leaves_nothing(model, tmp_pa
     assert (tmp_path / "out").read_text() == "mine"
 
 
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
 def test_the_command(model, tmp_path):
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", x=X, y=np.zeros(40, int))
     (tmp_path / "names.txt").write_text("\n".join(NAMES))
-
-    def run(*arguments):
-        return CliRunner().invoke(app, [str(a) for a in arguments])
 
     common = ("convert", tmp_path / "m.keras", "--calibration", tmp_path / "x.npz", "--labels", tmp_path / "names.txt")
     done = run(*common, "--target", "tflm, ethos-u", "--out", tmp_path / "good")
@@ -355,3 +358,31 @@ def test_the_command(model, tmp_path):
         assert done.stderr.count("\n") == 1
         assert done.stderr.startswith("tfsep: ")
         assert not (tmp_path / "w").exists()
+
+
+def test_the_command_prepares_images_as_the_record_beside_the_model_says(model, tmp_path):
+    """By this record black is 0.0 and white 1.0, the ends of the input's grid."""
+    model.save(tmp_path / "m.keras")
+    rng = np.random.default_rng(0)
+    for number in range(18):
+        image = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+        image[0, :2] = [[0], [255]]
+        for part in ("train", "test"):
+            folder = tmp_path / "images" / part / NAMES[number % 3]
+            folder.mkdir(parents=True, exist_ok=True)
+            tf.io.write_file(str(folder / f"{number}.png"), tf.io.encode_png(image))
+    common = ("convert", tmp_path / "m.keras", "--calibration", tmp_path / "images", "--out")
+    write_preprocessing(Preprocessing(scale=255.0, offset=0.0), tmp_path / "m.keras")
+    done = run(*common, tmp_path / "record")
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "record" / "model.json").read_text())
+    assert report["normalization"] == {"mean": 0.0, "std": 255.0}
+    (given,) = report["inputs"]
+    assert (given["scale"], given["zero_point"]) == (pytest.approx(1 / 255), -128)
+
+    write_preprocessing(Preprocessing(scale=[255.0, 250.0, 245.0], offset=0.0), tmp_path / "m.keras")
+    done = run(*common, tmp_path / "channels")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("tfsep: mean, std: expected both for a model of ")
+    assert not (tmp_path / "channels").exists()
+    assert run(*common, tmp_path / "told", "--mean", 0, "--std", 250).exit_code == 0

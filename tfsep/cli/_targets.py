@@ -49,8 +49,10 @@ def convert(
     labels: Annotated[
         Path | None, typer.Option(help="Names of the classes, a line each; those of the data where not given.")
     ] = None,
-    mean: Annotated[float, typer.Option(help="Of pixels in [0, 255], as the model's were normalized.")] = 127.5,
-    std: Annotated[float, typer.Option(help="And their standard deviation.")] = 127.5,
+    mean: Annotated[
+        float | None, typer.Option(help="Of pixels in [0, 255], for the snippets; as recorded, or 127.5.")
+    ] = None,
+    std: Annotated[float | None, typer.Option(help="And their standard deviation; as recorded, or 127.5.")] = None,
     name: Annotated[str, typer.Option(help="Name of the files.")] = "model",
     threads: Annotated[str, typer.Option(help="Numbers of threads to time with, with commas.")] = "1",
     samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
@@ -63,19 +65,20 @@ def convert(
 
     with quiet():
         from tfsep import tflite
+        from tfsep.data import read_preprocessing
         from tfsep.models import load_model
 
-        loaded = load_model(model)
+        loaded, how = load_model(model), read_preprocessing(model)
         shape = None if size is None else shape_of(loaded, size)
         report = tflite.convert(
             loaded,
             out,
             recipe.value,
-            batches_of("calibration", calibration, loaded, shape, "train", samples),
+            batches_of("calibration", calibration, loaded, shape, "train", samples, how),
             targets=() if target is None else targets_named(target),
-            data=batches_of("data", data, loaded, shape, "test", samples),
+            data=batches_of("data", data, loaded, shape, "test", samples, how),
             labels=_labels(labels, (data, calibration)),
-            normalization=(mean, std),
+            normalization=_normalization(mean, std, how),
             name=name,
             threads=_numbers(threads),
             input_shape=shape,
@@ -83,6 +86,18 @@ def convert(
         print(report)
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _normalization(mean: float | None, std: float | None, recorded: Any) -> tuple[float, float]:
+    """Mean and deviation: those given, or those of the record beside the model, ``pixel / scale - offset``."""
+    from tfsep.data import DEFAULT
+
+    how = recorded or DEFAULT
+    if mean is not None and std is not None:
+        return mean, std
+    if isinstance(how.scale, tuple) or isinstance(how.offset, tuple):
+        raise ValueError(f"mean, std: expected both for a model of {how.describe()}, got {mean} and {std}")
+    return how.offset * how.scale if mean is None else mean, how.scale if std is None else std
 
 
 def _labels(path: Path | None, sources: tuple[str | None, ...]) -> tuple[str, ...] | None:
