@@ -124,6 +124,7 @@ def test_preprocessing_by_hand():
         {"scale": 0},
         {"scale": []},
         {"scale": (1, 0)},
+        {"offset": (1, 2, 3), "scale": (1, 2)},
         {"offset": "one"},
         {"offset": np.nan},
     ],

@@ -50,9 +50,9 @@ def convert(
         Path | None, typer.Option(help="Names of the classes, a line each; those of the data where not given.")
     ] = None,
     mean: Annotated[
-        float | None, typer.Option(help="Of pixels in [0, 255], for the snippets; as recorded, or 127.5.")
+        str | None, typer.Option(help="Of pixels in [0, 255], one or one a channel; as recorded, or 127.5.")
     ] = None,
-    std: Annotated[float | None, typer.Option(help="And their standard deviation; as recorded, or 127.5.")] = None,
+    std: Annotated[str | None, typer.Option(help="And their standard deviation; as recorded, or 127.5.")] = None,
     name: Annotated[str, typer.Option(help="Name of the files.")] = "model",
     threads: Annotated[str, typer.Option(help="Numbers of threads to time with, with commas.")] = "1",
     samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
@@ -65,10 +65,9 @@ def convert(
 
     with quiet():
         from tfsep import tflite
-        from tfsep.data import read_preprocessing
         from tfsep.models import load_model
 
-        loaded, how = load_model(model), read_preprocessing(model)
+        loaded, how = load_model(model), _preprocessing(model, mean, std)
         shape = None if size is None else shape_of(loaded, size)
         report = tflite.convert(
             loaded,
@@ -78,7 +77,7 @@ def convert(
             targets=() if target is None else targets_named(target),
             data=batches_of("data", data, loaded, shape, "test", samples, how),
             labels=_labels(labels, (data, calibration)),
-            normalization=_normalization(mean, std, how),
+            preprocessing=how,
             name=name,
             threads=_numbers(threads),
             input_shape=shape,
@@ -88,16 +87,33 @@ def convert(
         raise typer.Exit(1)
 
 
-def _normalization(mean: float | None, std: float | None, recorded: Any) -> tuple[float, float]:
-    """Mean and deviation: those given, or those of the record beside the model, ``pixel / scale - offset``."""
-    from tfsep.data import DEFAULT
+def _preprocessing(model: Path, mean: str | None, std: str | None) -> Any:
+    """The record beside a model, with another mean or standard deviation where these are given."""
+    from dataclasses import replace
 
-    how = recorded or DEFAULT
-    if mean is not None and std is not None:
-        return mean, std
-    if isinstance(how.scale, tuple) or isinstance(how.offset, tuple):
-        raise ValueError(f"mean, std: expected both for a model of {how.describe()}, got {mean} and {std}")
-    return how.offset * how.scale if mean is None else mean, how.scale if std is None else std
+    from tfsep.data import DEFAULT, read_preprocessing
+
+    how = read_preprocessing(model) or DEFAULT
+    if mean is None and std is None:
+        return how
+    means = how.mean if mean is None else _numbers_of("mean", mean)
+    scales = how.std if std is None else _numbers_of("std", std)
+    if not all(scales):
+        raise ValueError(f"std: expected numbers other than zero, got {std}")
+    if len(scales) != len(means) and 1 not in (len(scales), len(means)):
+        raise ValueError(f"mean, std: expected as many numbers, got {len(means)} and {len(scales)}")
+    many = max(len(means), len(scales))
+    means, scales = (each * many if len(each) == 1 else each for each in (means, scales))
+    offsets = [mean / scale for mean, scale in zip(means, scales, strict=True)]
+    return replace(how, scale=list(scales), offset=offsets)
+
+
+def _numbers_of(option: str, text: str) -> tuple[float, ...]:
+    """The numbers, with commas, of an option."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{option}: expected a number, or one a channel with commas, got {text!r}") from error
 
 
 def _labels(path: Path | None, sources: tuple[str | None, ...]) -> tuple[str, ...] | None:
