@@ -81,8 +81,11 @@ def test_a_lossy_layer_is_found_and_left_in_float32_by_its_name(name, tmp_path):
     model, prepared, given = prepared_network(name)
     path = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).path
     reports = [tflite.compare_layers(each, path, given[:16]) for each in (model, prepared)]
-    for row in {row.name for report in reports for row in report.rows}:
-        quantize.prepare(model, float_layers=[row])
+    names = {row.name for report in reports for row in report.rows}
+    for some in (sorted(names)[::2], sorted(names)[1::2]):
+        quantize.prepare(model, float_layers=some)
+    with pytest.raises(ValueError, match="float_layers"):
+        quantize.prepare(model, float_layers=[*some, "of no layer"])
     worst = min(
         (row for row in reports[0].rows if row.name != model.layers[-1].name and "flatten" not in row.name),
         key=lambda r: r.sqnr,

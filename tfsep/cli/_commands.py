@@ -13,6 +13,7 @@ from tfsep.defs import NETWORKS
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the files and the report.")] = Path("tfsep-demo"),
     threads: Annotated[int, typer.Option(min=1, help="Threads for the timing.")] = 1,
+    images: Annotated[int | None, typer.Option(min=1, help="Test images to verify on; all if not given.")] = None,
 ) -> None:
     """Run the main job: the worked example, every recipe exported and proven on real images, one HTML report."""
     from tfsep._quiet import quiet
@@ -20,7 +21,7 @@ def demo(
     with quiet():
         from tfsep.demo import demo as run
 
-        run(out, threads=threads, log=line)
+        run(out, threads=threads, images=images, log=line)
 
 
 @command("examples")
