@@ -9,7 +9,8 @@ import numpy as np
 from tfsep import layers
 from tfsep._backend import keras
 from tfsep._symbolic import origin
-from tfsep.quantize._kinds import one_tap
+from tfsep.quantize._apart import TRANSPOSED, transposed_parts
+from tfsep.quantize._kinds import filled, one_tap
 from tfsep.surgery import plain_model
 
 _TakeApart = Callable[[Any, tuple[int | None, ...]], Iterator[Any]]
@@ -161,8 +162,8 @@ def _separable(depthwise: type, pointwise: type) -> _TakeApart:
         )
         ones = (None,) * (len(kernel.shape) - 2)
         bias = [] if layer.bias is None else [layer.bias]
-        yield _filled(first, (None, *ones, kernel.shape[-2]), [kernel])
-        yield _filled(second, (None, *ones, layer.pointwise_kernel.shape[-2]), [layer.pointwise_kernel, *bias])
+        yield filled(first, (None, *ones, kernel.shape[-2]), [kernel])
+        yield filled(second, (None, *ones, layer.pointwise_kernel.shape[-2]), [layer.pointwise_kernel, *bias])
 
     return parts
 
@@ -175,7 +176,7 @@ def _rescaling(layer: Any, shape: tuple[int | None, ...]) -> Iterator[Any]:
         return
     scale, offset = (np.broadcast_to(value, (channels,)) for value in (layer.scale, layer.offset))
     kernel = scale.reshape(*(1,) * (len(shape) - 3), 1, channels, 1)
-    yield _filled(convolution, (*(None,) * (len(shape) - 1), channels), [kernel, offset])
+    yield filled(convolution, (*(None,) * (len(shape) - 1), channels), [kernel, offset])
 
 
 _COMPOSITE: tuple[tuple[Any, _TakeApart], ...] = (
@@ -189,14 +190,9 @@ _COMPOSITE: tuple[tuple[Any, _TakeApart], ...] = (
         _separable(layers.DepthwiseConv1D, layers.Conv1D),
     ),
     (keras.layers.Rescaling, _rescaling),
+    (TRANSPOSED, transposed_parts),
 )
 """Layers that are chains of others, and how they are taken apart."""
-
-
-def _filled(layer: Any, input_shape: tuple[int | None, ...], weights: list[Any]) -> Any:
-    layer.build(input_shape)
-    layer.set_weights([np.asarray(weight) for weight in weights])
-    return layer
 
 
 def renamed(layer: Any, name: str) -> Any:
