@@ -181,11 +181,11 @@ C_PROGRAM = """
 #include "cats.h"
 int main(void) {
     uint32_t crc = 0xffffffffu;
-    for (unsigned int i = 0; i < cats_length; i++) {
-        crc ^= cats[i];
+    for (unsigned int i = 0; i < g_cats_length; i++) {
+        crc ^= g_cats[i];
         for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (0xedb88320u & (0u - (crc & 1u)));
     }
-    printf("%u %u %u %u", cats_length, (unsigned int)((uintptr_t)cats % 16), crc ^ 0xffffffffu, cats_arena_bytes);
+    printf("%u %u %u %u", g_cats_length, (unsigned int)((uintptr_t)g_cats % 16), crc ^ 0xffffffffu, g_cats_arena_bytes);
     return 0;
 }
 """
@@ -207,7 +207,7 @@ def test_the_c_array_is_the_file(made, compiler, suffix, standard, tmp_path):
 
 
 def test_the_names_of_arrays_are_identifiers():
-    assert "static const unsigned char m_2nd_model[]" in c_header("2nd-model", b"\1\2", None)
+    assert "static const unsigned char g_2nd_model[]" in c_header("2nd-model", b"\1\2", None)
     assert "arena" not in c_header("model", b"\1\2", None)
 
 
@@ -360,6 +360,44 @@ def test_the_command(model, tmp_path):
         assert done.stderr.count("\n") == 1
         assert done.stderr.startswith("tfsep: ")
         assert not (tmp_path / "w").exists()
+
+
+def test_a_model_with_loops_is_not_calibrated(tmp_path):
+    """The converter would crash."""
+    model = keras.Sequential([keras.Input((5, 3)), L.LSTM(4)])
+    given = np.random.default_rng(0).normal(size=(40, 5, 3)).astype("float32")
+    with pytest.raises(ValueError, match=r"unroll=True, or take another recipe$") as error:
+        tflite.convert(model, tmp_path / "out", "int8", given)
+    assert_sentence(error.value, "model")
+    assert not list(tmp_path.iterdir())
+    unrolled = keras.Sequential([keras.Input((5, 3)), L.LSTM(4, unroll=True)])
+    unrolled.set_weights(model.get_weights())
+    assert tflite.export(unrolled, tmp_path / "m.tflite", "int8", given).verification.rms_error < 0.1
+
+
+def test_images_of_other_classes_or_of_none_calibrate(tmp_path, images):
+    """Their labels are not the model's, whatever it computes."""
+    for name, layer in (("five", L.Dense(5)), ("pixels", L.Conv2D(2, 1))):
+        features = [L.Conv2D(4, 3), L.Flatten()] if name == "five" else []
+        keras.Sequential([keras.Input((16, 16, 3)), *features, layer]).save(tmp_path / f"{name}.keras")
+        for source in (images, images / "train" / NAMES[0]):
+            done = run("convert", tmp_path / f"{name}.keras", "--calibration", source, "--out", tmp_path / name)
+            assert done.exit_code == 0, done.output
+            report = json.loads((tmp_path / name / "model.json").read_text())
+            assert report["verification"]["accuracy"] is None
+            assert report["labels"] == (5 if name == "five" else None)
+
+
+def test_several_inputs_are_calibrated_by_name(tmp_path):
+    image, place = keras.Input((8, 8, 1), name="image"), keras.Input((3,), name="place")
+    keras.Model([image, place], L.Dense(2)(L.Concatenate()([L.Flatten()(image), place]))).save(tmp_path / "m.keras")
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", image=rng.normal(size=(40, 8, 8, 1)), place=10 * rng.normal(size=(40, 3)))
+    done = run("convert", tmp_path / "m.keras", "--calibration", tmp_path / "x.npz", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    done = run("convert", tmp_path / "m.keras", "--calibration", tmp_path / "x.npy", "--out", tmp_path / "wrong")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("tfsep: data: expected a .npz file with arrays image, place")
 
 
 @pytest.fixture(scope="module")

@@ -237,6 +237,9 @@ def test_compare_layers_finds_the_layer_that_loses(tmp_path):
         report.plot(tmp_path / "none" / "layers.png")
     with pytest.raises(ValueError, match="data: expected at least one sample"):
         tflite.compare_layers(model, path, iter(()))
+    other = keras.Sequential([keras.Input(given.shape[1:]), L.Conv2D(3, 5, name="other"), L.Flatten(), L.Dense(10)])
+    with pytest.raises(ValueError, match=r"which has no layer of it$"):
+        tflite.compare_layers(other, path, given)
 
 
 @pytest.mark.parametrize("gamma", [1e-3, 1e-4, 2e-5, 1e-6])

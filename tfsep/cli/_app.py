@@ -38,7 +38,8 @@ class Recipe(StrEnum):
 
 
 SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or of records"
-DATA_HELP = f"{SET_HELP}, or a .npy or .npz file (x, y)."
+DATA_HELP = f"{SET_HELP}, a folder of images alone, or a .npy or .npz file (x, y; or arrays named as the inputs)."
+TOLERANCE_HELP = "Largest relative RMS error; the recipe's if not given."
 
 
 def _sentence(error: Exception) -> str:
@@ -105,14 +106,28 @@ def batches_of(
     preprocessing: Any = None,
 ) -> Any:
     """What a user names as data for a model, of this shape where the model leaves it open; None for nothing."""
-    from tfsep.data import open_batches
+    from tfsep._symbolic import inputs_of
+    from tfsep.data import open_arrays, open_batches
 
     if source is None:
         return None
+    inputs = inputs_of(model)
+    if isinstance(inputs, dict | list | tuple) and len(inputs) > 1:
+        names = list(inputs) if isinstance(inputs, dict) else [each.name for each in inputs]
+        return open_arrays(source, names, samples)
     wanted = _only_input(model, argument) if shape is None else shape
     if len(wanted) != 3 and Path(source).suffix not in (".npy", ".npz"):
         raise ValueError(f"{argument}: expected a .npy or .npz file for a model of inputs {wanted}, got {source!r}")
-    return open_batches(source, wanted, split, samples, preprocessing)
+    return open_batches(source, wanted, split, samples, preprocessing, classes_of(model))
+
+
+def classes_of(model: Any) -> int:
+    """How many classes a model's first output tells apart; 0 where it is no row of classes."""
+    from tfsep._backend import tf
+    from tfsep._symbolic import outputs_of
+
+    shape = tuple(getattr(tf.nest.flatten(outputs_of(model))[0], "shape", ()))
+    return int(shape[1] or 0) if len(shape) == 2 else 0
 
 
 def _only_input(model: Any, argument: str) -> tuple[int | None, ...]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfsep.cli._app import DATA_HELP, Format, Recipe, batches_of, command, line, shape_of, size_of
+from tfsep.cli._app import DATA_HELP, TOLERANCE_HELP, Format, Recipe, batches_of, command, line, shape_of, size_of
 from tfsep.defs import NETWORKS
 
 
@@ -86,6 +86,7 @@ def export(
     size: Annotated[
         str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
     ] = None,
+    tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
 ) -> None:
     """Export a model, verify the file against it, and keep the file only if it computes the same."""
@@ -106,6 +107,7 @@ def export(
             data=batches_of("data", data, loaded, shape, "test", samples, how),
             preprocessing=how,
             input_shape=shape,
+            tolerance=tolerance,
             allow_flex=allow_flex,
         )
         print(report)
@@ -116,9 +118,7 @@ def verify(
     model: Annotated[Path, typer.Argument(help="A .keras file.")],
     file: Annotated[Path, typer.Argument(help="A .tflite file.")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
-    tolerance: Annotated[
-        float | None, typer.Option(help="Largest relative RMS error; the recipe's if not given.")
-    ] = None,
+    tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Most samples to verify on; all if not given.")] = None,
     weights: Annotated[bool, typer.Option(help="Compare the stored weights too.")] = True,
 ) -> None:

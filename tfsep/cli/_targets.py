@@ -1,12 +1,13 @@
 """The commands about where a file runs: what is in it, whether a target takes it, and how fast it is."""
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tfsep._table import Table
-from tfsep.cli._app import DATA_HELP, Format, Recipe, batches_of, command, shape_of
+from tfsep.cli._app import DATA_HELP, TOLERANCE_HELP, Format, Recipe, batches_of, classes_of, command, shape_of
 
 TARGET_HELP = "xnnpack, tflm, gpu, nnapi, edgetpu, ethos-u or cmsis-nn; several with commas, or 'all'."
 
@@ -59,6 +60,7 @@ def convert(
     size: Annotated[
         str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
     ] = None,
+    tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
 ) -> None:
     """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses."""
     from tfsep._quiet import quiet
@@ -76,11 +78,12 @@ def convert(
             batches_of("calibration", calibration, loaded, shape, "train", samples, how),
             targets=() if target is None else targets_named(target),
             data=batches_of("data", data, loaded, shape, "test", samples, how),
-            labels=_labels(labels, (data, calibration)),
+            labels=_labels(labels, (data, calibration), classes_of(loaded)),
             preprocessing=how,
             name=name,
             threads=_numbers(threads),
             input_shape=shape,
+            tolerance=tolerance,
         )
         print(report)
     if not report.passed:
@@ -116,16 +119,16 @@ def _numbers_of(option: str, text: str) -> tuple[float, ...]:
         raise ValueError(f"{option}: expected a number, or one a channel with commas, got {text!r}") from error
 
 
-def _labels(path: Path | None, sources: tuple[str | None, ...]) -> tuple[str, ...] | None:
-    """The lines of a file, or the names of the classes of the first data set that has some."""
-    from tfsep.data import open_data
+def _labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
+    """The lines of a file, or the names of the classes of the first data set that has as many as the model."""
+    from tfsep.data import class_names_of
 
     if path is not None:
         if not path.is_file():
             raise FileNotFoundError(f"labels: expected a file with a line a class, got {path}, which does not exist")
         return tuple(line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip())
-    named = (source for source in sources if source is not None and Path(source).suffix not in (".npy", ".npz"))
-    return next((open_data(source).class_names for source in named), None)
+    named = (class_names_of(source) for source in sources if source is not None)
+    return next((names for names in named if names and len(names) == classes), None)
 
 
 @command("bench")
@@ -152,14 +155,13 @@ def bench(
         paths = [path for file in files for path in files_of(file)]
         counts = _numbers(threads)
         times = tflite.benchmark_all(paths, counts, runs=runs, warmup=warmup)
-        tables = [times.table()]
-        if profile:
-            reports = [tflite.profile(path, count, runs=runs, warmup=warmup) for path in paths for count in counts]
-            tables += [report.table() for report in reports]
-        points = [] if plot is None else points_of(times)
-        print("\n\n".join(_printed(table, format) for table in tables))
+        print(_printed(times.table(), format))
+        for path, count in itertools.product(paths, counts) if profile else ():
+            table = tflite.profile(path, count, runs=runs, warmup=warmup).table()
+            table = Table(("file", "threads", *table.headers), [(path, count, *row) for row in table.rows])
+            print(f"\n{_printed(table, format)}")
         if plot is not None:
-            _draw(points, plot)
+            _draw(points_of(times), plot)
             print(f"\nplot: {plot}")
 
 

@@ -223,5 +223,6 @@ def _notes(verification: VerifyReport, recipe: Recipe, tolerance: float | None) 
     if tolerance is None and verification.tolerance > 2 * recipe.tolerance:
         notes.append("the model's output varies by little more than one step of the file's: the comparison says little")
     if verification.saturated:
-        notes.append(f"{verification.saturated:.2%} of the input elements are outside the range that the file stores")
+        share = "under 0.01%" if verification.saturated < 1e-4 else f"{verification.saturated:.2%}"
+        notes.append(f"{share} of the input elements are outside the range that the file stores")
     return notes

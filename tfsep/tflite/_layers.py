@@ -167,6 +167,8 @@ def compare_layers(model: Any, path: str | PathLike[str], data: Any) -> LayerRep
         samples += batch.size
     if pairs is None:
         raise ValueError("data: expected at least one sample, got none")
+    if not pairs:
+        raise ValueError(f"path: expected a file of {interface.model.name!r}, got {path}, which has no layer of it")
     return LayerReport(Path(path), samples, tuple(sums.row(key, tensor) for tensor, (key, sums) in pairs.items()))
 
 

@@ -17,7 +17,7 @@ from tfsep.data import DEFAULT, Preprocessing
 from tfsep.models import load_model
 from tfsep.tflite._benchmark import benchmark_all, counts_of
 from tfsep.tflite._bundle._header import c_header
-from tfsep.tflite._bundle._metadata import LABELS, can_describe, with_metadata
+from tfsep.tflite._bundle._metadata import LABELS, can_describe, channels_of, with_metadata
 from tfsep.tflite._bundle._report import ConvertReport, readme
 from tfsep.tflite._bundle._snippets import snippets
 from tfsep.tflite._calibration import MAX_SAMPLES
@@ -110,6 +110,11 @@ def convert(
         described = can_describe()
         if described:
             made = _describe(made, name, outputs, preprocessing, chosen)
+            if any(channels_of(info) and info.dtype not in ("float32", "uint8") for info in made.inputs):
+                notes.append(
+                    "metadata: MediaPipe's tasks take images in float32 or uint8 only; "
+                    f"LiteRT's interpreter takes this file's {made.inputs[0].dtype}"
+                )
             if len(preprocessing.std) > 1:
                 notes.append("metadata: MediaPipe's tasks take one mean and deviation for all channels")
         else:
