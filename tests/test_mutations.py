@@ -96,6 +96,15 @@ def test_an_archive_writes_nowhere_else(folder, tmp_path):
     assert not list(tmp_path.rglob("evil.txt"))
 
 
+def test_an_archive_that_is_to_fill_the_memory_is_not_opened(tmp_path):
+    path, target = tmp_path / "bomb.keras", models.MobileNetV1((32, 32, 3), 4, padding="keras")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", " " * 2**27)
+    for load in (models.load_model, lambda path: weights.load_keras_applications(target, path)):
+        with pytest.raises(ValueError, match="that unpack to 134,217,728"):
+            load(path)
+
+
 def test_no_pickle_is_loaded(tmp_path):
     """A file whose loading would run code is refused, whoever reads it."""
     import pickle

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tfsep._archive import require_sane_size
 from tfsep._arguments import as_path
 from tfsep._backend import keras
 from tfsep.defs import MOBILENETV1_CONV_DEFS
@@ -124,6 +125,7 @@ def _opened(path: Path, targets: Any) -> Any:
         raise FileNotFoundError(f"source: expected a file, got {path}, which does not exist")
     if path.suffix == ".keras":
         with _whole(path):
+            require_sane_size(path)
             return keras.models.load_model(path, compile=False)
     if path.suffix != ".h5":
         raise ValueError(f"source: expected a .keras or .weights.h5 file, or 'imagenet', got {path}")
