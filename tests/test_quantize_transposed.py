@@ -47,7 +47,7 @@ def up_sampling(name):
 @pytest.mark.parametrize("name", [*ONE_OPERATOR, *TAKEN_APART])
 def test_the_file_computes_what_was_prepared(name, tmp_path):
     model, given = up_sampling(name)
-    for runtime in ("xnnpack", "reference"):
+    for runtime in ("xnnpack", "reference") if name in ("same", "depthwise", "groups") else ("xnnpack",):
         prepared = quantize.observe(quantize.prepare(model, runtime=runtime), given)
         report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given)
         expected, actual = np.asarray(model(given)), np.asarray(prepared(given))
