@@ -444,6 +444,9 @@ def test_what_the_command_is_told_is_what_images_are_prepared_by(model, tmp_path
     assert Preprocessing.from_dict(report["preprocessing"]) == Preprocessing(scale=127.5, offset=2.0)
     (given,) = report["inputs"]
     assert (given["scale"], given["zero_point"]) == (pytest.approx(2 / 255), 127)
+    exported = ("export", tmp_path / "m.keras", "--calibration", images, "--recipe", "int8", "--mean", "255")
+    assert run(*exported, "--std", "127.5", "--out", tmp_path / "e.tflite").exit_code == 0
+    assert json.loads((tmp_path / "e.json").read_text())["inputs"] == report["inputs"]
     for mean, std in (("1,2", "3,4,5"), ("one", "1"), ("0", "0"), ("0", "")):
         done = run(*common, tmp_path / "wrong", "--mean", mean, "--std", std)
         assert done.exit_code == 2, done.output

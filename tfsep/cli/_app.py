@@ -39,6 +39,8 @@ class Recipe(StrEnum):
 
 SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or of records"
 DATA_HELP = f"{SET_HELP}, a folder of images alone, or a .npy or .npz file (x, y; or arrays named as the inputs)."
+MEAN_HELP = "Of pixels in [0, 255], one or one a channel with commas; as recorded beside the model, or 127.5."
+STD_HELP = "And their standard deviation; as recorded beside the model, or 127.5."
 TOLERANCE_HELP = "Largest relative RMS error; the recipe's if not given."
 
 
@@ -138,6 +140,35 @@ def _only_input(model: Any, argument: str) -> tuple[int | None, ...]:
     if not hasattr(inputs, "shape"):
         raise ValueError(f"{argument}: expected a model that was built on one input, got {model.name!r}")
     return tuple(inputs.shape[1:])
+
+
+def preprocessing_of(model: Path, mean: str | None, std: str | None, otherwise: Any = None) -> Any:
+    """The record beside a model, or another one, with the mean and standard deviation that are given in its place."""
+    from dataclasses import replace
+
+    from tfsep.data import DEFAULT, read_preprocessing
+
+    how = read_preprocessing(model) or otherwise or DEFAULT
+    if mean is None and std is None:
+        return how
+    means = how.mean if mean is None else _numbers_of("mean", mean)
+    scales = how.std if std is None else _numbers_of("std", std)
+    if not all(scales):
+        raise ValueError(f"std: expected numbers other than zero, got {std}")
+    if len(scales) != len(means) and 1 not in (len(scales), len(means)):
+        raise ValueError(f"mean, std: expected as many numbers, got {len(means)} and {len(scales)}")
+    many = max(len(means), len(scales))
+    means, scales = (each * many if len(each) == 1 else each for each in (means, scales))
+    offsets = [mean / scale for mean, scale in zip(means, scales, strict=True)]
+    return replace(how, scale=list(scales), offset=offsets)
+
+
+def _numbers_of(option: str, text: str) -> tuple[float, ...]:
+    """The numbers, with commas, of an option."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{option}: expected a number, or one a channel with commas, got {text!r}") from error
 
 
 def shape_of(model: Any, size: str, channels: int | None = None) -> tuple[int, ...]:

@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from tfsep.cli._app import DATA_HELP, TOLERANCE_HELP, Format, Recipe, batches_of, command, line, shape_of, size_of
+from tfsep.cli._app import (
+    DATA_HELP,
+    MEAN_HELP,
+    STD_HELP,
+    TOLERANCE_HELP,
+    Format,
+    Recipe,
+    batches_of,
+    command,
+    line,
+    preprocessing_of,
+    shape_of,
+    size_of,
+)
 from tfsep.defs import NETWORKS
 
 
@@ -83,6 +96,8 @@ def export(
     calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
     data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     size: Annotated[
         str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
     ] = None,
@@ -94,10 +109,9 @@ def export(
 
     with quiet():
         from tfsep import tflite
-        from tfsep.data import read_preprocessing
         from tfsep.models import load_model
 
-        loaded, how = load_model(model), read_preprocessing(model)
+        loaded, how = load_model(model), preprocessing_of(model, mean, std)
         shape = None if size is None else shape_of(loaded, size)
         report = tflite.export(
             loaded,
@@ -120,6 +134,8 @@ def verify(
     data: Annotated[str, typer.Option(help=DATA_HELP)],
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Most samples to verify on; all if not given.")] = None,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     weights: Annotated[bool, typer.Option(help="Compare the stored weights too.")] = True,
 ) -> None:
     """Run a file beside its model and compare; exit with 1 if outputs differ by more than the tolerance, or weights."""
@@ -127,11 +143,10 @@ def verify(
 
     with quiet():
         from tfsep import tflite
-        from tfsep.data import read_preprocessing
         from tfsep.models import load_model
 
-        loaded = load_model(model)
+        loaded, how = load_model(model), preprocessing_of(model, mean, std)
         inputs = tflite.inspect(file).role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else None
-        given = batches_of("data", data, loaded, shape, "test", samples, read_preprocessing(model))
+        given = batches_of("data", data, loaded, shape, "test", samples, how)
         print(tflite.verify(loaded, file, given, tolerance=tolerance, weights=weights))

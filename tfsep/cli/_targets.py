@@ -7,7 +7,19 @@ from typing import Annotated, Any
 import typer
 
 from tfsep._table import Table
-from tfsep.cli._app import DATA_HELP, TOLERANCE_HELP, Format, Recipe, batches_of, classes_of, command, shape_of
+from tfsep.cli._app import (
+    DATA_HELP,
+    MEAN_HELP,
+    STD_HELP,
+    TOLERANCE_HELP,
+    Format,
+    Recipe,
+    batches_of,
+    classes_of,
+    command,
+    preprocessing_of,
+    shape_of,
+)
 
 TARGET_HELP = "xnnpack, tflm, gpu, nnapi, edgetpu, ethos-u or cmsis-nn; several with commas, or 'all'."
 
@@ -50,10 +62,8 @@ def convert(
     labels: Annotated[
         Path | None, typer.Option(help="Names of the classes, a line each; those of the data where not given.")
     ] = None,
-    mean: Annotated[
-        str | None, typer.Option(help="Of pixels in [0, 255], one or one a channel; as recorded, or 127.5.")
-    ] = None,
-    std: Annotated[str | None, typer.Option(help="And their standard deviation; as recorded, or 127.5.")] = None,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     name: Annotated[str, typer.Option(help="Name of the files.")] = "model",
     threads: Annotated[str, typer.Option(help="Numbers of threads to time with, with commas.")] = "1",
     samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
@@ -69,7 +79,7 @@ def convert(
         from tfsep import tflite
         from tfsep.models import load_model
 
-        loaded, how = load_model(model), _preprocessing(model, mean, std)
+        loaded, how = load_model(model), preprocessing_of(model, mean, std)
         shape = None if size is None else shape_of(loaded, size)
         report = tflite.convert(
             loaded,
@@ -90,35 +100,6 @@ def convert(
         raise typer.Exit(1)
 
 
-def _preprocessing(model: Path, mean: str | None, std: str | None) -> Any:
-    """The record beside a model, with another mean or standard deviation where these are given."""
-    from dataclasses import replace
-
-    from tfsep.data import DEFAULT, read_preprocessing
-
-    how = read_preprocessing(model) or DEFAULT
-    if mean is None and std is None:
-        return how
-    means = how.mean if mean is None else _numbers_of("mean", mean)
-    scales = how.std if std is None else _numbers_of("std", std)
-    if not all(scales):
-        raise ValueError(f"std: expected numbers other than zero, got {std}")
-    if len(scales) != len(means) and 1 not in (len(scales), len(means)):
-        raise ValueError(f"mean, std: expected as many numbers, got {len(means)} and {len(scales)}")
-    many = max(len(means), len(scales))
-    means, scales = (each * many if len(each) == 1 else each for each in (means, scales))
-    offsets = [mean / scale for mean, scale in zip(means, scales, strict=True)]
-    return replace(how, scale=list(scales), offset=offsets)
-
-
-def _numbers_of(option: str, text: str) -> tuple[float, ...]:
-    """The numbers, with commas, of an option."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"{option}: expected a number, or one a channel with commas, got {text!r}") from error
-
-
 def _labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
     """The lines of a file, or the names of the classes of the first data set that has as many as the model."""
     from tfsep.data import class_names_of
@@ -126,7 +107,7 @@ def _labels(path: Path | None, sources: tuple[str | None, ...], classes: int) ->
     if path is not None:
         if not path.is_file():
             raise FileNotFoundError(f"labels: expected a file with a line a class, got {path}, which does not exist")
-        return tuple(line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip())
+        return tuple(path.read_text(errors="replace").rstrip("\n").split("\n"))
     named = (class_names_of(source) for source in sources if source is not None)
     return next((names for names in named if names and len(names) == classes), None)
 

@@ -134,7 +134,8 @@ def _kotlin(
             f"val x{i} = FloatArray({count})  // {_meaning(info, preprocessing)}",
             f"val input{i} = bytes({count * kind.size})",
         ]
-        value = "value" if info.dtype == "float32" else f"value.toInt().{kind.kotlin}"
+        whole = "value.toInt()" if info.dtype == "int32" else f"value.toInt().{kind.kotlin}"
+        value = "value" if info.dtype == "float32" else whole
         if info.scale:
             low, high = _limits(info)
             grid = f"(Math.rint((value / {_number(info.scale)}f).toDouble()).toInt() + ({info.zero_point}))"
