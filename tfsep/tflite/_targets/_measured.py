@@ -19,8 +19,7 @@ _ROUNDING = 1e-5
 
 def on_xnnpack(runner: Runner, nodes: tuple[Node, ...]) -> TargetReport:
     """Return what XNNPACK took over; for each node that it left, the documented rule that says why."""
-    parts = runner.partitions()
-    taken = frozenset().union(*parts)
+    taken = runner.delegated()
     source = f"LiteRT {version('ai-edge-litert')}"
     left = [node for node in nodes if node.row.number not in taken]
     findings = []
@@ -33,7 +32,7 @@ def on_xnnpack(runner: Runner, nodes: tuple[Node, ...]) -> TargetReport:
         passed=not left,
         taken=len(taken),
         nodes=len(nodes),
-        partitions=len(parts),
+        partitions=len(runner.partitions()),
         findings=tuple(findings),
         source=source,
     )
