@@ -71,7 +71,7 @@ def mobilenet(tmp_path_factory):
 def test_xnnpacks_rules_say_what_xnnpack_does(zoo, recipe):
     """The rules explain exactly the nodes that were left, and stop none that was taken."""
     taken = frozenset().union(*Runner(zoo[recipe]).partitions())
-    nodes = nodes_of(tflite.inspect(zoo[recipe]))
+    nodes = nodes(zoo[recipe])
     for node in nodes:
         assert (node.row.number in taken) == (broken("xnnpack", node) is None), node.row
     report = tflite.check_targets(zoo[recipe], "xnnpack")["xnnpack"]
@@ -136,7 +136,7 @@ def test_types_are_rules_too(zoo):
 
 def test_rules_on_nodes_that_the_converter_does_not_make(zoo):
     """A bias that is left out, a computed weight, a later version, a batch of two."""
-    nodes = nodes_of(tflite.inspect(zoo["int8"]))
+    nodes = nodes(zoo["int8"])
     conv = next(node for node in nodes if node.row.name == "CONV_2D" and node.groups == 1 and node.strides == (1, 1))
     bare = replace(conv, row=conv.row._replace(version=3), inputs=(*conv.inputs[:2], None))
     assert broken("xnnpack", bare).needs == broken("nnapi", bare).needs == "a bias"

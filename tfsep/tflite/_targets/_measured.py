@@ -8,6 +8,7 @@ import numpy as np
 
 from tfsep._workers import Reply, WorkerError, run_worker
 from tfsep.tflite._interpreter import Runner, TensorInfo
+from tfsep.tflite._targets._conditions import mixed
 from tfsep.tflite._targets._judge import broken, finding
 from tfsep.tflite._targets._node import Node
 from tfsep.tflite._targets._report import MEASURED, Finding, TargetReport
@@ -67,9 +68,11 @@ def on_micro(runner: Runner, content: bytes, nodes: tuple[Node, ...]) -> TargetR
     try:
         reply = run_worker("run_micro", {"outputs": len(runner.outputs)}, [np.frombuffer(content, np.uint8), *stored])
     except WorkerError as error:
-        return _refused(f"does not survive it: {error}", nodes)
+        told = _told(error.log)
+        return _refused(f"does not survive it: {error}" + (f" and says: {told}" if told else ""), nodes)
     if not reply.values["ran"]:
-        return _refused(_reason(reply), nodes)
+        told = _told(reply.log)
+        return _refused(f"says: {told}" if told else "does not run, and says nothing", nodes)
     return _compared(runner, samples, reply, nodes)
 
 
@@ -131,22 +134,28 @@ def _refused(why: str, nodes: tuple[Node, ...]) -> TargetReport:
     named = re.search(r"Node (\w+) \(number (\d+)\)", why)
     missing = re.search(r"op for builtin opcode '(\w+)'", why)
     number = int(named[2]) if named else None
+    if number is not None and [node.row.name for node in nodes[number : number + 1]] != [named[1]]:
+        number = None  # it is one of a loop's body
     operator = named[1] if named else missing[1] if missing else "the file"
     if missing and number is None:
         number = next((node.row.number for node in nodes if node.row.name == operator), None)
-    label = nodes[number].label if number is not None and number < len(nodes) else ""
-    change = "export with the recipe float32, int8 or int16x8"
+    label = "" if number is None else nodes[number].label
     if missing:
         change = "use another layer: the interpreter has no kernel for this operator"
+    elif any(mixed(node) for node in nodes):
+        change = "export with the recipe float32, int8 or int16x8"
+    elif named:
+        change = "use another layer: the interpreter refuses this operator as it is here"
+    else:
+        change = "try parts of the network by themselves: the interpreter names no operator"
     found = Finding(number, operator, label, why, change, _micro_version())
     return TargetReport("tflm", MEASURED, False, 0, len(nodes), None, (found,), _micro_version())
 
 
-def _reason(reply: Reply) -> str:
+def _told(log: str) -> str:
     """What the interpreter said, in one line, without the path of its own source file."""
-    lines = [line.strip() for line in reply.log.splitlines() if line.strip()]
-    told = "; ".join(re.sub(r"^\S+\.cc(:\d+)?\s*", "", line) for line in lines[-3:])
-    return f"says: {told[:300]}" if told else "does not run, and says nothing"
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return "; ".join(re.sub(r"^\S+\.cc(:\d+)?\s*", "", line) for line in lines[-3:])[:300]
 
 
 def _micro_version() -> str:
