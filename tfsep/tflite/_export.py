@@ -166,7 +166,7 @@ def _prove(
     if flex:
         # Neither LiteRT's package nor TensorFlow's has the runtime of these operators: nothing in Python can run them.
         notes.append(f"not verified: {', '.join(flex)} need TensorFlow on the device, and do not run here")
-        verification, delegated = None, frozenset()
+        verification, delegated = None, 0
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
         reference_kernels = runtime_of(interface.model) == "reference"
@@ -188,7 +188,7 @@ def _prove(
         if prepared and verification.elements is None:
             notes.append("no element is counted, as no output is quantized; kernels, biases and grids are the model's")
         # What XNNPACK takes is told of every file; the reference kernels leave it out.
-        delegated = (Runner(file, known_as=path, own=True) if reference_kernels else runner).delegated()
+        delegated = len((Runner(file, known_as=path, own=True) if reference_kernels else runner).delegated())
         inputs, outputs = runner.inputs, runner.outputs
     content = file.read_bytes()
     return ExportReport(
@@ -197,7 +197,7 @@ def _prove(
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         ops=found.op_counts,
-        delegated=len(delegated),
+        delegated=delegated,
         nodes=len(found.operators),
         verification=verification,
         data=None if flex else source,

@@ -2,9 +2,17 @@
 
 from typing import NamedTuple
 
-from tfsep.tflite._targets._conditions import always, constants_at, in_real_numbers, never, over_image
+from tfsep.tflite._targets._conditions import (
+    always,
+    constants_at,
+    in_real_numbers,
+    left_in_floats,
+    mixed,
+    never,
+    over_image,
+)
 from tfsep.tflite._targets._node import Condition, Node
-from tfsep.tflite._targets._rules import INDICES, POOLING, TARGETS, Rule
+from tfsep.tflite._targets._rules import IN_FLOATS, INDICES, INT8, POOLING, TARGETS, Rule
 
 
 class Instead(NamedTuple):
@@ -32,6 +40,8 @@ INSTEAD = (
     Instead(("MEAN",), over_image, POOLING),
     Instead(("MEAN",), always, "use a batch normalization, where this is part of another one; else another layer"),
     Instead(("WHILE",), always, "use unroll=True in a recurrent layer of few steps, or run that part elsewhere"),
+    Instead(("DEQUANTIZE",), mixed, INT8),
+    Instead((), left_in_floats, IN_FLOATS),
     Instead((), in_real_numbers, "use another layer, or run that part elsewhere"),
     Instead((), always, INDICES),
 )

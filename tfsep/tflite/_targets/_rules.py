@@ -109,8 +109,8 @@ _WINDOWS = (*_CONVOLUTIONS, "TRANSPOSE_CONV")
 _FLOAT_ONLY = tuple(sorted(operators.XNNPACK - operators.XNNPACK_QUANTIZED))
 _ARITHMETIC = ("ADD", "CONCATENATION", "DIV", "MUL", "PAD", "PADV2", "RESHAPE", "SUB")
 _COMPARISONS = ("EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL")
-_INT8 = "export with the recipe int8"
-_IN_FLOATS = "use other layers here: the converter leaves this part in floats"
+INT8 = "export with the recipe int8"
+IN_FLOATS = "use other layers here: the converter leaves this part in floats"
 _PLAIN = ", not plain whole numbers or conditions"
 _REAL = f"floats or 8-bit integers{_PLAIN}"
 INDICES = "compute indices and masks in front of the model, or leave this operator to the CPU"
@@ -291,10 +291,10 @@ RULES = (
         (),
         where(left_in_floats, never),
         "8-bit integers throughout",
-        _IN_FLOATS,
+        IN_FLOATS,
         EDGE_TPU,
     ),
-    Rule("edgetpu", (), types_among("int8", "uint8"), "8-bit integers throughout", _INT8, EDGE_TPU),
+    Rule("edgetpu", (), types_among("int8", "uint8"), "8-bit integers throughout", INT8, EDGE_TPU),
     Rule("edgetpu", (), batch_of_one, "a batch of one", _BATCH, EDGE_TPU),
     Rule("edgetpu", _CONVOLUTIONS, one_rate, "equal rates in rows and columns", _RATE, EDGE_TPU),
     Rule("edgetpu", _WINDOWS, constants_at(1), "static weights", _STATIC, EDGE_TPU),
@@ -311,10 +311,10 @@ RULES = (
         (),
         where(left_in_floats, never),
         "integers of 8 or 16 bits",
-        _IN_FLOATS,
+        IN_FLOATS,
         ETHOS_U,
     ),
-    Rule("ethos-u", (), types_among("int8", "uint8", "int16"), "integers of 8 or 16 bits", _INT8, ETHOS_U),
+    Rule("ethos-u", (), types_among("int8", "uint8", "int16"), "integers of 8 or 16 bits", INT8, ETHOS_U),
     Rule(
         "ethos-u", ("DEPTHWISE_CONV_2D",), strides_at_most(3), "strides of at most 3", "use strides of 1 to 3", ETHOS_U
     ),
@@ -345,8 +345,8 @@ RULES = (
     Rule("ethos-u", ("MEAN",), batch_of_one, "a batch of one", _BATCH, ETHOS_U),
     Rule("ethos-u", _CONVOLUTIONS, constants_at(2), "a static bias", _STATIC, ETHOS_U),
     Rule("cmsis-nn", (), in_real_numbers, f"int8 or int16{_PLAIN}", INDICES, CMSIS_NN),
-    Rule("cmsis-nn", (), where(left_in_floats, never), "int8 or int16", _IN_FLOATS, CMSIS_NN),
-    Rule("cmsis-nn", (), types_among("int8", "int16"), "int8 or int16", _INT8, CMSIS_NN),
+    Rule("cmsis-nn", (), where(left_in_floats, never), "int8 or int16", IN_FLOATS, CMSIS_NN),
+    Rule("cmsis-nn", (), types_among("int8", "int16"), "int8 or int16", INT8, CMSIS_NN),
     Rule(
         "cmsis-nn",
         ("DEPTHWISE_CONV_2D",),
