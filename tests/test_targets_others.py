@@ -1,11 +1,16 @@
-"""Targets of networks without convolutions: a loop, attention and a table, whose operators have reasons of their own."""
+"""Targets of networks without convolutions: a loop, attention and a table, with reasons of their own."""
+
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
 from tfsep import tflite
+from tfsep._flatbuffer import read_tflite
 from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._targets._judge import broken
+from tfsep.tflite._targets._node import nodes_of
 
 L = keras.layers
 
@@ -140,3 +145,23 @@ def test_whole_numbers_are_not_what_targets_compute(others, target, operators):
     tables = [change for (name, _), change in found.items() if name == "GATHER"]
     assert all(change.startswith("look the rows of this table up") for change in tables)
     assert bool(tables) == (target not in ("gpu", "nnapi"))
+
+
+def test_a_table_that_is_computed_is_no_embedding(others):
+    path = others["embedding"].path
+    (gather,) = [node for node in nodes_of(tflite.inspect(path), read_tflite(path)[1]) if node.row.name == "GATHER"]
+    assert "this table" in broken("xnnpack", gather).change
+    assert "deformable" in broken("xnnpack", replace(gather, constants=frozenset())).change
+
+
+def test_what_the_api_level_29_has_not(others):
+    path = others["attention"].path
+    found = {(operator, why) for operator, why in said(path, "nnapi") if operator != "MEAN"}
+    assert found >= {
+        ("BATCH_MATMUL", "is no operator of this target"),
+        ("FULLY_CONNECTED", "needs an output of two axes"),
+        ("RSQRT", "needs float32"),
+    }
+    node = next(n for n in nodes_of(tflite.inspect(path), read_tflite(path)[1]) if n.row.name == "RESHAPE")
+    assert broken("nnapi", node) is None
+    assert broken("nnapi", replace(node, row=node.row._replace(name="SPLIT"))).needs == "float32 or uint8"
