@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfsep import tflite
+from tfsep import quantize, tflite
 from tfsep._flatbuffer import read_tflite
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._targets._judge import broken
@@ -84,6 +84,20 @@ def test_the_count_is_one_and_that_of_the_memory(others, name):
     assert report.nodes == export.nodes == len(tflite.inspect(export.path).operators)
     assert {found.node for found in report.findings} == set(range(report.nodes)) - hidden(export.path)
     assert all(found.change for found in report.findings)
+
+
+def test_a_file_for_the_reference_kernels_is_counted_too(tmp_path):
+    """It was verified on kernels without XNNPACK, which takes it all the same."""
+    images = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(4, 3, activation="relu")])
+    prepared = quantize.observe(quantize.prepare(model, runtime="reference"), images)
+    export = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=images)
+    assert (
+        export.delegated
+        == tflite.check_targets(export.path, "xnnpack")["xnnpack"].taken
+        == len(hidden(export.path))
+        > 0
+    )
 
 
 def test_a_loop_is_left_behind(others):
