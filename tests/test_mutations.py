@@ -60,7 +60,7 @@ def read(kind, folder, count, seconds):
     return taken, refused, megabytes
 
 
-@pytest.mark.parametrize(("kind", "count"), [("tflite", 300), ("safetensors", 100), ("index", 60), ("keras", 12)])
+@pytest.mark.parametrize(("kind", "count"), [("tflite", 200), ("safetensors", 60), ("index", 40), ("keras", 8)])
 def test_damaged_files(kind, count, folder):
     _, refused, megabytes = read(kind, folder, count, 600)
     assert refused > count / 4

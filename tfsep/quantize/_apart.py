@@ -63,7 +63,7 @@ def transposed_parts(layer: Any, shape: tuple[int | None, ...]) -> Iterator[Any]
     kernel = _pair(layer.kernel_size, ones)
     window = Window.of(kernel, _pair(layer.strides, ones), layer.padding, _pair(layer.dilation_rate, ones))
     more = layer.output_padding
-    geometry = Transposed.of(window, more if more is None or isinstance(more, int) else _pair(more, (0,) * len(ones)))
+    geometry = Transposed.of(window, None if more is None else _pair(more, (0,) * len(ones)))
     if layer.data_format != "channels_last" or (isinstance(layer, ONE_OPERATOR) and _is_one(layer, geometry, shape)):
         yield layer
         return
