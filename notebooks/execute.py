@@ -1,14 +1,15 @@
-"""Run every notebook in this folder and store what its cells print and draw: ``make notebooks``.
+"""Run the notebooks in this folder, or those that are named, and store what they print and draw: ``make notebooks``.
 
 What native code logs to standard error, and times of execution, differ from machine to machine and are left out.
 """
 
+import sys
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
-for path in sorted(Path(__file__).parent.glob("*.ipynb")):
+for path in map(Path, sys.argv[1:]) if sys.argv[1:] else sorted(Path(__file__).parent.glob("*.ipynb")):
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
     # Text comes in pieces that differ from run to run: together, they are always the same.

@@ -1,6 +1,7 @@
 """Assertions that many tests share; `test_checks` feeds each one wrong answers."""
 
 import numpy as np
+import pytest
 
 
 def assert_close(actual, expected, tolerance=1e-5, what=""):
@@ -33,3 +34,9 @@ def places(content):
     for i in range(model.BuffersLength()):
         if model.Buffers(i).DataLength():
             yield (model.Buffers(i).DataAsNumpy().ctypes.data - base) % 16
+
+
+def in_part(cases, step):
+    """Cases to parametrize a test with: a quick run takes every `step`-th of them, a slow one the others."""
+    rows = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*row, marks=pytest.mark.slow if number % step else ()) for number, row in enumerate(rows)]

@@ -124,6 +124,7 @@ def test_preprocessing_by_hand():
         {"scale": 0},
         {"scale": []},
         {"scale": (1, 0)},
+        {"offset": (1, 2, 3), "scale": (1, 2)},
         {"offset": "one"},
         {"offset": np.nan},
     ],
@@ -185,6 +186,8 @@ def test_what_predict_refuses(folder, tmp_path):
         ((good, image, "--labels", tmp_path / "none.txt"), "labels"),
         ((good, image, "--crop", "2"), "crop"),
         ((good, image, "--size", "0"), "size"),
+        ((good, image, "--std", "0"), "std"),
+        ((good, image, "--mean", "one"), "mean"),
     ):
         done = run("predict", *arguments)
         assert done.exit_code == 2, arguments
@@ -200,6 +203,8 @@ def test_predict_prints_a_table_or_json(folder):
     assert text.count("green.") == 2
     found = json.loads(run(*arguments, "--json").stdout)
     assert found["preprocessing"]["crop"] == 0.75
+    found = json.loads(run(*arguments, "--json", "--mean", "0", "--std", "255").stdout)
+    assert (found["preprocessing"]["scale"], found["preprocessing"]["offset"]) == (255.0, 0.0)
     assert [image["top"][0]["class"] for image in found["images"]] == [1, 1]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
+from stripes import NETWORK
 from typer.testing import CliRunner
 
 from tfsep import MOBILENETV1_CONV_DEFS, Conv, layers, models, saved, tflite, train
@@ -156,7 +157,7 @@ def test_a_failed_check_leaves_no_file(folder, monkeypatch):
 
 def test_train_and_quantize(folder, tmp_path):
     """A run that is resumed and published, and its int8 version."""
-    (tmp_path / "c.toml").write_text("epochs = 3\nbatch_size = 8\nvalidation = 4\nalpha = 0.25\n")
+    (tmp_path / "c.toml").write_text(f"epochs = 3\nbatch_size = 8\nvalidation = 4\nnetwork = '{NETWORK}'\n")
     data = ["--data", folder / "images", "--size", 12, "--config", tmp_path / "c.toml"]
     common = ["train", *data, "--out", tmp_path / "run", "--epochs", 2, "--set", "mixup=0.1"]
     done = run(*common)
@@ -223,7 +224,7 @@ def test_examples():
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
-    return run("demo", "--out", out), out
+    return run("demo", "--out", out, "--images", 100), out
 
 
 def test_demo(demo):
@@ -236,6 +237,7 @@ def test_demo(demo):
     assert page.count("<img") == 24
     assert page.count("<svg") == 1
     assert "[[72, 90], [72, 90]]" in page
+    assert "% of 100 Fashion-MNIST test images" in page
 
 
 def test_the_report_is_self_contained(demo):

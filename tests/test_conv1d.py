@@ -8,7 +8,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_sentence
+from checks import assert_close, assert_sentence, in_part
 from layer_checks import check_config, check_layer, check_signature
 
 from tfsep import layers, ops, surgery, tflite
@@ -116,7 +116,7 @@ def test_second_derivatives(kind, stride, rate):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::7])
+@pytest.mark.parametrize(("stride", "rate", "padding"), in_part(OPTIONS[::7], 2))
 def test_unknown_lengths_and_no_sequences(kind, stride, rate, padding):
     op, shape = KINDS[kind]
     x, w = tensors((2, 9, 4), shape)

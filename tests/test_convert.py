@@ -22,7 +22,6 @@ from tfsep.data import Preprocessing, write_preprocessing
 from tfsep.tflite import _bundle
 from tfsep.tflite._bundle import _metadata
 from tfsep.tflite._bundle._header import c_header
-from tfsep.tflite._bundle._metadata import Normalization
 from tfsep.tflite._bundle._snippets import snippets
 from tfsep.tflite._interpreter import TensorInfo
 
@@ -111,7 +110,7 @@ def test_the_folder(made):
         assert stored["size_bytes"] == (report.folder / "cats.tflite").stat().st_size
         assert [row["threads"] for row in stored["benchmark"]] == [1, 2]
         assert stored["verification"]["rms_error"] <= stored["verification"]["tolerance"]
-        assert stored["normalization"] == {"mean": 127.5, "std": 127.5}
+        assert Preprocessing.from_dict(stored["preprocessing"]) == Preprocessing()
         assert report.export.ops["DEPTHWISE_CONV_2D"] == 1
         assert not {"PAD", "STRIDED_SLICE", "SPACE_TO_BATCH_ND"} & set(report.export.ops)
     assert made["int8"].passed
@@ -151,7 +150,7 @@ KINDS = [
 
 @pytest.mark.parametrize("info", KINDS, ids=[info.dtype for info in KINDS])
 def test_the_other_snippets_have_this_files_numbers(info):
-    made = snippets("m.tflite", (KINDS[0], info), (info,), Normalization(120.0, 60.0))
+    made = snippets("m.tflite", (KINDS[0], info), (info,), Preprocessing(scale=60.0, offset=2.0))
     size, count = np.dtype(info.dtype).itemsize, int(np.prod(info.shape))
     kotlin, swift = made["Kotlin"], made["Swift"]
     assert f"val input1 = bytes({count * size})" in kotlin
@@ -172,7 +171,7 @@ def test_the_other_snippets_have_this_files_numbers(info):
 
 def test_types_without_a_snippet_are_refused():
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        snippets("m.tflite", (KINDS[0]._replace(dtype="complex64"),), (), Normalization())
+        snippets("m.tflite", (KINDS[0]._replace(dtype="complex64"),), (), Preprocessing())
     assert_sentence(error.value, "model")
 
 
@@ -182,11 +181,11 @@ C_PROGRAM = """
 #include "cats.h"
 int main(void) {
     uint32_t crc = 0xffffffffu;
-    for (unsigned int i = 0; i < cats_length; i++) {
-        crc ^= cats[i];
+    for (unsigned int i = 0; i < g_cats_length; i++) {
+        crc ^= g_cats[i];
         for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (0xedb88320u & (0u - (crc & 1u)));
     }
-    printf("%u %u %u %u", cats_length, (unsigned int)((uintptr_t)cats % 16), crc ^ 0xffffffffu, cats_arena_bytes);
+    printf("%u %u %u %u", g_cats_length, (unsigned int)((uintptr_t)g_cats % 16), crc ^ 0xffffffffu, g_cats_arena_bytes);
     return 0;
 }
 """
@@ -208,7 +207,7 @@ def test_the_c_array_is_the_file(made, compiler, suffix, standard, tmp_path):
 
 
 def test_the_names_of_arrays_are_identifiers():
-    assert "static const unsigned char m_2nd_model[]" in c_header("2nd-model", b"\1\2", None)
+    assert "static const unsigned char g_2nd_model[]" in c_header("2nd-model", b"\1\2", None)
     assert "arena" not in c_header("model", b"\1\2", None)
 
 
@@ -225,10 +224,13 @@ with vision.ImageClassifier.create_from_options(options) as classifier:
 """
 
 
-def test_a_task_library_reads_the_metadata(made, tmp_path):
+def test_a_task_library_reads_the_metadata(model, tmp_path):
     """MediaPipe's own classifier, given nothing but the file and pixels: names and scores are the model's."""
     pytest.importorskip("mediapipe", reason="needs the extra metadata", exc_type=ImportError)
-    path = made["float32"].folder / "cats.tflite"
+    how = Preprocessing.standardizing(0.4, 0.3)
+    report = tflite.convert(model, tmp_path, "float32", labels=NAMES, name="cats", preprocessing=how)
+    assert not any("MediaPipe" in note for note in report.notes)
+    path = tmp_path / "cats.tflite"
     pixels = np.random.default_rng(5).integers(0, 256, (16, 16, 3), np.uint8)
     np.save(tmp_path / "pixels.npy", pixels)
     done = subprocess.run(
@@ -238,7 +240,7 @@ def test_a_task_library_reads_the_metadata(made, tmp_path):
         check=True,
     )
     named = dict(line.split("\t") for line in done.stdout.splitlines())
-    expected = tflite.predict(path, (pixels[None] / 127.5 - 1).astype("float32"))[0]
+    expected = tflite.predict(path, ((pixels[None] / 255 - 0.4) / 0.3).astype("float32"))[0]
     assert set(named) == set(NAMES)
     assert_close([float(named[name]) for name in NAMES], expected)
 
@@ -298,7 +300,7 @@ REFUSED = {
     "labels ": (ValueError, {"labels": "abc"}),
     "labels  ": (ValueError, {"labels": ["a", "", "c"]}),
     "name": (ValueError, {"name": "../m"}),
-    "normalization": (ValueError, {"normalization": (0, 0)}),
+    "preprocessing": (TypeError, {"preprocessing": (0, 1)}),
     "threads": (ValueError, {"threads": [0]}),
     "threads ": (ValueError, {"threads": []}),
     "folder": (TypeError, {"folder": None}),
@@ -360,29 +362,94 @@ def test_the_command(model, tmp_path):
         assert not (tmp_path / "w").exists()
 
 
-def test_the_command_prepares_images_as_the_record_beside_the_model_says(model, tmp_path):
-    """By this record black is 0.0 and white 1.0, the ends of the input's grid."""
-    model.save(tmp_path / "m.keras")
+def test_a_model_with_loops_is_not_calibrated(tmp_path):
+    """The converter would crash."""
+    model = keras.Sequential([keras.Input((5, 3)), L.LSTM(4)])
+    given = np.random.default_rng(0).normal(size=(40, 5, 3)).astype("float32")
+    with pytest.raises(ValueError, match=r"unroll=True, or take another recipe$") as error:
+        tflite.convert(model, tmp_path / "out", "int8", given)
+    assert_sentence(error.value, "model")
+    assert not list(tmp_path.iterdir())
+    unrolled = keras.Sequential([keras.Input((5, 3)), L.LSTM(4, unroll=True)])
+    unrolled.set_weights(model.get_weights())
+    assert tflite.export(unrolled, tmp_path / "m.tflite", "int8", given).verification.rms_error < 0.1
+
+
+def test_images_of_other_classes_or_of_none_calibrate(tmp_path, images):
+    """Their labels are not the model's, whatever it computes."""
+    for name, layer in (("five", L.Dense(5)), ("pixels", L.Conv2D(2, 1))):
+        features = [L.Conv2D(4, 3), L.Flatten()] if name == "five" else []
+        keras.Sequential([keras.Input((16, 16, 3)), *features, layer]).save(tmp_path / f"{name}.keras")
+        for source in (images, images / "train" / NAMES[0]):
+            done = run("convert", tmp_path / f"{name}.keras", "--calibration", source, "--out", tmp_path / name)
+            assert done.exit_code == 0, done.output
+            report = json.loads((tmp_path / name / "model.json").read_text())
+            assert report["verification"]["accuracy"] is None
+            assert report["labels"] == (5 if name == "five" else None)
+
+
+def test_several_inputs_are_calibrated_by_name(tmp_path):
+    image, place = keras.Input((8, 8, 1), name="image"), keras.Input((3,), name="place")
+    keras.Model([image, place], L.Dense(2)(L.Concatenate()([L.Flatten()(image), place]))).save(tmp_path / "m.keras")
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", image=rng.normal(size=(40, 8, 8, 1)), place=10 * rng.normal(size=(40, 3)))
+    done = run("convert", tmp_path / "m.keras", "--calibration", tmp_path / "x.npz", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    done = run("convert", tmp_path / "m.keras", "--calibration", tmp_path / "x.npy", "--out", tmp_path / "wrong")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("tfsep: data: expected a .npz file with arrays image, place")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of images by class, each with black and with white."""
+    place = tmp_path_factory.mktemp("images")
     rng = np.random.default_rng(0)
     for number in range(18):
         image = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
         image[0, :2] = [[0], [255]]
         for part in ("train", "test"):
-            folder = tmp_path / "images" / part / NAMES[number % 3]
+            folder = place / part / NAMES[number % 3]
             folder.mkdir(parents=True, exist_ok=True)
             tf.io.write_file(str(folder / f"{number}.png"), tf.io.encode_png(image))
-    common = ("convert", tmp_path / "m.keras", "--calibration", tmp_path / "images", "--out")
+    return place
+
+
+def test_the_command_prepares_images_as_the_record_beside_the_model_says(model, tmp_path, images):
+    """By this record black is 0.0 and white 1.0, the ends of the input's grid."""
+    model.save(tmp_path / "m.keras")
+    common = ("convert", tmp_path / "m.keras", "--calibration", images, "--out")
     write_preprocessing(Preprocessing(scale=255.0, offset=0.0), tmp_path / "m.keras")
     done = run(*common, tmp_path / "record")
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "record" / "model.json").read_text())
-    assert report["normalization"] == {"mean": 0.0, "std": 255.0}
+    assert Preprocessing.from_dict(report["preprocessing"]) == Preprocessing(scale=255.0, offset=0.0)
     (given,) = report["inputs"]
     assert (given["scale"], given["zero_point"]) == (pytest.approx(1 / 255), -128)
 
     write_preprocessing(Preprocessing(scale=[255.0, 250.0, 245.0], offset=0.0), tmp_path / "m.keras")
     done = run(*common, tmp_path / "channels")
-    assert done.exit_code == 2
-    assert done.stderr.startswith("tfsep: mean, std: expected both for a model of ")
-    assert not (tmp_path / "channels").exists()
-    assert run(*common, tmp_path / "told", "--mean", 0, "--std", 250).exit_code == 0
+    assert done.exit_code == 0, done.output
+    assert "(pixel - (0, 0, 0)) / (255, 250, 245)" in (tmp_path / "channels" / "README.md").read_text()
+    assert "MediaPipe's tasks take one mean and deviation for all channels" in done.stdout
+
+
+def test_what_the_command_is_told_is_what_images_are_prepared_by(model, tmp_path, images):
+    """With these means black is -2 and white 0 in all channels, which is what the input's grid is for."""
+    model.save(tmp_path / "m.keras")
+    common = ("convert", tmp_path / "m.keras", "--calibration", images, "--out")
+    done = run(*common, tmp_path / "told", "--mean", "255", "--std", "127.5,127.5,127.5")
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "told" / "model.json").read_text())
+    assert Preprocessing.from_dict(report["preprocessing"]) == Preprocessing(scale=127.5, offset=2.0)
+    (given,) = report["inputs"]
+    assert (given["scale"], given["zero_point"]) == (pytest.approx(2 / 255), 127)
+    exported = ("export", tmp_path / "m.keras", "--calibration", images, "--recipe", "int8", "--mean", "255")
+    assert run(*exported, "--std", "127.5", "--out", tmp_path / "e.tflite").exit_code == 0
+    assert json.loads((tmp_path / "e.json").read_text())["inputs"] == report["inputs"]
+    for mean, std in (("1,2", "3,4,5"), ("one", "1"), ("0", "0"), ("0", "")):
+        done = run(*common, tmp_path / "wrong", "--mean", mean, "--std", std)
+        assert done.exit_code == 2, done.output
+        assert re.match("tfsep: (mean|std|mean, std): expected ", done.stderr)
+        assert done.stderr.count("\n") == 1
+        assert not (tmp_path / "wrong").exists()

@@ -324,6 +324,33 @@ def test_open_batches_of_arrays(tmp_path):
     np.testing.assert_array_equal(labels, y[:2])
 
 
+def test_open_batches_of_images_without_classes(image_folder):
+    """Where a folder holds images and no two folders, or as many classes as no model has, there are no labels."""
+    (images,) = data.open_batches(image_folder, (6, 5, 1), "train", classes=3)
+    ((same, _),) = data.open_batches(image_folder, (6, 5, 1), "train", classes=2)
+    np.testing.assert_array_equal(images, same)
+    loose = data.open_batches(image_folder / "cat", (6, 5, 1), limit=3)
+    (batch,) = loose
+    assert batch.shape == (3, 6, 5, 1)
+    assert data.class_names_of(image_folder / "cat") == ()
+    assert data.class_names_of(image_folder) == ("cat", "dog")
+
+
+def test_open_arrays(tmp_path):
+    arrays = {"a": np.arange(6.0), "b": np.ones((6, 2))}
+    np.savez(tmp_path / "x.npz", **arrays)
+    np.savez(tmp_path / "xy.npz", **arrays, y=np.arange(6))
+    taken = data.open_arrays(tmp_path / "x.npz", ("a", "b"), 4)
+    assert {name: array.shape for name, array in taken.items()} == {"a": (4,), "b": (4, 2)}
+    _, labels = data.open_arrays(tmp_path / "xy.npz", ("a", "b"))
+    np.testing.assert_array_equal(labels, np.arange(6))
+    np.savez(tmp_path / "uneven.npz", a=np.ones(6), b=np.ones(5))
+    for name, names in (("x.npz", ("a", "c")), ("uneven.npz", ("a", "b")), ("x.npy", ("a",))):
+        with pytest.raises(ValueError, match=r"data: expected ") as error:
+            data.open_arrays(tmp_path / name, names)
+        assert_sentence(error.value, "data")
+
+
 def test_open_batches_of_a_folder(idx_folder):
     ((images, labels),) = data.open_batches(idx_folder[0], (28, 28, 1), "train", limit=4)
     assert images.shape == (4, 28, 28, 1)

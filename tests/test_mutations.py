@@ -60,7 +60,7 @@ def read(kind, folder, count, seconds):
     return taken, refused, megabytes
 
 
-@pytest.mark.parametrize(("kind", "count"), [("tflite", 300), ("safetensors", 100), ("index", 60), ("keras", 12)])
+@pytest.mark.parametrize(("kind", "count"), [("tflite", 200), ("safetensors", 60), ("index", 40), ("keras", 8)])
 def test_damaged_files(kind, count, folder):
     _, refused, megabytes = read(kind, folder, count, 600)
     assert refused > count / 4
@@ -94,6 +94,15 @@ def test_an_archive_writes_nowhere_else(folder, tmp_path):
     with contextlib.suppress(ValueError):
         models.load_model(evil)
     assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_an_archive_that_is_to_fill_the_memory_is_not_opened(tmp_path):
+    path, target = tmp_path / "bomb.keras", models.MobileNetV1((32, 32, 3), 4, padding="keras")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", " " * 2**27)
+    for load in (models.load_model, lambda path: weights.load_keras_applications(target, path)):
+        with pytest.raises(ValueError, match="that unpack to 134,217,728"):
+            load(path)
 
 
 def test_no_pickle_is_loaded(tmp_path):

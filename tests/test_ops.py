@@ -9,7 +9,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_sentence
+from checks import assert_close, assert_sentence, in_part
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,7 +96,7 @@ def test_dtypes(name, dtype, tolerance, stride, rate):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize(
-    ("stride", "rate", "padding"), list(itertools.product((1, 2, (1, 2)), (1, (1, 2)), ("same", "valid", 1)))
+    ("stride", "rate", "padding"), in_part(itertools.product((1, 2, (1, 2)), (1, (1, 2)), ("same", "valid", 1)), 2)
 )
 def test_unknown_sizes_and_no_images(name, stride, rate, padding):
     op, oracle, shape = OPERATIONS[name]

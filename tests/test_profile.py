@@ -1,6 +1,7 @@
 """Times: files side by side, operators by themselves, and accuracy against both."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -152,6 +153,13 @@ def test_points_are_the_reports_accuracies(tmp_path):
     assert point.median_ms == min(report.median_ms for report in times.reports)
     assert point.size_bytes == stored["size_bytes"]
     assert len(files_of(SHIPPED)) == 5
+    # Files of one name are told apart by their folders.
+    copies = [tmp_path / folder / "m.tflite" for folder in ("a", "b")]
+    for copy in copies:
+        copy.parent.mkdir()
+        shutil.copy(file_of("int8"), copy)
+        shutil.copy(file_of("int8").with_suffix(".json"), copy.with_suffix(".json"))
+    assert [point.name for point in points_of(tflite.benchmark_all(copies, runs=1, warmup=0))] == ["a/m", "b/m"]
     for odd in (tmp_path, None):
         with pytest.raises((FileNotFoundError, TypeError)) as error:
             files_of(odd)

@@ -19,6 +19,8 @@ BAD = {
     "momentum": ({"momentum": 1.0}, "momentum"),
     "observations": ({"observations": 0}, "observations"),
     "one name": ({"float_layers": "dense"}, "float_layers"),
+    "no names": ({"float_layers": None}, "float_layers"),
+    "a number of names": ({"float_layers": 3}, "float_layers"),
     "a name of no layer": ({"float_layers": ("nothing",)}, "float_layers"),
 }
 
@@ -29,6 +31,27 @@ def test_nonsense_is_refused(case):
     with pytest.raises(ValueError, match=argument) as error:
         quantize.prepare(plain(), **options)
     assert_sentence(error.value, argument)
+
+
+def test_weights_that_are_no_numbers():
+    model = plain()
+    model.layers[0].kernel.assign(np.full(model.layers[0].kernel.shape, np.nan))
+    with pytest.raises(ValueError, match=r"got NaN or infinity in '.*kernel'") as error:
+        quantize.prepare(model)
+    assert_sentence(error.value, "model")
+
+
+def test_keras_setting_of_types_is_none_of_the_models():
+    """What is made of a float32 model computes in float32, and Keras's setting is what it was."""
+    model = keras.Sequential([keras.Input((8, 8, 3)), L.SeparableConv2D(4, 3), L.ReLU()])
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        prepared = quantize.prepare(model)
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy(usual)
+    assert {layer.compute_dtype for layer in prepared.layers} == {"float32"}
 
 
 def test_an_activation_that_a_runtime_computes_otherwise():
@@ -87,8 +110,10 @@ MODELS = {
     ),
     "normalization of rows": (lambda: keras.Sequential([keras.Input((4,)), L.BatchNormalization()]), ValueError),
     "ranges that cannot be shared": (shared_with_sigmoid, ValueError),
-    "grouped transposed": (
-        lambda: keras.Sequential([keras.Input((8, 8, 4)), layers.Conv2DTranspose(4, 3, groups=2)]),
+    "constrained transposed": (
+        lambda: keras.Sequential(
+            [keras.Input((8, 8, 4)), layers.Conv2DTranspose(4, 3, 2, 1, 1, kernel_constraint="non_neg")]
+        ),
         ValueError,
     ),
 }
@@ -209,7 +234,6 @@ def test_sizes_in_front_of_a_mean_are_known():
             r"activations .* got 'elu' of 'culprit' \(Dense\): float_l",
         ),
         (lambda: L.ELU(name="culprit"), r"got 'culprit' \(ELU\): float_layers leaves it"),
-        (lambda: layers.Conv2DTranspose(4, 3, groups=2, name="culprit"), "one group.* got 2 groups of 'culprit'$"),
     ],
 )
 def test_a_refusal_offers_float_layers_where_that_works(layer, message):

@@ -237,3 +237,21 @@ def test_compare_layers_finds_the_layer_that_loses(tmp_path):
         report.plot(tmp_path / "none" / "layers.png")
     with pytest.raises(ValueError, match="data: expected at least one sample"):
         tflite.compare_layers(model, path, iter(()))
+    other = keras.Sequential([keras.Input(given.shape[1:]), L.Conv2D(3, 5, name="other"), L.Flatten(), L.Dense(10)])
+    with pytest.raises(ValueError, match=r"which has no layer of it$"):
+        tflite.compare_layers(other, path, given)
+
+
+@pytest.mark.parametrize("gamma", [1e-3, 1e-4, 2e-5, 1e-6])
+def test_a_channel_that_normalization_all_but_closes(gamma, tmp_path):
+    """Its bias is up to billions of its steps, which float32 does not hold to the last."""
+    model = keras.Sequential(
+        [keras.Input((9, 8, 3)), L.Conv2D(8, 3, use_bias=False), L.BatchNormalization(), L.ReLU(), L.Conv2D(8, 3)]
+    )
+    gammas = np.ones(8)
+    gammas[2] = gamma
+    model.layers[1].set_weights([gammas, np.full(8, 0.3), np.zeros(8), np.ones(8)])
+    given = np.random.default_rng(0).normal(size=(64, 9, 8, 3)).astype("float32")
+    prepared = quantize.observe(quantize.prepare(model), given)
+    found = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).verification
+    assert (found.differing, found.elements) == (0, 64 * 5 * 4 * 8)

@@ -81,8 +81,11 @@ def test_a_lossy_layer_is_found_and_left_in_float32_by_its_name(name, tmp_path):
     model, prepared, given = prepared_network(name)
     path = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).path
     reports = [tflite.compare_layers(each, path, given[:16]) for each in (model, prepared)]
-    for row in {row.name for report in reports for row in report.rows}:
-        quantize.prepare(model, float_layers=[row])
+    names = {row.name for report in reports for row in report.rows}
+    for some in (sorted(names)[::2], sorted(names)[1::2]):
+        quantize.prepare(model, float_layers=some)
+    with pytest.raises(ValueError, match="float_layers"):
+        quantize.prepare(model, float_layers=[*some, "of no layer"])
     worst = min(
         (row for row in reports[0].rows if row.name != model.layers[-1].name and "flatten" not in row.name),
         key=lambda r: r.sqnr,
@@ -273,3 +276,42 @@ def test_the_report_says_what_little_it_was_verified_on(tmp_path):
     headed = quantize.observe(quantize.prepare(model, float_layers=["head"]), X)
     [note] = tflite.export(headed, tmp_path / "m.tflite", "int8", data=X).notes
     assert "no output is quantized" in note
+
+
+def called_twice_on_the_same_tensor(inputs):
+    convolution = L.Conv2D(4, 3, padding="same")
+    return L.Concatenate()([convolution(inputs), convolution(convolution(inputs))])
+
+
+def a_nested_model_called_twice_on_the_same_tensor(inputs):
+    nested = keras.Sequential([keras.Input(SHAPE), L.Conv2D(4, 3, padding="same"), L.ReLU(), L.Dropout(0.1)])
+    return L.Concatenate()([nested(inputs), nested(nested(inputs))])
+
+
+def operators(inputs):
+    convolved = L.Conv2D(4, 3, padding="same")(inputs)
+    return keras.ops.relu6(inputs + convolved) * keras.ops.sigmoid(L.Conv2D(4, 1)(convolved))
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (called_twice_on_the_same_tensor, {"CONV_2D": 2, "CONCATENATION": 1}),
+        (a_nested_model_called_twice_on_the_same_tensor, {"CONV_2D": 2, "CONCATENATION": 1}),
+        (operators, {"CONV_2D": 2, "ADD": 1, "LOGISTIC": 1, "MUL": 1}),
+    ],
+)
+def test_what_the_converter_joins_and_operators_that_are_layers(make, expected, tmp_path):
+    inputs = keras.Input(SHAPE)
+    report, error = exported(filled(keras.Model(inputs, make(inputs))), tmp_path)
+    assert report.ops == expected
+    assert report.verification.differing == 0
+    assert error < 0.03
+
+
+@pytest.mark.parametrize("make", [lambda x: x + 1.0, lambda x: x - L.Conv2D(4, 1)(x)])
+def test_operators_that_are_no_layers_are_named(make):
+    inputs = keras.Input(SHAPE)
+    with pytest.raises(ValueError, match=r"expected layers that can be quantized, got '(add|subtract)") as error:
+        quantize.prepare(keras.Model(inputs, make(L.ReLU()(inputs))))
+    assert_sentence(error.value, "model")

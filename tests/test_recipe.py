@@ -13,6 +13,7 @@ from stripes import stripes
 
 from tfsep import train as room
 from tfsep.data import FASHION_MNIST_CLASSES, Split
+from tfsep.defs import NETWORKS
 from tfsep.train import FitConfig, QuantizeConfig, TrainConfig, augment, draws, epoch_batches, mix, smoothed
 
 PLAIN = FitConfig(flip=False, shift=0, erase=0.0, label_smoothing=0.0, average=0.0, batch_size=16)
@@ -21,7 +22,7 @@ PLAIN = FitConfig(flip=False, shift=0, erase=0.0, label_smoothing=0.0, average=0
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"network": "vgg"}, "network: expected one of mobilenet_v1, fashion_mnist, got 'vgg'"),
+        ({"network": "vgg"}, f"network: expected one of {', '.join(NETWORKS)}, got 'vgg'"),
         ({"epochs": 0}, "epochs: expected a positive int, got 0"),
         ({"batch_size": -1}, "batch_size: expected a positive int, got -1"),
         ({"accumulate": 3}, "accumulate: expected a divisor of batch_size 128, got 3"),

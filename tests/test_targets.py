@@ -11,11 +11,13 @@ from checks import assert_sentence
 from conftest import ROOT
 
 from tfsep import Conv, DepthSepConv, layers, models, tflite
+from tfsep._flatbuffer import read_tflite
 from tfsep._workers import Reply, WorkerError, run_worker
+from tfsep.tflite._inspect import OperatorRow
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._targets import _measured
 from tfsep.tflite._targets._judge import broken
-from tfsep.tflite._targets._node import nodes_of
+from tfsep.tflite._targets._node import Node, nodes_of
 from tfsep.tflite._targets._rules import RULES, TARGETS
 
 L = keras.layers
@@ -55,6 +57,10 @@ def zoo(tmp_path_factory):
     }
 
 
+def nodes_in(path):
+    return nodes_of(tflite.inspect(path), read_tflite(path)[1])
+
+
 @pytest.fixture(scope="module")
 def mobilenet(tmp_path_factory):
     """An int8 MobileNet v1."""
@@ -71,7 +77,7 @@ def mobilenet(tmp_path_factory):
 def test_xnnpacks_rules_say_what_xnnpack_does(zoo, recipe):
     """The rules explain exactly the nodes that were left, and stop none that was taken."""
     taken = frozenset().union(*Runner(zoo[recipe]).partitions())
-    nodes = nodes_of(tflite.inspect(zoo[recipe]))
+    nodes = nodes_in(zoo[recipe])
     for node in nodes:
         assert (node.row.number in taken) == (broken("xnnpack", node) is None), node.row
     report = tflite.check_targets(zoo[recipe], "xnnpack")["xnnpack"]
@@ -79,6 +85,17 @@ def test_xnnpacks_rules_say_what_xnnpack_does(zoo, recipe):
     assert report.basis == "measured"
     assert {found.node for found in report.findings} == set(range(len(nodes))) - taken
     assert report.partitions == len(Runner(zoo[recipe]).partitions()) > 1
+
+
+def test_scales_too_far_apart_are_left_behind(zoo):
+    """A node of XNNPACK's addition, whose second step becomes 1/1025 and 257 of its output's."""
+    tensor = next(node for node in nodes_in(zoo["int8"]) if node.row.name == "CONV_2D").outputs[0]
+    for times, needs in ((2**-10, None), (1 / 1025, "inputs whose"), (255, None), (257, "inputs whose")):
+        other = tensor._replace(scales=(tensor.scales[0] * times,))
+        add = Node(OperatorRow(0, "ADD", 2, (0, 1), (0,), {}), (tensor, other), (tensor,), frozenset())
+        rule = broken("xnnpack", add)
+        assert (rule is None) == (needs is None)
+        assert rule is None or rule.needs.startswith(needs)
 
 
 def test_a_node_that_no_rule_explains_is_said_to_be(zoo, monkeypatch):
@@ -136,7 +153,7 @@ def test_types_are_rules_too(zoo):
 
 def test_rules_on_nodes_that_the_converter_does_not_make(zoo):
     """A bias that is left out, a computed weight, a later version, a batch of two."""
-    nodes = nodes_of(tflite.inspect(zoo["int8"]))
+    nodes = nodes_in(zoo["int8"])
     conv = next(node for node in nodes if node.row.name == "CONV_2D" and node.groups == 1 and node.strides == (1, 1))
     bare = replace(conv, row=conv.row._replace(version=3), inputs=(*conv.inputs[:2], None))
     assert broken("xnnpack", bare).needs == broken("nnapi", bare).needs == "a bias"
@@ -227,6 +244,18 @@ def test_micro_says_why_it_does_not_run(zoo):
         assert found.change
 
 
+def test_an_arena_in_which_a_kernel_aborts_is_too_small():
+    program = """
+import os
+from tfsep._workers import _micro
+_micro._opened = lambda content, arena: os.abort() if arena < 5000 else None if arena < 9000 else content
+_micro._runs = lambda interpreter, sample: True
+print(_micro._smallest_arena(b"a file", []))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    assert done.stdout == "9008\n"
+
+
 def test_micro_outputs_that_differ_are_counted(mobilenet, monkeypatch):
     def other(*args, **kwargs):
         reply = run_worker(*args, **kwargs)
@@ -251,17 +280,30 @@ def test_micro_outputs_are_told_apart(tmp_path):
 
 
 def test_a_crash_in_micro_is_a_finding(mobilenet, monkeypatch):
-    def crash(*args, **kwargs):
-        raise WorkerError("it ends by signal SIGSEGV")
+    for log, why in (("", ""), ("a/b.cc:3 No room.\n", " and says: No room.")):
 
-    monkeypatch.setattr(_measured, "run_worker", crash)
-    report = tflite.check_targets(mobilenet, "tflm")["tflm"]
-    assert (report.passed, report.taken) == (False, 0)
-    assert report.findings[0].why == "does not survive it: it ends by signal SIGSEGV"
+        def crash(*args, log=log, **kwargs):
+            raise WorkerError("it ends by signal SIGSEGV", log)
+
+        monkeypatch.setattr(_measured, "run_worker", crash)
+        report = tflite.check_targets(mobilenet, "tflm")["tflm"]
+        assert (report.passed, report.taken) == (False, 0)
+        assert report.findings[0].why == f"does not survive it: it ends by signal SIGSEGV{why}"
+        assert "recipe" not in report.findings[0].change
 
 
-def test_a_micro_that_says_nothing_is_said_to():
-    assert _measured._reason(Reply({}, [], "")) == "does not run, and says nothing"
+def test_a_node_of_a_loops_body_is_not_taken_for_one_of_the_graph(mobilenet):
+    nodes = nodes_in(mobilenet)
+    for said, number in (("CONV_2D (number 0)", 0), ("MUL (number 0)", None), ("MUL (number 99)", None)):
+        (found,) = _measured._refused(f"says: Node {said} failed to prepare with status 1", nodes).findings
+        assert (found.node, found.operator) == (number, said.split()[0])
+        assert found.change == "use another layer: the interpreter refuses this operator as it is here"
+
+
+def test_a_micro_that_says_nothing_is_said_to(mobilenet, monkeypatch):
+    monkeypatch.setattr(_measured, "run_worker", lambda *args: Reply({"ran": False}, [], ""))
+    (found,) = tflite.check_targets(mobilenet, "tflm")["tflm"].findings
+    assert found.why == "does not run, and says nothing"
 
 
 @pytest.mark.parametrize(

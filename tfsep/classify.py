@@ -144,7 +144,8 @@ def _opened(path: Path) -> tuple[tuple[Any, ...], Any]:
 def _prepared(path: Path, how: Preprocessing, size: tuple[int, int], channels: int) -> np.ndarray:
     """One image file as the model takes it, (1, H, W, C)."""
     if not path.is_file():
-        raise FileNotFoundError(f"images: expected an image file, got {path}, which does not exist")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"images: expected an image file, got {path}, which {what}")
     try:
         image = decoded(path.read_bytes(), channels)
     except tf.errors.OpError as error:

@@ -16,6 +16,7 @@ from tfsep._table import Table
 from tfsep._version import __version__
 from tfsep.cost import CostReport, cost
 from tfsep.data import preprocess
+from tfsep.geometry import positive
 
 REPORT = "report.html"
 SHOWN = 24
@@ -49,6 +50,7 @@ def demo(
     folder: str | PathLike[str] = "tfsep-demo",
     name: str = "fashion_mnist",
     threads: int = 1,
+    images: int | None = None,
     log: Callable[[str], None] = print,
 ) -> DemoResult:
     """Export a shipped model in every recipe, verify each file on real test images, time it, and write one HTML report.
@@ -57,6 +59,7 @@ def demo(
         folder: gets the ``.tflite`` files, their reports as JSON, and ``report.html``; made if need be.
         name: of the shipped model.
         threads: for the timing.
+        images: how many of the model's test images the files are verified on; None for all thousand.
         log: is given a line a step.
 
     Returns:
@@ -64,11 +67,13 @@ def demo(
 
     Raises:
         VerificationError: if a file does not compute what the model computes.
+        ValueError: if `images` is no positive number.
 
     Example:
         >>> demo("tfsep-demo").report  # doctest: +SKIP
         PosixPath('tfsep-demo/report.html')
     """
+    count = None if images is None else positive(images, "images")
     folder = made_folder(folder, "folder")
     log("worked example")
     steps = examples.worked_example()
@@ -76,7 +81,7 @@ def demo(
         log(f"  {step.title}: {examples.compact(step.value)}")
 
     shipped = saved.load(name)
-    split = shipped.test_split()
+    split = shipped.test_split() if count is None else shipped.test_split().take(0, count)
     log(f"{name}: {shipped.model.count_params():,} parameters, {split.size:,} test images")
     exports = saved.export_all(shipped.model, folder, preprocess(shipped.calibration), split.batches, log)
     results = {}
@@ -87,12 +92,14 @@ def demo(
         classes = np.argmax(tflite.predict(path, preprocess(shipped.images[:SHOWN]).numpy()), axis=-1)
         results[recipe] = RecipeResult(report, timing, classes)
     target = folder / REPORT
-    target.write_text(_page(shipped, cost(shipped.model), steps, results), encoding="utf-8")
+    target.write_text(_page(shipped, split.size, cost(shipped.model), steps, results), encoding="utf-8")
     log(f"report: {target}")
     return DemoResult(target, results)
 
 
-def _page(shipped: saved.SavedModel, counted: CostReport, steps: list[Any], results: dict[str, RecipeResult]) -> str:
+def _page(
+    shipped: saved.SavedModel, images: int, counted: CostReport, steps: list[Any], results: dict[str, RecipeResult]
+) -> str:
     accuracy = next(iter(results.values())).export.model_accuracy
     smallest = results["int8"].export
     return html.page(
@@ -101,7 +108,7 @@ def _page(shipped: saved.SavedModel, counted: CostReport, steps: list[Any], resu
             html.paragraph(
                 f"A MobileNet of {shipped.model.count_params():,} parameters and {counted.macs:,} "
                 "multiply-accumulates an image names the right class of "
-                f"{accuracy:.1%} of {len(shipped.images):,} Fashion-MNIST test images in Keras, and of "
+                f"{accuracy:.1%} of {images:,} Fashion-MNIST test images in Keras, and of "
                 f"{smallest.accuracy:.1%} as an int8 file of {smallest.size_bytes / 1000:.0f} kB. Each file below was "
                 "run on all of these images beside the Keras model before it was kept."
             ),

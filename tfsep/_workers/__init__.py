@@ -21,7 +21,15 @@ REQUEST, REPLY = "request", "reply"
 
 
 class WorkerError(RuntimeError):
-    """A worker that gave no answer; the message is half a sentence, such as ``"it ends by signal SIGSEGV"``."""
+    """A worker that gave no answer; the message is half a sentence, such as ``"it ends by signal SIGSEGV"``.
+
+    Attributes:
+        log: what native code wrote to standard error before that.
+    """
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
 
 
 class Reply(NamedTuple):
@@ -72,7 +80,7 @@ def run_worker(
         except subprocess.TimeoutExpired:
             raise WorkerError(f"it does not end within {seconds:g} seconds") from None
         if done.returncode < 0:
-            raise WorkerError(f"it ends by signal {signal.Signals(-done.returncode).name}")
+            raise WorkerError(f"it ends by signal {signal.Signals(-done.returncode).name}", done.stderr)
         if done.returncode:
             raise WorkerError((done.stderr.strip().splitlines() or ["it ends without a word"])[-1][:300])
         return Reply(*read(folder, REPLY), done.stderr)

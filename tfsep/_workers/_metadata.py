@@ -16,7 +16,7 @@ def describe(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[st
 
     Args:
         request: ``name``; ``inputs`` and ``outputs``, each a list of ``name``, ``image`` (channels, or None), ``mean``
-            and ``std`` of a normalized one, ``labels``, a file's name, or None.
+            and ``std`` of a normalized one, one number or one a channel each, ``labels``, a file's name, or None.
         arrays: none.
     """
     import flatbuffers
@@ -61,7 +61,7 @@ def _tensor(schema: Any, described: dict[str, Any]) -> Any:
         tensor.content.contentPropertiesType = schema.ContentProperties.ImageProperties
         tensor.content.contentProperties = image
         options = schema.NormalizationOptionsT()
-        options.mean, options.std = [described["mean"]], [described["std"]]
+        options.mean, options.std = described["mean"], described["std"]
         unit = schema.ProcessUnitT()
         unit.optionsType, unit.options = schema.ProcessUnitOptions.NormalizationOptions, options
         tensor.processUnits = [unit]

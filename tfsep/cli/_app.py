@@ -38,7 +38,10 @@ class Recipe(StrEnum):
 
 
 SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or of records"
-DATA_HELP = f"{SET_HELP}, or a .npy or .npz file (x, y)."
+DATA_HELP = f"{SET_HELP}, a folder of images alone, or a .npy or .npz file (x, y; or arrays named as the inputs)."
+MEAN_HELP = "Of pixels in [0, 255], one or one a channel with commas; as recorded beside the model, or 127.5."
+STD_HELP = "And their standard deviation; as recorded beside the model, or 127.5."
+TOLERANCE_HELP = "Largest relative RMS error; the recipe's if not given."
 
 
 def _sentence(error: Exception) -> str:
@@ -105,14 +108,28 @@ def batches_of(
     preprocessing: Any = None,
 ) -> Any:
     """What a user names as data for a model, of this shape where the model leaves it open; None for nothing."""
-    from tfsep.data import open_batches
+    from tfsep._symbolic import inputs_of
+    from tfsep.data import open_arrays, open_batches
 
     if source is None:
         return None
+    inputs = inputs_of(model)
+    if isinstance(inputs, dict | list | tuple) and len(inputs) > 1:
+        names = list(inputs) if isinstance(inputs, dict) else [each.name for each in inputs]
+        return open_arrays(source, names, samples)
     wanted = _only_input(model, argument) if shape is None else shape
     if len(wanted) != 3 and Path(source).suffix not in (".npy", ".npz"):
         raise ValueError(f"{argument}: expected a .npy or .npz file for a model of inputs {wanted}, got {source!r}")
-    return open_batches(source, wanted, split, samples, preprocessing)
+    return open_batches(source, wanted, split, samples, preprocessing, classes_of(model))
+
+
+def classes_of(model: Any) -> int:
+    """How many classes a model's first output tells apart; 0 where it is no row of classes."""
+    from tfsep._backend import tf
+    from tfsep._symbolic import outputs_of
+
+    shape = tuple(getattr(tf.nest.flatten(outputs_of(model))[0], "shape", ()))
+    return int(shape[1] or 0) if len(shape) == 2 else 0
 
 
 def _only_input(model: Any, argument: str) -> tuple[int | None, ...]:
@@ -123,6 +140,35 @@ def _only_input(model: Any, argument: str) -> tuple[int | None, ...]:
     if not hasattr(inputs, "shape"):
         raise ValueError(f"{argument}: expected a model that was built on one input, got {model.name!r}")
     return tuple(inputs.shape[1:])
+
+
+def preprocessing_of(model: Path, mean: str | None, std: str | None, otherwise: Any = None) -> Any:
+    """The record beside a model, or another one, with the mean and standard deviation that are given in its place."""
+    from dataclasses import replace
+
+    from tfsep.data import DEFAULT, read_preprocessing
+
+    how = read_preprocessing(model) or otherwise or DEFAULT
+    if mean is None and std is None:
+        return how
+    means = how.mean if mean is None else _numbers_of("mean", mean)
+    scales = how.std if std is None else _numbers_of("std", std)
+    if not all(scales):
+        raise ValueError(f"std: expected numbers other than zero, got {std}")
+    if len(scales) != len(means) and 1 not in (len(scales), len(means)):
+        raise ValueError(f"mean, std: expected as many numbers, got {len(means)} and {len(scales)}")
+    many = max(len(means), len(scales))
+    means, scales = (each * many if len(each) == 1 else each for each in (means, scales))
+    offsets = [mean / scale for mean, scale in zip(means, scales, strict=True)]
+    return replace(how, scale=list(scales), offset=offsets)
+
+
+def _numbers_of(option: str, text: str) -> tuple[float, ...]:
+    """The numbers, with commas, of an option."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{option}: expected a number, or one a channel with commas, got {text!r}") from error
 
 
 def shape_of(model: Any, size: str, channels: int | None = None) -> tuple[int, ...]:

@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from tfsep.cli._app import DATA_HELP, Format, Recipe, batches_of, command, line, shape_of, size_of
+from tfsep.cli._app import (
+    DATA_HELP,
+    MEAN_HELP,
+    STD_HELP,
+    TOLERANCE_HELP,
+    Format,
+    Recipe,
+    batches_of,
+    command,
+    line,
+    preprocessing_of,
+    shape_of,
+    size_of,
+)
 from tfsep.defs import NETWORKS
 
 
@@ -13,6 +26,7 @@ from tfsep.defs import NETWORKS
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the files and the report.")] = Path("tfsep-demo"),
     threads: Annotated[int, typer.Option(min=1, help="Threads for the timing.")] = 1,
+    images: Annotated[int | None, typer.Option(min=1, help="Test images to verify on; all if not given.")] = None,
 ) -> None:
     """Run the main job: the worked example, every recipe exported and proven on real images, one HTML report."""
     from tfsep._quiet import quiet
@@ -20,7 +34,7 @@ def demo(
     with quiet():
         from tfsep.demo import demo as run
 
-        run(out, threads=threads, log=line)
+        run(out, threads=threads, images=images, log=line)
 
 
 @command("examples")
@@ -82,9 +96,12 @@ def export(
     calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
     data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     size: Annotated[
         str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
     ] = None,
+    tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
 ) -> None:
     """Export a model, verify the file against it, and keep the file only if it computes the same."""
@@ -92,10 +109,9 @@ def export(
 
     with quiet():
         from tfsep import tflite
-        from tfsep.data import read_preprocessing
         from tfsep.models import load_model
 
-        loaded, how = load_model(model), read_preprocessing(model)
+        loaded, how = load_model(model), preprocessing_of(model, mean, std)
         shape = None if size is None else shape_of(loaded, size)
         report = tflite.export(
             loaded,
@@ -105,6 +121,7 @@ def export(
             data=batches_of("data", data, loaded, shape, "test", samples, how),
             preprocessing=how,
             input_shape=shape,
+            tolerance=tolerance,
             allow_flex=allow_flex,
         )
         print(report)
@@ -115,10 +132,10 @@ def verify(
     model: Annotated[Path, typer.Argument(help="A .keras file.")],
     file: Annotated[Path, typer.Argument(help="A .tflite file.")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
-    tolerance: Annotated[
-        float | None, typer.Option(help="Largest relative RMS error; the recipe's if not given.")
-    ] = None,
+    tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Most samples to verify on; all if not given.")] = None,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     weights: Annotated[bool, typer.Option(help="Compare the stored weights too.")] = True,
 ) -> None:
     """Run a file beside its model and compare; exit with 1 if outputs differ by more than the tolerance, or weights."""
@@ -126,11 +143,10 @@ def verify(
 
     with quiet():
         from tfsep import tflite
-        from tfsep.data import read_preprocessing
         from tfsep.models import load_model
 
-        loaded = load_model(model)
+        loaded, how = load_model(model), preprocessing_of(model, mean, std)
         inputs = tflite.inspect(file).role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else None
-        given = batches_of("data", data, loaded, shape, "test", samples, read_preprocessing(model))
+        given = batches_of("data", data, loaded, shape, "test", samples, how)
         print(tflite.verify(loaded, file, given, tolerance=tolerance, weights=weights))

@@ -1,12 +1,25 @@
 """The commands about where a file runs: what is in it, whether a target takes it, and how fast it is."""
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tfsep._table import Table
-from tfsep.cli._app import DATA_HELP, Format, Recipe, batches_of, command, shape_of
+from tfsep.cli._app import (
+    DATA_HELP,
+    MEAN_HELP,
+    STD_HELP,
+    TOLERANCE_HELP,
+    Format,
+    Recipe,
+    batches_of,
+    classes_of,
+    command,
+    preprocessing_of,
+    shape_of,
+)
 
 TARGET_HELP = "xnnpack, tflm, gpu, nnapi, edgetpu, ethos-u or cmsis-nn; several with commas, or 'all'."
 
@@ -49,26 +62,24 @@ def convert(
     labels: Annotated[
         Path | None, typer.Option(help="Names of the classes, a line each; those of the data where not given.")
     ] = None,
-    mean: Annotated[
-        float | None, typer.Option(help="Of pixels in [0, 255], for the snippets; as recorded, or 127.5.")
-    ] = None,
-    std: Annotated[float | None, typer.Option(help="And their standard deviation; as recorded, or 127.5.")] = None,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     name: Annotated[str, typer.Option(help="Name of the files.")] = "model",
     threads: Annotated[str, typer.Option(help="Numbers of threads to time with, with commas.")] = "1",
     samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
     size: Annotated[
         str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
     ] = None,
+    tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
 ) -> None:
     """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses."""
     from tfsep._quiet import quiet
 
     with quiet():
         from tfsep import tflite
-        from tfsep.data import read_preprocessing
         from tfsep.models import load_model
 
-        loaded, how = load_model(model), read_preprocessing(model)
+        loaded, how = load_model(model), preprocessing_of(model, mean, std)
         shape = None if size is None else shape_of(loaded, size)
         report = tflite.convert(
             loaded,
@@ -77,39 +88,28 @@ def convert(
             batches_of("calibration", calibration, loaded, shape, "train", samples, how),
             targets=() if target is None else targets_named(target),
             data=batches_of("data", data, loaded, shape, "test", samples, how),
-            labels=_labels(labels, (data, calibration)),
-            normalization=_normalization(mean, std, how),
+            labels=_labels(labels, (data, calibration), classes_of(loaded)),
+            preprocessing=how,
             name=name,
             threads=_numbers(threads),
             input_shape=shape,
+            tolerance=tolerance,
         )
         print(report)
     if not report.passed:
         raise typer.Exit(1)
 
 
-def _normalization(mean: float | None, std: float | None, recorded: Any) -> tuple[float, float]:
-    """Mean and deviation: those given, or those of the record beside the model, ``pixel / scale - offset``."""
-    from tfsep.data import DEFAULT
-
-    how = recorded or DEFAULT
-    if mean is not None and std is not None:
-        return mean, std
-    if isinstance(how.scale, tuple) or isinstance(how.offset, tuple):
-        raise ValueError(f"mean, std: expected both for a model of {how.describe()}, got {mean} and {std}")
-    return how.offset * how.scale if mean is None else mean, how.scale if std is None else std
-
-
-def _labels(path: Path | None, sources: tuple[str | None, ...]) -> tuple[str, ...] | None:
-    """The lines of a file, or the names of the classes of the first data set that has some."""
-    from tfsep.data import open_data
+def _labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
+    """The lines of a file, or the names of the classes of the first data set that has as many as the model."""
+    from tfsep.data import class_names_of
 
     if path is not None:
         if not path.is_file():
             raise FileNotFoundError(f"labels: expected a file with a line a class, got {path}, which does not exist")
-        return tuple(line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip())
-    named = (source for source in sources if source is not None and Path(source).suffix not in (".npy", ".npz"))
-    return next((open_data(source).class_names for source in named), None)
+        return tuple(path.read_text(errors="replace").rstrip("\n").split("\n"))
+    named = (class_names_of(source) for source in sources if source is not None)
+    return next((names for names in named if names and len(names) == classes), None)
 
 
 @command("bench")
@@ -136,14 +136,13 @@ def bench(
         paths = [path for file in files for path in files_of(file)]
         counts = _numbers(threads)
         times = tflite.benchmark_all(paths, counts, runs=runs, warmup=warmup)
-        tables = [times.table()]
-        if profile:
-            reports = [tflite.profile(path, count, runs=runs, warmup=warmup) for path in paths for count in counts]
-            tables += [report.table() for report in reports]
-        points = [] if plot is None else points_of(times)
-        print("\n\n".join(_printed(table, format) for table in tables))
+        print(_printed(times.table(), format))
+        for path, count in itertools.product(paths, counts) if profile else ():
+            table = tflite.profile(path, count, runs=runs, warmup=warmup).table()
+            table = Table(("file", "threads", *table.headers), [(path, count, *row) for row in table.rows])
+            print(f"\n{_printed(table, format)}")
         if plot is not None:
-            _draw(points, plot)
+            _draw(points_of(times), plot)
             print(f"\nplot: {plot}")
 
 

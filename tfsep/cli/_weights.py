@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfsep.cli._app import command, line, size_of
+from tfsep.cli._app import MEAN_HELP, STD_HELP, command, line, preprocessing_of, size_of
 
 
 @command("import")
@@ -65,6 +65,8 @@ def predict(
         typer.Option(help="Central share of rows and columns to keep; as recorded, or 0.875, if not given."),
     ] = None,
     size: Annotated[str | None, typer.Option(help="Rows and columns, for a model that leaves them open.")] = None,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes of each image.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -75,10 +77,12 @@ def predict(
         from dataclasses import replace
 
         from tfsep.classify import classify
-        from tfsep.data import CENTRAL, read_preprocessing
+        from tfsep.data import CENTRAL
 
         given: dict[str, Any] = {"crop": crop, "size": None if size is None else size_of(size)}
         changed = {name: value for name, value in given.items() if value is not None}
-        how = replace(read_preprocessing(model) or CENTRAL, **changed) if changed else None
+        how = None
+        if changed or mean is not None or std is not None:
+            how = replace(preprocessing_of(model, mean, std, CENTRAL), **changed)
         result = classify(model, images, labels, how, top)
         print(result.to_json() if json else result)

@@ -217,7 +217,7 @@ def cost_of_model(model: Any, input_shape: tuple[int, ...] | None) -> CostReport
     recorder = _Recorder()
     signature = _signature(model, input_shape)
     with watching(recorder.enter, recorder.leave):
-        tf.function(model).get_concrete_function(signature)
+        tf.function(model, autograph=False).get_concrete_function(signature)
     return CostReport(tuple(recorder.rows), tuple(recorder.uncounted))
 
 

@@ -16,7 +16,7 @@ from tfsep.data._fashion_mnist import (
 from tfsep.data._folder import IMAGE_SUFFIXES, FileSplit, image_folder
 from tfsep.data._image import decoded, preprocess
 from tfsep.data._image_data import ImageData
-from tfsep.data._open import open_batches, open_data
+from tfsep.data._open import class_names_of, open_arrays, open_batches, open_data
 from tfsep.data._part import Part
 from tfsep.data._preprocessing import CENTRAL, DEFAULT, Preprocessing, read_preprocessing, write_preprocessing
 from tfsep.data._record_index import RECORDS_INDEX
@@ -40,9 +40,11 @@ __all__ = [
     "Preprocessing",
     "RecordSplit",
     "Split",
+    "class_names_of",
     "decoded",
     "fashion_mnist",
     "image_folder",
+    "open_arrays",
     "open_batches",
     "open_data",
     "open_records",

@@ -102,6 +102,24 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
 
 
+def is_loose(folder: Path) -> bool:
+    """Whether a path is a folder of images without classes: there are some in it, and not two folders."""
+    return (
+        folder.is_dir()
+        and any(path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() for path in folder.iterdir())
+        and len(_class_names(folder)) < 2
+    )
+
+
+def loose_images(
+    folder: Path, size: tuple[int, int], channels: int, preprocessing: Preprocessing | None = None
+) -> FileSplit:
+    """Return the images in a folder, at any depth and in a shuffled order, as a split whose labels say nothing."""
+    how = preprocessing or DEFAULT
+    names, labels = (tf.constant(each) for each in _listed(folder, ("",), seed=0))
+    return FileSplit(tf.constant([os.fsencode(folder)]), names, labels, (*(how.size or size), channels), how)
+
+
 def image_folder(
     folder: str | PathLike[str],
     image_size: Any = 224,

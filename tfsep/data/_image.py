@@ -1,8 +1,12 @@
 """Images as bytes of a file, as pixels, and as what a network is given."""
 
+import io
 from typing import Any
 
 import numpy as np
+from PIL.ExifTags import Base
+from PIL.Image import Exif
+from PIL.Image import open as open_image
 
 from tfsep._backend import tf
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
@@ -19,16 +23,66 @@ def preprocess(images: Any) -> Any:
 
 
 def decoded(content: Any, channels: int) -> Any:
-    """Return the bytes of one image file, JPEG, PNG, BMP or GIF, as uint8 (H, W, C).
+    """Return the bytes of one image file, JPEG, PNG, BMP or GIF, as uint8 (H, W, C), upright as its EXIF data say.
+
+    TensorFlow decodes, but for what it gets wrong: it takes the palette's numbers of a BMP for its greys, and has no
+    word on how a camera was held.
 
     Example:
         >>> decoded(tf.io.encode_png(np.zeros((2, 3, 1), "uint8")), 1).shape
         TensorShape([2, 3, 1])
     """
-    image = tf.io.decode_image(content, channels=channels, expand_animations=False)
-    if image.shape.rank is None:
-        image.set_shape((None, None, channels))
+    kind = tf.strings.substr(content, 0, 2)
+    image = tf.cond(
+        kind == b"BM",
+        lambda: tf.numpy_function(_bitmap, [content, channels], tf.uint8, stateful=False),
+        lambda: tf.io.decode_image(content, channels=channels, expand_animations=False),
+    )
+    image.set_shape((None, None, channels))
+    return tf.cond(kind == b"\xff\xd8", lambda: _upright(image, content), lambda: image)
+
+
+def _bitmap(given: Any, channels: int) -> np.ndarray:
+    try:
+        with open_image(io.BytesIO(_bytes_of(given)), formats=["BMP"]) as image:
+            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    except Exception as error:  # whatever a damaged file makes Pillow raise
+        raise tf.errors.InvalidArgumentError(None, None, f"no whole BMP file: {error}") from error
+    return pixels.reshape(*pixels.shape[:2], int(channels))
+
+
+def _upright(image: Any, content: Any) -> Any:
+    """A JPEG file's image, turned as it says."""
+    orientation = tf.numpy_function(_orientation, [content], tf.int64, stateful=False)
+    return tf.cond(orientation > 1, lambda: _turned(image, orientation), lambda: image)
+
+
+def _turned(image: Any, orientation: Any) -> Any:
+    """An image by its EXIF orientation: 2 to 4 are mirrored at one side or both, 5 to 8 at the diagonal as well."""
+    image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+    for axis, mirrored in enumerate(((3, 4, 7, 8), (2, 3, 6, 7))):
+        image = tf.where(tf.reduce_any(orientation == mirrored), tf.reverse(image, [axis]), image)
     return image
+
+
+def _orientation(given: Any) -> np.int64:
+    """How a camera was held, by the EXIF data of a JPEG file; 1, upright, where there are none."""
+    content = _bytes_of(given)
+    place = content.find(b"Exif\0\0", 0, 2**16)
+    if place < 0:
+        return np.int64(1)
+    exif = Exif()
+    try:
+        exif.load(content[place : place + 2**16])
+        orientation = exif.get(Base.Orientation, 1)
+    except Exception:  # whatever damaged data make it raise: they say nothing then
+        return np.int64(1)
+    return np.int64(orientation if orientation in range(1, 9) else 1)
+
+
+def _bytes_of(given: Any) -> bytes:
+    """What TensorFlow gives a function of NumPy for a string: bytes in a graph, an array of them outside."""
+    return np.asarray(given, object).item()
 
 
 def scaled(content: Any, image_shape: tuple[int, int, int], how: Preprocessing) -> Any:

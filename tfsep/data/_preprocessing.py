@@ -57,6 +57,9 @@ class Preprocessing:
             self._settle(name, _numbers(getattr(self, name), name))
         if not np.all(self.scale):
             raise ValueError(f"scale: expected numbers other than zero, got {self.scale}")
+        sizes = {len(each) for each in (self.scale, self.offset) if isinstance(each, tuple)}
+        if len(sizes) > 1:
+            raise ValueError(f"offset: expected one number, or as many as scale, got {self.offset} for {self.scale}")
 
     def _settle(self, name: str, value: Any) -> None:
         """Set a field while the record is being made, which is frozen even to itself."""
@@ -76,6 +79,16 @@ class Preprocessing:
     def __call__(self, images: Any) -> Any:
         """Return pixels in [0, 255], (..., C), as float32 numbers as the network takes them."""
         return tf.cast(images, "float32") / self.scale - self.offset
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """What ``(pixel - mean) / std`` takes from pixels in [0, 255]: one number, or one a channel."""
+        return tuple(float(each) for each in np.atleast_1d(np.multiply(self.offset, self.scale)))
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """And what it divides by."""
+        return tuple(float(each) for each in np.atleast_1d(np.multiply(self.scale, np.ones_like(self.offset))))
 
     def pixels(self, image: Any, size: tuple[int, int]) -> Any:
         """Return an image (H, W, C), cropped and brought to rows and columns, as uint8."""
@@ -107,9 +120,10 @@ class Preprocessing:
 
 
 def _numbers(value: Any, name: str) -> Any:
-    """A number, or a tuple of them."""
+    """A number, or a tuple of them where they differ."""
     if isinstance(value, list | tuple) and value:
-        return tuple(number(each, name, float, -1e6, 1e6) for each in value)
+        several = tuple(number(each, name, float, -1e6, 1e6) for each in value)
+        return several if len(set(several)) > 1 else several[0]
     return number(value, name, float, -1e6, 1e6)
 
 

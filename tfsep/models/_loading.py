@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsep import layers, quantize  # noqa: F401 - registers the layers that a file may name
+from tfsep._archive import require_sane_size
 from tfsep._backend import keras
 
 
@@ -26,6 +27,7 @@ def load_model(path: str | PathLike[str]) -> Any:
     if path.suffix != ".keras":
         raise ValueError(f"model: expected a .keras file, got {path}")
     try:
+        require_sane_size(path)
         return keras.models.load_model(path)
     except Exception as error:  # whatever a damaged archive makes the loaders underneath raise
         reason = " ".join(str(error).split())[:200]

@@ -5,6 +5,7 @@ from tfsep.ops._convolution import conv2d, depthwise_conv2d, separable_conv2d
 from tfsep.ops._deformable import deform_conv2d
 from tfsep.ops._matrix import convolution_matrix
 from tfsep.ops._sequence import conv1d, depthwise_conv1d, separable_conv1d
+from tfsep.ops._spread import spread
 from tfsep.ops._transposed import conv2d_transpose, depthwise_conv2d_transpose, separable_conv2d_transpose
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "separable_conv1d",
     "separable_conv2d",
     "separable_conv2d_transpose",
+    "spread",
 ]

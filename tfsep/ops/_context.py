@@ -1,7 +1,9 @@
 """What surrounds a convolution while it is traced, and changes how it should be computed: an export, or XLA."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from typing import Any, TypeVar
 
 from tfsep._backend import tf
 from tfsep._flags import raised
@@ -34,6 +36,18 @@ def is_exporting() -> bool:
         True
     """
     return _EXPORTING.get()
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def unconverted(function: _Function) -> _Function:
+    """Return a function that AutoGraph leaves alone in a ``tf.function``.
+
+    It has no control flow on tensors, and to convert it takes several times as long as to trace it.
+    """
+    left: _Function = tf.autograph.experimental.do_not_convert(function)
+    return left
 
 
 def is_compiling() -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 from tfsep.geometry import Window
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
+from tfsep.ops._context import unconverted
 
 
 def conv2d(
@@ -114,6 +115,7 @@ def separable_conv2d(
     return convolve_separable(x, depthwise_filter, pointwise_filter, strides, padding, rate, data_format, 2)
 
 
+@unconverted
 def convolve(x: Any, filter: Any, strides: Any, padding: Any, rate: Any, data_format: str, rank: int) -> Any:
     """`conv2d`, of sequences where the rank is 1."""
     x, filter = arguments.full(filter, arguments.image(x, data_format, rank), rank)
@@ -121,6 +123,7 @@ def convolve(x: Any, filter: Any, strides: Any, padding: Any, rate: Any, data_fo
     return arguments.restore(lowering.conv2d(x, filter, window), data_format, rank)
 
 
+@unconverted
 def convolve_depthwise(x: Any, filter: Any, strides: Any, padding: Any, rate: Any, data_format: str, rank: int) -> Any:
     """`depthwise_conv2d`, of sequences where the rank is 1."""
     x, filter = arguments.depthwise(filter, "filter", arguments.image(x, data_format, rank), rank)
@@ -128,6 +131,7 @@ def convolve_depthwise(x: Any, filter: Any, strides: Any, padding: Any, rate: An
     return arguments.restore(lowering.depthwise_conv2d(x, filter, window), data_format, rank)
 
 
+@unconverted
 def convolve_separable(
     x: Any,
     depthwise_filter: Any,

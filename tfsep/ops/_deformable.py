@@ -12,7 +12,7 @@ from tfsep.geometry import Pair, Window, positive
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
 from tfsep.ops import _windows as windows
-from tfsep.ops._context import is_exporting
+from tfsep.ops._context import is_exporting, unconverted
 from tfsep.ops._sampling import weighted_rows
 from tfsep.ops._spread import Sides, are_known, images, sides, with_channels
 
@@ -180,6 +180,7 @@ class _Taps(NamedTuple):
         return tf.reshape(samples, [-1, *size])
 
 
+@unconverted
 def _seen(x: Any, offset: Any, mask: Any, taps: _Taps) -> Any:
     """Return what each tap sees, laid out for the filter."""
     size, outputs, channels, groups = sides(x), sides(offset), x.shape[3], taps.offset_groups

@@ -53,7 +53,7 @@ from tfsep._backend import tf
 from tfsep.geometry import Pair, Transposed, Window
 from tfsep.ops import _windows as windows
 from tfsep.ops._bilinear import Bilinear
-from tfsep.ops._context import is_compiling, is_exporting
+from tfsep.ops._context import is_compiling, is_exporting, unconverted
 from tfsep.ops._native import DENSE, DEPTHWISE, Kind
 from tfsep.ops._probe import Product, computes
 from tfsep.ops._spread import Sides, are_known, fit, from_phases, images, scatter, sides, to_phases, with_channels
@@ -71,6 +71,7 @@ def conv2d(x: Any, filter: Any, window: Window) -> Any:
     return _in_groups(run, x, filter, window, x.shape[3] // filter.shape[2])
 
 
+@unconverted
 def conv2d_transpose(x: Any, filter: Any, geometry: Transposed, groups: int) -> Any:
     """Convolve x (N, H, W, C) with the transpose of `conv2d` with filter (kh, kw, F / groups, C): (N, H', W', F)."""
     rows, columns, per_group, channels = filter.shape
@@ -94,6 +95,7 @@ def depthwise_conv2d(x: Any, filter: Any, window: Window) -> Any:
     return _convolve(DEPTHWISE, x, filter, window, filter.shape[2] * filter.shape[3])
 
 
+@unconverted
 def depthwise_conv2d_transpose(x: Any, filter: Any, geometry: Transposed) -> Any:
     """Convolve x (N, H, W, C·M) with the transpose of `depthwise_conv2d` with filter (kh, kw, C, M): (N, H', W', C)."""
     return _transpose(DEPTHWISE, x, filter, geometry, filter.shape[2])

@@ -8,7 +8,7 @@ of that axis, do the same in one pass.
 from typing import Any
 
 from tfsep._backend import tf
-from tfsep.geometry import Pads, Pair
+from tfsep.geometry import Pads, Pair, pair
 
 Side = Any
 """A number of rows or columns: an int, or a scalar tensor where it is not known."""
@@ -95,6 +95,32 @@ def scatter(x: Any, step: Pair) -> Any:
     x = tf.reshape(x, [number, rows, 1, columns, channels])
     x = tf.pad(x, [(0, 0), (0, 0), (0, step[0] - 1), (0, 0), (0, (step[1] - 1) * channels)])
     return tf.reshape(x, [number, rows * step[0], columns * step[1], channels])
+
+
+def spread(x: Any, strides: Any, padding: Pads = ((0, 0), (0, 0))) -> Any:
+    """Take the pixels of images apart: a stride from one to the next, with zeros between and around them.
+
+    What a transposed convolution is a plain one of: by its filter turned around, with strides of 1.
+
+    Args:
+        x: tensor (N, H, W, C).
+        strides: rows and columns from one pixel to the next, an int or a pair.
+        padding: rows and columns of zeros around them, ``((top, bottom), (left, right))``; a negative number cuts off.
+
+    Returns:
+        A tensor (N, (H - 1)·s + 1 + top + bottom, (W - 1)·s + 1 + left + right, C) of x's dtype.
+
+    Raises:
+        ValueError: for strides under 1.
+
+    Example:
+        >>> spread(tf.constant([[[[5], [7]]]]), 2, ((0, 0), (1, 0)))[0, 0, :, 0].numpy().tolist()
+        [0, 5, 0, 7]
+    """
+    steps = pair(strides, "strides")
+    (top, bottom), (left, right) = padding
+    rows, columns = ((side - 1) * step + 1 for side, step in zip(sides(x), steps, strict=True))
+    return fit(scatter(x, steps), (top, left), (rows + top + bottom, columns + left + right))
 
 
 def to_phases(x: Any, rate: Pair, before: Sides, count: Sides) -> Any:

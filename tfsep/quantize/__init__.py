@@ -2,10 +2,12 @@
 
 `prepare` rebuilds a model from four kinds of layer: `QuantizedLinear` sums products of 8-bit numbers,
 `QuantizedOutput` computes everything else and puts each result on a grid of 8 bits, `QuantizedAveragePooling` rounds
-where pooling does, and `Dequantized` leads to what stays in float32. Between them go real numbers on a grid, and the
+where pooling does, and `Dequantized` leads to what stays in float32. `Spread` makes plain convolutions of transposed
+ones that integer kernels do not have. Between them go real numbers on a grid, and the
 grid, a tensor (2,): scale and zero point.
 """
 
+from tfsep.quantize._apart import Spread
 from tfsep.quantize._config import Config
 from tfsep.quantize._context import litert_rounding
 from tfsep.quantize._linear import QuantizedLinear
@@ -31,6 +33,7 @@ __all__ = [
     "QuantizedLinear",
     "QuantizedOutput",
     "Result",
+    "Spread",
     "float_layers_of",
     "freeze_batch_norm",
     "is_prepared",

@@ -47,6 +47,6 @@ class Config:
         number(self.momentum, "momentum", float, 0, 0.9999)
         number(self.observations, "observations", int, 1)
         named = self.float_layers
-        if isinstance(named, str) or not all(isinstance(name, str) for name in named):
+        if not isinstance(named, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in named):
             raise ValueError(f"float_layers: expected names of layers, got {shown(named)}")
-        object.__setattr__(self, "float_layers", tuple(named))
+        object.__setattr__(self, "float_layers", tuple(sorted(named) if isinstance(named, set | frozenset) else named))

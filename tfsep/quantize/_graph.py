@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +10,12 @@ import numpy as np
 from tfsep import layers
 from tfsep._backend import keras
 from tfsep._symbolic import origin
-from tfsep.quantize._kinds import one_tap
+from tfsep.quantize._apart import TRANSPOSED, transposed_parts
+from tfsep.quantize._kinds import filled, one_tap
 from tfsep.surgery import plain_model
+
+_RANDOM = (keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.Model)
+"""Layers of which two calls on the same tensors differ in training; nested models may hold some."""
 
 _TakeApart = Callable[[Any, tuple[int | None, ...]], Iterator[Any]]
 
@@ -54,16 +59,20 @@ def graph_of(model: Any) -> Graph:
         TypeError, ValueError: for another model, one that was not built, or a call that no list can hold.
     """
     model = plain_model(model)
-    calls = _Calls([Call(None, shape=tuple(tensor.shape)) for tensor in model.inputs], {})
+    calls = _Calls([Call(None, shape=tuple(tensor.shape)) for tensor in model.inputs], {}, {})
     outputs = _open(model, list(range(len(calls.made))), calls, ())
     return Graph(tuple(calls.made), tuple(outputs))
 
 
 class _Calls(NamedTuple):
-    """The calls so far, and the parts of each layer that was taken apart, so that one called twice has them once."""
+    """The calls so far, the parts of each layer, so that one called twice has them once, and the results of calls.
+
+    Where a layer is called twice on the same tensors, the converter keeps one of the two, and so does this list.
+    """
 
     made: list[Call]
     parts: dict[int, list[Any]]
+    results: dict[tuple[Any, ...], list[int]]
 
 
 def _open(model: Any, given: list[int], calls: _Calls, within: tuple[str, ...]) -> list[int]:
@@ -103,22 +112,50 @@ def _options(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
 def _add(call: Call, calls: _Calls) -> list[int]:
     """Add a call, or those of which it consists; return the numbers of its results."""
     layer, inside = call.layer, (*call.within, call.layer.name)
+    same = id(layer), call.sources, repr(sorted(call.options.items()))
+    if same in calls.results and not isinstance(layer, _RANDOM):
+        return calls.results[same]
     if isinstance(layer, keras.Model):
-        return _open(layer, list(call.sources), calls, inside)
-    if id(layer) not in calls.parts:
-        calls.parts[id(layer)] = _parts(layer, call.shape)
-    sources = call.sources
-    for part in calls.parts[id(layer)]:
-        # The result of a part has the shape of the last one's but for its sizes, which nothing asks for.
-        calls.made.append(replace(call, layer=part, sources=sources, within=inside))
-        sources = (len(calls.made) - 1,)
-    return list(sources)
+        results = _open(layer, list(call.sources), calls, inside)
+    else:
+        if id(layer) not in calls.parts:
+            calls.parts[id(layer)] = _parts(call)
+        sources = call.sources
+        for part in calls.parts[id(layer)]:
+            # The result of a part has the shape of the last one's but for its sizes, which nothing asks for.
+            calls.made.append(replace(call, layer=part, sources=sources, within=inside))
+            sources = (len(calls.made) - 1,)
+        results = list(sources)
+    calls.results[same] = results
+    return results
 
 
-def _parts(layer: Any, shape: tuple[int | None, ...]) -> list[Any]:
-    """The plain layers that a layer whose result has a shape is a chain of: itself, of most."""
-    take_apart = next((parts for kinds, parts in _COMPOSITE if isinstance(layer, kinds)), None)
-    return [layer] if take_apart is None else list(take_apart(layer, shape))
+def _parts(call: Call) -> list[Any]:
+    """The plain layers that the layer of a call is a chain of: itself, of most; the layer that an operator is."""
+    take_apart = next((parts for kinds, parts in _COMPOSITE if isinstance(call.layer, kinds)), None)
+    if take_apart is not None:
+        return list(take_apart(call.layer, call.shape))
+    layer_of = _operators().get((type(call.layer), len(call.sources)))
+    return [call.layer if layer_of is None else layer_of(name=call.layer.name)]
+
+
+@cache
+def _operators() -> dict[tuple[type, int], Callable[..., Any]]:
+    """By the class of an operator, which Keras does not export, and its number of tensors: the layer that it is."""
+    number = keras.Input((1,))
+    return {
+        (type(origin(operator(*(number,) * count))[0]), count): layer_of
+        for operator, count, layer_of in (
+            (keras.ops.add, 2, keras.layers.Add),
+            (keras.ops.multiply, 2, keras.layers.Multiply),
+            (keras.ops.relu, 1, keras.layers.ReLU),
+            (keras.ops.relu6, 1, partial(keras.layers.ReLU, 6.0)),
+            (keras.ops.sigmoid, 1, partial(keras.layers.Activation, "sigmoid")),
+            (keras.ops.tanh, 1, partial(keras.layers.Activation, "tanh")),
+            (keras.ops.hard_sigmoid, 1, partial(keras.layers.Activation, "hard_sigmoid")),
+            (keras.ops.hard_silu, 1, partial(keras.layers.Activation, "hard_silu")),
+        )
+    }
 
 
 def _separable_block(block: Any, _: Any) -> Iterator[Any]:
@@ -161,8 +198,8 @@ def _separable(depthwise: type, pointwise: type) -> _TakeApart:
         )
         ones = (None,) * (len(kernel.shape) - 2)
         bias = [] if layer.bias is None else [layer.bias]
-        yield _filled(first, (None, *ones, kernel.shape[-2]), [kernel])
-        yield _filled(second, (None, *ones, layer.pointwise_kernel.shape[-2]), [layer.pointwise_kernel, *bias])
+        yield filled(first, (None, *ones, kernel.shape[-2]), [kernel])
+        yield filled(second, (None, *ones, layer.pointwise_kernel.shape[-2]), [layer.pointwise_kernel, *bias])
 
     return parts
 
@@ -175,7 +212,7 @@ def _rescaling(layer: Any, shape: tuple[int | None, ...]) -> Iterator[Any]:
         return
     scale, offset = (np.broadcast_to(value, (channels,)) for value in (layer.scale, layer.offset))
     kernel = scale.reshape(*(1,) * (len(shape) - 3), 1, channels, 1)
-    yield _filled(convolution, (*(None,) * (len(shape) - 1), channels), [kernel, offset])
+    yield filled(convolution, (*(None,) * (len(shape) - 1), channels), [kernel, offset])
 
 
 _COMPOSITE: tuple[tuple[Any, _TakeApart], ...] = (
@@ -189,14 +226,9 @@ _COMPOSITE: tuple[tuple[Any, _TakeApart], ...] = (
         _separable(layers.DepthwiseConv1D, layers.Conv1D),
     ),
     (keras.layers.Rescaling, _rescaling),
+    (TRANSPOSED, transposed_parts),
 )
 """Layers that are chains of others, and how they are taken apart."""
-
-
-def _filled(layer: Any, input_shape: tuple[int | None, ...], weights: list[Any]) -> Any:
-    layer.build(input_shape)
-    layer.set_weights([np.asarray(weight) for weight in weights])
-    return layer
 
 
 def renamed(layer: Any, name: str) -> Any:

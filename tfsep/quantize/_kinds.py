@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tfsep import layers, ops
 from tfsep._backend import keras, tf
 
@@ -58,6 +60,13 @@ KINDS = (
 def kind_of(layer: Any) -> Any:
     """Return the kind of a linear layer; None of another layer."""
     return next((kind for kind in KINDS if isinstance(layer, kind.classes)), None)
+
+
+def filled(layer: Any, input_shape: tuple[int | None, ...], weights: list[Any]) -> Any:
+    """Return a layer, built for tensors of a shape, with these weights."""
+    layer.build(input_shape)
+    layer.set_weights([np.asarray(weight) for weight in weights])
+    return layer
 
 
 def one_tap(rank: int, name: str, **options: Any) -> Any:

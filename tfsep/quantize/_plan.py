@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from tfsep import layers
 from tfsep._backend import keras
+from tfsep.quantize._apart import ONE_OPERATOR, Spread
 from tfsep.quantize._graph import Call, Graph
 from tfsep.quantize._groups import groups_of
 from tfsep.quantize._kinds import KINDS, kind_of, one_tap
@@ -28,7 +28,7 @@ _KEEP = (
     *(keras.layers.GlobalMaxPooling2D, keras.layers.Reshape, keras.layers.Flatten, keras.layers.Permute),
     *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D),
     *(keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.Cropping1D, keras.layers.Cropping2D),
-    *(keras.layers.Identity, keras.layers.Concatenate),
+    *(keras.layers.Identity, keras.layers.Concatenate, Spread),
 )
 """Layers that move numbers and compute none: the result is on the grid of what goes in."""
 
@@ -36,11 +36,6 @@ _AVERAGE = (keras.layers.AveragePooling1D, keras.layers.AveragePooling2D)
 _WEIGHTED = tuple(cls for kind in KINDS for cls in kind.classes)
 _RECTIFIED = (*_WEIGHTED, keras.layers.BatchNormalization, keras.layers.Add, keras.layers.Multiply)
 """Layers whose operators take the rectifier behind them in."""
-
-_TRANSPOSED = (
-    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
-    *(layers.Conv2DTranspose, layers.DepthwiseConv2DTranspose, layers.SeparableConv2DTranspose),
-)
 
 
 def plan_of(graph: Graph, float_layers: tuple[str, ...]) -> Plan:
@@ -108,7 +103,7 @@ class _Planner:
     def _leave(self, number: int) -> None:
         """Make the step of a call that stays in float32."""
         call = self.calls[number]
-        if isinstance(call.layer, _TRANSPOSED):
+        if isinstance(call.layer, ONE_OPERATOR):
             raise ValueError(
                 f"float_layers: expected no transposed convolution, whose kernel the converter quantizes, got "
                 f"{call.layer.name!r}"
@@ -204,19 +199,16 @@ def _own_activation(layer: Any) -> Activation | None:
 
 def unsupported(layer: Any) -> ValueError:
     """The error about a layer that is not quantized."""
-    way = "" if isinstance(layer, _TRANSPOSED) else ": float_layers leaves it in float32"
-    return ValueError(f"model: expected layers that can be quantized, got {layer.name!r} ({type(layer).__name__}){way}")
+    return ValueError(
+        f"model: expected layers that can be quantized, got {layer.name!r} ({type(layer).__name__}): float_layers "
+        "leaves it in float32"
+    )
 
 
 def _linear(planner: _Planner, call: Call, operator: _Operator) -> int:
     layer = call.layer
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         raise ValueError(f"model: expected channels last, which integer kernels have, got {layer.name!r}")
-    if getattr(layer, "groups", 1) > 1 and isinstance(layer, layers.Conv2DTranspose):
-        raise ValueError(
-            f"model: expected transposed convolutions of one group, which integer kernels have, got {layer.groups} "
-            f"groups of {layer.name!r}"
-        )
     operation = "dense" if isinstance(layer, keras.layers.Dense) else "linear"
     step = Step(layer.name, "linear", planner.sources(call), layer, operator.normalization, operation)
     return planner.finish(call, operator, step)
@@ -272,14 +264,6 @@ def _same_grid(kind: str) -> _Maker:
 
     return make
 
-
-_RECTIFIED = (*_WEIGHTED, keras.layers.BatchNormalization, keras.layers.Add, keras.layers.Multiply)
-"""Layers whose operators take the rectifier behind them in."""
-
-_TRANSPOSED = (
-    *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
-    *(layers.Conv2DTranspose, layers.DepthwiseConv2DTranspose, layers.SeparableConv2DTranspose),
-)
 
 _MAKERS: tuple[tuple[Any, _Maker], ...] = (
     (_WEIGHTED, _linear),

@@ -5,8 +5,11 @@ from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+import numpy as np
+
 from tfsep._arguments import shown
 from tfsep._backend import keras, tf
+from tfsep._policy import dtype_policy
 from tfsep._symbolic import inputs_of, output_names, outputs_of
 from tfsep.quantize._config import Config
 from tfsep.quantize._graph import Graph, graph_of
@@ -45,9 +48,9 @@ def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
 
     Raises:
         TypeError: for another kind of model, a config of another kind, or an argument of no such name.
-        ValueError: for a model that was not built, computes in another type than float32, or is prepared already; for
-            a layer that is not quantized, by name; for an activation that the runtime's kernels compute otherwise than
-            is emulated; for nonsense in the config.
+        ValueError: for a model that was not built, computes in another type than float32, holds NaN, or is prepared
+            already; for a layer that is not quantized, by name; for an activation that the runtime's kernels compute
+            otherwise than is emulated; for nonsense in the config.
 
     Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference" (arXiv 1712.05877); R. Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference"
@@ -64,11 +67,13 @@ def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
     chosen = _chosen(config, options)
     if is_prepared(model):
         raise ValueError(f"model: expected one that is not prepared yet, got {model.name!r}, which is")
-    graph = graph_of(model)
-    _require_float32(graph)
-    plan = plan_of(graph, chosen.float_layers)
-    _require_kernels(plan, chosen.runtime)
-    return _Builder(model, plan, chosen).model()
+    with dtype_policy("float32"):
+        graph = graph_of(model)
+        _require_float32(graph)
+        _require_numbers(model)
+        plan = plan_of(graph, chosen.float_layers)
+        _require_kernels(plan, chosen.runtime)
+        return _Builder(model, plan, chosen).model()
 
 
 def _chosen(config: Config | None, options: dict[str, Any]) -> Config:
@@ -78,6 +83,13 @@ def _chosen(config: Config | None, options: dict[str, Any]) -> Config:
     if unknown := [name for name in options if name not in known]:
         raise TypeError(f"{unknown[0]}: expected an argument that is one of {', '.join(known)}, got {unknown[0]!r}")
     return replace(config or Config(), **options)
+
+
+def _require_numbers(model: Any) -> None:
+    """Raise for weights that are no numbers, from which no range would come."""
+    for weight in model.weights:
+        if weight.dtype == "float32" and not np.isfinite(weight).all():
+            raise ValueError(f"model: expected weights that are numbers, got NaN or infinity in {weight.path!r}")
 
 
 def _require_float32(graph: Graph) -> None:

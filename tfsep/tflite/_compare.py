@@ -159,14 +159,13 @@ def compare(
     order = file_order(interface, runner)
     comparison, as_litert = Comparison(runner), _Steps()
     otherwise = _otherwise(interface.model, runner)
-    for batch in Reader(interface.fields).batches(data):
-        if batch.size:
-            given = batch._replace(inputs=tuple(batch.inputs[i] for i in order))
-            theirs = runner(given.inputs)
-            comparison.add(given, interface(batch.inputs), theirs)
-            if otherwise:
-                with litert_rounding():
-                    as_litert.add(runner.outputs, interface(batch.inputs), theirs)
+    for batch in Reader(interface.fields).chunks(data):
+        given = batch._replace(inputs=tuple(batch.inputs[i] for i in order))
+        theirs = runner(given.inputs)
+        comparison.add(given, interface(batch.inputs), theirs)
+        if otherwise:
+            with litert_rounding():
+                as_litert.add(runner.outputs, interface(batch.inputs), theirs)
     if comparison.samples == 0:
         raise ValueError("data: expected at least one sample, got none")
     report = comparison.report(tolerance)

@@ -1,5 +1,6 @@
 """From a traced Keras model to the bytes of a file."""
 
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,13 @@ def convert(
     Raises:
         ValueError: if the model cannot be converted.
     """
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([_trace(interface, batch_size)], tf.Module())
+    function = _trace(interface, batch_size)
+    if recipe.needs_calibration and calibration is not None and _has_loop(function):
+        raise ValueError(
+            f"model: expected one without loops for recipe {recipe.name!r}, which no converter calibrates through, got "
+            f"{interface.model.name!r}: give its recurrent layers unroll=True, or take another recipe"
+        )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
     builtins = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if recipe.weights != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -98,6 +105,8 @@ def _tensorflow_at_warning() -> Iterator[None]:
             logger.setLevel(level)
 
 
+_LOOPS = {"While", "StatelessWhile"}
+
 _INTEGER_BUILTINS = {
     "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
     "int16": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
@@ -133,6 +142,13 @@ def _trace(interface: Interface, batch_size: int) -> Any:
     }
     with ops.exporting(), plain_layers():
         return tf.function(frozen, autograph=False).get_concrete_function(**specs)
+
+
+def _has_loop(function: Any) -> bool:
+    """Whether a function runs others as often as its data say; the converter's calibration crashes on that."""
+    graph = function.graph.as_graph_def()
+    nodes = itertools.chain(graph.node, *(inner.node_def for inner in graph.library.function))
+    return any(node.op in _LOOPS for node in nodes)
 
 
 def _representative(

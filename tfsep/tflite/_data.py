@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,20 @@ class Batch(NamedTuple):
     def size(self) -> int:
         """The number of samples."""
         return len(self.inputs[0])
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What batches that can be joined have in common."""
+        return *(array.shape[1:] for array in self.inputs), self.labels is None
+
+    def part(self, start: int, end: int) -> "Batch":
+        """Return the samples from one place to before another."""
+        labels = None if self.labels is None else self.labels[start:end]
+        return Batch(tuple(array[start:end] for array in self.inputs), labels)
+
+
+_NUMBERS, _MOST = 2**22, 256
+"""What a model is run on at a time: 27 images of 224×224×3, and no more samples than 256 where they are small."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,26 @@ class Reader:
             raise TypeError(f"{self.argument}: expected arrays or an iterable of batches, got {type(data).__name__}")
         for element in data:
             yield self._batch(element)
+
+    def chunks(self, data: Any, size: int | None = None) -> Iterator[Batch]:
+        """Yield what `batches` does in batches of at most `size` samples: large ones split, small ones joined.
+
+        Without a size they have as many as a model computes fast and in little memory. None is empty.
+        """
+        if size is None:
+            numbers = sum(prod(side or 1 for side in field.shape) for field in self.fields)
+            size = max(1, min(_NUMBERS // numbers, _MOST))
+        waiting: list[Batch] = []
+        for batch in self.batches(data):
+            for start in range(0, batch.size, size):
+                part = batch.part(start, start + size)
+                full = sum(each.size for each in waiting) + part.size > size
+                if waiting and (full or part.kind != waiting[0].kind):
+                    yield _joined(waiting)
+                    waiting = []
+                waiting.append(part)
+        if waiting:
+            yield _joined(waiting)
 
     def _is_element(self, data: Any) -> bool:
         """Whether this is one batch rather than an iterable of them: arrays, or a tuple or dict of arrays."""
@@ -118,6 +153,15 @@ class Reader:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"{self.argument}: expected finite numbers for {field.name}, got NaN or infinity")
         return array
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of several of a kind."""
+    if len(batches) == 1:
+        return batches[0]
+    inputs = tuple(np.concatenate(arrays) for arrays in zip(*(batch.inputs for batch in batches), strict=True))
+    labels = [batch.labels for batch in batches if batch.labels is not None]
+    return Batch(inputs, np.concatenate(labels) if labels else None)
 
 
 def _is_array(value: Any) -> bool:

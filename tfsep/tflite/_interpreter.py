@@ -188,20 +188,20 @@ class Runner:
             before |= {int(tensor): sources for tensor in operator.outputs}
         return before
 
-    def delegated(self) -> int:
-        """Return how many of the file's operators a delegate took over."""
-        return sum(map(len, self.partitions()))
+    def delegated(self) -> frozenset[int]:
+        """Return the file's operators that a delegate took over, by number; of the main graph, not of a loop's body."""
+        return frozenset().union(*self.partitions())
 
     def partitions(self) -> tuple[frozenset[int], ...]:
         """Return the file's operators that a delegate took over, by number: a set for each part of the graph.
 
         LiteRT has no public call for this. Its list of operators, whose name starts with an underscore, shows a
         delegate as an operator behind the file's own, with the tensors that go in and come out: what lies between is
-        the delegate's.
+        the delegate's. An input or output that is left out is -1, which is no tensor that leads anywhere.
         """
         operators = self.interpreter._get_ops_details()
         own = [op for op in operators if op["op_name"] != "DELEGATE"]
-        producer = {int(tensor): op["index"] for op in own for tensor in op["outputs"]}
+        producer = {int(tensor): op["index"] for op in own for tensor in op["outputs"] if tensor >= 0}
         sources = {op["index"]: [int(t) for t in op["inputs"]] for op in own}
         parts = []
         for delegate in (op for op in operators if op["op_name"] == "DELEGATE"):

@@ -1,7 +1,7 @@
 """The error of a file layer by layer: which layer loses what its outputs lack."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf, isfinite, log10
@@ -155,7 +155,8 @@ def compare_layers(model: Any, path: str | PathLike[str], data: Any) -> LayerRep
     order, probe = file_order(interface, runner), _probe(interface)
     pairs: dict[int, tuple[_Key, _Sums]] | None = None
     samples = 0
-    for inputs in _chunks(Reader(interface.fields), data):
+    for batch in Reader(interface.fields).chunks(data, _CHUNK):
+        inputs = batch.inputs
         ours, layers_before = probe(inputs)
         theirs = runner.tensors([inputs[i] for i in order])
         if pairs is None:
@@ -163,16 +164,12 @@ def compare_layers(model: Any, path: str | PathLike[str], data: Any) -> LayerRep
             pairs = {tensor: (key, _Sums()) for tensor, key in matched.items()}
         for tensor, (key, sums) in pairs.items():
             sums.add(ours[key], theirs[tensor])
-        samples += len(inputs[0])
+        samples += batch.size
     if pairs is None:
         raise ValueError("data: expected at least one sample, got none")
+    if not pairs:
+        raise ValueError(f"path: expected a file of {interface.model.name!r}, got {path}, which has no layer of it")
     return LayerReport(Path(path), samples, tuple(sums.row(key, tensor) for tensor, (key, sums) in pairs.items()))
-
-
-def _chunks(reader: Reader, data: Any) -> Iterator[tuple[np.ndarray, ...]]:
-    for batch in reader.batches(data):
-        for start in range(0, batch.size, _CHUNK):
-            yield tuple(array[start : start + _CHUNK] for array in batch.inputs)
 
 
 class _Key(NamedTuple):

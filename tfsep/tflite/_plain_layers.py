@@ -37,8 +37,15 @@ def _convolution(layer: Any, x: Any, kernel: Any) -> Any:
     return ops.conv2d(x, kernel, **_windowed(layer))
 
 
+def _transposed(layer: Any, x: Any) -> Any:
+    return _finished(
+        layer, ops.conv2d_transpose(x, layer.kernel, output_padding=layer.output_padding, **_windowed(layer))
+    )
+
+
 _METHODS = (
     (keras.layers.Conv2D, "convolution_op", _convolution),
+    (keras.layers.Conv2DTranspose, "call", _transposed),
     (keras.layers.DepthwiseConv1D, "call", _depthwise(ops.depthwise_conv1d)),
     (keras.layers.DepthwiseConv2D, "call", _depthwise(ops.depthwise_conv2d)),
     (keras.layers.SeparableConv1D, "call", _separable(ops.separable_conv1d)),

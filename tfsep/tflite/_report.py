@@ -19,7 +19,8 @@ class ExportReport:
         recipe: by name.
         size_bytes, sha256: of the file.
         ops: how many operators there are of each name.
-        delegated, nodes: how many operators XNNPACK, LiteRT's default on CPUs, takes over, and how many there are.
+        delegated, nodes: how many operators of the main graph XNNPACK, LiteRT's default on CPUs, takes over, and how
+            many there are; what is in a loop's body is not counted.
         verification: the file beside the model, on `data`; None for a file that nothing in Python runs.
         data: what the file was verified on: ``"given"``, ``"calibration"`` or ``"random"``, seeded normal numbers.
         calibration: samples, distinct ones and range, or None.

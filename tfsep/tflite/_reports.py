@@ -1,6 +1,7 @@
 """The JSON reports beside files: what accuracy each was proven to have."""
 
 import json
+from collections import Counter
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ class Point(NamedTuple):
     """A file as a point of a plot.
 
     Attributes:
-        name: of the file, without its suffix.
+        name: of the file, without its suffix; with its folder's, where several files have the same.
         accuracy: on the data that it was verified on.
         median_ms: median time of one run.
         size_bytes: of the file.
@@ -49,13 +50,15 @@ def points_of(times: BenchmarkTable) -> list[Point]:
     Raises:
         ValueError: if a report is damaged, or none has an accuracy.
     """
-    best: dict[str, Point] = {}
+    best: dict[Path, Point] = {}
+    stems = Counter(path.stem for path in {Path(report.path) for report in times.reports})
     for report in times.reports:
         path = Path(report.path)
         accuracy = _accuracy(path.with_suffix(".json"))
-        if accuracy is None or (path.stem in best and best[path.stem].median_ms <= report.median_ms):
+        if accuracy is None or (path in best and best[path].median_ms <= report.median_ms):
             continue
-        best[path.stem] = Point(path.stem, accuracy, report.median_ms, path.stat().st_size)
+        name = path.stem if stems[path.stem] == 1 else f"{path.absolute().parent.name}/{path.stem}"
+        best[path] = Point(name, accuracy, report.median_ms, path.stat().st_size)
     if not best:
         raise ValueError(
             "plot: expected reports with an accuracy beside the files, got none: export with labelled data"

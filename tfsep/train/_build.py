@@ -4,6 +4,7 @@ from typing import Any
 
 from tfsep import models
 from tfsep._backend import keras
+from tfsep._policy import dtype_policy
 from tfsep.data import ImageData
 from tfsep.defs import NETWORKS
 from tfsep.train._config import FitConfig, TrainConfig
@@ -20,9 +21,7 @@ def build(config: TrainConfig, data: ImageData, precision: str | None = None) ->
         precision: of the computation, in place of the config's.
     """
     keras.utils.set_random_seed(config.seed)
-    usual = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision or config.precision)
-    try:
+    with dtype_policy(precision or config.precision):
         return models.MobileNetV1(
             data.image_shape,
             len(data.class_names),
@@ -37,8 +36,6 @@ def build(config: TrainConfig, data: ImageData, precision: str | None = None) ->
                 synchronized=config.sync_batch_norm,
             ),
         )
-    finally:
-        keras.config.set_dtype_policy(usual)
 
 
 def optimizer_of(config: FitConfig, steps_per_epoch: int) -> Any:

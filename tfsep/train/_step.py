@@ -54,7 +54,7 @@ class Trainer:
         followed = [(variable, variable.value) for variable in model.weights]
         followed += [(variable, own) for (_, variable), own in zip(self._averaged, self._averages, strict=True)]
         self._statistics = [own for of, own in followed if id(of) not in trained and own.dtype.is_floating]
-        self._step = tf.function(self._all_replicas, reduce_retracing=True)
+        self._step = tf.function(self._all_replicas, reduce_retracing=True, autograph=False)
 
     @property
     def steps(self) -> int:
@@ -80,7 +80,7 @@ class Trainer:
                 seen += [float(figure) for figure in self._step(images, labels)]
                 each()
             if self._strategy.num_replicas_in_sync > 1:
-                self._strategy.run(tf.function(self._agree))
+                self._strategy.run(tf.function(self._agree, autograph=False))
         loss, right, count = seen
         return loss / count, right / count
 

@@ -5,12 +5,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tfsep._archive import require_sane_size
 from tfsep._arguments import as_path
 from tfsep._backend import keras
+from tfsep.defs import MOBILENETV1_CONV_DEFS
 from tfsep.weights._leaves import leaf_layers
 from tfsep.weights._stages import Normalization, Stage, fill, require_padding, targets_of
 
 _NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
+
+_DEPTHS = tuple(each.depth for each in MOBILENETV1_CONV_DEFS)
 
 SIZES = (128, 160, 192, 224)
 """Rows and columns of the images that Keras's ImageNet weights were trained on."""
@@ -25,7 +29,8 @@ def load_keras_applications(model: Any, source: Any) -> None:
     Args:
         model: whose convolutions are the source's, in order.
         source: a ``keras.applications.MobileNet``, its ``.keras`` file, its ``.weights.h5`` file, or ``"imagenet"`` for
-            the weights that Keras downloads, of the model's own width, and size where it is one of theirs.
+            the weights that Keras downloads, of the model's own width, and size where it is one of theirs. One of a
+            width under 0.25 has layers of under 8 filters, as ``MobileNetV1(..., min_depth=1)`` has.
 
     Raises:
         TypeError: if `model` is no Keras model, or `source` none of these.
@@ -77,10 +82,13 @@ def _stages(theirs: Any) -> list[Stage]:
 
 def _like(targets: Any, **options: Any) -> Any:
     """A ``keras.applications.MobileNet`` of the width and classes of a model."""
-    first, last = targets[0].definition, targets[-1]
+    last = targets[-1]
     classes = last.definition.depth if last.normalization is None else None
+    # Keras rounds down, layer by layer: this is the least width of which all layers have the model's filters.
+    depths = [target.definition.depth for target in targets if not target.depthwise]
+    alpha = max(own / whole for own, whole in zip(depths, _DEPTHS, strict=False))
     return keras.applications.MobileNet(
-        alpha=(first.depth or 32) / 32, include_top=classes is not None, classes=classes or 1000, **options
+        alpha=alpha, include_top=classes is not None, classes=classes or 1000, **options
     )
 
 
@@ -117,6 +125,7 @@ def _opened(path: Path, targets: Any) -> Any:
         raise FileNotFoundError(f"source: expected a file, got {path}, which does not exist")
     if path.suffix == ".keras":
         with _whole(path):
+            require_sane_size(path)
             return keras.models.load_model(path, compile=False)
     if path.suffix != ".h5":
         raise ValueError(f"source: expected a .keras or .weights.h5 file, or 'imagenet', got {path}")

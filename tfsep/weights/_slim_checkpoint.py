@@ -131,7 +131,7 @@ def load_slim_checkpoint(
     Raises:
         FileNotFoundError: if there is no such checkpoint.
         TypeError: if `model` is no Keras model.
-        ValueError: if variables are missing, unused, no floats or wrongly shaped (all are listed), if the file is
+        ValueError: if variables are missing, unused, no floats or wrongly shaped (some are named), if the file is
             damaged, or if an argument is none of those above.
 
     Example:
@@ -151,8 +151,7 @@ def load_slim_checkpoint(
     raw = [name for name in wanted if name in stored and sources[name] == name and not name.endswith(BATCH_STATISTICS)]
     if use_ema and raw:
         raise ValueError(
-            f"use_ema: expected …{EMA_SUFFIX} of every trained variable, got a checkpoint without that of "
-            f"{', '.join(raw)}"
+            f"use_ema: expected …{EMA_SUFFIX} of every trained variable, got a checkpoint without that of {_some(raw)}"
         )
     missing = sorted(name for name, source in sources.items() if source not in stored)
     unused = sorted(network - set(wanted))
@@ -175,7 +174,7 @@ def load_slim_checkpoint(
         values[name] = value
     problems = {"missing": missing, "unused": unused, "wrongly typed": mistyped, "wrongly shaped": wrong}
     if any(problems.values()):
-        listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names)
+        listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
         raise ValueError(f"path: expected a checkpoint of {model.name!r}, got one with {listed}")
     for name, value in values.items():
         wanted[name].assign(value)
@@ -183,6 +182,10 @@ def load_slim_checkpoint(
         f"{Path(path).name}: {len(values)} variables, {'averaged' if use_ema else 'raw'} weights; "
         f"{_classes(stored, wanted, background)}; padding {_paddings(model)}, which is the model's own"
     )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _classes(stored: dict[str, list[int]], wanted: dict[str, Any], background: str) -> str:

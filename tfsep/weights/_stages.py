@@ -184,6 +184,8 @@ def _values(stage: Stage, target: Target) -> list[tuple[Any, Array]]:
 
 def _require_fit(stage: Stage, target: Target) -> None:
     own = target.normalization
+    if own is not None and stage.normalization is None and stage.bias is None:
+        raise _UnfitError("neither a normalization nor a bias, where the model has a normalization")
     if own is not None and not (own.scale and own.center):
         raise _UnfitError(f"no normalization with gamma and beta in the model, but {own.name!r}")
     if stage.depthwise != target.depthwise:

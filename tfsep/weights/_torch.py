@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfsep._arguments import as_path, number
+from tfsep._backend import tf
 from tfsep.weights._stages import Normalization, Stage, Target, fill, require_padding, targets_of
 
 FORWARD_ORDER = (
@@ -70,6 +72,11 @@ def _read(path: Path) -> Mapping[str, Any]:
         state = reader(path)
     except ImportError as error:
         raise ImportError(f"source: expected {_NEEDS[path.suffix]} to read {path} by, got none") from error
+    except UnpicklingError as error:
+        raise ValueError(
+            f"source: expected a file of tensors and nothing else, got {path}: other objects are not loaded, since "
+            "loading them can run any code; save the model's state_dict()"
+        ) from error
     except Exception as error:  # whatever a damaged file makes the loaders underneath raise
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"source: expected a whole {path.suffix} file of tensors, got {path} ({reason})") from error
@@ -108,9 +115,13 @@ def _arrays(state: Mapping[Any, Any]) -> dict[str, np.ndarray]:
             continue
         if not (isinstance(name, str) and hasattr(value, "shape") and hasattr(value, "dtype")):
             raise ValueError(f"source: expected names and tensors, got {type(value).__name__} under {name!r}")
-        # PyTorch's tensors have a type that NumPy lacks, bfloat16, and may need gradients.
-        array = np.asarray(value.detach().float().cpu() if hasattr(value, "detach") else value)
-        if array.dtype.kind != "f":
+        try:
+            # PyTorch's tensors have a type that NumPy lacks, bfloat16, and may need gradients.
+            array = np.asarray(value.detach().float().cpu() if hasattr(value, "detach") else value)
+            floats = tf.dtypes.as_dtype(array.dtype).is_floating
+        except (TypeError, RuntimeError) as error:  # sparse tensors, quantized ones, those on no device
+            raise ValueError(f"source: expected dense tensors of floats, got another under {name!r}") from error
+        if not floats:
             raise ValueError(f"source: expected tensors of floats, got {array.dtype} under {name!r}")
         found[name] = array.astype("float32")
     return found

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._arguments import as_path, number
+from tfsep._arguments import as_path
 from tfsep._files import made_folder, placed
+from tfsep.data import DEFAULT, Preprocessing
 from tfsep.models import load_model
 from tfsep.tflite._benchmark import benchmark_all, counts_of
 from tfsep.tflite._bundle._header import c_header
-from tfsep.tflite._bundle._metadata import LABELS, Normalization, can_describe, with_metadata
+from tfsep.tflite._bundle._metadata import LABELS, can_describe, channels_of, with_metadata
 from tfsep.tflite._bundle._report import ConvertReport, readme
 from tfsep.tflite._bundle._snippets import snippets
 from tfsep.tflite._calibration import MAX_SAMPLES
@@ -25,7 +26,7 @@ from tfsep.tflite._interpreter import Runner, TensorInfo
 from tfsep.tflite._report import ExportReport
 from tfsep.tflite._targets import check_targets, targets_of
 
-__all__ = ["ConvertReport", "Normalization", "convert"]
+__all__ = ["ConvertReport", "convert"]
 
 
 def convert(
@@ -37,7 +38,7 @@ def convert(
     targets: str | Iterable[str] = (),
     data: Any = None,
     labels: Sequence[str] | None = None,
-    normalization: tuple[float, float] = (127.5, 127.5),
+    preprocessing: Preprocessing = DEFAULT,
     name: str = "model",
     threads: Iterable[int] = (1,),
     input_shape: tuple[int, ...] | None = None,
@@ -59,8 +60,8 @@ def convert(
         targets: names, as in `check_targets`; a target that does not take the file is in the report, and the folder is
             written all the same.
         labels: of the classes, in order; their numbers where not given.
-        normalization: mean and deviation by which pixels in [0, 255] were normalized, ``(pixel - mean) / std``:
-            what the snippets and the metadata say of inputs that may be images.
+        preprocessing: how images are prepared for the model: what the reports, the snippets and the metadata say of
+            inputs that may be images. Nothing is done by it.
         name: of the files, letters, digits, ``_``, ``-`` and ``.``.
         threads: numbers of threads to time the file with.
 
@@ -69,8 +70,8 @@ def convert(
 
     Raises:
         VerificationError, CalibrationError, FileNotFoundError, OSError: as `export`; nothing is written then.
-        ValueError, TypeError: as `export`, and for an unknown target, labels that are not as many as the classes, a
-            standard deviation that is not positive, or a name with other signs.
+        ValueError, TypeError: as `export`, and for an unknown target, labels that are not as many as the classes, or
+            a name with other signs.
         ImportError: as `check_targets`.
 
     Example:
@@ -88,10 +89,8 @@ def convert(
         raise ValueError(f"name: expected letters, digits, '_', '-' and '.', got {name!r}")
     wanted = targets_of(targets) if targets else ()
     counts = counts_of(threads)
-    scaling = Normalization(
-        number(normalization[0], "normalization", float, -1e9, 1e9),
-        number(normalization[1], "normalization", float, 1e-9, 1e9),
-    )
+    if not isinstance(preprocessing, Preprocessing):
+        raise TypeError(f"preprocessing: expected a Preprocessing, got {preprocessing!r}")
     model = load_model(model) if isinstance(model, str | PathLike) else model
     with tempfile.TemporaryDirectory(prefix="tfsep-") as scratch:
         made = export(
@@ -100,6 +99,7 @@ def convert(
             recipe,
             calibration,
             data=data,
+            preprocessing=preprocessing,
             input_shape=input_shape,
             tolerance=tolerance,
             max_calibration_samples=max_calibration_samples,
@@ -109,7 +109,14 @@ def convert(
         chosen, notes = _labels(labels, outputs[0])
         described = can_describe()
         if described:
-            made = _describe(made, name, outputs, scaling, chosen)
+            made = _describe(made, name, outputs, preprocessing, chosen)
+            if any(channels_of(info) and info.dtype not in ("float32", "uint8") for info in made.inputs):
+                notes.append(
+                    "metadata: MediaPipe's tasks take images in float32 or uint8 only; "
+                    f"LiteRT's interpreter takes this file's {made.inputs[0].dtype}"
+                )
+            if len(preprocessing.std) > 1:
+                notes.append("metadata: MediaPipe's tasks take one mean and deviation for all channels")
         else:
             notes.append("no metadata in the file: the package mediapipe is not there, pip install 'tfsep[metadata]'")
         times = benchmark_all([made.path], counts)
@@ -123,7 +130,6 @@ def convert(
         benchmark=replace(times, reports=tuple(replace(r, path=f"{name}.tflite") for r in times.reports)),
         targets=None if checked is None else replace(checked, path=f"{name}.tflite"),
         labels=chosen,
-        normalization=scaling,
         described=described,
         notes=(*made.notes, *notes),
     )
@@ -131,7 +137,7 @@ def convert(
     texts = [
         report.to_json(),
         c_header(name, content, arena),
-        readme(report, snippets(f"{name}.tflite", made.inputs, outputs, scaling), outputs),
+        readme(report, snippets(f"{name}.tflite", made.inputs, outputs, preprocessing), outputs),
         "".join(f"{label}\n" for label in chosen),
     ]
     made_folder(folder, "folder")
@@ -164,11 +170,15 @@ def _labels(given: Sequence[str] | None, output: TensorInfo) -> tuple[tuple[str,
 
 
 def _describe(
-    made: ExportReport, name: str, outputs: tuple[TensorInfo, ...], scaling: Normalization, labels: tuple[str, ...]
+    made: ExportReport,
+    name: str,
+    outputs: tuple[TensorInfo, ...],
+    preprocessing: Preprocessing,
+    labels: tuple[str, ...],
 ) -> ExportReport:
     """Put metadata into a file, and see that it computes what it did."""
     before = Runner(made.path, own=True)
-    content = with_metadata(made.path.read_bytes(), name, made.inputs, outputs, scaling, labels)
+    content = with_metadata(made.path.read_bytes(), name, made.inputs, outputs, preprocessing, labels)
     made.path.write_bytes(content)
     after = Runner(made.path, own=True)
     rng = np.random.default_rng(0)

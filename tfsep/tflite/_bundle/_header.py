@@ -44,7 +44,7 @@ def identifier(name: str) -> str:
 
     Example:
         >>> identifier("2nd-model.int8")
-        'm_2nd_model_int8'
+        'g_2nd_model_int8'
     """
-    cleaned = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return cleaned if cleaned[:1].isalpha() else f"m_{cleaned}"
+    # The prefix, TensorFlow Lite Micro's own, keeps digits and words of the language from being names.
+    return "g_" + re.sub(r"\W", "_", name, flags=re.ASCII)

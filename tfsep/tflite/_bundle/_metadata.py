@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,20 +9,13 @@ import numpy as np
 
 from tfsep._flatbuffer import pack, unpack
 from tfsep._workers import WorkerError, run_worker
+from tfsep.data import Preprocessing
 from tfsep.tflite._interpreter import TensorInfo
 
 LABELS = "labels.txt"
 _FIELD = b"TFLITE_METADATA"
 _DATE = (1980, 1, 1, 0, 0, 0)
 """Of the label file in the archive: the first that there is, so that equal files are equal."""
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """What is done to pixels in [0, 255] before a network sees them: ``(pixel - mean) / std``."""
-
-    mean: float = 127.5
-    std: float = 127.5
 
 
 def can_describe() -> bool:
@@ -41,7 +33,7 @@ def with_metadata(
     name: str,
     inputs: tuple[TensorInfo, ...],
     outputs: tuple[TensorInfo, ...],
-    normalization: Normalization,
+    preprocessing: Preprocessing,
     labels: tuple[str, ...],
 ) -> bytes:
     """Return a file with metadata in it, and its labels behind it as an archive, which is where libraries look.
@@ -50,7 +42,7 @@ def with_metadata(
         content: of the file.
         name: of the model.
         inputs, outputs: in the file's own order.
-        normalization: of the images.
+        preprocessing: how images are prepared.
         labels: of the first output; none for no label file.
 
     Raises:
@@ -58,9 +50,9 @@ def with_metadata(
     """
     request = {
         "name": name,
-        "inputs": [_described(info, channels_of(info), normalization, None) for info in inputs],
+        "inputs": [_described(info, channels_of(info), preprocessing, None) for info in inputs],
         "outputs": [
-            _described(info, None, normalization, LABELS if labels and number == 0 else None)
+            _described(info, None, preprocessing, LABELS if labels and number == 0 else None)
             for number, info in enumerate(outputs)
         ],
     }
@@ -78,9 +70,9 @@ def with_metadata(
 
 
 def _described(
-    info: TensorInfo, channels: int | None, normalization: Normalization, labels: str | None
+    info: TensorInfo, channels: int | None, preprocessing: Preprocessing, labels: str | None
 ) -> dict[str, Any]:
-    scaled = {"mean": normalization.mean, "std": normalization.std}
+    scaled = {"mean": preprocessing.mean, "std": preprocessing.std}
     return {"name": info.name, "image": channels, "labels": labels, **scaled}
 
 

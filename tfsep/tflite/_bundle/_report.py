@@ -7,7 +7,7 @@ from typing import Any
 
 from tfsep._table import Table
 from tfsep.tflite._benchmark import BenchmarkTable
-from tfsep.tflite._bundle._metadata import LABELS, Normalization
+from tfsep.tflite._bundle._metadata import LABELS
 from tfsep.tflite._interpreter import TensorInfo
 from tfsep.tflite._report import ExportReport
 from tfsep.tflite._targets import TargetsReport
@@ -24,7 +24,6 @@ class ConvertReport:
         benchmark: its time and memory on this machine.
         targets: whether targets take it; None where none was asked for.
         labels: of the classes; none where the output is no row of classes.
-        normalization: of images.
         described: whether the file has metadata in it.
         notes: what a user should know, the export's too.
     """
@@ -35,7 +34,6 @@ class ConvertReport:
     benchmark: BenchmarkTable
     targets: TargetsReport | None
     labels: tuple[str, ...]
-    normalization: Normalization
     described: bool
     notes: tuple[str, ...]
 
@@ -49,7 +47,6 @@ class ConvertReport:
         return {
             **self.export.to_dict(),
             "notes": list(self.notes),
-            "normalization": {"mean": self.normalization.mean, "std": self.normalization.std},
             "labels": len(self.labels) or None,
             "metadata": self.described,
             "benchmark": [{**r.to_dict(), "path": self.export.path.name} for r in self.benchmark.reports],

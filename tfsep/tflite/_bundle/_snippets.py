@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfsep.tflite._bundle._metadata import Normalization, channels_of
+from tfsep.data import Preprocessing
+from tfsep.tflite._bundle._metadata import channels_of
 from tfsep.tflite._interpreter import TensorInfo
 
 
@@ -38,14 +39,14 @@ _TYPES = {
 
 
 def snippets(
-    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], normalization: Normalization
+    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing
 ) -> dict[str, str]:
     """Return a snippet in each language, by name.
 
     Args:
         file: name of the file.
         inputs, outputs: in the file's own order.
-        normalization: of images.
+        preprocessing: how images are prepared.
 
     Raises:
         ValueError: for a type that these languages are not told of.
@@ -54,9 +55,9 @@ def snippets(
         if info.dtype not in _TYPES:
             raise ValueError(f"model: expected inputs and outputs of {', '.join(_TYPES)}, got {info.dtype}")
     return {
-        "Kotlin": _kotlin(file, inputs, outputs, normalization),
-        "Swift": _swift(file, inputs, outputs, normalization),
-        "Python": _python(file, inputs, outputs, normalization),
+        "Kotlin": _kotlin(file, inputs, outputs, preprocessing),
+        "Swift": _swift(file, inputs, outputs, preprocessing),
+        "Python": _python(file, inputs, outputs, preprocessing),
     }
 
 
@@ -70,15 +71,22 @@ def _limits(info: TensorInfo) -> tuple[int, int]:
     return int(limits.min), int(limits.max)
 
 
-def _meaning(info: TensorInfo, normalization: Normalization) -> str:
+def _meaning(info: TensorInfo, preprocessing: Preprocessing) -> str:
     sides = "×".join(map(str, info.shape))
     if channels_of(info) and np.dtype(info.dtype).kind != "b" and (info.scale or info.dtype == "float32"):
-        return f"{sides}: (pixel - {normalization.mean:g}) / {normalization.std:g}, row by row, channels last"
+        mean, std = (_listed(numbers) for numbers in (preprocessing.mean, preprocessing.std))
+        return f"{sides}: (pixel - {mean}) / {std}, row by row, channels last"
     return f"{sides}, in row-major order"
 
 
+def _listed(numbers: tuple[float, ...]) -> str:
+    """One number as it is, one a channel in brackets."""
+    words = ", ".join(f"{number:g}" for number in numbers)
+    return words if len(numbers) == 1 else f"({words})"
+
+
 def _python(
-    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], normalization: Normalization
+    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing
 ) -> str:
     lines = [
         *("import numpy as np", "from ai_edge_litert.interpreter import Interpreter", ""),
@@ -87,7 +95,7 @@ def _python(
     ]
     for i, info in enumerate(inputs):
         given = "float32" if info.scale else info.dtype
-        lines += [f"x{i} = np.zeros({info.shape}, np.{_numpy(given)})  # {_meaning(info, normalization)}"]
+        lines += [f"x{i} = np.zeros({info.shape}, np.{_numpy(given)})  # {_meaning(info, preprocessing)}"]
         stored = f"x{i}"
         if info.scale:
             low, high = _limits(info)
@@ -109,7 +117,7 @@ def _numpy(dtype: str) -> str:
 
 
 def _kotlin(
-    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], normalization: Normalization
+    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing
 ) -> str:
     lines = [
         *("import java.io.FileInputStream", "import java.nio.ByteBuffer", "import java.nio.ByteOrder"),
@@ -123,10 +131,11 @@ def _kotlin(
     for i, info in enumerate(inputs):
         kind, count = _TYPES[info.dtype], prod(info.shape)
         lines += [
-            f"val x{i} = FloatArray({count})  // {_meaning(info, normalization)}",
+            f"val x{i} = FloatArray({count})  // {_meaning(info, preprocessing)}",
             f"val input{i} = bytes({count * kind.size})",
         ]
-        value = "value" if info.dtype == "float32" else f"value.toInt().{kind.kotlin}"
+        whole = "value.toInt()" if info.dtype == "int32" else f"value.toInt().{kind.kotlin}"
+        value = "value" if info.dtype == "float32" else whole
         if info.scale:
             low, high = _limits(info)
             grid = f"(Math.rint((value / {_number(info.scale)}f).toDouble()).toInt() + ({info.zero_point}))"
@@ -148,7 +157,7 @@ def _kotlin(
 
 
 def _swift(
-    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], normalization: Normalization
+    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing
 ) -> str:
     stem = file.removesuffix(".tflite")
     lines = [
@@ -162,7 +171,7 @@ def _swift(
         given = "Float32" if info.scale else kind.swift
         zero = "false" if given == "Bool" else "0"
         lines += [
-            f"let x{i} = [{given}](repeating: {zero}, count: {count})  // {_meaning(info, normalization)}",
+            f"let x{i} = [{given}](repeating: {zero}, count: {count})  // {_meaning(info, preprocessing)}",
         ]
         stored = f"x{i}"
         if info.scale:

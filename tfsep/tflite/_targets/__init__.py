@@ -48,6 +48,8 @@ def targets_of(names: str | Iterable[str]) -> tuple[str, ...]:
 def check_targets(path: str | PathLike[str], targets: str | Iterable[str] = TARGETS) -> TargetsReport:
     """Return whether a file runs as intended on targets, and what to change in its network where it does not.
 
+    Operators are those of the file's main graph: a loop, such as a recurrent layer's, is one, whatever is in its body.
+
     Two targets are measured here: ``"xnnpack"``, LiteRT's default on CPUs: what it takes over, in how many parts; and
     ``"tflm"``, TensorFlow Lite Micro for microcontrollers: that it runs the file, that its outputs are those of
     LiteRT's reference kernels on seeded inputs, and the smallest arena that it needs, found by trying. That arena holds
@@ -81,9 +83,8 @@ def check_targets(path: str | PathLike[str], targets: str | Iterable[str] = TARG
         'needs 8-bit integers throughout'
     """
     chosen = targets_of(targets)
-    content, _ = read_tflite(path)
-    found = inspect(path)
-    nodes = nodes_of(found)
+    content, model = read_tflite(path)
+    nodes = nodes_of(inspect(path), model)
 
     def report(target: str) -> TargetReport:
         if target == "xnnpack":

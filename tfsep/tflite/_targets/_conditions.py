@@ -3,6 +3,11 @@
 from tfsep.tflite._targets._node import Condition, Node
 
 
+def where(fits: Condition, holds: Condition) -> Condition:
+    """It holds, of operators that this fits; of others nothing is asked."""
+    return lambda node: not fits(node) or holds(node)
+
+
 def types_among(*types: str) -> Condition:
     """It computes in these types only."""
     return lambda node: node.types <= set(types)
@@ -36,6 +41,17 @@ def constants_at(*places: int) -> Condition:
 def inputs_at_most(most: int) -> Condition:
     """It joins no more tensors."""
     return lambda node: len(node.inputs) <= most
+
+
+def scales_within(least: float, most: float) -> Condition:
+    """Its inputs' steps, where it has any, are within these multiples of its output's."""
+
+    def holds(node: Node) -> bool:
+        out = node.outputs[0].scales if node.outputs else ()
+        steps = [tensor.scales[0] for tensor in node.inputs if tensor is not None and tensor.scales]
+        return not out or all(least <= step / out[0] < most for step in steps)
+
+    return holds
 
 
 def rank_among(*ranks: int) -> Condition:
@@ -87,6 +103,11 @@ def not_dynamic(node: Node) -> bool:
     return node.quantized or weights is None or weights.dtype not in ("int8", "uint8", "int4")
 
 
+def mixed(node: Node) -> bool:
+    """Its weights are of another type than its activations, or float16."""
+    return not not_dynamic(node) or any(tensor is not None and tensor.dtype == "float16" for tensor in node.inputs)
+
+
 def not_quantized(node: Node) -> bool:
     """It does not compute in 8-bit integers."""
     return not node.quantized
@@ -102,6 +123,38 @@ def strides_one_or_two(node: Node) -> bool:
     return node.strides in ((1, 1), (2, 2))
 
 
+def plain_slice(node: Node) -> bool:
+    """It takes a range of each axis, without steps, and keeps all axes."""
+    masks = ("shrinkAxisMask", "newAxisMask", "ellipsisMask")
+    return not any(node.row.options.get(mask, 0) for mask in masks) and set(node.settings.get(3, ())) <= {1}
+
+
+def over_image(node: Node) -> bool:
+    """It goes over all of an image or a sequence, and leaves its channels."""
+    rank = 0 if node.image is None else len(node.image.shape)
+    return rank in (3, 4) and {axis % rank for axis in node.settings.get(1, ())} == set(range(1, rank - 1))
+
+
+def in_real_numbers(node: Node) -> bool:
+    """It computes floats or numbers on a grid, not indices, shapes or conditions alone."""
+    return bool(node.types)
+
+
+def left_in_floats(node: Node) -> bool:
+    """It has floats in a file of 8-bit integers: the converter has no integer form of it, or of one beside it."""
+    return node.in_integers and "float32" in node.types
+
+
+def is_output(node: Node) -> bool:
+    """What it computes leaves the file."""
+    return node.is_output
+
+
+def ranks_alike(node: Node) -> bool:
+    """Its output is flattened but for the last axis."""
+    return not node.row.options.get("keepNumDims", False)
+
+
 def activation_among(*numbers: int) -> Condition:
     """Its fused activation is one of these of the schema's; 0 is none."""
     return lambda node: node.row.options.get("fusedActivationFunction", 0) in numbers
@@ -111,3 +164,9 @@ def never(node: Node) -> bool:
     """No operator of this name."""
     del node
     return False
+
+
+def always(node: Node) -> bool:
+    """Every operator of this name."""
+    del node
+    return True

@@ -1,14 +1,15 @@
 """Documented rules on the nodes of a file."""
 
+from tfsep.tflite._targets._instead import absent
 from tfsep.tflite._targets._node import Node
 from tfsep.tflite._targets._report import RULE, Finding, TargetReport
-from tfsep.tflite._targets._rules import RULES, TARGETS, Rule, absent
+from tfsep.tflite._targets._rules import RULES, TARGETS, Rule
 
 
 def broken(target: str, node: Node) -> Rule | None:
     """Return the first rule that an operator breaks on a target, or None."""
     if node.row.name not in TARGETS[target].operators:
-        return absent(target, node.row.name)
+        return absent(target, node)
     rules = (rule for rule in RULES if rule.target == target and node.row.name in (rule.operators or (node.row.name,)))
     return next((rule for rule in rules if not rule.holds(node)), None)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfsep._workers import Reply, WorkerError, run_worker
 from tfsep.tflite._interpreter import Runner, TensorInfo
+from tfsep.tflite._targets._conditions import mixed
 from tfsep.tflite._targets._judge import broken, finding
 from tfsep.tflite._targets._node import Node
 from tfsep.tflite._targets._report import MEASURED, Finding, TargetReport
@@ -19,30 +20,32 @@ _ROUNDING = 1e-5
 
 def on_xnnpack(runner: Runner, nodes: tuple[Node, ...]) -> TargetReport:
     """Return what XNNPACK took over; for each node that it left, the documented rule that says why."""
-    parts = runner.partitions()
-    taken = frozenset().union(*parts)
+    taken = runner.delegated()
     source = f"LiteRT {version('ai-edge-litert')}"
     left = [node for node in nodes if node.row.number not in taken]
     findings = []
     for node in left:
         rule = broken("xnnpack", node)
-        findings.append(_unexplained(node, source) if rule is None else finding(rule, node))
+        findings.append(_unexplained(node, nodes, taken, source) if rule is None else finding(rule, node))
     return TargetReport(
         target="xnnpack",
         basis=MEASURED,
         passed=not left,
         taken=len(taken),
         nodes=len(nodes),
-        partitions=len(parts),
+        partitions=len(runner.partitions()),
         findings=tuple(findings),
         source=source,
     )
 
 
-def _unexplained(node: Node, source: str) -> Finding:
-    return Finding(
-        node.row.number, node.row.name, node.label, "is left behind, and no documented rule says why", "", source
-    )
+def _unexplained(node: Node, nodes: tuple[Node, ...], taken: frozenset[int], source: str) -> Finding:
+    """What is said of a node that no rule stops; float16 weights are made float32 by XNNPACK for its own nodes only."""
+    why, change = "is left behind, and no documented rule says why", ""
+    users = {user.row.number for user in nodes if set(user.row.inputs) & set(node.row.outputs)}
+    if node.row.name == "DEQUANTIZE" and not users & taken:
+        why, change = "makes weights for operators that are left behind", "change those operators"
+    return Finding(node.row.number, node.row.name, node.label, why, change, source)
 
 
 def require_micro() -> None:
@@ -68,9 +71,11 @@ def on_micro(runner: Runner, content: bytes, nodes: tuple[Node, ...]) -> TargetR
     try:
         reply = run_worker("run_micro", {"outputs": len(runner.outputs)}, [np.frombuffer(content, np.uint8), *stored])
     except WorkerError as error:
-        return _refused(f"does not survive it: {error}", nodes)
+        told = _told(error.log)
+        return _refused(f"does not survive it: {error}" + (f" and says: {told}" if told else ""), nodes)
     if not reply.values["ran"]:
-        return _refused(_reason(reply), nodes)
+        told = _told(reply.log)
+        return _refused(f"says: {told}" if told else "does not run, and says nothing", nodes)
     return _compared(runner, samples, reply, nodes)
 
 
@@ -131,23 +136,29 @@ def _refused(why: str, nodes: tuple[Node, ...]) -> TargetReport:
     """The report of a file that does not run, with the node that the interpreter names."""
     named = re.search(r"Node (\w+) \(number (\d+)\)", why)
     missing = re.search(r"op for builtin opcode '(\w+)'", why)
-    number = int(named[2]) if named else None
+    number = None
+    if named and named[1] in {node.row.name for node in nodes if node.row.number == int(named[2])}:
+        number = int(named[2])  # else it is one of a loop's body
     operator = named[1] if named else missing[1] if missing else "the file"
     if missing and number is None:
         number = next((node.row.number for node in nodes if node.row.name == operator), None)
-    label = nodes[number].label if number is not None and number < len(nodes) else ""
-    change = "export with the recipe float32, int8 or int16x8"
+    label = "" if number is None else nodes[number].label
     if missing:
         change = "use another layer: the interpreter has no kernel for this operator"
+    elif any(mixed(node) for node in nodes):
+        change = "export with the recipe float32, int8 or int16x8"
+    elif named:
+        change = "use another layer: the interpreter refuses this operator as it is here"
+    else:
+        change = "try parts of the network by themselves: the interpreter names no operator"
     found = Finding(number, operator, label, why, change, _micro_version())
     return TargetReport("tflm", MEASURED, False, 0, len(nodes), None, (found,), _micro_version())
 
 
-def _reason(reply: Reply) -> str:
+def _told(log: str) -> str:
     """What the interpreter said, in one line, without the path of its own source file."""
-    lines = [line.strip() for line in reply.log.splitlines() if line.strip()]
-    told = "; ".join(re.sub(r"^\S+\.cc(:\d+)?\s*", "", line) for line in lines[-3:])
-    return f"says: {told[:300]}" if told else "does not run, and says nothing"
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return "; ".join(re.sub(r"^\S+\.cc(:\d+)?\s*", "", line) for line in lines[-3:])[:300]
 
 
 def _micro_version() -> str:

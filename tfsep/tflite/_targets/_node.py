@@ -1,13 +1,19 @@
 """An operator with the tensors around it, and what rules ask of one."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
+
+from tfsep._constants import stored_numbers
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow
 
 WEIGHT_TYPES = ("int8", "uint8", "int4")
 IMAGE = {"TRANSPOSE_CONV": 2}
 """Where the image stands among an operator's inputs, where it is not the first."""
+SETTINGS = 8
+"""How many whole numbers axes, steps or a shape have at most."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +25,16 @@ class Node:
         inputs: its tensors, None for one that is left out.
         outputs: its tensors.
         constants: numbers of the tensors whose content is the file's own, as it is or as float16 made float32.
+        settings: axes, steps and shapes that the file has as tensors, by their place among the inputs.
+        in_integers: whether its file computes in 8-bit integers, here or elsewhere.
     """
 
     row: OperatorRow
     inputs: tuple[TensorRow | None, ...]
     outputs: tuple[TensorRow, ...]
     constants: frozenset[int]
+    settings: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    in_integers: bool = False
 
     @property
     def label(self) -> str:
@@ -36,6 +46,11 @@ class Node:
         """Its tensors that are computed."""
         given = (tensor for tensor in self.inputs if tensor is not None and tensor.number not in self.constants)
         return (*given, *self.outputs)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether what it computes leaves the file."""
+        return any(tensor.role == "output" for tensor in self.outputs)
 
     @property
     def types(self) -> set[str]:
@@ -90,19 +105,33 @@ class Node:
 Condition = Callable[[Node], bool]
 
 
-def nodes_of(found: Inspection) -> tuple[Node, ...]:
-    """Return a file's operators with their tensors."""
+def nodes_of(found: Inspection, model: Any) -> tuple[Node, ...]:
+    """Return a file's operators with their tensors, of what was read of it and of its flatbuffer."""
     stored = {tensor.number for tensor in found.role("constant")}
     # Weights in float16 are constants too, though an operator brings them to float32.
     widened = {op.outputs[0] for op in found.operators if op.name == "DEQUANTIZE" and set(op.inputs) <= stored}
     constants = frozenset(stored | widened)
     tensors = found.tensors
-    return tuple(
+    nodes = [
         Node(
             op,
             tuple(tensors[i] if i >= 0 else None for i in op.inputs),
             tuple(tensors[i] for i in op.outputs if i >= 0),
             constants,
+            _settings(op, model),
         )
         for op in found.operators
+    ]
+    in_integers = any(node.quantized for node in nodes)
+    return tuple(replace(node, in_integers=in_integers) for node in nodes)
+
+
+def _settings(op: OperatorRow, model: Any) -> dict[int, tuple[int, ...]]:
+    stored = (
+        (place, stored_numbers(model, model.subgraphs[0].tensors[i])) for place, i in enumerate(op.inputs) if i >= 0
     )
+    return {
+        place: tuple(map(int, numbers.flat))
+        for place, numbers in stored
+        if numbers is not None and numbers.dtype == np.int32 and numbers.size <= SETTINGS
+    }

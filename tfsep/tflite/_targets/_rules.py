@@ -10,20 +10,28 @@ from tfsep.tflite._targets._conditions import (
     constants_at,
     grid_kept,
     has_bias,
+    in_real_numbers,
     inputs_at_most,
+    is_output,
+    left_in_floats,
     never,
     no_multiplier,
     no_rate,
     not_dynamic,
     not_quantized,
     one_rate,
+    over_image,
+    plain_slice,
     pool_at_most_or_valid,
     rank_among,
+    ranks_alike,
+    scales_within,
     strides_at_most,
     strides_at_most_or_valid,
     strides_one_or_two,
     types_among,
     version_at_most,
+    where,
 )
 from tfsep.tflite._targets._node import Condition
 
@@ -80,6 +88,7 @@ class Target(NamedTuple):
 
 XNNPACK = Source("XNNPACK delegate, README and xnnpack_delegate.cc", "LiteRT 2.3")
 GPU = Source("GPU delegate, gpu_compatibility.cc and model_builder.cc", "LiteRT 007226f")
+GPU_TYPES = Source("GPU delegate, model_builder.cc", "LiteRT 34ec5ba")
 NNAPI = Source("NNAPI delegate, nnapi_delegate.cc, for API level 29", "TensorFlow 002e5f4")
 EDGE_TPU = Source("Coral, TensorFlow models on the Edge TPU, supported operations", "Edge TPU compiler 16")
 ETHOS_U = Source("Vela, report of supported operators, Ethos-U55 and U65", "5.2.0")
@@ -97,8 +106,15 @@ TARGETS = {
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _WINDOWS = (*_CONVOLUTIONS, "TRANSPOSE_CONV")
-_FLOAT_ONLY = tuple(sorted(operators.XNNPACK - operators.XNNPACK_QUANTIZED - {"SOFTMAX"}))
-_INT8 = "export with the recipe int8"
+_FLOAT_ONLY = tuple(sorted(operators.XNNPACK - operators.XNNPACK_QUANTIZED))
+_ARITHMETIC = ("ADD", "CONCATENATION", "DIV", "MUL", "PAD", "PADV2", "RESHAPE", "SUB")
+_COMPARISONS = ("EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "NOT_EQUAL")
+INT8 = "export with the recipe int8"
+IN_FLOATS = "use other layers here: the converter leaves this part in floats"
+_PLAIN = ", not plain whole numbers or conditions"
+_REAL = f"floats or 8-bit integers{_PLAIN}"
+INDICES = "compute indices and masks in front of the model, or leave this operator to the CPU"
+POOLING = "use a pooling layer over the whole image or sequence in place of the mean"
 _FLOAT_OR_INT8 = "export with the recipe float32, float16 or int8"
 _STATIC = "give the model its weights as variables, not as an input or a computed tensor"
 _RATE = "use one rate for rows and columns"
@@ -108,6 +124,7 @@ _BATCH = "export with batch_size=1"
 _LOGITS = "leave the softmax out of the model, and apply it to the logits on the host"
 
 RULES = (
+    Rule("xnnpack", (), in_real_numbers, _REAL, INDICES, XNNPACK),
     Rule(
         "xnnpack",
         (),
@@ -116,7 +133,7 @@ RULES = (
         _FLOAT_OR_INT8,
         XNNPACK,
     ),
-    Rule("xnnpack", ("SOFTMAX",), not_quantized, "float32", _LOGITS, XNNPACK),
+    Rule("xnnpack", ("SOFTMAX",), where(is_output, not_quantized), "float32", _LOGITS, XNNPACK),
     Rule("xnnpack", _FLOAT_ONLY, not_quantized, "float32", "export with the recipe float32 or float16", XNNPACK),
     Rule(
         "xnnpack",
@@ -146,6 +163,22 @@ RULES = (
         "export with static shapes, as `export` does",
         XNNPACK,
     ),
+    Rule(
+        "xnnpack",
+        ("ADD", "SUB"),
+        scales_within(2**-10, 2**8),
+        "inputs whose steps are 1/1024 to 256 of its output's",
+        "export with the recipe float32 or float16",
+        XNNPACK,
+    ),
+    Rule(
+        "xnnpack",
+        ("STRIDED_SLICE",),
+        plain_slice,
+        "a slice without steps that keeps all axes",
+        "slice a range of neighbours, and take its axis away by a reshape",
+        XNNPACK,
+    ),
     Rule("xnnpack", ("CONCATENATION",), inputs_at_most(4), "at most 4 tensors", "join them by fours", XNNPACK),
     Rule(
         "xnnpack",
@@ -155,6 +188,7 @@ RULES = (
         "put the activation in a layer of its own",
         XNNPACK,
     ),
+    Rule("gpu", (*_ARITHMETIC, *_COMPARISONS, "SELECT", "SELECT_V2"), in_real_numbers, _REAL, INDICES, GPU_TYPES),
     Rule(
         "gpu", (), types_among("float32", "float16", "int8", "uint8"), "floats or 8-bit integers", _FLOAT_OR_INT8, GPU
     ),
@@ -199,6 +233,23 @@ RULES = (
         "give the axes as numbers",
         GPU,
     ),
+    Rule("nnapi", _ARITHMETIC, in_real_numbers, _REAL, INDICES, NNAPI),
+    Rule(
+        "nnapi",
+        ("SPLIT",),
+        types_among("float32", "uint8"),
+        "float32 or uint8",
+        "use slices in place of the split, or export with the recipe float32",
+        NNAPI,
+    ),
+    Rule(
+        "nnapi",
+        ("FULLY_CONNECTED",),
+        ranks_alike,
+        "an output of two axes",
+        "flatten what goes in but for its last axis",
+        NNAPI,
+    ),
     Rule(
         "nnapi",
         (),
@@ -224,23 +275,26 @@ RULES = (
         "export with static shapes, as `export` does",
         NNAPI,
     ),
+    Rule("nnapi", ("MEAN",), where(over_image, grid_kept), "input and output on one grid", POOLING, NNAPI),
+    Rule("nnapi", ("MEAN",), grid_kept, "input and output on one grid", "export with the recipe float32", NNAPI),
     Rule(
         "nnapi",
-        ("MEAN",),
-        grid_kept,
-        "input and output on one grid",
-        "use a pooling layer over the whole image in place of the mean",
-        NNAPI,
-    ),
-    Rule(
-        "nnapi",
-        ("ABS", "DIV", "EXP", "LOG", "POW", "RSQRT", "SIN", "SQRT"),
+        ("ABS", "DIV", "EXP", "LOG", "NEG", "POW", "REDUCE_PROD", "RSQRT", "SIN", "SQRT", "SUM"),
         not_quantized,
         "float32",
         "export with the recipe float32",
         NNAPI,
     ),
-    Rule("edgetpu", (), types_among("int8", "uint8"), "8-bit integers throughout", _INT8, EDGE_TPU),
+    Rule("edgetpu", (), in_real_numbers, f"8-bit integers{_PLAIN}", INDICES, EDGE_TPU),
+    Rule(
+        "edgetpu",
+        (),
+        where(left_in_floats, never),
+        "8-bit integers throughout",
+        IN_FLOATS,
+        EDGE_TPU,
+    ),
+    Rule("edgetpu", (), types_among("int8", "uint8"), "8-bit integers throughout", INT8, EDGE_TPU),
     Rule("edgetpu", (), batch_of_one, "a batch of one", _BATCH, EDGE_TPU),
     Rule("edgetpu", _CONVOLUTIONS, one_rate, "equal rates in rows and columns", _RATE, EDGE_TPU),
     Rule("edgetpu", _WINDOWS, constants_at(1), "static weights", _STATIC, EDGE_TPU),
@@ -252,7 +306,15 @@ RULES = (
         "put the activation in front of the layer",
         EDGE_TPU,
     ),
-    Rule("ethos-u", (), types_among("int8", "uint8", "int16"), "integers of 8 or 16 bits", _INT8, ETHOS_U),
+    Rule(
+        "ethos-u",
+        (),
+        where(left_in_floats, never),
+        "integers of 8 or 16 bits",
+        IN_FLOATS,
+        ETHOS_U,
+    ),
+    Rule("ethos-u", (), types_among("int8", "uint8", "int16"), "integers of 8 or 16 bits", INT8, ETHOS_U),
     Rule(
         "ethos-u", ("DEPTHWISE_CONV_2D",), strides_at_most(3), "strides of at most 3", "use strides of 1 to 3", ETHOS_U
     ),
@@ -282,7 +344,9 @@ RULES = (
     ),
     Rule("ethos-u", ("MEAN",), batch_of_one, "a batch of one", _BATCH, ETHOS_U),
     Rule("ethos-u", _CONVOLUTIONS, constants_at(2), "a static bias", _STATIC, ETHOS_U),
-    Rule("cmsis-nn", (), types_among("int8", "int16"), "int8 or int16", _INT8, CMSIS_NN),
+    Rule("cmsis-nn", (), in_real_numbers, f"int8 or int16{_PLAIN}", INDICES, CMSIS_NN),
+    Rule("cmsis-nn", (), where(left_in_floats, never), "int8 or int16", IN_FLOATS, CMSIS_NN),
+    Rule("cmsis-nn", (), types_among("int8", "int16"), "int8 or int16", INT8, CMSIS_NN),
     Rule(
         "cmsis-nn",
         ("DEPTHWISE_CONV_2D",),
@@ -303,18 +367,3 @@ RULES = (
     ),
 )
 """The order is that in which they are looked at: the first that is broken says why."""
-
-INSTEAD = {
-    "SPACE_TO_BATCH_ND": "convert the model again: a dilated convolution becomes one operator",
-    "BATCH_TO_SPACE_ND": "convert the model again: a dilated convolution becomes one operator",
-    "GATHER": "use a convolution of fixed taps: a deformable one needs it",
-    "MEAN": "use a pooling layer over the whole image in place of the mean",
-    "SOFTMAX": _LOGITS,
-}
-"""What to use in place of an operator that a target has not; elsewhere, another layer."""
-
-
-def absent(target: str, operator: str) -> Rule:
-    """Return the rule that a target has no such operator."""
-    change = INSTEAD.get(operator, "use another layer, or run that part elsewhere")
-    return Rule(target, (operator,), never, "", change, TARGETS[target].source)

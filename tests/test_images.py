@@ -1,0 +1,67 @@
+"""Files of images: pixels are those that a viewer shows, by Pillow, whose decoders are others than TensorFlow's."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from tfsep.data import decoded
+
+COARSE = np.random.default_rng(0).integers(0, 255, (4, 6, 3))
+PICTURE = Image.fromarray(np.kron(COARSE, np.ones((8, 8, 1))).astype("uint8"))
+
+
+def stored(image, kind, **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def in_graph(content, channels):
+    return tf.function(decoded)(tf.constant(content), channels)
+
+
+@pytest.mark.parametrize("decode", [decoded, in_graph])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_upright(orientation, decode):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = stored(PICTURE, "JPEG", exif=exif, quality=98)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))), int)
+    actual = np.asarray(decode(content, 3), int)
+    assert actual.shape == expected.shape
+    assert np.mean(np.abs(actual - expected)) < 4, "two decoders of JPEG differ by a few steps"
+    assert np.mean(np.abs(actual - expected[::-1, ::-1])) > 20
+
+
+@pytest.mark.parametrize("content", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0"])
+def test_damaged_words_on_orientation_say_nothing(content):
+    picture = stored(PICTURE, "JPEG")
+    segment = b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content
+    np.testing.assert_array_equal(decoded(picture[:2] + segment + picture[2:], 3), decoded(picture, 3))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF"])
+@pytest.mark.parametrize("mode", ["P", "L", "RGB", "RGBA", "1"])
+def test_pixels_are_pillows(kind, mode):
+    image = PICTURE.quantize(16) if mode == "P" else PICTURE.convert(mode)
+    if (kind, mode) in {("GIF", "RGB"), ("GIF", "RGBA")}:
+        image = image.quantize(16)
+    content = stored(image, kind)
+    expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    np.testing.assert_array_equal(decoded(content, 3), expected)
+    np.testing.assert_array_equal(in_graph(content, 3), expected)
+
+
+def test_a_bitmap_is_grey_where_that_is_wanted():
+    content = stored(PICTURE, "BMP")
+    np.testing.assert_array_equal(decoded(content, 1)[..., 0], PICTURE.convert("L"))
+
+
+@pytest.mark.parametrize("content", [b"", b"B", b"BM", b"\xff\xd8", b"text", stored(PICTURE, "BMP")[:300]])
+@pytest.mark.parametrize("decode", [decoded, in_graph])
+def test_what_is_no_picture(content, decode):
+    with pytest.raises(tf.errors.OpError):
+        decode(content, 3)
