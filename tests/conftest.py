@@ -1,18 +1,11 @@
 """What all tests share: a quiet TensorFlow, and files that may be beside the project."""
 
-import gc
 import os
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras  # noqa: F401 - loaded now, to be frozen below
 import pytest
-
-# The libraries' objects stay until the end. To look at all of them again and again is a twentieth of a run's time.
-gc.collect()
-gc.freeze()
-gc.set_threshold(100_000, 50, 100)
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT.parent / "shared" / "fixtures"

@@ -11,13 +11,20 @@ from conftest import ROOT
 GROUPS = {"forward, rate 1", "forward, stride with rate", "groups, gradients, no oneDNN"}
 
 
-def test_a_smoke_run(tmp_path):
+@pytest.mark.parametrize(
+    "only",
+    [
+        "forward, (rate 1|stride)|groups",
+        pytest.param("forward, (rate 1|stride)|groups|gradients$|deformable", marks=pytest.mark.slow),
+    ],
+)
+def test_a_smoke_run(only, tmp_path):
     command = [
         sys.executable,
         "benchmarks/run.py",
         "--smoke",
         "--only",
-        "forward, (rate 1|stride)|groups|gradients$|deformable",
+        only,
         "--out",
         str(tmp_path),
     ]
@@ -29,13 +36,14 @@ def test_a_smoke_run(tmp_path):
     for row in rows:
         assert float(row["ours"]) > 0
         # Times are written with three digits, and ratios with two behind the point.
-        assert float(row["peer"]) / float(row["ours"]) == pytest.approx(float(row["ratio"]), rel=0.01, abs=0.006)
+        ratio = float(row["ratio"])
+        assert abs(float(row["peer"]) / float(row["ours"]) - ratio) <= 0.005 + 0.011 * ratio
         assert row["reached"] == ("yes" if float(row["ratio"]) >= float(row["goal"]) else "no")
     lines = (tmp_path / "results.md").read_text().splitlines()
     assert len([line for line in lines if line.startswith("| ")]) == len(rows) + 2
-    if importlib.util.find_spec("torch") is None:
+    if "deformable" in only and importlib.util.find_spec("torch") is None:
         assert "left out, for want of PyTorch" in done.stdout
-    if importlib.util.find_spec("torchvision") is None:
+    if "deformable" in only and importlib.util.find_spec("torchvision") is None:
         assert "left out, for want of torchvision: deformable, forward" in done.stdout
 
 

@@ -246,7 +246,7 @@ def test_a_size_that_turns_out_too_small(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("stride", "rate", "padding"), [(1, 1, "valid"), (2, 1, "same"), (2, 2, 1), ((1, 2), (3, 1), "same")]
+    ("stride", "rate", "padding"), in_part([(2, 2, 1), (1, 1, "valid"), (2, 1, "same"), ((1, 2), (3, 1), "same")], 2)
 )
 def test_compiled_by_xla(kind, stride, rate, padding):
     op, shape, _, _ = grouped(kind)
