@@ -19,6 +19,7 @@ from tfsep.data import (
     image_folder,
     open_batches,
     read_preprocessing,
+    save_with_preprocessing,
     write_preprocessing,
 )
 from tfsep.importing import import_model
@@ -275,3 +276,22 @@ def test_an_import_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
         import_model(path, out / "m.keras", log=lambda line: None)
     assert_sentence(error.value, "out")
     assert not list(out.iterdir())
+
+
+def test_a_model_and_its_record_are_put_in_place_together(tmp_path):
+    """What stops the writing of one leaves both as they were."""
+
+    class Stopped:
+        def save(self, path):
+            path.write_text("half")
+            raise KeyboardInterrupt
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    save_with_preprocessing(model, Preprocessing(crop=0.5), tmp_path / "m.keras")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(before) == {"m.keras", "m.json"}
+    with pytest.raises(KeyboardInterrupt):
+        save_with_preprocessing(Stopped(), Preprocessing(), tmp_path / "m.keras")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with pytest.raises(OSError, match="out: expected"):
+        save_with_preprocessing(model, Preprocessing(), tmp_path / "none" / "m.keras", "out")

@@ -9,7 +9,7 @@ from typing import Any
 from tfsep import models, weights
 from tfsep._arguments import as_path
 from tfsep._files import replacing
-from tfsep.data import CENTRAL, Preprocessing, write_preprocessing
+from tfsep.data import CENTRAL, Preprocessing, save_with_preprocessing
 
 IMAGENET_STATISTICS = Preprocessing.standardizing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), crop=0.875)
 """How torchvision, and much of timm, prepares images."""
@@ -112,13 +112,16 @@ def import_model(
         )
         kind.load(model, name, {"use_ema": use_ema, "epsilon": epsilon, "log": log})
         how = preprocessing or kind.preprocessing
-    with replacing(out, "out") as partial:
-        model.save(partial)
+    if how is None:
+        # First of the two: without a record beside it, no model is prepared for by another one's.
+        out.with_suffix(".json").unlink(missing_ok=True)
+        with replacing(out, "out") as partial:
+            model.save(partial)
+    else:
+        save_with_preprocessing(model, how, out, "out")
     log(f"{out}: {model.count_params():,} parameters, input {model.input_shape[1:]}, output {model.output_shape[1:]}")
     if how is None:
-        out.with_suffix(".json").unlink(missing_ok=True)
         log("preprocessing: not recorded, as the source does not say; predict takes its default")
     else:
-        write_preprocessing(how, out)
         log(f"preprocessing: {how.describe()}, recorded in {out.with_suffix('.json').name}")
     return model

@@ -18,7 +18,14 @@ from tfsep.data._image import decoded, preprocess
 from tfsep.data._image_data import ImageData
 from tfsep.data._open import class_names_of, open_arrays, open_batches, open_data
 from tfsep.data._part import Part
-from tfsep.data._preprocessing import CENTRAL, DEFAULT, Preprocessing, read_preprocessing, write_preprocessing
+from tfsep.data._preprocessing import (
+    CENTRAL,
+    DEFAULT,
+    Preprocessing,
+    read_preprocessing,
+    save_with_preprocessing,
+    write_preprocessing,
+)
 from tfsep.data._record_index import RECORDS_INDEX
 from tfsep.data._records import RecordSplit, open_records
 from tfsep.data._split import ArraySplit, IndexedSplit, Split
@@ -51,6 +58,7 @@ __all__ = [
     "preprocess",
     "read_idx",
     "read_preprocessing",
+    "save_with_preprocessing",
     "write_preprocessing",
     "write_records",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfsep._arguments import as_path, number, shown
 from tfsep._backend import tf
-from tfsep._files import replacing
+from tfsep._files import placed, replacing
 from tfsep.geometry import pair
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos3")
@@ -178,5 +178,35 @@ def write_preprocessing(preprocessing: Preprocessing, model: str | PathLike[str]
     """
     path = as_path(model, "model").with_suffix(".json")
     with replacing(path, "model") as partial:
-        partial.write_text(json.dumps({RECORD: preprocessing.to_dict()}, indent=2) + "\n")
+        partial.write_text(_text(preprocessing))
     return path
+
+
+def save_with_preprocessing(
+    model: Any, preprocessing: Preprocessing, path: str | PathLike[str], argument: str = "path"
+) -> Path:
+    """Save a Keras model and the record beside it, and return the JSON's path.
+
+    Both are written first and then put in place, so that a process that is killed leaves a pair that belongs together,
+    but for the instant between two renames.
+
+    Raises:
+        TypeError: if `path` is none; the message starts with `argument`.
+        OSError: if they cannot be written.
+
+    Example:
+        >>> model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_with_preprocessing(model, Preprocessing(), f"{folder}/model.keras").name
+        'model.json'
+    """
+    path = as_path(path, argument)
+    record = path.with_suffix(".json")
+    with placed([path, record], argument) as (partial, text):
+        model.save(partial)
+        text.write_text(_text(preprocessing))
+    return record
+
+
+def _text(preprocessing: Preprocessing) -> str:
+    return json.dumps({RECORD: preprocessing.to_dict()}, indent=2) + "\n"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._files import made_folder, replacing
-from tfsep.data import Preprocessing, write_preprocessing
+from tfsep.data import Preprocessing, save_with_preprocessing
 from tfsep.train._config import FitConfig
 
 CHECKPOINT = "checkpoint.npz"
@@ -104,9 +104,7 @@ class RunFolder:
 
     def write_model(self, model: Any, preprocessing: Preprocessing) -> None:
         """Write the model that the run made, and how images are prepared for it."""
-        with replacing(self.path / MODEL, "folder") as partial:
-            model.save(partial)
-        write_preprocessing(preprocessing, self.path / MODEL)
+        save_with_preprocessing(model, preprocessing, self.path / MODEL, "folder")
 
     def log(self) -> list[dict[str, Any]]:
         """Return the records of the log, one an epoch."""
