@@ -149,7 +149,9 @@ def _prepared(path: Path, how: Preprocessing, size: tuple[int, int], channels: i
     try:
         image = decoded(path.read_bytes(), channels)
     except tf.errors.OpError as error:
-        raise ValueError(f"images: expected a JPEG, PNG, BMP or GIF of {channels} channels, got {path}") from error
+        raise ValueError(
+            f"images: expected a JPEG, PNG, BMP or GIF that decodes to (H, W, {channels}), got {path}"
+        ) from error
     return np.asarray(how(how.pixels(image, size)))[None]
 
 

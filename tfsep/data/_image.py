@@ -23,7 +23,7 @@ def preprocess(images: Any) -> Any:
 
 
 def decoded(content: Any, channels: int) -> Any:
-    """Return the bytes of one image file, JPEG, PNG, BMP or GIF, as uint8 (H, W, C), upright as its EXIF data say.
+    """Return the bytes of one image file, JPEG, PNG, BMP or GIF, as uint8 (H, W, C), upright as a JPEG's EXIF data say.
 
     TensorFlow decodes, but for what it gets wrong: it takes the palette's numbers of a BMP for its greys, and has no
     word on how a camera was held.
@@ -35,16 +35,26 @@ def decoded(content: Any, channels: int) -> Any:
     kind = tf.strings.substr(content, 0, 2)
     image = tf.cond(
         kind == b"BM",
-        lambda: tf.numpy_function(_bitmap, [content, channels], tf.uint8, stateful=False),
-        lambda: tf.io.decode_image(content, channels=channels, expand_animations=False),
+        lambda: tf.numpy_function(_bitmap, [_numbers_of(content), channels], tf.uint8, stateful=False),
+        lambda: _by_tensorflow(content, channels),
     )
     image.set_shape((None, None, channels))
     return tf.cond(kind == b"\xff\xd8", lambda: _upright(image, content), lambda: image)
 
 
-def _bitmap(given: Any, channels: int) -> np.ndarray:
+def _by_tensorflow(content: Any, channels: int) -> Any:
+    if channels == 3:
+        return tf.io.decode_image(content, channels=3, expand_animations=False)
+    return tf.cond(
+        tf.strings.substr(content, 0, 3) == b"GIF",  # which TensorFlow decodes in colour only
+        lambda: tf.image.rgb_to_grayscale(tf.io.decode_image(content, expand_animations=False)[..., :3]),
+        lambda: tf.io.decode_image(content, channels=channels, expand_animations=False),
+    )
+
+
+def _bitmap(numbers: np.ndarray, channels: int) -> np.ndarray:
     try:
-        with open_image(io.BytesIO(_bytes_of(given)), formats=["BMP"]) as image:
+        with open_image(io.BytesIO(numbers.tobytes()), formats=["BMP"]) as image:
             pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     except Exception as error:  # whatever a damaged file makes Pillow raise
         raise tf.errors.InvalidArgumentError(None, None, f"no whole BMP file: {error}") from error
@@ -53,7 +63,7 @@ def _bitmap(given: Any, channels: int) -> np.ndarray:
 
 def _upright(image: Any, content: Any) -> Any:
     """A JPEG file's image, turned as it says."""
-    orientation = tf.numpy_function(_orientation, [content], tf.int64, stateful=False)
+    orientation = tf.numpy_function(_orientation, [_numbers_of(content)], tf.int64, stateful=False)
     return tf.cond(orientation > 1, lambda: _turned(image, orientation), lambda: image)
 
 
@@ -65,9 +75,9 @@ def _turned(image: Any, orientation: Any) -> Any:
     return image
 
 
-def _orientation(given: Any) -> np.int64:
+def _orientation(numbers: np.ndarray) -> np.int64:
     """How a camera was held, by the EXIF data of a JPEG file; 1, upright, where there are none."""
-    content = _bytes_of(given)
+    content = numbers[: 2**17].tobytes()
     place = content.find(b"Exif\0\0", 0, 2**16)
     if place < 0:
         return np.int64(1)
@@ -80,9 +90,9 @@ def _orientation(given: Any) -> np.int64:
     return np.int64(orientation if orientation in range(1, 9) else 1)
 
 
-def _bytes_of(given: Any) -> bytes:
-    """What TensorFlow gives a function of NumPy for a string: bytes in a graph, an array of them outside."""
-    return np.asarray(given, object).item()
+def _numbers_of(content: Any) -> Any:
+    """Bytes for a function of NumPy, which would lose those of zero at the end of a string."""
+    return tf.io.decode_raw(content, tf.uint8)
 
 
 def scaled(content: Any, image_shape: tuple[int, int, int], how: Preprocessing) -> Any:
