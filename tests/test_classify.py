@@ -189,6 +189,8 @@ def test_what_predict_refuses(folder, tmp_path):
         ((good, image, "--size", "0"), "size"),
         ((good, image, "--std", "0"), "std"),
         ((good, image, "--mean", "one"), "mean"),
+        ((good, image, "--mean", "nan"), "mean"),
+        ((good, image, "--mean", "1,2", "--std", "3,4"), "preprocessing"),
     ):
         done = run("predict", *arguments)
         assert done.exit_code == 2, arguments

@@ -110,7 +110,8 @@ def test_the_folder(made):
         assert stored["size_bytes"] == (report.folder / "cats.tflite").stat().st_size
         assert [row["threads"] for row in stored["benchmark"]] == [1, 2]
         assert stored["verification"]["rms_error"] <= stored["verification"]["tolerance"]
-        assert Preprocessing.from_dict(stored["preprocessing"]) == Preprocessing()
+        assert stored["preprocessing"] is None
+        assert "as the network takes them" in (report.folder / "README.md").read_text()
         assert report.export.ops["DEPTHWISE_CONV_2D"] == 1
         assert not {"PAD", "STRIDED_SLICE", "SPACE_TO_BATCH_ND"} & set(report.export.ops)
     assert made["int8"].passed
@@ -389,15 +390,21 @@ def test_images_of_other_classes_or_of_none_calibrate(tmp_path, images):
 
 
 def test_several_inputs_are_calibrated_by_name(tmp_path):
-    image, place = keras.Input((8, 8, 1), name="image"), keras.Input((3,), name="place")
+    image, place = keras.Input((8, 8, 1), name="an image"), keras.Input((3,), name="place")
     keras.Model([image, place], L.Dense(2)(L.Concatenate()([L.Flatten()(image), place]))).save(tmp_path / "m.keras")
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "x.npz", image=rng.normal(size=(40, 8, 8, 1)), place=10 * rng.normal(size=(40, 3)))
+    arrays = {"an image": rng.normal(size=(40, 8, 8, 1)), "place": 10 * rng.normal(size=(40, 3))}
+    np.savez(tmp_path / "x.npz", **arrays)
+    np.savez(tmp_path / "xy.npz", **arrays, y=np.zeros(40, int))
     done = run("convert", tmp_path / "m.keras", "--calibration", tmp_path / "x.npz", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
+    checked = ("--data", tmp_path / "xy.npz", "--out", tmp_path / "again")
+    done = run("convert", tmp_path / "m.keras", "--calibration", tmp_path / "xy.npz", *checked)
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "again" / "model.json").read_text())["verification"]["accuracy"] is not None
     done = run("convert", tmp_path / "m.keras", "--calibration", tmp_path / "x.npy", "--out", tmp_path / "wrong")
     assert done.exit_code == 2
-    assert done.stderr.startswith("tfsep: data: expected a .npz file with arrays image, place")
+    assert done.stderr.startswith("tfsep: data: expected a .npz file with arrays an image, place")
 
 
 @pytest.fixture(scope="module")
@@ -447,9 +454,9 @@ def test_what_the_command_is_told_is_what_images_are_prepared_by(model, tmp_path
     exported = ("export", tmp_path / "m.keras", "--calibration", images, "--recipe", "int8", "--mean", "255")
     assert run(*exported, "--std", "127.5", "--out", tmp_path / "e.tflite").exit_code == 0
     assert json.loads((tmp_path / "e.json").read_text())["inputs"] == report["inputs"]
-    for mean, std in (("1,2", "3,4,5"), ("one", "1"), ("0", "0"), ("0", "")):
+    for mean, std in (("1,2", "3,4,5"), ("one", "1"), ("0", "0"), ("0", ""), ("1,2", "3,4")):
         done = run(*common, tmp_path / "wrong", "--mean", mean, "--std", std)
         assert done.exit_code == 2, done.output
-        assert re.match("tfsep: (mean|std|mean, std): expected ", done.stderr)
+        assert re.match("tfsep: (mean|std|mean, std|preprocessing): expected ", done.stderr)
         assert done.stderr.count("\n") == 1
         assert not (tmp_path / "wrong").exists()

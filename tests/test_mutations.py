@@ -69,7 +69,7 @@ def test_damaged_files(kind, count, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "count"), [("tflite", 10_000), ("safetensors", 10_000), ("index", 10_000), ("keras", 500)]
+    ("kind", "count"), [("tflite", 10_000), ("safetensors", 10_000), ("index", 10_000), ("keras", 10_000)]
 )
 def test_ten_thousand_damaged_files(kind, count, folder):
     _, refused, megabytes = read(kind, folder, count, 3600)

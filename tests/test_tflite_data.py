@@ -49,6 +49,20 @@ def test_chunks_without_a_size_are_a_few_megabytes():
         assert sum(sizes) == 9
 
 
+def test_a_generator_may_fill_the_same_memory_again():
+    buffer, label = np.zeros((2, 2, 3), "float32"), np.zeros(2, int)
+
+    def refilled():
+        for number in range(5):
+            buffer[:], label[:] = number, number
+            yield buffer, label
+
+    seen = [(chunk.labels.copy(), chunk.inputs[0].copy()) for chunk in Reader((FIELD,)).chunks(refilled(), 5)]
+    expected = np.repeat(np.arange(5), 2)
+    np.testing.assert_array_equal(np.concatenate([labels for labels, _ in seen]), expected)
+    np.testing.assert_array_equal(np.concatenate([images[:, 1, 2] for _, images in seen]), expected)
+
+
 def test_nothing_is_read_before_it_is_wanted():
     def endless():
         while True:

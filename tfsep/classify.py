@@ -109,6 +109,7 @@ def classify(
     source = "as given" if given else "as recorded beside the model" if kept else "the default"
     shape, run = _opened(path)
     rows, columns, channels = shape
+    how.require_channels(channels)
     if how.size is None and None in (rows, columns):
         raise ValueError(f"preprocessing: expected a size for a model that leaves its own open, {shape}, got None")
     names = [as_path(image, "images") for image in images]

@@ -16,7 +16,8 @@ def describe(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[st
 
     Args:
         request: ``name``; ``inputs`` and ``outputs``, each a list of ``name``, ``image`` (channels, or None), ``mean``
-            and ``std`` of a normalized one, one number or one a channel each, ``labels``, a file's name, or None.
+            and ``std``, one number or one a channel each, of one whose normalization is known, and ``labels``, a file's
+            name, or None.
         arrays: none.
     """
     import flatbuffers
@@ -60,11 +61,12 @@ def _tensor(schema: Any, described: dict[str, Any]) -> Any:
         image.colorSpace = colours.RGB if described["image"] == 3 else colours.GRAYSCALE
         tensor.content.contentPropertiesType = schema.ContentProperties.ImageProperties
         tensor.content.contentProperties = image
-        options = schema.NormalizationOptionsT()
-        options.mean, options.std = described["mean"], described["std"]
-        unit = schema.ProcessUnitT()
-        unit.optionsType, unit.options = schema.ProcessUnitOptions.NormalizationOptions, options
-        tensor.processUnits = [unit]
+        if "mean" in described:
+            options = schema.NormalizationOptionsT()
+            options.mean, options.std = described["mean"], described["std"]
+            unit = schema.ProcessUnitT()
+            unit.optionsType, unit.options = schema.ProcessUnitOptions.NormalizationOptions, options
+            tensor.processUnits = [unit]
     if described["labels"] is not None:
         labels = schema.AssociatedFileT()
         labels.name, labels.type = described["labels"], schema.AssociatedFileType.TENSOR_AXIS_LABELS

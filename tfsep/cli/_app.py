@@ -116,7 +116,11 @@ def batches_of(
     inputs = inputs_of(model)
     if isinstance(inputs, dict | list | tuple) and len(inputs) > 1:
         names = list(inputs) if isinstance(inputs, dict) else [each.name for each in inputs]
-        return open_arrays(source, names, samples)
+        given = open_arrays(source, names, samples)
+        arrays, targets = given if isinstance(given, tuple) else (given, None)
+        # By place where the model has an order: names that files cannot have are others there.
+        ordered = arrays if isinstance(inputs, dict) else tuple(arrays.values())
+        return ordered if targets is None else [(ordered, targets)]
     wanted = _only_input(model, argument) if shape is None else shape
     if len(wanted) != 3 and Path(source).suffix not in (".npy", ".npz"):
         raise ValueError(f"{argument}: expected a .npy or .npz file for a model of inputs {wanted}, got {source!r}")
@@ -165,10 +169,13 @@ def preprocessing_of(model: Path, mean: str | None, std: str | None, otherwise: 
 
 def _numbers_of(option: str, text: str) -> tuple[float, ...]:
     """The numbers, with commas, of an option."""
+    from tfsep._arguments import number
+
     try:
-        return tuple(float(part) for part in text.split(","))
+        numbers = [float(part) for part in text.split(",")]
     except ValueError as error:
         raise ValueError(f"{option}: expected a number, or one a channel with commas, got {text!r}") from error
+    return tuple(number(each, option, float, -1e6, 1e6) for each in numbers)
 
 
 def shape_of(model: Any, size: str, channels: int | None = None) -> tuple[int, ...]:

@@ -89,7 +89,7 @@ def convert(
             targets=() if target is None else targets_named(target),
             data=batches_of("data", data, loaded, shape, "test", samples, how),
             labels=_labels(labels, (data, calibration), classes_of(loaded)),
-            preprocessing=how,
+            preprocessing=_stated(model, mean, std, how, (calibration, data)),
             name=name,
             threads=_numbers(threads),
             input_shape=shape,
@@ -98,6 +98,15 @@ def convert(
         print(report)
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _stated(model: Path, mean: str | None, std: str | None, how: Any, sources: tuple[str | None, ...]) -> Any:
+    """What is said of images: as told or recorded, or as those that the file was made on were prepared; None else."""
+    from tfsep.data import read_preprocessing
+
+    prepared = any(source is not None and Path(source).suffix not in (".npy", ".npz") for source in sources)
+    told = mean is not None or std is not None or read_preprocessing(model) is not None
+    return how if told or prepared else None
 
 
 def _labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
@@ -142,8 +151,11 @@ def bench(
             table = Table(("file", "threads", *table.headers), [(path, count, *row) for row in table.rows])
             print(f"\n{_printed(table, format)}")
         if plot is not None:
-            _draw(points_of(times), plot)
-            print(f"\nplot: {plot}")
+            points = points_of(times)
+            _draw(points, plot)
+            left = len(paths) - len(points)
+            lacking = f"; {left} without a report of an accuracy left out" if left else ""
+            print(f"\nplot: {plot}, each file at its fastest{lacking}")
 
 
 def _numbers(text: str) -> list[int]:

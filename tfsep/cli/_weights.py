@@ -24,7 +24,9 @@ def import_weights(
     alpha: Annotated[
         float | None, typer.Option(help="Width multiplier; 1 if not given. A .tflite file has its own.")
     ] = None,
-    classes: Annotated[int | None, typer.Option(help="Classes; the source's if not given.")] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Classes; ImageNet's if not given. A .tflite file has its own.")
+    ] = None,
     ranges: Annotated[
         bool,
         typer.Option("--ranges", help="Of a quantized .tflite file: keep its ranges, for an int8 file of the same."),

@@ -15,7 +15,7 @@ from tfsep._backend import tf
 from tfsep.data._fashion_mnist import fashion_mnist
 from tfsep.data._folder import image_folder, is_loose, loose_images
 from tfsep.data._image_data import ImageData
-from tfsep.data._preprocessing import Preprocessing
+from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._record_index import RECORDS_INDEX
 from tfsep.data._records import open_records
 from tfsep.geometry import positive
@@ -57,6 +57,7 @@ def open_data(
     if image_shape is not None and len(image_shape) != 3:
         raise ValueError(f"image_shape: expected (H, W, C) for a folder of images, got {image_shape}")
     rows, columns, channels = image_shape or (None, None, None)
+    (preprocessing or DEFAULT).require_channels(channels or 3)
     return image_folder(folder, (rows or 224, columns or 224), channels or 3, preprocessing=preprocessing)
 
 
@@ -64,6 +65,7 @@ def _prepared(data: ImageData, how: Preprocessing | None) -> ImageData:
     """The same data under another preprocessing."""
     if how is None:
         return data
+    how.require_channels(data.image_shape[2])
     train, test = (replace(split, preprocessing=how) for split in (data.train, data.test))  # type: ignore[type-var]
     return replace(data, train=train, test=test)
 
@@ -112,6 +114,7 @@ def open_batches(
         return arrays["x"] if labels is None else tf.data.Dataset.from_tensor_slices((arrays["x"], labels)).batch(128)
     if is_loose(path):
         rows, columns, channels = image_shape
+        (preprocessing or DEFAULT).require_channels(channels or 3)
         chosen, named = loose_images(path, (rows or 224, columns or 224), channels or 3, preprocessing), None
     else:
         opened = open_data(source, image_shape, preprocessing)

@@ -78,6 +78,7 @@ class Preprocessing:
 
     def __call__(self, images: Any) -> Any:
         """Return pixels in [0, 255], (..., C), as float32 numbers as the network takes them."""
+        self.require_channels(images.shape[-1])
         return tf.cast(images, "float32") / self.scale - self.offset
 
     @property
@@ -89,6 +90,20 @@ class Preprocessing:
     def std(self) -> tuple[float, ...]:
         """And what it divides by."""
         return tuple(float(each) for each in np.atleast_1d(np.multiply(self.scale, np.ones_like(self.offset))))
+
+    def require_channels(self, channels: int | None) -> None:
+        """Raise a ValueError unless there is one number of each kind, or one a channel.
+
+        Example:
+            >>> Preprocessing(scale=(1.0, 2.0)).require_channels(3)
+            Traceback (most recent call last):
+            ValueError: preprocessing: expected a mean and deviation of all channels, or of each of 3, got 2
+        """
+        if channels is not None and len(self.std) not in (1, channels):
+            raise ValueError(
+                f"preprocessing: expected a mean and deviation of all channels, or of each of {channels}, got "
+                f"{len(self.std)}"
+            )
 
     def pixels(self, image: Any, size: tuple[int, int]) -> Any:
         """Return an image (H, W, C), cropped and brought to rows and columns, as uint8."""

@@ -14,8 +14,15 @@ from tfsep.quantize._apart import TRANSPOSED, transposed_parts
 from tfsep.quantize._kinds import filled, one_tap
 from tfsep.surgery import plain_model
 
-_RANDOM = (keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.Model)
-"""Layers of which two calls on the same tensors differ in training; nested models may hold some."""
+_PLAIN = (
+    *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.Softmax, keras.layers.Add),
+    *(keras.layers.Multiply, keras.layers.Concatenate, keras.layers.Reshape, keras.layers.Flatten),
+    *(keras.layers.Permute, keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.AveragePooling1D),
+    *(keras.layers.AveragePooling2D, keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling2D),
+    *(keras.layers.GlobalMaxPooling1D, keras.layers.GlobalMaxPooling2D, keras.layers.ZeroPadding1D),
+    *(keras.layers.ZeroPadding2D, keras.layers.Cropping1D, keras.layers.Cropping2D),
+)
+"""Layers without weights, of which two that are alike compute the same."""
 
 _TakeApart = Callable[[Any, tuple[int | None, ...]], Iterator[Any]]
 
@@ -67,7 +74,8 @@ def graph_of(model: Any) -> Graph:
 class _Calls(NamedTuple):
     """The calls so far, the parts of each layer, so that one called twice has them once, and the results of calls.
 
-    Where a layer is called twice on the same tensors, the converter keeps one of the two, and so does this list.
+    Where a layer, or another one like it without weights, is called twice on the same tensors, the converter keeps one
+    of the two, and so does this list; of dropout too, which is nothing at inference.
     """
 
     made: list[Call]
@@ -112,14 +120,15 @@ def _options(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
 def _add(call: Call, calls: _Calls) -> list[int]:
     """Add a call, or those of which it consists; return the numbers of its results."""
     layer, inside = call.layer, (*call.within, call.layer.name)
-    same = id(layer), call.sources, repr(sorted(call.options.items()))
-    if same in calls.results and not isinstance(layer, _RANDOM):
+    same = _kind(call), call.sources, repr(sorted(call.options.items()))
+    if same in calls.results and not isinstance(layer, keras.Model):
         return calls.results[same]
     if isinstance(layer, keras.Model):
         results = _open(layer, list(call.sources), calls, inside)
     else:
         if id(layer) not in calls.parts:
-            calls.parts[id(layer)] = _parts(call)
+            alike = len({len(calls.made[source].shape) for source in call.sources}) == 1
+            calls.parts[id(layer)] = _parts(call, alike)
         sources = call.sources
         for part in calls.parts[id(layer)]:
             # The result of a part has the shape of the last one's but for its sizes, which nothing asks for.
@@ -130,12 +139,27 @@ def _add(call: Call, calls: _Calls) -> list[int]:
     return results
 
 
-def _parts(call: Call) -> list[Any]:
-    """The plain layers that the layer of a call is a chain of: itself, of most; the layer that an operator is."""
+def _kind(call: Call) -> Any:
+    """What two calls have in common of which the converter keeps one: the layer, or all of a plain one but its name."""
+    if (type(call.layer), len(call.sources)) in _operators():
+        return type(call.layer)
+    if not isinstance(call.layer, _PLAIN):
+        return id(call.layer)
+    return type(call.layer), repr({name: value for name, value in call.layer.get_config().items() if name != "name"})
+
+
+def _parts(call: Call, alike: bool) -> list[Any]:
+    """The plain layers that the layer of a call is a chain of: itself, of most; the layer that an operator is.
+
+    Operators on tensors that are not `alike` in rank go by other axes than layers do, and are no layer.
+    """
     take_apart = next((parts for kinds, parts in _COMPOSITE if isinstance(call.layer, kinds)), None)
     if take_apart is not None:
-        return list(take_apart(call.layer, call.shape))
-    layer_of = _operators().get((type(call.layer), len(call.sources)))
+        made = list(take_apart(call.layer, call.shape))
+        for part in made:
+            part.trainable = part.trainable and call.layer.trainable
+        return made
+    layer_of = _operators().get((type(call.layer), len(call.sources))) if alike else None
     return [call.layer if layer_of is None else layer_of(name=call.layer.name)]
 
 

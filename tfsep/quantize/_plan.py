@@ -235,9 +235,23 @@ def _activation(planner: _Planner, call: Call, _: _Operator) -> int:
     return planner.activate(call, name, source, own)
 
 
+def _of_one_rank(planner: _Planner, call: Call) -> list[int]:
+    """The steps that a call takes; those of fewer axes get more behind the batch, as in Keras's merging layers."""
+    shapes = [planner.calls[source].shape for source in call.sources]
+    rank, steps = max(map(len, shapes)), list(planner.sources(call))
+    for place, shape in enumerate(shapes):
+        if len(shape) < rank:
+            if None in shape[1:]:
+                raise ValueError(f"model: expected sizes that are known in front of {call.layer.name!r}, got {shape}")
+            expanded = keras.layers.Reshape((*(1,) * (rank - len(shape)), *shape[1:]))
+            name = f"{call.layer.name}_expanded_{place}"
+            steps[place] = planner.step(Step(name, "keep", (steps[place],), expanded))
+    return steps
+
+
 def _pairwise(operation: str) -> _Maker:
     def make(planner: _Planner, call: Call, operator: _Operator) -> int:
-        (first, *others), name = planner.sources(call), call.layer.name
+        (first, *others), name = _of_one_rank(planner, call), call.layer.name
         for place, other in enumerate(others[:-1]):
             step = Step(f"{name}_{place}", "operation", (first, other), operation=operation, of=name)
             first = planner.step(step)

@@ -39,6 +39,11 @@ class Batch(NamedTuple):
         labels = None if self.labels is None else self.labels[start:end]
         return Batch(tuple(array[start:end] for array in self.inputs), labels)
 
+    def copy(self) -> "Batch":
+        """Return the same samples in memory of their own."""
+        labels = None if self.labels is None else self.labels.copy()
+        return Batch(tuple(array.copy() for array in self.inputs), labels)
+
 
 _NUMBERS, _MOST = 2**22, 256
 """What a model is run on at a time: 27 images of 224×224×3, and no more samples than 256 where they are small."""
@@ -94,7 +99,11 @@ class Reader:
                 if waiting and (full or part.kind != waiting[0].kind):
                     yield _joined(waiting)
                     waiting = []
-                waiting.append(part)
+                if part.size == size:
+                    yield part
+                else:
+                    # Who made the batch may fill the same memory with the next one.
+                    waiting.append(part.copy())
         if waiting:
             yield _joined(waiting)
 

@@ -1,5 +1,6 @@
 """Weights of ``keras.applications.MobileNet`` into a model."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,7 +117,8 @@ def _whole(path: Path) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"source: expected a whole {''.join(path.suffixes[-2:])} file, got {path} ({reason})"
+            f"source: expected a whole {''.join(path.suffixes[-2:])} file of the model's width and classes, got {path} "
+            f"({reason})"
         ) from error
 
 
@@ -130,6 +132,8 @@ def _opened(path: Path, targets: Any) -> Any:
     if path.suffix != ".h5":
         raise ValueError(f"source: expected a .keras or .weights.h5 file, or 'imagenet', got {path}")
     theirs = _like(targets, weights=None)
-    with _whole(path):
+    # Keras warns of each layer that does not fit before it fails.
+    with _whole(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         theirs.load_weights(path)
     return theirs

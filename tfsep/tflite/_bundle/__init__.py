@@ -13,7 +13,7 @@ import numpy as np
 
 from tfsep._arguments import as_path
 from tfsep._files import made_folder, placed
-from tfsep.data import DEFAULT, Preprocessing
+from tfsep.data import Preprocessing
 from tfsep.models import load_model
 from tfsep.tflite._benchmark import benchmark_all, counts_of
 from tfsep.tflite._bundle._header import c_header
@@ -38,7 +38,7 @@ def convert(
     targets: str | Iterable[str] = (),
     data: Any = None,
     labels: Sequence[str] | None = None,
-    preprocessing: Preprocessing = DEFAULT,
+    preprocessing: Preprocessing | None = None,
     name: str = "model",
     threads: Iterable[int] = (1,),
     input_shape: tuple[int, ...] | None = None,
@@ -61,7 +61,7 @@ def convert(
             written all the same.
         labels: of the classes, in order; their numbers where not given.
         preprocessing: how images are prepared for the model: what the reports, the snippets and the metadata say of
-            inputs that may be images. Nothing is done by it.
+            inputs that may be images; None for no word on it. Nothing is done by it.
         name: of the files, letters, digits, ``_``, ``-`` and ``.``.
         threads: numbers of threads to time the file with.
 
@@ -89,8 +89,8 @@ def convert(
         raise ValueError(f"name: expected letters, digits, '_', '-' and '.', got {name!r}")
     wanted = targets_of(targets) if targets else ()
     counts = counts_of(threads)
-    if not isinstance(preprocessing, Preprocessing):
-        raise TypeError(f"preprocessing: expected a Preprocessing, got {preprocessing!r}")
+    if not isinstance(preprocessing, Preprocessing | None):
+        raise TypeError(f"preprocessing: expected a Preprocessing or None, got {preprocessing!r}")
     model = load_model(model) if isinstance(model, str | PathLike) else model
     with tempfile.TemporaryDirectory(prefix="tfsep-") as scratch:
         made = export(
@@ -106,6 +106,9 @@ def convert(
         )
         runner = Runner(made.path, own=True)
         outputs = _in_file_order(runner)
+        for channels in filter(None, map(channels_of, made.inputs)):
+            if preprocessing is not None:
+                preprocessing.require_channels(channels)
         chosen, notes = _labels(labels, outputs[0])
         described = can_describe()
         if described:
@@ -115,7 +118,7 @@ def convert(
                     "metadata: MediaPipe's tasks take images in float32 or uint8 only; "
                     f"LiteRT's interpreter takes this file's {made.inputs[0].dtype}"
                 )
-            if len(preprocessing.std) > 1:
+            if preprocessing is not None and len(preprocessing.std) > 1:
                 notes.append("metadata: MediaPipe's tasks take one mean and deviation for all channels")
         else:
             notes.append("no metadata in the file: the package mediapipe is not there, pip install 'tfsep[metadata]'")
@@ -173,7 +176,7 @@ def _describe(
     made: ExportReport,
     name: str,
     outputs: tuple[TensorInfo, ...],
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | None,
     labels: tuple[str, ...],
 ) -> ExportReport:
     """Put metadata into a file, and see that it computes what it did."""

@@ -33,7 +33,7 @@ def with_metadata(
     name: str,
     inputs: tuple[TensorInfo, ...],
     outputs: tuple[TensorInfo, ...],
-    preprocessing: Preprocessing,
+    preprocessing: Preprocessing | None,
     labels: tuple[str, ...],
 ) -> bytes:
     """Return a file with metadata in it, and its labels behind it as an archive, which is where libraries look.
@@ -42,7 +42,7 @@ def with_metadata(
         content: of the file.
         name: of the model.
         inputs, outputs: in the file's own order.
-        preprocessing: how images are prepared.
+        preprocessing: how images are prepared; None where that is not known.
         labels: of the first output; none for no label file.
 
     Raises:
@@ -70,9 +70,9 @@ def with_metadata(
 
 
 def _described(
-    info: TensorInfo, channels: int | None, preprocessing: Preprocessing, labels: str | None
+    info: TensorInfo, channels: int | None, preprocessing: Preprocessing | None, labels: str | None
 ) -> dict[str, Any]:
-    scaled = {"mean": preprocessing.mean, "std": preprocessing.std}
+    scaled = {} if preprocessing is None else {"mean": preprocessing.mean, "std": preprocessing.std}
     return {"name": info.name, "image": channels, "labels": labels, **scaled}
 
 

@@ -39,14 +39,14 @@ _TYPES = {
 
 
 def snippets(
-    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing
+    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None
 ) -> dict[str, str]:
     """Return a snippet in each language, by name.
 
     Args:
         file: name of the file.
         inputs, outputs: in the file's own order.
-        preprocessing: how images are prepared.
+        preprocessing: how images are prepared; None where that is not known.
 
     Raises:
         ValueError: for a type that these languages are not told of.
@@ -71,9 +71,11 @@ def _limits(info: TensorInfo) -> tuple[int, int]:
     return int(limits.min), int(limits.max)
 
 
-def _meaning(info: TensorInfo, preprocessing: Preprocessing) -> str:
+def _meaning(info: TensorInfo, preprocessing: Preprocessing | None) -> str:
     sides = "×".join(map(str, info.shape))
     if channels_of(info) and np.dtype(info.dtype).kind != "b" and (info.scale or info.dtype == "float32"):
+        if preprocessing is None:
+            return f"{sides}: as the network takes them, row by row, channels last"
         mean, std = (_listed(numbers) for numbers in (preprocessing.mean, preprocessing.std))
         return f"{sides}: (pixel - {mean}) / {std}, row by row, channels last"
     return f"{sides}, in row-major order"
@@ -86,7 +88,7 @@ def _listed(numbers: tuple[float, ...]) -> str:
 
 
 def _python(
-    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing
+    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None
 ) -> str:
     lines = [
         *("import numpy as np", "from ai_edge_litert.interpreter import Interpreter", ""),
@@ -117,7 +119,7 @@ def _numpy(dtype: str) -> str:
 
 
 def _kotlin(
-    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing
+    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None
 ) -> str:
     lines = [
         *("import java.io.FileInputStream", "import java.nio.ByteBuffer", "import java.nio.ByteOrder"),
@@ -157,7 +159,7 @@ def _kotlin(
 
 
 def _swift(
-    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing
+    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None
 ) -> str:
     stem = file.removesuffix(".tflite")
     lines = [

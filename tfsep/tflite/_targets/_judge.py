@@ -25,7 +25,10 @@ def judge(target: str, nodes: tuple[Node, ...]) -> TargetReport:
     findings = tuple(finding(rule, node) for node in nodes if (rule := broken(target, node)) is not None)
     left = {found.node for found in findings}
     taken = [node.row.number not in left for node in nodes]
+    facts = {}
     if TARGETS[target].whole and False in taken:
+        first = nodes[taken.index(False)].row
+        facts["on_the_CPU_from"] = f"{first.name} {first.number} on"
         taken = taken[: taken.index(False)]
     return TargetReport(
         target=target,
@@ -36,4 +39,5 @@ def judge(target: str, nodes: tuple[Node, ...]) -> TargetReport:
         partitions=1 if TARGETS[target].whole and taken else None,
         findings=findings,
         source=str(TARGETS[target].source),
+        facts=facts,
     )
