@@ -179,3 +179,16 @@ def test_what_the_api_level_29_has_not(others):
     node = next(n for n in nodes_of(tflite.inspect(path), read_tflite(path)[1]) if n.row.name == "RESHAPE")
     assert broken("nnapi", node) is None
     assert broken("nnapi", replace(node, row=node.row._replace(name="SPLIT"))).needs == "float32 or uint8"
+
+
+def test_what_the_reference_kernels_have_not_is_compared_with_the_others(tmp_path):
+    """ELU is in LiteRT's default kernels, and in TensorFlow Lite Micro's."""
+    pytest.importorskip("tflite_micro", reason="needs the extra micro")
+    model = keras.Sequential([keras.Input((4, 4, 2)), L.ELU()])
+    path = tflite.export(model, tmp_path / "m.tflite").path
+    with pytest.raises(ValueError, match="expected a file that LiteRT runs"):
+        Runner(path, reference=True)
+    report = tflite.check_targets(path, "tflm")["tflm"]
+    assert report.passed
+    assert report.facts["compared_with"] == "LiteRT's default kernels"
+    assert report.facts["elements_compared"] == 4 * 32

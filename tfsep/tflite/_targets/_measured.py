@@ -58,11 +58,12 @@ def require_micro() -> None:
         raise ImportError("target: expected the package tflite-micro for 'tflm', got none: pip install 'tfsep[micro]'")
 
 
-def on_micro(runner: Runner, content: bytes, nodes: tuple[Node, ...]) -> TargetReport:
-    """Return whether TensorFlow Lite Micro runs a file, how far it is from LiteRT's reference kernels, and its arena.
+def on_micro(runner: Runner, kernels: str, content: bytes, nodes: tuple[Node, ...]) -> TargetReport:
+    """Return whether TensorFlow Lite Micro runs a file, how far it is from LiteRT's kernels, and its arena.
 
     Args:
-        runner: the file, on LiteRT's reference kernels.
+        runner: the file, on kernels of LiteRT, the reference ones where these have all of its operators.
+        kernels: what those are called.
         content: of the file.
         nodes: of the file.
     """
@@ -76,7 +77,7 @@ def on_micro(runner: Runner, content: bytes, nodes: tuple[Node, ...]) -> TargetR
     if not reply.values["ran"]:
         told = _told(reply.log)
         return _refused(f"says: {told}" if told else "does not run, and says nothing", nodes)
-    return _compared(runner, samples, reply, nodes)
+    return _compared(runner, kernels, samples, reply, nodes)
 
 
 def _samples(info: TensorInfo) -> np.ndarray:
@@ -90,7 +91,9 @@ def _samples(info: TensorInfo) -> np.ndarray:
     return rng.integers(0, 2, shape).astype(info.dtype)
 
 
-def _compared(runner: Runner, samples: list[np.ndarray], reply: Reply, nodes: tuple[Node, ...]) -> TargetReport:
+def _compared(
+    runner: Runner, kernels: str, samples: list[np.ndarray], reply: Reply, nodes: tuple[Node, ...]
+) -> TargetReport:
     expected = runner([sample.reshape(-1, *sample.shape[2:]) for sample in samples])
     actual = [reply.arrays[place] for place in runner.output_places()]
     elements = differing = 0
@@ -106,8 +109,9 @@ def _compared(runner: Runner, samples: list[np.ndarray], reply: Reply, nodes: tu
         "arena_bytes": int(reply.values["arena_bytes"]),
         "elements_compared": elements,
         "elements_that_differ": differing,
+        "compared_with": kernels,
     }
-    findings = () if close else (_differs(differing, elements),)
+    findings = () if close else (_differs(differing, elements, kernels),)
     return TargetReport(
         target="tflm",
         basis=MEASURED,
@@ -121,12 +125,12 @@ def _compared(runner: Runner, samples: list[np.ndarray], reply: Reply, nodes: tu
     )
 
 
-def _differs(differing: int, elements: int) -> Finding:
+def _differs(differing: int, elements: int, kernels: str) -> Finding:
     return Finding(
         node=None,
         operator="the file",
         name="",
-        why=f"has {differing:,} of {elements:,} outputs that differ from LiteRT's reference kernels",
+        why=f"has {differing:,} of {elements:,} outputs that differ from {kernels}",
         change="compare the layers one by one: a kernel there computes something else",
         source=_micro_version(),
     )
