@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -129,6 +130,8 @@ def test_export_verify_bench_inspect(folder):
     assert file.is_file()
     assert file.with_suffix(".json").is_file()
     assert "accuracy of the file" in done.stdout
+    stored = json.loads(file.with_suffix(".json").read_text())
+    assert stored["preprocessing"] is None, "of arrays nobody says how they were prepared"
 
     done = run("verify", folder / "m.keras", file, "--data", folder / "x.npy")
     assert done.exit_code == 0

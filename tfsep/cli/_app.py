@@ -167,6 +167,15 @@ def preprocessing_of(model: Path, mean: str | None, std: str | None, otherwise: 
     return replace(how, scale=list(scales), offset=offsets)
 
 
+def stated_of(model: Path, mean: str | None, std: str | None, how: Any, sources: tuple[str | None, ...]) -> Any:
+    """What is said of images: as told or recorded, or as those that the file was made on were prepared; None else."""
+    from tfsep.data import read_preprocessing
+
+    prepared = any(source is not None and Path(source).suffix not in (".npy", ".npz") for source in sources)
+    told = mean is not None or std is not None or read_preprocessing(model) is not None
+    return how if told or prepared else None
+
+
 def _numbers_of(option: str, text: str) -> tuple[float, ...]:
     """The numbers, with commas, of an option."""
     from tfsep._arguments import number

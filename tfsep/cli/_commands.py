@@ -18,6 +18,7 @@ from tfsep.cli._app import (
     preprocessing_of,
     shape_of,
     size_of,
+    stated_of,
 )
 from tfsep.defs import NETWORKS
 
@@ -119,7 +120,7 @@ def export(
             recipe.value,
             calibration=batches_of("calibration", calibration, loaded, shape, "train", samples, how),
             data=batches_of("data", data, loaded, shape, "test", samples, how),
-            preprocessing=how,
+            preprocessing=stated_of(model, mean, std, how, (calibration, data)),
             input_shape=shape,
             tolerance=tolerance,
             allow_flex=allow_flex,

@@ -19,6 +19,7 @@ from tfsep.cli._app import (
     command,
     preprocessing_of,
     shape_of,
+    stated_of,
 )
 
 TARGET_HELP = "xnnpack, tflm, gpu, nnapi, edgetpu, ethos-u or cmsis-nn; several with commas, or 'all'."
@@ -89,7 +90,7 @@ def convert(
             targets=() if target is None else targets_named(target),
             data=batches_of("data", data, loaded, shape, "test", samples, how),
             labels=_labels(labels, (data, calibration), classes_of(loaded)),
-            preprocessing=_stated(model, mean, std, how, (calibration, data)),
+            preprocessing=stated_of(model, mean, std, how, (calibration, data)),
             name=name,
             threads=_numbers(threads),
             input_shape=shape,
@@ -98,15 +99,6 @@ def convert(
         print(report)
     if not report.passed:
         raise typer.Exit(1)
-
-
-def _stated(model: Path, mean: str | None, std: str | None, how: Any, sources: tuple[str | None, ...]) -> Any:
-    """What is said of images: as told or recorded, or as those that the file was made on were prepared; None else."""
-    from tfsep.data import read_preprocessing
-
-    prepared = any(source is not None and Path(source).suffix not in (".npy", ".npz") for source in sources)
-    told = mean is not None or std is not None or read_preprocessing(model) is not None
-    return how if told or prepared else None
 
 
 def _labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
