@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsep import tflite
-from tfsep._table import Table
+from tfsep._utils.table import Table
 from tfsep.cost import cost
 from tfsep.data import ImageData, open_data, preprocess
 from tfsep.defs import NETWORKS

@@ -9,7 +9,7 @@ from checks import assert_sentence
 from typer.testing import CliRunner
 
 from tfsep import Conv, DepthSepConv, models, tflite, train
-from tfsep._backend import keras
+from tfsep._keras.backend import keras
 from tfsep.classify import classify
 from tfsep.cli import app
 from tfsep.data import (

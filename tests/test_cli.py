@@ -17,7 +17,7 @@ from stripes import NETWORK
 from typer.testing import CliRunner
 
 from tfsep import MOBILENETV1_CONV_DEFS, Conv, layers, models, saved, tflite, train
-from tfsep._backend import keras
+from tfsep._keras.backend import keras
 from tfsep.cli import app
 from tfsep.cost import cost
 from tfsep.models import load_model
@@ -414,7 +414,7 @@ def test_another_backend_in_keras_settings_is_the_same_sentence(tmp_path, variab
 def test_the_backend_variable_outweighs_keras_settings(tmp_path):
     (tmp_path / "keras.json").write_text('{"backend": "torch"}')
     subprocess.run(
-        [sys.executable, "-c", "import tfsep._backend"],
+        [sys.executable, "-c", "import tfsep._keras.backend"],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(tmp_path)},
         check=True,

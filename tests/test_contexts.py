@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from tfsep import layers, ops
 from tfsep.ops import _lowering
-from tfsep.ops._context import is_compiling
+from tfsep.ops._export_context import is_compiling
 
 KINDS = {
     "depthwise": (ops.depthwise_conv2d, oracles.depthwise_conv2d, (3, 2, 3, 2)),

@@ -16,13 +16,13 @@ from checks import assert_close, assert_sentence, places
 from typer.testing import CliRunner
 
 from tfsep import tflite
-from tfsep._flatbuffer import read_tflite
+from tfsep._flatbuffer.reader import read_tflite
 from tfsep.cli import app
 from tfsep.data import Preprocessing, write_preprocessing
-from tfsep.tflite import _bundle
-from tfsep.tflite._bundle import _metadata
-from tfsep.tflite._bundle._header import c_header
-from tfsep.tflite._bundle._snippets import snippets
+from tfsep.tflite import _convert
+from tfsep.tflite._convert import _metadata
+from tfsep.tflite._convert._header import c_header
+from tfsep.tflite._convert._snippets import snippets
 from tfsep.tflite._interpreter import TensorInfo
 
 L = keras.layers
@@ -262,8 +262,8 @@ def test_a_file_that_metadata_change_is_refused(model, tmp_path, monkeypatch, ma
     other = (made["float32"].folder / "cats.tflite").read_bytes()
     stranger = keras.models.clone_model(model)
     stranger.set_weights([weight + 0.1 for weight in model.get_weights()])
-    monkeypatch.setattr(_bundle, "can_describe", lambda: True)
-    monkeypatch.setattr(_bundle, "with_metadata", lambda *args: other)
+    monkeypatch.setattr(_convert, "can_describe", lambda: True)
+    monkeypatch.setattr(_convert, "with_metadata", lambda *args: other)
     with pytest.raises(ValueError, match="computes the same with metadata in it") as error:
         tflite.convert(stranger, tmp_path / "out", "float32")
     assert_sentence(error.value, "model")

@@ -12,7 +12,7 @@ from layer_checks import check_layer
 
 from tfsep import layers, ops, tflite
 from tfsep.cost import cost
-from tfsep.ops import _deformable, _lowering
+from tfsep.ops import _deform_conv, _lowering
 
 
 def bilinear(image, y, x):
@@ -225,7 +225,7 @@ def test_a_size_that_turns_out_another(at):
 def test_many_rows_are_counted_in_int64(monkeypatch):
     values = tensors(groups=2, each=2)
     expected = ops.deform_conv2d(*values)
-    monkeypatch.setattr(_deformable, "_index_dtype", lambda x, groups: tf.int64)
+    monkeypatch.setattr(_deform_conv, "_index_dtype", lambda x, groups: tf.int64)
     np.testing.assert_array_equal(ops.deform_conv2d(*values), expected)
 
 
@@ -233,7 +233,7 @@ def test_the_dtype_of_an_index():
     shapes = {(1, 9, 9, 4): tf.int32, (2**10, 2**10, 2**10, 2**2): tf.int32, (2**11, 2**10, 2**10, 4): tf.int64}
     shapes[(None, 9, 9, 4)] = tf.int64
     for shape, dtype in shapes.items():
-        assert _deformable._index_dtype(tf.TensorSpec(shape), 1) == dtype
+        assert _deform_conv._index_dtype(tf.TensorSpec(shape), 1) == dtype
 
 
 @pytest.mark.parametrize("noticed", [True, False])

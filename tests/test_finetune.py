@@ -12,7 +12,7 @@ from stripes import stripes, stripes_data
 from tfsep import quantize, tflite
 from tfsep.data import ImageData
 from tfsep.train import QuantizeConfig, finetune
-from tfsep.train._folder import RunFolder
+from tfsep.train._run_directory import RunFolder
 
 TINY = QuantizeConfig(
     epochs=3, batch_size=16, validation=16, observe=32, freeze_epoch=1, patience=3, learning_rate=1e-3

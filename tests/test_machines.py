@@ -22,10 +22,10 @@ from typer.testing import CliRunner
 
 from tfsep.cli import app
 from tfsep.train import TrainConfig, epoch_batches, join, train
-from tfsep.train import _peers as peers_room
+from tfsep.train import _worker_connections as peers_room
 from tfsep.train._cluster import Cluster, read_cluster
-from tfsep.train._peers import GONE, Peers
 from tfsep.train._strategy import Devices
+from tfsep.train._worker_connections import GONE, Peers
 
 WEIGHTS = [f"arr_{i}" for i in range(8)]
 

@@ -137,12 +137,12 @@ def test_no_private_modules_of_other_projects():
 
 def test_keras_comes_through_one_door():
     for path in sources():
-        if path.name != "_backend.py":
+        if path.name != "backend.py":
             assert not re.search(r"^\s*(import|from) (keras|tensorflow)\b", path.read_text(), re.M), path
 
 
 ORDER = [
-    *("geometry", "plots", "defs", "_backend", "cost", "ops", "layers", "surgery", "quantize", "weights", "models"),
+    *("geometry", "plots", "defs", "cost", "ops", "layers", "surgery", "quantize", "weights", "models"),
     *("slim", "data", "tflite", "train", "importing", "classify", "examples", "saved", "demo", "cli"),
 ]
 

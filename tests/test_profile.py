@@ -12,13 +12,13 @@ from conftest import ROOT
 from typer.testing import CliRunner
 
 from tfsep import plots, tflite
-from tfsep._flatbuffer import read_tflite
+from tfsep._flatbuffer.reader import read_tflite
 from tfsep.cli import app
 from tfsep.cost import cost
 from tfsep.tflite import _benchmark
+from tfsep.tflite._accuracy_points import Point, files_of, points_of
 from tfsep.tflite._interpreter import Runner
-from tfsep.tflite._reports import Point, files_of, points_of
-from tfsep.tflite._single import single_operators
+from tfsep.tflite._single_operator import single_operators
 
 SHIPPED = ROOT / "saved_models" / "fashion_mnist"
 RECIPES = ("float32", "float16", "int8", "dynamic_int8")

@@ -23,8 +23,8 @@ from quantize_networks import (
 from tfsep import data, models, quantize, tflite
 from tfsep.data._fashion_mnist import _shared_folders
 from tfsep.quantize import QuantizedLinear, QuantizedOutput
+from tfsep.tflite._compare_layers import _matched
 from tfsep.tflite._interpreter import Runner
-from tfsep.tflite._layers import _matched
 
 L = keras.layers
 

@@ -19,8 +19,8 @@ from checks import assert_sentence, places
 from conftest import ROOT
 
 from tfsep import _extent, layers, tflite
-from tfsep._files import placed
-from tfsep._flatbuffer import pack, unpack
+from tfsep._flatbuffer.reader import pack, unpack
+from tfsep._utils.atomic_files import placed
 from tfsep._workers import WorkerError, run_worker
 from tfsep.cost import cost
 
@@ -210,7 +210,7 @@ def test_the_interpreter_here_sees_only_what_survived_there(contents, tmp_path, 
 WRITER = """
 import itertools, sys
 from pathlib import Path
-from tfsep._files import placed
+from tfsep._utils.atomic_files import placed
 folder = Path(sys.argv[1])
 print("started", flush=True)
 for turn in itertools.count():

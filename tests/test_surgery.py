@@ -9,7 +9,7 @@ import tensorflow as tf
 from checks import assert_close, assert_sentence
 
 from tfsep import layers, models, saved, surgery
-from tfsep.surgery import _kinds
+from tfsep.surgery import _foldable
 
 L = keras.layers
 
@@ -541,8 +541,8 @@ def test_applications(name):
 
 
 def test_assert_same_complains(monkeypatch):
-    right = _kinds._affine
-    monkeypatch.setattr(_kinds, "_affine", lambda n: tuple(1.001 * part for part in right(n)))
+    right = _foldable._affine
+    monkeypatch.setattr(_foldable, "_affine", lambda n: tuple(1.001 * part for part in right(n)))
     with pytest.raises(AssertionError):
         assert_same(keras.Sequential([L.Input((7,)), L.Dense(5), L.BatchNormalization()]), image(2, 7))
 

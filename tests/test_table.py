@@ -3,7 +3,7 @@
 import csv
 import io
 
-from tfsep._table import Table
+from tfsep._utils.table import Table
 
 TABLE = Table(("name", "count", "note"), [("a|b", 12345, "x"), ("long name", 7, ""), ("none", None, "[bold]")])
 

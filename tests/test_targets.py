@@ -11,13 +11,13 @@ from checks import assert_sentence
 from conftest import ROOT
 
 from tfsep import Conv, DepthSepConv, layers, models, tflite
-from tfsep._flatbuffer import read_tflite
+from tfsep._flatbuffer.reader import read_tflite
 from tfsep._workers import Reply, WorkerError, run_worker
 from tfsep.tflite._inspect import OperatorRow
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._targets import _measured
-from tfsep.tflite._targets._judge import broken
 from tfsep.tflite._targets._node import Node, nodes_of
+from tfsep.tflite._targets._rule_check import broken
 from tfsep.tflite._targets._rules import RULES, TARGETS
 
 L = keras.layers

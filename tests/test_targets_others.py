@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tfsep import quantize, tflite
-from tfsep._flatbuffer import read_tflite
+from tfsep._flatbuffer.reader import read_tflite
 from tfsep.tflite._interpreter import Runner
-from tfsep.tflite._targets._judge import broken
 from tfsep.tflite._targets._node import nodes_of
+from tfsep.tflite._targets._rule_check import broken
 
 L = keras.layers
 

@@ -15,7 +15,7 @@ from checks import assert_sentence
 from conftest import ROOT
 
 from tfsep import layers, tflite
-from tfsep.tflite import _convert
+from tfsep.tflite import _converter
 
 X = np.random.default_rng(0).normal(size=(16, 8, 8, 2)).astype("float32")
 
@@ -343,5 +343,5 @@ def test_recipes_are_frozen_and_refuse_nonsense():
 
 
 def test_the_converter_reason_is_one_line():
-    assert _convert._reason(Exception("a\nfoo error: bad op\nb")) == "foo error: bad op"
-    assert _convert._reason(Exception("")) == "Exception"
+    assert _converter._reason(Exception("a\nfoo error: bad op\nb")) == "foo error: bad op"
+    assert _converter._reason(Exception("")) == "Exception"

@@ -17,7 +17,7 @@ from stripes import NETWORK, stripes, stripes_data
 
 from tfsep.data import ImageData, image_folder
 from tfsep.train import TrainConfig, train
-from tfsep.train._folder import RunFolder
+from tfsep.train._run_directory import RunFolder
 
 TINY = TrainConfig(
     network=NETWORK,

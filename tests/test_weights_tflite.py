@@ -8,8 +8,8 @@ from ai_edge_litert import schema_py_generated as schema
 from checks import assert_sentence
 
 from tfsep import Conv, DepthSepConv, models, quantize, tflite, weights
-from tfsep._backend import keras
-from tfsep._flatbuffer import unpack
+from tfsep._flatbuffer.reader import unpack
+from tfsep._keras.backend import keras
 
 CUSTOM = (Conv(3, 2, 6), DepthSepConv(3, 1, 10), DepthSepConv((3, 5), 2, 12), Conv(3, 1, 9, rate=2))
 OFFICIAL = ("mobilenet_v1_0.25_128_quant.tflite", "mobilenet_v1_0.5_160_quant.tflite")

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep import tflite
-from tfsep._arguments import as_path
-from tfsep._backend import tf
-from tfsep._table import Table
+from tfsep._keras.backend import tf
+from tfsep._utils.arguments import as_path
+from tfsep._utils.table import Table
 from tfsep.data import CENTRAL, Preprocessing, decoded, read_preprocessing
 from tfsep.geometry import positive
 from tfsep.models import load_model

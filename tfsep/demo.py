@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tfsep import _html as html
 from tfsep import examples, saved, tflite
-from tfsep._backend import keras, tf
-from tfsep._files import made_folder
-from tfsep._table import Table
+from tfsep._keras.backend import keras, tf
+from tfsep._utils import html
+from tfsep._utils.atomic_files import made_folder
+from tfsep._utils.table import Table
 from tfsep._version import __version__
 from tfsep.cost import CostReport, cost
 from tfsep.data import preprocess

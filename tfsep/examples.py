@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep import layers, ops, tflite
-from tfsep._backend import keras
-from tfsep._table import Table
+from tfsep._keras.backend import keras
+from tfsep._utils.table import Table
 from tfsep.cost import CostReport, cost
 from tfsep.defs import Conv, ConvDef, DepthSepConv
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tfsep import models, weights
-from tfsep._arguments import as_path
-from tfsep._files import replacing
+from tfsep._utils.arguments import as_path
+from tfsep._utils.atomic_files import replacing
 from tfsep.data import CENTRAL, Preprocessing, save_with_preprocessing
 
 IMAGENET_STATISTICS = Preprocessing.standardizing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), crop=0.875)

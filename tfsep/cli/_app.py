@@ -108,7 +108,7 @@ def batches_of(
     preprocessing: Any = None,
 ) -> Any:
     """What a user names as data for a model, of this shape where the model leaves it open; None for nothing."""
-    from tfsep._symbolic import inputs_of
+    from tfsep._keras.model_io import inputs_of
     from tfsep.data import open_arrays, open_batches
 
     if source is None:
@@ -129,8 +129,8 @@ def batches_of(
 
 def classes_of(model: Any) -> int:
     """How many classes a model's first output tells apart; 0 where it is no row of classes."""
-    from tfsep._backend import tf
-    from tfsep._symbolic import outputs_of
+    from tfsep._keras.backend import tf
+    from tfsep._keras.model_io import outputs_of
 
     shape = tuple(getattr(tf.nest.flatten(outputs_of(model))[0], "shape", ()))
     return int(shape[1] or 0) if len(shape) == 2 else 0
@@ -138,7 +138,7 @@ def classes_of(model: Any) -> int:
 
 def _only_input(model: Any, argument: str) -> tuple[int | None, ...]:
     """The shape of a model's one input, without the batch."""
-    from tfsep._symbolic import inputs_of
+    from tfsep._keras.model_io import inputs_of
 
     inputs = inputs_of(model)
     if not hasattr(inputs, "shape"):
@@ -178,7 +178,7 @@ def stated_of(model: Path, mean: str | None, std: str | None, how: Any, sources:
 
 def _numbers_of(option: str, text: str) -> tuple[float, ...]:
     """The numbers, with commas, of an option."""
-    from tfsep._arguments import number
+    from tfsep._utils.arguments import number
 
     try:
         numbers = [float(part) for part in text.split(",")]

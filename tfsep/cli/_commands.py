@@ -30,7 +30,7 @@ def demo(
     images: Annotated[int | None, typer.Option(min=1, help="Test images to verify on; all if not given.")] = None,
 ) -> None:
     """Run the main job: the worked example, every recipe exported and proven on real images, one HTML report."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep.demo import demo as run
@@ -41,7 +41,7 @@ def demo(
 @command("examples")
 def examples() -> None:
     """Compute and print the worked examples."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep import examples as room
@@ -76,7 +76,7 @@ def cost(
     elif network.endswith(".tflite"):
         report = count(Path(network), None if size is None else (*size_of(size), channels or 3), *options)
     elif network.endswith(".keras"):
-        from tfsep._quiet import quiet
+        from tfsep._utils.native_stderr import quiet
 
         with quiet():
             from tfsep.models import load_model
@@ -106,7 +106,7 @@ def export(
     allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
 ) -> None:
     """Export a model, verify the file against it, and keep the file only if it computes the same."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep import tflite
@@ -140,7 +140,7 @@ def verify(
     weights: Annotated[bool, typer.Option(help="Compare the stored weights too.")] = True,
 ) -> None:
     """Run a file beside its model and compare; exit with 1 if outputs differ by more than the tolerance, or weights."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep import tflite

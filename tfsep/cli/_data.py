@@ -17,7 +17,7 @@ def records(
     channels: Annotated[int | None, typer.Option(help="And their channels: 3, or 1 for grey.")] = None,
 ) -> None:
     """Write a data set as TFRecord shards, for training whose memory does not grow with it, on many machines."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep.data import open_data, open_records, write_records

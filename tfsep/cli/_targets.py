@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfsep._table import Table
+from tfsep._utils.table import Table
 from tfsep.cli._app import (
     DATA_HELP,
     MEAN_HELP,
@@ -38,7 +38,7 @@ def inspect(
     target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
 ) -> None:
     """List a file's operators, tensors and quantization; or say whether targets take it, and exit with 1 if not."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep import tflite
@@ -74,7 +74,7 @@ def convert(
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
 ) -> None:
     """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep import tflite
@@ -126,11 +126,11 @@ def bench(
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
 ) -> None:
     """Time files side by side, one run of each in turn: median, spread and memory."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep import tflite
-        from tfsep.tflite._reports import files_of, points_of
+        from tfsep.tflite._accuracy_points import files_of, points_of
 
         if plot is not None and plot.suffix not in (".png", ".svg"):
             raise ValueError(f"plot: expected a name that ends in .png or .svg, got {plot}")
@@ -162,7 +162,7 @@ def _printed(table: Table, format: Format) -> str:
 
 
 def _draw(points: Any, path: Path) -> None:
-    from tfsep._files import replacing
+    from tfsep._utils.atomic_files import replacing
     from tfsep.plots import pareto
 
     with replacing(path, "plot") as file:

@@ -55,7 +55,7 @@ def train(
     Settings that have no option of their own, such as mixup or erase, are given by --config or --set; `tfsep settings`
     lists them.
     """
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep import saved
@@ -98,7 +98,7 @@ def quantize(
     publish: PublishOption = None,
 ) -> None:
     """Fine-tune a model for int8, export it, and show that the file computes what was trained."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep import saved, tflite
@@ -125,7 +125,7 @@ def settings(
     quantize: Annotated[bool, typer.Option("--quantize", help="Those of `tfsep quantize`.")] = False,
 ) -> None:
     """Print the settings of `tfsep train`, or of `tfsep quantize`, as they are by default, in TOML for --config."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep import train as room

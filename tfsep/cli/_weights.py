@@ -38,7 +38,7 @@ def import_weights(
     ] = False,
 ) -> None:
     """Make a Keras model of trained weights, and record how its images are prepared beside it."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from tfsep.importing import IMAGENET_STATISTICS, import_model
@@ -73,7 +73,7 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say which classes a model finds most likely in images, and how these were prepared for it."""
-    from tfsep._quiet import quiet
+    from tfsep._utils.native_stderr import quiet
 
     with quiet():
         from dataclasses import replace

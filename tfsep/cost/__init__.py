@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import Any
 
-from tfsep.cost._defs import cost_of_defs
+from tfsep.cost._definitions import cost_of_defs
 from tfsep.cost._report import CostReport, CostRow
 from tfsep.defs import ConvDef
 from tfsep.geometry import positive, sides
@@ -58,12 +58,12 @@ def cost(
         _only_for_defs(alpha=alpha, min_depth=min_depth, output_stride=output_stride, num_classes=num_classes)
         if input_shape is not None:
             raise ValueError(f"input_shape: expected None for a .tflite file, which has its own, got {input_shape}")
-        from tfsep.cost._tflite import cost_of_tflite
+        from tfsep.cost._tflite_file import cost_of_tflite
 
         return cost_of_tflite(network)
     if _is_keras_model(network):
         _only_for_defs(alpha=alpha, min_depth=min_depth, output_stride=output_stride, num_classes=num_classes)
-        from tfsep.cost._model import cost_of_model
+        from tfsep.cost._keras_model import cost_of_model
 
         return cost_of_model(network, input_shape)
     if not isinstance(network, Iterable):

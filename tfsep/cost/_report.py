@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tfsep._table import Table
+from tfsep._utils.table import Table
 from tfsep.geometry import Pair
 
 

@@ -6,6 +6,8 @@ one process or for each of several. Images stay uint8 until a `Preprocessing`, t
 calibration, verification and prediction turn pixels into what a network is given.
 """
 
+from tfsep.data._decode import decoded, preprocess
+from tfsep.data._epoch_shard import Part
 from tfsep.data._fashion_mnist import (
     FASHION_MNIST_CLASSES,
     FASHION_MNIST_FILES,
@@ -13,11 +15,9 @@ from tfsep.data._fashion_mnist import (
     fashion_mnist,
     read_idx,
 )
-from tfsep.data._folder import IMAGE_SUFFIXES, FileSplit, image_folder
-from tfsep.data._image import decoded, preprocess
 from tfsep.data._image_data import ImageData
-from tfsep.data._open import class_names_of, open_arrays, open_batches, open_data
-from tfsep.data._part import Part
+from tfsep.data._image_folder import IMAGE_SUFFIXES, FileSplit, image_folder
+from tfsep.data._open_data import class_names_of, open_arrays, open_batches, open_data
 from tfsep.data._preprocessing import (
     CENTRAL,
     DEFAULT,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsep._arguments import as_path
-from tfsep._backend import keras
+from tfsep._keras.backend import keras
+from tfsep._utils.arguments import as_path
 from tfsep.data._image_data import ImageData
 from tfsep.data._split import Split
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._arguments import as_path, number, shown
-from tfsep._backend import tf
-from tfsep._files import placed, replacing
+from tfsep._keras.backend import tf
+from tfsep._utils.arguments import as_path, number, shown
+from tfsep._utils.atomic_files import placed, replacing
 from tfsep.geometry import pair
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos3")

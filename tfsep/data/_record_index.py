@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tfsep._arguments import number, shown
-from tfsep.data._image import ENCODINGS
+from tfsep._utils.arguments import number, shown
+from tfsep.data._decode import ENCODINGS
 from tfsep.geometry import positive
 
 RECORDS_INDEX = "records.json"

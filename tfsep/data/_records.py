@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsep._arguments import as_path
-from tfsep._backend import tf
-from tfsep.data._image import ENCODINGS, decoded
+from tfsep._keras.backend import tf
+from tfsep._utils.arguments import as_path
+from tfsep.data._decode import ENCODINGS, decoded
+from tfsep.data._epoch_shard import Part
 from tfsep.data._image_data import ImageData
-from tfsep.data._part import Part
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._record_index import RECORDS_INDEX, SHARD_SUFFIX, Shard, read_index
 from tfsep.data._split import Split, add_to, generator

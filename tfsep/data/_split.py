@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._arguments import number
-from tfsep._backend import tf
-from tfsep.data._image import as_array
-from tfsep.data._part import Part
+from tfsep._keras.backend import tf
+from tfsep._utils.arguments import number
+from tfsep.data._decode import as_array
+from tfsep.data._epoch_shard import Part
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.geometry import positive
 

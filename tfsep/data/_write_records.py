@@ -7,9 +7,9 @@ from itertools import islice
 from os import PathLike
 from pathlib import Path
 
-from tfsep._arguments import as_path
-from tfsep._backend import tf
-from tfsep._files import made_folder
+from tfsep._keras.backend import tf
+from tfsep._utils.arguments import as_path
+from tfsep._utils.atomic_files import made_folder
 from tfsep.data._image_data import ImageData
 from tfsep.data._record_index import RECORDS_INDEX, SHARD_SUFFIX, Index, Shard, StoredSplit
 from tfsep.data._records import IMAGE, LABEL

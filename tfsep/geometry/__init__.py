@@ -1,6 +1,6 @@
 """Integer geometry of convolutions: one window, and stacks of them; nothing here knows TensorFlow."""
 
-from tfsep.geometry._stack import RatesCheck, ReceptiveField, check_rates, coverage, receptive_field
+from tfsep.geometry._receptive_field import RatesCheck, ReceptiveField, check_rates, coverage, receptive_field
 from tfsep.geometry._transposed import Transposed
 from tfsep.geometry._window import (
     DATA_FORMATS,

@@ -1,11 +1,11 @@
 """Keras layers: supersets of those of `keras.layers` under the same names; the mathematics is in `tfsep.ops`."""
 
-from tfsep.layers._block import DepthwiseSeparableConv, leaky_relu
-from tfsep.layers._convolution import Conv2D, DepthwiseConv2D, SeparableConv2D
-from tfsep.layers._deformable import DeformableConv2D
-from tfsep.layers._normalization import BatchNormalization
-from tfsep.layers._sequence import Conv1D, DepthwiseConv1D, SeparableConv1D
-from tfsep.layers._transposed import Conv2DTranspose, DepthwiseConv2DTranspose, SeparableConv2DTranspose
+from tfsep.layers._batch_normalization import BatchNormalization
+from tfsep.layers._conv1d import Conv1D, DepthwiseConv1D, SeparableConv1D
+from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D, SeparableConv2D
+from tfsep.layers._conv_transpose import Conv2DTranspose, DepthwiseConv2DTranspose, SeparableConv2DTranspose
+from tfsep.layers._deform_conv import DeformableConv2D
+from tfsep.layers._separable_block import DepthwiseSeparableConv, leaky_relu
 
 __all__ = [
     "BatchNormalization",

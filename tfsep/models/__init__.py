@@ -1,7 +1,7 @@
 """Networks: from definitions to functional Keras models and their end points."""
 
 from tfsep.models._from_tflite import from_tflite
-from tfsep.models._loading import load_model
+from tfsep.models._load_model import load_model
 from tfsep.models._mobilenet_v1 import (
     ArgScope,
     MobileNetV1,

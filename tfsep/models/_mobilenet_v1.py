@@ -13,7 +13,7 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
-from tfsep._backend import keras
+from tfsep._keras.backend import keras
 from tfsep.defs import (
     MOBILENETV1_CONV_DEFS,
     ConvDef,

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tfsep._backend import tf
+from tfsep._keras.backend import tf
 from tfsep.geometry import Window, normalize_data_format
-from tfsep.ops._spread import with_channels
+from tfsep.ops._pixel_layout import with_channels
 
 _SIDES = {1: "L", 2: "H, W"}
 _TAPS = {1: "k", 2: "kh, kw"}

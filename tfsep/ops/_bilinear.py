@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tfsep._backend import tf
+from tfsep._keras.backend import tf
 
 
 class Bilinear(NamedTuple):

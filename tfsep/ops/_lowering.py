@@ -49,15 +49,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tfsep._backend import tf
+from tfsep._keras.backend import tf
 from tfsep.geometry import Pair, Transposed, Window
-from tfsep.ops import _windows as windows
+from tfsep.ops import _window_arithmetic as windows
 from tfsep.ops._bilinear import Bilinear
-from tfsep.ops._context import is_compiling, is_exporting, unconverted
-from tfsep.ops._native import DENSE, DEPTHWISE, Kind
-from tfsep.ops._probe import Product, computes
-from tfsep.ops._spread import Sides, are_known, fit, from_phases, images, scatter, sides, to_phases, with_channels
-from tfsep.ops._windows import NO_PADS, ONE
+from tfsep.ops._export_context import is_compiling, is_exporting, unconverted
+from tfsep.ops._kernel_probe import Product, computes
+from tfsep.ops._pixel_layout import Sides, are_known, fit, from_phases, images, scatter, sides, to_phases, with_channels
+from tfsep.ops._tf_kernels import DENSE, DEPTHWISE, Kind
+from tfsep.ops._window_arithmetic import NO_PADS, ONE
 
 HALVES = ("float16", "bfloat16")
 

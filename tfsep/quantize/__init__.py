@@ -7,15 +7,13 @@ ones that integer kernels do not have. Between them go real numbers on a grid, a
 grid, a tensor (2,): scale and zero point.
 """
 
-from tfsep.quantize._apart import Spread
+from tfsep.quantize._activation_quantizer import Dequantized, QuantizedAveragePooling, QuantizedOutput
 from tfsep.quantize._config import Config
-from tfsep.quantize._context import litert_rounding
-from tfsep.quantize._linear import QuantizedLinear
+from tfsep.quantize._inference_mode import litert_rounding
+from tfsep.quantize._layer_results import Result, results_of
 from tfsep.quantize._logits import logits_of
-from tfsep.quantize._output import Dequantized, QuantizedAveragePooling, QuantizedOutput
 from tfsep.quantize._prepare import prepare
-from tfsep.quantize._results import Result, results_of
-from tfsep.quantize._training import (
+from tfsep.quantize._prepared_model import (
     FreezeBatchNorm,
     float_layers_of,
     freeze_batch_norm,
@@ -24,6 +22,8 @@ from tfsep.quantize._training import (
     require_prepared,
     runtime_of,
 )
+from tfsep.quantize._quantized_matmul import QuantizedLinear
+from tfsep.quantize._transposed_lowering import Spread
 
 __all__ = [
     "Config",

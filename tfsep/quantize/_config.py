@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tfsep._arguments import number, shown
+from tfsep._utils.arguments import number, shown
 
 RANGES = ("moving", "learned")
 RUNTIMES = ("xnnpack", "reference")

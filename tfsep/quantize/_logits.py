@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tfsep._backend import keras
-from tfsep._symbolic import origin
-from tfsep.quantize._training import require_prepared
+from tfsep._keras.backend import keras
+from tfsep._keras.model_io import origin
+from tfsep.quantize._prepared_model import require_prepared
 
 
 def logits_of(model: Any) -> Any:

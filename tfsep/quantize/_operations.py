@@ -4,10 +4,10 @@ from collections.abc import Callable
 from math import prod
 from typing import Any, NamedTuple
 
-from tfsep._backend import keras, tf
+from tfsep._keras.backend import keras, tf
 from tfsep.layers import leaky_relu
-from tfsep.quantize._grid import steps
-from tfsep.quantize._kernels import Kernels
+from tfsep.quantize._integer_kernels import Kernels
+from tfsep.quantize._qparams import steps
 
 
 class Operation(NamedTuple):

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from tfsep._backend import keras
-from tfsep.quantize._apart import ONE_OPERATOR, Spread
-from tfsep.quantize._graph import Call, Graph
-from tfsep.quantize._groups import groups_of
-from tfsep.quantize._kinds import KINDS, kind_of, one_tap
+from tfsep._keras.backend import keras
+from tfsep.quantize._call_list import Call, Graph
+from tfsep.quantize._matmul_kinds import KINDS, kind_of, one_tap
 from tfsep.quantize._operations import LINEAR, Activation, activation_of, activation_of_layer
-from tfsep.quantize._step import Step
+from tfsep.quantize._planned_op import Step
+from tfsep.quantize._shared_ranges import groups_of
+from tfsep.quantize._transposed_lowering import ONE_OPERATOR, Spread
 from tfsep.surgery import is_foldable
 
 

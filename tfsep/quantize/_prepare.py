@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._arguments import shown
-from tfsep._backend import keras, tf
-from tfsep._policy import dtype_policy
-from tfsep._symbolic import inputs_of, output_names, outputs_of
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.dtype_policy import dtype_policy
+from tfsep._keras.model_io import inputs_of, output_names, outputs_of
+from tfsep._utils.arguments import shown
+from tfsep.quantize._activation_quantizer import Dequantized, QuantizedAveragePooling, QuantizedOutput
+from tfsep.quantize._call_list import Graph, graph_of
 from tfsep.quantize._config import Config
-from tfsep.quantize._graph import Graph, graph_of
-from tfsep.quantize._kernels import KERNELS
-from tfsep.quantize._linear import QuantizedLinear
+from tfsep.quantize._integer_kernels import KERNELS
 from tfsep.quantize._operations import OPERATIONS
-from tfsep.quantize._output import Dequantized, QuantizedAveragePooling, QuantizedOutput
 from tfsep.quantize._plan import Plan, plan_of
-from tfsep.quantize._step import Step
-from tfsep.quantize._training import is_prepared
+from tfsep.quantize._planned_op import Step
+from tfsep.quantize._prepared_model import is_prepared
+from tfsep.quantize._quantized_matmul import QuantizedLinear
 
 
 def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:

@@ -5,7 +5,7 @@ A folder holds ``model.keras`` (images in [-1, 1] to probabilities), ``model_<re
 its training, and ``README.md``, the card.
 """
 
-from tfsep.saved._folder import SAMPLES, SavedModel, export_all, load, saved_models
 from tfsep.saved._publish import publish
+from tfsep.saved._saved_folder import SAMPLES, SavedModel, export_all, load, saved_models
 
 __all__ = ["SAMPLES", "SavedModel", "export_all", "load", "publish", "saved_models"]

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tfsep._table import Table
+from tfsep._utils.table import Table
 from tfsep.cost import cost
 from tfsep.data import ImageData
 from tfsep.defs import NETWORKS

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsep._files import made_folder
+from tfsep._utils.atomic_files import made_folder
 from tfsep.data import ImageData, write_preprocessing
 from tfsep.saved._card import Card
-from tfsep.saved._folder import SAMPLES, export_all
+from tfsep.saved._saved_folder import SAMPLES, export_all
 from tfsep.train import CURVES, LOG, MODEL, FitConfig, QuantizeConfig, TrainResult, to_toml
 
 TEST_SAMPLES = 1000

@@ -6,8 +6,8 @@ from typing import Any
 
 from tf_slim import has_arg_scope
 
-from tfsep._arguments import shown
-from tfsep._backend import keras, tf
+from tfsep._keras.backend import keras, tf
+from tfsep._utils.arguments import shown
 from tfsep.slim._initializers import xavier_initializer
 
 _DATA_FORMATS = {None: "channels_last", "NHWC": "channels_last", "NCHW": "channels_first"}

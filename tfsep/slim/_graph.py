@@ -5,9 +5,9 @@ from contextvars import ContextVar, Token
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
-from tfsep._arguments import shown
-from tfsep._backend import keras, tf
-from tfsep._symbolic import origin
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.model_io import origin
+from tfsep._utils.arguments import shown
 from tfsep.weights import SLIM_VARIABLES
 
 

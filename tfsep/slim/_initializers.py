@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfsep._backend import keras, tf
+from tfsep._keras.backend import keras, tf
 from tfsep.geometry import positive_number
 
 # A normal distribution cut at two standard deviations keeps 0.8796² of its variance. Keras makes up for that exactly,

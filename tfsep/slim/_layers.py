@@ -4,7 +4,7 @@ from typing import Any
 
 from tf_slim import add_arg_scope
 
-from tfsep._backend import keras, tf
+from tfsep._keras.backend import keras, tf
 from tfsep.geometry import pair, positive
 from tfsep.layers import Conv2D, DepthwiseConv2D, SeparableConv2D
 from tfsep.slim._arguments import channels, initializer, regularizer, require_channels

@@ -4,8 +4,8 @@ from typing import Any
 
 from tf_slim import add_arg_scope
 
-from tfsep._arguments import number, shown
-from tfsep._backend import tf
+from tfsep._keras.backend import tf
+from tfsep._utils.arguments import number, shown
 from tfsep.layers import BatchNormalization
 from tfsep.slim._arguments import initializer, never_trains, regularizer, require_channels
 from tfsep.slim._scope import layer_scope

@@ -5,8 +5,8 @@ from typing import Any
 
 from tf_slim import add_arg_scope
 
-from tfsep._arguments import number, shown
-from tfsep._backend import keras
+from tfsep._keras.backend import keras
+from tfsep._utils.arguments import number, shown
 from tfsep.geometry import normalize_padding, pair, positive
 from tfsep.slim._arguments import channels, never_trains, require_callable
 from tfsep.slim._graph import graph_of

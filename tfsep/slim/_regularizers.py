@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tfsep._arguments import number
-from tfsep._backend import keras
+from tfsep._keras.backend import keras
+from tfsep._utils.arguments import number
 
 
 def l1_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG001 - there are no ops to name

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from tfsep._arguments import shown
-from tfsep._backend import keras, tf
+from tfsep._keras.backend import keras, tf
+from tfsep._utils.arguments import shown
 from tfsep.slim._arguments import activated, require_callable
 from tfsep.slim._graph import Graph, graph_of
 

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from tfsep._arguments import shown
-from tfsep._backend import tf
+from tfsep._keras.backend import tf
+from tfsep._utils.arguments import shown
 from tfsep.slim._graph import current_graph
 
 KEYS = tf.compat.v1.GraphKeys

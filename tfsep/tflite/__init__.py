@@ -1,15 +1,15 @@
 """From a Keras model to a ``.tflite`` file, and everything that one would want to know of such a file."""
 
 from tfsep.tflite._benchmark import BenchmarkReport, BenchmarkTable, benchmark, benchmark_all
-from tfsep.tflite._bundle import ConvertReport, convert
 from tfsep.tflite._calibration import CalibrationError
+from tfsep.tflite._compare_layers import LayerReport, LayerRow, compare_layers
+from tfsep.tflite._convert import ConvertReport, convert
 from tfsep.tflite._export import export
+from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow, inspect
 from tfsep.tflite._interpreter import TensorInfo
-from tfsep.tflite._layers import LayerReport, LayerRow, compare_layers
 from tfsep.tflite._profile import ProfileReport, ProfileRow, profile
 from tfsep.tflite._recipes import RECIPES, Recipe
-from tfsep.tflite._report import ExportReport
 from tfsep.tflite._targets import RULES, TARGETS, Finding, Rule, TargetReport, TargetsReport, check_targets
 from tfsep.tflite._verify import predict, verify
 from tfsep.tflite._verify_report import VerificationError, VerifyReport

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._arguments import as_path, number
-from tfsep._flatbuffer import read_tflite
-from tfsep._table import Table
+from tfsep._flatbuffer.reader import read_tflite
+from tfsep._utils.arguments import as_path, number
+from tfsep._utils.table import Table
 from tfsep._workers import WorkerError, run_worker
 from tfsep.geometry import positive
 

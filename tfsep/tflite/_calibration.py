@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsep.tflite._data import Reader
+from tfsep.tflite._sample_reader import Reader
 
 MAX_SAMPLES = 500
 MIN_SAMPLES = 4

@@ -10,22 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._arguments import as_path
-from tfsep._files import placed
+from tfsep._utils.arguments import as_path
+from tfsep._utils.atomic_files import placed
 from tfsep.data import Preprocessing
 from tfsep.geometry import positive, positive_number
 from tfsep.quantize import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
-from tfsep.tflite._compare import compare
-from tfsep.tflite._convert import convert, weights_of
-from tfsep.tflite._data import Field, Reader
+from tfsep.tflite._calibration_check import unlike_training
+from tfsep.tflite._comparison import compare
+from tfsep.tflite._converter import convert, weights_of
+from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._interpreter import Runner, tensor_info
-from tfsep.tflite._model import Interface, interface_of
-from tfsep.tflite._prepared import require_exportable, require_same_numbers
+from tfsep.tflite._model_signature import Interface, interface_of
+from tfsep.tflite._prepared_export import require_exportable, require_same_numbers
 from tfsep.tflite._recipes import Recipe, get_recipe
-from tfsep.tflite._report import ExportReport
-from tfsep.tflite._statistics import unlike_training
+from tfsep.tflite._sample_reader import Field, Reader
 from tfsep.tflite._verify_report import VerifyReport, require
 
 RANDOM_SAMPLES = 8

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple
 
-from tfsep._flatbuffer import operator_name, read_tflite, type_name
-from tfsep._table import Table
+from tfsep._flatbuffer.reader import operator_name, read_tflite, type_name
+from tfsep._utils.table import Table
 
 SHOWN_OPTIONS = ("strideH", "strideW", "dilationHFactor", "dilationWFactor", "depthMultiplier")
 

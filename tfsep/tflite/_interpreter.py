@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsep._flatbuffer import read_tflite
+from tfsep._flatbuffer.reader import read_tflite
 from tfsep.geometry import positive
-from tfsep.tflite._data import Field
 from tfsep.tflite._inspect import TensorRow
-from tfsep.tflite._trial import trust, try_first
+from tfsep.tflite._sample_reader import Field
+from tfsep.tflite._trial_run import trust, try_first
 
 
 class TensorInfo(NamedTuple):

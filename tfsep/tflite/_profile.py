@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsep._arguments import number
-from tfsep._flatbuffer import operator_name, read_tflite
-from tfsep._table import Table
+from tfsep._flatbuffer.reader import operator_name, read_tflite
+from tfsep._utils.arguments import number
+from tfsep._utils.table import Table
 from tfsep.cost import cost
 from tfsep.geometry import positive
 from tfsep.tflite._benchmark import benchmark, time_contents
-from tfsep.tflite._single import single_operators
+from tfsep.tflite._single_operator import single_operators
 
 
 class ProfileRow(NamedTuple):

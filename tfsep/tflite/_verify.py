@@ -8,12 +8,12 @@ import numpy as np
 from tfsep.geometry import positive_number
 from tfsep.models import load_model
 from tfsep.quantize import is_prepared, runtime_of
-from tfsep.tflite._compare import compare, sized_as
-from tfsep.tflite._convert import weights_of
-from tfsep.tflite._data import Reader
+from tfsep.tflite._comparison import compare, sized_as
+from tfsep.tflite._converter import weights_of
 from tfsep.tflite._interpreter import Runner
-from tfsep.tflite._model import interface_of
-from tfsep.tflite._prepared import require_same_numbers
+from tfsep.tflite._model_signature import interface_of
+from tfsep.tflite._prepared_export import require_same_numbers
+from tfsep.tflite._sample_reader import Reader
 from tfsep.tflite._verify_report import VerifyReport, require
 
 

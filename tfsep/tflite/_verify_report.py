@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tfsep._table import Table
+from tfsep._utils.table import Table
 
 _ONE_OF = 100_000
 """Output elements of a prepared model, of which one may be a step off."""

@@ -6,14 +6,14 @@ and where it goes on is in its folder.
 
 from tfsep.train._augment import augment, draws, mix
 from tfsep.train._batches import epoch_batches, smoothed
-from tfsep.train._build import build, optimizer_of, with_softmax
 from tfsep.train._config import FitConfig, TrainConfig, parse_setting, read_config, to_toml
 from tfsep.train._finetune import QuantizeConfig, finetune
-from tfsep.train._folder import BEST, CHECKPOINT, CONFIG, CURVES, DATA, LOG, MODEL
+from tfsep.train._model_setup import build, optimizer_of, with_softmax
 from tfsep.train._run import TrainResult, accuracy
-from tfsep.train._step import Trainer
+from tfsep.train._run_directory import BEST, CHECKPOINT, CONFIG, CURVES, DATA, LOG, MODEL
 from tfsep.train._strategy import STRATEGIES, Devices, join
 from tfsep.train._train import train
+from tfsep.train._trainer import Trainer
 
 __all__ = [
     "BEST",

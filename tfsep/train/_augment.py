@@ -6,7 +6,7 @@ the rows of its share: so how many workers there are changes nothing.
 
 from typing import Any
 
-from tfsep._backend import tf
+from tfsep._keras.backend import tf
 from tfsep.train._config import FitConfig
 
 NUMBERS = 10

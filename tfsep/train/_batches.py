@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfsep._backend import tf
+from tfsep._keras.backend import tf
 from tfsep.data import Part, Split
 from tfsep.train._augment import augment, draws, mix
 from tfsep.train._config import FitConfig

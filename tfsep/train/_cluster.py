@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tfsep._arguments import shown
+from tfsep._utils.arguments import shown
 
 _ROLES = ("chief", "worker")
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from typing import Any, Self
 
-from tfsep._arguments import as_path, number
+from tfsep._utils.arguments import as_path, number
 from tfsep.defs import NETWORKS
 from tfsep.geometry import positive
 

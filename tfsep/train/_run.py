@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._arguments import as_path
-from tfsep._backend import tf
-from tfsep._progress import progress
+from tfsep._keras.backend import tf
+from tfsep._utils.arguments import as_path
+from tfsep._utils.progress import progress
 from tfsep.data import ImageData, Split
 from tfsep.train._batches import epoch_batches
-from tfsep.train._build import optimizer_of
 from tfsep.train._config import FitConfig
-from tfsep.train._folder import BEST, CHECKPOINT, RunFolder, line_of
-from tfsep.train._step import Trainer, seed_dropout
+from tfsep.train._model_setup import optimizer_of
+from tfsep.train._run_directory import BEST, CHECKPOINT, RunFolder, line_of
 from tfsep.train._strategy import Devices
+from tfsep.train._trainer import Trainer, seed_dropout
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tfsep._arguments import number
-from tfsep._backend import tf
+from tfsep._keras.backend import tf
+from tfsep._utils.arguments import number
 from tfsep.train._cluster import read_cluster
-from tfsep.train._peers import SILENCE, Peers
+from tfsep.train._worker_connections import SILENCE, Peers
 
 STRATEGIES = ("one", "mirrored", "multi-worker")
 

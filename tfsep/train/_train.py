@@ -4,8 +4,8 @@ from collections.abc import Callable
 from os import PathLike
 
 from tfsep.data import ImageData
-from tfsep.train._build import build, with_softmax
 from tfsep.train._config import TrainConfig
+from tfsep.train._model_setup import build, with_softmax
 from tfsep.train._run import Job, TrainResult, require_data, run
 from tfsep.train._strategy import Devices
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfsep.defs import PADDING_RULES, Conv, ConvDef, DepthSepConv, LayerDef, padding_of
 from tfsep.geometry import Padding, Pair, Window
-from tfsep.weights._stages import Stage
+from tfsep.weights._conv_bn_stages import Stage
 
 _WEIGHT_LIMIT = 127
 _SMALLEST = 5e-7

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._arguments import as_path
-from tfsep._constants import real_numbers, scales_of, stored_numbers
-from tfsep._flatbuffer import operator_name, read_tflite, type_name
+from tfsep._flatbuffer.constants import real_numbers, scales_of, stored_numbers
+from tfsep._flatbuffer.reader import operator_name, read_tflite, type_name
+from tfsep._utils.arguments import as_path
 from tfsep.defs import LayerDef
 from tfsep.geometry import Padding, Pads
-from tfsep.weights._stages import Stage
+from tfsep.weights._conv_bn_stages import Stage
 from tfsep.weights._tflite_network import FileLayer, FileNetwork, Grid, UnfitFileError
 
 _MOST_LAYERS = 300

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from os import PathLike
 
-from tfsep._flatbuffer import read_tflite
+from tfsep._flatbuffer.reader import read_tflite
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._interpreter import Runner
-from tfsep.tflite._targets._judge import judge
 from tfsep.tflite._targets._measured import on_micro, on_xnnpack, require_micro
 from tfsep.tflite._targets._node import nodes_of
 from tfsep.tflite._targets._report import Finding, TargetReport, TargetsReport
+from tfsep.tflite._targets._rule_check import judge
 from tfsep.tflite._targets._rules import RULES, Rule, Source
 
 TARGETS = ("xnnpack", "tflm", "gpu", "nnapi", "edgetpu", "ethos-u", "cmsis-nn")

@@ -9,9 +9,9 @@ import numpy as np
 from tfsep._workers import Reply, WorkerError, run_worker
 from tfsep.tflite._interpreter import Runner, TensorInfo
 from tfsep.tflite._targets._conditions import mixed
-from tfsep.tflite._targets._judge import broken, finding
 from tfsep.tflite._targets._node import Node
 from tfsep.tflite._targets._report import MEASURED, Finding, TargetReport
+from tfsep.tflite._targets._rule_check import broken, finding
 
 _SAMPLES = 4
 _ROUNDING = 1e-5

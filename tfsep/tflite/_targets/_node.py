@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._constants import stored_numbers
+from tfsep._flatbuffer.constants import stored_numbers
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow
 
 WEIGHT_TYPES = ("int8", "uint8", "int4")

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tfsep._table import Table
+from tfsep._utils.table import Table
 
 MEASURED, RULE = "measured", "documented rule"
 

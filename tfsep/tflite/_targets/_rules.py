@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tfsep.tflite._targets import _operators as operators
+from tfsep.tflite._targets import _supported_operators as operators
 from tfsep.tflite._targets._conditions import (
     activation_among,
     batch_of_one,

@@ -1,0 +1,1 @@
+"""A ``.tflite`` file as untrusted data: its size checked, its tables unpacked, its constants as numbers."""

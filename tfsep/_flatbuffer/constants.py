@@ -1,0 +1,47 @@
+"""The constants of a ``.tflite`` file, as the numbers that it stores and as the real ones that they stand for."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep._flatbuffer.reader import type_name
+
+FLOATS = ("float32", "float16")
+INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
+
+
+class Scales(NamedTuple):
+    """What whole numbers of a tensor stand for, ``real = scale · (stored − zero)``, in a shape that spreads over it."""
+
+    scale: np.ndarray
+    zero: np.ndarray
+
+
+def stored_numbers(model: Any, tensor: Any) -> np.ndarray | None:
+    """Return the numbers that a file has for a tensor of a plain type, in its shape; None for one that is computed."""
+    data, kind = model.buffers[tensor.buffer].data, type_name(tensor)
+    if data is None or not len(data) or kind not in (*FLOATS, *INTEGERS):
+        return None
+    shape = [int(side) for side in tensor.shape] if tensor.shape is not None else []
+    return np.frombuffer(bytes(data), np.dtype(kind)).reshape(shape)
+
+
+def scales_of(tensor: Any) -> Scales | None:
+    """Return the scales and zero points of a tensor, one or one a channel, float64; None where it has none."""
+    own = tensor.quantization
+    if own is None or own.scale is None or not len(own.scale):
+        return None
+    rank = 0 if tensor.shape is None else len(tensor.shape)
+    axis = own.quantizedDimension if len(own.scale) > 1 else None
+    spread = [-1 if i == axis else 1 for i in range(rank)]
+    scale, zero = (np.asarray(numbers, np.float64).reshape(spread) for numbers in (own.scale, own.zeroPoint))
+    return Scales(scale, zero)
+
+
+def real_numbers(model: Any, tensor: Any) -> np.ndarray | None:
+    """Return the real numbers, float64, that a constant tensor stands for; None where it is none, or without scales."""
+    values, scales = stored_numbers(model, tensor), scales_of(tensor)
+    if values is None or (values.dtype.kind != "f" and scales is None):
+        return None
+    real = values.astype(np.float64)
+    return real if scales is None else (real - scales.zero) * scales.scale

@@ -1,0 +1,205 @@
+"""A ``.tflite`` file's flatbuffer, read as data and packed again, through the schema that ships with LiteRT.
+
+A file is untrusted: whatever is wrong with it becomes one `ValueError`, before an interpreter, which is less careful,
+is given it.
+"""
+
+import struct
+from functools import cache
+from math import prod
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep._flatbuffer.size_check import check_extent
+from tfsep._utils.arguments import as_path, shown
+
+_IDENTIFIER = b"TFL3"
+_SCHEMA_VERSION = 3
+_ALIGNMENT = 16
+_LARGEST = 2**31
+"""Offsets are signed and of 32 bits, so no flatbuffer has more bytes."""
+
+
+def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
+    """Return a file's bytes, and its model as the schema's ``ModelT``.
+
+    Raises:
+        TypeError: if `path` is no path.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no TFLite model, or not whole.
+    """
+    path = as_path(path, "path")
+    if not path.is_file():
+        raise FileNotFoundError(f"path: expected a .tflite file, got {path}, which does not exist")
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"path: expected a .tflite file of at most 2 GiB, got {path} of {path.stat().st_size:,} bytes")
+    content = path.read_bytes()
+    return content, unpack(content, path)
+
+
+def unpack(content: bytes, path: str | PathLike[str]) -> Any:
+    """Return the model of a file's bytes as the schema's ``ModelT``.
+
+    Raises:
+        ValueError: if they are no TFLite model, or not whole; `path` is what the message names.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    if content[4:8] != _IDENTIFIER:
+        raise ValueError(f"path: expected a .tflite file, got {path} without the identifier {_IDENTIFIER.decode()}")
+    try:
+        check_extent(content)
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
+        _check(model)
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        raise ValueError(f"path: expected a whole .tflite file, got {path}, which is damaged ({error})") from error
+    return model
+
+
+def pack(model: Any) -> bytes:
+    """Return a model as a file's bytes, stored numbers at multiples of 16 bytes, as LiteRT wants them."""
+    import flatbuffers
+
+    class Aligned(flatbuffers.Builder):
+        def CreateNumpyVector(self, x: Any) -> Any:  # the schema packs every stored array through it
+            self.Prep(_ALIGNMENT, x.nbytes)
+            return super().CreateNumpyVector(x)
+
+    builder = Aligned()
+    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _check(model: Any) -> None:
+    """Raise unless every index in the model points at something, and every product can be read as one."""
+    if model.version != _SCHEMA_VERSION:
+        raise ValueError(f"schema version {model.version}")
+    if not model.subgraphs or not model.buffers:
+        raise ValueError("no graph")
+    if not model.subgraphs[0].tensors:
+        raise ValueError("no tensors")
+    for signature in model.signatureDefs or []:
+        _fill(signature, b"", "signatureKey")
+    for graph in model.subgraphs:
+        _fill(graph, [], "tensors", "operators", "inputs", "outputs")
+        for tensor in graph.tensors:
+            _fill(tensor, b"", "name")
+            if not 0 <= tensor.buffer < len(model.buffers):
+                raise ValueError("a tensor without a buffer")
+            _check_size(tensor, model.buffers[tensor.buffer])
+            _check_scales(tensor)
+        _check_indices(graph, graph, least=0)
+        for op in graph.operators:
+            _fill(op, [], "inputs", "outputs")
+            if not 0 <= op.opcodeIndex < len(model.operatorCodes):
+                raise ValueError("an operator without a code")
+            _check_indices(op, graph, least=-1)
+            _check_form(operator_name(model, op), op, graph.tensors)
+
+
+def _check_indices(table: Any, graph: Any, least: int) -> None:
+    """Raise unless what goes in and what comes out are tensors of the graph, or left out, -1, where that may be."""
+    for indices in (table.inputs, table.outputs):
+        if any(not least <= index < len(graph.tensors) for index in indices):
+            raise ValueError("a tensor that is not there")
+
+
+def _fill(table: Any, empty: Any, *fields: str) -> None:
+    """Put what is empty where a file leaves a vector or a name out."""
+    for field in fields:
+        if getattr(table, field) is None:
+            setattr(table, field, empty)
+
+
+def _check_size(tensor: Any, buffer: Any) -> None:
+    """Raise unless a constant tensor of a plain type has as many bytes as its shape says."""
+    width = _WIDTHS.get(type_name(tensor))
+    if width is None or buffer.data is None or len(buffer.data) == 0:
+        return
+    sides = [int(side) for side in tensor.shape] if tensor.shape is not None else []
+    if any(side < 0 for side in sides):
+        raise ValueError(f"a constant tensor of shape {shown(sides)}")
+    elements = prod(sides)
+    if elements * width != len(buffer.data):
+        raise ValueError(f"a tensor of {elements} elements in {len(buffer.data)} bytes")
+
+
+class _Form(NamedTuple):
+    """What an operator has to have for its numbers to mean anything.
+
+    Attributes:
+        tensors: places of inputs that have to be there.
+        ranks: the least and the largest number of dimensions that these have.
+        option: of the schema's, or nothing.
+    """
+
+    tensors: tuple[int, ...]
+    ranks: tuple[int, int]
+    option: str
+
+
+_FORMS = {
+    "CONV_2D": _Form((0, 1), (4, 4), "strideH"),
+    "DEPTHWISE_CONV_2D": _Form((0, 1), (4, 4), "strideH"),
+    "TRANSPOSE_CONV": _Form((1, 2), (4, 4), "strideH"),
+    "FULLY_CONNECTED": _Form((1,), (2, 2), "fusedActivationFunction"),
+    "BATCH_MATMUL": _Form((0, 1), (2, 8), "adjX"),
+    "DEQUANTIZE": _Form((0,), (0, 8), ""),
+}
+
+
+def _check_form(name: str, op: Any, tensors: Any) -> None:
+    """Raise unless an operator that is read closely has its tensors, sides of at least one, and its options."""
+    form = _FORMS.get(name)
+    if form is None:
+        return
+    lacking = form.option and not hasattr(op.builtinOptions, form.option)
+    if lacking or not len(op.outputs) or len(op.inputs) <= max(form.tensors):
+        raise ValueError(f"{name} without its tensors or options")
+    least, most = form.ranks
+    for index in (op.inputs[place] for place in form.tensors):
+        shape = tensors[index].shape if index >= 0 else None
+        sides = [] if shape is None else list(shape)
+        if index < 0 or not least <= len(sides) <= most or min(sides, default=1) < 1:
+            raise ValueError(f"{name} of a tensor of another shape")
+
+
+def _check_scales(tensor: Any) -> None:
+    """Raise unless a tensor has one scale and zero point, or one for each of its channels, or none."""
+    own = tensor.quantization
+    if own is None or own.scale is None or not len(own.scale):
+        return
+    count, shape = len(own.scale), [] if tensor.shape is None else tensor.shape
+    if own.zeroPoint is None or len(own.zeroPoint) != count:
+        raise ValueError("scales without zero points")
+    channels = shape[own.quantizedDimension] if 0 <= own.quantizedDimension < len(shape) else 1
+    if count not in (1, channels):
+        raise ValueError(f"{count} scales for {channels} channels")
+    if not np.isfinite(own.scale).all():
+        raise ValueError("scales that are no numbers")
+
+
+_WIDTHS = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "bool": 1}
+
+
+@cache
+def _names(enumeration: str) -> dict[int, str]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    kind = getattr(schema, enumeration)
+    return {value: name for name, value in vars(kind).items() if isinstance(value, int)}
+
+
+def operator_name(model: Any, operator: Any) -> str:
+    """Return the name of an operator, ``"CONV_2D"``; of a custom one, its own."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    name = _names("BuiltinOperator").get(number, f"UNKNOWN_{number}")
+    return code.customCode.decode(errors="replace") if name == "CUSTOM" and code.customCode else name
+
+
+def type_name(tensor: Any) -> str:
+    """Return the name of a tensor's type as NumPy has it, ``"float32"``."""
+    return _names("TensorType").get(tensor.type, f"unknown_{tensor.type}").lower()

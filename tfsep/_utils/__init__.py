@@ -1,0 +1,1 @@
+"""Plain utilities that know neither Keras nor a ``.tflite`` file."""

@@ -1,0 +1,34 @@
+"""Loading a saved model, with this library's layers known to Keras."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from tfsep import layers, quantize  # noqa: F401 - registers the layers that a file may name
+from tfsep._keras.backend import keras
+from tfsep._utils.zip_limits import require_sane_size
+
+
+def load_model(path: str | PathLike[str]) -> Any:
+    """Load a ``.keras`` file, Keras's safe mode on.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no whole ``.keras`` file, or names classes that are not known.
+
+    Example:
+        >>> load_model("missing.keras")
+        Traceback (most recent call last):
+        FileNotFoundError: model: expected a .keras file, got missing.keras, which does not exist
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"model: expected a .keras file, got {path}, which does not exist")
+    if path.suffix != ".keras":
+        raise ValueError(f"model: expected a .keras file, got {path}")
+    try:
+        require_sane_size(path)
+        return keras.models.load_model(path)
+    except Exception as error:  # whatever a damaged archive makes the loaders underneath raise
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"model: expected a whole .keras file, got {path} ({reason})") from error

@@ -1,0 +1,106 @@
+"""Convolutions of sequences, as functions on tensors: those of images that have one row."""
+
+from typing import Any
+
+from tfsep.ops._conv2d import convolve, convolve_depthwise, convolve_separable
+
+
+def conv1d(
+    x: Any,
+    filter: Any,
+    strides: Any = 1,
+    padding: Any = "valid",
+    rate: Any = 1,
+    data_format: str = "channels_last",
+) -> Any:
+    """Convolve sequences with filters, in groups where the filter has fewer channels than the sequence.
+
+    ``y[n, i, f] = sum over di, c of x[n, i·s + di·r, c] · filter[di, c, f]``. With ``groups = C / filter.shape[1]``,
+    output ``f`` sees the channels of its own group only.
+
+    Args:
+        x: floating tensor (N, L, C), or (N, C, L) with ``data_format="channels_first"``.
+        filter: (k, C / groups, F), of x's dtype; F must be a multiple of groups.
+        strides: step of the window.
+        padding: ``"valid"``, ``"same"`` (TensorFlow's), ``"causal"``, an int, or ``(before, after)``: of a sequence a
+            pair means its two ends, where of an image it means rows and columns. ``"causal"`` is ``((k - 1)·r, 0)``,
+            with which no output sees an input that comes later.
+        rate: dilation; any stride goes with any rate.
+        data_format: ``"channels_last"`` or ``"channels_first"``, of x and of the result.
+
+    Returns:
+        A tensor (N, L', F) of x's dtype, or (N, F, L').
+
+    Raises:
+        ValueError: for a wrong rank, groups that do not divide, sizes under 1, or an output of no size.
+        TypeError: for a dtype that is not floating, or that differs between x and filter.
+
+    Source: causal padding is that of A. van den Oord et al., "WaveNet" (arXiv 1609.03499), section 2.1.
+
+    Example:
+        >>> conv1d(tf.ones((32, 15, 256)), tf.ones((3, 256, 128))).shape
+        TensorShape([32, 13, 128])
+    """
+    return convolve(x, filter, strides, padding, rate, data_format, 1)
+
+
+def depthwise_conv1d(
+    x: Any,
+    filter: Any,
+    strides: Any = 1,
+    padding: Any = "valid",
+    rate: Any = 1,
+    data_format: str = "channels_last",
+) -> Any:
+    """Convolve each channel of sequences with M filters of its own.
+
+    ``y[n, i, c·M + m] = sum over di of x[n, i·s + di·r, c] · filter[di, c, m]``.
+
+    Args:
+        x: floating tensor (N, L, C), or (N, C, L) with ``data_format="channels_first"``.
+        filter: (k, C, M), of x's dtype; M is the depth multiplier.
+        strides, padding, rate, data_format: as in `conv1d`.
+
+    Returns:
+        A tensor (N, L', C·M) of x's dtype, or (N, C·M, L').
+
+    Raises:
+        ValueError: for a wrong rank, channels that do not match, sizes under 1, or an output of no size.
+        TypeError: for a dtype that is not floating, or that differs between x and filter.
+
+    Example:
+        >>> depthwise_conv1d(tf.ones((1, 8, 3)), tf.ones((3, 3, 2)), strides=2, rate=2, padding="causal").shape
+        TensorShape([1, 4, 6])
+    """
+    return convolve_depthwise(x, filter, strides, padding, rate, data_format, 1)
+
+
+def separable_conv1d(
+    x: Any,
+    depthwise_filter: Any,
+    pointwise_filter: Any,
+    strides: Any = 1,
+    padding: Any = "valid",
+    rate: Any = 1,
+    data_format: str = "channels_last",
+) -> Any:
+    """Convolve each channel of sequences with its own filters, then mix the results with a convolution of width 1.
+
+    Args:
+        x: floating tensor (N, L, C), or (N, C, L) with ``data_format="channels_first"``.
+        depthwise_filter: (k, C, M), of x's dtype.
+        pointwise_filter: (1, C·M, F), of x's dtype.
+        strides, padding, rate, data_format: as in `conv1d`; they are the depthwise part's.
+
+    Returns:
+        A tensor (N, L', F) of x's dtype, or (N, F, L').
+
+    Raises:
+        ValueError: as `depthwise_conv1d`, and for a pointwise filter that is not (1, C·M, F).
+        TypeError: for a dtype that is not floating, or that differs between the three.
+
+    Example:
+        >>> separable_conv1d(tf.ones((1, 4, 2)), tf.ones((3, 2, 2)), tf.ones((1, 4, 5))).shape
+        TensorShape([1, 2, 5])
+    """
+    return convolve_separable(x, depthwise_filter, pointwise_filter, strides, padding, rate, data_format, 1)

@@ -1,0 +1,128 @@
+"""Trained models that ship with the package: where they are, and their loading and exporting."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfsep import tflite
+from tfsep._utils.atomic_files import made_folder
+from tfsep.data import Preprocessing, Split
+from tfsep.models import load_model
+from tfsep.train import MODEL
+
+SAMPLES = "samples.npz"
+
+
+def saved_models() -> Path:
+    """Return the folder of the shipped models, in an installed package or in a checkout.
+
+    Raises:
+        FileNotFoundError: if neither has it.
+
+    Example:
+        >>> saved_models().is_dir()
+        True
+    """
+    package = Path(__file__).parent.parent
+    places = package / "_saved_models", package.parent / "saved_models"
+    for place in places:
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(f"saved models: expected a folder at one of {', '.join(map(str, places))}, got none")
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A shipped model, loaded.
+
+    Attributes:
+        name: of its folder.
+        folder: where it is.
+        model: from images in [-1, 1] to probabilities.
+        class_names: of the model's classes.
+        calibration: uint8 images (N, H, W, C) from the training set.
+        images, labels: uint8 images and int32 labels from the test set.
+    """
+
+    name: str
+    folder: Path
+    model: Any
+    class_names: tuple[str, ...]
+    calibration: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray
+
+    def test_split(self) -> Split:
+        """The images with their labels, as a split of a data set."""
+        return Split.of(self.images, self.labels)
+
+
+def load(name: str = "fashion_mnist") -> SavedModel:
+    """Load a shipped model with its images.
+
+    Raises:
+        FileNotFoundError: if there is none of that name.
+
+    Example:
+        >>> load().images.shape
+        (1000, 28, 28, 1)
+    """
+    folder = saved_models() / name
+    if not (folder / MODEL).is_file():
+        known = sorted(p.parent.name for p in saved_models().glob(f"*/{MODEL}"))
+        raise FileNotFoundError(f"name: expected one of {', '.join(known)}, got {name!r}")
+    with np.load(folder / SAMPLES) as samples:
+        return SavedModel(
+            name,
+            folder,
+            load_model(folder / MODEL),
+            tuple(samples["class_names"].tolist()),
+            samples["calibration"],
+            samples["images"],
+            samples["labels"],
+        )
+
+
+def export_all(
+    model: Any,
+    folder: str | PathLike[str],
+    calibration: Any,
+    data: Callable[[], Any],
+    log: Callable[[str], None] = print,
+    recipes: Iterable[str] = tuple(tflite.RECIPES),
+    preprocessing: Preprocessing | None = None,
+) -> dict[str, Any]:
+    """Export a model in every recipe, or those given, and verify each file, as ``model_<recipe>.tflite`` in `folder`.
+
+    Args:
+        model: a Keras model.
+        folder: made if need be.
+        calibration: what the recipes with integers are calibrated on, as `tfsep.tflite.export` takes it.
+        data: called once a recipe; returns what the file is verified on, batches of (images, labels).
+        log: is given one line a recipe.
+        recipes: names from `tfsep.tflite.RECIPES`.
+        preprocessing: how images are prepared for the model, for the reports.
+
+    Returns:
+        The reports, by recipe.
+    """
+    folder = made_folder(folder, "folder")
+    reports = {}
+    for recipe in recipes:
+        reports[recipe] = report = tflite.export(
+            model,
+            folder / f"model_{recipe}.tflite",
+            recipe,
+            calibration=calibration,
+            data=data(),
+            preprocessing=preprocessing,
+        )
+        log(
+            f"{recipe}: {report.size_bytes / 1000:.0f} kB, accuracy {report.accuracy:.4f} "
+            f"(model {report.model_accuracy:.4f}), {report.delegated} of {report.nodes} nodes delegated"
+        )
+    return reports

@@ -1,0 +1,43 @@
+"""What a model's own normalization says of data: whether they look like what it was trained on."""
+
+from typing import Any
+
+import numpy as np
+
+from tfsep._keras.backend import keras
+from tfsep._keras.layer_calls import watching
+from tfsep.tflite._calibration import Calibration
+from tfsep.tflite._model_signature import Interface
+
+_SAMPLES = 64
+_FAR = 16.0
+"""Times as much variance as in training, or as little: pixels in [0, 255] for a model of [-1, 1] have 127² times."""
+
+
+def unlike_training(interface: Interface, calibration: Calibration) -> str | None:
+    """Return a note if the model's first batch normalization sees what it did not see in training, or None.
+
+    A model without batch normalization, or with one that was never trained, says nothing.
+    """
+    seen: list[tuple[Any, np.ndarray]] = []
+
+    def leave(layer: Any, inputs: Any, _: Any) -> None:
+        if isinstance(layer, keras.layers.BatchNormalization) and not seen:
+            seen.append((layer, np.asarray(inputs, np.float64)))
+
+    with watching(lambda _: None, leave):
+        interface([array[:_SAMPLES] for array in calibration.arrays()])
+    if not seen:
+        return None
+    layer, inputs = seen[0]
+    mean, variance = (np.asarray(v, np.float64) for v in (layer.moving_mean, layer.moving_variance))
+    if np.all(mean == 0) and np.all(variance == 1):
+        return None
+    channels = np.moveaxis(inputs, layer.axis, -1).reshape(-1, mean.size)
+    ratio = float(np.median(np.mean((channels - mean) ** 2, axis=0) / (variance + layer.epsilon)))
+    if 1 / _FAR <= ratio <= _FAR:
+        return None
+    return (
+        f"calibration data, {calibration.range()}, give the first batch normalization, {layer.name!r}, {ratio:.3g} "
+        "times the variance of its training: were they prepared as the training data were?"
+    )

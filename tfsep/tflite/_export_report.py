@@ -1,0 +1,125 @@
+"""What an export made, as a record, a table and JSON."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfsep._utils.table import Table
+from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._verify_report import VerifyReport
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """A file that was written, and the proof that came with it.
+
+    Attributes:
+        path: of the file; the report is beside it as JSON.
+        recipe: by name.
+        size_bytes, sha256: of the file.
+        ops: how many operators there are of each name.
+        delegated, nodes: how many operators of the main graph XNNPACK, LiteRT's default on CPUs, takes over, and how
+            many there are; what is in a loop's body is not counted.
+        verification: the file beside the model, on `data`; None for a file that nothing in Python runs.
+        data: what the file was verified on: ``"given"``, ``"calibration"`` or ``"random"``, seeded normal numbers.
+        calibration: samples, distinct ones and range, or None.
+        inputs, outputs: with type, shape, scale and zero point.
+        preprocessing: how images are prepared for the model, where that was said, as JSON has it.
+        notes: what a user should know.
+        versions: of what made the file.
+    """
+
+    path: Path
+    recipe: str
+    size_bytes: int
+    sha256: str
+    ops: dict[str, int]
+    delegated: int
+    nodes: int
+    verification: VerifyReport | None
+    data: str | None
+    calibration: dict[str, Any] | None
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+    preprocessing: dict[str, Any] | None = None
+
+    @property
+    def max_error(self) -> float | None:
+        """Largest absolute difference between the file and the model."""
+        return None if self.verification is None else self.verification.max_error
+
+    @property
+    def rms_error(self) -> float | None:
+        """Relative RMS error of the file against the model."""
+        return None if self.verification is None else self.verification.rms_error
+
+    @property
+    def top1_agreement(self) -> float | None:
+        """Share of samples for which both name the same class; None where the output is no row of classes."""
+        return None if self.verification is None else self.verification.top1_agreement
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of samples whose label the file names; None without labels."""
+        return None if self.verification is None else self.verification.accuracy
+
+    @property
+    def model_accuracy(self) -> float | None:
+        """Share of samples whose label the model names; None without labels."""
+        return None if self.verification is None else self.verification.model_accuracy
+
+    @property
+    def samples(self) -> int | None:
+        """How many samples the file was verified on."""
+        return None if self.verification is None else self.verification.samples
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON holds."""
+        return {
+            "file": self.path.name,
+            "recipe": self.recipe,
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+            "ops": self.ops,
+            "delegated": self.delegated,
+            "nodes": self.nodes,
+            "verification": None if self.verification is None else {"data": self.data, **self.verification.to_dict()},
+            "calibration": self.calibration,
+            "inputs": [info._asdict() for info in self.inputs],
+            "outputs": [info._asdict() for info in self.outputs],
+            "preprocessing": self.preprocessing,
+            "notes": list(self.notes),
+            "versions": self.versions,
+        }
+
+    def to_json(self) -> str:
+        """Return the report as JSON."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def table(self) -> Table:
+        """Return the report, a line a fact."""
+        rows = [
+            ("file", str(self.path)),
+            ("recipe", self.recipe),
+            ("size", f"{self.size_bytes:,} bytes"),
+            ("operators", ", ".join(f"{count} {name}" for name, count in self.ops.items())),
+            ("delegated to XNNPACK", f"{self.delegated} of {self.nodes}"),
+            *((f"input {i.name}", _described(i)) for i in self.inputs),
+            *((f"output {o.name}", _described(o)) for o in self.outputs),
+            ("verified on", "nothing" if self.verification is None else f"{self.data} data"),
+            *(() if self.verification is None else self.verification.table().rows),
+            *(("note", note) for note in self.notes),
+        ]
+        return Table(("measure", "value"), rows)
+
+    def __str__(self) -> str:
+        """Return the table as text."""
+        return self.table().text()
+
+
+def _described(info: TensorInfo) -> str:
+    stored = f", scale {info.scale:.6g}, zero point {info.zero_point}" if info.scale else ""
+    return f"{info.dtype} {'×'.join(map(str, info.shape))}{stored}"

@@ -1,0 +1,192 @@
+"""What a user gives as data, as batches of checked arrays: one place for calibration, verification and prediction."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep._keras.backend import tf
+
+
+class Field(NamedTuple):
+    """One input: its name, its shape without the batch (None where any size goes) and its dtype."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+class Batch(NamedTuple):
+    """Arrays (n, ...) in the order of the inputs, and labels (n,) where the data has them."""
+
+    inputs: tuple[np.ndarray, ...]
+    labels: np.ndarray | None
+
+    @property
+    def size(self) -> int:
+        """The number of samples."""
+        return len(self.inputs[0])
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What batches that can be joined have in common."""
+        return *(array.shape[1:] for array in self.inputs), self.labels is None
+
+    def part(self, start: int, end: int) -> "Batch":
+        """Return the samples from one place to before another."""
+        labels = None if self.labels is None else self.labels[start:end]
+        return Batch(tuple(array[start:end] for array in self.inputs), labels)
+
+    def copy(self) -> "Batch":
+        """Return the same samples in memory of their own."""
+        labels = None if self.labels is None else self.labels.copy()
+        return Batch(tuple(array.copy() for array in self.inputs), labels)
+
+
+_NUMBERS, _MOST = 2**22, 256
+"""What a model is run on at a time: 27 images of 224×224×3, and no more samples than 256 where they are small."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads data for a network of these inputs.
+
+    Attributes:
+        fields: the inputs.
+        argument: what the data is called in an error.
+    """
+
+    fields: tuple[Field, ...]
+    argument: str = "data"
+
+    def batches(self, data: Any) -> Iterator[Batch]:
+        """Yield the data batch by batch; nothing is kept.
+
+        Args:
+            data: an array (N, ...); a tuple (x, labels); for several inputs, a tuple of arrays in the order of the
+                fields, or a dict of them; or an iterable of any of these or of single samples, a ``tf.data.Dataset`` or
+                generator too.
+
+        Raises:
+            TypeError: for something that is none of these, or of another dtype.
+            ValueError: for another shape, or NaN or infinity.
+        """
+        if data is None or isinstance(data, str | bytes | int | float):
+            raise TypeError(f"{self.argument}: expected arrays or an iterable of batches, got {data!r}")
+        if self._is_element(data):
+            yield self._batch(data)
+            return
+        if not isinstance(data, Iterable):
+            raise TypeError(f"{self.argument}: expected arrays or an iterable of batches, got {type(data).__name__}")
+        for element in data:
+            yield self._batch(element)
+
+    def chunks(self, data: Any, size: int | None = None) -> Iterator[Batch]:
+        """Yield what `batches` does in batches of at most `size` samples: large ones split, small ones joined.
+
+        Without a size they have as many as a model computes fast and in little memory. None is empty.
+        """
+        if size is None:
+            numbers = sum(prod(side or 1 for side in field.shape) for field in self.fields)
+            size = max(1, min(_NUMBERS // numbers, _MOST))
+        waiting: list[Batch] = []
+        for batch in self.batches(data):
+            for start in range(0, batch.size, size):
+                part = batch.part(start, start + size)
+                full = sum(each.size for each in waiting) + part.size > size
+                if waiting and (full or part.kind != waiting[0].kind):
+                    yield _joined(waiting)
+                    waiting = []
+                if part.size == size:
+                    yield part
+                else:
+                    # Who made the batch may fill the same memory with the next one.
+                    waiting.append(part.copy())
+        if waiting:
+            yield _joined(waiting)
+
+    def _is_element(self, data: Any) -> bool:
+        """Whether this is one batch rather than an iterable of them: arrays, or a tuple or dict of arrays."""
+        if isinstance(data, Mapping) or _is_array(data):
+            return True
+        return (
+            isinstance(data, tuple)
+            and bool(data)
+            and all(_is_array(part) or isinstance(part, Mapping) or _is_row(part) for part in data)
+        )
+
+    def _batch(self, element: Any) -> Batch:
+        inputs, labels = self._split(element)
+        arrays = tuple(self._array(value, field) for value, field in zip(inputs, self.fields, strict=True))
+        sizes = {len(array) for array in arrays}
+        if len(sizes) != 1:
+            raise ValueError(f"{self.argument}: expected inputs of one batch size, got {sorted(sizes)}")
+        if labels is not None:
+            labels = np.atleast_1d(np.asarray(labels))
+            if labels.shape != arrays[0].shape[:1]:
+                raise ValueError(f"{self.argument}: expected {len(arrays[0])} labels, got shape {labels.shape}")
+        return Batch(arrays, labels)
+
+    def _split(self, element: Any) -> tuple[Sequence[Any], Any]:
+        """Tell an element's inputs from its labels."""
+        labels = None
+        count = len(self.fields)
+        if isinstance(element, tuple | list) and len(element) == 2 and (count == 1 or not _is_array(element[0])):
+            element, labels = element
+        if isinstance(element, Mapping):
+            missing = [field.name for field in self.fields if field.name not in element]
+            if missing:
+                raise ValueError(f"{self.argument}: expected inputs {', '.join(missing)}, got {', '.join(element)}")
+            return [element[field.name] for field in self.fields], labels
+        parts = element if isinstance(element, tuple | list) else (element,)
+        if len(parts) != count:
+            names = ", ".join(field.name for field in self.fields)
+            raise ValueError(f"{self.argument}: expected {count} inputs ({names}), got {len(parts)}")
+        return parts, labels
+
+    def _array(self, value: Any, field: Field) -> np.ndarray:
+        array = np.asarray(value)
+        if not _is_compatible(array.dtype, np.dtype(field.dtype)):
+            raise TypeError(f"{self.argument}: expected {field.dtype} for {field.name}, got {array.dtype}")
+        if array.ndim == len(field.shape):
+            array = array[None]
+        wanted = array.ndim == len(field.shape) + 1 and all(
+            side in (None, given) for side, given in zip(field.shape, array.shape[1:], strict=False)
+        )
+        if not wanted:
+            shape = ", ".join("any" if side is None else str(side) for side in field.shape)
+            raise ValueError(f"{self.argument}: expected shape (N, {shape}) for {field.name}, got {np.shape(value)}")
+        array = array.astype(field.dtype, copy=False)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{self.argument}: expected finite numbers for {field.name}, got NaN or infinity")
+        return array
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of several of a kind."""
+    if len(batches) == 1:
+        return batches[0]
+    inputs = tuple(np.concatenate(arrays) for arrays in zip(*(batch.inputs for batch in batches), strict=True))
+    labels = [batch.labels for batch in batches if batch.labels is not None]
+    return Batch(inputs, np.concatenate(labels) if labels else None)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray | np.generic) or tf.is_tensor(value)
+
+
+def _is_row(value: Any) -> bool:
+    """Whether this is a list of numbers, as labels may be."""
+    return isinstance(value, list) and bool(value) and np.ndim(value[0]) == 0
+
+
+def _is_compatible(given: np.dtype, wanted: np.dtype) -> bool:
+    """Whether numbers of one type may be taken for another's: floats for floats, ints for ints that hold them.
+
+    Pixels in uint8 for a float network are most likely not yet preprocessed, so they are refused.
+    """
+    if wanted.kind == "f":
+        return given.kind == "f"
+    return given == wanted or (given.kind in "iu" and wanted.kind in "iu" and np.can_cast(given, wanted, "same_kind"))

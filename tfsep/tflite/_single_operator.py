@@ -1,0 +1,79 @@
+"""Each operator of a file as a file of its own, to be timed by itself."""
+
+from typing import Any
+
+from tfsep._flatbuffer.reader import operator_name, pack
+
+
+def single_operators(model: Any) -> dict[int, bytes]:
+    """Return a file of each operator of a model's main graph, by its number.
+
+    What an operator reads of the file's own comes with it, weights in float16 with the operator that widens them;
+    what is computed is its input. Operators that only read constants, which LiteRT runs once, are none.
+    """
+    graph = model.subgraphs[0]
+    widening = {
+        int(op.outputs[0]): op
+        for op in graph.operators
+        if operator_name(model, op) == "DEQUANTIZE" and _is_stored(model, graph.tensors[op.inputs[0]])
+    }
+    files = {}
+    for number, op in enumerate(graph.operators):
+        if any(op is other for other in widening.values()):
+            continue
+        steps = [*(widening[int(i)] for i in op.inputs if int(i) in widening), op]
+        content = _file_of(model, graph, steps)
+        if content is not None:
+            files[number] = content
+    return files
+
+
+def _is_stored(model: Any, tensor: Any) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def _file_of(model: Any, graph: Any, steps: list[Any]) -> bytes | None:
+    """A file that runs these operators, or None if nothing goes into them."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    made = {int(i) for op in steps for i in op.outputs}
+    used = list(dict.fromkeys(int(i) for op in steps for i in (*op.inputs, *op.outputs) if i >= 0))
+    given = [i for i in used if i not in made and not _is_stored(model, graph.tensors[i])]
+    if not given:
+        return None
+    place = {old: new for new, old in enumerate(used)}
+    small = schema.ModelT()
+    small.version = model.version
+    small.buffers = [schema.BufferT()]
+    small.operatorCodes = [model.operatorCodes[op.opcodeIndex] for op in steps]
+    part = schema.SubGraphT()
+    part.tensors = [_moved(model, graph.tensors[i], small.buffers) for i in used]
+    part.inputs, part.outputs = [place[i] for i in given], [place[int(i)] for i in steps[-1].outputs]
+    part.operators = [_renumbered(op, code, place) for code, op in enumerate(steps)]
+    small.subgraphs = [part]
+    return pack(small)
+
+
+def _moved(model: Any, tensor: Any, buffers: list[Any]) -> Any:
+    """A tensor whose stored numbers are among these buffers; the first is nobody's."""
+    moved = _copy(tensor)
+    moved.buffer = 0
+    if _is_stored(model, tensor):
+        moved.buffer = len(buffers)
+        buffers.append(model.buffers[tensor.buffer])
+    return moved
+
+
+def _renumbered(op: Any, code: int, place: dict[int, int]) -> Any:
+    moved = _copy(op)
+    moved.opcodeIndex = code
+    moved.inputs = [place.get(int(i), -1) for i in op.inputs]
+    moved.outputs = [place[int(i)] for i in op.outputs]
+    return moved
+
+
+def _copy(table: Any) -> Any:
+    copy = type(table)()
+    vars(copy).update(vars(table))
+    return copy

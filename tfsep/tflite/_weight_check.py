@@ -1,0 +1,86 @@
+"""The weights that a file stores, held against those of its model.
+
+Outputs cannot tell a weight that is a little off from rounding; the stored numbers can. The model's side is its
+conversion in float32, which folds normalization into the kernels as every recipe does, and rounds nothing.
+"""
+
+from math import inf
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep._flatbuffer.constants import real_numbers, scales_of
+from tfsep._flatbuffer.reader import type_name
+
+_SLACK = 1e-5
+"""Of a tensor's largest number: what arithmetic in float32 may differ by from one machine to the next."""
+
+
+class Weight(NamedTuple):
+    """A constant that an operator reads.
+
+    Attributes:
+        name: in its file.
+        values: as real numbers.
+        rounding: the largest error that storing it as the file does brings to each number.
+    """
+
+    name: str
+    values: np.ndarray
+    rounding: np.ndarray | float
+
+
+class WeightComparison(NamedTuple):
+    """What came of comparing weights.
+
+    Attributes:
+        compared: how many of the model's weight tensors were looked for.
+        error: of the one that is furthest off, in units of what storing it may change; infinite where the file has none
+            of its shape.
+        name: of that one.
+    """
+
+    compared: int
+    error: float
+    name: str
+
+
+def stored_weights(model: Any) -> list[Weight]:
+    """Return the constants that the operators of a file's main graph read; shapes and indices are none."""
+    graph = model.subgraphs[0]
+    read = sorted({int(index) for op in graph.operators or [] for index in op.inputs if index >= 0})
+    found = (_weight(model, graph.tensors[index]) for index in read)
+    return [weight for weight in found if weight is not None]
+
+
+def _weight(model: Any, tensor: Any) -> Weight | None:
+    values, scales = real_numbers(model, tensor), scales_of(tensor)
+    if values is None:
+        return None
+    name = tensor.name.decode(errors="replace").split(";")[0]
+    if scales is None:
+        # Half of the last of float16's 11 bits, or of its smallest step.
+        half = np.maximum(np.abs(values) * 2.0**-11, 2.0**-25)
+        return Weight(name, values, half if type_name(tensor) == "float16" else 0.0)
+    return Weight(name, values, scales.scale / 2)
+
+
+def compare_weights(reference: list[Weight], stored: list[Weight]) -> WeightComparison:
+    """Look for each weight of a model among those of a file, the nearest of its shape."""
+    by_shape: dict[tuple[int, ...], list[Weight]] = {}
+    for weight in stored:
+        by_shape.setdefault(weight.values.shape, []).append(weight)
+    errors = [min((_error(w, other) for other in by_shape.get(w.values.shape, [])), default=inf) for w in reference]
+    worst = max(range(len(errors)), key=errors.__getitem__, default=None)
+    if worst is None:
+        return WeightComparison(0, 0.0, "")
+    return WeightComparison(len(errors), errors[worst], reference[worst].name)
+
+
+def _error(weight: Weight, stored: Weight) -> float:
+    """The largest difference, in units of what storing may change."""
+    allowed = stored.rounding + _SLACK * np.abs(weight.values).max(initial=0.0)
+    difference = np.abs(stored.values - weight.values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(difference == 0, 0.0, difference / allowed)
+    return float(np.nan_to_num(ratio, nan=inf, posinf=inf).max(initial=0.0))

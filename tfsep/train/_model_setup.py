@@ -1,0 +1,76 @@
+"""What is trained: a fresh network, its optimizer, and the file's form of it."""
+
+from typing import Any
+
+from tfsep import models
+from tfsep._keras.backend import keras
+from tfsep._keras.dtype_policy import dtype_policy
+from tfsep.data import ImageData
+from tfsep.defs import NETWORKS
+from tfsep.train._config import FitConfig, TrainConfig
+
+_NOT_DECAYED = ["bias", "beta", "gamma"]
+
+
+def build(config: TrainConfig, data: ImageData, precision: str | None = None) -> Any:
+    """Return a fresh model from images to logits, whose weights are a function of the config's seed.
+
+    Args:
+        config: the recipe.
+        data: for the shape of its images and the number of its classes.
+        precision: of the computation, in place of the config's.
+    """
+    keras.utils.set_random_seed(config.seed)
+    with dtype_policy(precision or config.precision):
+        return models.MobileNetV1(
+            data.image_shape,
+            len(data.class_names),
+            config.alpha,
+            conv_defs=NETWORKS[config.network],
+            dropout=config.dropout,
+            classifier_activation=None,
+            arg_scope=models.ArgScope(
+                weight_decay=0.0,
+                stddev=None,
+                batch_norm_decay=config.batch_norm_decay,
+                synchronized=config.sync_batch_norm,
+            ),
+        )
+
+
+def optimizer_of(config: FitConfig, steps_per_epoch: int) -> Any:
+    """Return the optimizer with its schedule; it decays no bias and no normalization.
+
+    Example:
+        >>> optimizer_of(FitConfig(optimizer="sgd", epochs=3), 10).nesterov
+        True
+    """
+    total = config.epochs * steps_per_epoch
+    warmup = config.warmup_epochs * steps_per_epoch
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else config.learning_rate,
+        decay_steps=max(total - warmup, 1),
+        warmup_target=config.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    decay = config.weight_decay or None
+    if config.optimizer == "sgd":
+        made = keras.optimizers.SGD(schedule, momentum=config.momentum, nesterov=True, weight_decay=decay)
+    else:
+        made = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+    if decay:
+        made.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    return made
+
+
+def with_softmax(model: Any) -> Any:
+    """Return the model with a softmax behind its logits, sharing its weights.
+
+    Example:
+        >>> inputs = keras.Input((3,))
+        >>> logits = keras.Model(inputs, keras.layers.Dense(2, kernel_initializer="zeros")(inputs))
+        >>> with_softmax(logits)(np.ones((1, 3))).numpy().tolist()
+        [[0.5, 0.5]]
+    """
+    predictions = keras.layers.Activation("softmax", name=f"{model.name}.Predictions")(model.output)
+    return keras.Model(model.input, predictions, name=model.name)

@@ -1,0 +1,199 @@
+"""Weights of PyTorch into a model, from a state dict or a file of one."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep._keras.backend import tf
+from tfsep._utils.arguments import as_path, number
+from tfsep.weights._conv_bn_stages import Normalization, Stage, Target, fill, require_padding, targets_of
+
+FORWARD_ORDER = (
+    *("conv_stem", "conv_dw", "model", "features", "bn1", "blocks", "conv_pw", "bn2", "conv_head"),
+    *("head", "classifier", "fc"),
+)
+"""Names of modules in the order in which images go through them: timm's, and those of plain sequential networks."""
+
+_PARAMETERS = ("weight", "bias", "running_mean", "running_var")
+_COUNTER = "num_batches_tracked"
+
+
+def load_torch(model: Any, source: Any, epsilon: float = 1e-5) -> None:
+    """Load a PyTorch MobileNet v1 into a model of its layers.
+
+    Kernels are transposed, OIHW to HWIO and to HWCM. The model has to pad as PyTorch does, on both sides by the kernel
+    alone: ``MobileNetV1(..., padding="explicit")``. A state dict may come in any order, as files sort it: modules go by
+    their numbers and by the names in `FORWARD_ORDER`, timm's among them. Nothing is changed in the model unless
+    everything fits.
+
+    Args:
+        model: whose convolutions are the source's, in order.
+        source: a state dict (names to tensors or arrays), or one under ``"state_dict"``; or the path of a
+            ``.safetensors`` file, which takes no PyTorch, or of a ``.pt`` or ``.pth`` file, which does, and is loaded
+            with ``weights_only=True``.
+        epsilon: that the source's batch normalizations add to the variance, which no state dict has; PyTorch's default.
+
+    Raises:
+        TypeError: if `model` is no Keras model, or `source` neither path nor state dict.
+        FileNotFoundError: if there is no such file.
+        ImportError: if the package that reads it is not installed.
+        ValueError: if the file is not whole, if weights are missing, unused or wrongly shaped, if modules cannot be
+            put in order by their names, or if the model pads otherwise.
+
+    Example:
+        >>> from tfsep.models import MobileNetV1
+        >>> load_torch(MobileNetV1((32, 32, 3), padding="explicit"), "missing.safetensors")
+        Traceback (most recent call last):
+        FileNotFoundError: source: expected a file, got missing.safetensors, which does not exist
+    """
+    epsilon = number(epsilon, "epsilon", float, 0, 1)
+    targets = targets_of(model)
+    require_padding(targets, "explicit", "PyTorch")
+    if isinstance(source, Mapping):
+        state, name = source, "a state dict"
+    else:
+        path = as_path(source, "source")
+        state, name = _read(path), str(path)
+    fill(model, targets, _stages(_arrays(state), targets, epsilon), "source", name)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """The state dict in a file."""
+    if path.suffix not in _READERS:
+        raise ValueError(f"source: expected a file that ends in {', '.join(_READERS)}, got {path}")
+    if not path.is_file():
+        raise FileNotFoundError(f"source: expected a file, got {path}, which does not exist")
+    reader = _READERS[path.suffix]
+    try:
+        state = reader(path)
+    except ImportError as error:
+        raise ImportError(f"source: expected {_NEEDS[path.suffix]} to read {path} by, got none") from error
+    except UnpicklingError as error:
+        raise ValueError(
+            f"source: expected a file of tensors and nothing else, got {path}: other objects are not loaded, since "
+            "loading them can run any code; save the model's state_dict()"
+        ) from error
+    except Exception as error:  # whatever a damaged file makes the loaders underneath raise
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"source: expected a whole {path.suffix} file of tensors, got {path} ({reason})") from error
+    if not isinstance(state, Mapping):
+        raise ValueError(f"source: expected a state dict in {path}, got {type(state).__name__}")
+    return state
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Any]:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def _read_torch(path: Path) -> Any:
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+_READERS = {".safetensors": _read_safetensors, ".pt": _read_torch, ".pth": _read_torch}
+_NEEDS = {
+    ".safetensors": "the package safetensors (tfsep's extra 'weights')",
+    ".pt": "PyTorch (or a .safetensors file)",
+    ".pth": "PyTorch (or a .safetensors file)",
+}
+
+
+def _arrays(state: Mapping[Any, Any]) -> dict[str, np.ndarray]:
+    """The tensors of a state dict as arrays of float32; counters of batches are left out."""
+    while isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    found = {}
+    for name, value in state.items():
+        if str(name).endswith(_COUNTER):
+            continue
+        if not (isinstance(name, str) and hasattr(value, "shape") and hasattr(value, "dtype")):
+            raise ValueError(f"source: expected names and tensors, got {type(value).__name__} under {name!r}")
+        try:
+            # PyTorch's tensors have a type that NumPy lacks, bfloat16, and may need gradients.
+            array = np.asarray(value.detach().float().cpu() if hasattr(value, "detach") else value)
+            floats = tf.dtypes.as_dtype(array.dtype).is_floating
+        except (TypeError, RuntimeError) as error:  # sparse tensors, quantized ones, those on no device
+            raise ValueError(f"source: expected dense tensors of floats, got another under {name!r}") from error
+        if not floats:
+            raise ValueError(f"source: expected tensors of floats, got {array.dtype} under {name!r}")
+        found[name] = array.astype("float32")
+    return found
+
+
+class _Module(NamedTuple):
+    """A module's parameters, by the last part of their names."""
+
+    name: str
+    parameters: dict[str, np.ndarray]
+
+
+def _modules(arrays: dict[str, np.ndarray]) -> list[_Module]:
+    """The modules of a state dict, in the order of the forward pass."""
+    modules: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        module, _, parameter = name.rpartition(".")
+        if parameter not in _PARAMETERS:
+            raise ValueError(f"source: expected parameters called {', '.join(_PARAMETERS)}, got {name!r}")
+        modules.setdefault(module, {})[parameter] = array
+    places = {module: tuple(map(_place, module.split("."))) for module in modules}
+    _require_order(places)
+    return [_Module(name, modules[name]) for name in sorted(modules, key=places.__getitem__)]
+
+
+def _place(part: str) -> tuple[int, int, str]:
+    """Where one part of a module's name puts it among those beside it."""
+    if re.fullmatch(r"[0-9]{1,9}", part):
+        return 0, int(part), ""
+    if part in FORWARD_ORDER:
+        return 1, FORWARD_ORDER.index(part), ""
+    return 2, 0, part
+
+
+def _require_order(places: dict[str, tuple[tuple[int, int, str], ...]]) -> None:
+    """Raise where a name that says nothing stands beside another."""
+    beside: dict[Any, set[tuple[int, int, str]]] = {}
+    for parts in places.values():
+        for depth, part in enumerate(parts):
+            beside.setdefault(parts[:depth], set()).add(part)
+    for siblings in beside.values():
+        unknown = [name for kind, _, name in siblings if kind == 2]
+        if unknown and len(siblings) > 1:
+            raise ValueError(
+                f"source: expected modules with numbers or names that say their order ({', '.join(FORWARD_ORDER)}), "
+                f"got {', '.join(sorted(unknown)[:3])}"
+            )
+
+
+def _stages(arrays: dict[str, np.ndarray], targets: list[Target], epsilon: float) -> list[Stage]:
+    """The stages of a state dict; which kernels are depthwise, the model says where shapes do not."""
+    found: list[Stage] = []
+    for name, own in _modules(arrays):
+        weight = own.get("weight")
+        if {"running_mean", "running_var", "weight", "bias"} == own.keys() and found and not found[-1].normalization:
+            parts = own["weight"], own["bias"], own["running_mean"], own["running_var"]
+            found[-1] = found[-1]._replace(normalization=Normalization(*parts, epsilon))
+        elif weight is not None and weight.ndim in (2, 4) and own.keys() <= {"weight", "bias"}:
+            depthwise = len(found) < len(targets) and targets[len(found)].depthwise
+            found.append(Stage(name, _kernel(name, weight, depthwise), depthwise, own.get("bias")))
+        else:
+            raise ValueError(
+                "source: expected convolutions, dense layers and a batch normalization behind each, got "
+                f"{', '.join(own)} of {name!r}"
+            )
+    return found
+
+
+def _kernel(name: str, weight: np.ndarray, depthwise: bool) -> np.ndarray:
+    """OIHW as (kh, kw, C, F) or, for a depthwise one of one filter a channel, (kh, kw, C, 1); a dense (F, C) as 1×1."""
+    if weight.ndim == 2:
+        weight = weight[:, :, None, None]
+    if depthwise and weight.shape[1] != 1:
+        raise ValueError(f"source: expected a depthwise kernel (C, 1, kh, kw) in {name!r}, got {weight.shape}")
+    return weight.transpose(2, 3, 0, 1) if depthwise else weight.transpose(2, 3, 1, 0)
