@@ -96,7 +96,7 @@ def classify(
         ValueError: if the model is not whole or takes or gives something else, if an image cannot be decoded, or the
             labels are not the model's.
 
-    Example:
+    Examples:
         >>> classify("missing.tflite", ["cat.png"])
         Traceback (most recent call last):
         FileNotFoundError: model: expected a .keras or .tflite file, got missing.tflite, which does not exist

@@ -105,7 +105,7 @@ def normalize(conv_defs: Iterable[ConvDef]) -> ConvDefs:
         ValueError: if there is none, or one has a size under 1; the message names the entry.
         TypeError: if an entry is neither `Conv` nor `DepthSepConv`.
 
-    Example:
+    Examples:
         >>> normalize([Conv(3, 2, 32)])
         (Conv(kernel=(3, 3), stride=(2, 2), depth=32, rate=(1, 1)),)
     """
@@ -136,7 +136,7 @@ def scale_width(conv_defs: Iterable[ConvDef], depth_multiplier: float, min_depth
         ValueError: if `depth_multiplier` is not greater than zero or makes a depth that no int64 holds, or `min_depth`
             is not a positive int.
 
-    Example:
+    Examples:
         >>> [d.depth for d in scale_width([Conv(3, 2, 32), DepthSepConv(3, 1, 64)], 0.25)]
         [8, 16]
     """
@@ -160,7 +160,7 @@ def with_output_stride(conv_defs: Iterable[ConvDef], output_stride: int | None) 
     Raises:
         ValueError: for any other number, or for unequal strides, of which there is no one product.
 
-    Example:
+    Examples:
         >>> [(d.stride, d.rate) for d in with_output_stride(MOBILENETV1_CONV_DEFS, 16)[11:]]
         [((1, 1), (1, 1)), ((1, 1), (1, 1)), ((1, 1), (2, 2))]
     """
@@ -198,7 +198,7 @@ def with_output_stride(conv_defs: Iterable[ConvDef], output_stride: int | None) 
 def without_depthwise(conv_defs: Iterable[ConvDef]) -> ConvDefs:
     """Return the definitions with a full convolution for every separable one: the paper's "Conv MobileNet" (Table 4).
 
-    Example:
+    Examples:
         >>> without_depthwise([DepthSepConv(3, 1, 64)])
         (Conv(kernel=(3, 3), stride=(1, 1), depth=64, rate=(1, 1)),)
     """
@@ -208,7 +208,7 @@ def without_depthwise(conv_defs: Iterable[ConvDef]) -> ConvDefs:
 def resolve(conv_defs: Iterable[ConvDef]) -> tuple[LayerDef, ...]:
     """Return one record a layer under slim's end-point names, each separable definition as its two layers.
 
-    Example:
+    Examples:
         >>> [layer.name for layer in resolve([Conv(3, 2, 32), DepthSepConv(3, 1, 64)])]
         ['Conv2d_0', 'Conv2d_1_depthwise', 'Conv2d_1_pointwise']
     """
@@ -252,7 +252,7 @@ def padding_of(layer: LayerDef, rule: str) -> Padding:
     Raises:
         ValueError: for a name that is none.
 
-    Example:
+    Examples:
         >>> [padding_of(resolve([DepthSepConv(3, 2, 64)])[0], rule) for rule in ("same", "keras", "explicit")]
         ['same', ((0, 1), (0, 1)), ((1, 1), (1, 1))]
     """

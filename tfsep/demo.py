@@ -69,7 +69,7 @@ def demo(
         VerificationError: if a file does not compute what the model computes.
         ValueError: if `images` is no positive number.
 
-    Example:
+    Examples:
         >>> demo("tfsep-demo").report  # doctest: +SKIP
         PosixPath('tfsep-demo/report.html')
     """

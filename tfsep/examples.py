@@ -2,7 +2,7 @@
 
 Every number is what an op, a layer or a ``.tflite`` file returned; nothing is typed in.
 
-Example:
+Examples:
     >>> worked_example()[-1].value.tolist()
     [[72.0, 90.0], [72.0, 90.0]]
 """
@@ -43,7 +43,7 @@ def worked_example() -> list[Step]:
     Returns:
         The steps in order; the last ones hold 72 and 90, as op, as layer, and from a ``.tflite`` file.
 
-    Example:
+    Examples:
         >>> print(worked_example()[-1].value[0])
         [72. 90.]
     """
@@ -86,7 +86,7 @@ def parameter_examples() -> dict[str, CostReport]:
         Reports by title: 3 → 256 channels without bias (6,912 weights against 795), and 16 → 32 channels on 64×64 with
         bias (1,184 in four groups, 160 + 544 = 704 separable).
 
-    Example:
+    Examples:
         >>> [report.params for report in parameter_examples().values()]
         [6912, 795, 1184, 704]
     """
@@ -115,7 +115,7 @@ def grouped_example() -> tuple[np.ndarray, int]:
     Returns:
         The eight results, and the layer's number of parameters.
 
-    Example:
+    Examples:
         >>> values, params = grouped_example()
         >>> values.astype(int).tolist(), params
         ([3, 7, 11, 15, 19, 23, 27, 31], 16)
@@ -157,7 +157,7 @@ def reduction(
 
     Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), section 3.1, and 3.3 for the width multiplier.
 
-    Example:
+    Examples:
         >>> [(r.alpha, round(r.ratio, 4), round(r.formula, 4), round(r.of_full_width, 3)) for r in reduction()][:2]
         [(1, 0.1131, 0.1131, 1.0), (0.75, 0.1137, 0.1137, 0.566)]
     """
@@ -178,7 +178,7 @@ def reduction(
 def step_table(steps: list[Step]) -> Table:
     """Return the steps of an example as a table.
 
-    Example:
+    Examples:
         >>> step_table([Step("a pixel", (1, 1, 1, 1), np.ones((1, 1)))]).rows
         [('a pixel', '(1, 1, 1, 1)', '[[1]]')]
     """
@@ -188,7 +188,7 @@ def step_table(steps: list[Step]) -> Table:
 def blocks() -> list[str]:
     """Return all examples as text to print, each computed now.
 
-    Example:
+    Examples:
         >>> "72" in blocks()[0]
         True
     """
@@ -212,7 +212,7 @@ def blocks() -> list[str]:
 def compact(value: np.ndarray) -> str:
     """Return an array on one line, numbers as short as they are.
 
-    Example:
+    Examples:
         >>> compact(np.array([[1.0, 2.5]]))
         '[[1, 2.5]]'
     """
@@ -231,7 +231,7 @@ def draw_grid(axes: Any, values: np.ndarray, title: str, rows: str = "row", colu
     Raises:
         ValueError: if `values` is no matrix, or has no number in it.
 
-    Example:
+    Examples:
         >>> from matplotlib.figure import Figure
         >>> axes = Figure().subplots()
         >>> draw_grid(axes, np.array([[72.0, 90.0]]), "two pixels")

@@ -82,7 +82,7 @@ def import_model(
         ValueError: if the source is damaged, or no MobileNet v1 of this width, size and classes.
         OSError: if the file cannot be written.
 
-    Example:
+    Examples:
         >>> import_model("missing.tflite", "model.keras")
         Traceback (most recent call last):
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist

@@ -26,7 +26,7 @@ def coverage(rates: Iterable[Any], kernel: Any = 3, *, figure: "Figure | None" =
         ValueError: as `tfsep.geometry.coverage`, and for a figure that is not empty.
         TypeError: for a figure that is none of Matplotlib's.
 
-    Example:
+    Examples:
         >>> figure = coverage([2, 2, 2])
         >>> [axes.get_title() for axes in figure.axes[:2]]
         ['rates 2, 2, 2: 120 of 169 pixels are holes', 'rates 1, 2, 3: no holes']
@@ -75,7 +75,7 @@ def training(records: list[dict[str, Any]], *, figure: "Figure | None" = None) -
     Returns:
         The figure.
 
-    Example:
+    Examples:
         >>> record = {"epoch": 1, "loss": 0.5, "accuracy": 0.8, "validation_accuracy": None, "learning_rate": 1e-3}
         >>> [axes.get_ylabel() for axes in training([record]).axes]
         ['loss', 'accuracy', 'learning rate']
@@ -129,7 +129,7 @@ def pareto(points: "Iterable[_Measured]", *, figure: "Figure | None" = None) -> 
         ValueError: for no point, or a figure that is not empty.
         TypeError: for a figure that is none of Matplotlib's.
 
-    Example:
+    Examples:
         >>> from types import SimpleNamespace as Point
         >>> small = Point(name="int8", accuracy=0.94, median_ms=0.1, size_bytes=350_000)
         >>> large = Point(name="float32", accuracy=0.95, median_ms=0.3, size_bytes=1_100_000)
@@ -168,7 +168,7 @@ def pareto(points: "Iterable[_Measured]", *, figure: "Figure | None" = None) -> 
 def front(cost: Sequence[float], gain: Sequence[float]) -> list[int]:
     """Return which points no other beats, by cost: none costs as little or less and gains more.
 
-    Example:
+    Examples:
         >>> front([3, 1, 2], [0.9, 0.8, 0.7])
         [1, 0]
     """

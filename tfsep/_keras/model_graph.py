@@ -77,7 +77,7 @@ def plain_model(model: Any) -> Any:
         TypeError: if it is neither, or overrides their call.
         ValueError: if it was not built.
 
-    Example:
+    Examples:
         >>> plain_model(keras.Sequential([keras.layers.Dense(2)], name="fresh"))
         Traceback (most recent call last):
         ValueError: model: expected one that was built, got 'fresh', which has no weights yet

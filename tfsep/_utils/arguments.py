@@ -20,7 +20,7 @@ def number(value: Any, name: str, kind: type, low: float, high: float = math.inf
     Raises:
         ValueError: if it is anything else; the message starts with `name`.
 
-    Example:
+    Examples:
         >>> number(2, "dropout", float, 0, 0.99)
         Traceback (most recent call last):
         ValueError: dropout: expected a number in [0, 0.99], got 2
@@ -35,7 +35,7 @@ def number(value: Any, name: str, kind: type, low: float, high: float = math.inf
 def shown(value: Any) -> str:
     """Return how a message shows a value: on one line, and not all of a long one.
 
-    Example:
+    Examples:
         >>> shown(list(range(100)))
         '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21...'
     """
@@ -49,7 +49,7 @@ def as_path(value: Any, name: str) -> Path:
     Raises:
         TypeError: if it is none; the message starts with `name`.
 
-    Example:
+    Examples:
         >>> as_path(None, "folder")
         Traceback (most recent call last):
         TypeError: folder: expected a path, got None

@@ -94,7 +94,7 @@ def replacing(path: Path, argument: str) -> Iterator[Path]:
     Raises:
         OSError: as `placed`.
 
-    Example:
+    Examples:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with replacing(Path(folder, "a.txt"), "folder") as partial:
         ...         _ = partial.write_text("all of it")

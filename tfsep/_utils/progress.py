@@ -9,7 +9,7 @@ from contextlib import contextmanager
 def progress(text: str, total: int) -> Iterator[Callable[[], None]]:
     """Show a bar of `total` parts while open, and give what to call after each of them.
 
-    Example:
+    Examples:
         >>> with progress("counting", 3) as advance:
         ...     for _ in range(3):
         ...         advance()

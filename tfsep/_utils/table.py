@@ -13,7 +13,7 @@ class Table(NamedTuple):
         headers: a name a column.
         rows: of as many cells each.
 
-    Example:
+    Examples:
         >>> print(Table(("layer", "params"), [("a", 1234)]).markdown())
         | layer | params |
         | --- | ---: |

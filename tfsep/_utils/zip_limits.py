@@ -10,7 +10,7 @@ _TIMES, _MORE = 4, 2**26
 def require_sane_size(path: str | PathLike[str]) -> None:
     """Raise a ValueError for a ZIP archive that unpacks to far more than it takes, as one that is to fill the memory.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile(suffix=".zip") as file:
         ...     zipfile.ZipFile(file, "w").close()

@@ -48,7 +48,7 @@ def cost(
 
     Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), section 3.1.
 
-    Example:
+    Examples:
         >>> from tfsep import MOBILENETV1_CONV_DEFS
         >>> report = cost(MOBILENETV1_CONV_DEFS, (224, 224, 3))
         >>> f"{report.macs:,}", sum(row.params for row in report.rows if "conv" in row.kind)

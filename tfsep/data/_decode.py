@@ -15,7 +15,7 @@ from tfsep.data._preprocessing import DEFAULT, Preprocessing
 def preprocess(images: Any) -> Any:
     """Return pixels in [0, 255] as float32 in [-1, 1]: ``pixel / 127.5 - 1``, what `Preprocessing`'s defaults do.
 
-    Example:
+    Examples:
         >>> preprocess(np.array([0, 255], "uint8")).numpy().tolist()
         [-1.0, 1.0]
     """
@@ -28,7 +28,7 @@ def decoded(content: Any, channels: int) -> Any:
     TensorFlow decodes, but for what it gets wrong: it takes the palette's numbers of a BMP for its greys, and has no
     word on how a camera was held.
 
-    Example:
+    Examples:
         >>> decoded(tf.io.encode_png(np.zeros((2, 3, 1), "uint8")), 1).shape
         TensorShape([2, 3, 1])
     """

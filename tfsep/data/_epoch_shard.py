@@ -25,7 +25,7 @@ class Part:
     Raises:
         ValueError: naming the field that is out of range.
 
-    Example:
+    Examples:
         >>> Part(1, count=2, batch_size=3).positions(10)
         array([3, 4, 5, 9])
     """
@@ -48,7 +48,7 @@ class Part:
     def size(self, images: int) -> int:
         """Return how many of an epoch's `images` are this worker's.
 
-        Example:
+        Examples:
             >>> [Part(i, count=2, batch_size=3).size(10) for i in range(2)]
             [6, 4]
         """
@@ -61,7 +61,7 @@ class Part:
         What lies behind them, ``images - steps * count * batch_size`` images, is left out by who drops remainders;
         in another order every epoch, so always other ones.
 
-        Example:
+        Examples:
             >>> Part(1, count=2, batch_size=3).steps(10)
             1
         """

@@ -69,7 +69,7 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no IDX file of bytes, or not whole.
 
-    Example:
+    Examples:
         >>> read_idx("missing-idx1-ubyte")
         Traceback (most recent call last):
         FileNotFoundError: path: expected an IDX file, got missing-idx1-ubyte, which does not exist
@@ -117,7 +117,7 @@ def fashion_mnist(folder: str | PathLike[str] | None = None) -> ImageData:
         FileNotFoundError: if a file is missing from `folder`.
         ValueError: if a file is not what it should be.
 
-    Example:
+    Examples:
         >>> fashion_mnist("no such folder")
         Traceback (most recent call last):
         FileNotFoundError: path: expected an IDX file, got no such folder/train-images-idx3-ubyte, which does not exist

@@ -145,7 +145,7 @@ def image_folder(
         ValueError: if it holds fewer than two classes, a class without training images, no test images or some of
             other classes, or if an argument is out of range.
 
-    Example:
+    Examples:
         >>> image_folder("no such folder")
         Traceback (most recent call last):
         FileNotFoundError: folder: expected a folder with one folder a class, got no such folder, which does not exist

@@ -40,7 +40,7 @@ def open_data(
         FileNotFoundError: if there is no such folder.
         ValueError: if it holds no such data, or `image_shape` is none.
 
-    Example:
+    Examples:
         >>> open_data("no such folder")
         Traceback (most recent call last):
         FileNotFoundError: data: expected 'fashion_mnist' or a folder, got no such folder, which does not exist
@@ -100,7 +100,7 @@ def open_batches(
         ValueError: if it holds no such data, an image that cannot be decoded, or another number of labels than of
             samples.
 
-    Example:
+    Examples:
         >>> open_batches("no such folder", (28, 28, 1))
         Traceback (most recent call last):
         FileNotFoundError: data: expected 'fashion_mnist' or a folder, got no such folder, which does not exist
@@ -132,7 +132,7 @@ def class_names_of(source: str | PathLike[str]) -> tuple[str, ...]:
     Raises:
         TypeError, FileNotFoundError, ValueError: as `open_data`.
 
-    Example:
+    Examples:
         >>> class_names_of("images.npz")
         ()
     """
@@ -156,7 +156,7 @@ def open_arrays(source: str | PathLike[str], names: Sequence[str], limit: int | 
         FileNotFoundError: if there is no such file.
         ValueError: if it is no ``.npz`` file, or an array is missing, or of another length.
 
-    Example:
+    Examples:
         >>> open_arrays("no such.npz", ("photo", "position"))
         Traceback (most recent call last):
         FileNotFoundError: data: expected a file, got no such.npz, which does not exist

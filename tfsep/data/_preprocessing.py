@@ -31,7 +31,7 @@ class Preprocessing:
     Raises:
         ValueError: for anything else; the sentence starts with the name.
 
-    Example:
+    Examples:
         >>> Preprocessing()(np.array([0, 255], "uint8")).numpy().tolist()
         [-1.0, 1.0]
         >>> Preprocessing(crop=0.875).describe()
@@ -69,7 +69,7 @@ class Preprocessing:
     def standardizing(cls, mean: Any, deviation: Any, **options: Any) -> "Preprocessing":
         """Make the record of ``(pixel / 255 - mean) / deviation``, as torchvision and timm have it.
 
-        Example:
+        Examples:
             >>> Preprocessing.standardizing(0.5, 0.5).describe()
             'bilinear, pixel / 127.5 - 1'
         """
@@ -94,7 +94,7 @@ class Preprocessing:
     def require_channels(self, channels: int | None) -> None:
         """Raise a ValueError unless there is one number of each kind, or one a channel.
 
-        Example:
+        Examples:
             >>> Preprocessing(scale=(1.0, 2.0)).require_channels(3)
             Traceback (most recent call last):
             ValueError: preprocessing: expected a mean and deviation of all channels, or of each of 3, got 2
@@ -160,7 +160,7 @@ def read_preprocessing(model: str | PathLike[str]) -> Preprocessing | None:
         TypeError: if `model` is no path.
         ValueError: if the JSON is damaged, or holds no right record.
 
-    Example:
+    Examples:
         >>> read_preprocessing("missing.keras") is None
         True
     """
@@ -185,7 +185,7 @@ def write_preprocessing(preprocessing: Preprocessing, model: str | PathLike[str]
         TypeError: if `model` is no path.
         OSError: if it cannot be written.
 
-    Example:
+    Examples:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = write_preprocessing(Preprocessing(crop=0.875), f"{folder}/model.keras")
         ...     path.name, read_preprocessing(f"{folder}/model.keras").crop
@@ -209,7 +209,7 @@ def save_with_preprocessing(
         TypeError: if `path` is none; the message starts with `argument`.
         OSError: if they cannot be written.
 
-    Example:
+    Examples:
         >>> model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_with_preprocessing(model, Preprocessing(), f"{folder}/model.keras").name

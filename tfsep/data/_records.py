@@ -223,7 +223,7 @@ def open_records(folder: str | PathLike[str], image_shape: tuple[int | None, ...
         FileNotFoundError: if there is no index, or a shard is missing.
         ValueError: if the index or a shard is damaged or of another data set, or `image_shape` is none.
 
-    Example:
+    Examples:
         >>> open_records("no such folder")
         Traceback (most recent call last):
         FileNotFoundError: data: expected a folder with records.json, got no such folder

@@ -44,7 +44,7 @@ class Split(ABC):
         labels: all labels at once, an int32 tensor (N,).
         preprocessing: how files become images, and images what a network is given.
 
-    Example:
+    Examples:
         >>> split = Split.of(np.zeros((5, 2, 2, 1), "uint8"), np.arange(5))
         >>> split.size, split.take(3).labels.numpy().tolist()
         (5, [3, 4])
@@ -133,7 +133,7 @@ class Split(ABC):
         Raises:
             ValueError: if `count` is not a positive int, or `index` is none in [0, count).
 
-        Example:
+        Examples:
             >>> split = Split.of(np.zeros((5, 2, 2, 1), "uint8"), np.arange(5))
             >>> [split.shard(2, i).labels.numpy().tolist() for i in range(2)]
             [[0, 1], [2, 3, 4]]

@@ -66,7 +66,7 @@ def write_records(data: ImageData, folder: str | PathLike[str], shards: int = 16
         ValueError: if the folder is not empty, `shards` is not a positive int, or an image cannot be decoded.
         OSError: if the folder cannot be written.
 
-    Example:
+    Examples:
         >>> images, labels = np.zeros((4, 8, 8, 1), "uint8"), np.array([0, 1, 0, 1])
         >>> split = Split.of(images, labels)
         >>> with tempfile.TemporaryDirectory() as folder:

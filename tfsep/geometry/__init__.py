@@ -5,8 +5,10 @@ from tfsep.geometry._transposed import Transposed
 from tfsep.geometry._window import (
     DATA_FORMATS,
     Padding,
+    PaddingLike,
     Pads,
     Pair,
+    PairLike,
     Sizes,
     Window,
     choose_rate,
@@ -26,8 +28,10 @@ from tfsep.geometry._window import (
 __all__ = [
     "DATA_FORMATS",
     "Padding",
+    "PaddingLike",
     "Pads",
     "Pair",
+    "PairLike",
     "RatesCheck",
     "ReceptiveField",
     "Sizes",

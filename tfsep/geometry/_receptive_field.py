@@ -34,7 +34,7 @@ class ReceptiveField:
     def region(self, row: int, column: int) -> tuple[Pair, Pair]:
         """Return the first and last row, and the first and last column, that an output sees; some may be padding.
 
-        Example:
+        Examples:
             >>> receptive_field([1, 2], padding="same").region(0, 4)
             ((-3, 3), (1, 7))
         """
@@ -47,7 +47,7 @@ class ReceptiveField:
     def center(self, row: int, column: int) -> tuple[float, float]:
         """Return the row and column in the middle of what an output sees.
 
-        Example:
+        Examples:
             >>> receptive_field([1, 2], padding="same").center(0, 4)
             (0.0, 4.0)
         """
@@ -74,7 +74,7 @@ def receptive_field(layers: Iterable[Any], kernel: Any = 3, padding: Any = "vali
     Source: A. Araujo et al., "Computing Receptive Fields of Convolutional Neural Networks" (Distill, 2019), equations 2
     to 4.
 
-    Example:
+    Examples:
         >>> receptive_field([1, 2, 4])
         ReceptiveField(size=(15, 15), stride=(1, 1), padding=(0, 0))
         >>> from tfsep import MOBILENETV1_CONV_DEFS
@@ -116,7 +116,7 @@ def coverage(rates: Iterable[Rate], kernel: Any = 3) -> "NDArray[Any]":
 
     Source: P. Wang et al., "Understanding Convolution for Semantic Segmentation" (arXiv 1702.08502), section 3.2.
 
-    Example:
+    Examples:
         >>> coverage([2, 2])
         array([[1, 0, 2, 0, 3, 0, 2, 0, 1],
                [0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -197,7 +197,7 @@ def check_rates(rates: Iterable[Rate], kernel: Any = 3) -> RatesCheck:
     Source: P. Wang et al., "Understanding Convolution for Semantic Segmentation" (arXiv 1702.08502), section 3.2 and
     equation 2 (hybrid dilated convolution).
 
-    Example:
+    Examples:
         >>> check = check_rates([2, 2, 2])
         >>> check.holes, check.largest_hole, check.common_divisor, check.suggestion
         (120, (1, 1), (2, 2), (1, 2, 3))

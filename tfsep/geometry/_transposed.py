@@ -38,7 +38,7 @@ class Transposed(NamedTuple):
         Raises:
             ValueError: for an `output_padding` that is negative, or not under the stride.
 
-        Example:
+        Examples:
             >>> Transposed.of(Window.of(3, 2, padding=1), output_padding=1).output_size((7, None))
             (14, None)
         """

@@ -20,6 +20,10 @@ Sizes = tuple[int | None, int | None]
 Pads = tuple[Pair, Pair]
 Padding = Literal["valid", "same"] | Pads
 RowPadding = Literal["valid", "same", "causal"] | Pair
+PairLike = int | Sequence[int]
+"""A size, stride or rate as a user gives it: an int for both axes, or one an axis."""
+PaddingLike = str | int | Sequence[int] | Sequence[Sequence[int]]
+"""A padding as a user gives it: ``"valid"``, ``"same"``, of sequences ``"causal"``, or pixels."""
 
 LARGEST = 2**31 - 1
 """What the sizes of kernels, strides, rates and images may be: TensorFlow's kernels count them in 32 bits."""
@@ -30,7 +34,7 @@ DATA_FORMATS = ("channels_last", "channels_first")
 def integer(value: Any) -> int | None:
     """Return the int that `value` is (NumPy's ints too), or None for anything else, booleans and floats included.
 
-    Example:
+    Examples:
         >>> integer(3), integer(3.0)
         (3, None)
     """
@@ -48,7 +52,7 @@ def positive(value: Any, name: str) -> int:
     Raises:
         ValueError: if it is anything else; the message starts with `name`.
 
-    Example:
+    Examples:
         >>> positive(3, "filters")
         3
     """
@@ -64,7 +68,7 @@ def positive_number(value: Any, name: str) -> float:
     Raises:
         ValueError: if it is anything else; the message starts with `name`.
 
-    Example:
+    Examples:
         >>> positive_number(2, "tolerance")
         2.0
     """
@@ -83,7 +87,7 @@ def sides(value: Any, name: str) -> tuple[int | None, ...]:
     Raises:
         ValueError: if it is anything else; the message starts with `name`.
 
-    Example:
+    Examples:
         >>> sides([28, None, 1], "input_shape")
         (28, None, 1)
     """
@@ -104,7 +108,7 @@ def pair(value: Any, name: str, *, minimum: int = 1) -> Pair:
     Raises:
         ValueError: if an element is no int or is under `minimum`; the message starts with `name`.
 
-    Example:
+    Examples:
         >>> pair(3, "kernel_size"), pair([1, 2], "strides")
         ((3, 3), (1, 2))
     """
@@ -118,7 +122,7 @@ def single(value: Any, name: str) -> tuple[int]:
     Raises:
         ValueError: if it is anything else; the message starts with `name`.
 
-    Example:
+    Examples:
         >>> single(3, "kernel_size"), single([2], "strides")
         ((3,), (2,))
     """
@@ -148,7 +152,7 @@ def normalize_padding(padding: Any) -> Padding:
     Raises:
         ValueError: for anything else, negative numbers included.
 
-    Example:
+    Examples:
         >>> normalize_padding("SAME"), normalize_padding(1), normalize_padding((0, 2))
         ('same', ((1, 1), (1, 1)), ((0, 0), (2, 2)))
     """
@@ -184,7 +188,7 @@ def normalize_row_padding(padding: Any) -> RowPadding:
     Raises:
         ValueError: for anything else, negative numbers included.
 
-    Example:
+    Examples:
         >>> normalize_row_padding("CAUSAL"), normalize_row_padding(1), normalize_row_padding((0, 2))
         ('causal', (1, 1), (0, 2))
     """
@@ -211,7 +215,7 @@ def normalize_data_format(data_format: Any) -> str:
     Raises:
         ValueError: for anything else.
 
-    Example:
+    Examples:
         >>> normalize_data_format("channels_last")
         'channels_last'
     """
@@ -230,7 +234,7 @@ def choose_rate(rate: Any, dilation_rate: Any, normalize: Callable[[Any, str], A
     Raises:
         ValueError: if both are given and differ.
 
-    Example:
+    Examples:
         >>> choose_rate(None, (1, 1)), choose_rate(2, (1, 1)), choose_rate(None, (1, 3))
         ((1, 1), (2, 2), (1, 3))
     """
@@ -248,7 +252,7 @@ def same_pads(size: int, kernel: int, stride: int, rate: int) -> Pair:
 
     The output has ``ceil(i / s)`` elements; the total padding that this takes is split in two, the odd one after.
 
-    Example:
+    Examples:
         >>> same_pads(4, kernel=3, stride=2, rate=1), same_pads(7, kernel=3, stride=1, rate=2)
         ((0, 1), (2, 2))
     """
@@ -280,7 +284,7 @@ class Window:
         Raises:
             ValueError: naming the argument that is wrong.
 
-        Example:
+        Examples:
             >>> Window.of(3, strides=2, padding="same").output_size((5, 6))
             (3, 3)
         """
@@ -298,7 +302,7 @@ class Window:
         Raises:
             ValueError: naming the argument that is wrong.
 
-        Example:
+        Examples:
             >>> Window.of_row(3, rate=2, padding="causal").padding
             ((0, 0), (4, 0))
         """
@@ -355,7 +359,7 @@ class Window:
 def fixed_padding(kernel: Pair, rate: Pair = (1, 1)) -> Pads:
     """Return the padding of TF-slim's ``use_explicit_padding``: it depends on the kernel alone, never on the input.
 
-    Example:
+    Examples:
         >>> fixed_padding((3, 3)), fixed_padding((3, 3), (2, 2))
         (((1, 1), (1, 1)), ((2, 2), (2, 2)))
     """

@@ -28,7 +28,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Source: S. Ioffe, C. Szegedy, "Batch Normalization" (arXiv 1502.03167).
 
-    Example:
+    Examples:
         >>> y = BatchNormalization()(np.arange(32.0).reshape(2, 2, 2, 4), training=True)
         >>> y.shape, round(float(keras.ops.std(y)), 2)
         (TensorShape([2, 2, 2, 4]), 1.0)

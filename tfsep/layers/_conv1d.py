@@ -32,7 +32,7 @@ class Conv1D(Full):
     Raises:
         ValueError: for sizes under 1, groups that do not divide filters or channels, or another rank.
 
-    Example:
+    Examples:
         >>> layer = Conv1D(128, 3)
         >>> layer(np.ones((32, 15, 256), "float32")).shape, layer.count_params()
         (TensorShape([32, 13, 128]), 98432)
@@ -104,7 +104,7 @@ class DepthwiseConv1D(Depthwise):
     Raises:
         ValueError: for sizes under 1, or another rank.
 
-    Example:
+    Examples:
         >>> layer = DepthwiseConv1D(3, padding="causal", depth_multiplier=2, rate=4)
         >>> layer(np.ones((1, 8, 4), "float32")).shape, layer.count_params()
         (TensorShape([1, 8, 8]), 32)
@@ -176,7 +176,7 @@ class SeparableConv1D(Separable):
     Raises:
         ValueError: for sizes under 1, or another rank.
 
-    Example:
+    Examples:
         >>> layer = SeparableConv1D(128, 3, use_bias=False)
         >>> layer(np.ones((1, 15, 256), "float32")).shape, layer.count_params()
         (TensorShape([1, 13, 128]), 33536)

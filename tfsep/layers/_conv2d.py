@@ -32,7 +32,7 @@ class Conv2D(Full):
     Raises:
         ValueError: for sizes under 1, groups that do not divide filters or channels, or another rank.
 
-    Example:
+    Examples:
         >>> layer = Conv2D(8, 3, strides=2, padding="same", groups=2, rate=2)
         >>> layer(np.ones((1, 8, 8, 4), "float32")).shape, layer.count_params()
         (TensorShape([1, 4, 4, 8]), 152)
@@ -103,7 +103,7 @@ class DepthwiseConv2D(Depthwise):
     Raises:
         ValueError: for sizes under 1, or another rank.
 
-    Example:
+    Examples:
         >>> layer = DepthwiseConv2D(3, strides=2, padding="same", depth_multiplier=2, rate=2)
         >>> layer(np.ones((1, 8, 8, 4), "float32")).shape, layer.count_params()
         (TensorShape([1, 4, 4, 8]), 80)
@@ -175,7 +175,7 @@ class SeparableConv2D(Separable):
     Raises:
         ValueError: for sizes under 1, or another rank.
 
-    Example:
+    Examples:
         >>> layer = SeparableConv2D(256, 3, use_bias=False)
         >>> layer(np.ones((1, 8, 8, 3), "float32")).shape, layer.count_params()
         (TensorShape([1, 6, 6, 256]), 795)

@@ -40,7 +40,7 @@ class Conv2DTranspose(Upsampling, Full):
         ValueError: for sizes under 1, groups that do not divide filters or channels, an output_padding that is not less
             than the strides, or another rank.
 
-    Example:
+    Examples:
         >>> layer = Conv2DTranspose(8, 3, strides=2, padding=1, output_padding=1, groups=2)
         >>> layer(np.ones((1, 7, 7, 4), "float32")).shape, layer.count_params()
         (TensorShape([1, 14, 14, 8]), 152)
@@ -123,7 +123,7 @@ class DepthwiseConv2DTranspose(Upsampling, Depthwise):
     Raises:
         ValueError: for sizes under 1, an output_padding that is not less than the strides, or another rank.
 
-    Example:
+    Examples:
         >>> layer = DepthwiseConv2DTranspose(3, strides=2, padding="same", depth_multiplier=2)
         >>> layer(np.ones((1, 8, 8, 4), "float32")).shape, layer.count_params()
         (TensorShape([1, 16, 16, 8]), 80)
@@ -194,7 +194,7 @@ class SeparableConv2DTranspose(Upsampling, Separable):
     Raises:
         ValueError: for sizes under 1, an output_padding that is not less than the strides, or another rank.
 
-    Example:
+    Examples:
         >>> layer = SeparableConv2DTranspose(16, 3, strides=2, padding="same", use_bias=False)
         >>> layer(np.ones((1, 8, 8, 4), "float32")).shape, layer.count_params()
         (TensorShape([1, 16, 16, 16]), 100)

@@ -204,7 +204,7 @@ def depthwise_initializer(initializer: Any, rank: int = 2) -> Any:
     told the axes. Axes that it was made with stay, and other initializers do not look at the fan: both are returned as
     they are.
 
-    Example:
+    Examples:
         >>> kernel = depthwise_initializer(keras.initializers.HeNormal(seed=0))((3, 3, 256, 1))
         >>> round(float(keras.ops.std(kernel)), 1)  # sqrt(2 / 9)
         0.5

@@ -45,7 +45,7 @@ class DeformableConv2D(Full):
     Raises:
         ValueError: for sizes under 1, groups or offset groups that do not divide, or another rank.
 
-    Example:
+    Examples:
         >>> layer = DeformableConv2D(8, 3, strides=2, padding="same", modulated=True)
         >>> layer(np.ones((1, 8, 8, 4), "float32")).shape, layer.offset_kernel.shape
         (TensorShape([1, 4, 4, 8]), TensorShape([3, 3, 4, 27]))

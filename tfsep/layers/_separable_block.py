@@ -13,7 +13,7 @@ from tfsep.layers._convolution_base import Shape
 def leaky_relu(x: Any) -> Any:
     """Return ``max(x, 0.1·x)``: LeakyReLU with the slope that depthwise separable blocks are usually written with.
 
-    Example:
+    Examples:
         >>> [round(float(v), 1) for v in leaky_relu(np.array([-1.0, 2.0], "float32"))]
         [-0.1, 2.0]
     """
@@ -44,7 +44,7 @@ class DepthwiseSeparableConv(keras.layers.Layer):
     Raises:
         ValueError: for sizes under 1, or another rank.
 
-    Example:
+    Examples:
         >>> block = DepthwiseSeparableConv(32, strides=2)
         >>> block(np.ones((1, 8, 8, 16), "float32")).shape, block.count_params()
         (TensorShape([1, 4, 4, 32]), 848)

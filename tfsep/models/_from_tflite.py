@@ -26,7 +26,7 @@ def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Any:
         ValueError: if it is no TFLite model, not whole, or holds another network; for other `ranges`, or a file whose
             activations are not of 8 bits.
 
-    Example:
+    Examples:
         >>> from_tflite("missing.tflite")
         Traceback (most recent call last):
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist

@@ -16,7 +16,7 @@ def load_model(path: str | PathLike[str]) -> Any:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no whole ``.keras`` file, or names classes that are not known.
 
-    Example:
+    Examples:
         >>> load_model("missing.keras")
         Traceback (most recent call last):
         FileNotFoundError: model: expected a .keras file, got missing.keras, which does not exist

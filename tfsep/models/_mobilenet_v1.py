@@ -74,7 +74,7 @@ def mobilenet_v1_arg_scope(
 ) -> ArgScope:
     """Return how the layers are made, under slim's name and with slim's defaults; see `ArgScope`.
 
-    Example:
+    Examples:
         >>> mobilenet_v1_arg_scope(weight_decay=0.0).regularizer() is None
         True
     """
@@ -169,7 +169,7 @@ def mobilenet_v1_base(
         ValueError: for another rank, an unknown end point or padding, a depth_multiplier that is not greater than zero,
             an output_stride that cannot be held.
 
-    Example:
+    Examples:
         >>> net, end_points = mobilenet_v1_base(keras.Input((224, 224, 3)), output_stride=16)
         >>> net.shape, end_points["Conv2d_5_pointwise"].shape
         ((None, 14, 14, 1024), (None, 28, 28, 256))
@@ -238,7 +238,7 @@ def mobilenet_v1(
         ValueError: as `mobilenet_v1_base`; for num_classes or dropout_keep_prob out of range; with spatial_squeeze
             where the pooled features are larger than 1×1.
 
-    Example:
+    Examples:
         >>> logits, end_points = mobilenet_v1(keras.Input((128, 128, 3)), num_classes=10, depth_multiplier=0.25)
         >>> logits.shape, list(end_points)[-3:]
         ((None, 10), ['AvgPool_1a', 'Logits', 'Predictions'])
@@ -329,7 +329,7 @@ def MobileNetV1(
     Raises:
         ValueError: as `mobilenet_v1`.
 
-    Example:
+    Examples:
         >>> model = MobileNetV1((128, 128, 3), num_classes=1001, alpha=0.25)
         >>> model.output_shape, model.count_params()
         ((None, 1001), 475801)

@@ -37,7 +37,7 @@ def conv1d(
 
     Source: causal padding is that of A. van den Oord et al., "WaveNet" (arXiv 1609.03499), section 2.1.
 
-    Example:
+    Examples:
         >>> conv1d(tf.ones((32, 15, 256)), tf.ones((3, 256, 128))).shape
         TensorShape([32, 13, 128])
     """
@@ -68,7 +68,7 @@ def depthwise_conv1d(
         ValueError: for a wrong rank, channels that do not match, sizes under 1, or an output of no size.
         TypeError: for a dtype that is not floating, or that differs between x and filter.
 
-    Example:
+    Examples:
         >>> depthwise_conv1d(tf.ones((1, 8, 3)), tf.ones((3, 3, 2)), strides=2, rate=2, padding="causal").shape
         TensorShape([1, 4, 6])
     """
@@ -99,7 +99,7 @@ def separable_conv1d(
         ValueError: as `depthwise_conv1d`, and for a pointwise filter that is not (1, C·M, F).
         TypeError: for a dtype that is not floating, or that differs between the three.
 
-    Example:
+    Examples:
         >>> separable_conv1d(tf.ones((1, 4, 2)), tf.ones((3, 2, 2)), tf.ones((1, 4, 5))).shape
         TensorShape([1, 2, 5])
     """

@@ -42,7 +42,7 @@ def conv2d(
         ValueError: for a wrong rank, groups that do not divide, sizes under 1, or an output of no size.
         TypeError: for a dtype that is not floating, or that differs between x and filter.
 
-    Example:
+    Examples:
         >>> conv2d(tf.ones((1, 1, 1, 4)), tf.ones((1, 1, 2, 8))).shape
         TensorShape([1, 1, 1, 8])
     """
@@ -77,7 +77,7 @@ def depthwise_conv2d(
         ValueError: for a wrong rank, channels that do not match, sizes under 1, or an output of no size.
         TypeError: for a dtype that is not floating, or that differs between x and filter.
 
-    Example:
+    Examples:
         >>> depthwise_conv2d(tf.ones((1, 8, 8, 3)), tf.ones((3, 3, 3, 2)), strides=2, rate=2, padding="same").shape
         TensorShape([1, 4, 4, 6])
     """
@@ -108,7 +108,7 @@ def separable_conv2d(
         ValueError: as `depthwise_conv2d`, and for a pointwise filter that is not (1, 1, C·M, F).
         TypeError: for a dtype that is not floating, or that differs between the three.
 
-    Example:
+    Examples:
         >>> separable_conv2d(tf.ones((1, 4, 4, 2)), tf.ones((3, 3, 2, 2)), tf.ones((1, 1, 4, 5))).shape
         TensorShape([1, 2, 2, 5])
     """

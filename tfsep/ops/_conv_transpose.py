@@ -57,7 +57,7 @@ def conv2d_transpose(
 
     Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning" (arXiv 1603.07285), section 4.
 
-    Example:
+    Examples:
         >>> conv2d_transpose(tf.ones((1, 7, 7, 4)), tf.ones((3, 3, 8, 4)), 2, padding=1, output_padding=1).shape
         TensorShape([1, 14, 14, 8])
     """
@@ -99,7 +99,7 @@ def depthwise_conv2d_transpose(
         ValueError: for a wrong rank, channels that do not match, and as `conv2d_transpose`.
         TypeError: for a dtype that is not floating, or that differs between x and filter.
 
-    Example:
+    Examples:
         >>> depthwise_conv2d_transpose(tf.ones((1, 4, 4, 6)), tf.ones((3, 3, 3, 2)), strides=2, padding="same").shape
         TensorShape([1, 8, 8, 3])
     """
@@ -143,7 +143,7 @@ def separable_conv2d_transpose(
             `conv2d_transpose`.
         TypeError: for a dtype that is not floating, or that differs between the three.
 
-    Example:
+    Examples:
         >>> separable_conv2d_transpose(tf.ones((1, 4, 4, 2)), tf.ones((3, 3, 2, 2)), tf.ones((1, 1, 4, 5)), 2).shape
         TensorShape([1, 9, 9, 5])
     """

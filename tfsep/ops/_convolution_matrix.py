@@ -33,7 +33,7 @@ def convolution_matrix(filter: Any, input_shape: Any, strides: Any = 1, padding:
     Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning" (arXiv 1603.07285), section
     4.1.
 
-    Example:
+    Examples:
         >>> matrix = convolution_matrix([[1.0, 2.0], [3.0, 4.0]], (3, 3))
         >>> tf.sparse.to_dense(matrix).numpy().astype(int)
         array([[1, 2, 0, 3, 4, 0, 0, 0, 0],

@@ -61,7 +61,7 @@ def deform_conv2d(
     Source: J. Dai et al., "Deformable Convolutional Networks" (arXiv 1703.06211), equations 2 to 4; the mask, X. Zhu et
     al., "Deformable ConvNets v2" (arXiv 1811.11168), equation 1.
 
-    Example:
+    Examples:
         >>> x = tf.reshape(tf.range(9.0), (1, 3, 3, 1))
         >>> offset = tf.tile([[[[0.5, 0.0]]]], (1, 3, 3, 1))  # half a pixel down
         >>> deform_conv2d(x, offset, tf.ones((1, 1, 1, 1)))[0, :, :, 0].numpy()

@@ -16,7 +16,7 @@ def exporting() -> AbstractContextManager[None]:
 
     What is traced is to be exported: its gradient is wrong.
 
-    Example:
+    Examples:
         >>> from tfsep.ops import depthwise_conv2d
         >>> run = tf.function(lambda x: depthwise_conv2d(x, tf.ones((3, 3, 2, 1)), strides=2, rate=2))
         >>> with exporting():
@@ -30,7 +30,7 @@ def exporting() -> AbstractContextManager[None]:
 def is_exporting() -> bool:
     """Whether `exporting` is open.
 
-    Example:
+    Examples:
         >>> with exporting():
         ...     is_exporting()
         True

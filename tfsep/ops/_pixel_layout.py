@@ -113,7 +113,7 @@ def spread(x: Any, strides: Any, padding: Pads = ((0, 0), (0, 0))) -> Any:
     Raises:
         ValueError: for strides under 1.
 
-    Example:
+    Examples:
         >>> spread(tf.constant([[[[5], [7]]]]), 2, ((0, 0), (1, 0)))[0, 0, :, 0].numpy().tolist()
         [0, 5, 0, 7]
     """

@@ -20,7 +20,7 @@ class NoRangeError(ValueError):
 
     The sentence is its own: Keras raises a layer's errors again, with a message of many lines.
 
-    Example:
+    Examples:
         >>> str(NoRangeError("Exception encountered when calling a layer")).split(":")[0]
         'model'
     """
@@ -49,7 +49,7 @@ class QuantizedOutput(keras.layers.Layer):
 
     Output: real numbers on the grid, and the grid (2,).
 
-    Example:
+    Examples:
         >>> layer = QuantizedOutput(fixed=(0.0, 2.55))
         >>> x, grid = layer(np.array([[0.014, 3.0]], "float32"), operation="input")
         >>> [round(float(v), 2) for v in x[0]], round(float(grid[0]), 2), int(grid[1])
@@ -219,7 +219,7 @@ class Dequantized(keras.layers.Layer):
     Args:
         to: the name of the layer.
 
-    Example:
+    Examples:
         >>> Dequantized()(np.array([[0.5]], "float32")).numpy()
         array([[0.5]], dtype=float32)
     """
@@ -252,7 +252,7 @@ class QuantizedAveragePooling(keras.layers.Layer):
 
     Output: a tensor on the same grid.
 
-    Example:
+    Examples:
         >>> layer = QuantizedAveragePooling(keras.layers.AveragePooling1D(2))
         >>> layer([np.array([[[1.0], [2.0]]], "float32"), np.array([1.0, 0.0], "float32")]).numpy().ravel()
         array([2.], dtype=float32)

@@ -27,7 +27,7 @@ class Config:
     Raises:
         ValueError: for anything else; the sentence starts with the name.
 
-    Example:
+    Examples:
         >>> Config(ranges="fixed")
         Traceback (most recent call last):
         ValueError: ranges: expected one of moving, learned, got 'fixed'

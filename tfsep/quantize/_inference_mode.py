@@ -26,7 +26,7 @@ def litert_rounding() -> AbstractContextManager[None]:
     That is at the end of the dense layers of the reference kernels: LiteRT's round once, those of TensorFlow Lite for
     Microcontrollers, which ``runtime="reference"`` stands for, twice. A file is held to its model by this.
 
-    Example:
+    Examples:
         >>> with litert_rounding():
         ...     rounds_as_litert()
         True

@@ -25,7 +25,7 @@ class Result(NamedTuple):
 def results_of(model: Any) -> list[Result]:
     """Return what the layers of a prepared model computed, each behind those that it is made of.
 
-    Example:
+    Examples:
         >>> from tfsep.quantize import prepare
         >>> layers = [keras.layers.Dense(3, name="first"), keras.layers.ReLU(), keras.layers.Dense(2, name="second")]
         >>> [result.name for result in results_of(prepare(keras.Sequential([keras.Input((4,)), *layers])))]

@@ -19,7 +19,7 @@ def logits_of(model: Any) -> Any:
         TypeError: for what is no Keras model.
         ValueError: if `prepare` did not make the model, or it has several outputs.
 
-    Example:
+    Examples:
         >>> from tfsep.quantize import prepare
         >>> last = keras.layers.Dense(2, activation="softmax", name="last")
         >>> logits_of(prepare(keras.Sequential([keras.Input((4,)), last]))).layers[-1].name

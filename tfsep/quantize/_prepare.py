@@ -56,7 +56,7 @@ def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
     Inference" (arXiv 1712.05877); R. Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference"
     (arXiv 1806.08342).
 
-    Example:
+    Examples:
         >>> from tfsep.quantize import observe
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.ReLU()])
         >>> images = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype("float32")

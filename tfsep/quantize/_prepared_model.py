@@ -13,7 +13,7 @@ from tfsep.quantize._quantized_matmul import QuantizedLinear
 def is_prepared(model: Any) -> bool:
     """Return whether a model is one that `prepare` made.
 
-    Example:
+    Examples:
         >>> is_prepared(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
         False
     """
@@ -23,7 +23,7 @@ def is_prepared(model: Any) -> bool:
 def runtime_of(model: Any) -> str | None:
     """Return the runtime whose rounding a prepared model emulates; None of another model.
 
-    Example:
+    Examples:
         >>> runtime_of(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])) is None
         True
     """
@@ -34,7 +34,7 @@ def runtime_of(model: Any) -> str | None:
 def float_layers_of(model: Any) -> tuple[str, ...]:
     """Return the layers of a prepared model that stay in float32 between quantized ones.
 
-    Example:
+    Examples:
         >>> float_layers_of(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
         ()
     """
@@ -49,7 +49,7 @@ def require_prepared(model: Any) -> None:
         TypeError: for what is no Keras model.
         ValueError: for another model.
 
-    Example:
+    Examples:
         >>> require_prepared(None)
         Traceback (most recent call last):
         TypeError: model: expected a Keras model, got NoneType
@@ -79,7 +79,7 @@ def observe(model: Any, data: Any, batch_size: int = 32) -> Any:
         TypeError, ValueError: if `prepare` did not make the model; for data of another shape, with NaN or infinity, of
             no sample, or under which a layer's result is nothing but zeros.
 
-    Example:
+    Examples:
         >>> from tfsep.quantize import prepare
         >>> model = prepare(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
         >>> _ = observe(model, np.ones((8, 4), "float32"))
@@ -146,7 +146,7 @@ def freeze_batch_norm(model: Any, frozen: bool = True) -> None:
 
     Source: R. Krishnamoorthi (arXiv 1806.08342), section 3.2.2.
 
-    Example:
+    Examples:
         >>> from tfsep.quantize import prepare
         >>> freeze_batch_norm(prepare(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])))
     """
@@ -162,7 +162,7 @@ class FreezeBatchNorm(keras.callbacks.Callback):
     Args:
         epoch: from 0.
 
-    Example:
+    Examples:
         >>> FreezeBatchNorm(10).epoch
         10
     """

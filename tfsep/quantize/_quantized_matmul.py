@@ -38,7 +38,7 @@ class QuantizedLinear(keras.layers.Layer):
     Source: B. Jacob et al. (arXiv 1712.05877), section 3.2; R. Krishnamoorthi, "Quantizing deep convolutional networks
     for efficient inference" (arXiv 1806.08342), section 3.2.2.
 
-    Example:
+    Examples:
         >>> layer = QuantizedLinear(keras.layers.Dense(2, kernel_initializer="ones"))
         >>> sums, worth = layer([np.ones((1, 3), "float32"), np.array([0.5, 0.0], "float32")])
         >>> sums.numpy().tolist(), round(float(sums[0, 0]) * float(worth[0]), 6)  # 3 products of 2 and 127

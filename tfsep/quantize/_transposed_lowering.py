@@ -33,7 +33,7 @@ class Spread(keras.layers.Layer):
 
     Output: (N, H', W', C), or (N, L', C).
 
-    Example:
+    Examples:
         >>> Spread([2], [[1, 0]])(np.array([[[5.0], [7.0]]])).numpy().ravel().tolist()
         [0.0, 5.0, 0.0, 7.0]
     """

@@ -23,7 +23,7 @@ def saved_models() -> Path:
     Raises:
         FileNotFoundError: if neither has it.
 
-    Example:
+    Examples:
         >>> saved_models().is_dir()
         True
     """
@@ -67,7 +67,7 @@ def load(name: str = "fashion_mnist") -> SavedModel:
     Raises:
         FileNotFoundError: if there is none of that name.
 
-    Example:
+    Examples:
         >>> load().images.shape
         (1000, 28, 28, 1)
     """

@@ -6,7 +6,7 @@ its meaning is refused in a sentence. What is not slim's has to take Keras tenso
 place of ``tf.concat``. Activations (``tf.nn.relu6``), initializers and ``tf.compat.v1.variable_scope`` are understood
 as they are.
 
-Example:
+Examples:
     >>> from tfsep import slim
     >>> inputs = keras.Input((32, 32, 3))
     >>> with slim.arg_scope(

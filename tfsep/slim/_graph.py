@@ -17,7 +17,7 @@ class Graph:
     Use as a context: inside it, every function of `tfsep.slim` builds and reads here, whatever the input. Layers,
     variables and tensors are held weakly: they live as long as the model does.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> left, right = keras.Input((8,)), keras.Input((8,))
         >>> with slim.Graph():

@@ -31,7 +31,7 @@ def variance_scaling_initializer(
 
     Source: K. He et al., "Delving Deep into Rectifiers" (arXiv 1502.01852).
 
-    Example:
+    Examples:
         >>> weights = variance_scaling_initializer(uniform=True, seed=0)((3, 3, 16, 64))
         >>> round(float(keras.ops.std(weights)) ** 2 * 144, 1)
         2.0
@@ -52,7 +52,7 @@ def xavier_initializer(uniform: bool = True, seed: int | None = None, dtype: Any
 
     Source: X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
 
-    Example:
+    Examples:
         >>> weights = xavier_initializer(seed=0)((100, 300))
         >>> round(float(keras.ops.max(weights)), 3)  # sqrt(3 / 200)
         0.122

@@ -88,7 +88,7 @@ def convolution(
         ValueError: for another rank; an argument that is out of range; a scope that is taken, or one that has nothing
             to share under reuse, or something else.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.conv2d(keras.Input((8, 8, 3)), 16, [3, 3], stride=2, scope="Conv2d_0")
         >>> net.shape, [tuple(v.shape) for v in slim.get_variables_by_name("weights")]
@@ -135,7 +135,7 @@ def convolution2d(
 ) -> Any:
     """Do what `convolution` does, with an argument scope of its own.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> with slim.arg_scope([slim.conv2d], padding="VALID", normalizer_fn=slim.batch_norm):
         ...     slim.conv2d(keras.Input((8, 8, 3)), 16, 3).shape
@@ -189,7 +189,7 @@ def separable_convolution2d(
     Raises:
         TypeError, ValueError: as `convolution`.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> inputs = keras.Input((8, 8, 3))
         >>> net = slim.separable_conv2d(inputs, None, [3, 3], depth_multiplier=1, normalizer_fn=slim.batch_norm)
@@ -255,7 +255,7 @@ def fully_connected(
     Raises:
         TypeError, ValueError: as `convolution`.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> slim.fully_connected(keras.Input((8,)), 4, activation_fn=None).shape
         (None, 4)

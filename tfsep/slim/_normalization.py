@@ -72,7 +72,7 @@ def batch_norm(
 
     Source: S. Ioffe, C. Szegedy, "Batch Normalization" (arXiv 1502.03167).
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.batch_norm(keras.Input((8, 8, 3)), scale=True, activation_fn=tf.nn.relu6)
         >>> list(slim.utils.convert_collection_to_dict("variables"))[:2]

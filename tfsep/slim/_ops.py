@@ -77,7 +77,7 @@ def avg_pool2d(
         TypeError: if `inputs` is no Keras tensor.
         ValueError: for another rank, or an argument that is out of range.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> slim.avg_pool2d(keras.Input((7, 7, 16)), [7, 7]).shape
         (None, 1, 1, 16)
@@ -97,7 +97,7 @@ def max_pool2d(
 ) -> Any:
     """Take the largest of a window; arguments and errors as in `avg_pool2d`, its default name ``MaxPool2D``.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> slim.max_pool2d(keras.Input((8, 8, 16)), 3, padding="SAME").shape
         (None, 4, 4, 16)
@@ -130,7 +130,7 @@ def dropout(
         TypeError: if `inputs` is no Keras tensor.
         ValueError: for an argument that is out of range.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> slim.dropout(keras.Input((8,)), keep_prob=0.8).shape
         (None, 8)
@@ -162,7 +162,7 @@ def flatten(inputs: Any, outputs_collections: Any = None, scope: Any = None) -> 
         TypeError: if `inputs` is no Keras tensor.
         ValueError: for rank 1.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> slim.flatten(keras.Input((2, 2, 16))).shape
         (None, 64)
@@ -184,7 +184,7 @@ def softmax(logits: Any, scope: Any = None) -> Any:
         TypeError: if `logits` is no Keras tensor.
         ValueError: for rank 1.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> slim.softmax(keras.Input((10,))).shape
         (None, 10)
@@ -214,7 +214,7 @@ def one_hot_encoding(
         ValueError: if num_classes is no positive int.
         TypeError: if what is no Keras tensor has to go into a collection.
 
-    Example:
+    Examples:
         >>> one_hot_encoding(np.array([2, 0]), 3).numpy().tolist()
         [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
@@ -255,7 +255,7 @@ def repeat(inputs: Any, repetitions: int, layer: Any, *args: Any, **kwargs: Any)
     Raises:
         ValueError: if repetitions is no positive int.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.repeat(keras.Input((8, 8, 3)), 2, slim.conv2d, 16, [3, 3], scope="conv1")
         >>> list(slim.utils.convert_collection_to_dict("variables"))[2:]
@@ -278,7 +278,7 @@ def stack(inputs: Any, layer: Any, stack_args: Any, **kwargs: Any) -> Any:
     Raises:
         ValueError: if stack_args is no list or tuple.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.stack(keras.Input((8,)), slim.fully_connected, [32, 64], scope="fc")
         >>> [tuple(v.shape) for v in slim.get_variables_by_name("weights", scope="fc")]

@@ -16,7 +16,7 @@ def l1_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG0
     Raises:
         ValueError: for a scale under zero.
 
-    Example:
+    Examples:
         >>> float(l1_regularizer(0.5)(np.array([1.0, -3.0], "float32")))
         2.0
     """
@@ -33,7 +33,7 @@ def l2_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG0
     Raises:
         ValueError: for a scale under zero.
 
-    Example:
+    Examples:
         >>> float(l2_regularizer(0.5)(np.array([1.0, -3.0], "float32")))
         2.5
     """
@@ -51,7 +51,7 @@ def l1_l2_regularizer(scale_l1: float = 1.0, scale_l2: float = 1.0, scope: str |
     Raises:
         ValueError: for a scale under zero.
 
-    Example:
+    Examples:
         >>> float(l1_l2_regularizer(0.5, 0.5)(np.array([1.0, -3.0], "float32")))
         4.5
     """

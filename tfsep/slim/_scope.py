@@ -35,7 +35,7 @@ def variable_scope(
         ValueError: for a name with dots, which in Keras's names stand for slashes; if there is neither name nor
             default; if reuse is set without a name.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> inputs = keras.Input((8,))
         >>> with slim.variable_scope("Net"):

@@ -47,7 +47,7 @@ def get_collection(key: str, scope: Any = None) -> list[Any]:
     Raises:
         ValueError: for regularization losses and update ops, which Keras keeps elsewhere.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.fully_connected(keras.Input((8,)), 4, outputs_collections="ends")
         >>> slim.get_collection("ends")[0] is net
@@ -67,7 +67,7 @@ def get_variables(scope: Any = None, suffix: str | None = None, collection: str 
     Raises:
         ValueError: as `get_collection`.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.separable_conv2d(keras.Input((8, 8, 3)), 16, 3, scope="sep")
         >>> [tuple(v.shape) for v in slim.get_variables(suffix="weights")]
@@ -82,7 +82,7 @@ def get_variables(scope: Any = None, suffix: str | None = None, collection: str 
 def get_model_variables(scope: Any = None, suffix: str | None = None) -> list[Any]:
     """Return what `get_variables` does: every variable made here is a model's.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.batch_norm(keras.Input((8,)))
         >>> len(slim.get_model_variables())
@@ -94,7 +94,7 @@ def get_model_variables(scope: Any = None, suffix: str | None = None) -> list[An
 def get_trainable_variables(scope: Any = None, suffix: str | None = None) -> list[Any]:
     """Return those of `get_variables` that are trained.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.batch_norm(keras.Input((8,)))
         >>> len(slim.get_trainable_variables())
@@ -106,7 +106,7 @@ def get_trainable_variables(scope: Any = None, suffix: str | None = None) -> lis
 def get_variables_by_suffix(suffix: str, scope: Any = None) -> list[Any]:
     """Return what `get_variables` does, with its arguments the other way round.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.batch_norm(keras.Input((8,)))
         >>> len(slim.get_variables_by_suffix("moving_mean"))
@@ -122,7 +122,7 @@ def get_variables_by_name(given_name: str, scope: Any = None) -> list[Any]:
         given_name: slim's, without a scope: ``"weights"``, ``"depthwise_weights"``, ``"biases"``, ``"beta"``...
         scope: as in `get_variables`.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.separable_conv2d(keras.Input((8, 8, 3)), 16, 3, scope="sep")
         >>> [tuple(v.shape) for v in slim.get_variables_by_name("depthwise_weights")]
@@ -137,7 +137,7 @@ def get_unique_variable(var_op_name: str) -> Any:
     Raises:
         ValueError: if there is none.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.fully_connected(keras.Input((8,)), 4, scope="fc")
         >>> slim.get_unique_variable("fc/weights") is slim.get_variables()[0]
@@ -159,7 +159,7 @@ def get_variables_to_restore(include: Any = None, exclude: Any = None) -> list[A
     Raises:
         TypeError: if one is no list or tuple.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> net = slim.fully_connected(slim.fully_connected(keras.Input((8,)), 4, scope="fc"), 2, scope="Logits")
         >>> [tuple(v.shape) for v in slim.get_variables_to_restore(exclude=["Logits"])]

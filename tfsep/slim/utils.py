@@ -13,7 +13,7 @@ def convert_collection_to_dict(collection: str, clear_collection: bool = False) 
         collection: as in `tfsep.slim.get_collection`.
         clear_collection: whether it is emptied.
 
-    Example:
+    Examples:
         >>> from tfsep import slim
         >>> with slim.arg_scope([slim.conv2d], outputs_collections="ends"):
         ...     net = slim.repeat(keras.Input((8, 8, 3)), 2, slim.conv2d, 16, 3, scope="conv1")
@@ -34,7 +34,7 @@ def collect_named_outputs(collections: Any, alias: str, outputs: Any) -> Any:
         alias: the name; a slash at its end is left out.
         outputs: Keras tensor.
 
-    Example:
+    Examples:
         >>> net = collect_named_outputs("ends", "net/", keras.Input((8,)))
         >>> list(convert_collection_to_dict("ends"))
         ['net']

@@ -45,7 +45,7 @@ def fold_batch_norm(model: Any) -> Any:
     Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference" (arXiv 1712.05877), section 3.2.
 
-    Example:
+    Examples:
         >>> from tfsep.models import MobileNetV1
         >>> model = MobileNetV1((32, 32, 3), 10, alpha=0.25)
         >>> folded, image = fold_batch_norm(model), np.ones((1, 32, 32, 3), "float32")

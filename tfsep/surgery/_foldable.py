@@ -125,7 +125,7 @@ def misfits(layer: Any, normalization: Any) -> Iterator[str]:
 def is_foldable(layer: Any, normalization: Any) -> bool:
     """Return whether a layer takes in the normalization that follows it, which was built.
 
-    Example:
+    Examples:
         >>> normalization = keras.layers.BatchNormalization()
         >>> normalization.build((None, 4))
         >>> is_foldable(keras.layers.Dense(4), normalization), is_foldable(keras.layers.ReLU(), normalization)

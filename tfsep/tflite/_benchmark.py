@@ -89,7 +89,7 @@ def benchmark(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, wa
     Raises:
         FileNotFoundError, ValueError: if there is no such file, it is damaged, or a number is out of range.
 
-    Example:
+    Examples:
         >>> benchmark("missing.tflite")
         Traceback (most recent call last):
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
@@ -114,7 +114,7 @@ def benchmark_all(
     Raises:
         FileNotFoundError, ValueError: as `benchmark`; for no file, or no number of threads.
 
-    Example:
+    Examples:
         >>> benchmark_all([])
         Traceback (most recent call last):
         ValueError: paths: expected at least one .tflite file, got none

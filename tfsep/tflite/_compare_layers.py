@@ -139,7 +139,7 @@ def compare_layers(model: Any, path: str | PathLike[str], data: Any) -> LayerRep
     Raises:
         ValueError, TypeError, FileNotFoundError: as `verify`.
 
-    Example:
+    Examples:
         >>> from tfsep.tflite import export
         >>> model = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Conv2D(4, 3, name="conv")])
         >>> data = np.random.default_rng(0).normal(size=(16, 8, 8, 2)).astype("float32")

@@ -80,7 +80,7 @@ def export(
         FileNotFoundError: if the folder does not exist.
         OSError: if it cannot be written to.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Conv2D(4, 3)])
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     report = export(model, f"{folder}/model.tflite")

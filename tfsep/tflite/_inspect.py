@@ -102,7 +102,7 @@ def inspect(path: str | PathLike[str]) -> Inspection:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no TFLite model, or not whole.
 
-    Example:
+    Examples:
         >>> inspect("missing.tflite")
         Traceback (most recent call last):
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist

@@ -104,7 +104,7 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
 
     Source: the cost table is `tfsep.cost.cost` of the file.
 
-    Example:
+    Examples:
         >>> from tfsep import tflite
         >>> model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(4, 3)])
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -68,7 +68,7 @@ def get_recipe(name: str) -> Recipe:
     Raises:
         ValueError: if there is none of that name.
 
-    Example:
+    Examples:
         >>> get_recipe("int8").needs_calibration
         True
     """

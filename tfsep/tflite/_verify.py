@@ -56,7 +56,7 @@ def verify(
             ints or no classes of the model; for a file of another interface, or a damaged one.
         FileNotFoundError: if there is no such file.
 
-    Example:
+    Examples:
         >>> verify("missing.keras", "missing.tflite", None)
         Traceback (most recent call last):
         FileNotFoundError: model: expected a .keras file, got missing.keras, which does not exist
@@ -89,7 +89,7 @@ def predict(path: str | PathLike[str], data: Any, *, threads: int = 1) -> Any:
     Raises:
         ValueError, TypeError, FileNotFoundError: as `verify`.
 
-    Example:
+    Examples:
         >>> predict("missing.tflite", np.zeros((1, 2)))
         Traceback (most recent call last):
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist

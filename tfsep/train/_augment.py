@@ -21,7 +21,7 @@ def draws(config: FitConfig, step: Any) -> Any:
 
     All but the last are in [0, 1); the last is the share of itself that `mix` leaves an image.
 
-    Example:
+    Examples:
         >>> draws(FitConfig(batch_size=4), 7).shape
         TensorShape([4, 10])
     """
@@ -43,7 +43,7 @@ def _shares(config: FitConfig, key: Any) -> Any:
 def augment(images: Any, numbers: Any, config: FitConfig) -> Any:
     """Mirror, move and erase uint8 images (N, H, W, C) as their rows of `numbers` (N, NUMBERS) say.
 
-    Example:
+    Examples:
         >>> augment(tf.zeros((2, 28, 28, 1), "uint8"), draws(FitConfig(batch_size=2), 0), FitConfig()).shape
         TensorShape([2, 28, 28, 1])
     """
@@ -65,7 +65,7 @@ def mix(images: Any, labels: Any, numbers: Any) -> tuple[Any, Any]:
 
     Source: H. Zhang et al., "mixup: Beyond Empirical Risk Minimization" (arXiv 1710.09412).
 
-    Example:
+    Examples:
         >>> images, labels = tf.constant([[[[0.0]]], [[[1.0]]]]), tf.eye(2)
         >>> mixed, parts = mix(images, labels, draws(FitConfig(batch_size=2, mixup=1.0), 0))
         >>> bool(tf.abs(tf.reduce_sum(mixed) - 1.0) < 1e-6), parts.shape

@@ -13,7 +13,7 @@ def smoothed(labels: Any, classes: int, smoothing: float) -> Any:
 
     Source: C. Szegedy et al., "Rethinking the Inception Architecture" (arXiv 1512.00567), section 7.
 
-    Example:
+    Examples:
         >>> smoothed(np.array([1]), 2, 0.5).numpy().tolist()
         [[0.25, 0.75]]
     """
@@ -26,7 +26,7 @@ def epoch_batches(split: Split, config: FitConfig, classes: int, epoch: int, wor
     The same arguments give the same batches, however often and whenever they are asked for. The last, smaller batch is
     left out; the shuffle leaves out others every time. A worker's batch is its share of the batch of all of them.
 
-    Example:
+    Examples:
         >>> split = Split.of(np.zeros((5, 28, 28, 1), "uint8"), np.arange(5))
         >>> [x.shape for x, labels in epoch_batches(split, FitConfig(batch_size=2), 5, epoch=0)]
         [TensorShape([2, 28, 28, 1]), TensorShape([2, 28, 28, 1])]

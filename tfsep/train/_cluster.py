@@ -40,7 +40,7 @@ def read_cluster(text: str | None) -> Cluster:
     Raises:
         ValueError: if it is missing, is no JSON, or describes no cluster with this worker in it.
 
-    Example:
+    Examples:
         >>> read_cluster('{"cluster": {"worker": ["a:5000", "b:5000"]}, "task": {"type": "worker", "index": 1}}')
         Cluster(addresses=('a:5000', 'b:5000'), index=1)
         >>> read_cluster(None)

@@ -97,7 +97,7 @@ class FitConfig:
         Raises:
             ValueError: for a name that is no field's, or a value that the field refuses.
 
-        Example:
+        Examples:
             >>> TrainConfig.of({"epoch": 3})
             Traceback (most recent call last):
             ValueError: config: expected settings of TrainConfig, got 'epoch'
@@ -170,7 +170,7 @@ def read_config(path: str | PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no TOML.
 
-    Example:
+    Examples:
         >>> read_config("none.toml")
         Traceback (most recent call last):
         FileNotFoundError: config: expected a TOML file, got none.toml, which does not exist
@@ -190,7 +190,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     Raises:
         ValueError: if it is neither.
 
-    Example:
+    Examples:
         >>> parse_setting("mixup=0.2"), parse_setting("optimizer=sgd")
         (('mixup', 0.2), ('optimizer', 'sgd'))
     """
@@ -206,7 +206,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 def to_toml(config: FitConfig, comments: tuple[str, ...] = ()) -> str:
     """Return a record as TOML that `read_config` reads, under lines of comment.
 
-    Example:
+    Examples:
         >>> print(to_toml(TrainConfig(), ("How it began.",)).splitlines()[:3])
         ['# How it began.', '', 'epochs = 30']
     """

@@ -85,7 +85,7 @@ def finetune(
             the run in the folder is one of another model.
         FileNotFoundError, OSError: as `tfsep.train.train`.
 
-    Example:
+    Examples:
         >>> from tfsep.data import fashion_mnist
         >>> from tfsep.models import load_model
         >>> model = load_model("runs/a/model.keras")  # doctest: +SKIP

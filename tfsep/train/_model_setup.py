@@ -41,7 +41,7 @@ def build(config: TrainConfig, data: ImageData, precision: str | None = None) ->
 def optimizer_of(config: FitConfig, steps_per_epoch: int) -> Any:
     """Return the optimizer with its schedule; it decays no bias and no normalization.
 
-    Example:
+    Examples:
         >>> optimizer_of(FitConfig(optimizer="sgd", epochs=3), 10).nesterov
         True
     """
@@ -66,7 +66,7 @@ def optimizer_of(config: FitConfig, steps_per_epoch: int) -> Any:
 def with_softmax(model: Any) -> Any:
     """Return the model with a softmax behind its logits, sharing its weights.
 
-    Example:
+    Examples:
         >>> inputs = keras.Input((3,))
         >>> logits = keras.Model(inputs, keras.layers.Dense(2, kernel_initializer="zeros")(inputs))
         >>> with_softmax(logits)(np.ones((1, 3))).numpy().tolist()

@@ -47,7 +47,7 @@ class TrainResult:
 def accuracy(model: Any, split: Split, batch_size: int = 500) -> float:
     """Return the share of the split's images whose label is the model's first choice, in [0, 1].
 
-    Example:
+    Examples:
         >>> split = Split.of(np.zeros((4, 28, 28, 1), "uint8"), np.array([0, 0, 0, 1]))
         >>> accuracy(lambda x, training: tf.one_hot(tf.zeros(len(x), "int32"), depth=2), split)
         0.75

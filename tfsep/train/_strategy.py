@@ -81,7 +81,7 @@ def join(strategy: str = "one", timeout: float = 60.0) -> Iterator[Devices]:
         TimeoutError: if a worker is not there in time.
         OSError: if this worker's port is taken.
 
-    Example:
+    Examples:
         >>> with join("mirrored") as devices:
         ...     devices.worker, devices.workers
         (0, 1)

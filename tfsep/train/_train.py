@@ -46,7 +46,7 @@ def train(
         FileNotFoundError: if `resume` is set and there is nothing to go on from.
         OSError: if the folder cannot be made or written to.
 
-    Example:
+    Examples:
         >>> from tfsep.data import fashion_mnist
         >>> train(TrainConfig(), fashion_mnist(), "runs/a", resume=True)  # doctest: +SKIP
     """

@@ -29,7 +29,7 @@ class Trainer:
     Source of the average: M. Tan, Q. Le, "EfficientNet" (arXiv 1905.11946), section 5. Source of distillation: G.
     Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531).
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
         >>> trainer = Trainer(model, keras.optimizers.SGD(0.1), FitConfig())
         >>> loss, accuracy = trainer.epoch([(tf.ones((4, 1)), tf.one_hot([0, 0, 0, 1], 2))])
@@ -149,7 +149,7 @@ class Trainer:
 def seed_dropout(model: Any, seed: int) -> None:
     """Start the dropout of an epoch anew, so that it is a function of the epoch.
 
-    Example:
+    Examples:
         >>> seed_dropout(keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)]), 3)
     """
     for layer in model.layers:

@@ -39,7 +39,7 @@ def load_keras_applications(model: Any, source: Any) -> None:
         ConnectionError: if the weights cannot be downloaded.
         ValueError: if a file is not whole, if weights are missing or wrongly shaped, or if the model pads otherwise.
 
-    Example:
+    Examples:
         >>> from tfsep.models import MobileNetV1
         >>> theirs = keras.applications.MobileNet((64, 64, 3), alpha=0.25, weights=None, classes=10)
         >>> ours = MobileNetV1((64, 64, 3), 10, 0.25, padding="keras")

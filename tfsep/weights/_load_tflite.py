@@ -26,7 +26,7 @@ def load_tflite(model: Any, path: str | PathLike[str], background: Literal["keep
         FileNotFoundError: if there is no such file.
         ValueError: if it is no TFLite model, not whole, or holds another network than MobileNet v1 or the model.
 
-    Example:
+    Examples:
         >>> from tfsep.models import MobileNetV1
         >>> load_tflite(MobileNetV1((128, 128, 3), 1001, 0.25), "missing.tflite")
         Traceback (most recent call last):
@@ -51,7 +51,7 @@ def load_network(model: Any, network: FileNetwork, path: str | PathLike[str] = "
         TypeError: if `model` is no Keras model.
         ValueError: if its layers are others; nothing is changed in it then.
 
-    Example:
+    Examples:
         >>> load_network(None, None)
         Traceback (most recent call last):
         TypeError: model: expected a keras.Model, got NoneType

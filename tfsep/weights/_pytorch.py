@@ -44,7 +44,7 @@ def load_torch(model: Any, source: Any, epsilon: float = 1e-5) -> None:
         ValueError: if the file is not whole, if weights are missing, unused or wrongly shaped, if modules cannot be
             put in order by their names, or if the model pads otherwise.
 
-    Example:
+    Examples:
         >>> from tfsep.models import MobileNetV1
         >>> load_torch(MobileNetV1((32, 32, 3), padding="explicit"), "missing.safetensors")
         Traceback (most recent call last):

@@ -57,7 +57,7 @@ def slim_variables(model: Any) -> dict[str, Any]:
         ValueError: for a layer or a weight that slim has no name for, or two layers of one slim scope, as nested
             models may hold them.
 
-    Example:
+    Examples:
         >>> from tfsep.models import MobileNetV1
         >>> list(slim_variables(MobileNetV1((32, 32, 3), alpha=0.25)))[5]
         'MobilenetV1/Conv2d_1_depthwise/depthwise_weights'
@@ -134,7 +134,7 @@ def load_slim_checkpoint(
         ValueError: if variables are missing, unused, no floats or wrongly shaped (some are named), if the file is
             damaged, or if an argument is none of those above.
 
-    Example:
+    Examples:
         >>> from tfsep.models import MobileNetV1
         >>> load_slim_checkpoint(MobileNetV1((32, 32, 3)), "missing/model.ckpt")
         Traceback (most recent call last):

@@ -35,7 +35,7 @@ def read_network(path: str | PathLike[str]) -> FileNetwork:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no TFLite model, not whole, or holds another network.
 
-    Example:
+    Examples:
         >>> read_network("missing.tflite")
         Traceback (most recent call last):
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist

@@ -74,7 +74,7 @@ def convert(
             a name with other signs.
         ImportError: as `check_targets`.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()])
         >>> images = np.random.default_rng(0).uniform(-1, 1, (32, 8, 8, 3))
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -42,7 +42,7 @@ static const unsigned int {symbol}_length = {len(content)}u;
 def identifier(name: str) -> str:
     """Return a name as C takes it.
 
-    Example:
+    Examples:
         >>> identifier("2nd-model.int8")
         'g_2nd_model_int8'
     """

@@ -71,7 +71,7 @@ def check_targets(path: str | PathLike[str], targets: str | Iterable[str] = TARG
             that is measured, or for an unknown target.
         ImportError: for ``"tflm"`` without the package ``tflite-micro``, the extra ``micro``.
 
-    Example:
+    Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(4, 3), keras.layers.Softmax()])
         >>> from tfsep import tflite
         >>> with tempfile.TemporaryDirectory() as folder:
