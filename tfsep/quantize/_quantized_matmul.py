@@ -52,6 +52,11 @@ class QuantizedLinear(keras.layers.Layer):
         self.normalization = normalization
         self.supports_jit = False
 
+    @property
+    def counted_layer(self) -> Any:
+        """The layer whose cost this one has."""
+        return self.layer
+
     def build(self, input_shape: Any) -> None:
         """Make the weights of both layers, and whether the statistics are frozen."""
         shape = input_shape[0]
