@@ -39,10 +39,10 @@ def require_exportable(model: Any, recipe: Recipe, calibration: Any) -> None:
     """Raise unless a prepared model can become a file of this recipe.
 
     Raises:
-        ValueError: for another recipe than int8, for calibration data, for a range that is empty, no number or too
-            small for a grid.
+        ValueError: for a recipe that does not compute in int8, for calibration data, for a range that is empty, no
+            number or too small for a grid.
     """
-    if recipe.name != "int8":
+    if (recipe.weights, recipe.activations) != ("int8", "int8"):
         raise ValueError(f"recipe: expected 'int8' for a model of quantize.prepare, got {recipe.name!r}")
     if calibration is not None:
         raise ValueError("calibration: expected None for a model of quantize.prepare, which has its ranges, got data")
