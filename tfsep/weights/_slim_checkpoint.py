@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep.weights._model_layers import leaf_layers, require_model
+from tfsep._keras.model_graph import leaf_layers, require_model
 
 SLIM_VARIABLES: dict[str, dict[str, str]] = {
     "Conv2D": {"kernel": "weights", "bias": "biases"},
