@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from tfsep._utils.messages import messages_to
+
 app = typer.Typer(
     name="tfsep",
     help="Efficient convolutions for Keras: from a network as data to a .tflite file proven to compute the same.",
@@ -48,7 +50,8 @@ def _checked(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with messages_to(line):
+                command(*args, **kwargs)
         except BrokenPipeError:
             # Whoever read our output has had enough, as `head` has; there is nobody left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,7 +14,6 @@ from tfsep.cli._app import (
     Format,
     batches_of,
     command,
-    line,
     preprocessing_of,
     shape_of,
     size_of,
@@ -35,7 +34,7 @@ def demo(
     with quiet():
         from tfsep.demo import demo as run
 
-        run(out, threads=threads, images=images, log=line)
+        run(out, threads=threads, images=images)
 
 
 @command("examples")
