@@ -37,17 +37,14 @@ def convert(
             f"{interface.model.name!r}: give its recurrent layers unroll=True, or take another recipe"
         )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
-    builtins = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if recipe.weights != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if recipe.weights == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if recipe.needs_calibration:
-        if calibration is not None:
-            builtins = [_INTEGER_BUILTINS[recipe.activations]]
-            converter.representative_dataset = lambda: _representative(interface.fields, calibration, batch_size)
-        converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
-    converter.target_spec.supported_ops = [*builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
+    flags, builtins = recipe.converter_flags, tf.lite.OpsSet.TFLITE_BUILTINS
+    converter.optimizations = [tf.lite.Optimize.DEFAULT] if flags.optimize else []
+    converter.target_spec.supported_types = [tf.dtypes.as_dtype(name) for name in flags.supported_types]
+    if recipe.needs_calibration and calibration is not None:
+        builtins = tf.lite.OpsSet[flags.operators]
+        converter.representative_dataset = lambda: _representative(interface.fields, calibration, batch_size)
+    converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
+    converter.target_spec.supported_ops = [builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
     with warnings.catch_warnings(), _tensorflow_at_warning():
         # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
@@ -106,11 +103,6 @@ def _tensorflow_at_warning() -> Iterator[None]:
 
 
 _LOOPS = {"While", "StatelessWhile"}
-
-_INTEGER_BUILTINS = {
-    "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
-    "int16": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-}
 
 
 def _reason(error: Exception) -> str:
