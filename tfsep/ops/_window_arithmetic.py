@@ -16,6 +16,7 @@ from tfsep.ops._pixel_layout import Sides, are_known, fit, framed, scatter, side
 
 ONE: Pair = (1, 1)
 NO_PADS: Pads = ((0, 0), (0, 0))
+POINTWISE = Window.of(1)
 
 
 def alone(window: Window) -> Window:
