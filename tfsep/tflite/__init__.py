@@ -10,13 +10,12 @@ from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow, inspect
 from tfsep.tflite._interpreter import TensorInfo
 from tfsep.tflite._profile import ProfileReport, ProfileRow, profile
 from tfsep.tflite._recipes import RECIPES, Recipe
-from tfsep.tflite._targets import RULES, TARGETS, Finding, Rule, TargetReport, TargetsReport, check_targets
+from tfsep.tflite._targets import TARGETS, Finding, Rule, Source, Target, TargetReport, TargetsReport, check_targets
 from tfsep.tflite._verify import predict, verify
 from tfsep.tflite._verify_report import VerificationError, VerifyReport
 
 __all__ = [
     "RECIPES",
-    "RULES",
     "TARGETS",
     "BenchmarkReport",
     "BenchmarkTable",
@@ -32,6 +31,8 @@ __all__ = [
     "ProfileRow",
     "Recipe",
     "Rule",
+    "Source",
+    "Target",
     "TargetReport",
     "TargetsReport",
     "TensorInfo",

@@ -25,7 +25,7 @@ from tfsep.tflite._export import export
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._interpreter import Runner, TensorInfo
 from tfsep.tflite._recipes import Recipe
-from tfsep.tflite._targets import check_targets, targets_of
+from tfsep.tflite._targets import check_targets, targets_named
 
 __all__ = ["ConvertReport", "convert"]
 
@@ -88,7 +88,7 @@ def convert(
         raise NotADirectoryError(f"folder: expected a folder, got {folder}, which is a file")
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
         raise ValueError(f"name: expected letters, digits, '_', '-' and '.', got {name!r}")
-    wanted = targets_of(targets) if targets else ()
+    wanted = [target.name for target in targets_named(targets)] if targets else []
     counts = counts_of(threads)
     if not isinstance(preprocessing, Preprocessing | None):
         raise TypeError(f"preprocessing: expected a Preprocessing or None, got {preprocessing!r}")
