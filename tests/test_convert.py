@@ -23,7 +23,7 @@ from tfsep.tflite import _convert
 from tfsep.tflite._convert import _metadata
 from tfsep.tflite._convert._header import c_header
 from tfsep.tflite._convert._snippets import snippets
-from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._tensor_info import TensorInfo
 
 L = keras.layers
 X = np.random.default_rng(0).uniform(-1, 1, (40, 16, 16, 3)).astype("float32")

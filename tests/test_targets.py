@@ -14,7 +14,7 @@ from tfsep import Conv, DepthSepConv, layers, models, tflite
 from tfsep._flatbuffer.reader import read_tflite
 from tfsep._workers import Reply, WorkerError, run_worker
 from tfsep.tflite._inspect import OperatorRow
-from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._targets import _measured
 from tfsep.tflite._targets._node import Node, nodes_of
 from tfsep.tflite._targets._target import Target
@@ -80,7 +80,7 @@ def mobilenet(tmp_path_factory):
 @pytest.mark.parametrize("recipe", ["float32", "int8", "dynamic_int8"])
 def test_xnnpacks_rules_say_what_xnnpack_does(zoo, recipe):
     """The rules explain exactly the nodes that were left, and stop none that was taken."""
-    taken = frozenset().union(*Runner(zoo[recipe]).partitions())
+    taken = frozenset().union(*LiteRTModel(zoo[recipe]).partitions())
     nodes = nodes_in(zoo[recipe])
     for node in nodes:
         assert (node.row.number in taken) == (broken_rule("xnnpack", node) is None), node.row
@@ -88,7 +88,7 @@ def test_xnnpacks_rules_say_what_xnnpack_does(zoo, recipe):
     assert (report.taken, report.nodes) == (len(taken), len(nodes))
     assert report.basis == "measured"
     assert {found.node for found in report.findings} == set(range(len(nodes))) - taken
-    assert report.partitions == len(Runner(zoo[recipe]).partitions()) > 1
+    assert report.partitions == len(LiteRTModel(zoo[recipe]).partitions()) > 1
 
 
 def test_scales_too_far_apart_are_left_behind(zoo):
@@ -331,7 +331,7 @@ def test_without_the_package_for_micro(mobilenet, monkeypatch):
 
 def test_workers_that_fail_are_said_to():
     for name, request, message in (
-        ("survive", {"kernels": "AUTO", "keep": False}, "not a valid Flatbuffer"),
+        ("run_once", {"kernels": "AUTO", "keep_tensors": False}, "not a valid Flatbuffer"),
         ("nothing", {}, "nothing"),
     ):
         with pytest.raises(WorkerError, match=message):

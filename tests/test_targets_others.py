@@ -8,7 +8,7 @@ import pytest
 
 from tfsep import quantize, tflite
 from tfsep._flatbuffer.reader import read_tflite
-from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._targets._node import nodes_of
 
 L = keras.layers
@@ -62,7 +62,7 @@ def changes(path, target):
 
 def hidden(path):
     """Operators that a delegate took, told by memory: LiteRT has only what leaves the delegate."""
-    interpreter = Runner(path).interpreter
+    interpreter = LiteRTModel(path).interpreter
     operators = interpreter._get_ops_details()
     leaving = {int(t) for op in operators if op["op_name"] == "DELEGATE" for t in op["outputs"]}
 
@@ -106,7 +106,7 @@ def test_a_file_for_the_reference_kernels_is_counted_too(tmp_path):
 def test_a_loop_is_left_behind(others):
     """The interpreter leaves out a loop's output that nobody takes; it is -1, as the bias that a layer has not."""
     file = others["recurrent"]
-    operators = {op["op_name"]: op for op in Runner(file.path).interpreter._get_ops_details()}
+    operators = {op["op_name"]: op for op in LiteRTModel(file.path).interpreter._get_ops_details()}
     assert -1 in operators["WHILE"]["outputs"]
     assert -1 in operators["FULLY_CONNECTED"]["inputs"]
     found = changes(file.path, "xnnpack")
@@ -190,7 +190,7 @@ def test_what_the_reference_kernels_have_not_is_compared_with_the_others(tmp_pat
     model = keras.Sequential([keras.Input((4, 4, 2)), L.ELU()])
     path = tflite.export(model, tmp_path / "m.tflite").path
     with pytest.raises(ValueError, match="expected a file that LiteRT runs"):
-        Runner(path, reference=True)
+        LiteRTModel(path, reference_kernels=True)
     report = tflite.check_targets(path, "tflm")["tflm"]
     assert report.passed
     assert report.facts["compared_with"] == "LiteRT's default kernels"

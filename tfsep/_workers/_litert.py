@@ -11,14 +11,14 @@ import numpy as np
 Answer = tuple[dict[str, Any], list[np.ndarray]]
 
 
-def survive(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
+def run_once(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     """Open a file and run it once on zeros: what it does to the process, it does to this one.
 
     Args:
-        request: ``kernels``, name of an ``OpResolverType``, and ``keep``, whether every tensor is kept.
+        request: ``kernels``, name of an ``OpResolverType``, and ``keep_tensors``, whether every tensor is kept.
         arrays: the file's bytes.
     """
-    _opened(arrays[0].tobytes(), 1, request["kernels"], request["keep"]).invoke()
+    _interpreter(arrays[0].tobytes(), 1, request["kernels"], request["keep_tensors"]).invoke()
     return {}, []
 
 
@@ -33,7 +33,7 @@ def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
         Milliseconds, (files, threads, runs).
     """
     contents, threads, runs = [array.tobytes() for array in arrays], request["threads"], request["runs"]
-    racers = [[_opened(content, count).invoke for count in threads] for content in contents]
+    racers = [[_interpreter(content, count).invoke for count in threads] for content in contents]
     times = np.empty((len(contents), len(threads), runs))
     for turn in range(-request["warmup"], runs):
         for file, row in enumerate(racers):
@@ -45,7 +45,7 @@ def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     return {}, [times]
 
 
-def weigh(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
+def measure_memory(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     """Return by how many bytes the process's peak of resident memory grows while a file is opened and run.
 
     Args:
@@ -55,13 +55,13 @@ def weigh(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     content = arrays.pop().tobytes()
     import_module("ai_edge_litert.interpreter")  # the library's own size is not the file's
     before = _peak_bytes()
-    interpreter = _opened(content, request["threads"])
+    interpreter = _interpreter(content, request["threads"])
     for _ in range(3):
         interpreter.invoke()
     return {"bytes": _peak_bytes() - before}, []
 
 
-def _opened(content: bytes, threads: int, kernels: str = "AUTO", keep: bool = False) -> Any:
+def _interpreter(content: bytes, threads: int, kernels: str = "AUTO", keep_tensors: bool = False) -> Any:
     """A file as an interpreter whose inputs are seeded: normal numbers, or zeros and ones where only ints go."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -69,7 +69,7 @@ def _opened(content: bytes, threads: int, kernels: str = "AUTO", keep: bool = Fa
         model_content=content,
         num_threads=threads,
         experimental_op_resolver_type=OpResolverType[kernels],
-        experimental_preserve_all_tensors=keep,
+        experimental_preserve_all_tensors=keep_tensors,
     )
     interpreter.allocate_tensors()
     rng = np.random.default_rng(0)

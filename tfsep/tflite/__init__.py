@@ -7,10 +7,10 @@ from tfsep.tflite._convert import ConvertReport, convert
 from tfsep.tflite._export import export
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow, inspect
-from tfsep.tflite._interpreter import TensorInfo
 from tfsep.tflite._profile import ProfileReport, ProfileRow, profile
 from tfsep.tflite._recipes import RECIPES, Recipe
 from tfsep.tflite._targets import TARGETS, Finding, Rule, Source, Target, TargetReport, TargetsReport, check_targets
+from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._verify import predict, verify
 from tfsep.tflite._verify_report import VerificationError, VerifyReport
 

@@ -127,7 +127,7 @@ def benchmark_all(
     contents = [np.frombuffer(read_tflite(file)[0], np.uint8) for file in files]
     # First, because it says which file it is that does not run.
     memory = [
-        [_weight(file, content, count) for count in counts] for file, content in zip(files, contents, strict=True)
+        [_memory_bytes(file, content, count) for count in counts] for file, content in zip(files, contents, strict=True)
     ]
     times = time_contents(contents, counts, runs, warmup)
     return BenchmarkTable(
@@ -153,9 +153,9 @@ def counts_of(threads: Iterable[int]) -> list[int]:
     return counts
 
 
-def _weight(path: Any, content: np.ndarray, threads: int) -> int:
+def _memory_bytes(path: Any, content: np.ndarray, threads: int) -> int:
     try:
-        return int(run_worker("weigh", {"threads": threads}, [content]).values["bytes"])
+        return int(run_worker("measure_memory", {"threads": threads}, [content]).values["bytes"])
     except WorkerError as error:
         raise ValueError(f"path: expected a file that LiteRT runs, got {path} ({error})") from error
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsep.tflite._sample_reader import Reader
+from tfsep.tflite._sample_reader import SampleReader
 
 MAX_SAMPLES = 500
 MIN_SAMPLES = 4
@@ -52,7 +52,7 @@ class Calibration:
         return tuple(np.stack(arrays) for arrays in zip(*self.samples, strict=True))
 
 
-def read_calibration(data: Any, reader: Reader, max_samples: int = MAX_SAMPLES) -> Calibration:
+def read_calibration(data: Any, reader: SampleReader, max_samples: int = MAX_SAMPLES) -> Calibration:
     """Read at most `max_samples` samples and check that they can calibrate.
 
     An endless generator ends here: nothing past the last sample wanted is read, nor more batches than samples are
@@ -60,7 +60,7 @@ def read_calibration(data: Any, reader: Reader, max_samples: int = MAX_SAMPLES) 
 
     Raises:
         CalibrationError: for too few samples, for one sample that comes again and again, for constant ones.
-        TypeError, ValueError: as `Reader.batches`.
+        TypeError, ValueError: as `SampleReader.batches`.
     """
     samples: list[tuple[np.ndarray, ...]] = []
     for batch in islice(reader.batches(data), max_samples):

@@ -7,14 +7,14 @@ import numpy as np
 from tfsep._keras.backend import keras
 from tfsep._keras.layer_calls import watching
 from tfsep.tflite._calibration import Calibration
-from tfsep.tflite._model_signature import Interface
+from tfsep.tflite._model_signature import ModelSignature
 
 _SAMPLES = 64
 _FAR = 16.0
 """Times as much variance as in training, or as little: pixels in [0, 255] for a model of [-1, 1] have 127² times."""
 
 
-def unlike_training(interface: Interface, calibration: Calibration) -> str | None:
+def unlike_training(signature: ModelSignature, calibration: Calibration) -> str | None:
     """Return a note if the model's first batch normalization sees what it did not see in training, or None.
 
     A model without batch normalization, or with one that was never trained, says nothing.
@@ -26,7 +26,7 @@ def unlike_training(interface: Interface, calibration: Calibration) -> str | Non
             seen.append((layer, np.asarray(inputs, np.float64)))
 
     with watching(lambda _: None, leave):
-        interface([array[:_SAMPLES] for array in calibration.arrays()])
+        signature([array[:_SAMPLES] for array in calibration.arrays()])
     if not seen:
         return None
     layer, inputs = seen[0]

@@ -6,38 +6,38 @@ from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.atomic_files import placed
 from tfsep.data import Preprocessing
 from tfsep.geometry import positive, positive_number
-from tfsep.quantize import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
-from tfsep.tflite._comparison import compare
-from tfsep.tflite._converter import convert, weights_of
+from tfsep.tflite._converter import convert_model
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._inspect import inspect
-from tfsep.tflite._interpreter import Runner, tensor_info
-from tfsep.tflite._model_signature import Interface, interface_of
-from tfsep.tflite._prepared_export import require_exportable, require_same_numbers
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._model_signature import ModelSignature
+from tfsep.tflite._output_comparison import compare_outputs
 from tfsep.tflite._recipes import Recipe, get_recipe
-from tfsep.tflite._sample_reader import Field, Reader
-from tfsep.tflite._verify_report import VerifyReport, require
+from tfsep.tflite._reference_model import ReferenceModel, reference_model
+from tfsep.tflite._sample_reader import InputSpec, SampleReader
+from tfsep.tflite._tensor_info import tensor_info
+from tfsep.tflite._verify_report import VerifyReport, require_passed
 
 RANDOM_SAMPLES = 8
 
 
 def export(
-    model: Any,
+    model: Model,
     path: str | PathLike[str],
     recipe: str | Recipe = "float32",
-    calibration: Any = None,
+    calibration: Data | None = None,
     *,
-    data: Any = None,
+    data: Data | None = None,
     batch_size: int = 1,
     input_shape: tuple[int, ...] | None = None,
     allow_flex: bool = False,
@@ -93,22 +93,20 @@ def export(
     batch_size = positive(batch_size, "batch_size")
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
-    interface = interface_of(model, input_shape)
-    _require_static(interface)
-    if is_prepared(model):
-        require_exportable(model, chosen, calibration)
-    elif chosen.needs_calibration and calibration is None:
-        raise ValueError(f"calibration: expected samples for recipe {chosen.name!r}, got None")
+    reference = reference_model(model, input_shape)
+    inputs = reference.signature.inputs
+    _require_static(reference.signature)
+    reference.require_exportable(chosen, calibration is not None)
     measured = None
     if calibration is not None:
-        reader = Reader(interface.fields, "calibration")
+        reader = SampleReader(inputs, "calibration")
         measured = read_calibration(calibration, reader, positive(max_calibration_samples, "max_calibration_samples"))
 
-    content = convert(interface, chosen, batch_size, measured, allow_flex)
-    source, samples = _verification_data(interface.fields, data, measured)
+    content = convert_model(reference.signature, chosen, batch_size, measured, allow_flex)
+    source, samples = _verification_data(inputs, data, measured)
     with placed((path, path.with_suffix(".json")), "path") as (file, sidecar):
         file.write_bytes(content)
-        report = _prove(interface, file, path, chosen, measured, source, samples, tolerance)
+        report = _prove(reference, file, path, chosen, measured, source, samples, tolerance)
         report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
         sidecar.write_text(report.to_json())
     return report
@@ -124,73 +122,73 @@ def _require_target(path: Path) -> Path:
     return path
 
 
-def _require_static(interface: Interface) -> None:
-    for field in interface.fields:
-        if None in field.shape:
+def _require_static(signature: ModelSignature) -> None:
+    for spec in signature.inputs:
+        if None in spec.shape:
             raise ValueError(
-                f"input_shape: expected the sizes that {interface.model.name!r} leaves open, {field.shape}, got None"
+                f"input_shape: expected the sizes that {signature.model.name!r} leaves open, {spec.shape}, got None"
             )
 
 
-def _verification_data(fields: tuple[Field, ...], data: Any, calibration: Calibration | None) -> tuple[str, Any]:
+def _verification_data(
+    inputs: tuple[InputSpec, ...], data: Data | None, calibration: Calibration | None
+) -> tuple[str, Data]:
+    """What a file is verified on, and its name in the report."""
     if data is not None:
         return "given", data
     if calibration is not None:
-        return "calibration", dict(zip((f.name for f in fields), calibration.arrays(), strict=True))
+        return "calibration", dict(zip((spec.name for spec in inputs), calibration.arrays(), strict=True))
     rng = np.random.default_rng(0)
-    return "random", {f.name: _random(rng, f) for f in fields}
+    return "random", {spec.name: _random(rng, spec) for spec in inputs}
 
 
-def _random(rng: np.random.Generator, field: Field) -> np.ndarray:
-    shape = (RANDOM_SAMPLES, *(side or 1 for side in field.shape))
-    if np.dtype(field.dtype).kind == "f":
-        return rng.normal(size=shape).astype(field.dtype)
-    return rng.integers(0, 2, shape).astype(field.dtype)
+def _random(rng: np.random.Generator, spec: InputSpec) -> np.ndarray:
+    shape = (RANDOM_SAMPLES, *(side or 1 for side in spec.shape))
+    if np.dtype(spec.dtype).kind == "f":
+        return rng.normal(size=shape).astype(spec.dtype)
+    return rng.integers(0, 2, shape).astype(spec.dtype)
 
 
 def _prove(
-    interface: Interface,
+    reference: ReferenceModel,
     file: Path,
     path: Path,
     recipe: Recipe,
     calibration: Calibration | None,
     source: str,
-    samples: Any,
+    samples: Data,
     tolerance: float | None,
 ) -> ExportReport:
     """Run the file beside the model, and return the report if it passes."""
     found = inspect(file)
     flex = [name for name in found.op_counts if name.startswith("Flex")]
-    notes = [interface.note] if interface.note else []
+    signature = reference.signature
+    notes = [signature.note] if signature.note else []
     if calibration is not None and recipe.needs_calibration:
-        notes += calibration.notes() + _range_notes(interface, calibration, source)
+        notes += calibration.notes() + _range_notes(signature, calibration, source)
     if flex:
         # Neither LiteRT's package nor TensorFlow's has the runtime of these operators: nothing in Python can run them.
         notes.append(f"not verified: {', '.join(flex)} need TensorFlow on the device, and do not run here")
         verification, delegated = None, 0
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
-        reference_kernels = runtime_of(interface.model) == "reference"
-        runner = Runner(file, known_as=path, reference=reference_kernels, own=True)
-        prepared = is_prepared(interface.model)
-        reference = None if prepared else weights_of(interface)
-        verification, weight = compare(interface, runner, samples, recipe, tolerance, reference)
+        litert = LiteRTModel(file, display_name=path, reference_kernels=reference.reference_kernels, trusted=True)
+        verification = compare_outputs(reference, litert, samples, recipe, tolerance)
         if calibration is not None and source == "given":
             check_range(calibration, verification.low, verification.high)
-        if prepared:
-            require_same_numbers(interface.model, runner, path, verification)
-        require(verification, path, weight)
+        verification, worst_weight = reference.check_weights(litert, path, verification)
+        require_passed(verification, path, worst_weight)
         notes += _notes(verification, recipe, tolerance)
         if source == "random":
             notes.append(
                 f"verified on {verification.samples} samples of random numbers only, which say little of the numbers "
                 "that the model is for: give data"
             )
-        if prepared and verification.elements is None:
-            notes.append("no element is counted, as no output is quantized; kernels, biases and grids are the model's")
-        # What XNNPACK takes is told of every file; the reference kernels leave it out.
-        delegated = len((Runner(file, known_as=path, own=True) if reference_kernels else runner).delegated())
-        inputs, outputs = runner.inputs, runner.outputs
+        notes += reference.notes(verification)
+        inputs, outputs = litert.inputs, litert.outputs
+        if reference.reference_kernels:  # which leave XNNPACK out, of which every file's report tells
+            litert = LiteRTModel(file, display_name=path, trusted=True)
+        delegated = len(litert.delegated())
     content = file.read_bytes()
     return ExportReport(
         path=path,
@@ -210,9 +208,9 @@ def _prove(
     )
 
 
-def _range_notes(interface: Interface, calibration: Calibration, source: str) -> list[str]:
+def _range_notes(signature: ModelSignature, calibration: Calibration, source: str) -> list[str]:
     """What can be said of the range of the calibration data, when the model itself does not say what it takes."""
-    notes = [unlike_training(interface, calibration)]
+    notes = [unlike_training(signature, calibration)]
     if source == "calibration":
         notes.append(
             f"calibration data range {calibration.range()}, and nothing else was given to check that range on: "

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsep._utils.table import Table
-from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._verify_report import VerifyReport
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tfsep._keras.backend import tf
 
 
-class Field(NamedTuple):
+class InputSpec(NamedTuple):
     """One input: its name, its shape without the batch (None where any size goes) and its dtype."""
 
     name: str
@@ -50,15 +50,15 @@ _NUMBERS, _MOST = 2**22, 256
 
 
 @dataclass(frozen=True)
-class Reader:
+class SampleReader:
     """Reads data for a network of these inputs.
 
     Attributes:
-        fields: the inputs.
+        inputs: of the network.
         argument: what the data is called in an error.
     """
 
-    fields: tuple[Field, ...]
+    inputs: tuple[InputSpec, ...]
     argument: str = "data"
 
     def batches(self, data: Any) -> Iterator[Batch]:
@@ -66,7 +66,7 @@ class Reader:
 
         Args:
             data: an array (N, ...); a tuple (x, labels); for several inputs, a tuple of arrays in the order of the
-                fields, or a dict of them; or an iterable of any of these or of single samples, a ``tf.data.Dataset`` or
+                inputs, or a dict of them; or an iterable of any of these or of single samples, a ``tf.data.Dataset`` or
                 generator too.
 
         Raises:
@@ -89,7 +89,7 @@ class Reader:
         Without a size they have as many as a model computes fast and in little memory. None is empty.
         """
         if size is None:
-            numbers = sum(prod(side or 1 for side in field.shape) for field in self.fields)
+            numbers = sum(prod(side or 1 for side in spec.shape) for spec in self.inputs)
             size = max(1, min(_NUMBERS // numbers, _MOST))
         waiting: list[Batch] = []
         for batch in self.batches(data):
@@ -119,7 +119,7 @@ class Reader:
 
     def _batch(self, element: Any) -> Batch:
         inputs, labels = self._split(element)
-        arrays = tuple(self._array(value, field) for value, field in zip(inputs, self.fields, strict=True))
+        arrays = tuple(self._array(value, spec) for value, spec in zip(inputs, self.inputs, strict=True))
         sizes = {len(array) for array in arrays}
         if len(sizes) != 1:
             raise ValueError(f"{self.argument}: expected inputs of one batch size, got {sorted(sizes)}")
@@ -132,35 +132,35 @@ class Reader:
     def _split(self, element: Any) -> tuple[Sequence[Any], Any]:
         """Tell an element's inputs from its labels."""
         labels = None
-        count = len(self.fields)
+        count = len(self.inputs)
         if isinstance(element, tuple | list) and len(element) == 2 and (count == 1 or not _is_array(element[0])):
             element, labels = element
         if isinstance(element, Mapping):
-            missing = [field.name for field in self.fields if field.name not in element]
+            missing = [spec.name for spec in self.inputs if spec.name not in element]
             if missing:
                 raise ValueError(f"{self.argument}: expected inputs {', '.join(missing)}, got {', '.join(element)}")
-            return [element[field.name] for field in self.fields], labels
+            return [element[spec.name] for spec in self.inputs], labels
         parts = element if isinstance(element, tuple | list) else (element,)
         if len(parts) != count:
-            names = ", ".join(field.name for field in self.fields)
+            names = ", ".join(spec.name for spec in self.inputs)
             raise ValueError(f"{self.argument}: expected {count} inputs ({names}), got {len(parts)}")
         return parts, labels
 
-    def _array(self, value: Any, field: Field) -> np.ndarray:
+    def _array(self, value: Any, spec: InputSpec) -> np.ndarray:
         array = np.asarray(value)
-        if not _is_compatible(array.dtype, np.dtype(field.dtype)):
-            raise TypeError(f"{self.argument}: expected {field.dtype} for {field.name}, got {array.dtype}")
-        if array.ndim == len(field.shape):
+        if not _is_compatible(array.dtype, np.dtype(spec.dtype)):
+            raise TypeError(f"{self.argument}: expected {spec.dtype} for {spec.name}, got {array.dtype}")
+        if array.ndim == len(spec.shape):
             array = array[None]
-        wanted = array.ndim == len(field.shape) + 1 and all(
-            side in (None, given) for side, given in zip(field.shape, array.shape[1:], strict=False)
+        wanted = array.ndim == len(spec.shape) + 1 and all(
+            side in (None, given) for side, given in zip(spec.shape, array.shape[1:], strict=False)
         )
         if not wanted:
-            shape = ", ".join("any" if side is None else str(side) for side in field.shape)
-            raise ValueError(f"{self.argument}: expected shape (N, {shape}) for {field.name}, got {np.shape(value)}")
-        array = array.astype(field.dtype, copy=False)
+            shape = ", ".join("any" if side is None else str(side) for side in spec.shape)
+            raise ValueError(f"{self.argument}: expected shape (N, {shape}) for {spec.name}, got {np.shape(value)}")
+        array = array.astype(spec.dtype, copy=False)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"{self.argument}: expected finite numbers for {field.name}, got NaN or infinity")
+            raise ValueError(f"{self.argument}: expected finite numbers for {spec.name}, got NaN or infinity")
         return array
 
 

@@ -1,26 +1,27 @@
 """Proof that a file computes what its model computes: both are run on the same data, side by side."""
 
+from collections import Counter
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from tfsep._flatbuffer.reader import type_name
+from tfsep._keras.types import Data, Model
 from tfsep.geometry import positive_number
 from tfsep.models import load_model
-from tfsep.quantize import is_prepared, runtime_of
-from tfsep.tflite._comparison import compare, recipe_of_file, sized_as
-from tfsep.tflite._converter import weights_of
-from tfsep.tflite._interpreter import Runner
-from tfsep.tflite._model_signature import interface_of
-from tfsep.tflite._prepared_export import require_same_numbers
-from tfsep.tflite._sample_reader import Reader
-from tfsep.tflite._verify_report import VerifyReport, require
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._output_comparison import compare_outputs
+from tfsep.tflite._recipes import Recipe, recipe_of_types
+from tfsep.tflite._reference_model import reference_model
+from tfsep.tflite._sample_reader import SampleReader
+from tfsep.tflite._verify_report import VerifyReport, require_passed
 
 
 def verify(
-    model: Any,
+    model: Model | str | PathLike[str],
     path: str | PathLike[str],
-    data: Any,
+    data: Data,
     *,
     tolerance: float | None = None,
     threads: int = 1,
@@ -54,7 +55,7 @@ def verify(
     Raises:
         VerificationError: if the error is past the tolerance, or a weight is not the model's; it carries the report.
         ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for labels that are no
-            ints or no classes of the model; for a file of another interface, or a damaged one.
+            ints or no classes of the model; for a file of another signature, or a damaged one.
         FileNotFoundError: if there is no such file.
 
     Examples:
@@ -64,18 +65,33 @@ def verify(
     """
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
-    interface = interface_of(load_model(model) if isinstance(model, str | PathLike) else model)
-    runner = Runner(path, threads, reference=runtime_of(interface.model) == "reference")
-    interface = sized_as(interface, runner)
-    prepared = is_prepared(interface.model)
-    reference = weights_of(interface) if weights and not prepared else None
-    report, weight = compare(interface, runner, data, recipe_of_file(runner), tolerance, reference)
-    if weights and prepared:
-        require_same_numbers(interface.model, runner, path, report)
-    return require(report, path, weight)
+    reference = reference_model(load_model(model) if isinstance(model, str | PathLike) else model)
+    file = LiteRTModel(path, threads, reference_kernels=reference.reference_kernels)
+    reference = reference.sized_as(file)
+    report, worst_weight = compare_outputs(reference, file, data, _recipe_of(file), tolerance), ""
+    if weights:
+        report, worst_weight = reference.check_weights(file, path, report)
+    return require_passed(report, path, worst_weight)
 
 
-def predict(path: str | PathLike[str], data: Any, *, threads: int = 1) -> Any:
+_INTEGERS = {"int8": "int8", "uint8": "int8", "int16": "int16"}
+"""Types of quantized activations, and their names in recipes."""
+
+
+def _recipe_of(file: LiteRTModel) -> Recipe:
+    """The recipe of `RECIPES` that stores and computes in a file's types."""
+    graph = file.flatbuffer.subgraphs[0]
+    types = [type_name(tensor) for tensor in graph.tensors]
+    weights = next((name for name in ("int8", "float16") if name in types), "int8" if "uint8" in types else "float32")
+    first = file.inputs[0]
+    if first.scale:
+        return recipe_of_types(weights, _INTEGERS.get(first.dtype, "int8"))
+    computed = Counter(types[number] for operator in graph.operators or [] for number in operator.outputs)
+    common = max(("float32", *_INTEGERS), key=computed.__getitem__)
+    return recipe_of_types(weights, _INTEGERS.get(common, "float32"))
+
+
+def predict(path: str | PathLike[str], data: Data, *, threads: int = 1) -> Any:
     """Run a file on data and return its outputs as real numbers.
 
     Args:
@@ -95,11 +111,11 @@ def predict(path: str | PathLike[str], data: Any, *, threads: int = 1) -> Any:
         Traceback (most recent call last):
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
     """
-    runner = Runner(path, threads)
-    parts = [runner(batch.inputs) for batch in Reader(runner.fields()).batches(data) if batch.size]
+    file = LiteRTModel(path, threads)
+    parts = [file(batch.inputs) for batch in SampleReader(file.input_specs()).batches(data) if batch.size]
     if not parts:
         raise ValueError("data: expected at least one sample, got none")
     outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
     if len(outputs) == 1:
         return outputs[0]
-    return {info.name: output for info, output in zip(runner.outputs, outputs, strict=True)}
+    return {info.name: output for info, output in zip(file.outputs, outputs, strict=True)}

@@ -152,8 +152,8 @@ class VerifyReport:
         return self.table().text()
 
 
-def require(report: VerifyReport, path: str | PathLike[str], weight: str) -> VerifyReport:
-    """Return the report if it passed; `weight` is the name of the weight that is furthest off.
+def require_passed(report: VerifyReport, path: str | PathLike[str], worst_weight: str) -> VerifyReport:
+    """Return the report if it passed; `worst_weight` is the name of the weight that is furthest off.
 
     Raises:
         VerificationError: if it did not.
@@ -170,7 +170,7 @@ def require(report: VerifyReport, path: str | PathLike[str], weight: str) -> Ver
         )
     if report.rms_error <= report.tolerance:
         raise VerificationError(
-            f"{name}: expected the model's weights to within the file's rounding, got {weight} off by "
+            f"{name}: expected the model's weights to within the file's rounding, got {worst_weight} off by "
             f"{report.weight_error:.3g} times that",
             report,
         )

@@ -23,9 +23,10 @@ from tfsep.tflite._convert._report import ConvertReport, readme
 from tfsep.tflite._convert._snippets import snippets
 from tfsep.tflite._export import export
 from tfsep.tflite._export_report import ExportReport
-from tfsep.tflite._interpreter import Runner, TensorInfo
+from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._targets import check_targets, targets_named
+from tfsep.tflite._tensor_info import TensorInfo
 
 __all__ = ["ConvertReport", "convert"]
 
@@ -105,7 +106,7 @@ def convert(
             tolerance=tolerance,
             max_calibration_samples=max_calibration_samples,
         )
-        runner = Runner(made.path, own=True)
+        runner = LiteRTModel(made.path, trusted=True)
         outputs = _in_file_order(runner)
         for channels in filter(None, map(channels_of, made.inputs)):
             if preprocessing is not None:
@@ -152,8 +153,8 @@ def convert(
     return report
 
 
-def _in_file_order(runner: Runner) -> tuple[TensorInfo, ...]:
-    places = runner.output_places()
+def _in_file_order(runner: LiteRTModel) -> tuple[TensorInfo, ...]:
+    places = runner.output_order()
     return tuple(info for _, info in sorted(zip(places, runner.outputs, strict=True)))
 
 
@@ -181,14 +182,14 @@ def _describe(
     labels: tuple[str, ...],
 ) -> ExportReport:
     """Put metadata into a file, and see that it computes what it did."""
-    before = Runner(made.path, own=True)
+    before = LiteRTModel(made.path, trusted=True)
     content = with_metadata(made.path.read_bytes(), name, made.inputs, outputs, preprocessing, labels)
     made.path.write_bytes(content)
-    after = Runner(made.path, own=True)
+    after = LiteRTModel(made.path, trusted=True)
     rng = np.random.default_rng(0)
     sample = [
         rng.uniform(-1, 1, info.shape).astype(field.dtype)
-        for info, field in zip(made.inputs, before.fields(), strict=True)
+        for info, field in zip(made.inputs, before.input_specs(), strict=True)
     ]
     if not all(map(np.array_equal, before(sample), after(sample))):
         raise ValueError(

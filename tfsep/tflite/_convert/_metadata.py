@@ -10,7 +10,7 @@ import numpy as np
 from tfsep._flatbuffer.reader import pack, unpack
 from tfsep._workers import WorkerError, run_worker
 from tfsep.data import Preprocessing
-from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._tensor_info import TensorInfo
 
 LABELS = "labels.txt"
 _FIELD = b"TFLITE_METADATA"

@@ -9,8 +9,8 @@ from tfsep._utils.table import Table
 from tfsep.tflite._benchmark import BenchmarkTable
 from tfsep.tflite._convert._metadata import LABELS
 from tfsep.tflite._export_report import ExportReport
-from tfsep.tflite._interpreter import TensorInfo
 from tfsep.tflite._targets import TargetsReport
+from tfsep.tflite._tensor_info import TensorInfo
 
 
 @dataclass(frozen=True)

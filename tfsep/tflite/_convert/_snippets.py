@@ -7,7 +7,7 @@ import numpy as np
 
 from tfsep.data import Preprocessing
 from tfsep.tflite._convert._metadata import channels_of
-from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._tensor_info import TensorInfo
 
 
 class _Type(NamedTuple):

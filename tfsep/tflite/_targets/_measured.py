@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from tfsep._workers import Reply, WorkerError, run_worker
-from tfsep.tflite._interpreter import Runner, TensorInfo
+from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._targets._conditions import (
     activation_among,
     constants_at,
@@ -35,6 +35,7 @@ from tfsep.tflite._targets._texts import (
     STATIC_WEIGHTS,
     WITH_BIAS,
 )
+from tfsep.tflite._tensor_info import TensorInfo
 
 _SAMPLES = 4
 _ROUNDING = 1e-5
@@ -43,7 +44,7 @@ _ROUNDING = 1e-5
 
 def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
     """Return what XNNPACK takes over; for each node that it leaves, the documented rule that says why."""
-    runner, nodes = Runner(file.path), file.nodes
+    runner, nodes = LiteRTModel(file.path), file.nodes
     taken = runner.delegated()
     source = f"LiteRT {version('ai-edge-litert')}"
     left = [node for node in nodes if node.row.number not in taken]
@@ -95,12 +96,12 @@ def _measure_tflm(target: Target, file: TargetFile) -> TargetReport:
     return _compared(runner, kernels, samples, reply, file.nodes)
 
 
-def _expected_from(path: str) -> tuple[Runner, str]:
+def _expected_from(path: str) -> tuple[LiteRTModel, str]:
     """A file on LiteRT's reference kernels and their name; on its default ones where those lack an operator."""
     try:
-        return Runner(path, reference=True), "LiteRT's reference kernels"
+        return LiteRTModel(path, reference_kernels=True), "LiteRT's reference kernels"
     except ValueError:
-        return Runner(path), "LiteRT's default kernels"
+        return LiteRTModel(path), "LiteRT's default kernels"
 
 
 def _samples(info: TensorInfo) -> np.ndarray:
@@ -115,10 +116,10 @@ def _samples(info: TensorInfo) -> np.ndarray:
 
 
 def _compared(
-    runner: Runner, kernels: str, samples: list[np.ndarray], reply: Reply, nodes: tuple[Node, ...]
+    runner: LiteRTModel, kernels: str, samples: list[np.ndarray], reply: Reply, nodes: tuple[Node, ...]
 ) -> TargetReport:
     expected = runner([sample.reshape(-1, *sample.shape[2:]) for sample in samples])
-    actual = [reply.arrays[place] for place in runner.output_places()]
+    actual = [reply.arrays[place] for place in runner.output_order()]
     elements = differing = 0
     close = True
     for info, wanted, got in zip(runner.outputs, expected, actual, strict=True):
