@@ -142,8 +142,9 @@ def compare_layers(model: Model | str | PathLike[str], path: str | PathLike[str]
         >>> [row.name for row in report.rows], report.worst.sqnr > 30
         (['conv'], True)
     """
+    reference = reference_model(load_model(model) if isinstance(model, str | PathLike) else model)
     file = LiteRTModel(path, keep_tensors=True)
-    reference = reference_model(load_model(model) if isinstance(model, str | PathLike) else model).sized_as(file)
+    reference = reference.sized_as(file)
     signature = reference.signature
     order = signature.input_order(file.inputs)
     pairs: dict[int, tuple[LayerKey, _LayerError]] | None = None
