@@ -13,16 +13,16 @@ from tfsep._workers._micro import run_micro
 WORKERS = {worker.__name__: worker for worker in (describe, measure_memory, run_micro, run_once, time_files)}
 
 
-def _hold_memory() -> None:
-    """Let an allocation past half of the machine's memory fail, in place of the machine."""
+def _limit_memory() -> None:
+    """Limit the process to half of the machine's memory, and write no core dump."""
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     resource.setrlimit(resource.RLIMIT_DATA, (half, half))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main(name: str, folder: Path) -> None:
-    """Run a worker on the request in a folder, and leave its reply there; an error is the last line of a log."""
-    _hold_memory()
+    """Run a worker on the request in a folder, and write its reply there; an error is the log's last line."""
+    _limit_memory()
     try:
         write(folder, REPLY, *WORKERS[name](*read(folder, REQUEST)))
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Workers that give a file to LiteRT's interpreter."""
+"""Workers that run a file in LiteRT's interpreter."""
 
 import resource
 import time
@@ -12,7 +12,7 @@ Answer = tuple[dict[str, Any], list[np.ndarray]]
 
 
 def run_once(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-    """Open a file and run it once on zeros: what it does to the process, it does to this one.
+    """Open a file and run it once: a crash ends this process only.
 
     Args:
         request: ``kernels``, name of an ``OpResolverType``, and ``keep_tensors``, whether every tensor is kept.
@@ -23,7 +23,7 @@ def run_once(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
 
 
 def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-    """Time files beside each other: one run of each in turn, so that whatever slows the machine slows all of them.
+    """Time files side by side: one run of each in turn, so that other load on the machine slows all alike.
 
     Args:
         request: ``threads``, a list; ``runs`` and ``warmup``, numbers of rounds.
@@ -33,10 +33,10 @@ def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
         Milliseconds, (files, threads, runs).
     """
     contents, threads, runs = [array.tobytes() for array in arrays], request["threads"], request["runs"]
-    racers = [[_interpreter(content, count).invoke for count in threads] for content in contents]
+    runs_by_file = [[_interpreter(content, count).invoke for count in threads] for content in contents]
     times = np.empty((len(contents), len(threads), runs))
     for turn in range(-request["warmup"], runs):
-        for file, row in enumerate(racers):
+        for file, row in enumerate(runs_by_file):
             for column, invoke in enumerate(row):
                 started = time.perf_counter()
                 invoke()
@@ -46,7 +46,7 @@ def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
 
 
 def measure_memory(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-    """Return by how many bytes the process's peak of resident memory grows while a file is opened and run.
+    """Return the growth of the process's peak resident memory, in bytes, while a file is opened and run.
 
     Args:
         request: ``threads``.
@@ -62,7 +62,7 @@ def measure_memory(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
 
 
 def _interpreter(content: bytes, threads: int, kernels: str = "AUTO", keep_tensors: bool = False) -> Any:
-    """A file as an interpreter whose inputs are seeded: normal numbers, or zeros and ones where only ints go."""
+    """An interpreter of a file with seeded inputs: normal numbers, or zeros and ones for integer types."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(
@@ -83,9 +83,9 @@ def _interpreter(content: bytes, threads: int, kernels: str = "AUTO", keep_tenso
 
 
 def _peak_bytes() -> int:
-    """The largest resident memory of this process so far.
+    """The peak resident memory of this process.
 
-    Linux's own number is that of the program; its ``ru_maxrss`` begins with that of the process which started it.
+    On Linux ``ru_maxrss`` starts with the value of the parent process, so the kernel's own count is read.
     """
     status = Path("/proc/self/status")
     if status.is_file():

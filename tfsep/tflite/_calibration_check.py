@@ -1,4 +1,4 @@
-"""What a model's own normalization says of data: whether they look like what it was trained on."""
+"""Calibration data against the statistics of a model's own normalization."""
 
 from typing import Any
 
@@ -11,13 +11,14 @@ from tfsep.tflite._model_signature import ModelSignature
 
 _SAMPLES = 64
 _FAR = 16.0
-"""Times as much variance as in training, or as little: pixels in [0, 255] for a model of [-1, 1] have 127² times."""
+"""Largest plausible ratio of the variance to that of training, or its inverse: pixels in [0, 255] for a model of
+[-1, 1] have a ratio of 127²."""
 
 
 def unlike_training(signature: ModelSignature, calibration: Calibration) -> str | None:
-    """Return a note if the model's first batch normalization sees what it did not see in training, or None.
+    """Return a note if the input of the model's first batch normalization is not distributed as in training, or None.
 
-    A model without batch normalization, or with one that was never trained, says nothing.
+    None too for a model without batch normalization, or with one that was never trained.
     """
     seen: list[tuple[Any, np.ndarray]] = []
 

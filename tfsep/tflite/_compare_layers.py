@@ -1,4 +1,4 @@
-"""The error of a file layer by layer: which layer loses what its outputs lack."""
+"""The error of a file layer by layer."""
 
 from dataclasses import dataclass
 from math import inf, isfinite, log10
@@ -20,11 +20,11 @@ from tfsep.tflite._sample_reader import SampleReader
 _LEAST_SIMILARITY = 0.25
 """Of a layer's output and a tensor that may hold it."""
 _CHUNK = 32
-"""Samples at once, whose every layer is in memory."""
+"""Samples at once: the outputs of all layers are in memory."""
 
 
 class LayerRow(NamedTuple):
-    """One layer of a model and the tensor of a file that holds its output.
+    """One layer of a model beside the tensor of a file that holds its output.
 
     Attributes:
         name: of the layer, as ``quantize.prepare(model, float_layers=[name])`` takes it: in a
@@ -36,7 +36,7 @@ class LayerRow(NamedTuple):
             differs. A step of 8 bits over the whole range costs some 40 to 50.
         max_error: largest absolute difference.
         cosine: of the angle between both, over all samples.
-        result: 0 of the first result of that name; more where a layer is called again, or is several operators.
+        result: 0 for the first result of that name; higher where a layer is called again, or becomes several operators.
     """
 
     name: str
@@ -49,7 +49,7 @@ class LayerRow(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name, with the number of the result where that is not the first."""
+        """The name, with the number of the result after the first."""
         return f"{self.name}#{self.result}" if self.result else self.name
 
     def measures(self) -> tuple[str, str, str]:
@@ -63,7 +63,7 @@ class LayerReport:
 
     Attributes:
         path: of the file.
-        samples: how many were run.
+        samples: the number of samples.
         rows: the layers.
     """
 
@@ -90,6 +90,9 @@ class LayerReport:
     def plot(self, path: str | PathLike[str]) -> Path:
         """Draw the ratio of signal to noise of each layer, in the file's order, into an image file; return its path.
 
+        Args:
+            path: of the image, in a format that Matplotlib writes.
+
         Raises:
             FileNotFoundError: if its folder does not exist.
         """
@@ -101,7 +104,7 @@ class LayerReport:
         figure = Figure(figsize=(8, 1 + 0.25 * len(self.rows)), layout="constrained")
         axes = figure.subplots()
         finite = [row.sqnr for row in self.rows if isfinite(row.sqnr)]
-        # Where nothing differs the bar is as long as the longest.
+        # An infinite ratio gets a bar as long as the longest.
         longest = max(finite, default=1.0)
         axes.barh([row.label for row in self.rows], [min(row.sqnr, longest) for row in self.rows])
         axes.invert_yaxis()
@@ -112,25 +115,28 @@ class LayerReport:
 
 
 def compare_layers(model: Model | str | PathLike[str], path: str | PathLike[str], data: Data) -> LayerReport:
-    """Compare every layer's output with what a file has for it.
+    """Compare every layer's output with the corresponding tensor of a file.
 
-    A file has no layers, and its tensors' names are what the converter left of them; so a layer's output is looked for
-    among the tensors of as many numbers, the nearest pair first, each once, and only where the order is kept: what
-    comes from a layer comes from that layer's tensor. What a file does not have on its own, as a convolution in front
-    of its rectifier, has no row, nor has a layer that hands on what it gets. The file runs on TensorFlow Lite's own
-    kernels, which keep every tensor, where XNNPACK's do not; they may differ by a step here and there. A layer that
-    loses much is left in float32 by the name that its row has.
+    A file has no layers, and the converter changes the names of its tensors. So a layer's output is matched with the
+    tensors of as many numbers, the nearest pair first, each once, and only in the graph's order: layers that follow a
+    layer are matched with tensors that follow its tensor. A layer without a tensor of its own has no row, such as a
+    convolution that is fused with its rectifier, or a layer that returns its input. The file runs on TensorFlow Lite's
+    own kernels, which keep every tensor; XNNPACK's, which do not, may differ by a step here and there. To leave a layer
+    of large error in float32, give the name in its row to ``quantize.prepare(model, float_layers=[name])``.
 
     Args:
-        model: the Keras model, or the path of its ``.keras`` file; the float one, for what quantization costs.
+        model: the Keras model, or the path of its ``.keras`` file; the one in floats, to see the cost of quantization.
         path: of the ``.tflite`` file, of any recipe.
-        data: as `verify` takes it; some tens of samples tell.
+        data: some tens of samples: an array (N, ...) of the model's input; for several inputs a tuple of arrays in the
+            model's own order, or a dict by name; or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
 
     Returns:
         A row a layer, as a table and a plot.
 
     Raises:
-        ValueError, TypeError, FileNotFoundError: as `verify`.
+        ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for a file of another
+            model, or a damaged one.
+        FileNotFoundError: if there is no such file.
 
     Examples:
         >>> from tfsep.tflite import export
@@ -226,7 +232,7 @@ class _LayerError:
         return self._product / size if size else float(self._model == self._file)
 
     def similarity(self) -> float:
-        """The cosine times the smaller size through the larger: 1 for equals, small for what has another scale."""
+        """The cosine times the ratio of the smaller norm to the larger: 1 for equal arrays, small for another scale."""
         larger = max(self._model, self._file)
         return self._product / larger if larger else 1.0
 

@@ -1,4 +1,4 @@
-"""From a traced Keras model to the bytes of a file."""
+"""Conversion of a Keras model to the bytes of a file."""
 
 import itertools
 import logging
@@ -23,9 +23,14 @@ from tfsep.tflite._weight_check import Weight, stored_weights
 def convert_model(
     signature: ModelSignature, recipe: Recipe, batch_size: int, calibration: Calibration | None, allow_flex: bool
 ) -> bytes:
-    """Return the bytes of a file of this model; its inputs and outputs are in the model's own order.
+    """Return the bytes of a file of this model, with inputs and outputs in the model's own order.
 
-    A prepared model brings its ranges with it and is not calibrated.
+    Args:
+        signature: of the model, with all sizes known.
+        recipe: of the file.
+        batch_size: of the file's inputs.
+        calibration: samples; None for a recipe in floats, and for a prepared model, which has its ranges.
+        allow_flex: whether operators may need TensorFlow on the device.
 
     Raises:
         ValueError: if the model cannot be converted.
@@ -45,7 +50,7 @@ def convert_model(
         converter.representative_dataset = lambda: _representative(signature.inputs, calibration, batch_size)
     converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
     converter.target_spec.supported_ops = [builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
-    with warnings.catch_warnings(), _tensorflow_at_warning():
+    with warnings.catch_warnings(), _quiet_converter():
         # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
@@ -56,13 +61,13 @@ def convert_model(
                 f"model: expected one that converts in recipe {recipe.name!r}, got {signature.model.name!r}: "
                 f"{_reason(error)}"
             ) from error
-    return _in_order(bytearray(content), signature.input_names, signature.outputs_in_order)
+    return _reordered(bytearray(content), signature.input_names, signature.outputs_in_order)
 
 
-def _in_order(content: bytearray, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+def _reordered(content: bytearray, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """Return a file with its lists of inputs and outputs in this order, which the converter does not keep.
 
-    The signature goes by name and the operators by number, so nothing else depends on it.
+    Nothing else depends on the order: signatures refer to names, and operators to numbers of tensors.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -79,7 +84,7 @@ def _in_order(content: bytearray, inputs: Sequence[str], outputs: Sequence[str])
 
 
 def float32_weights(signature: ModelSignature) -> list[Weight]:
-    """Return a model's weights as its conversion in float32 stores them, normalization folded in.
+    """Return a model's weights from its conversion in float32, with normalization folded in.
 
     Raises:
         ValueError: if the model cannot be converted.
@@ -89,8 +94,8 @@ def float32_weights(signature: ModelSignature) -> list[Weight]:
 
 
 @contextmanager
-def _tensorflow_at_warning() -> Iterator[None]:
-    """Keep the converter from announcing scratch files, and that outputs in float32 stay so."""
+def _quiet_converter() -> Iterator[None]:
+    """Silence the converter's messages about scratch files and outputs in float32."""
     loggers = [(tf.get_logger(), logging.WARNING), (logging.getLogger("absl"), logging.ERROR)]
     levels = [logger.level for logger, _ in loggers]
     for logger, least in loggers:
@@ -106,18 +111,16 @@ _LOOPS = {"While", "StatelessWhile"}
 
 
 def _reason(error: Exception) -> str:
-    """The part of a converter's error that says what is wrong, in one line."""
+    """The cause in a converter's error, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = (
-        [line for line in lines if "error:" in line or "custom op" in line.lower()] or lines or [type(error).__name__]
-    )
-    return telling[0][:300]
+    causes = [line for line in lines if "error:" in line or "custom op" in line.lower()]
+    return (causes or lines or [type(error).__name__])[0][:300]
 
 
 def _trace(signature: ModelSignature, batch_size: int) -> Any:
     """Return the model as a concrete function of static shapes, with its variables as constants.
 
-    A variable that stays one becomes a resource in the file, which is neither folded nor quantized.
+    A variable would become a resource in the file, which the converter neither folds nor quantizes.
     """
     model = signature.model
     trainable = [tf.constant(variable.numpy()) for variable in model.trainable_variables]
@@ -134,7 +137,7 @@ def _trace(signature: ModelSignature, batch_size: int) -> Any:
 
 
 def _has_loop(function: Any) -> bool:
-    """Whether a function runs others as often as its data say; the converter's calibration crashes on that."""
+    """Whether a function has a loop, on which the converter's calibration crashes."""
     graph = function.graph.as_graph_def()
     nodes = itertools.chain(graph.node, *(inner.node_def for inner in graph.library.function))
     return any(node.op in _LOOPS for node in nodes)
@@ -143,7 +146,7 @@ def _has_loop(function: Any) -> bool:
 def _representative(
     inputs: tuple[InputSpec, ...], calibration: Calibration, batch_size: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the calibration samples in the file's batches, the last one filled up from the first samples."""
+    """Yield the calibration samples in the file's batches, the last one filled with the first samples."""
     arrays = calibration.arrays()
     total = len(arrays[0])
     for start in range(0, total, batch_size):

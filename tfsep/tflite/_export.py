@@ -1,4 +1,4 @@
-"""From a Keras model to a ``.tflite`` file that was run beside it before it was kept."""
+"""Export: a Keras model becomes a ``.tflite`` file that is kept only if it computes what the model computes."""
 
 import hashlib
 import os
@@ -48,35 +48,38 @@ def export(
     """Write a model as a ``.tflite`` file and prove that the file computes what the model computes.
 
     Shapes are static. Convolutions of this library become one builtin operator each, whatever their strides, rates and
-    groups; a transposed one is several where TFLite has no operator for its padding, rate or groups. The file is run
+    groups; a transposed one becomes several where TFLite has no operator for its padding, rate or groups. The file runs
     beside the model before it is kept, and is written whole or not at all; the report is kept beside it as JSON.
 
     Args:
-        model: a built Keras model; every variable is frozen as it is now.
+        model: a built Keras model; every variable is frozen at its present value.
         path: of the file, ``.tflite``, in a folder that exists.
         recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`; or a
             `Recipe` of one's own.
-        calibration: samples to measure ranges of activations on, as `verify` takes data; required for ``"int8"`` and
-            ``"int16x8"``, some hundred for good ranges. They should come from the training set. None for a model of
-            `tfsep.quantize.prepare`, which has its ranges: its recipe is ``"int8"``, and its file's numbers are held to
-            be its own, every kernel, bias, scale and output.
-        data: what to verify the file on, as in `verify`; None for the calibration samples, or, without those, a few
-            seeded random ones; the report notes where calibration data are all that vouches for their range.
+        calibration: samples of the training set to measure ranges of activations on, in any form that `data` has; some
+            hundred give good ranges. Required for recipes with integer activations, ``"int8"`` and ``"int16x8"``. None
+            for a model of `tfsep.quantize.prepare`, which has its ranges: its recipe is ``"int8"``, and every kernel,
+            bias, scale and output of the file has to be the model's own.
+        data: samples to verify the file on: an array (N, ...) of the model's input; a tuple (x, labels), labels ints
+            (N,) from 0; for several inputs a tuple of arrays in the model's own order (``Model([a, b])`` takes
+            ``(a, b)``), or a dict by name; or an iterable of any of these, a ``tf.data.Dataset`` or a generator. None
+            for the calibration samples, or, without those, for a few seeded random ones; the report notes where nothing
+            but the calibration data checks their range.
         batch_size: of the file's inputs.
         input_shape: without the batch, for a model of one input that leaves sizes open.
-        allow_flex: whether operators may need TensorFlow on the device. A file that has such operators is kept without
+        allow_flex: whether operators may need TensorFlow on the device. A file with such operators is kept without
             verification, as nothing in Python runs them, and its report says so.
-        tolerance: largest relative RMS error; None for the recipe's, see `VerifyReport`.
-        max_calibration_samples: how many are read at most.
-        preprocessing: how images are prepared for the model, for the report beside the file; nothing is done by it.
+        tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
+        max_calibration_samples: the largest number of samples to read.
+        preprocessing: how images are prepared for the model, to be recorded in the report; it is not applied.
 
     Returns:
         Size, operators, delegated nodes, error against the model, top-1 agreement, and more.
 
     Raises:
-        VerificationError: if the file is off by more than the tolerance, or a weight of it is not the model's; nothing
-            is kept then.
-        CalibrationError: if the calibration data cannot calibrate.
+        VerificationError: if the error is past the tolerance, or a weight of the file is not the model's; nothing is
+            kept then.
+        CalibrationError: if the calibration data give no meaningful ranges.
         ValueError, TypeError: for an unknown recipe, a model that cannot be converted, or data that do not fit it.
         FileNotFoundError: if the folder does not exist.
         OSError: if it cannot be written to.
@@ -89,7 +92,7 @@ def export(
         ({'CONV_2D': 1}, True)
     """
     chosen = get_recipe(recipe)
-    path = _require_target(as_path(path, "path"))
+    path = _require_writable(as_path(path, "path"))
     batch_size = positive(batch_size, "batch_size")
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
@@ -112,7 +115,7 @@ def export(
     return report
 
 
-def _require_target(path: Path) -> Path:
+def _require_writable(path: Path) -> Path:
     if path.suffix != ".tflite":
         raise ValueError(f"path: expected a name that ends in .tflite, got {path}")
     if not path.parent.is_dir():
@@ -167,7 +170,7 @@ def _prove(
     if calibration is not None and recipe.needs_calibration:
         notes += calibration.notes() + _range_notes(signature, calibration, source)
     if flex:
-        # Neither LiteRT's package nor TensorFlow's has the runtime of these operators: nothing in Python can run them.
+        # Neither LiteRT's package nor TensorFlow's has the runtime of these operators.
         notes.append(f"not verified: {', '.join(flex)} need TensorFlow on the device, and do not run here")
         verification, delegated = None, 0
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
@@ -209,7 +212,7 @@ def _prove(
 
 
 def _range_notes(signature: ModelSignature, calibration: Calibration, source: str) -> list[str]:
-    """What can be said of the range of the calibration data, when the model itself does not say what it takes."""
+    """Remarks on the range of the calibration data, which the model itself does not state."""
     notes = [unlike_training(signature, calibration)]
     if source == "calibration":
         notes.append(

@@ -1,4 +1,4 @@
-"""What a user gives as data, as batches of checked arrays: one place for calibration, verification and prediction."""
+"""Reader of samples: data in any form, as batches of checked arrays, for calibration, verification and prediction."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,13 @@ from tfsep._keras.backend import tf
 
 
 class InputSpec(NamedTuple):
-    """One input: its name, its shape without the batch (None where any size goes) and its dtype."""
+    """An input of a network.
+
+    Attributes:
+        name: of the input.
+        shape: without the batch; None where any size is taken.
+        dtype: NumPy's name.
+    """
 
     name: str
     shape: tuple[int | None, ...]
@@ -19,7 +25,12 @@ class InputSpec(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Arrays (n, ...) in the order of the inputs, and labels (n,) where the data has them."""
+    """A batch of samples.
+
+    Attributes:
+        inputs: arrays (n, ...) in the order of the inputs.
+        labels: (n,), or None where the data has none.
+    """
 
     inputs: tuple[np.ndarray, ...]
     labels: np.ndarray | None
@@ -31,11 +42,11 @@ class Batch(NamedTuple):
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What batches that can be joined have in common."""
+        """Shapes and presence of labels; batches of the same kind can be joined."""
         return *(array.shape[1:] for array in self.inputs), self.labels is None
 
     def part(self, start: int, end: int) -> "Batch":
-        """Return the samples from one place to before another."""
+        """Return the samples from `start` to before `end`."""
         labels = None if self.labels is None else self.labels[start:end]
         return Batch(tuple(array[start:end] for array in self.inputs), labels)
 
@@ -45,8 +56,8 @@ class Batch(NamedTuple):
         return Batch(tuple(array.copy() for array in self.inputs), labels)
 
 
-_NUMBERS, _MOST = 2**22, 256
-"""What a model is run on at a time: 27 images of 224×224×3, and no more samples than 256 where they are small."""
+_MOST_NUMBERS, _MOST_SAMPLES = 2**22, 256
+"""Size of a chunk: 27 images of 224×224×3, and at most 256 samples where they are small."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +66,14 @@ class SampleReader:
 
     Attributes:
         inputs: of the network.
-        argument: what the data is called in an error.
+        argument: name of the data in errors.
     """
 
     inputs: tuple[InputSpec, ...]
     argument: str = "data"
 
     def batches(self, data: Any) -> Iterator[Batch]:
-        """Yield the data batch by batch; nothing is kept.
+        """Yield the data batch by batch, without keeping any.
 
         Args:
             data: an array (N, ...); a tuple (x, labels); for several inputs, a tuple of arrays in the order of the
@@ -70,7 +81,7 @@ class SampleReader:
                 generator too.
 
         Raises:
-            TypeError: for something that is none of these, or of another dtype.
+            TypeError: for any other object, or another dtype.
             ValueError: for another shape, or NaN or infinity.
         """
         if data is None or isinstance(data, str | bytes | int | float):
@@ -84,13 +95,13 @@ class SampleReader:
             yield self._batch(element)
 
     def chunks(self, data: Any, size: int | None = None) -> Iterator[Batch]:
-        """Yield what `batches` does in batches of at most `size` samples: large ones split, small ones joined.
+        """Yield the data in batches of at most `size` samples: large ones split, small ones joined, none empty.
 
-        Without a size they have as many as a model computes fast and in little memory. None is empty.
+        Without a size, batches are large enough for speed, and small enough for memory.
         """
         if size is None:
             numbers = sum(prod(side or 1 for side in spec.shape) for spec in self.inputs)
-            size = max(1, min(_NUMBERS // numbers, _MOST))
+            size = max(1, min(_MOST_NUMBERS // numbers, _MOST_SAMPLES))
         waiting: list[Batch] = []
         for batch in self.batches(data):
             for start in range(0, batch.size, size):
@@ -102,7 +113,7 @@ class SampleReader:
                 if part.size == size:
                     yield part
                 else:
-                    # Who made the batch may fill the same memory with the next one.
+                    # The caller's generator may reuse the memory for its next batch.
                     waiting.append(part.copy())
         if waiting:
             yield _joined(waiting)
@@ -130,7 +141,7 @@ class SampleReader:
         return Batch(arrays, labels)
 
     def _split(self, element: Any) -> tuple[Sequence[Any], Any]:
-        """Tell an element's inputs from its labels."""
+        """Separate an element's inputs from its labels."""
         labels = None
         count = len(self.inputs)
         if isinstance(element, tuple | list) and len(element) == 2 and (count == 1 or not _is_array(element[0])):
@@ -165,7 +176,7 @@ class SampleReader:
 
 
 def _joined(batches: Sequence[Batch]) -> Batch:
-    """One batch of several of a kind."""
+    """Several batches of one kind as one batch."""
     if len(batches) == 1:
         return batches[0]
     inputs = tuple(np.concatenate(arrays) for arrays in zip(*(batch.inputs for batch in batches), strict=True))
@@ -183,9 +194,9 @@ def _is_row(value: Any) -> bool:
 
 
 def _is_compatible(given: np.dtype, wanted: np.dtype) -> bool:
-    """Whether numbers of one type may be taken for another's: floats for floats, ints for ints that hold them.
+    """Whether numbers of one type may be cast to another: floats to floats, ints to ints that hold them.
 
-    Pixels in uint8 for a float network are most likely not yet preprocessed, so they are refused.
+    Pixels in uint8 for a float network are refused, as they are most likely not preprocessed.
     """
     if wanted.kind == "f":
         return given.kind == "f"

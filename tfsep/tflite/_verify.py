@@ -1,4 +1,4 @@
-"""Proof that a file computes what its model computes: both are run on the same data, side by side."""
+"""Verification: a file and its model run on the same data, side by side."""
 
 from collections import Counter
 from os import PathLike
@@ -27,30 +27,31 @@ def verify(
     threads: int = 1,
     weights: bool = True,
 ) -> VerifyReport:
-    """Run a file beside its model on the same data, hold its weights against the model's, and fail if they differ.
+    """Run a file beside its model on the same data, compare outputs and weights, and fail if they differ.
 
-    The two checks see different things. The weights' check sees any weight, bias or normalization that differs from the
-    model's by more than the file's type rounds: half a step of an int8 kernel, which is 0.4 % of its channel's largest
-    number. It converts the model to float32 for that. The outputs' check sees everything else that is computed
-    (operators, strides, paddings, activations), but only past its tolerance, which rounding in int8 sets at some tenths
-    of the output's deviation: a slightly other activation may pass it. Neither sees what the data do not reach.
+    The two checks complement each other. The check of the weights finds any weight, bias or normalization that differs
+    from the model's by more than the rounding of the file's type: half a step of an int8 kernel, which is 0.4 % of its
+    channel's largest number. For this it converts the model to float32. The check of the outputs finds every other
+    difference (operators, strides, paddings, activations), but only past its tolerance, which rounding in int8 sets at
+    some tenths of the output's deviation: a slightly different activation may pass. Neither finds a difference that the
+    data do not show.
 
     Data is streamed: memory does not grow with it.
 
     Args:
-        model: the Keras model that the file was made of, or the path of its ``.keras`` file.
+        model: the Keras model from which the file was made, or the path of its ``.keras`` file.
         path: of the ``.tflite`` file.
-        data: an array (N, ...) of what the model takes; a tuple (x, labels), labels ints (N,) from 0; for several
+        data: an array (N, ...) of the model's input; a tuple (x, labels), labels ints (N,) from 0; for several
             inputs a tuple of arrays in the model's own order (``Model([a, b])`` takes ``(a, b)``), or a dict by name;
             or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
-        tolerance: largest relative RMS error, see `VerifyReport`; None for that of the recipe in
-            `RECIPES` that has the file's types.
+        tolerance: largest relative RMS error, see `VerifyReport`; None for that of the recipe in `RECIPES` that has
+            the file's types.
         threads: of LiteRT.
         weights: whether to compare the weights; False for a file whose weights another tool changed on purpose, by
             pruning or clustering.
 
     Returns:
-        What was measured.
+        The errors of outputs and weights.
 
     Raises:
         VerificationError: if the error is past the tolerance, or a weight is not the model's; it carries the report.
@@ -96,15 +97,17 @@ def predict(path: str | PathLike[str], data: Data, *, threads: int = 1) -> Any:
 
     Args:
         path: of the ``.tflite`` file.
-        data: as in `verify`; labels are passed over. A tuple for several inputs is in the order in which the file lists
-            them, which `export` makes the model's own.
+        data: an array (N, ...) of the file's input, floats where the file has quantized numbers; for several inputs a
+            tuple of arrays in the file's order, which `export` makes the model's own, or a dict by name; or an iterable
+            of any of these, a ``tf.data.Dataset`` or a generator. Labels are ignored.
         threads: of LiteRT.
 
     Returns:
         An array (N, ...), float32 where the file has quantized numbers; of several outputs, a dict by name.
 
     Raises:
-        ValueError, TypeError, FileNotFoundError: as `verify`.
+        ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for a damaged file.
+        FileNotFoundError: if there is no such file.
 
     Examples:
         >>> predict("missing.tflite", np.zeros((1, 2)))

@@ -1,7 +1,8 @@
-"""The weights that a file stores, held against those of its model.
+"""Comparison of the weights that a file stores with those of its model.
 
-Outputs cannot tell a weight that is a little off from rounding; the stored numbers can. The model's side is its
-conversion in float32, which folds normalization into the kernels as every recipe does, and rounds nothing.
+A small error of a weight changes outputs no more than rounding does, but shows in the stored numbers. The model's
+weights are taken from its conversion in float32, which folds normalization into the kernels like every recipe, and does
+not round.
 """
 
 from math import inf
@@ -13,7 +14,7 @@ from tfsep._flatbuffer.constants import real_numbers, scales_of
 from tfsep._flatbuffer.reader import type_name
 
 _SLACK = 1e-5
-"""Of a tensor's largest number: what arithmetic in float32 may differ by from one machine to the next."""
+"""Share of a tensor's largest number by which float32 arithmetic may differ between machines."""
 
 
 class Weight(NamedTuple):
@@ -22,7 +23,7 @@ class Weight(NamedTuple):
     Attributes:
         name: in its file.
         values: as real numbers.
-        rounding: the largest error that storing it as the file does brings to each number.
+        rounding: the largest error of each number from storing it in the file's type.
     """
 
     name: str
@@ -31,13 +32,13 @@ class Weight(NamedTuple):
 
 
 class WeightComparison(NamedTuple):
-    """What came of comparing weights.
+    """Result of comparing weights.
 
     Attributes:
-        compared: how many of the model's weight tensors were looked for.
-        error: of the one that is furthest off, in units of what storing it may change; infinite where the file has none
-            of its shape.
-        name: of that one.
+        compared: number of the model's weight tensors.
+        error: of the weight with the largest error, in units of its rounding; infinite where the file has none of its
+            shape.
+        name: of that weight.
     """
 
     compared: int
@@ -46,7 +47,7 @@ class WeightComparison(NamedTuple):
 
 
 def stored_weights(model: Any) -> list[Weight]:
-    """Return the constants that the operators of a file's main graph read; shapes and indices are none."""
+    """Return the constants that the operators of a file's main graph read, without shapes and indices."""
     graph = model.subgraphs[0]
     read = sorted({int(index) for op in graph.operators or [] for index in op.inputs if index >= 0})
     found = (_weight(model, graph.tensors[index]) for index in read)
@@ -66,7 +67,7 @@ def _weight(model: Any, tensor: Any) -> Weight | None:
 
 
 def compare_weights(reference: list[Weight], stored: list[Weight]) -> WeightComparison:
-    """Look for each weight of a model among those of a file, the nearest of its shape."""
+    """Compare each weight of a model with the nearest one of its shape in a file."""
     by_shape: dict[tuple[int, ...], list[Weight]] = {}
     for weight in stored:
         by_shape.setdefault(weight.values.shape, []).append(weight)
@@ -78,7 +79,7 @@ def compare_weights(reference: list[Weight], stored: list[Weight]) -> WeightComp
 
 
 def _error(weight: Weight, stored: Weight) -> float:
-    """The largest difference, in units of what storing may change."""
+    """The largest difference, in units of the rounding."""
     allowed = stored.rounding + _SLACK * np.abs(weight.values).max(initial=0.0)
     difference = np.abs(stored.values - weight.values)
     with np.errstate(divide="ignore", invalid="ignore"):

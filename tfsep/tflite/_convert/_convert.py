@@ -1,4 +1,4 @@
-"""From a Keras model to a folder that has all that a device needs: one call, verified, timed, checked for targets."""
+"""Conversion of a Keras model into a folder for devices: exported, verified, timed and checked for targets."""
 
 import hashlib
 import re
@@ -7,15 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.atomic_files import made_folder, placed
 from tfsep.data import Preprocessing
 from tfsep.models import load_model
-from tfsep.tflite._benchmark import benchmark_all, counts_of
+from tfsep.tflite._benchmark import benchmark_all, thread_counts
 from tfsep.tflite._calibration import MAX_SAMPLES
 from tfsep.tflite._convert._header import c_header
 from tfsep.tflite._convert._metadata import LABELS, can_describe, channels_of, with_metadata
@@ -28,17 +28,15 @@ from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._targets import check_targets, targets_named
 from tfsep.tflite._tensor_info import TensorInfo
 
-__all__ = ["ConvertReport", "convert"]
-
 
 def convert(
-    model: Any,
+    model: Model | str | PathLike[str],
     folder: str | PathLike[str],
     recipe: str | Recipe = "int8",
-    calibration: Any = None,
+    calibration: Data | None = None,
     *,
     targets: str | Iterable[str] = (),
-    data: Any = None,
+    data: Data | None = None,
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     name: str = "model",
@@ -47,34 +45,47 @@ def convert(
     tolerance: float | None = None,
     max_calibration_samples: int = MAX_SAMPLES,
 ) -> ConvertReport:
-    """Convert any Keras model into a folder for devices: exported and verified as `export` does, timed, checked.
+    """Convert any Keras model into a folder for devices: exported and verified by `export`, timed, checked for targets.
 
     The folder holds ``<name>.tflite``; ``<name>.json``, the reports; ``<name>.h``, the file as a C array, aligned to
-    16 bytes; ``README.md``, with snippets in Kotlin, Swift and Python that are right for this file's types, shapes,
-    scales and zero points; and ``labels.txt`` where the first output is a row of classes. With the package
-    ``mediapipe``, the extra ``metadata``, the file itself holds the normalization and the labels, as task libraries
-    read them. Each file is written whole, after all was checked.
+    16 bytes; ``README.md``, with snippets in Kotlin, Swift and Python for this file's types, shapes, scales and
+    zero points; and ``labels.txt`` where the first output is a row of classes. With the package ``mediapipe``, the
+    extra ``metadata``, the file itself holds the normalization and the labels in the form that task libraries read.
+    Each file is written whole, after all checks.
 
     Args:
         model: a built Keras model, with layers of Keras or of this library, or the path of a ``.keras`` file.
-        folder: made if need be.
-        recipe, calibration, data, input_shape, tolerance, max_calibration_samples: as in `export`.
-        targets: names, as in `check_targets`; a target that does not take the file is in the report, and the folder is
-            written all the same.
+        folder: is made if it does not exist.
+        recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`; or a
+            `Recipe` of one's own.
+        calibration: samples of the training set to measure ranges of activations on, in any form that `data` has;
+            required for recipes with integer activations, and None for a model of `tfsep.quantize.prepare`.
+        targets: a name in `TARGETS` or several. A target that does not take the file is in the report, and the folder
+            is written all the same.
+        data: samples to verify the file on: an array (N, ...) of the model's input; a tuple (x, labels), labels ints
+            (N,) from 0; for several inputs a tuple of arrays in the model's own order, or a dict by name; or an
+            iterable of any of these, a ``tf.data.Dataset`` or a generator. None for the calibration samples, or,
+            without those, for a few seeded random ones.
         labels: of the classes, in order; their numbers where not given.
-        preprocessing: how images are prepared for the model: what the reports, the snippets and the metadata say of
-            inputs that may be images; None for no word on it. Nothing is done by it.
+        preprocessing: how images are prepared for the model, to be recorded in reports, snippets and metadata for
+            inputs that may be images; it is not applied. None where that is not known.
         name: of the files, letters, digits, ``_``, ``-`` and ``.``.
         threads: numbers of threads to time the file with.
+        input_shape: without the batch, for a model of one input that leaves sizes open.
+        tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
+        max_calibration_samples: the largest number of samples to read.
 
     Returns:
-        What was made.
+        The reports of export, benchmark and targets, and the names of the files.
 
     Raises:
-        VerificationError, CalibrationError, FileNotFoundError, OSError: as `export`; nothing is written then.
-        ValueError, TypeError: as `export`, and for an unknown target, labels that are not as many as the classes, or
-            a name with other signs.
-        ImportError: as `check_targets`.
+        VerificationError: if the file does not compute what the model computes; nothing is written then.
+        CalibrationError: if the calibration data give no meaningful ranges.
+        ValueError, TypeError: for an unknown recipe or target, a model that cannot be converted, data that do not fit
+            it, labels that are not as many as the classes, or a name with other characters.
+        FileNotFoundError: if there is no such ``.keras`` file.
+        OSError: if the folder cannot be written to.
+        ImportError: for the target ``"tflm"`` without the package ``tflite-micro``, the extra ``micro``.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()])
@@ -90,7 +101,7 @@ def convert(
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
         raise ValueError(f"name: expected letters, digits, '_', '-' and '.', got {name!r}")
     wanted = [target.name for target in targets_named(targets)] if targets else []
-    counts = counts_of(threads)
+    counts = thread_counts(threads)
     if not isinstance(preprocessing, Preprocessing | None):
         raise TypeError(f"preprocessing: expected a Preprocessing or None, got {preprocessing!r}")
     model = load_model(model) if isinstance(model, str | PathLike) else model
@@ -159,7 +170,7 @@ def _in_file_order(runner: LiteRTModel) -> tuple[TensorInfo, ...]:
 
 
 def _labels(given: Sequence[str] | None, output: TensorInfo) -> tuple[tuple[str, ...], list[str]]:
-    """The labels of a row of classes, and what is to be said of them."""
+    """The labels of a row of classes, and remarks on them."""
     classes = output.shape[1] if len(output.shape) == 2 else None
     if given is None:
         if classes is None:
@@ -181,7 +192,7 @@ def _describe(
     preprocessing: Preprocessing | None,
     labels: tuple[str, ...],
 ) -> ExportReport:
-    """Put metadata into a file, and see that it computes what it did."""
+    """Put metadata into a file, and check that it still computes the same."""
     before = LiteRTModel(made.path, trusted=True)
     content = with_metadata(made.path.read_bytes(), name, made.inputs, outputs, preprocessing, labels)
     made.path.write_bytes(content)

@@ -39,7 +39,7 @@ from tfsep.tflite._tensor_info import TensorInfo
 
 _SAMPLES = 4
 _ROUNDING = 1e-5
-"""Of the largest output: what two orders of summing floats may differ by."""
+"""Share of the largest output by which two orders of summing floats may differ."""
 
 
 def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
@@ -65,7 +65,7 @@ def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
 
 
 def _unexplained(node: Node, nodes: tuple[Node, ...], taken: frozenset[int], source: str) -> Finding:
-    """What is said of a node that no rule stops; float16 weights are made float32 by XNNPACK for its own nodes only."""
+    """The finding for a node that breaks no rule. XNNPACK converts weights in float16 for its own nodes only."""
     why, change = "is left behind, and no documented rule says why", ""
     users = {user.row.number for user in nodes if set(user.row.inputs) & set(node.row.outputs)}
     if node.row.name == "DEQUANTIZE" and not users & taken:
@@ -105,7 +105,7 @@ def _expected_from(path: str) -> tuple[LiteRTModel, str]:
 
 
 def _samples(info: TensorInfo) -> np.ndarray:
-    """Seeded inputs (samples, shape with the batch): all that an integer file can store, or normal numbers."""
+    """Seeded inputs (samples, shape with the batch): uniform over an integer type's range, or normal numbers."""
     rng, shape = np.random.default_rng(0), (_SAMPLES, *info.shape)
     if info.scale:
         limits = np.iinfo(info.dtype)

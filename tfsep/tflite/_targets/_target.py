@@ -88,7 +88,12 @@ class Target:
         return next((rule for rule in self.rules if name in (rule.operators or (name,)) and not rule.holds(node)), None)
 
     def finding(self, rule: Rule, node: Node) -> Finding:
-        """Return the report's entry for an operator that breaks a rule."""
+        """Return the report's entry for an operator that breaks a rule.
+
+        Args:
+            rule: that the operator breaks.
+            node: the operator.
+        """
         why = f"needs {rule.needs}" if rule.needs else "is no operator of this target"
         source = str(rule.source or self.source)
         return Finding(node.row.number, node.row.name, node.label, why, rule.change, source)
