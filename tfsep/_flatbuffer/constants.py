@@ -1,10 +1,11 @@
 """The constants of a ``.tflite`` file, as stored numbers and as real ones."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tfsep._flatbuffer.reader import type_name
+from tfsep._flatbuffer.schema_types import ModelT, TensorT
 
 FLOATS = ("float32", "float16")
 INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
@@ -22,7 +23,7 @@ class Scales(NamedTuple):
     zero: np.ndarray
 
 
-def stored_numbers(model: Any, tensor: Any) -> np.ndarray | None:
+def stored_numbers(model: ModelT, tensor: TensorT) -> np.ndarray | None:
     """Return the numbers that a file stores for a tensor, in its shape; None for a computed one or another type."""
     data, kind = model.buffers[tensor.buffer].data, type_name(tensor)
     if data is None or not len(data) or kind not in (*FLOATS, *INTEGERS):
@@ -31,7 +32,7 @@ def stored_numbers(model: Any, tensor: Any) -> np.ndarray | None:
     return np.frombuffer(bytes(data), np.dtype(kind)).reshape(shape)
 
 
-def scales_of(tensor: Any) -> Scales | None:
+def scales_of(tensor: TensorT) -> Scales | None:
     """Return the scales and zero points of a tensor, one or one a channel; None where it has none."""
     own = tensor.quantization
     if own is None or own.scale is None or not len(own.scale):
@@ -43,7 +44,7 @@ def scales_of(tensor: Any) -> Scales | None:
     return Scales(scale, zero)
 
 
-def real_numbers(model: Any, tensor: Any) -> np.ndarray | None:
+def real_numbers(model: ModelT, tensor: TensorT) -> np.ndarray | None:
     """Return a constant tensor as real numbers, float64; None for a computed one, or for integers without scales."""
     values, scales = stored_numbers(model, tensor), scales_of(tensor)
     if values is None or (values.dtype.kind != "f" and scales is None):

@@ -4,6 +4,7 @@ A file is untrusted: any damage raises `ValueError` here, before an interpreter,
 """
 
 import struct
+from collections.abc import Sequence
 from functools import cache
 from math import prod
 from os import PathLike
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfsep._flatbuffer.schema_types import BufferT, ModelT, OperatorT, SubGraphT, TensorT
 from tfsep._flatbuffer.size_check import check_size
 from tfsep._utils.arguments import as_path, shown
 
@@ -21,7 +23,7 @@ _LARGEST = 2**31
 """Bytes of the largest flatbuffer, as offsets are signed and have 32 bits."""
 
 
-def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
+def read_tflite(path: str | PathLike[str]) -> tuple[bytes, ModelT]:
     """Return a file's bytes, and its model as the schema's ``ModelT``.
 
     Raises:
@@ -38,7 +40,7 @@ def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
     return content, unpack(content, path)
 
 
-def unpack(content: bytes, path: str | PathLike[str]) -> Any:
+def unpack(content: bytes, path: str | PathLike[str]) -> ModelT:
     """Return the model of a file's bytes as the schema's ``ModelT``.
 
     Raises:
@@ -57,7 +59,7 @@ def unpack(content: bytes, path: str | PathLike[str]) -> Any:
     return model
 
 
-def pack(model: Any) -> bytes:
+def pack(model: ModelT) -> bytes:
     """Return a model as a file's bytes, with stored numbers at multiples of 16 bytes, as LiteRT requires."""
     import flatbuffers
 
@@ -71,7 +73,7 @@ def pack(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
-def _check(model: Any) -> None:
+def _check(model: ModelT) -> None:
     """Raise unless every index in the model is valid, and every operator with weights has its tensors and options."""
     if model.version != _SCHEMA_VERSION:
         raise ValueError(f"schema version {model.version}")
@@ -98,7 +100,7 @@ def _check(model: Any) -> None:
             _check_form(operator_name(model, op), op, graph.tensors)
 
 
-def _check_indices(table: Any, graph: Any, least: int) -> None:
+def _check_indices(table: SubGraphT | OperatorT, graph: SubGraphT, least: int) -> None:
     """Raise unless inputs and outputs are tensors of the graph, or -1 where one may be left out."""
     for indices in (table.inputs, table.outputs):
         if any(not least <= index < len(graph.tensors) for index in indices):
@@ -112,7 +114,7 @@ def _fill(table: Any, empty: Any, *fields: str) -> None:
             setattr(table, field, empty)
 
 
-def _check_constant(tensor: Any, buffer: Any) -> None:
+def _check_constant(tensor: TensorT, buffer: BufferT) -> None:
     """Raise unless a constant tensor of a plain type has as many bytes as its shape says."""
     width = _WIDTHS.get(type_name(tensor))
     if width is None or buffer.data is None or len(buffer.data) == 0:
@@ -149,7 +151,7 @@ _OPERATOR_FORMS = {
 }
 
 
-def _check_form(name: str, op: Any, tensors: Any) -> None:
+def _check_form(name: str, op: OperatorT, tensors: Sequence[TensorT]) -> None:
     """Raise unless an operator in the table has its tensors, of sides of at least one, and its options."""
     form = _OPERATOR_FORMS.get(name)
     if form is None:
@@ -165,7 +167,7 @@ def _check_form(name: str, op: Any, tensors: Any) -> None:
             raise ValueError(f"{name} of a tensor of another shape")
 
 
-def _check_scales(tensor: Any) -> None:
+def _check_scales(tensor: TensorT) -> None:
     """Raise unless a tensor has one scale and zero point, or one for each of its channels, or none."""
     own = tensor.quantization
     if own is None or own.scale is None or not len(own.scale):
@@ -191,7 +193,7 @@ def _names(enumeration: str) -> dict[int, str]:
     return {value: name for name, value in vars(kind).items() if isinstance(value, int)}
 
 
-def operator_name(model: Any, operator: Any) -> str:
+def operator_name(model: ModelT, operator: OperatorT) -> str:
     """Return the name of an operator, ``"CONV_2D"``; of a custom one, its own."""
     code = model.operatorCodes[operator.opcodeIndex]
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
@@ -199,6 +201,6 @@ def operator_name(model: Any, operator: Any) -> str:
     return code.customCode.decode(errors="replace") if name == "CUSTOM" and code.customCode else name
 
 
-def type_name(tensor: Any) -> str:
+def type_name(tensor: TensorT) -> str:
     """Return the name of a tensor's type as NumPy has it, ``"float32"``."""
     return _names("TensorType").get(tensor.type, f"unknown_{tensor.type}").lower()

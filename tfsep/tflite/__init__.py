@@ -1,4 +1,4 @@
-"""From a Keras model to a ``.tflite`` file, and everything that one would want to know of such a file."""
+"""Export of Keras models to verified ``.tflite`` files; inspection, timing, layer errors and target checks of files."""
 
 from tfsep.tflite._benchmark import BenchmarkReport, BenchmarkTable, benchmark, benchmark_all
 from tfsep.tflite._calibration import CalibrationError

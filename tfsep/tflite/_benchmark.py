@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,7 @@ def thread_counts(threads: Iterable[int]) -> list[int]:
     return counts
 
 
-def _memory_bytes(path: Any, content: np.ndarray, threads: int) -> int:
+def _memory_bytes(path: Path, content: np.ndarray, threads: int) -> int:
     try:
         return int(run_worker("measure_memory", {"threads": threads}, [content]).values["bytes"])
     except WorkerError as error:

@@ -6,6 +6,7 @@ import numpy as np
 
 from tfsep._keras.backend import keras
 from tfsep._keras.layer_calls import watching
+from tfsep._keras.types import Layer
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._model_signature import ModelSignature
 
@@ -20,9 +21,9 @@ def unlike_training(signature: ModelSignature, calibration: Calibration) -> str 
 
     None too for a model without batch normalization, or with one that was never trained.
     """
-    seen: list[tuple[Any, np.ndarray]] = []
+    seen: list[tuple[Layer, np.ndarray]] = []
 
-    def leave(layer: Any, inputs: Any, _: Any) -> None:
+    def leave(layer: Layer, inputs: Any, _: Any) -> None:
         if isinstance(layer, keras.layers.BatchNormalization) and not seen:
             seen.append((layer, np.asarray(inputs, np.float64)))
 

@@ -1,11 +1,13 @@
 """Inspection: operators, tensors and quantization of a file, read from its flatbuffer without running it."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple
 
 from tfsep._flatbuffer.reader import operator_name, read_tflite, type_name
+from tfsep._flatbuffer.schema_types import ModelT, OperatorT, SubGraphT
 from tfsep._utils.table import Table
 
 SHOWN_OPTIONS = ("strideH", "strideW", "dilationHFactor", "dilationWFactor", "depthMultiplier")
@@ -128,13 +130,13 @@ def inspect(path: str | PathLike[str]) -> Inspection:
     return Inspection(str(path), len(content), operators, tensors, signatures)
 
 
-def _operator(model: Any, index: int, op: Any) -> OperatorRow:
+def _operator(model: ModelT, index: int, op: OperatorT) -> OperatorRow:
     version = model.operatorCodes[op.opcodeIndex].version
     options = {} if op.builtinOptions is None else dict(vars(op.builtinOptions))
     return OperatorRow(index, operator_name(model, op), version, _ints(op.inputs), _ints(op.outputs), options)
 
 
-def _tensor(model: Any, graph: Any, index: int) -> TensorRow:
+def _tensor(model: ModelT, graph: SubGraphT, index: int) -> TensorRow:
     tensor = graph.tensors[index]
     data = model.buffers[tensor.buffer].data
     role = (
@@ -157,7 +159,7 @@ def _tensor(model: Any, graph: Any, index: int) -> TensorRow:
     return TensorRow(index, name, _ints(tensor.shape), type_name(tensor), role, scales, points, axis)
 
 
-def _ints(values: Any) -> tuple[int, ...]:
+def _ints(values: Iterable[int] | None) -> tuple[int, ...]:
     return () if values is None else tuple(int(value) for value in values)
 
 

@@ -7,12 +7,13 @@ from functools import cached_property
 from math import isfinite
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from tfsep._flatbuffer.constants import stored_numbers
 from tfsep._flatbuffer.reader import operator_name, type_name
+from tfsep._flatbuffer.schema_types import ModelT, OperatorT, TensorT
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.model_io import inputs_of
@@ -202,7 +203,7 @@ def _operators_rounded_otherwise(file: LiteRTModel) -> tuple[str, ...]:
     return ("FULLY_CONNECTED",) if dense else ()
 
 
-def _qparams(tensor: Any) -> tuple[np.float32, int] | None:
+def _qparams(tensor: TensorT) -> tuple[np.float32, int] | None:
     """The one scale and zero point of a tensor, or None."""
     own = tensor.quantization
     if own is None or own.scale is None or len(own.scale) != 1:
@@ -237,7 +238,7 @@ class _StoredMatmul(NamedTuple):
         )
 
 
-def _stored_matmul(model: Any, operator: Any) -> Iterator[_StoredMatmul]:
+def _stored_matmul(model: ModelT, operator: OperatorT) -> Iterator[_StoredMatmul]:
     """Yield the numbers of an operator that has a kernel in int8."""
     tensors = [model.subgraphs[0].tensors[index] for index in operator.inputs if index >= 0]
     arrays = [(tensor, stored_numbers(model, tensor)) for tensor in tensors]

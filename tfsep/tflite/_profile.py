@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tfsep._flatbuffer.reader import operator_name, read_tflite
+from tfsep._flatbuffer.schema_types import ModelT
 from tfsep._utils.arguments import number
 from tfsep._utils.table import Table
 from tfsep.cost import cost
@@ -142,7 +143,7 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
     return ProfileReport(str(path), count, tuple(rows), whole)
 
 
-def _macs(path: str | PathLike[str], model: Any) -> dict[int, int]:
+def _macs(path: str | PathLike[str], model: ModelT) -> dict[int, int]:
     """MACs by number of the operator: the cost table has the file's order, without operators that cost nothing."""
     rows = list(cost(path).rows)
     graph = model.subgraphs[0]

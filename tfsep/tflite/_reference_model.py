@@ -78,7 +78,7 @@ def reference_model(model: Model, input_shape: tuple[int, ...] | None = None) ->
         input_shape: without the batch; for a model of one input that leaves sizes open.
 
     Raises:
-        TypeError, ValueError: for what is no built Keras model, or a shape that does not fit it.
+        TypeError, ValueError: if it is no built Keras model, or the shape does not fit it.
     """
     signature = signature_of(model, input_shape)
     return PreparedReference(signature) if is_prepared(signature.model) else FloatReference(signature)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Data, Shape
 
 
 class InputSpec(NamedTuple):
@@ -20,7 +21,7 @@ class InputSpec(NamedTuple):
     """
 
     name: str
-    shape: tuple[int | None, ...]
+    shape: Shape
     dtype: str
 
 
@@ -41,7 +42,7 @@ class Batch(NamedTuple):
         return len(self.inputs[0])
 
     @property
-    def kind(self) -> tuple[Any, ...]:
+    def kind(self) -> tuple[Shape | bool, ...]:
         """Shapes and presence of labels; batches of the same kind can be joined."""
         return *(array.shape[1:] for array in self.inputs), self.labels is None
 
@@ -72,7 +73,7 @@ class SampleReader:
     inputs: tuple[InputSpec, ...]
     argument: str = "data"
 
-    def batches(self, data: Any) -> Iterator[Batch]:
+    def batches(self, data: Data) -> Iterator[Batch]:
         """Yield the data batch by batch, without keeping any.
 
         Args:
@@ -94,7 +95,7 @@ class SampleReader:
         for element in data:
             yield self._batch(element)
 
-    def chunks(self, data: Any, size: int | None = None) -> Iterator[Batch]:
+    def chunks(self, data: Data, size: int | None = None) -> Iterator[Batch]:
         """Yield the data in batches of at most `size` samples: large ones split, small ones joined, none empty.
 
         Without a size, batches are large enough for speed, and small enough for memory.

@@ -1,11 +1,14 @@
 """Files of single operators, to be timed one by one."""
 
-from typing import Any
+from typing import TypeVar
 
 from tfsep._flatbuffer.reader import operator_name, pack
+from tfsep._flatbuffer.schema_types import BufferT, ModelT, OperatorT, SubGraphT, TensorT
+
+_Table = TypeVar("_Table", TensorT, OperatorT)
 
 
-def single_operators(model: Any) -> dict[int, bytes]:
+def single_operators(model: ModelT) -> dict[int, bytes]:
     """Return a file of each operator of a model's main graph, by its number.
 
     An operator's constants are part of its file, weights in float16 together with the operator that converts them to
@@ -28,12 +31,12 @@ def single_operators(model: Any) -> dict[int, bytes]:
     return files
 
 
-def _is_stored(model: Any, tensor: Any) -> bool:
+def _is_stored(model: ModelT, tensor: TensorT) -> bool:
     data = model.buffers[tensor.buffer].data
     return data is not None and len(data) > 0
 
 
-def _file_of(model: Any, graph: Any, steps: list[Any]) -> bytes | None:
+def _file_of(model: ModelT, graph: SubGraphT, steps: list[OperatorT]) -> bytes | None:
     """A file that runs these operators, or None if they have no computed input."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -55,7 +58,7 @@ def _file_of(model: Any, graph: Any, steps: list[Any]) -> bytes | None:
     return pack(small)
 
 
-def _copied_tensor(model: Any, tensor: Any, buffers: list[Any]) -> Any:
+def _copied_tensor(model: ModelT, tensor: TensorT, buffers: list[BufferT]) -> TensorT:
     """A copy of a tensor with its stored numbers appended to these buffers, of which the first is empty."""
     copy = _copy(tensor)
     copy.buffer = 0
@@ -65,7 +68,7 @@ def _copied_tensor(model: Any, tensor: Any, buffers: list[Any]) -> Any:
     return copy
 
 
-def _renumbered_operator(op: Any, code: int, place: dict[int, int]) -> Any:
+def _renumbered_operator(op: OperatorT, code: int, place: dict[int, int]) -> OperatorT:
     copy = _copy(op)
     copy.opcodeIndex = code
     copy.inputs = [place.get(int(i), -1) for i in op.inputs]
@@ -73,7 +76,7 @@ def _renumbered_operator(op: Any, code: int, place: dict[int, int]) -> Any:
     return copy
 
 
-def _copy(table: Any) -> Any:
+def _copy(table: _Table) -> _Table:
     copy = type(table)()
     vars(copy).update(vars(table))
     return copy

@@ -6,12 +6,13 @@ not round.
 """
 
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tfsep._flatbuffer.constants import real_numbers, scales_of
 from tfsep._flatbuffer.reader import type_name
+from tfsep._flatbuffer.schema_types import ModelT, TensorT
 
 _SLACK = 1e-5
 """Share of a tensor's largest number by which float32 arithmetic may differ between machines."""
@@ -46,7 +47,7 @@ class WeightComparison(NamedTuple):
     name: str
 
 
-def stored_weights(model: Any) -> list[Weight]:
+def stored_weights(model: ModelT) -> list[Weight]:
     """Return the constants that the operators of a file's main graph read, without shapes and indices."""
     graph = model.subgraphs[0]
     read = sorted({int(index) for op in graph.operators or [] for index in op.inputs if index >= 0})
@@ -54,7 +55,7 @@ def stored_weights(model: Any) -> list[Weight]:
     return [weight for weight in found if weight is not None]
 
 
-def _weight(model: Any, tensor: Any) -> Weight | None:
+def _weight(model: ModelT, tensor: TensorT) -> Weight | None:
     values, scales = real_numbers(model, tensor), scales_of(tensor)
     if values is None:
         return None

@@ -264,4 +264,4 @@ MEASURED_TARGETS = (
         require=_require_tflm,
     ),
 )
-"""XNNPACK's rules only explain what it was measured to leave."""
+"""XNNPACK's rules explain the operators that it was measured to leave."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from tfsep._flatbuffer.constants import stored_numbers
+from tfsep._flatbuffer.schema_types import ModelT
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow
 
 _IMAGE_PLACES = {"TRANSPOSE_CONV": 2}
@@ -104,7 +104,7 @@ class Node:
 Condition = Callable[[Node], bool]
 
 
-def nodes_of(found: Inspection, model: Any) -> tuple[Node, ...]:
+def nodes_of(found: Inspection, model: ModelT) -> tuple[Node, ...]:
     """Return a file's operators with their tensors, from its inspection and its flatbuffer."""
     stored = {tensor.number for tensor in found.role("constant")}
     # An operator converts weights in float16 to float32: its output counts as a constant.
@@ -125,7 +125,7 @@ def nodes_of(found: Inspection, model: Any) -> tuple[Node, ...]:
     return tuple(replace(node, in_integers=in_integers) for node in nodes)
 
 
-def _settings(op: OperatorRow, model: Any) -> dict[int, tuple[int, ...]]:
+def _settings(op: OperatorRow, model: ModelT) -> dict[int, tuple[int, ...]]:
     stored = (
         (place, stored_numbers(model, model.subgraphs[0].tensors[i])) for place, i in enumerate(op.inputs) if i >= 0
     )

@@ -72,7 +72,7 @@ class TargetReport:
         ]
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """Return the findings, one row for all of one reason: operators, why, what to change, source."""
+        """Return the findings, a row a reason: operators, reason, change, source."""
         groups: dict[tuple[str, str, str], list[Finding]] = {}
         for found in self.findings:
             groups.setdefault((found.why, found.change, found.source), []).append(found)

@@ -1,4 +1,4 @@
-"""Whether a file runs as intended on a target: measured where this machine can, by documented rule elsewhere."""
+"""The targets, and the check of a file for them: measured on this machine, or by documented rules."""
 
 from collections.abc import Iterable
 from os import PathLike
@@ -19,8 +19,8 @@ def targets_named(names: str | Iterable[str]) -> tuple[Target, ...]:
     """Return targets by name, one or several, each once.
 
     Raises:
-        ValueError, TypeError: for a name that is none, or none at all; the message starts with "target".
-        ImportError: for ``"tflm"`` where the package tflite-micro is not installed.
+        ValueError, TypeError: for an unknown name, or no name; the message starts with "target".
+        ImportError: for a target whose package is not installed.
     """
     if not isinstance(names, str | Iterable):
         raise TypeError(f"target: expected a name or several, got {names!r}")
@@ -36,18 +36,20 @@ def targets_named(names: str | Iterable[str]) -> tuple[Target, ...]:
 
 
 def check_targets(path: str | PathLike[str], targets: str | Iterable[str] | None = None) -> TargetsReport:
-    """Return whether a file runs as intended on targets, and what to change in its network where it does not.
+    """Check whether a file runs as intended on targets, and what to change in its network where it does not.
 
-    Operators are those of the file's main graph: a loop, such as a recurrent layer's, is one, whatever is in its body.
+    Operators are those of the file's main graph: a loop, such as a recurrent layer's, counts as one.
 
-    Two targets are measured here: ``"xnnpack"``, LiteRT's default on CPUs: what it takes over, in how many parts; and
-    ``"tflm"``, TensorFlow Lite Micro for microcontrollers: that it runs the file, that its outputs are those of
-    LiteRT's reference kernels on seeded inputs, and the smallest arena that it needs, found by trying. That arena holds
-    pointers of this machine's size; a microcontroller's are half as long, so it needs somewhat less.
+    Two targets are measured on this machine. For ``"xnnpack"``, LiteRT's default on CPUs, these are the operators that
+    it takes, and the number of partitions. For ``"tflm"``, TensorFlow Lite Micro for microcontrollers, these are the
+    outputs on seeded inputs beside those of LiteRT's reference kernels, and the smallest arena in which the file runs.
+    That arena holds pointers of this machine's size; a microcontroller, with pointers half as long, needs somewhat
+    less.
+
     The others, ``"gpu"``, ``"nnapi"`` (for API level 29; Android 15 deprecates it), ``"edgetpu"``, ``"ethos-u"`` and
-    ``"cmsis-nn"``, go by documented rules, see `TARGETS`, each with its source and version: what passes there may still
-    be left out by a driver. ``"cmsis-nn"`` says which operators have its fast kernels; the others run too, on
-    TensorFlow Lite Micro's own.
+    ``"cmsis-nn"``, go by documented rules, see `TARGETS`, each with its source and version; a driver may still leave
+    out an operator that passes. ``"cmsis-nn"`` checks for CMSIS-NN's fast kernels; other operators run on TensorFlow
+    Lite Micro's own.
 
     Args:
         path: of the ``.tflite`` file.

@@ -1,4 +1,4 @@
-"""Groups of operators and texts that several rules share: what an operator needs, and what to change in the network."""
+"""Groups of operators, and texts of requirements and changes, that several rules share."""
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 WINDOWS = (*CONVOLUTIONS, "TRANSPOSE_CONV")
