@@ -1,4 +1,4 @@
-"""The worked examples: the numbers of the textbook, from the library and not from the text; the examples in README and guides run."""
+"""The worked examples have the textbook's numbers, from the library and not from the text; the pages' examples run."""
 
 import contextlib
 import io
@@ -115,3 +115,9 @@ def test_files_that_a_page_names_exist(page):
     paths = re.findall(r"`((?:tfsep|tests|docs|notebooks|benchmarks)/[\w./-]*)`", text)
     assert len(paths) > 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/design.md", "docs/tutorials/index.md"])
+def test_links_of_a_page_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text())
+    assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
