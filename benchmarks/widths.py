@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsep import tflite
+from tfsep._utils.messages import messages_to
 from tfsep._utils.table import Table
 from tfsep.cost import cost
 from tfsep.data import ImageData, open_data, preprocess
@@ -32,7 +33,8 @@ def run(work: Any, config: FitConfig, folder: Path, *arguments: Any) -> Any:
     if (folder / MODEL).is_file():
         return load_model(folder / MODEL)
     resume = (folder / CHECKPOINT).is_file()
-    return work(*arguments, config, DATA, folder, resume=resume, log=lambda line: print(folder, line, flush=True)).model
+    with messages_to(lambda line: print(folder, line, flush=True)):
+        return work(*arguments, config, DATA, folder, resume=resume).model
 
 
 def measured(model: Any, path: Path, recipe: str, calibration: Any = None) -> tuple[str, str, str]:

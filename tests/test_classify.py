@@ -275,7 +275,7 @@ def test_an_import_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "save", full)
     with pytest.raises(OSError, match="No space left") as error:
-        import_model(path, out / "m.keras", log=lambda line: None)
+        import_model(path, out / "m.keras")
     assert_sentence(error.value, "out")
     assert not list(out.iterdir())
 

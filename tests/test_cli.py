@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,14 @@ X = np.random.default_rng(0).normal(size=(40, 12, 12, 1)).astype("float32")
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def assert_lines(text, *patterns):
+    """Assert that a text's lines, from the first to the last, fit the patterns."""
+    lines = text.splitlines()
+    assert len(lines) == len(patterns), text
+    for line, pattern in zip(lines, patterns, strict=True):
+        assert re.fullmatch(pattern, line), f"{line!r} for {pattern!r}"
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +174,8 @@ def test_train_and_quantize(folder, tmp_path):
     common = ["train", *data, "--out", tmp_path / "run", "--epochs", 2, "--set", "mixup=0.1"]
     done = run(*common)
     assert done.exit_code == 0, done.output
-    assert "epoch 2/2" in done.stdout
+    epoch = r"loss \d+\.\d{4}, accuracy \d\.\d{4}, validation \d\.\d{4}, \d+ s, \d+ images/s"
+    assert_lines(done.stdout, rf"epoch 1/2: {epoch}", rf"epoch 2/2: {epoch}", r"held-out accuracy .*model\.keras")
     assert "\x1b" not in done.output, "no bar where nobody looks"
     for other, what in ((["--size", 14], "image_shape"), (["--set", "warmup_epochs=0"], "warmup_epochs")):
         done = run(*common, "--resume", *other)
@@ -233,6 +243,15 @@ def demo(tmp_path_factory):
 def test_demo(demo):
     done, out = demo
     assert done.exit_code == 0, done.output
+    assert_lines(
+        done.stdout,
+        "worked example",
+        *[r"  \S.*: \[\[.*\]\]"] * 12,
+        r"fashion_mnist: [\d,]+ parameters, 100 test images",
+        *(rf"{name}: \d+ kB, accuracy .* nodes delegated" for name in tflite.RECIPES),
+        *(rf"{name}: \d+\.\d\d ms an image, 1 thread" for name in tflite.RECIPES),
+        r"report: .*report\.html",
+    )
     page = (out / "report.html").read_text()
     for recipe in tflite.RECIPES:
         assert (out / f"model_{recipe}.tflite").is_file()

@@ -50,7 +50,7 @@ def float_model(data):
 
 @pytest.fixture(scope="module")
 def whole(float_model, data, tmp_path_factory):
-    return finetune(float_model, TINY, data, tmp_path_factory.mktemp("int8") / "whole", log=str)
+    return finetune(float_model, TINY, data, tmp_path_factory.mktemp("int8") / "whole")
 
 
 def test_the_file_computes_what_was_trained(whole, data, tmp_path):
@@ -66,8 +66,8 @@ def test_the_best_epoch_is_kept(whole):
 
 def test_statistics_are_frozen_late(float_model, data, tmp_path, whole):
     assert quantize.is_prepared(whole.model)
-    early = finetune(float_model, replace(TINY, epochs=1, freeze_epoch=0), data, tmp_path / "a", log=str)
-    late = finetune(float_model, replace(TINY, epochs=1, freeze_epoch=1), data, tmp_path / "b", log=str)
+    early = finetune(float_model, replace(TINY, epochs=1, freeze_epoch=0), data, tmp_path / "a")
+    late = finetune(float_model, replace(TINY, epochs=1, freeze_epoch=1), data, tmp_path / "b")
     mean = float_model.layers[1].moving_mean.numpy()
 
     def moved(result):
@@ -87,16 +87,16 @@ def test_a_resumed_run_is_the_same_run(whole, float_model, data, tmp_path, monke
 
     monkeypatch.setattr(RunFolder, "keep_log", keep_log)
     with pytest.raises(KeyboardInterrupt):
-        finetune(float_model, TINY, data, tmp_path / "cut", log=str)
+        finetune(float_model, TINY, data, tmp_path / "cut")
     monkeypatch.undo()
-    resumed = finetune(float_model, TINY, data, tmp_path / "cut", resume=True, log=str)
+    resumed = finetune(float_model, TINY, data, tmp_path / "cut", resume=True)
     for ours, theirs in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_run_of_another_model_is_not_resumed(whole, data):
     with pytest.raises(ValueError, match=r"data: expected those of the run in .*, got other model_sha256") as caught:
-        finetune(network(), TINY, data, whole.folder, resume=True, log=str)
+        finetune(network(), TINY, data, whole.folder, resume=True)
     assert_sentence(caught.value, "data")
 
 

@@ -20,6 +20,7 @@ from checks import assert_close, assert_sentence
 from conftest import ROOT
 from typer.testing import CliRunner
 
+from tfsep._utils.messages import messages_to
 from tfsep.cli import app
 from tfsep.train import TrainConfig, epoch_batches, join, train
 from tfsep.train import _worker_connections as peers_room
@@ -113,7 +114,8 @@ def two(together):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     lines = []
-    result = worker.whole_run(tmp_path_factory.mktemp("alone") / "run", log=lines.append)
+    with messages_to(lines.append):
+        result = worker.whole_run(tmp_path_factory.mktemp("alone") / "run")
     return result, lines
 
 

@@ -8,7 +8,8 @@ from checks import assert_close
 
 from tfsep import ops
 from tfsep.geometry import Window
-from tfsep.ops import _lowering, _probe
+from tfsep.ops import _kernel_probe as _probe
+from tfsep.ops import _lowering
 from tfsep.ops._tf_kernels import DENSE, DEPTHWISE
 
 PRODUCTS = ("forward", "to_x", "to_filter")

@@ -15,6 +15,7 @@ import tensorflow as tf
 from checks import assert_sentence
 from stripes import NETWORK, stripes, stripes_data
 
+from tfsep._utils.messages import messages_to
 from tfsep.data import ImageData, image_folder
 from tfsep.train import TrainConfig, train
 from tfsep.train._run_directory import RunFolder
@@ -41,7 +42,8 @@ def data():
 def whole(data, tmp_path_factory):
     lines = []
     folder = tmp_path_factory.mktemp("run") / "whole"
-    return train(TINY, data, folder, log=lines.append), lines
+    with messages_to(lines.append):
+        return train(TINY, data, folder), lines
 
 
 def test_it_learns(whole):
@@ -80,11 +82,11 @@ def test_a_resumed_run_is_the_same_run(whole, data, tmp_path, monkeypatch):
     """A run that is killed around its second checkpoint goes on to the very same weights, and logs each epoch once."""
     lines = []
     monkeypatch.setattr(RunFolder, "write_arrays", stopping_at(3))
-    with pytest.raises(KeyboardInterrupt):
-        train(TINY, data, tmp_path / "cut", log=lines.append)
+    with pytest.raises(KeyboardInterrupt), messages_to(lines.append):
+        train(TINY, data, tmp_path / "cut")
     monkeypatch.undo()
     assert lines[-1] == "stopped after 2 of 3 epochs; resume to go on from there"
-    resumed = train(TINY, data, tmp_path / "cut", resume=True, log=str)
+    resumed = train(TINY, data, tmp_path / "cut", resume=True)
     for ours, theirs in zip(resumed.model.get_weights(), whole[0].model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     records = [json.loads(line) for line in (tmp_path / "cut" / "log.jsonl").read_text().splitlines()]
@@ -95,8 +97,10 @@ PROGRAM = """
 import sys
 from stripes import stripes_data
 from test_train import TINY
+from tfsep._utils.messages import messages_to
 from tfsep.train import train
-train(TINY, stripes_data(), sys.argv[1], log=lambda line: print(line, flush=True))
+with messages_to(lambda line: print(line, flush=True)):
+    train(TINY, stripes_data(), sys.argv[1])
 """
 
 
@@ -115,14 +119,14 @@ def test_a_killed_run_is_the_same_run(whole, data, tmp_path, wait):
         assert process.stdout.readline().startswith("epoch 1/3")
         time.sleep(wait)
         process.kill()
-    resumed = train(TINY, data, tmp_path / "run", resume=True, log=str)
+    resumed = train(TINY, data, tmp_path / "run", resume=True)
     for ours, theirs in zip(resumed.model.get_weights(), whole[0].model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_finished_run_resumes_to_itself(whole, data):
     result, _ = whole
-    again = train(TINY, data, result.folder, resume=True, log=str)
+    again = train(TINY, data, result.folder, resume=True)
     assert again.test_accuracy == result.test_accuracy
 
 

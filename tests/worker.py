@@ -15,6 +15,7 @@ import tensorflow as tf
 from stripes import stripes
 
 from tfsep import layers
+from tfsep._utils.messages import messages_to
 from tfsep.data import ImageData
 from tfsep.train import FitConfig, Trainer, epoch_batches, join, with_softmax
 from tfsep.train._run import Job, run
@@ -47,10 +48,10 @@ def network(synchronized):
     return keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(net)))
 
 
-def whole_run(folder, devices=None, resume=False, log=print):
+def whole_run(folder, devices=None, resume=False):
     kept = network(True)
     job = Job(lambda: network(True), kept, with_softmax(kept))
-    return run(job, CONFIG, data(), folder, resume, log, devices)
+    return run(job, CONFIG, data(), folder, resume, devices)
 
 
 def statistics_apart(devices):
@@ -72,8 +73,8 @@ def main(strategy, folder, weights, resume=False, replicas=1, die_after=None):
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * replicas
         )
-    with join(strategy, timeout=120) as devices:
-        result = whole_run(folder, devices, resume, log)
+    with join(strategy, timeout=120) as devices, messages_to(log):
+        result = whole_run(folder, devices, resume)
         more = {} if resume else dict(zip(("mean", "variance"), statistics_apart(devices), strict=True))
         np.savez(weights, *result.model.get_weights(), accuracy=result.validation_accuracy, **more)
 

@@ -3,6 +3,7 @@
 Rooms are loaded on first use: ``import tfsep`` imports neither TensorFlow nor Keras.
 """
 
+import logging
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,8 @@ _ROOMS = (
 )
 
 __all__ = ["MOBILENETV1_CONV_DEFS", "Conv", "DepthSepConv", "__version__", *_ROOMS]  # noqa: PLE0604
+
+logging.getLogger("tfsep").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

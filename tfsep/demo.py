@@ -1,6 +1,6 @@
 """The main job, end to end on a shipped model: worked example, cost, every recipe exported and proven, a report."""
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,6 +17,8 @@ from tfsep._version import __version__
 from tfsep.cost import CostReport, cost
 from tfsep.data import preprocess
 from tfsep.geometry import positive
+
+_logger = logging.getLogger(__name__)
 
 REPORT = "report.html"
 SHOWN = 24
@@ -51,7 +53,6 @@ def demo(
     name: str = "fashion_mnist",
     threads: int = 1,
     images: int | None = None,
-    log: Callable[[str], None] = print,
 ) -> DemoResult:
     """Export a shipped model in every recipe, verify each file on real test images, time it, and write one HTML report.
 
@@ -60,7 +61,6 @@ def demo(
         name: of the shipped model.
         threads: for the timing.
         images: how many of the model's test images the files are verified on; None for all thousand.
-        log: is given a line a step.
 
     Returns:
         Where the report is, and the results.
@@ -75,25 +75,25 @@ def demo(
     """
     count = None if images is None else positive(images, "images")
     folder = made_folder(folder, "folder")
-    log("worked example")
+    _logger.info("worked example")
     steps = examples.worked_example()
     for step in steps:
-        log(f"  {step.title}: {examples.compact(step.value)}")
+        _logger.info(f"  {step.title}: {examples.compact(step.value)}")
 
     shipped = saved.load(name)
     split = shipped.test_split() if count is None else shipped.test_split().take(0, count)
-    log(f"{name}: {shipped.model.count_params():,} parameters, {split.size:,} test images")
-    exports = saved.export_all(shipped.model, folder, preprocess(shipped.calibration), split.batches, log)
+    _logger.info(f"{name}: {shipped.model.count_params():,} parameters, {split.size:,} test images")
+    exports = saved.export_all(shipped.model, folder, preprocess(shipped.calibration), split.batches)
     results = {}
     for recipe, report in exports.items():
         path = folder / f"model_{recipe}.tflite"
         timing = tflite.benchmark(path, threads=threads)
-        log(f"{recipe}: {timing.median_ms:.2f} ms an image, {threads} thread{'s' * (threads > 1)}")
+        _logger.info(f"{recipe}: {timing.median_ms:.2f} ms an image, {threads} thread{'s' * (threads > 1)}")
         classes = np.argmax(tflite.predict(path, preprocess(shipped.images[:SHOWN]).numpy()), axis=-1)
         results[recipe] = RecipeResult(report, timing, classes)
     target = folder / REPORT
     target.write_text(_page(shipped, split.size, cost(shipped.model), steps, results), encoding="utf-8")
-    log(f"report: {target}")
+    _logger.info(f"report: {target}")
     return DemoResult(target, results)
 
 

@@ -1,5 +1,6 @@
 """Trained weights from elsewhere as a model of this library in a file, with how its images are prepared beside it."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
@@ -10,6 +11,8 @@ from tfsep import models, weights
 from tfsep._utils.arguments import as_path
 from tfsep._utils.atomic_files import replacing
 from tfsep.data import CENTRAL, Preprocessing, save_with_preprocessing
+
+_logger = logging.getLogger(__name__)
 
 IMAGENET_STATISTICS = Preprocessing.standardizing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), crop=0.875)
 """How torchvision, and much of timm, prepares images."""
@@ -33,7 +36,7 @@ class _Source:
 
 
 def _load_slim(model: Any, source: str, options: dict[str, Any]) -> None:
-    weights.load_slim_checkpoint(model, source, use_ema=options["use_ema"], log=options["log"])
+    weights.load_slim_checkpoint(model, source, use_ema=options["use_ema"])
 
 
 _SLIM = _Source(_load_slim, "same", 1001, CENTRAL)
@@ -56,7 +59,6 @@ def import_model(
     use_ema: bool = False,
     epsilon: float = 1e-5,
     preprocessing: Preprocessing | None = None,
-    log: Callable[[str], None] = print,
 ) -> Any:
     """Make a MobileNet v1 of trained weights, and write it as a ``.keras`` file, whole or not at all.
 
@@ -71,7 +73,6 @@ def import_model(
         use_ema: of a checkpoint, its moving averages.
         epsilon: of PyTorch's batch normalizations.
         preprocessing: to record; None for slim's and Keras's, [-1, 1]. PyTorch's models differ, so none is recorded.
-        log: is given a line on each decision.
 
     Returns:
         The model.
@@ -110,7 +111,7 @@ def import_model(
             1.0 if alpha is None else alpha,
             padding=kind.padding,
         )
-        kind.load(model, name, {"use_ema": use_ema, "epsilon": epsilon, "log": log})
+        kind.load(model, name, {"use_ema": use_ema, "epsilon": epsilon})
         how = preprocessing or kind.preprocessing
     if how is None:
         # First of the two: without a record beside it, no model is prepared for by another one's.
@@ -119,9 +120,11 @@ def import_model(
             model.save(partial)
     else:
         save_with_preprocessing(model, how, out, "out")
-    log(f"{out}: {model.count_params():,} parameters, input {model.input_shape[1:]}, output {model.output_shape[1:]}")
+    _logger.info(
+        f"{out}: {model.count_params():,} parameters, input {model.input_shape[1:]}, output {model.output_shape[1:]}"
+    )
     if how is None:
-        log("preprocessing: not recorded, as the source does not say; predict takes its default")
+        _logger.info("preprocessing: not recorded, as the source does not say; predict takes its default")
     else:
-        log(f"preprocessing: {how.describe()}, recorded in {out.with_suffix('.json').name}")
+        _logger.info(f"preprocessing: {how.describe()}, recorded in {out.with_suffix('.json').name}")
     return model

@@ -1,21 +1,9 @@
-"""A Keras model's symbolic inputs and outputs, whichever kind of model it is, and what a symbolic tensor comes from."""
+"""A Keras model's symbolic inputs and outputs, whichever kind of model it is."""
 
 from typing import Any
 
 from tfsep._keras.backend import keras, tf
 from tfsep.geometry import sides
-
-
-def origin(tensor: Any) -> tuple[Any, Any]:
-    """Return the layer or operation that a symbolic tensor comes from, and its call; None for a tensor of no graph.
-
-    Nothing public leads there. `keras.utils.get_source_inputs` walks every path, of which a network with n joins has
-    2ⁿ, and a model's config holds no call that a subclass makes.
-    """
-    history = getattr(tensor, "_keras_history", None)
-    if history is None or history.operation is None:
-        return None, None
-    return history.operation, history.operation._inbound_nodes[history.node_index]
 
 
 def layers_in(layer: Any) -> list[Any]:

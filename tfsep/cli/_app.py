@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
+
+from tfsep._utils.messages import messages_to
 
 app = typer.Typer(
     name="tfsep",
@@ -27,16 +30,9 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-class Recipe(StrEnum):
-    """The names of the export recipes; `tfsep.tflite.RECIPES` has their meaning."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    DYNAMIC_INT8 = "dynamic_int8"
-    INT8 = "int8"
-    INT16X8 = "int16x8"
-
-
+RECIPE_HELP = "How numbers are stored and computed: {recipes}."
+TARGET_HELP = "{targets}; several with commas, or 'all'."
+"""The names stand in `tfsep.tflite`, whose import loads TensorFlow: they are filled in when help is shown."""
 SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or of records"
 DATA_HELP = f"{SET_HELP}, a folder of images alone, or a .npy or .npz file (x, y; or arrays named as the inputs)."
 MEAN_HELP = "Of pixels in [0, 255], one or one a channel with commas; as recorded beside the model, or 127.5."
@@ -54,7 +50,8 @@ def _checked(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with messages_to(line):
+                command(*args, **kwargs)
         except BrokenPipeError:
             # Whoever read our output has had enough, as `head` has; there is nobody left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -69,9 +66,30 @@ def _checked(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+class _Command(TyperCommand):
+    """A command whose options' help may have `{recipes}` and `{targets}` in it."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Fill in the names and print the help."""
+        _checked(self._fill_in_names)()
+        super().format_help(ctx, formatter)
+
+    def _fill_in_names(self) -> None:
+        options = [option for option in self.params if isinstance(option, TyperOption) and "{" in (option.help or "")]
+        if not options:
+            return
+        from tfsep._utils.native_stderr import quiet
+
+        with quiet():
+            from tfsep import tflite
+        names = {"recipes": ", ".join(tflite.RECIPES), "targets": ", ".join(tflite.TARGETS)}
+        for option in options:
+            option.help = (option.help or "").format(**names)
+
+
 def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function the command of this name."""
-    return lambda command: app.command(name)(_checked(command))
+    return lambda command: app.command(name, cls=_Command)(_checked(command))
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,13 +8,12 @@ import typer
 from tfsep.cli._app import (
     DATA_HELP,
     MEAN_HELP,
+    RECIPE_HELP,
     STD_HELP,
     TOLERANCE_HELP,
     Format,
-    Recipe,
     batches_of,
     command,
-    line,
     preprocessing_of,
     shape_of,
     size_of,
@@ -35,7 +34,7 @@ def demo(
     with quiet():
         from tfsep.demo import demo as run
 
-        run(out, threads=threads, images=images, log=line)
+        run(out, threads=threads, images=images)
 
 
 @command("examples")
@@ -94,7 +93,7 @@ def cost(
 def export(
     model: Annotated[Path, typer.Argument(help="A .keras file.")],
     out: Annotated[Path | None, typer.Option(help="The .tflite file; beside the model where not given.")] = None,
-    recipe: Annotated[Recipe, typer.Option(help="How numbers are stored and computed.")] = Recipe.FLOAT32,
+    recipe: Annotated[str, typer.Option(help=RECIPE_HELP)] = "float32",
     calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
     data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
@@ -112,13 +111,15 @@ def export(
     with quiet():
         from tfsep import tflite
         from tfsep.models import load_model
+        from tfsep.tflite._recipes import get_recipe
 
+        chosen = get_recipe(recipe)
         loaded, how = load_model(model), preprocessing_of(model, mean, std)
         shape = None if size is None else shape_of(loaded, size)
         report = tflite.export(
             loaded,
-            out or model.with_name(f"{model.stem}_{recipe.value}.tflite"),
-            recipe.value,
+            out or model.with_name(f"{model.stem}_{recipe}.tflite"),
+            chosen,
             calibration=batches_of("calibration", calibration, loaded, shape, "train", samples, how),
             data=batches_of("data", data, loaded, shape, "test", samples, how),
             preprocessing=stated_of(model, mean, std, how, (calibration, data)),

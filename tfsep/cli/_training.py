@@ -77,10 +77,10 @@ def train(
         recipe = room.TrainConfig.of(given)
         with room.join(strategy.value, timeout) as devices:
             images = open_data(data, None if size is None else (*size_of(size), 3))
-            result = room.train(recipe, images, out, resume=resume, log=line, devices=devices)
+            result = room.train(recipe, images, out, resume=resume, devices=devices)
             _say(result)
             if publish is not None and devices.is_chief:
-                line(f"published in {saved.publish(result, recipe, images, publish, log=line)}")
+                line(f"published in {saved.publish(result, recipe, images, publish)}")
 
 
 @command("quantize")
@@ -113,11 +113,11 @@ def quantize(
         recipe = room.QuantizeConfig.of(given)
         loaded = load_model(model)
         images = open_data(data, None if size is None else (*size_of(size), 3))
-        result = room.finetune(loaded, recipe, images, out, resume=resume, log=line)
+        result = room.finetune(loaded, recipe, images, out, resume=resume)
         _say(result)
         line(str(tflite.export(result.model, out / "model_int8.tflite", "int8", data=images.test.batches())))
         if publish is not None:
-            line(f"published in {saved.publish(result, recipe, images, publish, log=line)}")
+            line(f"published in {saved.publish(result, recipe, images, publish)}")
 
 
 @command("settings")

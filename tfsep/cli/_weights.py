@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfsep.cli._app import MEAN_HELP, STD_HELP, command, line, preprocessing_of, size_of
+from tfsep.cli._app import MEAN_HELP, STD_HELP, command, preprocessing_of, size_of
 
 
 @command("import")
@@ -53,7 +53,6 @@ def import_weights(
             use_ema=ema,
             epsilon=epsilon,
             preprocessing=IMAGENET_STATISTICS if imagenet_statistics else None,
-            log=line,
         )
 
 

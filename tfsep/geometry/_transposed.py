@@ -5,9 +5,18 @@ learning" (arXiv 1603.07285).
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tfsep.geometry._window import Pair, Sizes, Window, pair
+from tfsep.geometry._window import (
+    PaddingLike,
+    Pair,
+    PairLike,
+    Sizes,
+    Window,
+    normalize_row_padding,
+    pair,
+    single,
+)
 
 
 class Transposed(NamedTuple):
@@ -22,7 +31,7 @@ class Transposed(NamedTuple):
     reach: Pair
 
     @classmethod
-    def of(cls, window: Window, output_padding: Any = None) -> "Transposed":
+    def of(cls, window: Window, output_padding: PairLike | None = None) -> "Transposed":
         """Make it from the window as a user writes it, by the rules of Keras and, for padding in pixels, of PyTorch.
 
         With the effective kernel ``k' = (k - 1)·r + 1``, the size of the output is
@@ -43,8 +52,49 @@ class Transposed(NamedTuple):
             (14, None)
         """
         more = None if output_padding is None else pair(output_padding, "output_padding", minimum=0)
-        if more is not None and any(m >= s for m, s in zip(more, window.strides, strict=True)):
-            raise ValueError(f"output_padding: expected less than the strides {window.strides}, got {output_padding!r}")
+        _check_output_padding(more, window.strides, output_padding)
+        return cls._of(window, more)
+
+    @classmethod
+    def of_row(
+        cls,
+        kernel: PairLike,
+        strides: PairLike = 1,
+        padding: PaddingLike = "valid",
+        rate: PairLike = 1,
+        output_padding: PairLike | None = None,
+    ) -> "Transposed":
+        """Make the geometry of a sequence, an image of one row, from arguments as a user writes them.
+
+        Args:
+            kernel: size of the kernel.
+            strides: step of the window in the result.
+            padding: ``"valid"``, ``"same"``, an int or ``(before, after)``; causal padding has no transpose.
+            rate: dilation.
+            output_padding: additional outputs at the end, less than the stride; or None.
+
+        Raises:
+            ValueError: naming the argument that is wrong.
+
+        Examples:
+            >>> Transposed.of_row(3, 2, padding=1, output_padding=1).output_size((1, 7))
+            (1, 14)
+        """
+        window = Window.of_row(kernel, strides, padding, rate)
+        if normalize_row_padding(padding) == "causal":
+            raise ValueError(
+                "padding: expected 'valid', 'same', a non-negative int or (before, after) for a transposed "
+                f"convolution, got {padding!r}"
+            )
+        more = None if output_padding is None else single(output_padding, "output_padding", minimum=0)
+        strides = single(strides, "strides")
+        _check_output_padding(more, strides, output_padding)
+        # A stride between rows would put rows of zeros behind the only one.
+        return cls._of(replace(window, strides=(1, *strides)), more and (0, *more))
+
+    @classmethod
+    def _of(cls, window: Window, more: Pair | None) -> "Transposed":
+        """Make the geometry with its output padding as a pair."""
         pads, reach = zip(*(_transposed_side(window, axis, more and more[axis]) for axis in (0, 1)), strict=True)
         return cls(replace(window, padding=pads), reach)
 
@@ -72,6 +122,11 @@ class Transposed(NamedTuple):
             max(-(-(1 - reach) // s) + 1, 1) for s, reach in zip(self.window.strides, self.reach, strict=True)
         )
         return rows, columns
+
+
+def _check_output_padding(more: tuple[int, ...] | None, strides: tuple[int, ...], given: PairLike | None) -> None:
+    if more is not None and any(m >= s for m, s in zip(more, strides, strict=True)):
+        raise ValueError(f"output_padding: expected less than the strides {strides}, got {given!r}")
 
 
 def _transposed_side(window: Window, axis: int, more: int | None) -> tuple[Pair, int]:

@@ -116,7 +116,7 @@ def pair(value: Any, name: str, *, minimum: int = 1) -> Pair:
     return rows, columns
 
 
-def single(value: Any, name: str) -> tuple[int]:
+def single(value: Any, name: str, *, minimum: int = 1) -> tuple[int]:
     """Return a positive int, or a sequence of one, as a sequence of one: what a pair is to images.
 
     Raises:
@@ -126,7 +126,7 @@ def single(value: Any, name: str) -> tuple[int]:
         >>> single(3, "kernel_size"), single([2], "strides")
         ((3,), (2,))
     """
-    (number,) = _ints(value, name, 1, 1)
+    (number,) = _ints(value, name, 1, minimum)
     return (number,)
 
 

@@ -8,6 +8,8 @@ from tfsep._keras.backend import tf
 from tfsep.geometry import Window, sides
 from tfsep.ops import _arguments as arguments
 
+__all__ = ["convolution_matrix"]
+
 
 def convolution_matrix(filter: Any, input_shape: Any, strides: Any = 1, padding: Any = "valid", rate: Any = 1) -> Any:
     """Return the sparse matrix C of a convolution: y = Cx, and x' = Cᵀy is its transposed convolution.
@@ -75,8 +77,8 @@ def _checked(filter: Any, input_shape: Any) -> tuple[Any, tuple[int, int, int]]:
     if len(shape) not in (2, 3) or None in shape:
         raise ValueError(f"input_shape: expected (H, W) or (H, W, C), all of them known, got {input_shape!r}")
     if len(shape) == 2:
-        filter, shape = arguments.tensor(filter, "filter", 2, "(kh, kw)")[..., None, None], (*shape, 1)
-    filter = arguments.kernel(filter, "filter", "C / groups, F")
+        filter, shape = arguments.to_tensor(filter, "filter", 2, "(kh, kw)")[..., None, None], (*shape, 1)
+    filter = arguments.checked_filter(filter, "filter", "C / groups, F")
     height, width, channels = (int(side) for side in shape if side is not None)
     arguments.check_groups(filter, channels)
     return filter, (height, width, channels)

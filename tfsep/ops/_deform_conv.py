@@ -8,28 +8,32 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from tfsep._keras.backend import tf
-from tfsep.geometry import Pair, Window, positive
+from tfsep._keras.types import Tensor, TensorLike
+from tfsep.geometry import PaddingLike, Pair, PairLike, Window, positive
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
 from tfsep.ops import _window_arithmetic as windows
-from tfsep.ops._export_context import is_exporting, unconverted
+from tfsep.ops._arguments import WindowArguments, WindowLike
+from tfsep.ops._export_context import is_exporting, without_autograph
 from tfsep.ops._pixel_layout import Sides, are_known, images, sides, with_channels
 from tfsep.ops._weighted_gather import weighted_rows
+
+__all__ = ["deform_conv2d"]
 
 ONE: Pair = (1, 1)
 
 
 def deform_conv2d(
-    x: Any,
-    offset: Any,
-    filter: Any,
-    mask: Any = None,
-    strides: Any = 1,
-    padding: Any = "valid",
-    rate: Any = 1,
+    x: TensorLike,
+    offset: TensorLike,
+    filter: TensorLike,
+    mask: TensorLike | None = None,
+    strides: PairLike = 1,
+    padding: PaddingLike = "valid",
+    rate: PairLike = 1,
     groups: int | None = None,
     data_format: str = "channels_last",
-) -> Any:
+) -> Tensor:
     """Convolve images with filters whose taps are moved by offsets, and weighed by a mask.
 
     ``y[n, i, j, f] = sum over di, dj, c of m · x(i·s + di·r + dy, j·s + dj·r + dx, c) · filter[di, dj, c, f]``, where
@@ -69,17 +73,32 @@ def deform_conv2d(
                [4.5, 5.5, 6.5],
                [3. , 3.5, 4. ]], dtype=float32)
     """
-    x = arguments.image(x, data_format)
-    filter = arguments.kernel(filter, "filter", "C / groups, F", x)
+    window = WindowArguments(strides, padding, rate)
+    return convolve_deformable(x, offset, filter, mask, window, data_format, groups)
+
+
+@without_autograph
+def convolve_deformable(
+    x: TensorLike,
+    offset: TensorLike,
+    filter: TensorLike,
+    mask: TensorLike | None,
+    window: WindowLike,
+    data_format: str,
+    groups: int | None = None,
+) -> Tensor:
+    """Deformable convolution of images with a window, parsed or not."""
+    x = arguments.to_nhwc(x, data_format)
+    filter = arguments.checked_filter(filter, "filter", "C / groups, F", x)
     wanted = None if groups is None else positive(groups, "groups")
     x = with_channels(x, filter.shape[2] * (wanted or 1))
     arguments.check_groups(filter, x.shape[3])
     found = x.shape[3] // filter.shape[2]
     if wanted not in (None, found):
         raise ValueError(f"groups: expected {found}, which C = {x.shape[3]} and the filter's shape make, got {groups}")
-    window = arguments.window(x, filter, strides, padding, rate)
-    offset = arguments.image(offset, data_format, name="offset", like=x)
-    mask = None if mask is None else arguments.image(mask, data_format, name="mask", like=x)
+    window = arguments.checked_window(x, filter, window)
+    offset = arguments.to_nhwc(offset, data_format, name="offset", like=x)
+    mask = None if mask is None else arguments.to_nhwc(mask, data_format, name="mask", like=x)
     x = lowering.large_enough(x, window)
     offset_groups = _offset_groups(offset, x.shape[3], window)
     offset = _fitting(offset, "offset", 2 * offset_groups, x, window, data_format)
@@ -90,7 +109,7 @@ def deform_conv2d(
     if not taps.as_image:
         filter = tf.reshape(filter, [1, 1, -1, filter.shape[3]])
     kernel = window.kernel if taps.as_image else ONE
-    return arguments.restore(lowering.conv2d(seen, filter, Window(kernel, kernel, "valid", ONE)), data_format)
+    return arguments.from_nhwc(lowering.conv2d(seen, filter, Window(kernel, kernel, "valid", ONE)), data_format)
 
 
 def _offset_groups(offset: Any, channels: int, window: Window) -> int:
@@ -180,7 +199,6 @@ class _Taps(NamedTuple):
         return tf.reshape(samples, [-1, *size])
 
 
-@unconverted
 def _seen(x: Any, offset: Any, mask: Any, taps: _Taps) -> Any:
     """Return what each tap sees, laid out for the filter."""
     size, outputs, channels, groups = sides(x), sides(offset), x.shape[3], taps.offset_groups

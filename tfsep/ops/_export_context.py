@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from tfsep._keras.backend import tf
 from tfsep._utils.context_flag import raised
 
+__all__ = ["exporting", "is_exporting"]
+
 _EXPORTING: ContextVar[bool] = ContextVar("exporting", default=False)
 
 
@@ -41,7 +43,7 @@ def is_exporting() -> bool:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def unconverted(function: _Function) -> _Function:
+def without_autograph(function: _Function) -> _Function:
     """Return a function that AutoGraph leaves alone in a ``tf.function``.
 
     It has no control flow on tensors, and to convert it takes several times as long as to trace it.

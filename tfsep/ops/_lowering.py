@@ -53,7 +53,7 @@ from tfsep._keras.backend import tf
 from tfsep.geometry import Pair, Transposed, Window
 from tfsep.ops import _window_arithmetic as windows
 from tfsep.ops._bilinear import Bilinear
-from tfsep.ops._export_context import is_compiling, is_exporting, unconverted
+from tfsep.ops._export_context import is_compiling, is_exporting
 from tfsep.ops._kernel_probe import Product, computes
 from tfsep.ops._pixel_layout import Sides, are_known, fit, from_phases, images, scatter, sides, to_phases, with_channels
 from tfsep.ops._tf_kernels import DENSE, DEPTHWISE, Kind
@@ -71,7 +71,6 @@ def conv2d(x: Any, filter: Any, window: Window) -> Any:
     return _in_groups(run, x, filter, window, x.shape[3] // filter.shape[2])
 
 
-@unconverted
 def conv2d_transpose(x: Any, filter: Any, geometry: Transposed, groups: int) -> Any:
     """Convolve x (N, H, W, C) with the transpose of `conv2d` with filter (kh, kw, F / groups, C): (N, H', W', F)."""
     rows, columns, per_group, channels = filter.shape
@@ -95,7 +94,6 @@ def depthwise_conv2d(x: Any, filter: Any, window: Window) -> Any:
     return _convolve(DEPTHWISE, x, filter, window, filter.shape[2] * filter.shape[3])
 
 
-@unconverted
 def depthwise_conv2d_transpose(x: Any, filter: Any, geometry: Transposed) -> Any:
     """Convolve x (N, H, W, C·M) with the transpose of `depthwise_conv2d` with filter (kh, kw, C, M): (N, H', W', C)."""
     return _transpose(DEPTHWISE, x, filter, geometry, filter.shape[2])

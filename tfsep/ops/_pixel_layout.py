@@ -10,6 +10,8 @@ from typing import Any
 from tfsep._keras.backend import tf
 from tfsep.geometry import Pads, Pair, pair
 
+__all__ = ["spread"]
+
 Side = Any
 """A number of rows or columns: an int, or a scalar tensor where it is not known."""
 Sides = tuple[Side, Side]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.model_graph import require_model
 from tfsep._keras.model_io import inputs_of
 from tfsep._utils.arguments import number, shown
 from tfsep.quantize._activation_quantizer import Dequantized, QuantizedOutput
@@ -54,8 +55,7 @@ def require_prepared(model: Any) -> None:
         Traceback (most recent call last):
         TypeError: model: expected a Keras model, got NoneType
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model: expected a Keras model, got {type(model).__name__}")
+    require_model(model)
     if not is_prepared(model):
         raise ValueError(f"model: expected one that quantize.prepare made, got {model.name!r}")
 

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
@@ -25,7 +24,6 @@ def publish(
     config: FitConfig,
     data: ImageData,
     destination: str | PathLike[str],
-    log: Callable[[str], None] = print,
 ) -> Path:
     """Put a trained model together as a folder to ship: the model, its files, config, log, curves, samples and a card.
 
@@ -37,7 +35,6 @@ def publish(
         config: what it was trained by.
         data: what it was trained on.
         destination: the folder; made if need be.
-        log: is given one line a recipe.
 
     Returns:
         The folder.
@@ -48,9 +45,9 @@ def publish(
     destination = made_folder(destination, "destination")
     calibration, how = data.train.take(0, CALIBRATION_SAMPLES).images(), data.train.preprocessing
     if isinstance(config, QuantizeConfig):
-        reports = export_all(result.model, destination, None, data.test.batches, log, ["int8"], how)
+        reports = export_all(result.model, destination, None, data.test.batches, ["int8"], how)
     else:
-        reports = export_all(result.model, destination, how(calibration), data.test.batches, log, preprocessing=how)
+        reports = export_all(result.model, destination, how(calibration), data.test.batches, preprocessing=how)
     for name in (MODEL, LOG, CURVES):
         shutil.copyfile(result.folder / name, destination / name)
     write_preprocessing(how, destination / MODEL)

@@ -1,5 +1,6 @@
 """Trained models that ship with the package: where they are, and their loading and exporting."""
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike
@@ -13,6 +14,8 @@ from tfsep._utils.atomic_files import made_folder
 from tfsep.data import Preprocessing, Split
 from tfsep.models import load_model
 from tfsep.train import MODEL
+
+_logger = logging.getLogger(__name__)
 
 SAMPLES = "samples.npz"
 
@@ -92,7 +95,6 @@ def export_all(
     folder: str | PathLike[str],
     calibration: Any,
     data: Callable[[], Any],
-    log: Callable[[str], None] = print,
     recipes: Iterable[str] = tuple(tflite.RECIPES),
     preprocessing: Preprocessing | None = None,
 ) -> dict[str, Any]:
@@ -103,7 +105,6 @@ def export_all(
         folder: made if need be.
         calibration: what the recipes with integers are calibrated on, as `tfsep.tflite.export` takes it.
         data: called once a recipe; returns what the file is verified on, batches of (images, labels).
-        log: is given one line a recipe.
         recipes: names from `tfsep.tflite.RECIPES`.
         preprocessing: how images are prepared for the model, for the reports.
 
@@ -121,7 +122,7 @@ def export_all(
             data=data(),
             preprocessing=preprocessing,
         )
-        log(
+        _logger.info(
             f"{recipe}: {report.size_bytes / 1000:.0f} kB, accuracy {report.accuracy:.4f} "
             f"(model {report.model_accuracy:.4f}), {report.delegated} of {report.nodes} nodes delegated"
         )

@@ -1,12 +1,12 @@
 """Names in use, layers to share and collections: what slim keeps in TensorFlow 1's graph."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextvars import ContextVar, Token
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.model_io import origin
+from tfsep._keras.model_graph import calls_behind
 from tfsep._utils.arguments import shown
 from tfsep.weights import SLIM_VARIABLES
 
@@ -150,21 +150,12 @@ def _inherited(tensor: Any) -> Graph:
     return graph
 
 
-def _sources(tensor: Any) -> Iterator[Any]:
+def _sources(tensor: Any) -> list[Any]:
     """The nearest tensors behind `tensor` (itself, perhaps) that have a graph, and the Keras inputs that have none."""
-    seen: set[Any] = set()
-    ahead = [tensor]
-    while ahead:
-        tensor = ahead.pop()
-        if tensor in seen:
-            continue
-        seen.add(tensor)
-        _, call = origin(tensor)
-        parents = call.input_tensors if call is not None else []
-        if tensor in _graphs or not parents:
-            yield tensor
-        else:
-            ahead += parents
+    calls = [call for call in calls_behind([tensor], stop=_graphs.__contains__) if call.inputs]
+    made = {id(output) for call in calls for output in call.outputs}
+    reached = [tensor, *(source for call in calls for source in call.inputs)]
+    return [each for each in reached if each in _graphs or id(each) not in made]
 
 
 def _unique(names: set[str], name: str) -> str:

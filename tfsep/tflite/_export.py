@@ -34,7 +34,7 @@ RANDOM_SAMPLES = 8
 def export(
     model: Any,
     path: str | PathLike[str],
-    recipe: str = "float32",
+    recipe: str | Recipe = "float32",
     calibration: Any = None,
     *,
     data: Any = None,
@@ -54,7 +54,8 @@ def export(
     Args:
         model: a built Keras model; every variable is frozen as it is now.
         path: of the file, ``.tflite``, in a folder that exists.
-        recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`.
+        recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`; or a
+            `Recipe` of one's own.
         calibration: samples to measure ranges of activations on, as `verify` takes data; required for ``"int8"`` and
             ``"int16x8"``, some hundred for good ranges. They should come from the training set. None for a model of
             `tfsep.quantize.prepare`, which has its ranges: its recipe is ``"int8"``, and its file's numbers are held to
@@ -173,7 +174,7 @@ def _prove(
         runner = Runner(file, known_as=path, reference=reference_kernels, own=True)
         prepared = is_prepared(interface.model)
         reference = None if prepared else weights_of(interface)
-        verification, weight = compare(interface, runner, samples, tolerance, reference)
+        verification, weight = compare(interface, runner, samples, recipe, tolerance, reference)
         if calibration is not None and source == "given":
             check_range(calibration, verification.low, verification.high)
         if prepared:

@@ -1,7 +1,6 @@
 """Fine-tuning a trained model with fake quantization."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -66,7 +65,6 @@ def finetune(
     folder: str | PathLike[str],
     *,
     resume: bool = False,
-    log: Callable[[str], None] = print,
 ) -> TrainResult:
     """Train a model on with fake quantization and leave it, prepared, in `folder`; `tfsep.tflite.export` exports it.
 
@@ -74,7 +72,7 @@ def finetune(
         model: a float model from images in [-1, 1] to probabilities, as `tfsep.train.train` makes it.
         config: the recipe.
         data: what to train on; its test split is looked at once, at the end.
-        folder, resume, log: as in `tfsep.train.train`.
+        folder, resume: as in `tfsep.train.train`.
 
     Returns:
         The prepared model, and its accuracies: what its int8 file has.
@@ -112,7 +110,7 @@ def finetune(
         each_epoch=lambda prepared, epoch: quantize.freeze_batch_norm(prepared, epoch >= config.freeze_epoch),
         identity={"model_sha256": _fingerprint(model)},
     )
-    return run(job, config, data, folder, resume, log)
+    return run(job, config, data, folder, resume)
 
 
 def _require_fit(model: Any, data: ImageData) -> None:

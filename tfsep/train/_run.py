@@ -4,6 +4,7 @@ Every epoch's batches are a pure function of the seed and the epoch, and a check
 variable, so a resumed run takes the steps that an uninterrupted one would have taken.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,9 +21,11 @@ from tfsep.data import ImageData, Split
 from tfsep.train._batches import epoch_batches
 from tfsep.train._config import FitConfig
 from tfsep.train._model_setup import optimizer_of
-from tfsep.train._run_directory import BEST, CHECKPOINT, RunFolder, line_of
+from tfsep.train._run_directory import BEST, CHECKPOINT, RunFolder, epoch_line
 from tfsep.train._strategy import Devices
 from tfsep.train._trainer import Trainer, seed_dropout
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,6 @@ def run(
     data: ImageData,
     folder: str | PathLike[str],
     resume: bool,
-    log: Callable[[str], None],
     devices: Devices | None = None,
 ) -> TrainResult:
     """Run a job to its end; see `tfsep.train.train`.
@@ -136,9 +138,9 @@ def run(
                 best = job.kept.get_weights()
             if devices.is_chief:
                 _keep_epoch(kept, records, best, trainer)
-            line_of(records[-1], config.epochs, log)
+            _logger.info(epoch_line(records[-1], config.epochs))
     except KeyboardInterrupt:
-        log(f"stopped after {len(records)} of {config.epochs} epochs; resume to go on from there")
+        _logger.info(f"stopped after {len(records)} of {config.epochs} epochs; resume to go on from there")
         raise
 
     job.kept.set_weights(best or trainer.kept())

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -139,10 +138,10 @@ class RunFolder:
         return record
 
 
-def line_of(record: dict[str, Any], epochs: int, print_line: Callable[[str], None]) -> None:
-    """Print one epoch's record."""
+def epoch_line(record: dict[str, Any], epochs: int) -> str:
+    """One epoch's record as a line of text."""
     watched = record["validation_accuracy"]
-    print_line(
+    return (
         f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}"
         + ("" if watched is None else f", validation {watched:.4f}")
         + f", {record['seconds']:.0f} s, {record['images_per_second']:.0f} images/s"

@@ -1,6 +1,5 @@
 """Training from definitions."""
 
-from collections.abc import Callable
 from os import PathLike
 
 from tfsep.data import ImageData
@@ -16,7 +15,6 @@ def train(
     folder: str | PathLike[str],
     *,
     resume: bool = False,
-    log: Callable[[str], None] = print,
     devices: Devices | None = None,
 ) -> TrainResult:
     """Train a network and leave it in `folder`.
@@ -29,7 +27,6 @@ def train(
             which a resumed run knows its data, and ``model.json``, how images are prepared for the model. Nothing is
             written before every image has been read.
         resume: go on from the folder's checkpoint, whose config and data must be these.
-        log: is given one line an epoch.
         devices: what to compute on, from `join`; None for the strategy that is in scope. All workers are told the same.
             The chief alone writes to the folder; a resumed run is read by all, so they all have to see it. Each
             replica normalizes by the statistics of its own share of a batch, unless the config says otherwise.
@@ -54,4 +51,4 @@ def train(
         raise TypeError(f"config: expected a TrainConfig, got {config!r}")
     require_data(data)
     kept = build(config, data, "float32")
-    return run(Job(lambda: build(config, data), kept, with_softmax(kept)), config, data, folder, resume, log, devices)
+    return run(Job(lambda: build(config, data), kept, with_softmax(kept)), config, data, folder, resume, devices)

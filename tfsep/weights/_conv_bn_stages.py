@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._keras.backend import keras
+from tfsep._keras.model_graph import leaf_layers, require_model
 from tfsep.defs import LayerDef
 from tfsep.defs._layer_def import LayerKind
 from tfsep.defs._padding import padding_of
 from tfsep.geometry import Padding, Window
 from tfsep.layers import Conv2D, DepthwiseConv2D
-from tfsep.weights._model_layers import leaf_layers, require_model
 
 Array = np.ndarray
 

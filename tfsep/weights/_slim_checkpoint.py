@@ -1,5 +1,6 @@
 """TF-slim checkpoints into models whose layers carry slim's names."""
 
+import logging
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep.weights._model_layers import leaf_layers, require_model
+from tfsep._keras.model_graph import leaf_layers, require_model
+
+_logger = logging.getLogger(__name__)
 
 SLIM_VARIABLES: dict[str, dict[str, str]] = {
     "Conv2D": {"kernel": "weights", "bias": "biases"},
@@ -111,7 +114,7 @@ def load_slim_checkpoint(
     use_ema: bool = False,
     background: Literal["keep", "drop"] = "keep",
     *,
-    log: Callable[[str], None] = print,
+    log: Callable[[str], None] | None = None,
 ) -> None:
     """Load a TF-slim checkpoint into a model whose layers carry slim's names.
 
@@ -125,8 +128,8 @@ def load_slim_checkpoint(
             already, may have none.
         background: ``"keep"`` takes the classifier as it is; ``"drop"`` leaves class 0 out, slim's background class,
             so that a checkpoint of 1001 classes fits a model of 1000.
-        log: is given one line that says what was decided: raw or averaged weights, the background class, and the
-            model's padding, of which a checkpoint says nothing.
+        log: called with one line that says what was decided: raw or averaged weights, the background class, and the
+            model's padding, of which a checkpoint says nothing; None logs it, at level INFO.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
@@ -178,7 +181,7 @@ def load_slim_checkpoint(
         raise ValueError(f"path: expected a checkpoint of {model.name!r}, got one with {listed}")
     for name, value in values.items():
         wanted[name].assign(value)
-    log(
+    (log or _logger.info)(
         f"{Path(path).name}: {len(values)} variables, {'averaged' if use_ema else 'raw'} weights; "
         f"{_classes(stored, wanted, background)}; padding {_paddings(model)}, which is the model's own"
     )

@@ -24,6 +24,7 @@ from tfsep.tflite._convert._snippets import snippets
 from tfsep.tflite._export import export
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._interpreter import Runner, TensorInfo
+from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._targets import check_targets, targets_of
 
 __all__ = ["ConvertReport", "convert"]
@@ -32,7 +33,7 @@ __all__ = ["ConvertReport", "convert"]
 def convert(
     model: Any,
     folder: str | PathLike[str],
-    recipe: str = "int8",
+    recipe: str | Recipe = "int8",
     calibration: Any = None,
     *,
     targets: str | Iterable[str] = (),
