@@ -10,7 +10,7 @@ from typing import Any
 
 from tfsep.cost._definitions import cost_of_defs
 from tfsep.cost._report import CostReport, CostRow
-from tfsep.defs import ConvDef
+from tfsep.defs import Network
 from tfsep.geometry import positive, sides
 
 __all__ = ["CostReport", "CostRow", "cost"]
@@ -66,7 +66,7 @@ def cost(
         from tfsep.cost._keras_model import cost_of_model
 
         return cost_of_model(network, input_shape)
-    if not isinstance(network, Iterable):
+    if not isinstance(network, Network | Iterable):
         raise TypeError(
             f"network: expected definitions, a Keras model or the path of a .tflite file, got {type(network).__name__}"
         )
@@ -74,8 +74,8 @@ def cost(
     if len(shape) != 3:
         raise ValueError(f"input_shape: expected (H, W, C), got {input_shape}")
     rows, columns, channels = (positive(side, "input_shape") for side in shape)
-    definitions: Iterable[ConvDef] = network
-    return cost_of_defs(definitions, (rows, columns, channels), alpha, min_depth, output_stride, num_classes)
+    shape = rows, columns, channels
+    return cost_of_defs(Network.of(network), shape, alpha, min_depth, output_stride, num_classes)
 
 
 def _is_keras_model(network: Any) -> bool:
