@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
 from tfsep.geometry import PaddingLike, PairLike, Transposed, Window, normalize_data_format, positive
-from tfsep.ops._pixel_layout import with_channels
+from tfsep.ops._pixel_layout import ensure_channels
 
 _SIDES = {1: "L", 2: "H, W"}
 _TAPS = {1: "k", 2: "kh, kw"}
@@ -121,7 +121,7 @@ def standard_operands(x: TensorLike, filter: TensorLike, data_format: str, rank:
     """
     x = to_nhwc(x, data_format, rank)
     filter = checked_filter(filter, "filter", "C / groups, F", x, rank)
-    x = with_channels(x, filter.shape[2])
+    x = ensure_channels(x, filter.shape[2])
     check_groups(filter, x.shape[3], rank)
     return x, filter
 
@@ -151,7 +151,7 @@ def depthwise_operands(
     """
     x = to_nhwc(x, data_format, rank)
     filter = checked_filter(filter, name, "C, M", x, rank)
-    x = with_channels(x, filter.shape[2])
+    x = ensure_channels(x, filter.shape[2])
     if x.shape[3] != filter.shape[2]:
         raise ValueError(
             f"{name}: expected ({_TAPS[rank]}, C, M) with C = {x.shape[3]}, got {_caller_shape(filter, rank)}"
@@ -189,7 +189,7 @@ def transposed_operands(
     """
     x = to_nhwc(x, data_format, rank)
     filter = checked_filter(filter, "filter", "F / groups, C", x, rank)
-    x = with_channels(x, filter.shape[3])
+    x = ensure_channels(x, filter.shape[3])
     channels = x.shape[3]
     if channels != filter.shape[3]:
         raise ValueError(
@@ -210,7 +210,7 @@ def depthwise_transposed_operands(x: TensorLike, filter: TensorLike, data_format
     x = to_nhwc(x, data_format)
     filter = checked_filter(filter, "filter", "C, M", x)
     channels = filter.shape[2] * filter.shape[3]
-    x = with_channels(x, channels)
+    x = ensure_channels(x, channels)
     if x.shape[3] != channels:
         raise ValueError(f"filter: expected (kh, kw, C, M) with C·M = {x.shape[3]}, got {tuple(filter.shape)}")
     return x, filter
