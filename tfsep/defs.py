@@ -10,7 +10,9 @@ Source: A. G. Howard et al., "MobileNets: Efficient Convolutional Neural Network
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tfsep.geometry import Padding, Pair, fixed_padding, integer, pair, positive, positive_number, same_pads
+from tfsep._utils.arguments import integer, positive_int, positive_number
+from tfsep.geometry import Padding, Pair, fixed_padding, same_pads
+from tfsep.geometry._sizes import pair
 
 
 class Conv(NamedTuple):
@@ -118,7 +120,7 @@ def normalize(conv_defs: Iterable[ConvDef]) -> ConvDefs:
             type(d)(
                 pair(d.kernel, f"{where}.kernel"),
                 pair(d.stride, f"{where}.stride"),
-                positive(d.depth, f"{where}.depth"),
+                positive_int(d.depth, f"{where}.depth"),
                 pair(d.rate, f"{where}.rate"),
             )
         )
@@ -141,7 +143,7 @@ def scale_width(conv_defs: Iterable[ConvDef], depth_multiplier: float, min_depth
         [8, 16]
     """
     multiplier = positive_number(depth_multiplier, "depth_multiplier")
-    least = positive(min_depth, "min_depth")
+    least = positive_int(min_depth, "min_depth")
     conv_defs = normalize(conv_defs)
     if max(d.depth for d in conv_defs) * multiplier >= 2.0**63:
         raise ValueError(f"depth_multiplier: expected one that leaves depths under 2^63, got {depth_multiplier!r}")

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
+from tfsep._utils.arguments import positive_int
 from tfsep.cost._report import CostReport, CostRow, area
 from tfsep.defs import ConvDef, LayerDef, resolve, scale_width, with_output_stride
-from tfsep.geometry import Pair, Window, positive
+from tfsep.geometry import Pair, Window
 
 STATISTICS = 4
 """Numbers a channel of batch normalization: gamma, beta, moving mean and moving variance."""
@@ -25,7 +26,7 @@ def cost_of_defs(
         row, size, channels = _layer(layer, size, channels)
         rows += [row, _normalization(row, channels)]
     if num_classes is not None:
-        classes = positive(num_classes, "num_classes")
+        classes = positive_int(num_classes, "num_classes")
         name, one = "Logits/Conv2d_1c_1x1", (1, 1)
         params = channels * classes + classes
         rows.append(CostRow(name, "conv2d", one, one, one, 1, (1, 1, classes), params, channels * classes))

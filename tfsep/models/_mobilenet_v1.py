@@ -14,6 +14,7 @@ from numbers import Real
 from typing import Any
 
 from tfsep._keras.backend import keras
+from tfsep._utils.arguments import positive_int
 from tfsep.defs import (
     MOBILENETV1_CONV_DEFS,
     ConvDef,
@@ -24,7 +25,7 @@ from tfsep.defs import (
     scale_width,
     with_output_stride,
 )
-from tfsep.geometry import positive, sides
+from tfsep.geometry._sizes import normalize_shape
 from tfsep.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
 EndPoints = dict[str, Any]
@@ -244,7 +245,7 @@ def mobilenet_v1(
         ((None, 10), ['AvgPool_1a', 'Logits', 'Predictions'])
     """
     if num_classes not in (0, None):
-        positive(num_classes, "num_classes")
+        positive_int(num_classes, "num_classes")
     if not isinstance(dropout_keep_prob, Real) or not 0 < dropout_keep_prob <= 1:
         raise ValueError(f"dropout_keep_prob: expected a number in (0, 1], got {dropout_keep_prob!r}")
     style = arg_scope or ArgScope()
@@ -334,7 +335,7 @@ def MobileNetV1(
         >>> model.output_shape, model.count_params()
         ((None, 1001), 475801)
     """
-    shape = sides(input_shape, "input_shape")
+    shape = normalize_shape(input_shape, "input_shape")
     if len(shape) != 3:
         raise ValueError(f"input_shape: expected (H, W, C), got {shape}")
     if not isinstance(dropout, Real) or not 0 <= dropout < 1:

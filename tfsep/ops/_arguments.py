@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
-from tfsep.geometry import PaddingLike, PairLike, Transposed, Window, normalize_data_format, positive
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PaddingLike, PairLike, Transposed, Window
+from tfsep.geometry._padding import normalize_data_format
 from tfsep.ops._pixel_layout import ensure_channels
 
 _SIDES = {1: "L", 2: "H, W"}
@@ -195,7 +197,7 @@ def transposed_operands(
         raise ValueError(
             f"filter: expected ({_TAPS[rank]}, F / groups, C) with C = {channels}, got {_caller_shape(filter, rank)}"
         )
-    if channels % positive(groups, "groups"):
+    if channels % positive_int(groups, "groups"):
         raise ValueError(f"groups: expected a divisor of C = {channels}, got {groups}")
     return x, filter
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
-from tfsep.geometry import PaddingLike, PairLike, Window, sides
+from tfsep.geometry import PaddingLike, PairLike, Window
+from tfsep.geometry._sizes import normalize_shape
 from tfsep.ops import _arguments as arguments
 
 __all__ = ["convolution_matrix"]
@@ -84,7 +85,7 @@ def _checked(
 ) -> tuple[Tensor, tuple[int, int, int]]:
     """The filter as (kh, kw, C / groups, F), and the image's height, width and channels."""
     given = input_shape.as_list() if isinstance(input_shape, tf.TensorShape) else input_shape
-    shape = sides(given, "input_shape")
+    shape = normalize_shape(given, "input_shape")
     if len(shape) not in (2, 3) or None in shape:
         raise ValueError(f"input_shape: expected (H, W) or (H, W, C), all of them known, got {input_shape!r}")
     if len(shape) == 2:

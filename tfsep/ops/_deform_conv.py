@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
-from tfsep.geometry import PaddingLike, Pair, PairLike, Window, positive
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PaddingLike, Pair, PairLike, Window
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
 from tfsep.ops import _window_arithmetic as windows
@@ -93,7 +94,7 @@ def convolve_deformable(
     """Deformable convolution of images with a window, parsed or not."""
     x = arguments.to_nhwc(x, data_format)
     filter = arguments.checked_filter(filter, "filter", "C / groups, F", x)
-    wanted = None if groups is None else positive(groups, "groups")
+    wanted = None if groups is None else positive_int(groups, "groups")
     x = ensure_channels(x, filter.shape[2] * (wanted or 1))
     arguments.check_groups(filter, x.shape[3])
     found = x.shape[3] // filter.shape[2]

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from tfsep._keras.backend import tf
-from tfsep._utils.context_flag import raised
+from tfsep._utils.context_flag import set_flag
 
 __all__ = ["exporting", "is_exporting"]
 
@@ -29,7 +29,7 @@ def exporting() -> AbstractContextManager[None]:
         >>> [op.type for op in graph.get_operations() if "Depthwise" in op.type or "Space" in op.type]
         ['DepthwiseConv2dNative']
     """
-    return raised(_EXPORTING)
+    return set_flag(_EXPORTING)
 
 
 def is_exporting() -> bool:

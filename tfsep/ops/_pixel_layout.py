@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
-from tfsep.geometry import Pads, Pair, PairLike, pair
+from tfsep.geometry import Pads, Pair, PairLike
+from tfsep.geometry._sizes import pair
 
 __all__ = ["insert_zeros"]
 
