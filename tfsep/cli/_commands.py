@@ -68,7 +68,8 @@ def cost(
 
     options = alpha, min_depth, output_stride, classes
     if network in NETWORKS:
-        shape = (*size_of(size or "224"), 3 if channels is None else channels)
+        *sides, own = NETWORKS[network].image_shape
+        shape = (*(sides if size is None else size_of(size)), own if channels is None else channels)
         report = count(NETWORKS[network], shape, *options)
     elif channels is not None and size is None:
         raise ValueError(f"channels: expected none without --size for a file, got {channels}")
