@@ -11,14 +11,8 @@ from typing import Any
 from tfsep._utils.arguments import positive_int
 from tfsep.cost._definitions import cost_of_defs
 from tfsep.cost._report import CostReport, CostRow
-<<<<<<< HEAD
-from tfsep.defs import ConvDef
-from tfsep.geometry._sizes import normalize_shape
-=======
 from tfsep.defs import Network
-from tfsep._utils.arguments import positive_int
 from tfsep.geometry._sizes import normalize_shape
->>>>>>> main
 
 __all__ = ["CostReport", "CostRow", "cost"]
 
@@ -80,15 +74,9 @@ def cost(
     shape = () if input_shape is None else normalize_shape(input_shape, "input_shape")
     if len(shape) != 3:
         raise ValueError(f"input_shape: expected (H, W, C), got {input_shape}")
-<<<<<<< HEAD
-    rows, columns, channels = (positive_int(side, "input_shape") for side in shape)
-    definitions: Iterable[ConvDef] = network
-    return cost_of_defs(definitions, (rows, columns, channels), alpha, min_depth, output_stride, num_classes)
-=======
     rows, columns, channels = (positive_int(side, "input_shape") for side in shape)
     shape = rows, columns, channels
     return cost_of_defs(Network.of(network), shape, alpha, min_depth, output_stride, num_classes)
->>>>>>> main
 
 
 def _is_keras_model(network: Any) -> bool:

@@ -1,19 +1,10 @@
 """The cost of definitions: integer arithmetic alone, so it is there before any network is built."""
 
-<<<<<<< HEAD
-from collections.abc import Iterable
-
 from tfsep._utils.arguments import positive_int
-from tfsep.cost._report import CostReport, CostRow, area
-from tfsep.defs import ConvDef, LayerDef, resolve, scale_width, with_output_stride
-from tfsep.geometry import Pair, Window
-=======
 from tfsep.cost._report import CostReport, CostRow, area
 from tfsep.defs import LayerDef, Network
 from tfsep.defs._layer_def import INPUT, classifier
 from tfsep.geometry import Window
-from tfsep._utils.arguments import positive_int
->>>>>>> main
 
 STATISTICS = 4
 """Numbers a channel of batch normalization: gamma, beta, moving mean and moving variance."""
@@ -35,16 +26,9 @@ def cost_of_defs(
         shapes[layer.name] = _output_shape(layer, shapes[layer.inputs[0]])
         rows += _rows(layer, shapes[layer.inputs[0]], shapes[layer.name])
     if num_classes is not None:
-<<<<<<< HEAD
-        classes = positive_int(num_classes, "num_classes")
-        name, one = "Logits/Conv2d_1c_1x1", (1, 1)
-        params = channels * classes + classes
-        rows.append(CostRow(name, "conv2d", one, one, one, 1, (1, 1, classes), params, channels * classes))
-=======
         logits = classifier(positive_int(num_classes, "num_classes"))
         pooled = (1, 1, shapes[layers[-1].name][-1])
         rows += _rows(logits, pooled, _output_shape(logits, pooled))
->>>>>>> main
     return CostReport(tuple(rows))
 
 
