@@ -16,7 +16,7 @@ from tfsep.ops._export_context import is_compiling
 
 KINDS = {
     "depthwise": (ops.depthwise_conv2d, oracles.depthwise_conv2d, (3, 2, 3, 2)),
-    "dense": (ops.conv2d, oracles.conv2d, (3, 2, 3, 4)),
+    "standard": (ops.conv2d, oracles.conv2d, (3, 2, 3, 4)),
     "grouped": (ops.conv2d, oracles.conv2d, (3, 2, 1, 6)),
 }
 WINDOWS = list(itertools.product((1, 2, (1, 2)), (1, 2, (2, 3)), ("same", 1)))
