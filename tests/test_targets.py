@@ -20,8 +20,8 @@ from tfsep.tflite._targets._node import Node, nodes_of
 from tfsep.tflite._targets._target import Target
 
 L = keras.layers
-DOCUMENTED = [name for name, target in tflite.TARGETS.items() if target.rules]
-README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "guides" / "targets.md").read_text()
+WITH_RULES = [name for name, target in tflite.TARGETS.items() if target.rules]
 X = np.random.default_rng(0).normal(size=(40, 12, 12, 8)).astype("float32")
 MENAGERIE = {
     "depthwise": lambda: layers.DepthwiseConv2D(3, 2, "same", rate=2),
@@ -145,7 +145,7 @@ def test_each_rule_stops_its_operator(zoo, target, layer):
 
 def test_types_are_rules_too(zoo):
     whys = {
-        target: {f.why for f in tflite.check_targets(zoo["float32"], target)[target].findings} for target in DOCUMENTED
+        target: {f.why for f in tflite.check_targets(zoo["float32"], target)[target].findings} for target in WITH_RULES
     }
     assert "needs 8-bit integers throughout" in whys["edgetpu"]
     assert "needs integers of 8 or 16 bits" in whys["ethos-u"]
@@ -178,7 +178,7 @@ def test_on_the_edge_tpu_nothing_runs_behind_the_first_that_does_not(zoo):
 def test_the_rules_are_data():
     for name, target in tflite.TARGETS.items():
         assert target.name == name
-        assert target.measure is not None or name in DOCUMENTED
+        assert target.measure is not None or name in WITH_RULES
         for source in (target.source, *(rule.source for rule in target.rules if rule.source is not None)):
             assert source.name
             assert source.version
@@ -201,11 +201,11 @@ def test_mobilenet_passes_or_says_why(mobilenet):
     assert report.to_dict()["xnnpack"]["findings"][0]["node"] == report["xnnpack"].findings[0].node
 
 
-def test_the_readme_has_the_shipped_files_figures():
+def test_the_guide_has_the_shipped_files_figures():
     report = tflite.check_targets(ROOT / "saved_models" / "fashion_mnist" / "model_int8.tflite")
     by_target = {
         target.strip("`"): line.rsplit("| ", 1)[1]
-        for line in README.splitlines()
+        for line in GUIDE.splitlines()
         if line.startswith("| `")
         for target in line.split(" | ")[0].removeprefix("| ").split(", ")
     }
@@ -214,7 +214,7 @@ def test_the_readme_has_the_shipped_files_figures():
     assert by_target["tflm"].startswith(
         f"runs, {micro.facts['elements_that_differ']} outputs differ, {micro.facts['arena_bytes']:,} bytes"
     )
-    for target in DOCUMENTED:
+    for target in WITH_RULES:
         if target != "xnnpack":
             assert by_target[target].startswith("pass") == report[target].passed
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfsep._flatbuffer.schema_types import BufferT, ModelT, OperatorT, SubGraphT, TensorT
 from tfsep._flatbuffer.size_check import check_size
-from tfsep._utils.arguments import as_path, shown
+from tfsep._utils.arguments import as_path, short_repr
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
@@ -121,7 +121,7 @@ def _check_constant(tensor: TensorT, buffer: BufferT) -> None:
         return
     sides = [int(side) for side in tensor.shape] if tensor.shape is not None else []
     if any(side < 0 for side in sides):
-        raise ValueError(f"a constant tensor of shape {shown(sides)}")
+        raise ValueError(f"a constant tensor of shape {short_repr(sides)}")
     elements = prod(sides)
     if elements * width != len(buffer.data):
         raise ValueError(f"a tensor of {elements} elements in {len(buffer.data)} bytes")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import keras
-from tfsep._keras.layer_calls import watching
+from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.types import Layer
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._model_signature import ModelSignature
@@ -27,7 +27,7 @@ def unlike_training(signature: ModelSignature, calibration: Calibration) -> str 
         if isinstance(layer, keras.layers.BatchNormalization) and not seen:
             seen.append((layer, np.asarray(inputs, np.float64)))
 
-    with watching(lambda _: None, leave):
+    with watch_layer_calls(lambda _: None, leave):
         signature([array[:_SAMPLES] for array in calibration.arrays()])
     if not seen:
         return None

@@ -13,7 +13,7 @@ from tfsep import ops
 from tfsep._flatbuffer.reader import unpack
 from tfsep._keras.backend import tf
 from tfsep.tflite._calibration import Calibration
-from tfsep.tflite._keras_layer_lowering import plain_layers
+from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe, get_recipe
 from tfsep.tflite._sample_reader import InputSpec
@@ -132,7 +132,7 @@ def _trace(signature: ModelSignature, batch_size: int) -> Any:
         return dict(zip(signature.output_names, signature.sort_outputs(outputs), strict=True))
 
     specs = {spec.name: tf.TensorSpec((batch_size, *spec.shape), spec.dtype, spec.name) for spec in signature.inputs}
-    with ops.exporting(), plain_layers():
+    with ops.exporting(), keras_layers_lowered():
         return tf.function(frozen, autograph=False).get_concrete_function(**specs)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.layer_calls import watching
+from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.types import Layer
 from tfsep.layers import DepthwiseSeparableConv
 from tfsep.tflite._model_signature import ModelSignature
@@ -58,7 +58,7 @@ def called_layer_outputs(signature: ModelSignature, inputs: Sequence[np.ndarray]
         keys[id(first)], outputs[key] = key, first
         ancestors[key] = sources.union(*(ancestors[source] for source in sources))
 
-    with watching(enclosing.append, leave):
+    with watch_layer_calls(enclosing.append, leave):
         signature(inputs)
     return LayerOutputs({key: np.asarray(output) for key, output in outputs.items()}, ancestors)
 

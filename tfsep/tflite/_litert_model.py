@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._flatbuffer.reader import read_tflite
-from tfsep.geometry import positive
+from tfsep._utils.arguments import positive_int
 from tfsep.tflite._sample_reader import InputSpec
 from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._trial_run import mark_runnable, require_runnable
@@ -50,7 +50,7 @@ class LiteRTModel:
         kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_tensors else OpResolverType.AUTO
         if reference_kernels:
             kernels = OpResolverType.BUILTIN_REF
-        threads = positive(threads, "threads")
+        threads = positive_int(threads, "threads")
         content, self.flatbuffer = read_tflite(path)
         if trusted:
             mark_runnable(content, kernels.name, keep_tensors)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfsep._flatbuffer.reader import type_name
 from tfsep._keras.types import Data, Model
-from tfsep.geometry import positive_number
+from tfsep._utils.arguments import positive_number
 from tfsep.models import load_model
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._output_comparison import compare_outputs
