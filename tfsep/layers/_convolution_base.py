@@ -13,19 +13,9 @@ from tfsep._keras.types import (
     Tensor,
     TensorLike,
 )
-from tfsep.geometry import (
-    PaddingLike,
-    PairLike,
-    Sizes,
-    Transposed,
-    Window,
-    choose_rate,
-    normalize_data_format,
-    normalize_padding,
-    normalize_row_padding,
-    pair,
-    single,
-)
+from tfsep.geometry import PaddingLike, PairLike, Sizes, Transposed, Window
+from tfsep.geometry._padding import choose_rate, normalize_data_format, normalize_padding, normalize_row_padding
+from tfsep.geometry._sizes import pair, single
 
 _PARSERS: dict[int, tuple[Callable[..., Window], Callable[..., Any], Callable[[Any], Any]]] = {
     1: (Window.of_row, single, normalize_row_padding),
@@ -46,7 +36,7 @@ class Convolution(keras.layers.Layer):
     Args:
         kernel_size: of the window, an int or one number a spatial axis.
         strides: of the window, an int or one number a spatial axis.
-        padding: whatever `tfsep.geometry.normalize_padding` takes; of sequences, `normalize_row_padding`.
+        padding: whatever `normalize_padding` takes; of sequences, `normalize_row_padding`.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for Keras's setting.
         dilation_rate: distance between neighbouring taps, an int or one number a spatial axis.
         rate: another name of dilation_rate.

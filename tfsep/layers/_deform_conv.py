@@ -12,7 +12,8 @@ from tfsep._keras.types import (
     Tensor,
     TensorLike,
 )
-from tfsep.geometry import PaddingLike, PairLike, positive
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PaddingLike, PairLike
 from tfsep.layers._kernel_types import StandardConvolution
 from tfsep.ops._conv2d import convolve
 from tfsep.ops._deform_conv import convolve_deformable
@@ -122,7 +123,7 @@ class DeformableConv2D(StandardConvolution):
             bias_constraint=bias_constraint,
             **kwargs,
         )
-        self.offset_groups = positive(offset_groups, "offset_groups")
+        self.offset_groups = positive_int(offset_groups, "offset_groups")
         self.modulated = bool(modulated)
         self._set_options("offset", offset_initializer, offset_regularizer, offset_constraint)
 

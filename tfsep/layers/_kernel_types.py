@@ -7,7 +7,9 @@ from typing import Any
 
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ConstraintLike, InitializerLike, RegularizerLike, Shape
-from tfsep.geometry import PairLike, pair, positive, single
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PairLike
+from tfsep.geometry._sizes import pair, single
 from tfsep.layers._convolution_base import Convolution
 from tfsep.ops._arguments import TransposedArguments
 
@@ -35,8 +37,8 @@ class StandardConvolution(Convolution):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.filters = positive(filters, "filters")
-        self.groups = positive(groups, "groups")
+        self.filters = positive_int(filters, "filters")
+        self.groups = positive_int(groups, "groups")
         if self.filters % self.groups:
             raise ValueError(f"groups: expected a divisor of filters = {filters}, got {groups}")
         self._set_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
@@ -88,7 +90,7 @@ class DepthwiseConvolution(Convolution):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.depth_multiplier = positive(depth_multiplier, "depth_multiplier")
+        self.depth_multiplier = positive_int(depth_multiplier, "depth_multiplier")
         self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
 
     def build(self, input_shape: Shape) -> None:
@@ -141,8 +143,8 @@ class SeparableConvolution(Convolution):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.filters = positive(filters, "filters")
-        self.depth_multiplier = positive(depth_multiplier, "depth_multiplier")
+        self.filters = positive_int(filters, "filters")
+        self.depth_multiplier = positive_int(depth_multiplier, "depth_multiplier")
         self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
         self._set_options("pointwise", pointwise_initializer, pointwise_regularizer, pointwise_constraint)
 

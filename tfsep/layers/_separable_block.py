@@ -4,7 +4,9 @@ from typing import Any
 
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ActivationLike, InitializerLike, RegularizerLike, Shape, Tensor, TensorLike
-from tfsep.geometry import PaddingLike, PairLike, choose_rate, normalize_data_format, positive
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PaddingLike, PairLike
+from tfsep.geometry._padding import choose_rate, normalize_data_format
 from tfsep.layers._batch_normalization import BatchNormalization
 from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D
 
@@ -90,7 +92,7 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.filters = positive(filters, "filters")
+        self.filters = positive_int(filters, "filters")
         self.data_format = normalize_data_format(data_format or keras.config.image_data_format())
         self.activation = keras.activations.get(activation)
         self.momentum, self.epsilon = float(momentum), float(epsilon)
