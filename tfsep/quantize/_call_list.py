@@ -9,10 +9,9 @@ import numpy as np
 
 from tfsep import layers
 from tfsep._keras.backend import keras
-from tfsep._keras.model_graph import calls_behind, operation_of
-from tfsep.quantize._matmul_kinds import filled, one_tap
+from tfsep._keras.model_graph import calls_behind, operation_of, plain_model
+from tfsep.quantize._built_layers import filled, one_tap
 from tfsep.quantize._transposed_lowering import TRANSPOSED, transposed_parts
-from tfsep.surgery import plain_model
 
 _PLAIN = (
     *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.Softmax, keras.layers.Add),

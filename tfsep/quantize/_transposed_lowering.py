@@ -8,7 +8,7 @@ import numpy as np
 from tfsep import layers, ops
 from tfsep._keras.backend import keras, tf
 from tfsep.geometry import Pads, Transposed, Window
-from tfsep.quantize._matmul_kinds import filled
+from tfsep.quantize._built_layers import filled
 
 ONE_OPERATOR = (keras.layers.Conv2DTranspose, layers.Conv2DTranspose)
 """Layers that the integer kernels of transposed convolution compute, where their window is one that these have."""

@@ -13,7 +13,7 @@ from tfsep import ops
 from tfsep._flatbuffer.reader import unpack
 from tfsep._keras.backend import tf
 from tfsep.tflite._calibration import Calibration
-from tfsep.tflite._keras_layer_lowering import plain_layers
+from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
 from tfsep.tflite._model_signature import Interface
 from tfsep.tflite._recipes import Recipe, get_recipe
 from tfsep.tflite._sample_reader import Field
@@ -132,7 +132,7 @@ def _trace(interface: Interface, batch_size: int) -> Any:
     specs = {
         field.name: tf.TensorSpec((batch_size, *field.shape), field.dtype, field.name) for field in interface.fields
     }
-    with ops.exporting(), plain_layers():
+    with ops.exporting(), keras_layers_lowered():
         return tf.function(frozen, autograph=False).get_concrete_function(**specs)
 
 
