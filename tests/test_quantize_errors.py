@@ -8,7 +8,7 @@ from checks import assert_sentence
 from quantize_networks import IMAGES, plain, prepared_network
 
 from tfsep import layers, quantize, tflite
-from tfsep.quantize import QuantizedLinear
+from tfsep.quantize import QuantizedMatmul
 
 L = keras.layers
 
@@ -242,4 +242,4 @@ def test_a_refusal_offers_float_layers_where_that_works(layer, message):
         quantize.prepare(model)
     if "float_l" in message:
         prepared = quantize.prepare(model, float_layers=["culprit"])
-        assert not any(isinstance(layer, QuantizedLinear) for layer in prepared.layers)
+        assert not any(isinstance(layer, QuantizedMatmul) for layer in prepared.layers)

@@ -22,7 +22,8 @@ from quantize_networks import (
 
 from tfsep import data, models, quantize, tflite
 from tfsep.data._fashion_mnist import _shared_folders
-from tfsep.quantize import QuantizedLinear, QuantizedOutput
+from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
+from tfsep.quantize._inference_mode import litert_rounding
 from tfsep.tflite._compare_layers import _matched
 from tfsep.tflite._interpreter import Runner
 
@@ -125,7 +126,7 @@ def test_float_heads(tmp_path):
     report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=IMAGES)
     assert report.outputs[0].dtype == "float32"
     assert report.max_error < 1e-5
-    assert sum(isinstance(layer, QuantizedLinear) for layer in prepared.layers) == 3
+    assert sum(isinstance(layer, QuantizedMatmul) for layer in prepared.layers) == 3
 
 
 @pytest.mark.parametrize(
@@ -148,13 +149,13 @@ def test_dense_layers_round_as_microcontrollers_do():
     model.set_weights([kernel / np.float32(128), bias / np.float32(32)])
     given = inputs / np.float32(32)
     prepared = quantize.observe(quantize.prepare(model, runtime="reference"), given)
-    scale, zero = prepared.layers[-1].grid()
+    scale, zero = prepared.layers[-1].qparams()
 
     def stored(real):
         return np.rint(np.asarray(real) / scale) + zero
 
     np.testing.assert_array_equal(stored(prepared(given)), outputs)
-    with quantize.litert_rounding():
+    with litert_rounding():
         assert np.count_nonzero(stored(prepared(given)) != outputs) == 6
 
 
@@ -195,7 +196,7 @@ def test_compare_layers_finds_the_tensor_of_each_layer(name, tmp_path):
     _, quantized, given = prepared_network(name)
     path = tflite.export(quantized, tmp_path / "m.tflite", "int8", data=given).path
     report = tflite.compare_layers(quantized, path, given)
-    on_grids = [layer for layer in quantized.layers if isinstance(layer, QuantizedOutput)]
+    on_grids = [layer for layer in quantized.layers if isinstance(layer, ActivationQuantizer)]
     assert len(report.rows) >= len(on_grids) - 1
     assert all(row.sqnr > 25 for row in report.rows)
 

@@ -69,7 +69,7 @@ def test_what_one_operator_computes_stays_together(name):
     prepared = quantize.prepare(
         stack(L.Conv2D(4, 1, name="before"), nested, L.Conv2D(2, 1, name="behind")), float_layers=[name]
     )
-    linears = [layer for layer in prepared.layers if isinstance(layer, quantize.QuantizedLinear)]
+    linears = [layer for layer in prepared.layers if isinstance(layer, quantize.QuantizedMatmul)]
     assert [layer.layer.name for layer in linears] == ["before", "behind"]
     assert {"first", "normalization", "rectifier"} < {layer.name for layer in prepared.layers}
     assert quantize.float_layers_of(prepared) == ("first",)

@@ -18,7 +18,8 @@ from tfsep._utils.arguments import as_path
 from tfsep._utils.table import Table
 from tfsep.layers import DepthwiseSeparableConv
 from tfsep.models import load_model
-from tfsep.quantize import is_prepared, results_of
+from tfsep.quantize._layer_results import results_of
+from tfsep.quantize._prepared_model import is_prepared
 from tfsep.tflite._comparison import file_order, sized_as
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._model_signature import Interface, interface_of

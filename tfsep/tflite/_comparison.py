@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tfsep._flatbuffer.reader import operator_name, type_name
-from tfsep.quantize import float_layers_of, is_prepared, litert_rounding, runtime_of
+from tfsep.quantize._inference_mode import litert_rounding
+from tfsep.quantize._prepared_model import float_layers_of, is_prepared, runtime_of
 from tfsep.tflite._interpreter import Runner, TensorInfo
 from tfsep.tflite._model_signature import Interface
 from tfsep.tflite._recipes import Recipe, recipe_of_types

@@ -14,7 +14,7 @@ from tfsep._utils.arguments import as_path
 from tfsep._utils.atomic_files import placed
 from tfsep.data import Preprocessing
 from tfsep.geometry import positive, positive_number
-from tfsep.quantize import is_prepared, runtime_of
+from tfsep.quantize._prepared_model import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
 from tfsep.tflite._comparison import compare

@@ -10,7 +10,8 @@ import numpy as np
 
 from tfsep._flatbuffer.constants import stored_numbers
 from tfsep._keras.model_graph import operation_of
-from tfsep.quantize import QuantizedLinear, QuantizedOutput, results_of
+from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
+from tfsep.quantize._layer_results import results_of
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._verify_report import VerificationError, VerifyReport
@@ -26,12 +27,12 @@ _SMALLEST_RANGE = 1e-6
 """The converter gives a grid of its own to tensors whose numbers are all smaller."""
 
 
-def _outputs(model: Any) -> list[tuple[str, QuantizedOutput]]:
+def _outputs(model: Any) -> list[tuple[str, ActivationQuantizer]]:
     """What has the grids of a prepared model, with the name of the layer that it is of."""
     names: dict[int, str] = {}
     for result in results_of(model):
         names.setdefault(id(operation_of(result.tensor)), result.name)
-    outputs = (layer for layer in model.layers if isinstance(layer, QuantizedOutput))
+    outputs = (layer for layer in model.layers if isinstance(layer, ActivationQuantizer))
     return [(names.get(id(output), str(output.name)), output) for output in outputs]
 
 
@@ -68,7 +69,7 @@ def require_same_numbers(model: Any, runner: Runner, path: str | PathLike[str], 
     graph = runner.flatbuffer.subgraphs[0]
     grids = {grid for grid in map(_grid, graph.tensors) if grid is not None}
     for name, output in _outputs(model):
-        scale, zero = output.grid()
+        scale, zero = output.qparams()
         if (np.float32(scale), zero) not in grids:
             raise VerificationError(
                 f"{Path(path).name}: expected the grid of {name!r}, scale {scale:.6g} and zero point {zero}, got none",
@@ -76,7 +77,7 @@ def require_same_numbers(model: Any, runner: Runner, path: str | PathLike[str], 
             )
     stored = [found for operator in graph.operators or [] for found in _stored(runner.flatbuffer, operator)]
     for layer in model.layers:
-        if isinstance(layer, QuantizedLinear) and not any(found.is_of(layer) for found in stored):
+        if isinstance(layer, QuantizedMatmul) and not any(found.is_of(layer) for found in stored):
             raise VerificationError(
                 f"{Path(path).name}: expected the kernel and bias of {layer.name!r}, got none of these numbers", report
             )
@@ -105,7 +106,7 @@ class _Stored(NamedTuple):
     bias: np.ndarray
     input_scale: np.float32
 
-    def is_of(self, layer: QuantizedLinear) -> bool:
+    def is_of(self, layer: QuantizedMatmul) -> bool:
         """Whether these are a layer's numbers."""
         kernel, bias, scales = (np.asarray(part) for part in layer.stored(self.input_scale))
         left = np.where(np.abs(bias) < _EXACT, 0, np.abs(bias) * _LAST_PLACE)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfsep.geometry import positive_number
 from tfsep.models import load_model
-from tfsep.quantize import is_prepared, runtime_of
+from tfsep.quantize._prepared_model import is_prepared, runtime_of
 from tfsep.tflite._comparison import compare, recipe_of_file, sized_as
 from tfsep.tflite._converter import weights_of
 from tfsep.tflite._interpreter import Runner
