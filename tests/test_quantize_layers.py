@@ -7,6 +7,7 @@ from checks import assert_sentence
 from quantize_networks import prepared_network
 
 from tfsep import layers, quantize, tflite
+from tfsep.quantize._prepared_model import float_layers_of
 from tfsep.tflite import VerifyReport
 from tfsep.tflite._interpreter import Runner
 
@@ -72,7 +73,7 @@ def test_what_one_operator_computes_stays_together(name):
     linears = [layer for layer in prepared.layers if isinstance(layer, quantize.QuantizedMatmul)]
     assert [layer.layer.name for layer in linears] == ["before", "behind"]
     assert {"first", "normalization", "rectifier"} < {layer.name for layer in prepared.layers}
-    assert quantize.float_layers_of(prepared) == ("first",)
+    assert float_layers_of(prepared) == ("first",)
 
 
 @pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.slow), "separable"])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.types import Tensor
+from tfsep._keras.types import Shape, Tensor
 from tfsep.layers._layer_kinds import LayerKind
 from tfsep.quantize._config import Config
 from tfsep.quantize._inference_mode import computes_in_float, is_litert_rounding, is_observing
@@ -81,7 +81,7 @@ class ActivationQuantizer(keras.layers.Layer):
         self.calls = calls
         self.supports_jit = False
 
-    def build(self, input_shape: Any) -> None:  # noqa: ARG002
+    def build(self, input_shape: Shape | list[Shape]) -> None:  # noqa: ARG002
         """Make the ends of the range, those of the current step, and the count of observations.
 
         Args:

@@ -82,6 +82,6 @@ class QuantizedAveragePooling(keras.layers.Layer):
         """Make a layer of its config.
 
         Args:
-            config: as `get_config` returns it.
+            config: what `get_config` returned.
         """
         return cls(**{**config, "layer": keras.saving.deserialize_keras_object(config["layer"])})

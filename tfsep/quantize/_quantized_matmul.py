@@ -205,7 +205,7 @@ class QuantizedMatmul(keras.layers.Layer):
         """Make a layer of its config.
 
         Args:
-            config: as `get_config` returns it.
+            config: what `get_config` returned.
         """
         parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("layer", "normalization")}
         return cls(**{**config, **parts})
