@@ -5,7 +5,7 @@ from typing import Any
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Model
-from tfsep.geometry import sides
+from tfsep.geometry._sizes import normalize_shape
 
 
 def layers_in(layer: Layer) -> list[Layer]:
@@ -31,7 +31,7 @@ def shape_for(model: Model, input_shape: int | Sequence[int]) -> tuple[int, ...]
     Raises:
         ValueError: for anything but a shape of known sizes that the model takes, and for a model of several inputs.
     """
-    shape = sides(input_shape, "input_shape")
+    shape = normalize_shape(input_shape, "input_shape")
     tensors = tf.nest.flatten(inputs_of(model))
     if len(tensors) > 1:
         raise ValueError(f"input_shape: expected None for a model of {len(tensors)} inputs, got {shape}")

@@ -4,7 +4,7 @@ from typing import Any
 
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Model
-from tfsep._utils.arguments import number
+from tfsep._utils.arguments import number_in_range
 from tfsep.quantize._prepared_model import require_prepared
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
 
@@ -47,7 +47,7 @@ class FreezeBatchNorm(keras.callbacks.Callback):
 
     def __init__(self, epoch: int) -> None:
         super().__init__()
-        self.epoch = number(epoch, "epoch", int, 0)
+        self.epoch = number_in_range(epoch, "epoch", int, 0)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Freeze the statistics in the chosen epoch; Keras calls this.

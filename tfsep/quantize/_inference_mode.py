@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
-from tfsep._utils.context_flag import raised
+from tfsep._utils.context_flag import set_flag
 from tfsep.ops import is_exporting
 
 _OBSERVING: ContextVar[bool] = ContextVar("observing", default=False)
@@ -12,7 +12,7 @@ _LITERT_ROUNDING: ContextVar[bool] = ContextVar("litert_rounding", default=False
 
 def observing() -> AbstractContextManager[None]:
     """Let inference extend the ranges to the data that it gets."""
-    return raised(_OBSERVING)
+    return set_flag(_OBSERVING)
 
 
 def is_observing() -> bool:
@@ -32,7 +32,7 @@ def litert_rounding() -> AbstractContextManager[None]:
         ...     is_litert_rounding()
         True
     """
-    return raised(_LITERT_ROUNDING)
+    return set_flag(_LITERT_ROUNDING)
 
 
 def is_litert_rounding() -> bool:

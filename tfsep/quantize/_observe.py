@@ -5,7 +5,7 @@ from typing import Any
 from tfsep._keras.backend import tf
 from tfsep._keras.model_io import inputs_of
 from tfsep._keras.types import Data, Model
-from tfsep._utils.arguments import number, shown
+from tfsep._utils.arguments import number_in_range, short_repr
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._inference_mode import observing
 from tfsep.quantize._prepared_model import require_prepared
@@ -39,7 +39,7 @@ def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
         (0.0, 1.0)
     """
     require_prepared(model)
-    size = number(batch_size, "batch_size", int, 1)
+    size = number_in_range(batch_size, "batch_size", int, 1)
     batches = data if isinstance(data, tf.data.Dataset) else _sliced(data).batch(size)
     samples = 0
     with observing():
@@ -61,7 +61,9 @@ def _sliced(data: Data) -> tf.data.Dataset:
     try:
         return tf.data.Dataset.from_tensor_slices(data)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"data: expected arrays of as many samples, or a tf.data.Dataset, got {shown(data)}") from error
+        raise TypeError(
+            f"data: expected arrays of as many samples, or a tf.data.Dataset, got {short_repr(data)}"
+        ) from error
 
 
 def _inputs_in(batch: Any, model: Model) -> Any:

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._utils.arguments import as_path
-from tfsep._utils.atomic_files import placed
+from tfsep._utils.arguments import as_path, positive_int, positive_number
+from tfsep._utils.atomic_files import atomic_files
 from tfsep.data import Preprocessing
-from tfsep.geometry import positive, positive_number
 from tfsep.quantize._prepared_model import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
@@ -90,7 +89,7 @@ def export(
     """
     chosen = get_recipe(recipe)
     path = _require_target(as_path(path, "path"))
-    batch_size = positive(batch_size, "batch_size")
+    batch_size = positive_int(batch_size, "batch_size")
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
     interface = interface_of(model, input_shape)
@@ -102,11 +101,13 @@ def export(
     measured = None
     if calibration is not None:
         reader = Reader(interface.fields, "calibration")
-        measured = read_calibration(calibration, reader, positive(max_calibration_samples, "max_calibration_samples"))
+        measured = read_calibration(
+            calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
+        )
 
     content = convert(interface, chosen, batch_size, measured, allow_flex)
     source, samples = _verification_data(interface.fields, data, measured)
-    with placed((path, path.with_suffix(".json")), "path") as (file, sidecar):
+    with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
         file.write_bytes(content)
         report = _prove(interface, file, path, chosen, measured, source, samples, tolerance)
         report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())

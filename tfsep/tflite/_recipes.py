@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tfsep.geometry import positive_number
+from tfsep._utils.arguments import positive_number
 
 
 class ConverterFlags(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsep.geometry import positive_number
+from tfsep._utils.arguments import positive_number
 from tfsep.models import load_model
 from tfsep.quantize._prepared_model import is_prepared, runtime_of
 from tfsep.tflite._comparison import compare, recipe_of_file, sized_as

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._utils.arguments import as_path
-from tfsep._utils.atomic_files import made_folder, placed
+from tfsep._utils.atomic_files import atomic_files, make_folder
 from tfsep.data import Preprocessing
 from tfsep.models import load_model
 from tfsep.tflite._benchmark import benchmark_all, counts_of
@@ -144,8 +144,8 @@ def convert(
         readme(report, snippets(f"{name}.tflite", made.inputs, outputs, preprocessing), outputs),
         "".join(f"{label}\n" for label in chosen),
     ]
-    made_folder(folder, "folder")
-    with placed([folder / file for file in stored], "folder") as files:
+    make_folder(folder, "folder")
+    with atomic_files([folder / file for file in stored], "folder") as files:
         files[0].write_bytes(content)
         for file, text in zip(files[1:], texts, strict=False):
             file.write_text(text)
