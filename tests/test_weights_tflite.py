@@ -233,7 +233,7 @@ def test_a_small_file_that_claims_much_is_refused_at_once(outer, inner):
     assert_sentence(error.value, "path")
 
 
-def test_a_grid_is_taken_to_the_last_bit():
+def test_given_qparams_are_kept_to_the_last_bit():
     rng = np.random.default_rng(0)
     layer = quantize.ActivationQuantizer()
     layer.build(None)

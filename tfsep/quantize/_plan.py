@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Layer
@@ -326,7 +326,9 @@ def _mean(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
     return planner.append(PlannedOp(layer.name, "operation", planner.sources(call), operation="mean", options=options))
 
 
-def _on_same_qparams(kind: Any) -> _Plan:
+def _on_same_qparams(kind: Literal["same_qparams", "average_pooling"]) -> _Plan:
+    """Plan the layer itself, on the quantization parameters of its input."""
+
     def plan(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
         layer: Layer = call.layer
         return planner.append(PlannedOp(layer.name, kind, planner.sources(call), layer, arguments=call.arguments))
