@@ -81,7 +81,7 @@ def gradients(forward, x, w, upstream):
 
 
 def products(x, w, upstream, strides=1, padding="valid", rate=1):
-    """A standard or grouped convolution, and the gradients of ``sum(y · upstream)`` to x and to w: a pixel of y at a time.
+    """A standard or grouped convolution, and the gradients of ``sum(y · upstream)`` to x and to w, pixel by pixel of y.
 
     Linear time in what it is given, where `gradients` is quadratic. A depthwise filter (kh, kw, C, M) is the grouped
     one (kh, kw, 1, C·M).

@@ -18,7 +18,8 @@ from ai_edge_litert import schema_py_generated as schema
 from checks import assert_sentence, places
 from conftest import ROOT
 
-from tfsep import _extent, layers, tflite
+from tfsep import layers, tflite
+from tfsep._flatbuffer import size_check
 from tfsep._flatbuffer.reader import pack, unpack
 from tfsep._utils.atomic_files import atomic_files
 from tfsep._workers import WorkerError, run_worker
@@ -123,7 +124,7 @@ def bomb(tensors, letters):
     ("tensors", "letters", "why"), [(700, 100_000, "names without end"), (6000, 1, "more than 5,000 tables")]
 )
 def test_a_file_that_unpacks_to_more_than_it_is_is_refused(tmp_path, monkeypatch, tensors, letters, why):
-    monkeypatch.setattr(_extent, "_MOST_TABLES", 5000)
+    monkeypatch.setattr(size_check, "_MOST_TABLES", 5000)
     path = tmp_path / "bomb.tflite"
     path.write_bytes(bomb(tensors, letters))
     with pytest.raises(ValueError, match=why) as error:
