@@ -45,7 +45,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Turn links between files of the repository into links between pages."""
+    """Turn links between files of the repository into links between pages; a page without siblings needs no list."""
+    if page.parent is None:
+        page.meta["hide"] = ["navigation"]
     uri = page.file.src_uri
     folder = dirname(SOURCES.get(uri, f"docs/{uri}"))
 
