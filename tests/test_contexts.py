@@ -1,8 +1,6 @@
 """Convolutions where others run them: compiled by XLA, in half precision, on several devices, in a SavedModel."""
 
 import itertools
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -10,7 +8,7 @@ import oracles
 import pytest
 import tensorflow as tf
 from checks import assert_close, in_part
-from conftest import ROOT
+from processes import run_forked
 
 from tfsep import layers, ops
 from tfsep.ops import _lowering
@@ -18,7 +16,7 @@ from tfsep.ops._export_context import is_compiling
 
 KINDS = {
     "depthwise": (ops.depthwise_conv2d, oracles.depthwise_conv2d, (3, 2, 3, 2)),
-    "dense": (ops.conv2d, oracles.conv2d, (3, 2, 3, 4)),
+    "standard": (ops.conv2d, oracles.conv2d, (3, 2, 3, 4)),
     "grouped": (ops.conv2d, oracles.conv2d, (3, 2, 1, 6)),
 }
 WINDOWS = list(itertools.product((1, 2, (1, 2)), (1, 2, (2, 3)), ("same", 1)))
@@ -134,7 +132,7 @@ print(float(tf.norm(one)))
 
 def test_on_two_devices():
     """Each half of a batch on a device of its own: the gradients add up to the whole batch's."""
-    done = subprocess.run([sys.executable, "-c", ON_TWO_DEVICES], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run_forked(ON_TWO_DEVICES)
     assert done.returncode == 0, done.stderr[-2000:]
     assert float(done.stdout) > 1
 
@@ -181,9 +179,7 @@ def test_in_a_saved_model(tmp_path):
     np.save(tmp_path / "x.npy", x)
     for kind in (Convolution, Gradient):
         tf.saved_model.save(kind(w), tmp_path / kind.__name__)
-    files = [str(tmp_path / name) for name in ("x.npy", "Convolution", "Gradient")]
-    command = [sys.executable, "-c", FROM_SAVED_MODELS, *files]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_forked(FROM_SAVED_MODELS, *(tmp_path / name for name in ("x.npy", "Convolution", "Gradient")))
     assert done.returncode == 0, done.stderr[-2000:]
     y, _, to_w = with_gradients(ops.depthwise_conv2d, 2, "same", 2)(x, w)
     expected = [float(tf.reduce_sum(value**2)) for value in (y, to_w, to_w)]

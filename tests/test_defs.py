@@ -1,9 +1,10 @@
-"""Definitions: slim's rules for width and output stride, written again here, and the wording of errors."""
+"""Definitions: slim's rules for width, output stride and blocks, written again here, and the wording of errors."""
 
 import pytest
 from checks import assert_sentence
 
 from tfsep import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv, defs
+from tfsep.defs import InvertedResidual, Network
 
 
 def slim_strides(conv_defs, output_stride):
@@ -83,6 +84,11 @@ def test_named_tuples_are_slims():
         (Conv(3, -1, 8), "conv_defs[1].stride"),
         (DepthSepConv(3, 1, 0), "conv_defs[1].depth"),
         (DepthSepConv(3, 1, 8, 0), "conv_defs[1].rate"),
+        (Conv(3, 1, 8, activation=3), "conv_defs[1].activation"),
+        (InvertedResidual(0, 1, 8, 6), "conv_defs[1].kernel"),
+        (InvertedResidual(3, 1, 8, 0), "conv_defs[1].expansion"),
+        (InvertedResidual(3, 1, 8, 6, squeeze=-0.25), "conv_defs[1].squeeze"),
+        (InvertedResidual(3, 1, 8, 6, residual=1), "conv_defs[1].residual"),
     ],
 )
 def test_a_wrong_entry_is_named(entry, argument):
@@ -109,9 +115,15 @@ def test_resolved_names_are_slims_end_points():
 
 def test_resolved_layers_carry_all_that_a_builder_needs():
     full, depthwise, pointwise = defs.resolve([Conv((3, 1), 2, 8, (1, 2)), DepthSepConv(5, (1, 2), 16, 3)])
-    assert full == ("Conv2d_0", "conv2d", (3, 1), (2, 2), (1, 2), 8)
-    assert depthwise == ("Conv2d_1_depthwise", "depthwise_conv2d", (5, 5), (1, 2), (3, 3), None)
-    assert pointwise == ("Conv2d_1_pointwise", "conv2d", (1, 1), (1, 1), (1, 1), 16)
+    assert full[:6] == ("Conv2d_0", "conv2d", (3, 1), (2, 2), (1, 2), 8)
+    assert depthwise[:6] == ("Conv2d_1_depthwise", "depthwise_conv2d", (5, 5), (1, 2), (3, 3), None)
+    assert pointwise[:6] == ("Conv2d_1_pointwise", "conv2d", (1, 1), (1, 1), (1, 1), 16)
+    assert [layer.inputs for layer in (full, depthwise, pointwise)] == [
+        ("input",),
+        ("Conv2d_0",),
+        ("Conv2d_1_depthwise",),
+    ]
+    assert all(layer.normalization and layer.end_points == (layer.name,) for layer in (full, depthwise, pointwise))
 
 
 def test_without_depthwise_keeps_every_window_and_depth():
@@ -130,3 +142,84 @@ def test_functions_leave_their_input_alone():
     original = tuple(MOBILENETV1_CONV_DEFS)
     defs.with_output_stride(defs.scale_width(MOBILENETV1_CONV_DEFS, 0.5), 8)
     assert original == MOBILENETV1_CONV_DEFS
+
+
+def test_inverted_residual_expands_to_slims_layers():
+    """Expansion to six times the input's channels, squeeze-and-excite to a quarter of them, residual."""
+    block = InvertedResidual(5, 1, 16, 6, squeeze=0.25, activation="hard_swish")
+    layers = defs.resolve([Conv(3, 2, 16), Conv(3, 1, 16), block], names=defs.slim_places)[2:]
+    assert [layer.name.removeprefix("expanded_conv/") for layer in layers] == [
+        *("expand", "depthwise", "squeeze_excite/AvgPool", "squeeze_excite/Conv", "squeeze_excite/Conv_1"),
+        *("squeeze_excite/mul", "project", "add"),
+    ]
+    assert [layer.depth for layer in layers] == [96, None, None, 24, 96, None, 16, None]
+    assert [layer.activation for layer in layers] == [
+        *("hard_swish", "hard_swish", None, "relu", "hard_sigmoid", None, None, None),
+    ]
+    assert [layer.normalization for layer in layers] == [True, True, False, False, False, False, True, False]
+    assert [layer.end_points for layer in layers if layer.end_points] == [
+        *(("layer_3/expansion_output",), ("layer_3/depthwise_output",), ("layer_3/output", "layer_3")),
+    ]
+    inputs = {layer.name.removeprefix("expanded_conv/"): layer.inputs for layer in layers}
+    assert inputs["expand"] == ("Conv_1",)
+    assert inputs["squeeze_excite/mul"] == ("expanded_conv/depthwise", "expanded_conv/squeeze_excite/Conv_1")
+    assert inputs["add"] == ("expanded_conv/project", "Conv_1")
+
+
+@pytest.mark.parametrize(
+    ("block", "parts"),
+    [
+        (InvertedResidual(3, 1, 16, 1), ["depthwise", "project", "add"]),
+        (InvertedResidual(3, 2, 16, 6), ["expand", "depthwise", "project"]),
+        (InvertedResidual(3, 1, 24, 6), ["expand", "depthwise", "project"]),
+        (InvertedResidual(3, 1, 16, 6, residual=False), ["expand", "depthwise", "project"]),
+    ],
+)
+def test_inverted_residual_leaves_parts_out(block, parts):
+    layers = defs.resolve([block], channels=16, names=defs.slim_places)
+    assert [layer.name for layer in layers] == [f"expanded_conv/{part}" for part in parts]
+
+
+def test_inverted_residual_needs_the_inputs_channels():
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        defs.resolve([InvertedResidual(3, 1, 16, 6)])
+    assert_sentence(error.value, "channels")
+
+
+def test_output_stride_goes_through_blocks():
+    blocks = [
+        Conv(3, 2, 16),
+        InvertedResidual(3, 2, 24, 6),
+        InvertedResidual(3, 2, 32, 6),
+        InvertedResidual(3, 1, 32, 6),
+    ]
+    layers = defs.resolve(defs.with_output_stride(blocks, 4), names=defs.slim_places)
+    windows = {layer.name: (layer.stride[0], layer.rate[0]) for layer in layers if layer.kind == "depthwise_conv2d"}
+    assert list(windows.values()) == [(2, 1), (1, 1), (1, 2)]
+
+
+def slim_make_divisible(value, divisor, least):
+    """TF-slim's ``_make_divisible``, in other words: the nearest multiple, unless that takes more than a tenth away."""
+    nearest = max(least, divisor * int((value + divisor / 2) // divisor))
+    return nearest + divisor * (nearest < 0.9 * value)
+
+
+@pytest.mark.parametrize("depth", [1, 3, 8, 11.2, 12, 16, 18, 24.5, 44, 100, 1792])
+@pytest.mark.parametrize("least", [1, 8, 16])
+def test_widths_of_later_mobilenets(depth, least):
+    assert defs.make_divisible(depth, least) == slim_make_divisible(depth, 8, least)
+
+
+def test_width_by_another_rule_keeps_expansion_a_factor():
+    network = Network([Conv(3, 2, 32), InvertedResidual(3, 1, 24, 6)], width_rule=defs.make_divisible)
+    assert [layer.depth for layer in network.layers(alpha=0.35)] == [16, 96, None, 8]
+
+
+def test_a_network_is_its_record():
+    network = defs.NETWORKS["fashion_mnist"]
+    assert Network.of(network) is network
+    assert network.conv_defs == defs.normalize(defs.FASHION_CONV_DEFS)
+    assert network.layers() == defs.resolve(defs.FASHION_CONV_DEFS)
+    with pytest.raises(TypeError) as error:
+        Network([3])
+    assert_sentence(error.value, "conv_defs[0]")

@@ -6,6 +6,9 @@ import pytest
 from checks import assert_close, assert_sentence
 
 from tfsep import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv, models
+from tfsep.cost import cost
+from tfsep.defs import NETWORKS, InvertedResidual, Network, make_divisible, slim_places
+from tfsep.weights import slim_variables
 
 BODY = ["Conv2d_0", *(f"Conv2d_{i}_{part}" for i in range(1, 14) for part in ("depthwise", "pointwise"))]
 # (layer, size, channels) at 224 and width 1, from the paper's Table 1.
@@ -162,6 +165,89 @@ def test_load_model_of_a_damaged_file(tmp_path, content):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         models.load_model(tmp_path / "m.keras")
     assert_sentence(error.value, "model")
+
+
+# arXiv 1801.04381, Table 2: expansion, channels, repetitions, stride of the first.
+MOBILENETV2_BLOCKS = [
+    (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+]  # fmt: skip
+MOBILENETV2 = Network(
+    (
+        Conv(3, 2, 32),
+        *(
+            InvertedResidual(3, stride if i == 0 else 1, depth, expansion)
+            for expansion, depth, count, stride in MOBILENETV2_BLOCKS
+            for i in range(count)
+        ),
+        Conv(1, 1, 1280),
+    ),
+    scope="MobilenetV2",
+    names=slim_places,
+    width_rule=make_divisible,
+)
+
+
+def test_mobilenet_v2_has_its_published_cost():
+    """Slim's README: 300 million MACs and 3.47 million parameters, normalization left out."""
+    report = cost(MOBILENETV2, (224, 224, 3), num_classes=1001)
+    assert report.macs // 10**6 == 300
+    assert round(sum(row.params for row in report.rows if row.kind != "batch_normalization") / 1e6, 2) == 3.47
+
+
+def test_mobilenet_v2_is_that_of_keras_applications():
+    """From the same definitions: as many parameters, rows as planned, and the same numbers for the same weights."""
+    theirs = keras.applications.MobileNetV2((64, 64, 3), weights=None, classes=10)
+    ours = models.from_definitions(MOBILENETV2, (64, 64, 3), 10, padding="keras")
+    assert ours.count_params() == theirs.count_params()
+    planned = cost(MOBILENETV2, (64, 64, 3), num_classes=10)
+    assert [row[1:] for row in cost(ours).rows] == [row[1:] for row in planned.rows]
+    kernel = ours.get_layer("MobilenetV2.Logits.Conv2d_1c_1x1").kernel.shape
+    *body, dense, bias = theirs.get_weights()
+    ours.set_weights([*body, dense.reshape(kernel), bias])
+    x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype("float32")
+    assert_close(ours(x), theirs(x))
+
+
+def test_blocks_have_slims_names():
+    model = models.from_definitions(MOBILENETV2, (32, 32, 3), 4, 0.35)
+    names = {name.rpartition("/")[0] for name in slim_variables(model)}
+    assert "MobilenetV2/Conv/BatchNorm" in names
+    assert "MobilenetV2/expanded_conv_16/project" in names
+    assert "MobilenetV2/expanded_conv/expand" not in names
+    assert "MobilenetV2/Conv_1" in names
+
+
+def test_squeeze_and_excite_is_a_gate_a_channel():
+    """A block against its formula, written with NumPy on what its layers hold."""
+    block = InvertedResidual(1, 1, 8, 2, squeeze=0.5, activation="relu")
+    network = Network([Conv(1, 1, 8), block], scope="Net", names=slim_places)
+    model = models.from_definitions(network, (5, 4, 3), None)
+    rng = np.random.default_rng(1)
+    model.set_weights([np.abs(rng.normal(size=w.shape)) * 0.3 for w in model.weights])
+    ends = ("Conv.Activation", "expanded_conv.depthwise.Activation", "expanded_conv.add")
+    tensors = [model.get_layer(f"Net.{name}").output for name in ends]
+    x = rng.normal(size=(2, 5, 4, 3)).astype("float32")
+    source, inner, result = map(np.float64, keras.Model(model.input, tensors)(x))
+
+    def of(name, weight):
+        return np.float64(getattr(model.get_layer(f"Net.expanded_conv.{name}"), weight))
+
+    reduce, gate = "squeeze_excite.Conv", "squeeze_excite.Conv_1"
+    hidden = np.maximum(inner.mean((1, 2)) @ of(reduce, "kernel")[0, 0] + of(reduce, "bias"), 0)
+    scale = np.clip(hidden @ of(gate, "kernel")[0, 0] + of(gate, "bias") + 3, 0, 6) / 6
+    gamma, beta, mean, variance = map(np.float64, model.get_layer("Net.expanded_conv.project.BatchNorm").get_weights())
+    projected = (inner * scale[:, None, None]) @ of("project", "kernel")[0, 0]
+    expected = (projected - mean) / np.sqrt(variance + 1e-3) * gamma + beta + source
+    assert scale.min() < 0.99
+    assert_close(result, expected)
+
+
+def test_definitions_without_a_record_are_a_mobilenet_v1():
+    conv_defs = [Conv(3, 2, 8), DepthSepConv(3, 1, 16)]
+    model = models.from_definitions(conv_defs, (8, 8, 1), 2)
+    other = models.MobileNetV1((8, 8, 1), 2, conv_defs=conv_defs)
+    assert [weight.path for weight in model.weights] == [weight.path for weight in other.weights]
+    assert models.from_definitions(NETWORKS["fashion_mnist"], num_classes=10).input_shape == (None, 28, 28, 1)
 
 
 ERRORS = {

@@ -142,7 +142,7 @@ def test_keras_comes_through_one_door():
 
 
 ORDER = [
-    *("geometry", "plots", "defs", "cost", "ops", "layers", "surgery", "quantize", "weights", "models"),
+    *("geometry", "plots", "defs", "ops", "layers", "cost", "surgery", "quantize", "weights", "models"),
     *("slim", "data", "tflite", "train", "importing", "classify", "examples", "saved", "demo", "cli"),
 ]
 

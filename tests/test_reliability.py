@@ -20,7 +20,7 @@ from conftest import ROOT
 
 from tfsep import _extent, layers, tflite
 from tfsep._flatbuffer.reader import pack, unpack
-from tfsep._utils.atomic_files import placed
+from tfsep._utils.atomic_files import atomic_files
 from tfsep._workers import WorkerError, run_worker
 from tfsep.cost import cost
 
@@ -210,11 +210,11 @@ def test_the_interpreter_here_sees_only_what_survived_there(contents, tmp_path, 
 WRITER = """
 import itertools, sys
 from pathlib import Path
-from tfsep._utils.atomic_files import placed
+from tfsep._utils.atomic_files import atomic_files
 folder = Path(sys.argv[1])
 print("started", flush=True)
 for turn in itertools.count():
-    with placed([folder / "a.bin", folder / "b.bin"], "path") as files:
+    with atomic_files([folder / "a.bin", folder / "b.bin"], "path") as files:
         for file in files:
             file.write_bytes(bytes([turn % 2]) * 4_000_000)
 """
@@ -236,7 +236,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new(tmp_path):
         killed_after(WRITER, tmp_path, rng.uniform(0, 0.05))
         for path in filter(Path.exists, (tmp_path / "a.bin", tmp_path / "b.bin")):
             assert hashlib.sha256(path.read_bytes()).hexdigest() in whole
-    with placed([tmp_path / "a.bin", tmp_path / "b.bin"], "path") as files:
+    with atomic_files([tmp_path / "a.bin", tmp_path / "b.bin"], "path") as files:
         for file in files:
             file.write_bytes(b"new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "b.bin"], "what the killed ones left is gone"
@@ -247,7 +247,7 @@ def test_temporary_files_of_living_processes_stay(tmp_path):
     another = tmp_path / ".partial-99999999-another.bin"
     for path in (other, another):
         path.write_bytes(b"")
-    with placed([tmp_path / "a.bin"], "path") as (file,):
+    with atomic_files([tmp_path / "a.bin"], "path") as (file,):
         file.write_bytes(b"new")
     assert other.exists()
     assert another.exists()

@@ -541,8 +541,8 @@ def test_applications(name):
 
 
 def test_assert_same_complains(monkeypatch):
-    right = _foldable._affine
-    monkeypatch.setattr(_foldable, "_affine", lambda n: tuple(1.001 * part for part in right(n)))
+    right = _foldable.scale_and_shift_of
+    monkeypatch.setattr(_foldable, "scale_and_shift_of", lambda n: tuple(1.001 * part for part in right(n)))
     with pytest.raises(AssertionError):
         assert_same(keras.Sequential([L.Input((7,)), L.Dense(5), L.BatchNormalization()]), image(2, 7))
 

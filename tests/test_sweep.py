@@ -20,7 +20,7 @@ from tfsep import ops
 KINDS = {
     "depthwise": {"multiplier": 1},
     "depthwise, multiplier 2": {"multiplier": 2},
-    "dense": {"groups": 1, "per_group": 2, "multiplier": 3},
+    "standard": {"groups": 1, "per_group": 2, "multiplier": 3},
     "grouped": {"groups": 2, "multiplier": 2},
 }
 WITHOUT_ONEDNN = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}

@@ -21,7 +21,7 @@ from tfsep.tflite._targets._rule_check import broken
 from tfsep.tflite._targets._rules import RULES, TARGETS
 
 L = keras.layers
-README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "guides" / "targets.md").read_text()
 X = np.random.default_rng(0).normal(size=(40, 12, 12, 8)).astype("float32")
 MENAGERIE = {
     "depthwise": lambda: layers.DepthwiseConv2D(3, 2, "same", rate=2),
@@ -194,11 +194,11 @@ def test_mobilenet_passes_or_says_why(mobilenet):
     assert report.to_dict()["xnnpack"]["findings"][0]["node"] == report["xnnpack"].findings[0].node
 
 
-def test_the_readme_has_the_shipped_files_figures():
+def test_the_guide_has_the_shipped_files_figures():
     report = tflite.check_targets(ROOT / "saved_models" / "fashion_mnist" / "model_int8.tflite")
     by_target = {
         target.strip("`"): line.rsplit("| ", 1)[1]
-        for line in README.splitlines()
+        for line in GUIDE.splitlines()
         if line.startswith("| `")
         for target in line.split(" | ")[0].removeprefix("| ").split(", ")
     }

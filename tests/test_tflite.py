@@ -3,6 +3,7 @@
 import itertools
 import json
 import tracemalloc
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -122,6 +123,31 @@ def test_recipes(files, recipe, interface, share_of_size):
     assert report.model_accuracy == 1.0
     assert report.accuracy == report.top1_agreement
     assert report.samples == 64
+
+
+@pytest.fixture(scope="module")
+def stack():
+    return model_of(layers.Conv2D(32, 3), layers.DepthwiseConv2D(3), layers.Conv2D(8, 3))
+
+
+@pytest.mark.parametrize(("base", "interface"), [("int8", "float32"), ("int8", "uint8"), ("int16x8", "float32")])
+def test_a_recipe_of_ones_own(stack, tmp_path, base, interface):
+    own = replace(tflite.RECIPES[base], name="own", interface=interface, tolerance=0.35)
+    report = tflite.export(stack, tmp_path / "m.tflite", own, calibration=X)
+    assert report.recipe == "own"
+    assert [i.dtype for i in (*report.inputs, *report.outputs)] == [interface, interface]
+    assert report.verification.tolerance == pytest.approx(0.35, abs=0.02)
+    # Without the recipe, the tolerance is that of the types.
+    assert tflite.verify(stack, report.path, X).tolerance == pytest.approx(0.4, abs=0.02)
+
+
+@pytest.mark.parametrize("recipe", ["float16", "dynamic_int8", "int8", "int16x8"])
+def test_a_recipes_own_tolerance_holds(stack, tmp_path, recipe):
+    strict = replace(tflite.RECIPES[recipe], tolerance=1e-12)
+    with pytest.raises(tflite.VerificationError, match="expected a relative RMS error of at most") as error:
+        tflite.export(stack, tmp_path / "m.tflite", strict, calibration=X)
+    assert error.value.report.tolerance < 0.02
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_signature_has_the_models_names(files):

@@ -3,8 +3,7 @@
 import itertools
 import json
 import os
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checks import assert_sentence
-from conftest import ROOT
+from processes import run_forked
 
 from tfsep import layers, tflite
 from tfsep.tflite import _converter
@@ -43,6 +42,12 @@ def with_nan():
 
 EXPORT = {
     "recipe": (ValueError, "recipe", {"recipe": "int4"}),
+    "recipe is a number": (ValueError, "recipe", {"recipe": 8}),
+    "no calibration for a recipe of one's own": (
+        ValueError,
+        "calibration",
+        {"recipe": replace(tflite.RECIPES["int8"], name="own", interface="float32")},
+    ),
     "no calibration": (ValueError, "calibration", {"recipe": "int8"}),
     "no calibration for int16": (ValueError, "calibration", {"recipe": "int16x8"}),
     "calibration is a name": (TypeError, "calibration", {"recipe": "int8", "calibration": "images"}),
@@ -223,13 +228,7 @@ print(refused)
 
 def test_truncated_files_never_crash(file, tmp_path):
     """In a process of its own, which would die of a crash: cut at 150 places, every one is refused."""
-    done = subprocess.run(
-        [sys.executable, "-c", DAMAGE, str(file), str(tmp_path / "cut.tflite")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_forked(DAMAGE, file, tmp_path / "cut.tflite")
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) >= 150
 
@@ -335,7 +334,31 @@ def test_inputs_out_of_range_are_noted(model, tmp_path):
     assert "outside the range that the file stores" in report.notes[-1]
 
 
-def test_recipes_are_frozen_and_refuse_nonsense():
+@pytest.mark.parametrize(
+    ("changes", "argument"),
+    [
+        ({"tolerance": 0}, "tolerance"),
+        ({"tolerance": "a"}, "tolerance"),
+        ({"name": ""}, "name"),
+        ({"name": None}, "name"),
+        ({"weights": "int4"}, "weights"),
+        ({"weights": "float16"}, "activations"),
+        ({"weights": "float32"}, "activations"),
+        ({"activations": "float16"}, "activations"),
+        ({"activations": "float32"}, "interface"),
+        ({"activations": None}, "activations"),
+        ({"interface": "int16"}, "interface"),
+        ({"interface": "bfloat16"}, "interface"),
+        ({"needs_calibration": False}, "needs_calibration"),
+    ],
+)
+def test_recipes_refuse_nonsense(changes, argument):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        replace(tflite.RECIPES["int8"], **changes)
+    assert_sentence(error.value, argument)
+
+
+def test_recipes_are_frozen():
     with pytest.raises(ValueError, match="tolerance: expected a number greater than zero, got 0"):
         tflite.Recipe("x", "", "float32", "float32", "float32", False, 0)
     with pytest.raises(AttributeError):

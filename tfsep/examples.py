@@ -17,7 +17,7 @@ from tfsep import layers, ops, tflite
 from tfsep._keras.backend import keras
 from tfsep._utils.table import Table
 from tfsep.cost import CostReport, cost
-from tfsep.defs import Conv, ConvDef, DepthSepConv
+from tfsep.defs import Conv, DepthSepConv
 
 IMAGE = np.stack([np.tile([1.0, 2.0, 3.0, 4.0], (4, 1)), np.ones((4, 4))], axis=-1)[None].astype("float32")
 """(1, 4, 4, 2): every row of channel 0 is 1, 2, 3, 4; channel 1 is all ones."""
@@ -162,7 +162,7 @@ def reduction(
         [(1, 0.1131, 0.1131, 1.0), (0.75, 0.1137, 0.1137, 0.566)]
     """
 
-    def macs(kind: type[ConvDef], alpha: float) -> int:
+    def macs(kind: type[Conv | DepthSepConv], alpha: float) -> int:
         shape = (size, size, int(channels * alpha))
         return cost([kind(kernel, 1, filters)], shape, alpha=alpha, min_depth=1).macs
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer.size_check import check_extent
-from tfsep._utils.arguments import as_path, shown
+from tfsep._utils.arguments import as_path, short_repr
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
@@ -120,7 +120,7 @@ def _check_size(tensor: Any, buffer: Any) -> None:
         return
     sides = [int(side) for side in tensor.shape] if tensor.shape is not None else []
     if any(side < 0 for side in sides):
-        raise ValueError(f"a constant tensor of shape {shown(sides)}")
+        raise ValueError(f"a constant tensor of shape {short_repr(sides)}")
     elements = prod(sides)
     if elements * width != len(buffer.data):
         raise ValueError(f"a tensor of {elements} elements in {len(buffer.data)} bytes")

@@ -1,14 +1,104 @@
-"""A model as a graph of named calls: what follows what, how it is called, and what else uses it."""
+"""A Keras model as a graph: the one walk through its calls, and the views of it that other modules share."""
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, NamedTuple, Self
 
 from tfsep._keras.backend import keras
-from tfsep._keras.model_io import origin
+from tfsep._keras.types import Layer, Model
 
 
 class Call(NamedTuple):
+    """One call of a layer, or of an operation of `keras.ops`, on symbolic tensors.
+
+    Attributes:
+        operation: the layer or operation.
+        kwargs: the arguments given by name.
+        inputs: the tensors among the arguments; empty for an input layer.
+        outputs: the tensors returned.
+    """
+
+    operation: keras.Operation
+    kwargs: dict[str, Any]
+    inputs: list[keras.KerasTensor]
+    outputs: list[keras.KerasTensor]
+
+
+def call_of(tensor: keras.KerasTensor) -> Call | None:
+    """Return the call that made a symbolic tensor; None for a tensor outside any graph.
+
+    Keras has no public way there: `keras.utils.get_source_inputs` takes every path, of which a network with n joins
+    has 2ⁿ, and a model's config omits the calls that a subclass makes.
+    """
+    history = getattr(tensor, "_keras_history", None)
+    if history is None or history.operation is None:
+        return None
+    node = history.operation._inbound_nodes[history.node_index]
+    return Call(history.operation, node.arguments.kwargs, node.input_tensors, node.output_tensors)
+
+
+def operation_of(tensor: keras.KerasTensor) -> keras.Operation:
+    """Return the layer or operation that made a symbolic tensor of a graph."""
+    return tensor._keras_history.operation
+
+
+def calls_behind(
+    tensors: Iterable[keras.KerasTensor], stop: Callable[[keras.KerasTensor], bool] = lambda _: False
+) -> Iterator[Call]:
+    """Yield the calls that led to some tensors: each once, sources before users, in the order of the arguments.
+
+    The walk is iterative, so depth is not limited. Nested models are single calls; walk their ``outputs`` to open them.
+
+    Args:
+        tensors: the tensors to start from, such as ``model.outputs``.
+        stop: whether to leave out the call that made a tensor, and what is behind it.
+
+    Examples:
+        >>> x = keras.Input((4,), name="x")
+        >>> y = keras.layers.Dense(2, name="dense")(x)
+        >>> [call.operation.name for call in calls_behind([keras.layers.Add(name="sum")([y, y])])]
+        ['x', 'dense', 'sum']
+    """
+    done: set[int] = set()
+    waiting = list(tensors)[::-1]
+    while waiting:
+        tensor = waiting[-1]
+        call = None if id(tensor) in done or stop(tensor) else call_of(tensor)
+        if call is None:
+            waiting.pop()
+        elif ahead := [each for each in call.inputs if id(each) not in done and not stop(each) and call_of(each)]:
+            waiting += ahead[::-1]
+        else:
+            done.update(map(id, call.outputs))
+            yield call
+
+
+def require_model(model: Any) -> None:
+    """Raise unless this is a Keras model.
+
+    Raises:
+        TypeError: for anything else.
+
+    Examples:
+        >>> require_model(None)
+        Traceback (most recent call last):
+        TypeError: model: expected a Keras model, got NoneType
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model: expected a Keras model, got {type(model).__name__}")
+
+
+def leaf_layers(model: Model) -> list[Layer]:
+    """Return the layers of a model in their order, nested models opened, each layer once."""
+    found: dict[int, Layer] = {}
+    for layer in model.layers:
+        for leaf in leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]:
+            found[id(leaf)] = leaf
+    return list(found.values())
+
+
+class NamedCall(NamedTuple):
     """One call of a layer: the layer that its input comes from, and whether it is told to train, or gets a mask."""
 
     source: str | None
@@ -17,43 +107,31 @@ class Call(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """The calls of each layer and operation of a model, how often each is used, and which are the model's outputs."""
+    """A model by the names of its layers: the calls of each, the uses of its results, and the model's outputs."""
 
-    calls: dict[str, list[Call]]
+    calls: dict[str, list[NamedCall]]
     uses: Counter[str]
     outputs: set[str]
 
     @classmethod
-    def of(cls, model: Any) -> Self:
-        """The graph of a Sequential or Functional model."""
-        if isinstance(model, keras.Sequential):
-            names = [layer.name for layer in model.layers]
-            calls = {name: [Call(before)] for before, name in zip([None, *names], names, strict=False)}
-            return cls(calls, Counter(names), {names[-1]} if names else set())
-        graph = cls(defaultdict(list), Counter(), {_origin(tensor) for tensor in model.outputs})
-        seen, tensors = set(), list(model.outputs)
-        while tensors:
-            tensor = tensors.pop()
-            graph.uses[_origin(tensor)] += 1
-            operation, node = origin(tensor)
-            if node not in seen:
-                seen.add(node)
-                graph.calls[operation.name].append(_call(node.arguments))
-                tensors += node.input_tensors
+    def of(cls, model: Model) -> Self:
+        """Return the graph of a Sequential or Functional model. A call on one of the model's inputs has no source."""
+        graph = cls(defaultdict(list), Counter(), set())
+        maker: dict[int, str] = {}
+        for call in calls_behind(model.outputs):
+            maker |= dict.fromkeys(map(id, call.outputs), call.operation.name)
+            graph.uses.update(maker[id(tensor)] for tensor in call.inputs)
+            source = call_of(call.inputs[0]) if call.inputs else None
+            graph.calls[call.operation.name].append(
+                NamedCall(
+                    None if source is None or not source.inputs else source.operation.name,
+                    call.kwargs.get("training") not in (None, False),
+                    call.kwargs.get("mask") is not None,
+                )
+            )
+        graph.outputs.update(maker[id(tensor)] for tensor in model.outputs)
+        graph.uses.update(maker[id(tensor)] for tensor in model.outputs)
         return graph
-
-
-def _origin(tensor: Any) -> str:
-    """The layer or operation that a tensor comes from."""
-    operation, _ = origin(tensor)
-    return operation.name
-
-
-def _call(arguments: Any) -> Call:
-    args, kwargs = arguments.args, arguments.kwargs
-    given = keras.tree.flatten([args, kwargs.get("inputs")])
-    source = next((_origin(each) for each in given if isinstance(each, keras.KerasTensor)), None)
-    return Call(source, kwargs.get("training") not in (None, False), kwargs.get("mask") is not None)
 
 
 def opened(model: Any) -> Any | None:

@@ -1,21 +1,9 @@
-"""A Keras model's symbolic inputs and outputs, whichever kind of model it is, and what a symbolic tensor comes from."""
+"""A Keras model's symbolic inputs and outputs, whichever kind of model it is."""
 
 from typing import Any
 
 from tfsep._keras.backend import keras, tf
-from tfsep.geometry import sides
-
-
-def origin(tensor: Any) -> tuple[Any, Any]:
-    """Return the layer or operation that a symbolic tensor comes from, and its call; None for a tensor of no graph.
-
-    Nothing public leads there. `keras.utils.get_source_inputs` walks every path, of which a network with n joins has
-    2ⁿ, and a model's config holds no call that a subclass makes.
-    """
-    history = getattr(tensor, "_keras_history", None)
-    if history is None or history.operation is None:
-        return None, None
-    return history.operation, history.operation._inbound_nodes[history.node_index]
+from tfsep.geometry._sizes import normalize_shape
 
 
 def layers_in(layer: Any) -> list[Any]:
@@ -41,7 +29,7 @@ def shape_for(model: Any, input_shape: Any) -> tuple[int, ...]:
     Raises:
         ValueError: if it is no shape, leaves a size open, or the model takes another or has several inputs.
     """
-    shape = sides(input_shape, "input_shape")
+    shape = normalize_shape(input_shape, "input_shape")
     tensors = tf.nest.flatten(inputs_of(model))
     if len(tensors) > 1:
         raise ValueError(f"input_shape: expected None for a model of {len(tensors)} inputs, got {shape}")

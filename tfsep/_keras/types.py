@@ -14,7 +14,11 @@ TensorLike: TypeAlias = tf.Tensor | keras.KerasTensor | tf.Variable | np.ndarray
 """What TensorFlow makes a tensor of."""
 
 Layer: TypeAlias = keras.layers.Layer
+"""Any Keras layer."""
+
 Model: TypeAlias = keras.Model
+"""A Keras model."""
+
 Shape: TypeAlias = tuple[int | None, ...]
 """A shape, None where a size is not known."""
 
@@ -22,9 +26,13 @@ ActivationLike: TypeAlias = str | Callable[[Any], Any] | None
 """A Keras activation's name, a function of a tensor, or None for none."""
 
 InitializerLike: TypeAlias = str | Mapping[str, Any] | keras.initializers.Initializer | None
+"""What ``keras.initializers.get`` takes."""
+
 RegularizerLike: TypeAlias = str | Mapping[str, Any] | keras.regularizers.Regularizer | None
+"""What ``keras.regularizers.get`` takes."""
+
 ConstraintLike: TypeAlias = str | Mapping[str, Any] | keras.constraints.Constraint | None
-"""What ``keras.initializers.get``, ``keras.regularizers.get`` and ``keras.constraints.get`` take."""
+"""What ``keras.constraints.get`` takes."""
 
 Data: TypeAlias = np.ndarray | tf.Tensor | tf.data.Dataset | Sequence | Mapping[str, Any] | Callable[[], Any]
 """Samples: arrays, a tuple of them or a dict by input name, a ``tf.data.Dataset``, or a generator function."""

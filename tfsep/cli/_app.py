@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from tfsep._utils.messages import messages_to
 
@@ -29,16 +30,9 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-class Recipe(StrEnum):
-    """The names of the export recipes; `tfsep.tflite.RECIPES` has their meaning."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    DYNAMIC_INT8 = "dynamic_int8"
-    INT8 = "int8"
-    INT16X8 = "int16x8"
-
-
+RECIPE_HELP = "How numbers are stored and computed: {recipes}."
+TARGET_HELP = "{targets}; several with commas, or 'all'."
+"""The names stand in `tfsep.tflite`, whose import loads TensorFlow: they are filled in when help is shown."""
 SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or of records"
 DATA_HELP = f"{SET_HELP}, a folder of images alone, or a .npy or .npz file (x, y; or arrays named as the inputs)."
 MEAN_HELP = "Of pixels in [0, 255], one or one a channel with commas; as recorded beside the model, or 127.5."
@@ -72,9 +66,30 @@ def _checked(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+class _Command(TyperCommand):
+    """A command whose options' help may have `{recipes}` and `{targets}` in it."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Fill in the names and print the help."""
+        _checked(self._fill_in_names)()
+        super().format_help(ctx, formatter)
+
+    def _fill_in_names(self) -> None:
+        options = [option for option in self.params if isinstance(option, TyperOption) and "{" in (option.help or "")]
+        if not options:
+            return
+        from tfsep._utils.native_stderr import silence_native_stderr
+
+        with silence_native_stderr():
+            from tfsep import tflite
+        names = {"recipes": ", ".join(tflite.RECIPES), "targets": ", ".join(tflite.TARGETS)}
+        for option in options:
+            option.help = (option.help or "").format(**names)
+
+
 def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function the command of this name."""
-    return lambda command: app.command(name)(_checked(command))
+    return lambda command: app.command(name, cls=_Command)(_checked(command))
 
 
 def _print_version(wanted: bool) -> None:
@@ -181,13 +196,13 @@ def stated_of(model: Path, mean: str | None, std: str | None, how: Any, sources:
 
 def _numbers_of(option: str, text: str) -> tuple[float, ...]:
     """The numbers, with commas, of an option."""
-    from tfsep._utils.arguments import number
+    from tfsep._utils.arguments import number_in_range
 
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError as error:
         raise ValueError(f"{option}: expected a number, or one a channel with commas, got {text!r}") from error
-    return tuple(number(each, option, float, -1e6, 1e6) for each in numbers)
+    return tuple(number_in_range(each, option, float, -1e6, 1e6) for each in numbers)
 
 
 def shape_of(model: Any, size: str, channels: int | None = None) -> tuple[int, ...]:
@@ -200,7 +215,7 @@ def shape_of(model: Any, size: str, channels: int | None = None) -> tuple[int, .
 
 def size_of(text: str) -> tuple[int, int]:
     """Rows and columns from ``224`` or ``224x160``."""
-    from tfsep.geometry import pair
+    from tfsep.geometry._sizes import pair
 
     parts = text.lower().split("x")
     if not 1 <= len(parts) <= 2 or not all(part.strip().isdecimal() for part in parts):

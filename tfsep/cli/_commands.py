@@ -8,10 +8,10 @@ import typer
 from tfsep.cli._app import (
     DATA_HELP,
     MEAN_HELP,
+    RECIPE_HELP,
     STD_HELP,
     TOLERANCE_HELP,
     Format,
-    Recipe,
     batches_of,
     command,
     preprocessing_of,
@@ -29,9 +29,9 @@ def demo(
     images: Annotated[int | None, typer.Option(min=1, help="Test images to verify on; all if not given.")] = None,
 ) -> None:
     """Run the main job: the worked example, every recipe exported and proven on real images, one HTML report."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep.demo import demo as run
 
         run(out, threads=threads, images=images)
@@ -40,9 +40,9 @@ def demo(
 @command("examples")
 def examples() -> None:
     """Compute and print the worked examples."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import examples as room
 
         for block in room.blocks():
@@ -68,16 +68,17 @@ def cost(
 
     options = alpha, min_depth, output_stride, classes
     if network in NETWORKS:
-        shape = (*size_of(size or "224"), 3 if channels is None else channels)
+        *sides, own = NETWORKS[network].image_shape
+        shape = (*(sides if size is None else size_of(size)), own if channels is None else channels)
         report = count(NETWORKS[network], shape, *options)
     elif channels is not None and size is None:
         raise ValueError(f"channels: expected none without --size for a file, got {channels}")
     elif network.endswith(".tflite"):
         report = count(Path(network), None if size is None else (*size_of(size), channels or 3), *options)
     elif network.endswith(".keras"):
-        from tfsep._utils.native_stderr import quiet
+        from tfsep._utils.native_stderr import silence_native_stderr
 
-        with quiet():
+        with silence_native_stderr():
             from tfsep.models import load_model
 
             model = load_model(network)
@@ -92,7 +93,7 @@ def cost(
 def export(
     model: Annotated[Path, typer.Argument(help="A .keras file.")],
     out: Annotated[Path | None, typer.Option(help="The .tflite file; beside the model where not given.")] = None,
-    recipe: Annotated[Recipe, typer.Option(help="How numbers are stored and computed.")] = Recipe.FLOAT32,
+    recipe: Annotated[str, typer.Option(help=RECIPE_HELP)] = "float32",
     calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
     data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Most samples to calibrate and to verify on.")] = 500,
@@ -105,18 +106,20 @@ def export(
     allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
 ) -> None:
     """Export a model, verify the file against it, and keep the file only if it computes the same."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import tflite
         from tfsep.models import load_model
+        from tfsep.tflite._recipes import get_recipe
 
+        chosen = get_recipe(recipe)
         loaded, how = load_model(model), preprocessing_of(model, mean, std)
         shape = None if size is None else shape_of(loaded, size)
         report = tflite.export(
             loaded,
-            out or model.with_name(f"{model.stem}_{recipe.value}.tflite"),
-            recipe.value,
+            out or model.with_name(f"{model.stem}_{recipe}.tflite"),
+            chosen,
             calibration=batches_of("calibration", calibration, loaded, shape, "train", samples, how),
             data=batches_of("data", data, loaded, shape, "test", samples, how),
             preprocessing=stated_of(model, mean, std, how, (calibration, data)),
@@ -139,9 +142,9 @@ def verify(
     weights: Annotated[bool, typer.Option(help="Compare the stored weights too.")] = True,
 ) -> None:
     """Run a file beside its model and compare; exit with 1 if outputs differ by more than the tolerance, or weights."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import tflite
         from tfsep.models import load_model
 

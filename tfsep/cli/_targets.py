@@ -10,10 +10,11 @@ from tfsep._utils.table import Table
 from tfsep.cli._app import (
     DATA_HELP,
     MEAN_HELP,
+    RECIPE_HELP,
     STD_HELP,
+    TARGET_HELP,
     TOLERANCE_HELP,
     Format,
-    Recipe,
     batches_of,
     classes_of,
     command,
@@ -22,14 +23,12 @@ from tfsep.cli._app import (
     stated_of,
 )
 
-TARGET_HELP = "xnnpack, tflm, gpu, nnapi, edgetpu, ethos-u or cmsis-nn; several with commas, or 'all'."
-
 
 def targets_named(text: str) -> tuple[str, ...]:
     """The targets that a user names."""
     from tfsep import tflite
 
-    return tflite.TARGETS if text == "all" else tuple(part.strip() for part in text.split(","))
+    return tuple(tflite.TARGETS) if text == "all" else tuple(part.strip() for part in text.split(","))
 
 
 @command("inspect")
@@ -38,9 +37,9 @@ def inspect(
     target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
 ) -> None:
     """List a file's operators, tensors and quantization; or say whether targets take it, and exit with 1 if not."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import tflite
 
         if target is None:
@@ -56,7 +55,7 @@ def inspect(
 def convert(
     model: Annotated[Path, typer.Argument(help="A .keras file, of any Keras model.")],
     out: Annotated[Path, typer.Option(help="Folder for the files.")],
-    recipe: Annotated[Recipe, typer.Option(help="How numbers are stored and computed.")] = Recipe.INT8,
+    recipe: Annotated[str, typer.Option(help=RECIPE_HELP)] = "int8",
     calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
     target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
     data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
@@ -74,18 +73,20 @@ def convert(
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
 ) -> None:
     """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import tflite
         from tfsep.models import load_model
+        from tfsep.tflite._recipes import get_recipe
 
+        chosen = get_recipe(recipe)
         loaded, how = load_model(model), preprocessing_of(model, mean, std)
         shape = None if size is None else shape_of(loaded, size)
         report = tflite.convert(
             loaded,
             out,
-            recipe.value,
+            chosen,
             batches_of("calibration", calibration, loaded, shape, "train", samples, how),
             targets=() if target is None else targets_named(target),
             data=batches_of("data", data, loaded, shape, "test", samples, how),
@@ -126,9 +127,9 @@ def bench(
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
 ) -> None:
     """Time files side by side, one run of each in turn: median, spread and memory."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import tflite
         from tfsep.tflite._accuracy_points import files_of, points_of
 
@@ -162,8 +163,8 @@ def _printed(table: Table, format: Format) -> str:
 
 
 def _draw(points: Any, path: Path) -> None:
-    from tfsep._utils.atomic_files import replacing
+    from tfsep._utils.atomic_files import atomic_file
     from tfsep.plots import pareto
 
-    with replacing(path, "plot") as file:
+    with atomic_file(path, "plot") as file:
         pareto(points).savefig(file, dpi=150, format=path.suffix[1:])

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import Any
 
+from tfsep._utils.arguments import positive_int
 from tfsep.cost._definitions import cost_of_defs
 from tfsep.cost._report import CostReport, CostRow
-from tfsep.defs import ConvDef
-from tfsep.geometry import positive, sides
+from tfsep.defs import Network
+from tfsep.geometry._sizes import normalize_shape
 
 __all__ = ["CostReport", "CostRow", "cost"]
 
@@ -66,16 +67,16 @@ def cost(
         from tfsep.cost._keras_model import cost_of_model
 
         return cost_of_model(network, input_shape)
-    if not isinstance(network, Iterable):
+    if not isinstance(network, Network | Iterable):
         raise TypeError(
             f"network: expected definitions, a Keras model or the path of a .tflite file, got {type(network).__name__}"
         )
-    shape = () if input_shape is None else sides(input_shape, "input_shape")
+    shape = () if input_shape is None else normalize_shape(input_shape, "input_shape")
     if len(shape) != 3:
         raise ValueError(f"input_shape: expected (H, W, C), got {input_shape}")
-    rows, columns, channels = (positive(side, "input_shape") for side in shape)
-    definitions: Iterable[ConvDef] = network
-    return cost_of_defs(definitions, (rows, columns, channels), alpha, min_depth, output_stride, num_classes)
+    rows, columns, channels = (positive_int(side, "input_shape") for side in shape)
+    shape = rows, columns, channels
+    return cost_of_defs(Network.of(network), shape, alpha, min_depth, output_stride, num_classes)
 
 
 def _is_keras_model(network: Any) -> bool:

@@ -1,17 +1,17 @@
 """The cost of definitions: integer arithmetic alone, so it is there before any network is built."""
 
-from collections.abc import Iterable
-
+from tfsep._utils.arguments import positive_int
 from tfsep.cost._report import CostReport, CostRow, area
-from tfsep.defs import ConvDef, LayerDef, resolve, scale_width, with_output_stride
-from tfsep.geometry import Pair, Window, positive
+from tfsep.defs import LayerDef, Network
+from tfsep.defs._layer_def import INPUT, classifier
+from tfsep.geometry import Window
 
 STATISTICS = 4
 """Numbers a channel of batch normalization: gamma, beta, moving mean and moving variance."""
 
 
 def cost_of_defs(
-    conv_defs: Iterable[ConvDef],
+    network: Network,
     input_shape: tuple[int, int, int],
     alpha: float,
     min_depth: int,
@@ -19,40 +19,43 @@ def cost_of_defs(
     num_classes: int | None,
 ) -> CostReport:
     """Return the cost of a network of definitions under SAME padding."""
-    size, channels = (input_shape[0], input_shape[1]), input_shape[2]
+    shapes = {INPUT: input_shape}
     rows: list[CostRow] = []
-    for layer in resolve(with_output_stride(scale_width(conv_defs, alpha, min_depth), output_stride)):
-        row, size, channels = _layer(layer, size, channels)
-        rows += [row, _normalization(row, channels)]
+    layers = network.layers(input_shape[-1], alpha, min_depth, output_stride)
+    for layer in layers:
+        shapes[layer.name] = _output_shape(layer, shapes[layer.inputs[0]])
+        rows += _rows(layer, shapes[layer.inputs[0]], shapes[layer.name])
     if num_classes is not None:
-        classes = positive(num_classes, "num_classes")
-        name, one = "Logits/Conv2d_1c_1x1", (1, 1)
-        params = channels * classes + classes
-        rows.append(CostRow(name, "conv2d", one, one, one, 1, (1, 1, classes), params, channels * classes))
+        logits = classifier(positive_int(num_classes, "num_classes"))
+        pooled = (1, 1, shapes[layers[-1].name][-1])
+        rows += _rows(logits, pooled, _output_shape(logits, pooled))
     return CostReport(tuple(rows))
 
 
-def _layer(layer: LayerDef, size: Pair, channels: int) -> tuple[CostRow, Pair, int]:
-    """Return the row of one layer, and the size and channels of its output."""
-    rows, columns = Window(layer.kernel, layer.stride, "same", layer.rate).output_size(size)
+def _output_shape(layer: LayerDef, input_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The shape (H, W, C) of a layer's result."""
+    *size, channels = input_shape
+    if layer.kind == "global_average_pool":
+        return 1, 1, channels
+    rows, columns = Window(layer.kernel, layer.stride, "same", layer.rate).output_size((size[0], size[1]))
     assert rows is not None
     assert columns is not None
-    depth, per_output, groups = (channels, 1, channels) if layer.depth is None else (layer.depth, channels, 1)
-    params = area(layer.kernel) * per_output * depth
-    row = CostRow(
-        layer.name,
-        layer.kind,
-        layer.kernel,
-        layer.stride,
-        layer.rate,
-        groups,
-        (rows, columns, depth),
-        params,
-        params * rows * columns,
-    )
-    return row, (rows, columns), depth
+    return rows, columns, layer.depth or channels
 
 
-def _normalization(row: CostRow, channels: int) -> CostRow:
-    name = f"{row.name}/BatchNorm"
+def _rows(layer: LayerDef, input_shape: tuple[int, int, int], output_shape: tuple[int, int, int]) -> list[CostRow]:
+    """The rows of a convolution and of its normalization; other operations have neither weights nor MACs."""
+    if not layer.is_convolution:
+        return []
+    groups = input_shape[-1] if layer.kind == "depthwise_conv2d" else 1
+    *size, depth = output_shape
+    weights = area(layer.kernel) * input_shape[-1] // groups * depth
+    window = layer.kernel, layer.stride, layer.rate
+    biases = 0 if layer.normalization else depth
+    row = CostRow(layer.name, layer.kind, *window, groups, output_shape, weights + biases, weights * size[0] * size[1])
+    return [row, _normalization(row)] if layer.normalization else [row]
+
+
+def _normalization(row: CostRow) -> CostRow:
+    name, channels = f"{row.name}/BatchNorm", row.output_shape[-1] or 0
     return CostRow(name, "batch_normalization", None, None, None, 1, row.output_shape, STATISTICS * channels, 0)

@@ -10,9 +10,9 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Model, Tensor, TensorLike
-from tfsep._utils.arguments import as_path, number, shown
-from tfsep._utils.atomic_files import placed, replacing
-from tfsep.geometry import pair
+from tfsep._utils.arguments import as_path, number_in_range, short_repr
+from tfsep._utils.atomic_files import atomic_file, atomic_files
+from tfsep.geometry._sizes import pair
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos3")
 JSON_KEY = "preprocessing"
@@ -48,7 +48,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Validate the fields and bring each to its type."""
-        self._set("crop", number(self.crop, "crop", float, 0, 1))
+        self._set("crop", number_in_range(self.crop, "crop", float, 0, 1))
         if not self.crop:
             raise ValueError(f"crop: expected a number greater than zero, got {self.crop}")
         if self.size is not None:
@@ -152,16 +152,16 @@ class Preprocessing:
         """
         names = [field.name for field in fields(cls)]
         if not isinstance(record, dict) or not record.keys() <= set(names):
-            raise ValueError(f"{JSON_KEY}: expected {', '.join(names)}, got {shown(record)}")
+            raise ValueError(f"{JSON_KEY}: expected {', '.join(names)}, got {short_repr(record)}")
         return cls(**record)
 
 
 def _one_or_several(value: Any, name: str) -> float | tuple[float, ...]:
     """A number, or a tuple of numbers that differ."""
     if isinstance(value, list | tuple) and value:
-        several = tuple(number(each, name, float, -1e6, 1e6) for each in value)
+        several = tuple(number_in_range(each, name, float, -1e6, 1e6) for each in value)
         return several if len(set(several)) > 1 else several[0]
-    return number(value, name, float, -1e6, 1e6)
+    return number_in_range(value, name, float, -1e6, 1e6)
 
 
 def _text_of(value: float | tuple[float, ...]) -> str:
@@ -227,7 +227,7 @@ def write_preprocessing(preprocessing: Preprocessing, model: str | PathLike[str]
         ('model.json', 0.875)
     """
     path = as_path(model, "model").with_suffix(".json")
-    with replacing(path, "model") as partial:
+    with atomic_file(path, "model") as partial:
         partial.write_text(_to_json(preprocessing))
     return path
 
@@ -261,7 +261,7 @@ def save_with_preprocessing(
     """
     path = as_path(path, argument)
     record = path.with_suffix(".json")
-    with placed([path, record], argument) as (partial, partial_record):
+    with atomic_files([path, record], argument) as (partial, partial_record):
         model.save(partial)
         partial_record.write_text(_to_json(preprocessing))
     return record

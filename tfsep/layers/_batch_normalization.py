@@ -1,6 +1,8 @@
 """Batch normalization on TensorFlow's fused kernel."""
 
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from tfsep._keras.backend import keras, tf
 
@@ -84,12 +86,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if not self._is_fused(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
         learning = training and self.trainable
-        moving_mean, moving_variance = _float32(self.moving_mean), _float32(self.moving_variance)
+        moving_mean, moving_variance = (_cast(v, "float32") for v in (self.moving_mean, self.moving_variance))
         slow = inputs.dtype == tf.bfloat16 and inputs.shape[-1] % _BLOCK
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=tf.cast(inputs, "float32") if slow else inputs,
-            scale=_float32(self.gamma) if self.scale else tf.ones_like(moving_mean),
-            offset=_float32(self.beta) if self.center else tf.zeros_like(moving_mean),
+            scale=_cast(self.gamma, "float32") if self.scale else tf.ones_like(moving_mean),
+            offset=_cast(self.beta, "float32") if self.center else tf.zeros_like(moving_mean),
             mean=tf.constant([]) if learning else moving_mean,
             variance=tf.constant([]) if learning else moving_variance,
             epsilon=self.epsilon,
@@ -120,5 +122,40 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return {**super().get_config(), "frozen": self.frozen}
 
 
-def _float32(variable: Any) -> Any:
-    return tf.cast(tf.convert_to_tensor(variable), "float32")
+_Array = TypeVar("_Array", np.ndarray, tf.Tensor)
+
+
+def scale_and_shift(
+    gamma: _Array | None, beta: _Array | None, mean: _Array, variance: _Array, epsilon: float
+) -> tuple[_Array, _Array]:
+    """Return a batch normalization by moving statistics as ``scale · x + shift``, a number a channel each.
+
+    ``scale = γ / sqrt(v + ε)`` and ``shift = β − m · scale``.
+
+    Args:
+        gamma: γ (C,), or None for ones.
+        beta: β (C,), or None for zeros.
+        mean: moving mean m (C,).
+        variance: moving variance v (C,), float64 for a result that a fold can round once.
+        epsilon: ε.
+
+    Examples:
+        >>> scale_and_shift(np.array([3.0]), None, np.array([2.0]), np.array([0.25]), 0.0)
+        (array([6.]), array([-12.]))
+    """
+    scale = (variance + epsilon) ** -0.5
+    scale = scale if gamma is None else scale * gamma
+    shift = -mean * scale
+    return scale, shift if beta is None else shift + beta
+
+
+def scale_and_shift_of(normalization: keras.layers.BatchNormalization) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return `scale_and_shift` of a built layer, in float64."""
+    gamma = _cast(normalization.gamma, "float64") if normalization.scale else None
+    beta = _cast(normalization.beta, "float64") if normalization.center else None
+    mean, variance = (_cast(v, "float64") for v in (normalization.moving_mean, normalization.moving_variance))
+    return scale_and_shift(gamma, beta, mean, variance, normalization.epsilon)
+
+
+def _cast(variable: keras.Variable, dtype: str) -> tf.Tensor:
+    return tf.cast(tf.convert_to_tensor(variable), dtype)

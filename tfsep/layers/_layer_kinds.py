@@ -12,6 +12,7 @@ To add a kind of layer, add its op, its layer and its row in `LAYER_KINDS`. Thes
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +45,7 @@ class Kernel:
         op: in reports of cost; None for the op of the layer.
         part: suffix of the layer's name in reports of cost; None for the part that has the layer's own name.
         pointwise: whether it has one tap and leaves the layer's strides and rate to another kernel.
+        bias: the name of the weight that is added behind it; None if the layer's own bias is, or none.
     """
 
     name: str = "kernel"
@@ -51,6 +53,16 @@ class Kernel:
     op: str | None = None
     part: str | None = None
     pointwise: bool = False
+    bias: str | None = None
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The names of the kernel and of its own bias."""
+        return (self.name,) if self.bias is None else (self.name, self.bias)
+
+    def channels(self, shape: tuple[int, ...]) -> int:
+        """Return the number of output channels of a kernel of this shape, in one group."""
+        return prod(shape[axis] for axis in self.channel_axes)
 
     def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape in which one number an output channel broadcasts over a kernel of this shape, in one group.
@@ -221,7 +233,7 @@ LAYER_KINDS: tuple[LayerKind, ...] = (
     LayerKind(
         "deformable_conv2d",
         tfsep_class=DeformableConv2D,
-        kernels=(Kernel("offset_kernel", op="conv2d", part="offset"), Kernel()),
+        kernels=(Kernel("offset_kernel", op="conv2d", part="offset", bias="offset_bias"), Kernel()),
         corners=4,
     ),
     LayerKind("batch_normalization", keras_class=keras.layers.BatchNormalization, tfsep_class=BatchNormalization),

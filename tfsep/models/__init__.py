@@ -1,27 +1,17 @@
 """Networks: from definitions to functional Keras models and their end points."""
 
-from tfsep.models._from_tflite import from_tflite
-from tfsep.models._load_model import load_model
-from tfsep.models._mobilenet_v1 import (
-    ArgScope,
-    MobileNetV1,
-    mobilenet_v1,
-    mobilenet_v1_025,
-    mobilenet_v1_050,
-    mobilenet_v1_075,
-    mobilenet_v1_arg_scope,
-    mobilenet_v1_base,
-)
+# ruff: noqa: F403
+from tfsep.models import _from_definitions, _from_tflite, _layer_builder, _load_model, _mobilenet
+from tfsep.models._from_definitions import *
+from tfsep.models._from_tflite import *
+from tfsep.models._layer_builder import *
+from tfsep.models._load_model import *
+from tfsep.models._mobilenet import *
 
-__all__ = [
-    "ArgScope",
-    "MobileNetV1",
-    "from_tflite",
-    "load_model",
-    "mobilenet_v1",
-    "mobilenet_v1_025",
-    "mobilenet_v1_050",
-    "mobilenet_v1_075",
-    "mobilenet_v1_arg_scope",
-    "mobilenet_v1_base",
+__all__ = [  # noqa: PLE0604
+    *_from_definitions.__all__,
+    *_from_tflite.__all__,
+    *_layer_builder.__all__,
+    *_load_model.__all__,
+    *_mobilenet.__all__,
 ]

@@ -1,14 +1,16 @@
 """A model that a ``.tflite`` file describes."""
 
 from os import PathLike
-from typing import Any
 
 from tfsep import quantize
-from tfsep.models._mobilenet_v1 import MobileNetV1, mobilenet_v1_arg_scope
+from tfsep._keras.types import Model
+from tfsep.models._mobilenet import MobileNetV1, mobilenet_v1_arg_scope
 from tfsep.weights import FileNetwork, load_network, read_network
 
+__all__ = ["from_tflite"]
 
-def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Any:
+
+def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Model:
     """Return the MobileNet v1 that a ``.tflite`` file holds, with its weights.
 
     Width, size, classes and paddings are what the file's operators say, and the input is what its input stands for in
@@ -41,7 +43,7 @@ def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Any:
     return _prepared(model, network) if ranges else model
 
 
-def _built(network: FileNetwork) -> Any:
+def _built(network: FileNetwork) -> Model:
     classifier = network.classifier
     return MobileNetV1(
         network.input_shape,
@@ -54,7 +56,7 @@ def _built(network: FileNetwork) -> Any:
     )
 
 
-def _prepared(model: Any, network: FileNetwork) -> Any:
+def _prepared(model: Model, network: FileNetwork) -> Model:
     """The model with the file's grids: of what goes in, of each layer, of the mean and of the logits, in that order."""
     prepared = quantize.prepare(model)
     free = [layer for layer in prepared.layers if isinstance(layer, quantize.QuantizedOutput) and layer.fixed is None]

@@ -2,15 +2,20 @@
 
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from tfsep import layers, quantize  # noqa: F401 - registers the layers that a file may name
 from tfsep._keras.backend import keras
-from tfsep._utils.zip_limits import require_sane_size
+from tfsep._keras.types import Model
+from tfsep._utils.zip_limits import check_unpacked_size
+
+__all__ = ["load_model"]
 
 
-def load_model(path: str | PathLike[str]) -> Any:
+def load_model(path: str | PathLike[str]) -> Model:
     """Load a ``.keras`` file, Keras's safe mode on.
+
+    Args:
+        path: of the file; it may hold layers of `tfsep.layers` and `tfsep.quantize`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -27,7 +32,7 @@ def load_model(path: str | PathLike[str]) -> Any:
     if path.suffix != ".keras":
         raise ValueError(f"model: expected a .keras file, got {path}")
     try:
-        require_sane_size(path)
+        check_unpacked_size(path)
         return keras.models.load_model(path)
     except Exception as error:  # whatever a damaged archive makes the loaders underneath raise
         reason = " ".join(str(error).split())[:200]

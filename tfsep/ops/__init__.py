@@ -1,26 +1,28 @@
 """Functional convolutions on tensors: right for every stride, rate, padding and group count."""
 
-from tfsep.ops._conv1d import conv1d, depthwise_conv1d, separable_conv1d
-from tfsep.ops._conv2d import conv2d, depthwise_conv2d, separable_conv2d
-from tfsep.ops._conv_transpose import conv2d_transpose, depthwise_conv2d_transpose, separable_conv2d_transpose
-from tfsep.ops._convolution_matrix import convolution_matrix
-from tfsep.ops._deform_conv import deform_conv2d
-from tfsep.ops._export_context import exporting, is_exporting
-from tfsep.ops._pixel_layout import spread
+from tfsep.ops import (
+    _conv1d,
+    _conv2d,
+    _conv_transpose,
+    _convolution_matrix,
+    _deform_conv,
+    _export_context,
+    _pixel_layout,
+)
+from tfsep.ops._conv1d import *  # noqa: F403
+from tfsep.ops._conv2d import *  # noqa: F403
+from tfsep.ops._conv_transpose import *  # noqa: F403
+from tfsep.ops._convolution_matrix import *  # noqa: F403
+from tfsep.ops._deform_conv import *  # noqa: F403
+from tfsep.ops._export_context import *  # noqa: F403
+from tfsep.ops._pixel_layout import *  # noqa: F403
 
-__all__ = [
-    "conv1d",
-    "conv2d",
-    "conv2d_transpose",
-    "convolution_matrix",
-    "deform_conv2d",
-    "depthwise_conv1d",
-    "depthwise_conv2d",
-    "depthwise_conv2d_transpose",
-    "exporting",
-    "is_exporting",
-    "separable_conv1d",
-    "separable_conv2d",
-    "separable_conv2d_transpose",
-    "spread",
-]
+# Each module lists its own public names.
+__all__: list[str] = []
+__all__ += _conv1d.__all__
+__all__ += _conv2d.__all__
+__all__ += _conv_transpose.__all__
+__all__ += _convolution_matrix.__all__
+__all__ += _deform_conv.__all__
+__all__ += _export_context.__all__
+__all__ += _pixel_layout.__all__

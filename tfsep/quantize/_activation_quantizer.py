@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
+from tfsep.layers._layer_kinds import LayerKind
 from tfsep.ops import is_exporting
 from tfsep.quantize._config import Config
 from tfsep.quantize._inference_mode import in_real_numbers, is_observing, rounds_as_litert
@@ -55,6 +56,8 @@ class QuantizedOutput(keras.layers.Layer):
         >>> [round(float(v), 2) for v in x[0]], round(float(grid[0]), 2), int(grid[1])
         ([0.01, 2.55], 0.01, -128)
     """
+
+    layer_kind = LayerKind("quantized_output")
 
     def __init__(
         self,

@@ -9,10 +9,9 @@ import numpy as np
 
 from tfsep import layers
 from tfsep._keras.backend import keras
-from tfsep._keras.model_io import origin
-from tfsep.quantize._matmul_kinds import filled, one_tap
+from tfsep._keras.model_graph import calls_behind, operation_of, plain_model
+from tfsep.quantize._built_layers import filled, one_tap
 from tfsep.quantize._transposed_lowering import TRANSPOSED, transposed_parts
-from tfsep.surgery import plain_model
 
 _PLAIN = (
     *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.Softmax, keras.layers.Add),
@@ -87,25 +86,21 @@ def _open(model: Any, given: list[int], calls: _Calls, within: tuple[str, ...]) 
     """Add the calls of a model whose inputs are the results of the calls `given`; return those of its outputs."""
     model = plain_model(model)
     known = {id(tensor): number for tensor, number in zip(model.inputs, given, strict=True)}
-    waiting = model.outputs[::-1]
-    while waiting:
-        tensor = waiting[-1]
-        operation, node = origin(tensor)
-        if id(tensor) in known:
-            waiting.pop()
-        elif missing := [source for source in node.input_tensors if id(source) not in known]:
-            waiting += missing[::-1]
-        else:
-            sources = tuple(known[id(source)] for source in node.input_tensors)
-            options = _options(operation.name, node.arguments.kwargs)
-            shape = tuple(node.output_tensors[0].shape)
-            results = _add(Call(operation, sources, options, shape, within), calls)
-            known |= zip(map(id, node.output_tensors), results, strict=False)
-            if id(tensor) not in known:
-                raise ValueError(
-                    f"model: expected layers of one result each, got {operation.name!r}, of which another is taken"
-                )
-    return [known[id(output)] for output in model.outputs]
+    for call in filter(lambda call: call.inputs, calls_behind(model.outputs)):
+        sources = tuple(_result(source, known) for source in call.inputs)
+        options = _options(call.operation.name, call.kwargs)
+        results = _add(Call(call.operation, sources, options, tuple(call.outputs[0].shape), within), calls)
+        known |= zip(map(id, call.outputs), results, strict=False)
+    return [_result(output, known) for output in model.outputs]
+
+
+def _result(tensor: keras.KerasTensor, known: dict[int, int]) -> int:
+    """The number of the call whose result a tensor is."""
+    if id(tensor) not in known:
+        raise ValueError(
+            f"model: expected layers of one result each, got {operation_of(tensor).name!r}, of which another is taken"
+        )
+    return known[id(tensor)]
 
 
 def _options(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +163,7 @@ def _operators() -> dict[tuple[type, int], Callable[..., Any]]:
     """By the class of an operator, which Keras does not export, and its number of tensors: the layer that it is."""
     number = keras.Input((1,))
     return {
-        (type(origin(operator(*(number,) * count))[0]), count): layer_of
+        (type(operation_of(operator(*(number,) * count))), count): layer_of
         for operator, count, layer_of in (
             (keras.ops.add, 2, keras.layers.Add),
             (keras.ops.multiply, 2, keras.layers.Multiply),

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras
-from tfsep._keras.model_io import origin
+from tfsep._keras.model_graph import Call, calls_behind
 from tfsep.quantize._activation_quantizer import Dequantized, QuantizedOutput
 from tfsep.quantize._quantized_matmul import QuantizedLinear
 
@@ -32,29 +32,21 @@ def results_of(model: Any) -> list[Result]:
         ['first', 'second']
     """
     found: list[Result] = []
-    # Of each call, the places of what its result is made of, itself included.
-    places: dict[Any, frozenset[int]] = {}
-    waiting = list(model.outputs)[::-1]
-    while waiting:
-        operation, node = origin(waiting[-1])
-        sources = [origin(tensor)[1] for tensor in node.input_tensors]
-        if node in places:
-            waiting.pop()
-        elif any(source not in places for source in sources):
-            waiting += node.input_tensors[::-1]
-        else:
-            before = frozenset[int]().union(*(places[source] for source in sources))
-            name = _name(operation, node.arguments.kwargs)
-            if name is not None:
-                found.append(Result(name, node.output_tensors[0], before))
-                before |= {len(found) - 1}
-            places[node] = before
+    # By tensor, the places of the results that it is made of, its own included.
+    places: dict[int, frozenset[int]] = {}
+    for call in calls_behind(model.outputs):
+        before = frozenset[int]().union(*(places[id(tensor)] for tensor in call.inputs))
+        name = _name(call)
+        if name is not None:
+            found.append(Result(name, call.outputs[0], before))
+            before |= {len(found) - 1}
+        places |= dict.fromkeys(map(id, call.outputs), before)
     return found
 
 
-def _name(operation: Any, options: dict[str, Any]) -> str | None:
-    """The layer whose result a call has; None of one that only leads there."""
-    if isinstance(operation, QuantizedOutput):
-        return None if options["operation"] == "input" else options["of"]
-    leads = isinstance(operation, keras.layers.InputLayer | QuantizedLinear | Dequantized)
-    return None if leads else operation.name
+def _name(call: Call) -> str | None:
+    """The name of the layer whose result a call returns; None for a call on the way to a result."""
+    if isinstance(call.operation, QuantizedOutput):
+        return None if call.kwargs["operation"] == "input" else call.kwargs["of"]
+    leads = isinstance(call.operation, keras.layers.InputLayer | QuantizedLinear | Dequantized)
+    return None if leads else call.operation.name

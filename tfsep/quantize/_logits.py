@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfsep._keras.backend import keras
-from tfsep._keras.model_io import origin
+from tfsep._keras.model_graph import call_of
 from tfsep.quantize._prepared_model import require_prepared
 
 
@@ -28,7 +28,7 @@ def logits_of(model: Any) -> Any:
     require_prepared(model)
     if len(model.outputs) != 1:
         raise ValueError(f"model: expected one of one output, got {len(model.outputs)} of {model.name!r}")
-    _, call = origin(model.outputs[0])
-    if call.arguments.kwargs.get("operation") != "softmax":
+    call = call_of(model.outputs[0])
+    if call is None or call.kwargs.get("operation") != "softmax":
         return model
-    return keras.Model(model.inputs, call.input_tensors[0], name=model.name)
+    return keras.Model(model.inputs, call.inputs[0], name=model.name)

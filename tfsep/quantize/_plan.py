@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras
+from tfsep.layers._layer_kinds import LAYER_KINDS
+from tfsep.quantize._built_layers import one_tap
 from tfsep.quantize._call_list import Call, Graph
-from tfsep.quantize._matmul_kinds import KINDS, kind_of, one_tap
 from tfsep.quantize._operations import LINEAR, Activation, activation_of, activation_of_layer
 from tfsep.quantize._planned_op import Step
 from tfsep.quantize._shared_ranges import groups_of
 from tfsep.quantize._transposed_lowering import ONE_OPERATOR, Spread
-from tfsep.surgery import is_foldable
+from tfsep.surgery._foldable import is_foldable
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ _KEEP = (
 """Layers that move numbers and compute none: the result is on the grid of what goes in."""
 
 _AVERAGE = (keras.layers.AveragePooling1D, keras.layers.AveragePooling2D)
-_WEIGHTED = tuple(cls for kind in KINDS for cls in kind.classes)
+_WEIGHTED = tuple(cls for kind in LAYER_KINDS if kind.quantized == "operator" for cls in kind.classes)
 _RECTIFIED = (*_WEIGHTED, keras.layers.BatchNormalization, keras.layers.Add, keras.layers.Multiply)
 """Layers whose operators take the rectifier behind them in."""
 
@@ -136,7 +137,7 @@ class _Planner:
     def _operator(self, number: int) -> _Operator:
         layer, taken, normalization = self.calls[number].layer, [number], None
         after = self._after(number)
-        if kind_of(layer) is not None and after is not None and self._takes_in(number, after):
+        if isinstance(layer, _WEIGHTED) and after is not None and self._takes_in(number, after):
             normalization = self.calls[after].layer
             taken.append(after)
             after = self._after(after)

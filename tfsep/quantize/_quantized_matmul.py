@@ -4,8 +4,9 @@ from math import prod
 from typing import Any
 
 from tfsep._keras.backend import keras, tf
+from tfsep.layers._batch_normalization import scale_and_shift_of
+from tfsep.layers._layer_kinds import kind_of
 from tfsep.quantize._inference_mode import in_real_numbers, is_observing
-from tfsep.quantize._matmul_kinds import kind_of
 from tfsep.quantize._qparams import WEIGHT_LIMIT, rounded, steps, weight_scale
 
 _EXACT = 2**24
@@ -52,14 +53,21 @@ class QuantizedLinear(keras.layers.Layer):
         self.normalization = normalization
         self.supports_jit = False
 
+    @property
+    def counted_layer(self) -> Any:
+        """The layer whose cost this one has."""
+        return self.layer
+
     def build(self, input_shape: Any) -> None:
         """Make the weights of both layers, and whether the statistics are frozen."""
         shape = input_shape[0]
         # Layers that come out of a file are built already.
         if not self.layer.built:
             self.layer.build(shape)
-        self._kind = kind_of(self.layer)
-        self._channels = self._kind.channels(tuple(self.layer.kernel.shape))
+        kind = kind_of(self.layer)
+        assert kind is not None
+        self._kind = kind
+        self._channels = kind.kernels[-1].channel_shape(self.layer.kernel.shape)
         if self.normalization is not None:
             if not self.normalization.built:
                 self.normalization.build((*shape[:-1], prod(self._channels)))
@@ -92,7 +100,7 @@ class QuantizedLinear(keras.layers.Layer):
         """Return kernel and bias (F,), with the moving statistics folded in."""
         kernel, bias = tf.cast(self.layer.kernel, "float64"), self._bias("float64")
         if self.normalization is not None:
-            factor, shift = self._affine()
+            factor, shift = scale_and_shift_of(self.normalization)
             kernel *= tf.reshape(factor, self._channels)
             bias = bias * factor + shift
         return tf.cast(kernel, "float32"), tf.cast(bias, "float32")
@@ -100,15 +108,6 @@ class QuantizedLinear(keras.layers.Layer):
     def _bias(self, dtype: str) -> Any:
         bias = self.layer.bias
         return tf.zeros(prod(self._channels), dtype) if bias is None else tf.cast(bias, dtype)
-
-    def _affine(self) -> tuple[Any, Any]:
-        """What the normalization multiplies by and adds, by the moving statistics, float64."""
-        own = self.normalization
-        factor = tf.math.rsqrt(tf.cast(own.moving_variance, "float64") + own.epsilon)
-        if own.scale:
-            factor *= tf.cast(own.gamma, "float64")
-        shift = -tf.cast(own.moving_mean, "float64") * factor
-        return factor, shift + tf.cast(own.beta, "float64") if own.center else shift
 
     def _stored(self, input_scale: Any) -> tuple[Any, Any, Any]:
         """Kernel (float32) and bias (float64) as whole numbers, and the kernel's scale in float32."""
@@ -160,7 +159,7 @@ class QuantizedLinear(keras.layers.Layer):
         mean, variance = (tf.convert_to_tensor(v) for v in (own.moving_mean, own.moving_variance))
 
         def frozen() -> tuple[Any, Any, Any]:
-            factor, shift = (tf.cast(part, "float32") for part in self._affine())
+            factor, shift = (tf.cast(part, "float32") for part in scale_and_shift_of(self.normalization))
             worth = tf.cast(self._worth(grid, scale), "float32") * tf.abs(tf.stop_gradient(factor))
             return y * factor + rounded(self._bias("float32") * factor + shift, worth), mean, variance
 

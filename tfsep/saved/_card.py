@@ -100,7 +100,9 @@ JSON beside it. {self._ranges}
 
     @property
     def _title(self) -> str:
-        return "fine-tuned for int8" if self._is_int8 else "a MobileNet v1 from definitions"
+        if not isinstance(self.config, TrainConfig):
+            return "fine-tuned for int8"
+        return f"{NETWORKS[self.config.network].title} from definitions"
 
     @property
     def _what(self) -> str:
@@ -110,11 +112,13 @@ JSON beside it. {self._ranges}
                 "the Keras model computes is what its int8 file computes, number by number."
             )
         shape, classes = self.data.image_shape, len(self.data.class_names)
-        network = cost(NETWORKS[self.config.network], shape, alpha=self.config.alpha, num_classes=classes)
+        name, network = self.config.network, NETWORKS[self.config.network]
+        title = network.title[0].upper() + network.title[1:]
+        counted = cost(network, shape, alpha=self.config.alpha, num_classes=classes)
         return (
-            f'A MobileNet v1 body (`tfsep.defs.NETWORKS["{self.config.network}"]`, width {self.config.alpha}), '
+            f'{title} body (`tfsep.defs.NETWORKS["{name}"]`, width {self.config.alpha}), '
             f"trained from scratch on images of\n{' × '.join(map(str, shape))}: "
-            f"{self.result.model.count_params():,} parameters, {network.macs:,} MACs (multiply-accumulates) an image."
+            f"{self.result.model.count_params():,} parameters, {counted.macs:,} MACs (multiply-accumulates) an image."
         )
 
     @property

@@ -1,13 +1,13 @@
 """Names in use, layers to share and collections: what slim keeps in TensorFlow 1's graph."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextvars import ContextVar, Token
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.model_io import origin
-from tfsep._utils.arguments import shown
+from tfsep._keras.model_graph import calls_behind
+from tfsep._utils.arguments import short_repr
 from tfsep.weights import SLIM_VARIABLES
 
 
@@ -82,7 +82,7 @@ class Graph:
 
     def _collect(self, collections: Any, alias: str, thing: Any) -> None:
         if not isinstance(collections, str | list | tuple | None):
-            raise TypeError(f"collections: expected a name, a list of names or None, got {shown(collections)}")
+            raise TypeError(f"collections: expected a name, a list of names or None, got {short_repr(collections)}")
         for key in [collections] if isinstance(collections, str) else collections or ():
             entries = self._collections.setdefault(key, [])
             if not any(name == alias and item() is thing for name, item in entries):
@@ -111,7 +111,9 @@ def graph_of(tensor: Any) -> Graph:
         ValueError: if its inputs belong to several graphs, or if TensorFlow does not execute eagerly.
     """
     if not keras.utils.is_keras_tensor(tensor):
-        raise TypeError(f"inputs: expected a Keras tensor, keras.Input or what is made of one, got {shown(tensor)}")
+        raise TypeError(
+            f"inputs: expected a Keras tensor, keras.Input or what is made of one, got {short_repr(tensor)}"
+        )
     if not tf.executing_eagerly():
         raise ValueError(
             "inputs: expected eager execution, in which Keras builds models, got a TensorFlow 1 graph: leave out "
@@ -150,21 +152,12 @@ def _inherited(tensor: Any) -> Graph:
     return graph
 
 
-def _sources(tensor: Any) -> Iterator[Any]:
+def _sources(tensor: Any) -> list[Any]:
     """The nearest tensors behind `tensor` (itself, perhaps) that have a graph, and the Keras inputs that have none."""
-    seen: set[Any] = set()
-    ahead = [tensor]
-    while ahead:
-        tensor = ahead.pop()
-        if tensor in seen:
-            continue
-        seen.add(tensor)
-        _, call = origin(tensor)
-        parents = call.input_tensors if call is not None else []
-        if tensor in _graphs or not parents:
-            yield tensor
-        else:
-            ahead += parents
+    calls = [call for call in calls_behind([tensor], stop=_graphs.__contains__) if call.inputs]
+    made = {id(output) for call in calls for output in call.outputs}
+    reached = [tensor, *(source for call in calls for source in call.inputs)]
+    return [each for each in reached if each in _graphs or id(each) not in made]
 
 
 def _unique(names: set[str], name: str) -> str:

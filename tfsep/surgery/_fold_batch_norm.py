@@ -9,38 +9,47 @@ from tfsep import layers
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import Graph, opened, plain_model
 from tfsep._keras.model_io import layers_in
-from tfsep.surgery._foldable import change, fold_in, is_normalization, is_settled, misfits, plain_class, takes_one_in
+from tfsep._keras.types import Layer, Model
+from tfsep.surgery._foldable import (
+    assign_folded,
+    foldable_base,
+    has_foldable_class,
+    is_normalization,
+    mismatches,
+    overrides,
+    uses_moving_statistics,
+)
 
 
-def fold_batch_norm(model: Any) -> Any:
+def fold_batch_norm(model: Model) -> Model:
     """Return a model without batch normalization that computes the same at inference.
 
-    A normalization right behind a convolution, a depthwise, separable, transposed or deformable one, or a dense layer
-    multiplies its channels and adds to them, so it goes into the kernel and the bias: ``w' = w·γ / sqrt(v + ε)`` and
-    ``b' = (b − m)·γ / sqrt(v + ε) + β``, with the moving statistics m and v. Nested models and
-    `tfsep.layers.DepthwiseSeparableConv` are opened. The given model is not changed; what is returned shares no weight
-    with it, and training it is training another network.
+    A batch normalization directly behind a convolution (depthwise, separable, transposed and deformable ones too) or a
+    dense layer multiplies its channels and adds to them, so it folds into the kernel and the bias:
+    ``w' = w·γ / sqrt(v + ε)`` and ``b' = (b − m)·γ / sqrt(v + ε) + β``, with the moving statistics m and v. Nested
+    models and `tfsep.layers.DepthwiseSeparableConv` are opened. The given model stays as it is, and the result shares
+    no weight with it. Training the result is training another network.
 
     The results agree to 1e-5 of their size in float32. In half precision they agree to the rounding of that dtype,
     about 5e-3 in bfloat16, as the folded weights are rounded to it where the normalization computed in float32.
 
-    A normalization that cannot be folded stays, and a warning lists it with the reason: nothing that takes it in is in
-    front of it; that has an activation, a class that computes otherwise, LoRA or quantized weights, another dtype or
-    other channels, or is used elsewhere too; the normalization is called with ``training=True``; or it is inside a
-    layer that is not opened, such as `keras.layers.TimeDistributed` or a custom one.
+    A normalization that cannot be folded stays, and a warning lists it with the reason: no convolution or dense layer
+    is in front of it; that layer has an activation, an overriding class, LoRA or quantized weights, another dtype or
+    other channels, or another user; the normalization is called with ``training=True``; or it is inside a layer that
+    is not opened, such as `keras.layers.TimeDistributed` or a custom one.
 
-    Layers keep their names, but for one that takes in a normalization which is an output of the model: it gets the
-    name of that, so that the names of outputs, which losses and metrics are given by, stay as they are.
+    Layers keep their names, except where a folded normalization is an output of the model: the layer in front of it
+    takes over its name, so that the names of outputs, by which losses and metrics are given, stay as they are.
 
     Args:
-        model: a Functional or Sequential model that was built, of any layers, compiled or not.
+        model: a built Functional or Sequential model of any layers, compiled or not.
 
     Returns:
-        A Functional or Sequential model, not compiled. A subclass of one comes back as the plain model of its layers.
+        A Functional or Sequential model, not compiled; of a subclass, the plain model of its layers.
 
     Raises:
         TypeError: if `model` is no Functional or Sequential model, or overrides their call.
-        ValueError: if it was not built.
+        ValueError: if it is not built.
 
     Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference" (arXiv 1712.05877), section 3.2.
@@ -60,21 +69,22 @@ def fold_batch_norm(model: Any) -> Any:
 
 
 class _Folding:
-    """The folding of one model: what goes into what, and the weights that are set once the layers are built.
+    """The folding of one model.
 
     Attributes:
-        source: the model, plain.
-        kept: where each normalization that stays is written down, with the reason.
-        barred: why none of this model may be folded, if so.
-        absorbed: the normalizations that go, and `taken`, by the name of the layer that each goes into.
-        fills: what sets the weights of the layers made.
+        source: the plain model.
+        kept: the list to which each normalization that stays is appended, with the reason.
+        barred: the reason why nothing in this model may be folded, or None.
+        absorbed: the normalizations that are folded.
+        taken: the same normalizations, by the name of the layer that each folds into.
+        fills: functions that set the weights of the new layers, once these are built.
     """
 
-    def __init__(self, source: Any, kept: list[str], barred: str | None = None) -> None:
+    def __init__(self, source: Model, kept: list[str], barred: str | None = None) -> None:
         self.source, self.kept, self.barred = source, kept, barred
         self.graph = Graph.of(source)
-        self.absorbed: set[Any] = set()
-        self.taken: dict[str, Any] = {}
+        self.absorbed: set[Layer] = set()
+        self.taken: dict[str, Layer] = {}
         self.fills: list[Callable[[], None]] = []
         named = {layer.name: layer for layer in source.layers}
         for layer in filter(is_normalization, source.layers):
@@ -84,8 +94,8 @@ class _Folding:
                 self.absorbed.add(layer)
                 self.taken[str(self.graph.calls[layer.name][0].source)] = layer
 
-    def folded(self) -> Any:
-        """The folded model."""
+    def folded(self) -> Model:
+        """Return the folded model."""
         if isinstance(self.source, keras.Sequential):
             given = self.source.inputs[0]
             inputs = keras.Input(batch_shape=given.shape, dtype=given.dtype, name=given.name)
@@ -100,20 +110,20 @@ class _Folding:
     def _keep(self, reason: str, *names: str) -> None:
         self.kept.append(f"{'/'.join((self.source.name, *names))} ({reason})")
 
-    def _obstacles(self, named: dict[str, Any], normalization: Any) -> Iterator[str]:
-        """Why a normalization cannot go into the layer in front of it; what follows the first may be untrue."""
+    def _obstacles(self, named: dict[str, Layer], normalization: Layer) -> Iterator[str]:
+        """Reasons against folding a normalization into the layer in front of it; only the first is sure to be true."""
         if self.barred:
             yield self.barred
         call, *others = self.graph.calls[normalization.name]
         if others:
             yield "it is called more than once"
-        if call.training and not is_settled(normalization):
+        if call.training and not uses_moving_statistics(normalization):
             yield "it is called with training=True"
         if call.source is None:
             yield "nothing is in front of it"
         before = str(call.source)
         layer: Any = named.get(before)
-        if layer is None or not takes_one_in(layer):
+        if layer is None or not has_foldable_class(layer):
             kind = "" if layer is None else f" of class {type(layer).__name__}"
             yield f"it follows {before!r}{kind}, no convolution or dense layer"
         if len(self.graph.calls[before]) > 1:
@@ -122,16 +132,16 @@ class _Folding:
             yield f"{before!r} is used elsewhere too"
         if call.masked and not layer.supports_masking:
             yield f"it hands on a mask, which {before!r} does not"
-        yield from misfits(layer, normalization)
+        yield from mismatches(layer, normalization)
 
     def _call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call a layer of the folded model; what a normalization folded away gets is what it returned."""
+        """Call a layer of the folded model; a folded normalization passes on its input."""
         if layer in self.absorbed:
             return args[0] if args else kwargs["inputs"]
         return layer(*args, **kwargs)
 
     def _copy(self, layer: Any) -> Any:
-        """A layer as the folded model has it; a normalization folded away is itself, and is not called."""
+        """The folded model's version of a layer; of a folded normalization itself, which is never called."""
         if layer in self.absorbed:
             return layer
         if (inner := opened(layer)) is not None:
@@ -144,30 +154,31 @@ class _Folding:
             self._keep_inner(layer, f"it is inside a layer of class {type(layer).__name__}, which is not opened")
         return self._same(layer)
 
-    def _bar(self, layer: Any) -> str | None:
-        """Why none of what is inside a layer may be folded; None if it may."""
+    def _bar(self, layer: Layer) -> str | None:
+        """The reason why nothing inside a layer may be folded, or None."""
         told = any(call.training for call in self.graph.calls[layer.name])
         return self.barred or (f"{layer.name!r} is called with training=True" if told else None)
 
     def _same(self, layer: Any) -> Any:
-        """A copy of a layer, or of an operation, which has no weights. Not every class has its name in its config."""
+        """A copy of a layer, or of an operation, which has no weights."""
         copy = type(layer).from_config(layer.get_config())
+        # Not every class has its name in its config.
         if copy.name != layer.name:
             copy.name = layer.name
         if isinstance(layer, keras.layers.Layer):
             self.fills.append(partial(_copy_state, layer, into=copy))
         return copy
 
-    def _with_bias(self, layer: Any, normalization: Any) -> Any:
-        """The layer that takes a normalization in: of the plain class, as a subclass may do without a bias."""
-        plain: Any = plain_class(layer)
+    def _with_bias(self, layer: Layer, normalization: Layer) -> Layer:
+        """A layer that a normalization folds into: of the plain class, as a subclass may have no bias."""
+        plain: Any = foldable_base(layer)
         name = normalization.name if normalization.name in self.graph.outputs else layer.name
         copy = plain.from_config({**plain.get_config(layer), "use_bias": True, "name": name})
-        self.fills.append(partial(fold_in, layer, normalization, into=copy))
+        self.fills.append(partial(assign_folded, layer, normalization, into=copy))
         return copy
 
     def _block(self, block: Any) -> Any:
-        """A depthwise separable block, without its normalizations if all of them can go."""
+        """A depthwise separable block, without its normalizations if all of them can be folded."""
         plain = layers.DepthwiseSeparableConv
         parts = {"depthwise": block.depthwise_bn, "pointwise": block.pointwise_bn}
         if reason := next(self._obstacles_of(block, parts), None):
@@ -175,27 +186,27 @@ class _Folding:
             return self._same(block)
         copy = plain.from_config({**plain.get_config(block), **{f"{part}_normalization": False for part in parts}})
         for part, own in parts.items():
-            fill = _copy_state if own is None else partial(fold_in, normalization=own)
+            fill = _copy_state if own is None else partial(assign_folded, normalization=own)
             self.fills.append(partial(fill, getattr(block, part), into=getattr(copy, part)))
         return copy
 
     def _obstacles_of(self, block: Any, parts: dict[str, Any]) -> Iterator[str]:
-        """Why a block's normalizations stay."""
+        """Reasons against folding a block's normalizations."""
         if bar := self._bar(block):
             yield bar
-        if changed := change(block, [layers.DepthwiseSeparableConv]):
-            yield f"it is inside a block of {changed}"
+        if overridden := overrides(block, [layers.DepthwiseSeparableConv]):
+            yield f"it is inside a block of {overridden}"
         for part, own in parts.items():
             if own is not None:
-                yield from misfits(getattr(block, part), own)
+                yield from mismatches(getattr(block, part), own)
 
-    def _keep_inner(self, layer: Any, reason: str) -> None:
+    def _keep_inner(self, layer: Layer, reason: str) -> None:
         for inner in filter(is_normalization, layers_in(layer)[1:]):
             self._keep(reason, layer.name, inner.name)
 
 
-def _copy_state(layer: Any, into: Any) -> None:
-    """Give a copy of a layer its weights, and to what is adapted to data, in it too, what was made of those."""
+def _copy_state(layer: Layer, into: Layer) -> None:
+    """Assign a layer's weights to its copy, and the state of preprocessing layers that were adapted to data."""
     into.set_weights(layer.get_weights())
     for old, new in zip(layers_in(layer), layers_in(into), strict=True):
         if hasattr(old, "adapt"):

@@ -1,93 +1,46 @@
-"""The layers that take a normalization in: how they do, and why one of them does not."""
+"""Which layers a batch normalization folds into, the reasons against it, and the folded weights."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from tfsep import layers
 from tfsep._keras.backend import keras
+from tfsep._keras.types import Layer
+from tfsep.layers._batch_normalization import scale_and_shift_of
+from tfsep.layers._layer_kinds import LAYER_KINDS, kind_of
 
-Scale = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-class _Kind(NamedTuple):
-    """A kind of layer that takes a normalization in: its classes, its last kernel, and how channels scale that."""
-
-    classes: tuple[type, ...]
-    kernel: str
-    scale: Scale
-
-
-def _of_groups(scale: np.ndarray, per_group: int, channels: int) -> np.ndarray:
-    """The scales (F,) as a transposed kernel (…, F / groups, C) has its filters: each group's on its own channels."""
-    grouped = scale.reshape(-1, per_group)
-    return np.repeat(grouped, channels // len(grouped), axis=0).T
-
-
-_KINDS = (
-    _Kind(
-        (
-            *(keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D),
-            *(layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.DepthwiseConv2DTranspose),
-        ),
-        "kernel",
-        lambda kernel, scale: kernel * scale.reshape(kernel.shape[-2:]),
-    ),
-    _Kind(
-        (
-            *(keras.layers.SeparableConv1D, keras.layers.SeparableConv2D),
-            *(layers.SeparableConv1D, layers.SeparableConv2D, layers.SeparableConv2DTranspose),
-        ),
-        "pointwise_kernel",
-        lambda kernel, scale: kernel * scale,
-    ),
-    _Kind(
-        (
-            *(keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose),
-            layers.Conv2DTranspose,
-        ),
-        "kernel",
-        lambda kernel, scale: kernel * _of_groups(scale, *kernel.shape[-2:]),
-    ),
-    _Kind(
-        (
-            *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense),
-            *(layers.Conv1D, layers.Conv2D, layers.DeformableConv2D),
-        ),
-        "kernel",
-        lambda kernel, scale: kernel * scale,
-    ),
-)
-_CLASSES = tuple(own for kind in _KINDS for own in kind.classes)
 _NORMALIZATIONS = (keras.layers.BatchNormalization, layers.BatchNormalization)
+_FOLDABLE = tuple(each for kind in LAYER_KINDS if kind.kernels for each in kind.classes)
+"""Classes of layers whose output channels are products with a kernel, which can take a factor a channel."""
+
 _BOOKKEEPING = {"get_config", "from_config", "compute_output_shape"}
-"""What a subclass may have of its own, beside `__init__`, and still compute what its base does."""
+"""Methods that a subclass can override, beside `__init__`, and still compute what its base does."""
 
 
-def is_normalization(layer: Any) -> bool:
-    """Whether a layer is a batch normalization, of Keras, ours, or a subclass's."""
+def is_normalization(layer: Layer) -> bool:
+    """Whether a layer is a batch normalization: Keras's, ours, or a subclass."""
     return isinstance(layer, keras.layers.BatchNormalization)
 
 
-def is_settled(normalization: Any) -> bool:
-    """Whether a normalization goes by its moving statistics even if it is told to train."""
+def uses_moving_statistics(normalization: Layer) -> bool:
+    """Whether a normalization goes by its moving statistics even with ``training=True``."""
     frozen = isinstance(normalization, layers.BatchNormalization) and normalization.frozen
     return frozen or not normalization.trainable
 
 
-def takes_one_in(layer: Any) -> bool:
-    """Whether a layer is of a kind that takes a normalization in."""
-    return isinstance(layer, _CLASSES)
+def has_foldable_class(layer: Layer) -> bool:
+    """Whether a layer's class, or a base of it, is one that a normalization folds into."""
+    return isinstance(layer, _FOLDABLE)
 
 
-def plain_class(layer: Any) -> type:
-    """The class of those above that a layer is, or was subclassed from."""
-    return _base(layer, _CLASSES)
+def foldable_base(layer: Layer) -> type[Layer]:
+    """The foldable class that a layer's class is or derives from."""
+    return _base(layer, _FOLDABLE)
 
 
-def change(layer: Any, bases: Iterable[type]) -> str | None:
-    """What a layer's class computes with that its base, one of those given, has otherwise; None if it has nothing."""
+def overrides(layer: Layer, bases: Iterable[type[Layer]]) -> str | None:
+    """Describe a layer's class by the first attribute of its base, one of `bases`, that it overrides; None if none."""
     base, weights = _base(layer, bases), {weight.name for weight in layer.weights}
     subclasses = type(layer).__mro__[: type(layer).__mro__.index(base)]
     for name in (name for subclass in subclasses for name in vars(subclass)):
@@ -97,19 +50,19 @@ def change(layer: Any, bases: Iterable[type]) -> str | None:
     return None
 
 
-def _base(layer: Any, bases: Iterable[type]) -> type:
+def _base(layer: Layer, bases: Iterable[type[Layer]]) -> type[Layer]:
     known = set(bases)
     return next(each for each in type(layer).__mro__ if each in known)
 
 
-def misfits(layer: Any, normalization: Any) -> Iterator[str]:
-    """Why a layer of these kinds does not take in the normalization that follows it."""
+def mismatches(layer: Layer, normalization: Layer) -> Iterator[str]:
+    """Reasons why a layer of a foldable class does not take in the normalization behind it."""
     name, channels_last = repr(layer.name), getattr(layer, "data_format", "channels_last") == "channels_last"
     rank, axis = normalization.input_spec.ndim, normalization.axis
-    if changed := change(normalization, _NORMALIZATIONS):
-        yield f"it is of {changed}"
-    if changed := change(layer, _CLASSES):
-        yield f"it follows {name} of {changed}"
+    if overridden := overrides(normalization, _NORMALIZATIONS):
+        yield f"it is of {overridden}"
+    if overridden := overrides(layer, _FOLDABLE):
+        yield f"it follows {name} of {overridden}"
     if layer.activation not in (None, keras.activations.linear):
         yield f"{name} has an activation"
     if getattr(layer, "quantization_mode", None):
@@ -122,8 +75,8 @@ def misfits(layer: Any, normalization: Any) -> Iterator[str]:
         yield f"it normalizes axis {axis}, not the channels of {name}"
 
 
-def is_foldable(layer: Any, normalization: Any) -> bool:
-    """Return whether a layer takes in the normalization that follows it, which was built.
+def is_foldable(layer: Layer, normalization: Layer) -> bool:
+    """Return whether a built normalization folds into the layer in front of it.
 
     Examples:
         >>> normalization = keras.layers.BatchNormalization()
@@ -131,29 +84,17 @@ def is_foldable(layer: Any, normalization: Any) -> bool:
         >>> is_foldable(keras.layers.Dense(4), normalization), is_foldable(keras.layers.ReLU(), normalization)
         (True, False)
     """
-    return takes_one_in(layer) and not any(misfits(layer, normalization))
+    return has_foldable_class(layer) and not any(mismatches(layer, normalization))
 
 
-def fold_in(layer: Any, normalization: Any, into: Any) -> None:
-    """Give the layer `into`, made as `layer` but with a bias, the weights of that with its normalization folded in."""
-    kind = next(kind for kind in _KINDS if isinstance(layer, kind.classes))
-    scale, shift = _affine(normalization)
-    values = {weight.name: _float64(weight) for weight in layer.weights}
+def assign_folded(layer: Layer, normalization: Layer, into: Layer) -> None:
+    """Assign `layer`'s weights, with its normalization folded in, to `into`: a copy of it that has a bias."""
+    kind = kind_of(layer)
+    assert kind is not None
+    kernel = kind.kernels[-1]
+    scale, shift = (np.asarray(part) for part in scale_and_shift_of(normalization))
+    values = {weight.name: np.asarray(keras.ops.cast(weight, "float64")) for weight in layer.weights}
     values["bias"] = values.get("bias", 0.0) * scale + shift
-    values[kind.kernel] = kind.scale(values[kind.kernel], scale)
+    values[kernel.name] = kernel.scaled(values[kernel.name], scale)
     for weight in into.weights:
         weight.assign(values[weight.name])
-
-
-def _affine(normalization: Any) -> tuple[np.ndarray, np.ndarray]:
-    """What a normalization multiplies each channel by, and what it adds then."""
-    mean, variance = _float64(normalization.moving_mean), _float64(normalization.moving_variance)
-    scale = 1.0 / np.sqrt(variance + normalization.epsilon)
-    if normalization.scale:
-        scale = scale * _float64(normalization.gamma)
-    shift = -mean * scale
-    return scale, shift + _float64(normalization.beta) if normalization.center else shift
-
-
-def _float64(variable: Any) -> np.ndarray:
-    return np.asarray(keras.ops.cast(variable, "float64"))

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from tfsep._flatbuffer.reader import read_tflite
-from tfsep._utils.arguments import as_path, number
+from tfsep._utils.arguments import as_path, number_in_range, positive_int
 from tfsep._utils.table import Table
 from tfsep._workers import WorkerError, run_worker
-from tfsep.geometry import positive
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def benchmark_all(
     if not files:
         raise ValueError("paths: expected at least one .tflite file, got none")
     counts = counts_of(threads)
-    runs, warmup = positive(runs, "runs"), number(warmup, "warmup", int, 0)
+    runs, warmup = positive_int(runs, "runs"), number_in_range(warmup, "warmup", int, 0)
     contents = [np.frombuffer(read_tflite(file)[0], np.uint8) for file in files]
     # First, because it says which file it is that does not run.
     memory = [
@@ -147,7 +146,7 @@ def counts_of(threads: Iterable[int]) -> list[int]:
     """
     if not isinstance(threads, Iterable):
         raise TypeError(f"threads: expected numbers, got {threads!r}")
-    counts = [positive(count, "threads") for count in threads]
+    counts = [positive_int(count, "threads") for count in threads]
     if not counts:
         raise ValueError("threads: expected at least one number, got none")
     return counts

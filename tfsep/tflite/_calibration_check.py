@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import keras
-from tfsep._keras.layer_calls import watching
+from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._model_signature import Interface
 
@@ -25,7 +25,7 @@ def unlike_training(interface: Interface, calibration: Calibration) -> str | Non
         if isinstance(layer, keras.layers.BatchNormalization) and not seen:
             seen.append((layer, np.asarray(inputs, np.float64)))
 
-    with watching(lambda _: None, leave):
+    with watch_layer_calls(lambda _: None, leave):
         interface([array[:_SAMPLES] for array in calibration.arrays()])
     if not seen:
         return None

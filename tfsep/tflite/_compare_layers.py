@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.layer_calls import watching
+from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.model_io import inputs_of
 from tfsep._utils.arguments import as_path
 from tfsep._utils.table import Table
@@ -225,7 +225,7 @@ def _layer_outputs(interface: Interface, inputs: Sequence[np.ndarray]) -> _Outpu
         made[id(first)], outputs[key] = key, first
         before[key] = sources.union(*(before[source] for source in sources))
 
-    with watching(around.append, leave):
+    with watch_layer_calls(around.append, leave):
         interface(inputs)
     return {key: np.asarray(output) for key, output in outputs.items()}, before
 

@@ -1,5 +1,6 @@
 """Comparing a file with its model: sums over any amount of data, and stored weights."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from tfsep._flatbuffer.reader import operator_name, type_name
 from tfsep.quantize import float_layers_of, is_prepared, litert_rounding, runtime_of
 from tfsep.tflite._interpreter import Runner, TensorInfo
 from tfsep.tflite._model_signature import Interface
-from tfsep.tflite._recipes import RECIPES
+from tfsep.tflite._recipes import Recipe, recipe_of_types
 from tfsep.tflite._sample_reader import Batch, Reader
 from tfsep.tflite._verify_report import VerifyReport
 from tfsep.tflite._weight_check import Weight, compare_weights, stored_weights
@@ -112,15 +113,13 @@ class Comparison:
             self._right += int(np.sum(named == batch.labels))
             self._model_right += int(np.sum(ours == batch.labels))
 
-    def _allowed(self, output: int, tolerance: float | None) -> float:
-        if tolerance is not None:
-            return tolerance
-        return default_tolerance(self._runner) + self._moments[output].grid(self._runner.outputs[output].scale)
+    def _allowed(self, output: int, recipe: Recipe) -> float:
+        return recipe.tolerance + self._moments[output].grid(self._runner.outputs[output].scale)
 
-    def report(self, tolerance: float | None) -> VerifyReport:
-        """Return what the sums say, against a tolerance or the file's default."""
+    def report(self, recipe: Recipe, tolerance: float | None) -> VerifyReport:
+        """Return what the sums say, against a tolerance or, where there is none, the recipe's."""
         errors = [moments.error() for moments in self._moments]
-        allowed = [self._allowed(i, tolerance) for i in range(len(errors))]
+        allowed = [self._allowed(i, recipe) if tolerance is None else tolerance for i in range(len(errors))]
         # The output that is furthest past what it is allowed, or nearest to it; one that is no number is past all.
         worst = max(range(len(errors)), key=lambda i: np.nan_to_num(errors[i] / allowed[i], nan=np.inf))
         labelled = self._classes and self._labelled == self.samples
@@ -139,7 +138,12 @@ class Comparison:
 
 
 def compare(
-    interface: Interface, runner: Runner, data: Any, tolerance: float | None, reference: list[Weight] | None
+    interface: Interface,
+    runner: Runner,
+    data: Any,
+    recipe: Recipe,
+    tolerance: float | None,
+    reference: list[Weight] | None,
 ) -> tuple[VerifyReport, str]:
     """Run a model and its file side by side on all the data, and look for the model's weights in the file.
 
@@ -147,6 +151,7 @@ def compare(
         interface: of the model, its sizes those of the file.
         runner: of the file.
         data: as `verify` takes it.
+        recipe: of the file; its tolerance holds where none is given, widened by half a step of quantized outputs.
         tolerance: as `verify` takes it.
         reference: the model's weights; None to leave the file's alone.
 
@@ -168,7 +173,7 @@ def compare(
                 as_litert.add(runner.outputs, interface(batch.inputs), theirs)
     if comparison.samples == 0:
         raise ValueError("data: expected at least one sample, got none")
-    report = comparison.report(tolerance)
+    report = comparison.report(recipe, tolerance)
     if is_prepared(interface.model) and comparison.steps.elements:
         own = comparison.steps
         report = replace(report, elements=own.elements, differing=own.differing, steps=own.most, otherwise=otherwise)
@@ -227,15 +232,18 @@ def sized_as(interface: Interface, runner: Runner) -> Interface:
     return replace(interface, fields=tuple(fields))
 
 
-def default_tolerance(runner: Runner) -> float:
-    """The tolerance of the recipe that made the file, as its types of numbers tell."""
-    kinds = {np.dtype(detail["dtype"]).name for detail in runner.interpreter.get_tensor_details()}
-    if {"int8", "int16"} <= kinds and runner.inputs[0].dtype == "int16":
-        name = "int16x8"
-    elif runner.inputs[0].scale:
-        name = "int8"
-    elif "int8" in kinds or "uint8" in kinds:
-        name = "dynamic_int8"
-    else:
-        name = "float16" if "float16" in kinds else "float32"
-    return RECIPES[name].tolerance
+_INTEGERS = {"int8": "int8", "uint8": "int8", "int16": "int16"}
+"""Types of quantized activations, and what a recipe calls them."""
+
+
+def recipe_of_file(runner: Runner) -> Recipe:
+    """Return the recipe of `RECIPES` that stores and computes in a file's types."""
+    graph = runner.flatbuffer.subgraphs[0]
+    types = [type_name(tensor) for tensor in graph.tensors]
+    weights = next((name for name in ("int8", "float16") if name in types), "int8" if "uint8" in types else "float32")
+    given = runner.inputs[0]
+    if given.scale:
+        return recipe_of_types(weights, _INTEGERS.get(given.dtype, "int8"))
+    computed = Counter(types[number] for operator in graph.operators or [] for number in operator.outputs)
+    common = max(("float32", *_INTEGERS), key=computed.__getitem__)
+    return recipe_of_types(weights, _INTEGERS.get(common, "float32"))

@@ -13,7 +13,7 @@ from tfsep import ops
 from tfsep._flatbuffer.reader import unpack
 from tfsep._keras.backend import tf
 from tfsep.tflite._calibration import Calibration
-from tfsep.tflite._keras_layer_lowering import plain_layers
+from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
 from tfsep.tflite._model_signature import Interface
 from tfsep.tflite._recipes import Recipe, get_recipe
 from tfsep.tflite._sample_reader import Field
@@ -37,17 +37,14 @@ def convert(
             f"{interface.model.name!r}: give its recurrent layers unroll=True, or take another recipe"
         )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
-    builtins = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if recipe.weights != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if recipe.weights == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if recipe.needs_calibration:
-        if calibration is not None:
-            builtins = [_INTEGER_BUILTINS[recipe.activations]]
-            converter.representative_dataset = lambda: _representative(interface.fields, calibration, batch_size)
-        converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
-    converter.target_spec.supported_ops = [*builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
+    flags, builtins = recipe.converter_flags, tf.lite.OpsSet.TFLITE_BUILTINS
+    converter.optimizations = [tf.lite.Optimize.DEFAULT] if flags.optimize else []
+    converter.target_spec.supported_types = [tf.dtypes.as_dtype(name) for name in flags.supported_types]
+    if recipe.needs_calibration and calibration is not None:
+        builtins = tf.lite.OpsSet[flags.operators]
+        converter.representative_dataset = lambda: _representative(interface.fields, calibration, batch_size)
+    converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
+    converter.target_spec.supported_ops = [builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
     with warnings.catch_warnings(), _tensorflow_at_warning():
         # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
@@ -107,11 +104,6 @@ def _tensorflow_at_warning() -> Iterator[None]:
 
 _LOOPS = {"While", "StatelessWhile"}
 
-_INTEGER_BUILTINS = {
-    "int8": tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
-    "int16": tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
-}
-
 
 def _reason(error: Exception) -> str:
     """The part of a converter's error that says what is wrong, in one line."""
@@ -140,7 +132,7 @@ def _trace(interface: Interface, batch_size: int) -> Any:
     specs = {
         field.name: tf.TensorSpec((batch_size, *field.shape), field.dtype, field.name) for field in interface.fields
     }
-    with ops.exporting(), plain_layers():
+    with ops.exporting(), keras_layers_lowered():
         return tf.function(frozen, autograph=False).get_concrete_function(**specs)
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._utils.arguments import as_path
-from tfsep._utils.atomic_files import placed
+from tfsep._utils.arguments import as_path, positive_int, positive_number
+from tfsep._utils.atomic_files import atomic_files
 from tfsep.data import Preprocessing
-from tfsep.geometry import positive, positive_number
 from tfsep.quantize import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
@@ -34,7 +33,7 @@ RANDOM_SAMPLES = 8
 def export(
     model: Any,
     path: str | PathLike[str],
-    recipe: str = "float32",
+    recipe: str | Recipe = "float32",
     calibration: Any = None,
     *,
     data: Any = None,
@@ -54,7 +53,8 @@ def export(
     Args:
         model: a built Keras model; every variable is frozen as it is now.
         path: of the file, ``.tflite``, in a folder that exists.
-        recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`.
+        recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`; or a
+            `Recipe` of one's own.
         calibration: samples to measure ranges of activations on, as `verify` takes data; required for ``"int8"`` and
             ``"int16x8"``, some hundred for good ranges. They should come from the training set. None for a model of
             `tfsep.quantize.prepare`, which has its ranges: its recipe is ``"int8"``, and its file's numbers are held to
@@ -89,7 +89,7 @@ def export(
     """
     chosen = get_recipe(recipe)
     path = _require_target(as_path(path, "path"))
-    batch_size = positive(batch_size, "batch_size")
+    batch_size = positive_int(batch_size, "batch_size")
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
     interface = interface_of(model, input_shape)
@@ -101,11 +101,13 @@ def export(
     measured = None
     if calibration is not None:
         reader = Reader(interface.fields, "calibration")
-        measured = read_calibration(calibration, reader, positive(max_calibration_samples, "max_calibration_samples"))
+        measured = read_calibration(
+            calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
+        )
 
     content = convert(interface, chosen, batch_size, measured, allow_flex)
     source, samples = _verification_data(interface.fields, data, measured)
-    with placed((path, path.with_suffix(".json")), "path") as (file, sidecar):
+    with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
         file.write_bytes(content)
         report = _prove(interface, file, path, chosen, measured, source, samples, tolerance)
         report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
@@ -173,7 +175,7 @@ def _prove(
         runner = Runner(file, known_as=path, reference=reference_kernels, own=True)
         prepared = is_prepared(interface.model)
         reference = None if prepared else weights_of(interface)
-        verification, weight = compare(interface, runner, samples, tolerance, reference)
+        verification, weight = compare(interface, runner, samples, recipe, tolerance, reference)
         if calibration is not None and source == "given":
             check_range(calibration, verification.low, verification.high)
         if prepared:

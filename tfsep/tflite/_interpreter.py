@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer.reader import read_tflite
-from tfsep.geometry import positive
+from tfsep._utils.arguments import positive_int
 from tfsep.tflite._inspect import TensorRow
 from tfsep.tflite._sample_reader import Field
 from tfsep.tflite._trial_run import trust, try_first
@@ -81,7 +81,7 @@ class Runner:
         kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep else OpResolverType.AUTO
         if reference:
             kernels = OpResolverType.BUILTIN_REF
-        threads = positive(threads, "threads")
+        threads = positive_int(threads, "threads")
         content, self.flatbuffer = read_tflite(path)
         if own:
             trust(content, kernels.name, keep)

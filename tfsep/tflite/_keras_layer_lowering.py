@@ -1,82 +1,57 @@
 """Keras's own convolution layers, computed for an export by this library's ops: one builtin operator each.
 
 Left alone, a strided depthwise layer with gaps is traced as a convolution at every pixel, of which most results are
-thrown away; and what becomes of other gaps depends on sizes.
+thrown away; and the operators of other layers with gaps depend on sizes.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tfsep import ops
-from tfsep._keras.backend import keras
+from tfsep._keras.types import Layer, Tensor
+from tfsep.layers._layer_kinds import LAYER_KINDS, LayerKind
+
+_Method = Callable[..., Tensor]
 
 
-def _windowed(layer: Any) -> dict[str, Any]:
-    return {"strides": layer.strides, "padding": layer.padding, "rate": layer.dilation_rate}
+@contextmanager
+def keras_layers_lowered() -> Iterator[None]:
+    """While open, compute Keras's convolution layers by this library's ops, but for a subclass's own methods.
+
+    Keras has no hook for this, so the methods that `LAYER_KINDS` names are replaced on its classes, and put back.
+    """
+    methods = [
+        (kind.keras_class, kind.keras_method, _lowered(kind)) for kind in LAYER_KINDS if kind.keras_method is not None
+    ]
+    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in methods]
+    for owner, name, lowered in methods:
+        setattr(owner, name, lowered)
+    try:
+        yield
+    finally:
+        for owner, name, own in before:
+            if own is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, own)
 
 
-def _finished(layer: Any, outputs: Any) -> Any:
-    """What a layer does behind its convolution."""
-    outputs = outputs + layer.bias if layer.use_bias else outputs
-    return outputs if layer.activation is None else layer.activation(outputs)
+def _lowered(kind: LayerKind) -> _Method:
+    """The method that takes the place of a Keras class's own, and leaves layers in channels_first to that."""
+    assert kind.keras_method is not None
+    original = getattr(kind.keras_class, kind.keras_method)
 
-
-def _depthwise(op: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    return lambda layer, x: _finished(layer, op(x, layer.kernel, **_windowed(layer)))
-
-
-def _separable(op: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    def call(layer: Any, x: Any) -> Any:
-        return _finished(layer, op(x, layer.depthwise_kernel, layer.pointwise_kernel, **_windowed(layer)))
-
-    return call
-
-
-def _convolution(layer: Any, x: Any, kernel: Any) -> Any:
-    return ops.conv2d(x, kernel, **_windowed(layer))
-
-
-def _transposed(layer: Any, x: Any) -> Any:
-    return _finished(
-        layer, ops.conv2d_transpose(x, layer.kernel, output_padding=layer.output_padding, **_windowed(layer))
-    )
-
-
-_METHODS = (
-    (keras.layers.Conv2D, "convolution_op", _convolution),
-    (keras.layers.Conv2DTranspose, "call", _transposed),
-    (keras.layers.DepthwiseConv1D, "call", _depthwise(ops.depthwise_conv1d)),
-    (keras.layers.DepthwiseConv2D, "call", _depthwise(ops.depthwise_conv2d)),
-    (keras.layers.SeparableConv1D, "call", _separable(ops.separable_conv1d)),
-    (keras.layers.SeparableConv2D, "call", _separable(ops.separable_conv2d)),
-)
-"""Class, the public method that computes, and what computes in its place."""
-
-
-def _replaced(original: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that leaves layers of the other layout to Keras."""
-
-    def method(self: Any, *args: Any) -> Any:
-        return (ours if self.data_format == "channels_last" else original)(self, *args)
+    def method(layer: Layer, x: Tensor, *kernel: Any) -> Tensor:
+        if layer.data_format != "channels_last":
+            return original(layer, x, *kernel)
+        if kind.keras_method == "convolution_op":
+            return kind.compute(layer, x, *kernel)
+        return _finished(layer, kind.compute(layer, x, *(getattr(layer, own.name) for own in kind.kernels)))
 
     return method
 
 
-@contextmanager
-def plain_layers() -> Iterator[None]:
-    """While open, Keras's convolution layers compute by this library's ops; a subclass's own method stays what it is.
-
-    Keras has no hook for this, so the methods are replaced on its classes, and put back.
-    """
-    before = [(kind, name, vars(kind).get(name)) for kind, name, _ in _METHODS]
-    for kind, name, ours in _METHODS:
-        setattr(kind, name, _replaced(getattr(kind, name), ours))
-    try:
-        yield
-    finally:
-        for kind, name, own in before:
-            if own is None:
-                delattr(kind, name)
-            else:
-                setattr(kind, name, own)
+def _finished(layer: Layer, y: Tensor) -> Tensor:
+    """Add the bias and apply the activation."""
+    y = y + layer.bias if layer.use_bias else y
+    return y if layer.activation is None else layer.activation(y)

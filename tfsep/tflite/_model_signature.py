@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.model_graph import leaf_layers, require_model
 from tfsep._keras.model_io import inputs_of, output_names, shape_for
 from tfsep.tflite._sample_reader import Field
 
@@ -65,14 +66,13 @@ def interface_of(model: Any, input_shape: tuple[int, ...] | None = None) -> Inte
         TypeError: if it is no Keras model.
         ValueError: if it is not built, or `input_shape` does not fit it.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model: expected a Keras model, got {type(model).__name__}")
+    require_model(model)
     if not model.built and input_shape is None:
         raise ValueError(
             f"model: expected a built model, got {model.name!r}, which is not: build it, or give input_shape"
         )
     note = ""
-    half = sorted({layer.compute_dtype for layer in _leaves(model)} & set(_NOT_IN_FILES))
+    half = sorted({layer.compute_dtype for layer in leaf_layers(model)} & set(_NOT_IN_FILES))
     if half:
         note = f"the model computes in {', '.join(half)}; the file is made of its float32 copy, and compared with that"
         model = _in_float32(model)
@@ -90,11 +90,6 @@ def interface_of(model: Any, input_shape: tuple[int, ...] | None = None) -> Inte
 
 _NOT_IN_FILES = ("float16", "bfloat16", "float64")
 """Types that models compute in, and for which runtimes on devices have no convolutions."""
-
-
-def _leaves(model: Any) -> list[Any]:
-    """The layers of a model and of the models nested in it."""
-    return [leaf for layer in model.layers for leaf in (_leaves(layer) if isinstance(layer, keras.Model) else [layer])]
 
 
 def _in_float32(model: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer.constants import stored_numbers
-from tfsep._keras.model_io import origin
+from tfsep._keras.model_graph import operation_of
 from tfsep.quantize import QuantizedLinear, QuantizedOutput, results_of
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._recipes import Recipe
@@ -30,7 +30,7 @@ def _outputs(model: Any) -> list[tuple[str, QuantizedOutput]]:
     """What has the grids of a prepared model, with the name of the layer that it is of."""
     names: dict[int, str] = {}
     for result in results_of(model):
-        names.setdefault(id(origin(result.tensor)[0]), result.name)
+        names.setdefault(id(operation_of(result.tensor)), result.name)
     outputs = (layer for layer in model.layers if isinstance(layer, QuantizedOutput))
     return [(names.get(id(output), str(output.name)), output) for output in outputs]
 
@@ -39,10 +39,10 @@ def require_exportable(model: Any, recipe: Recipe, calibration: Any) -> None:
     """Raise unless a prepared model can become a file of this recipe.
 
     Raises:
-        ValueError: for another recipe than int8, for calibration data, for a range that is empty, no number or too
-            small for a grid.
+        ValueError: for a recipe that does not compute in int8, for calibration data, for a range that is empty, no
+            number or too small for a grid.
     """
-    if recipe.name != "int8":
+    if (recipe.weights, recipe.activations) != ("int8", "int8"):
         raise ValueError(f"recipe: expected 'int8' for a model of quantize.prepare, got {recipe.name!r}")
     if calibration is not None:
         raise ValueError("calibration: expected None for a model of quantize.prepare, which has its ranges, got data")

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer.reader import operator_name, read_tflite
-from tfsep._utils.arguments import number
+from tfsep._utils.arguments import number_in_range, positive_int
 from tfsep._utils.table import Table
 from tfsep.cost import cost
-from tfsep.geometry import positive
 from tfsep.tflite._benchmark import benchmark, time_contents
 from tfsep.tflite._single_operator import single_operators
 
@@ -112,7 +111,11 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
         >>> [(row.operator, row.macs, row.time_share) for row in report.rows]
         [('CONV_2D', 5184, 1.0)]
     """
-    count, runs, warmup = positive(threads, "threads"), positive(runs, "runs"), number(warmup, "warmup", int, 0)
+    count, runs, warmup = (
+        positive_int(threads, "threads"),
+        positive_int(runs, "runs"),
+        number_in_range(warmup, "warmup", int, 0),
+    )
     _, model = read_tflite(path)
     whole = benchmark(path, count, runs=runs, warmup=warmup).median_ms
     files = single_operators(model)

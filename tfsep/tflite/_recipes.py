@@ -1,6 +1,38 @@
-"""Recipes: how a file stores numbers and computes with them, as data."""
+"""Recipes: how a file stores numbers and computes with them, as data. A new recipe is a row of `RECIPES`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from tfsep._utils.arguments import positive_number
+
+
+class ConverterFlags(NamedTuple):
+    """Settings of ``tf.lite.TFLiteConverter`` for one pair of types.
+
+    Attributes:
+        optimize: whether ``optimizations`` is ``[tf.lite.Optimize.DEFAULT]``.
+        supported_types: of ``target_spec``; empty for the converter's default.
+        operators: name of the ``tf.lite.OpsSet`` of a calibrated file.
+        interfaces: types that the file's floating inputs and outputs may have.
+    """
+
+    optimize: bool
+    supported_types: tuple[str, ...]
+    operators: str
+    interfaces: tuple[str, ...]
+
+
+_INT16X8 = "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"
+
+CONVERTER_FLAGS = {
+    ("float32", "float32"): ConverterFlags(False, (), "TFLITE_BUILTINS", ("float32",)),
+    ("float16", "float32"): ConverterFlags(True, ("float16",), "TFLITE_BUILTINS", ("float32",)),
+    ("int8", "float32"): ConverterFlags(True, (), "TFLITE_BUILTINS", ("float32",)),
+    ("int8", "int8"): ConverterFlags(True, (), "TFLITE_BUILTINS_INT8", ("int8", "uint8", "float32")),
+    ("int8", "int16"): ConverterFlags(True, (), _INT16X8, ("int16", "float32")),
+}
+"""By types of weights and activations."""
 
 
 @dataclass(frozen=True)
@@ -8,16 +40,29 @@ class Recipe:
     """One way to make a file.
 
     Attributes:
-        name: what `export` is given.
+        name: what `export` is given, or a report calls a recipe of one's own.
         summary: what it does, in one line.
-        weights, activations: types that weights are stored in and activations are computed in.
-        interface: type of the file's floating inputs and outputs.
-        needs_calibration: whether ranges of activations have to be measured on data.
+        weights: type in which weights are stored: ``"float32"``, ``"float16"`` or ``"int8"``.
+        activations: type in which activations are computed: ``"float32"``, ``"int8"`` or ``"int16"``.
+        interface: type of the file's floating inputs and outputs: that of the activations, ``"float32"``, or
+            ``"uint8"`` for activations in int8.
+        needs_calibration: whether ranges of activations have to be measured on data, as integer ones have.
         tolerance: largest relative RMS error of verification, unless told otherwise: above what rounding alone brings
             to deep networks, trained and untrained (for the shipped one 2e-7, 6e-4, 0.007, 0.024 and 0.016, in the
             order of `RECIPES`; for an untrained one of full width 1e-6, 0.01, 0.15, 0.26 and 0.17; for
             Google's of width 0.25, rounded once more, 1e-5, 0.03, 0.21, 0.33 and 0.27), and under what a wrong
             operator shows, whose error is of the order of 1. Wrong weights are seen by themselves.
+
+    Raises:
+        ValueError: for types that no converter combines, or a tolerance that is not greater than zero.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> replace(RECIPES["int8"], name="int8_float_io", interface="float32").needs_calibration
+        True
+        >>> replace(RECIPES["int8"], weights="int4")
+        Traceback (most recent call last):
+        ValueError: weights: expected one of float32, float16, int8, got 'int4'
     """
 
     name: str
@@ -30,8 +75,34 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse nonsense, when the record is made."""
-        if not self.tolerance > 0:
-            raise ValueError(f"tolerance: expected a number greater than zero, got {self.tolerance!r}")
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"name: expected a text, got {self.name!r}")
+        _require_one_of("weights", self.weights, [weights for weights, _ in CONVERTER_FLAGS])
+        fitting = [activations for weights, activations in CONVERTER_FLAGS if weights == self.weights]
+        _require_one_of("activations", self.activations, fitting, f" for weights in {self.weights}")
+        interfaces = self.converter_flags.interfaces
+        _require_one_of("interface", self.interface, interfaces, f" for activations in {self.activations}")
+        if self.needs_calibration is not self.has_integer_activations:
+            raise ValueError(
+                f"needs_calibration: expected {self.has_integer_activations} for activations in {self.activations}, "
+                f"got {self.needs_calibration!r}"
+            )
+        positive_number(self.tolerance, "tolerance")
+
+    @property
+    def has_integer_activations(self) -> bool:
+        """Whether activations are computed in integers."""
+        return self.activations.startswith("int")
+
+    @property
+    def converter_flags(self) -> ConverterFlags:
+        """How the converter is set."""
+        return CONVERTER_FLAGS[self.weights, self.activations]
+
+
+def _require_one_of(argument: str, given: str, names: Iterable[str], condition: str = "") -> None:
+    if given not in (known := tuple(dict.fromkeys(names))):
+        raise ValueError(f"{argument}: expected one of {', '.join(known)}{condition}, got {given!r}")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -62,8 +133,11 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def get_recipe(name: str) -> Recipe:
-    """Return a recipe by name.
+def get_recipe(recipe: str | Recipe) -> Recipe:
+    """Return a recipe by name; a `Recipe` is returned as it is.
+
+    Args:
+        recipe: a name in `RECIPES`, or a recipe of one's own.
 
     Raises:
         ValueError: if there is none of that name.
@@ -72,7 +146,20 @@ def get_recipe(name: str) -> Recipe:
         >>> get_recipe("int8").needs_calibration
         True
     """
+    if isinstance(recipe, Recipe):
+        return recipe
     try:
-        return RECIPES[name]
+        return RECIPES[recipe]
     except (KeyError, TypeError):
-        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {name!r}") from None
+        raise ValueError(f"recipe: expected one of {', '.join(RECIPES)}, got {recipe!r}") from None
+
+
+def recipe_of_types(weights: str, activations: str) -> Recipe:
+    """Return the first recipe of `RECIPES` with these types, or of these activations where no weights fit.
+
+    Examples:
+        >>> recipe_of_types("int8", "int16").name
+        'int16x8'
+    """
+    alike = [recipe for recipe in RECIPES.values() if recipe.activations == activations]
+    return next((recipe for recipe in alike if recipe.weights == weights), alike[0])

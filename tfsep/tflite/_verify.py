@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tfsep.geometry import positive_number
+from tfsep._utils.arguments import positive_number
 from tfsep.models import load_model
 from tfsep.quantize import is_prepared, runtime_of
-from tfsep.tflite._comparison import compare, sized_as
+from tfsep.tflite._comparison import compare, recipe_of_file, sized_as
 from tfsep.tflite._converter import weights_of
 from tfsep.tflite._interpreter import Runner
 from tfsep.tflite._model_signature import interface_of
@@ -42,7 +42,8 @@ def verify(
         data: an array (N, ...) of what the model takes; a tuple (x, labels), labels ints (N,) from 0; for several
             inputs a tuple of arrays in the model's own order (``Model([a, b])`` takes ``(a, b)``), or a dict by name;
             or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
-        tolerance: largest relative RMS error, see `VerifyReport`; None for the default of the file's recipe.
+        tolerance: largest relative RMS error, see `VerifyReport`; None for that of the recipe in
+            `RECIPES` that has the file's types.
         threads: of LiteRT.
         weights: whether to compare the weights; False for a file whose weights another tool changed on purpose, by
             pruning or clustering.
@@ -68,7 +69,7 @@ def verify(
     interface = sized_as(interface, runner)
     prepared = is_prepared(interface.model)
     reference = weights_of(interface) if weights and not prepared else None
-    report, weight = compare(interface, runner, data, tolerance, reference)
+    report, weight = compare(interface, runner, data, recipe_of_file(runner), tolerance, reference)
     if weights and prepared:
         require_same_numbers(interface.model, runner, path, report)
     return require(report, path, weight)

@@ -22,11 +22,11 @@ def build(config: TrainConfig, data: ImageData, precision: str | None = None) ->
     """
     keras.utils.set_random_seed(config.seed)
     with dtype_policy(precision or config.precision):
-        return models.MobileNetV1(
+        return models.from_definitions(
+            NETWORKS[config.network],
             data.image_shape,
             len(data.class_names),
             config.alpha,
-            conv_defs=NETWORKS[config.network],
             dropout=config.dropout,
             classifier_activation=None,
             arg_scope=models.ArgScope(

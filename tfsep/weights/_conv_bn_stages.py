@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._keras.backend import keras
-from tfsep.defs import LayerDef, padding_of
+from tfsep._keras.model_graph import leaf_layers, require_model
+from tfsep.defs import LayerDef
+from tfsep.defs._layer_def import LayerKind
+from tfsep.defs._padding import padding_of
 from tfsep.geometry import Padding, Window
 from tfsep.layers import Conv2D, DepthwiseConv2D
-from tfsep.weights._model_layers import leaf_layers, require_model
 
 Array = np.ndarray
 
@@ -70,8 +72,9 @@ class Target:
         """The layer as a definition has it."""
         if isinstance(self.layer, keras.layers.Dense):
             return LayerDef(self.layer.name, "conv2d", (1, 1), (1, 1), (1, 1), self.layer.units)
-        window, kind = self.layer.window, "depthwise_conv2d" if self.depthwise else "conv2d"
+        kind: LayerKind = "depthwise_conv2d" if self.depthwise else "conv2d"
         depth = None if self.depthwise else self.layer.filters
+        window = self.layer.window
         return LayerDef(self.layer.name, kind, window.kernel, window.strides, window.rate, depth)
 
     def pads_as(self, padding: Padding) -> bool:

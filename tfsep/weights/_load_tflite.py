@@ -54,7 +54,7 @@ def load_network(model: Any, network: FileNetwork, path: str | PathLike[str] = "
     Examples:
         >>> load_network(None, None)
         Traceback (most recent call last):
-        TypeError: model: expected a keras.Model, got NoneType
+        TypeError: model: expected a Keras model, got NoneType
     """
     targets = targets_of(model)
     # Windows are compared layer by layer where there are as many; `fill` has the words where there are not.

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep.weights._model_layers import leaf_layers, require_model
+from tfsep._keras.model_graph import leaf_layers, require_model
 
 _logger = logging.getLogger(__name__)
 

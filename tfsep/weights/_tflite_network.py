@@ -5,7 +5,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from tfsep.defs import PADDING_RULES, Conv, ConvDef, DepthSepConv, LayerDef, padding_of
+from tfsep.defs import PADDING_RULES, Conv, ConvDef, DepthSepConv, LayerDef
+from tfsep.defs._padding import padding_of
 from tfsep.geometry import Padding, Pair, Window
 from tfsep.weights._conv_bn_stages import Stage
 

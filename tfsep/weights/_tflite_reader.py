@@ -14,6 +14,7 @@ from tfsep._flatbuffer.constants import real_numbers, scales_of, stored_numbers
 from tfsep._flatbuffer.reader import operator_name, read_tflite, type_name
 from tfsep._utils.arguments import as_path
 from tfsep.defs import LayerDef
+from tfsep.defs._layer_def import LayerKind
 from tfsep.geometry import Padding, Pads
 from tfsep.weights._conv_bn_stages import Stage
 from tfsep.weights._tflite_network import FileLayer, FileNetwork, Grid, UnfitFileError
@@ -144,7 +145,8 @@ class _Reader:
             height, width = height - top - bottom, width - left - right
         if min(height, width) < 1:
             raise UnfitFileError(f"PAD of {padding} around nothing")
-        kind, depth = ("depthwise_conv2d", None) if depthwise else ("conv2d", kernel.shape[3])
+        kind: LayerKind = "depthwise_conv2d" if depthwise else "conv2d"
+        depth = None if depthwise else kernel.shape[3]
         self._add(operator, kind, kernel, (stride, rate, depth), padding, (height, width))
 
     def _dense(self, operator: Any) -> None:
@@ -154,7 +156,7 @@ class _Reader:
         self._add(operator, "conv2d", kernel, ((1, 1), (1, 1), kernel.shape[3]), "valid", (1, 1))
 
     def _add(
-        self, operator: Any, kind: str, kernel: np.ndarray, window: Any, padding: Padding, size: tuple[int, int]
+        self, operator: Any, kind: LayerKind, kernel: np.ndarray, window: Any, padding: Padding, size: tuple[int, int]
     ) -> None:
         """Add a layer to the body, or behind the mean."""
         layers, most = (self._body, _MOST_LAYERS) if self._mean < 0 else (self._behind, 1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._utils.arguments import as_path
-from tfsep._utils.atomic_files import made_folder, placed
+from tfsep._utils.atomic_files import atomic_files, make_folder
 from tfsep.data import Preprocessing
 from tfsep.models import load_model
 from tfsep.tflite._benchmark import benchmark_all, counts_of
@@ -24,6 +24,7 @@ from tfsep.tflite._convert._snippets import snippets
 from tfsep.tflite._export import export
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._interpreter import Runner, TensorInfo
+from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._targets import check_targets, targets_of
 
 __all__ = ["ConvertReport", "convert"]
@@ -32,7 +33,7 @@ __all__ = ["ConvertReport", "convert"]
 def convert(
     model: Any,
     folder: str | PathLike[str],
-    recipe: str = "int8",
+    recipe: str | Recipe = "int8",
     calibration: Any = None,
     *,
     targets: str | Iterable[str] = (),
@@ -143,8 +144,8 @@ def convert(
         readme(report, snippets(f"{name}.tflite", made.inputs, outputs, preprocessing), outputs),
         "".join(f"{label}\n" for label in chosen),
     ]
-    made_folder(folder, "folder")
-    with placed([folder / file for file in stored], "folder") as files:
+    make_folder(folder, "folder")
+    with atomic_files([folder / file for file in stored], "folder") as files:
         files[0].write_bytes(content)
         for file, text in zip(files[1:], texts, strict=False):
             file.write_text(text)

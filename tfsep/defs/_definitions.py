@@ -1,0 +1,243 @@
+"""Definitions: what one writes to describe a network, a named tuple a layer or block.
+
+Each class knows its own expansion into primitive layers; nothing else in the library depends on the class. A new kind
+of block is a class here, and a name in `ConvDef`.
+"""
+
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from tfsep._utils.arguments import positive_int, positive_number
+from tfsep.defs._layer_def import DEFAULT_ACTIVATION, LayerDef, Place
+from tfsep.geometry import Pair, PairLike
+from tfsep.geometry._sizes import pair
+
+__all__ = ["Conv", "ConvDef", "ConvDefs", "DepthSepConv", "InvertedResidual", "make_divisible"]
+
+
+class Conv(NamedTuple):
+    """A standard convolution, then batch normalization and the activation.
+
+    Attributes:
+        kernel: rows and columns, or one int.
+        stride: step of the window, an int or a pair.
+        depth: output channels, before the width multiplier.
+        rate: dilation, an int or a pair.
+        activation: a Keras activation's name, None for none, or ``"default"`` for the model builder's.
+    """
+
+    kernel: PairLike
+    stride: PairLike
+    depth: int
+    rate: PairLike = 1
+    activation: str | None = DEFAULT_ACTIVATION
+
+    @property
+    def slim_scope(self) -> str:
+        """The name of this kind in TF-slim's variable scopes."""
+        return "Conv"
+
+    def normalized(self, where: str) -> "Conv":
+        """Return the definition with pairs for kernel, stride and rate; errors start with `where`."""
+        return _normalized(self, where)
+
+    def expand(self, place: Place, source: str, channels: int | None) -> list[LayerDef]:  # noqa: ARG002
+        """Return the primitive layers of a normalized definition.
+
+        Args:
+            place: the names of the definition in its network.
+            source: name of the layer whose result is the input.
+            channels: input channels; None where they are not known.
+        """
+        return [_convolution(place.scope, self.depth, source, self.activation, place.end_point, *_window(self))]
+
+
+class DepthSepConv(NamedTuple):
+    """A depthwise convolution and a 1×1 convolution, each with batch normalization and the activation.
+
+    Attributes:
+        kernel: rows and columns of the depthwise convolution, or one int.
+        stride: step of the depthwise window, an int or a pair.
+        depth: output channels, before the width multiplier.
+        rate: dilation of the depthwise convolution, an int or a pair.
+        activation: a Keras activation's name, None for none, or ``"default"`` for the model builder's.
+
+    Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), Figure 3.
+    """
+
+    kernel: PairLike
+    stride: PairLike
+    depth: int
+    rate: PairLike = 1
+    activation: str | None = DEFAULT_ACTIVATION
+
+    @property
+    def slim_scope(self) -> str:
+        """The name of this kind in TF-slim's variable scopes."""
+        return "separable_conv"
+
+    def normalized(self, where: str) -> "DepthSepConv":
+        """Return the definition with pairs for kernel, stride and rate; errors start with `where`."""
+        return _normalized(self, where)
+
+    def expand(self, place: Place, source: str, channels: int | None) -> list[LayerDef]:  # noqa: ARG002
+        """Return the primitive layers of a normalized definition.
+
+        Args:
+            place: the names of the definition in its network.
+            source: name of the layer whose result is the input.
+            channels: input channels; None where they are not known.
+        """
+        scope, end_point = place
+        depthwise = _depthwise(f"{scope}_depthwise", source, self.activation, f"{end_point}_depthwise", *_window(self))
+        pointwise = f"{scope}_pointwise", self.depth, depthwise.name, self.activation, f"{end_point}_pointwise"
+        return [depthwise, _convolution(*pointwise)]
+
+
+class InvertedResidual(NamedTuple):
+    """An inverted residual block: expansion by a 1×1 convolution, depthwise convolution, projection by a 1×1 one.
+
+    Each convolution is followed by batch normalization; expansion and depthwise convolution by the activation, too.
+
+    Attributes:
+        kernel: rows and columns of the depthwise convolution, or one int.
+        stride: step of the depthwise window, an int or a pair.
+        depth: output channels, before the width multiplier.
+        expansion: channels of the depthwise convolution over those of the input; the product is rounded to a multiple
+            of 8. 1 leaves the expansion out.
+        squeeze: channels that squeeze-and-excite reduces to, over those of the depthwise convolution, such as 1/4; None
+            for no squeeze-and-excite.
+        activation: a Keras activation's name, None for none, or ``"default"`` for the model builder's.
+        residual: whether the input is added to the result, where the stride is 1 and both have as many channels.
+        rate: dilation of the depthwise convolution, an int or a pair.
+
+    Source: M. Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (arXiv 1801.04381), Figure 3;
+    squeeze-and-excite as in A. Howard et al., "Searching for MobileNetV3" (arXiv 1905.02244), Figure 4; names of
+    TF-slim's ``expanded_conv``.
+    """
+
+    kernel: PairLike
+    stride: PairLike
+    depth: int
+    expansion: float
+    squeeze: float | None = None
+    activation: str | None = DEFAULT_ACTIVATION
+    residual: bool = True
+    rate: PairLike = 1
+
+    @property
+    def slim_scope(self) -> str:
+        """The name of this kind in TF-slim's variable scopes."""
+        return "expanded_conv"
+
+    def normalized(self, where: str) -> "InvertedResidual":
+        """Return the definition with pairs for kernel, stride and rate; errors start with `where`."""
+        if not isinstance(self.residual, bool):
+            raise ValueError(f"{where}.residual: expected True or False, got {self.residual!r}")
+        return _normalized(self, where)._replace(
+            expansion=positive_number(self.expansion, f"{where}.expansion"),
+            squeeze=None if self.squeeze is None else positive_number(self.squeeze, f"{where}.squeeze"),
+        )
+
+    def expand(self, place: Place, source: str, channels: int | None) -> list[LayerDef]:
+        """Return the primitive layers of a normalized definition.
+
+        Args:
+            place: the names of the definition in its network.
+            source: name of the layer whose result is the input.
+            channels: input channels.
+
+        Raises:
+            ValueError: if the input channels are not known.
+        """
+        if channels is None:
+            raise ValueError(f"channels: expected the input channels of {place.scope}, got None")
+        scope, end_point = place
+        layers: list[LayerDef] = []
+        width, last = channels, source
+        if self.expansion != 1:
+            width = make_divisible(channels * self.expansion)
+            expand = f"{scope}/expand", width, source, self.activation, f"{end_point}/expansion_output"
+            layers.append(_convolution(*expand))
+            last = layers[-1].name
+        depthwise = f"{scope}/depthwise", last, self.activation, f"{end_point}/depthwise_output"
+        layers.append(_depthwise(*depthwise, *_window(self)))
+        if self.squeeze is not None:
+            layers += _squeeze_and_excite(f"{scope}/squeeze_excite", width, self.squeeze, layers[-1].name)
+        layers.append(_convolution(f"{scope}/project", self.depth, layers[-1].name, None))
+        if self.residual and self.stride == (1, 1) and channels == self.depth:
+            layers.append(LayerDef(f"{scope}/add", "add", inputs=(layers[-1].name, source)))
+        return [*layers[:-1], layers[-1]._replace(end_points=(f"{end_point}/output", end_point))]
+
+
+ConvDef: TypeAlias = Conv | DepthSepConv | InvertedResidual
+"""Any definition."""
+
+ConvDefs: TypeAlias = tuple[ConvDef, ...]
+"""A network's definitions, in the order of its layers and blocks."""
+
+
+def make_divisible(depth: float, minimum: int = 8, divisor: int = 8) -> int:
+    """Return a number of channels rounded to a multiple of `divisor`, not below 90 % of itself: MobileNet v2's rule.
+
+    Args:
+        depth: channels before rounding.
+        minimum: the least result.
+        divisor: what the result is a multiple of, unless it is `minimum`.
+
+    Examples:
+        >>> [make_divisible(depth) for depth in (3, 11.2, 12, 18)]
+        [8, 16, 16, 24]
+    """
+    rounded = max(minimum, int(depth + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * depth else rounded + divisor
+
+
+_Definition = TypeVar("_Definition", Conv, DepthSepConv, InvertedResidual)
+
+
+def _normalized(definition: _Definition, where: str) -> _Definition:
+    """Return a definition with the fields that all have checked, and window and rate as pairs."""
+    if not isinstance(definition.activation, str | None):
+        raise ValueError(f"{where}.activation: expected a name or None, got {definition.activation!r}")
+    return definition._replace(
+        kernel=pair(definition.kernel, f"{where}.kernel"),
+        stride=pair(definition.stride, f"{where}.stride"),
+        depth=positive_int(definition.depth, f"{where}.depth"),
+        rate=pair(definition.rate, f"{where}.rate"),
+    )
+
+
+def _window(definition: ConvDef) -> tuple[Pair, Pair, Pair]:
+    """Kernel, stride and rate as pairs."""
+    return pair(definition.kernel, "kernel"), pair(definition.stride, "stride"), pair(definition.rate, "rate")
+
+
+def _convolution(
+    name: str,
+    depth: int,
+    source: str,
+    activation: str | None,
+    end_point: str = "",
+    kernel: Pair = (1, 1),
+    stride: Pair = (1, 1),
+    rate: Pair = (1, 1),
+) -> LayerDef:
+    end_points = (end_point,) if end_point else ()
+    return LayerDef(name, "conv2d", kernel, stride, rate, depth, (source,), activation, True, end_points)
+
+
+def _depthwise(
+    name: str, source: str, activation: str | None, end_point: str, kernel: Pair, stride: Pair, rate: Pair
+) -> LayerDef:
+    return LayerDef(name, "depthwise_conv2d", kernel, stride, rate, None, (source,), activation, True, (end_point,))
+
+
+def _squeeze_and_excite(scope: str, channels: int, ratio: float, source: str) -> list[LayerDef]:
+    """A gate a channel, of the means over the image (J. Hu et al., arXiv 1709.01507; MobileNet v3's hard sigmoid)."""
+    mean, reduce, gate, product = (f"{scope}/{name}" for name in ("AvgPool", "Conv", "Conv_1", "mul"))
+    return [
+        LayerDef(mean, "global_average_pool", inputs=(source,)),
+        LayerDef(reduce, "conv2d", depth=make_divisible(channels * ratio), inputs=(mean,), activation="relu"),
+        LayerDef(gate, "conv2d", depth=channels, inputs=(reduce,), activation="hard_sigmoid"),
+        LayerDef(product, "multiply", inputs=(source, gate)),
+    ]

@@ -1,0 +1,75 @@
+"""Primitive layers: the form that every definition expands to, which model builder and cost table read."""
+
+from typing import Literal, NamedTuple, TypeAlias
+
+from tfsep.geometry import Pair
+
+__all__ = ["LayerDef", "Place"]
+
+LayerKind: TypeAlias = Literal["conv2d", "depthwise_conv2d", "add", "multiply", "global_average_pool"]
+"""The operation of a primitive layer."""
+
+DEFAULT_ACTIVATION = "default"
+"""The name of the activation that the model builder is told to use: ReLU6 unless said otherwise."""
+
+INPUT = "input"
+"""The name of the network's input in `LayerDef.inputs`."""
+
+
+class LayerDef(NamedTuple):
+    """A primitive layer: one operation on named inputs, then normalization and activation.
+
+    Attributes:
+        name: unique in the network, TF-slim's variable scope: ``Conv2d_0``, ``expanded_conv_3/expand``.
+        kind: the operation.
+        kernel: rows and columns of the window.
+        stride: step of the window.
+        rate: dilation of the window.
+        depth: output channels; None for the number of input channels.
+        inputs: names of the layers whose results are the inputs, `INPUT` for the network's input.
+        activation: a Keras activation's name, `DEFAULT_ACTIVATION`, or None for none.
+        normalization: whether batch normalization follows the operation; a convolution without one has a bias.
+        end_points: names under which the model builder returns the result.
+    """
+
+    name: str
+    kind: LayerKind
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    rate: Pair = (1, 1)
+    depth: int | None = None
+    inputs: tuple[str, ...] = (INPUT,)
+    activation: str | None = None
+    normalization: bool = False
+    end_points: tuple[str, ...] = ()
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether the layer has a kernel."""
+        return self.kind in ("conv2d", "depthwise_conv2d")
+
+
+class Place(NamedTuple):
+    """The names that a definition has in its network.
+
+    Attributes:
+        scope: prefix of the names of its layers.
+        end_point: prefix of the names of its end points.
+    """
+
+    scope: str
+    end_point: str
+
+
+def classifier(num_classes: int, source: str = INPUT) -> LayerDef:
+    """Return the layer from pooled features to logits, a 1×1 convolution with a bias.
+
+    Args:
+        num_classes: length of the logits.
+        source: name of the layer that pools the features.
+
+    Examples:
+        >>> classifier(10).name
+        'Logits/Conv2d_1c_1x1'
+    """
+    return LayerDef("Logits/Conv2d_1c_1x1", "conv2d", depth=num_classes, inputs=(source,))

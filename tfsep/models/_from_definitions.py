@@ -1,0 +1,146 @@
+"""A Keras model of any network of definitions: body, mean over the image, classifier."""
+
+from collections.abc import Iterable
+from numbers import Real
+
+from tfsep._keras.backend import keras
+from tfsep._keras.types import ActivationLike, Model, Tensor
+from tfsep._utils.arguments import positive_int
+from tfsep.defs import ConvDef, Network
+from tfsep.defs._layer_def import classifier
+from tfsep.geometry._sizes import normalize_shape
+from tfsep.models._layer_builder import ArgScope, EndPoints, build_layers
+
+__all__ = ["from_definitions"]
+
+
+def from_definitions(
+    network: Network | Iterable[ConvDef],
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    num_classes: int | None = 1000,
+    alpha: float = 1.0,
+    *,
+    min_depth: int = 8,
+    output_stride: int | None = None,
+    padding: str = "same",
+    dropout: float = 1e-3,
+    classifier_activation: ActivationLike = "softmax",
+    arg_scope: ArgScope | None = None,
+) -> Model:
+    """Return a network as a Keras model, pooled over the whole image.
+
+    Args:
+        network: a network, such as one of `tfsep.defs.NETWORKS`; or definitions, for MobileNet v1's rules.
+        input_shape: (H, W, C); H and W may be None. None for the network's own.
+        num_classes: length of the result; 0 or None for the features, (N, C').
+        alpha: width multiplier.
+        min_depth: fewest channels of a layer, whatever the multiplier.
+        output_stride: total stride to hold by growing rates, see `tfsep.defs.with_output_stride`; None for no bound.
+        padding: ``"same"``, ``"keras"`` or ``"explicit"``, see `tfsep.defs.PADDING_RULES`.
+        dropout: share of the features that training drops.
+        classifier_activation: applied to the logits; None for the logits themselves.
+        arg_scope: how each layer is made, see `mobilenet_v1_arg_scope`; None for its defaults.
+
+    Returns:
+        A model from images (N, H, W, C) to (N, num_classes).
+
+    Raises:
+        ValueError: for an argument out of range, or an output_stride that cannot be held.
+
+    Examples:
+        >>> from tfsep.defs import NETWORKS
+        >>> model = from_definitions(NETWORKS["fashion_mnist"], num_classes=10)
+        >>> model.input_shape, model.output_shape
+        ((None, 28, 28, 1), (None, 10))
+    """
+    network, arg_scope = Network.of(network), arg_scope or ArgScope()
+    shape = normalize_shape(network.image_shape if input_shape is None else input_shape, "input_shape")
+    if len(shape) != 3:
+        raise ValueError(f"input_shape: expected (H, W, C), got {shape}")
+    if not isinstance(dropout, Real) or not 0 <= dropout < 1:
+        raise ValueError(f"dropout: expected a number in [0, 1), got {dropout!r}")
+    require_classes(num_classes)
+    inputs = keras.Input(shape, name="image")
+    require_images(inputs)
+    layers = network.layers(shape[-1], alpha, min_depth, output_stride)
+    scope = network.scope
+    features, _ = build_layers(inputs, layers, scope, padding, arg_scope)
+    features, _ = pool_features(features, True, scope)
+    if not num_classes:
+        return keras.Model(inputs, keras.layers.Flatten(name=f"{scope}.Features")(features), name=scope)
+    logits, end_points = classify(features, num_classes, dropout, classifier_activation, True, scope, arg_scope)
+    return keras.Model(inputs, end_points.get("Predictions", logits), name=scope)
+
+
+def require_images(inputs: Tensor) -> None:
+    """Raise unless this is a tensor of images.
+
+    Raises:
+        TypeError: if it is no tensor.
+        ValueError: for another rank than 4, or an unknown number of channels.
+    """
+    if not hasattr(inputs, "shape"):
+        raise TypeError(f"inputs: expected a tensor (N, H, W, C), got {inputs!r}")
+    shape = tuple(inputs.shape)
+    if len(shape) != 4:
+        raise ValueError(f"inputs: expected rank 4, (N, H, W, C), got shape {shape}")
+    if shape[-1] is None:
+        raise ValueError(f"inputs: expected a known number of channels, got shape {shape}")
+
+
+def require_classes(num_classes: int | None) -> None:
+    """Raise a ValueError unless this is a number of classes, 0 or None."""
+    if num_classes not in (0, None):
+        positive_int(num_classes, "num_classes")
+
+
+def pool_features(net: Tensor, global_pool: bool, scope: str) -> tuple[Tensor, str]:
+    """Return the mean over the image, or over slim's window of 7×7 at stride 2, and its end point's name.
+
+    The window is smaller where the image is; an image of unknown size is averaged as a whole.
+    """
+    if global_pool or None in net.shape[1:3]:
+        name = "global_pool"
+        return keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{scope}.Logits.{name}")(net), name
+    name = "AvgPool_1a"
+    window = tuple(min(side, 7) for side in net.shape[1:3])
+    return keras.layers.AveragePooling2D(window, strides=2, name=f"{scope}.Logits.{name}")(net), name
+
+
+def classify(
+    features: Tensor,
+    num_classes: int,
+    dropout: float,
+    activation: ActivationLike,
+    spatial_squeeze: bool,
+    scope: str,
+    arg_scope: ArgScope,
+) -> tuple[Tensor, EndPoints]:
+    """Return the logits of pooled features, and the end points ``Logits`` and ``Predictions``.
+
+    Args:
+        features: (N, H', W', C').
+        num_classes: length of the logits.
+        dropout: share of the features that training drops.
+        activation: from logits to predictions; None for no predictions.
+        spatial_squeeze: whether logits are (N, num_classes) in place of (N, H', W', num_classes).
+        scope: prefix of the layers' names.
+        arg_scope: how the classifier is made.
+
+    Raises:
+        ValueError: with `spatial_squeeze`, for features larger than 1×1.
+    """
+    if spatial_squeeze and tuple(features.shape[1:3]) != (1, 1):
+        raise ValueError(
+            f"spatial_squeeze: expected pooled features of 1×1, got {features.shape[1]}×{features.shape[2]}: "
+            "set global_pool=True or spatial_squeeze=False"
+        )
+    net = keras.layers.Dropout(dropout, name=f"{scope}.Logits.Dropout_1b")(features)
+    logits, _ = build_layers(net, [classifier(num_classes)], scope, "same", arg_scope)
+    if spatial_squeeze:
+        logits = keras.layers.Reshape((num_classes,), name=f"{scope}.Logits.SpatialSqueeze")(logits)
+    end_points = {"Logits": logits}
+    if activation is not None:
+        predictions = keras.layers.Activation(activation, dtype="float32", name=f"{scope}.Predictions")
+        end_points["Predictions"] = predictions(logits)
+    return logits, end_points

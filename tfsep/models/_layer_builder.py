@@ -1,0 +1,137 @@
+"""Keras layers of primitive layers: how each kind is made, under TF-slim's names.
+
+A Keras layer's name is slim's variable scope with dots for slashes (Keras takes no slash in a name), so
+``MobilenetV1.Conv2d_1_depthwise.BatchNorm`` holds what a checkpoint calls
+``MobilenetV1/Conv2d_1_depthwise/BatchNorm/...``.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tfsep._keras.backend import keras
+from tfsep._keras.types import ActivationLike, Layer, Tensor
+from tfsep.defs._layer_def import DEFAULT_ACTIVATION, INPUT, LayerDef
+from tfsep.defs._padding import padding_of
+from tfsep.layers import BatchNormalization, Conv2D, DepthwiseConv2D
+
+__all__ = ["ArgScope"]
+
+EndPoints: TypeAlias = dict[str, Tensor]
+"""The tensors of a network by slim's names, in the order of computation."""
+
+
+@dataclass(frozen=True)
+class ArgScope:
+    """How every layer of the network is made: what slim's ``mobilenet_v1_arg_scope`` sets.
+
+    Attributes:
+        weight_decay: slim's L2 scale; the loss gains ``weight_decay · Σw² / 2`` a kernel.
+        stddev: of the truncated normal that draws the kernels; None draws by He's rule, the better start without
+            slim's long schedule.
+        regularize_depthwise: whether depthwise kernels are decayed too.
+        batch_norm_decay: momentum of the moving statistics.
+        batch_norm_epsilon: added to the variance.
+        activation: of the layers whose definition has none of its own.
+        synchronized: whether replicas normalize by the statistics of all, in place of their own.
+    """
+
+    weight_decay: float = 4e-5
+    stddev: float | None = 0.09
+    regularize_depthwise: bool = False
+    batch_norm_decay: float = 0.9997
+    batch_norm_epsilon: float = 1e-3
+    activation: ActivationLike = "relu6"
+    synchronized: bool = False
+
+    def initializer(self) -> keras.initializers.Initializer:
+        """Return a new initializer for one kernel."""
+        if self.stddev is None:
+            return keras.initializers.HeNormal()
+        return keras.initializers.TruncatedNormal(stddev=self.stddev)
+
+    def regularizer(self) -> keras.regularizers.Regularizer | None:
+        """Return the regularizer of a kernel, or None: slim's L2 loss has a half in it that Keras's has not."""
+        return keras.regularizers.L2(self.weight_decay / 2) if self.weight_decay else None
+
+
+def build_layers(
+    inputs: Tensor, layers: Iterable[LayerDef], scope: str, padding: str, arg_scope: ArgScope
+) -> tuple[Tensor, EndPoints]:
+    """Apply a network's primitive layers to a tensor.
+
+    Args:
+        inputs: what layers call the network's input.
+        layers: in the order of computation.
+        scope: prefix of the layers' names.
+        padding: a key of `tfsep.defs.PADDING_RULES`.
+        arg_scope: how each layer is made.
+
+    Returns:
+        The result of the last layer, and the end points.
+    """
+    results, end_points = {INPUT: inputs}, {}
+    net = inputs
+    for layer in layers:
+        sources = [results[name] for name in layer.inputs]
+        net = _apply(layer, sources[0] if len(sources) == 1 else sources, scope, padding, arg_scope)
+        results[layer.name] = net
+        end_points.update(dict.fromkeys(layer.end_points, net))
+    return net, end_points
+
+
+def _apply(layer: LayerDef, inputs: Tensor | list[Tensor], scope: str, padding: str, arg_scope: ArgScope) -> Tensor:
+    """Operation, batch normalization and activation of a layer."""
+    name = f"{scope}.{layer.name}".replace("/", ".")
+    net = _OPERATIONS[layer.kind](layer, name, padding, arg_scope)(inputs)
+    if layer.normalization:
+        net = BatchNormalization(
+            momentum=arg_scope.batch_norm_decay,
+            epsilon=arg_scope.batch_norm_epsilon,
+            synchronized=arg_scope.synchronized,
+            name=f"{name}.BatchNorm",
+        )(net)
+    if layer.activation is None:
+        return net
+    activation = arg_scope.activation if layer.activation == DEFAULT_ACTIVATION else layer.activation
+    return keras.layers.Activation(activation, name=f"{name}.Activation")(net)
+
+
+def _convolution(layer: LayerDef, name: str, padding: str, arg_scope: ArgScope) -> Layer:
+    return Conv2D(
+        filters=layer.depth or 0,
+        kernel_initializer=arg_scope.initializer(),
+        kernel_regularizer=arg_scope.regularizer(),
+        **_convolution_options(layer, name, padding),
+    )
+
+
+def _depthwise_convolution(layer: LayerDef, name: str, padding: str, arg_scope: ArgScope) -> Layer:
+    return DepthwiseConv2D(
+        depthwise_initializer=arg_scope.initializer(),
+        depthwise_regularizer=arg_scope.regularizer() if arg_scope.regularize_depthwise else None,
+        **_convolution_options(layer, name, padding),
+    )
+
+
+def _convolution_options(layer: LayerDef, name: str, padding: str) -> dict[str, Any]:
+    return {
+        "kernel_size": layer.kernel,
+        "strides": layer.stride,
+        "padding": padding_of(layer, padding),
+        "rate": layer.rate,
+        "use_bias": not layer.normalization,
+        "name": name,
+    }
+
+
+_OPERATIONS: dict[str, Callable[[LayerDef, str, str, ArgScope], Layer]] = {
+    "conv2d": _convolution,
+    "depthwise_conv2d": _depthwise_convolution,
+    "add": lambda layer, name, padding, arg_scope: keras.layers.Add(name=name),  # noqa: ARG005
+    "multiply": lambda layer, name, padding, arg_scope: keras.layers.Multiply(name=name),  # noqa: ARG005
+    "global_average_pool": lambda layer, name, padding, arg_scope: keras.layers.GlobalAveragePooling2D(  # noqa: ARG005
+        keepdims=True, name=name
+    ),
+}
+"""The Keras layer of each kind of operation."""
