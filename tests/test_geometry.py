@@ -74,7 +74,7 @@ def test_pair_refuses_other_arrays(value):
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, None, "a"])
-def test_positive_refuses(value):
+def test_positive_int_refuses(value):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         positive_int(value, "filters")
     assert_sentence(error.value, "filters")

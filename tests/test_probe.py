@@ -1,4 +1,4 @@
-"""The probe of TensorFlow's kernels: it believes right ones, and no wrong one of any product."""
+"""The probe of TensorFlow's kernels: it accepts correct ones and rejects wrong ones of every product."""
 
 import numpy as np
 import oracles
@@ -17,13 +17,13 @@ PRODUCTS = ("forward", "input_gradient", "filter_gradient")
 
 @pytest.fixture
 def fresh():
-    """A probe that remembers nothing, before and after."""
+    """A probe with an empty cache, before and after the test."""
     probe._passes.cache_clear()
     yield
     probe._passes.cache_clear()
 
 
-def test_its_loop_is_the_oracles():
+def test_reference_products_match_the_oracle():
     rng = np.random.default_rng(0)
     for strides, rate, groups in (((1, 1), (1, 1), 1), ((2, 1), (2, 3), 2), ((3, 3), (1, 2), 4)):
         window = Window((3, 2), strides, "valid", rate)
@@ -34,7 +34,7 @@ def test_its_loop_is_the_oracles():
             assert_close(ours[name], exact, 1e-12, name)
 
 
-def test_what_every_build_has(fresh):
+def test_basic_kernels_pass(fresh):
     for product in PRODUCTS:
         assert probe.computes_correctly(product, DEPTHWISE, "float32", (1, 1), (1, 1))
         assert probe.computes_correctly(product, STANDARD, "float32", (2, 2), (1, 1), per_group=3)
@@ -42,7 +42,7 @@ def test_what_every_build_has(fresh):
 
 @pytest.mark.parametrize("product", PRODUCTS)
 @pytest.mark.parametrize("wrong", ["a rate missed", "scaled", "garbage in one", "shape", "raises"])
-def test_a_wrong_kernel_is_not_believed(product, wrong, fresh, monkeypatch):
+def test_wrong_kernel_is_rejected(product, wrong, fresh, monkeypatch):
     right = getattr(STANDARD, product)
 
     def spoiled(one, other, window, *shape):
@@ -64,7 +64,7 @@ def test_a_wrong_kernel_is_not_believed(product, wrong, fresh, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_sum_in_half_precision_is_not_believed(dtype, fresh, monkeypatch):
+def test_half_precision_accumulation_is_rejected(dtype, fresh, monkeypatch):
     def forward(x, w, window):
         rows, columns = (x.shape[axis] - w.shape[axis - 1] + 1 for axis in (1, 2))
         taps = np.ndindex(*w.shape[:2])
@@ -79,13 +79,13 @@ def test_a_sum_in_half_precision_is_not_believed(dtype, fresh, monkeypatch):
         assert probe.computes_correctly("forward", STANDARD, dtype, (1, 1), (1, 1), per_group=3) == right
 
 
-def test_what_may_end_the_process_is_not_tried(fresh, monkeypatch):
+def test_crashing_kernel_is_never_tried(fresh, monkeypatch):
     monkeypatch.setattr(probe, "_passes", lambda *_: pytest.fail("tried"))
     assert not probe.computes_correctly("filter_gradient", STANDARD, "bfloat16", (1, 1), (2, 1))
 
 
-def test_in_a_graph_of_ones_own(fresh):
-    """Where no op runs as it is called: the probe runs elsewhere."""
+def test_probe_inside_a_user_graph(fresh):
+    """In a graph no op runs when it is called: the probe runs in a thread of its own."""
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(1, 8, 8, 2)).astype("f"), rng.normal(size=(3, 3, 2, 1)).astype("f")
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -100,8 +100,8 @@ def test_in_a_graph_of_ones_own(fresh):
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 @pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 1), (1, 2), (2, 2), (2, 3), ((1, 2), (3, 1))])
 @pytest.mark.parametrize("op", ["depthwise_conv2d", "conv2d"])
-def test_right_with_no_kernel_at_all(op, stride, rate, dtype, monkeypatch):
-    """Every way but TensorFlow's own kernels: what a build is left with that has none of them right."""
+def test_fallbacks_without_native_kernels(op, stride, rate, dtype, monkeypatch):
+    """Every lowering but the native kernels: what a build uses that computes none of them correctly."""
     monkeypatch.setattr(_lowering, "computes_correctly", lambda *_: False)
     rng = np.random.default_rng(0)
     shape = (3, 3, 2, 2) if op == "depthwise_conv2d" else (3, 3, 2, 3)

@@ -122,7 +122,7 @@ def test_the_front_is_what_no_other_beats():
             for j in range(8)
             if cost[j] <= cost[i] and gain[j] >= gain[i] and (cost[j], gain[j]) != (cost[i], gain[i])
         }
-        chosen = plots.front(cost, gain)
+        chosen = plots.pareto_front(cost, gain)
         assert not set(chosen) & beaten
         assert {(cost[i], gain[i]) for i in set(range(8)) - beaten} == {(cost[i], gain[i]) for i in chosen}
 

@@ -1,4 +1,4 @@
-"""Names of the types that public signatures have."""
+"""Type aliases of public signatures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -8,10 +8,10 @@ import numpy as np
 from tfsep._keras.backend import keras, tf
 
 Tensor: TypeAlias = tf.Tensor | keras.KerasTensor
-"""A tensor of TensorFlow, eager or in a graph, or a symbolic one of Keras."""
+"""A TensorFlow tensor, eager or in a graph, or a symbolic Keras tensor."""
 
 TensorLike: TypeAlias = tf.Tensor | keras.KerasTensor | tf.Variable | np.ndarray | Sequence
-"""What TensorFlow makes a tensor of."""
+"""An argument of ``tf.convert_to_tensor``."""
 
 Layer: TypeAlias = keras.layers.Layer
 """Any Keras layer."""
