@@ -12,7 +12,7 @@ from stripes import stripes, stripes_data
 from tfsep import quantize, tflite
 from tfsep.data import ImageData
 from tfsep.train import QuantizeConfig, finetune
-from tfsep.train._run_directory import RunFolder
+from tfsep.train._run_directory import RunDirectory
 
 TINY = QuantizeConfig(
     epochs=3, batch_size=16, validation=16, observe=32, freeze_epoch=1, patience=3, learning_rate=1e-3
@@ -78,14 +78,14 @@ def test_statistics_are_frozen_late(float_model, data, tmp_path, whole):
 
 
 def test_a_resumed_run_is_the_same_run(whole, float_model, data, tmp_path, monkeypatch):
-    real, calls = RunFolder.keep_log, iter((False, True))
+    real, calls = RunDirectory.write_log, iter((False, True))
 
-    def keep_log(self, records):
+    def write_log(self, records):
         if next(calls):
             raise KeyboardInterrupt
         real(self, records)
 
-    monkeypatch.setattr(RunFolder, "keep_log", keep_log)
+    monkeypatch.setattr(RunDirectory, "write_log", write_log)
     with pytest.raises(KeyboardInterrupt):
         finetune(float_model, TINY, data, tmp_path / "cut")
     monkeypatch.undo()

@@ -14,7 +14,12 @@ from stripes import stripes
 from tfsep import train as room
 from tfsep.data import FASHION_MNIST_CLASSES, Split
 from tfsep.defs import NETWORKS
-from tfsep.train import FitConfig, QuantizeConfig, TrainConfig, augment, draws, epoch_batches, mix, smoothed
+from tfsep.train import FitConfig, QuantizeConfig, TrainConfig
+from tfsep.train._augment import augment, mix, random_numbers
+from tfsep.train._batches import epoch_batches, smooth_labels
+from tfsep.train._config import parse_setting
+from tfsep.train._model_setup import build_optimizer
+from tfsep.train._trainer import Trainer
 
 PLAIN = FitConfig(flip=False, shift=0, erase=0.0, label_smoothing=0.0, average=0.0, batch_size=16)
 
@@ -122,13 +127,13 @@ def test_a_setting_of_another_recipe():
     ],
 )
 def test_a_setting_on_the_command_line(text, setting):
-    assert room.parse_setting(text) == setting
+    assert parse_setting(text) == setting
 
 
 @pytest.mark.parametrize("text", ["mixup", "=3", "a b=3", "mixup=0.2.3", "mixup="])
 def test_a_setting_that_is_none(text):
     with pytest.raises(ValueError, match="set: expected NAME=VALUE") as caught:
-        room.parse_setting(text)
+        parse_setting(text)
     assert_sentence(caught.value, "set")
 
 
@@ -182,7 +187,7 @@ def test_erasing_fills_one_rectangle_with_one_level():
 def test_mixing_is_a_sum_of_two_neighbours():
     rng = np.random.default_rng(0)
     images, labels = rng.normal(size=(5, 2, 2, 1)).astype("float32"), np.eye(5, dtype="float32")
-    table = draws(FitConfig(batch_size=5, mixup=0.5), 3)
+    table = random_numbers(FitConfig(batch_size=5, mixup=0.5), 3)
     mixed, parts = mix(tf.constant(images), tf.constant(labels), table)
     for i, other in enumerate([1, 0, 3, 2, 4]):
         share = float(table[i, -1])
@@ -193,14 +198,14 @@ def test_mixing_is_a_sum_of_two_neighbours():
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_shares_are_drawn_from_the_beta_distribution(alpha):
-    shares = draws(FitConfig(batch_size=20_000, mixup=alpha), 0)[::2, -1].numpy()
+    shares = random_numbers(FitConfig(batch_size=20_000, mixup=alpha), 0)[::2, -1].numpy()
     assert shares.mean() == pytest.approx(0.5, abs=0.01)
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
 
 
 def test_smoothed_labels_against_the_formula():
     expected = np.eye(3)[[1, 0]] * 0.7 + 0.1
-    np.testing.assert_allclose(smoothed(np.array([1, 0]), 3, 0.3), expected, rtol=1e-6)
+    np.testing.assert_allclose(smooth_labels(np.array([1, 0]), 3, 0.3), expected, rtol=1e-6)
 
 
 def test_epochs_differ_and_repeat():
@@ -249,7 +254,7 @@ def probabilities_of(model, x):
 
 
 def step_of(model, x, y, config, **options):
-    trainer = room.Trainer(model, keras.optimizers.SGD(1.0), config, **options)
+    trainer = Trainer(model, keras.optimizers.SGD(1.0), config, **options)
     return trainer, trainer.epoch([(tf.constant(x), tf.constant(y))])
 
 
@@ -278,7 +283,7 @@ def test_a_teacher_takes_its_share_of_the_labels():
 def test_the_average_is_of_the_weights_after_each_step():
     model, x, y = regression(16)
     average = model.get_weights()[0].astype("float64")
-    trainer = room.Trainer(model, keras.optimizers.SGD(1.0), replace(PLAIN, average=0.3))
+    trainer = Trainer(model, keras.optimizers.SGD(1.0), replace(PLAIN, average=0.3))
     for step in range(1, 6):
         trainer.epoch([(tf.constant(x), tf.constant(y))])
         keep = min(0.3, (1 + step) / (10 + step))
@@ -293,9 +298,7 @@ def test_biases_and_normalizations_do_not_decay():
     net = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 1, bias_initializer="ones")(inputs))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(net))
     for name in ("adamw", "sgd"):
-        optimizer = room.optimizer_of(
-            FitConfig(optimizer=name, weight_decay=0.5, warmup_epochs=0, learning_rate=0.1), 10
-        )
+        optimizer = build_optimizer(FitConfig(optimizer=name, weight_decay=0.5, warmup_epochs=0, learning_rate=0.1), 10)
         before = [np.array(v) for v in model.trainable_variables]
         optimizer.apply([tf.zeros_like(v) for v in model.trainable_variables], model.trainable_variables)
         pairs = zip(model.trainable_variables, before, strict=True)
@@ -305,7 +308,7 @@ def test_biases_and_normalizations_do_not_decay():
 
 
 def test_the_schedule_warms_up_and_ends_at_zero():
-    optimizer = room.optimizer_of(FitConfig(epochs=4, warmup_epochs=1, learning_rate=0.4), 10)
+    optimizer = build_optimizer(FitConfig(epochs=4, warmup_epochs=1, learning_rate=0.4), 10)
     rates = []
     for step in (0, 5, 10, 25, 40):
         optimizer.iterations.assign(step)

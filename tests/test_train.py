@@ -18,7 +18,7 @@ from stripes import NETWORK, stripes, stripes_data
 from tfsep._utils.messages import messages_to
 from tfsep.data import ImageData, image_folder
 from tfsep.train import TrainConfig, train
-from tfsep.train._run_directory import RunFolder
+from tfsep.train._run_directory import RunDirectory
 
 TINY = TrainConfig(
     network=NETWORK,
@@ -67,8 +67,8 @@ def test_the_model_gives_probabilities(whole, data):
 
 
 def stopping_at(count):
-    """`RunFolder.write_arrays` as a user stops it, when it is called for the time that `count` says."""
-    real, calls = RunFolder.write_arrays, iter(range(1, count + 1))
+    """`RunDirectory.write_arrays` as a user stops it, when it is called for the time that `count` says."""
+    real, calls = RunDirectory.write_arrays, iter(range(1, count + 1))
 
     def write_arrays(self, name, arrays):
         if next(calls) == count:
@@ -81,7 +81,7 @@ def stopping_at(count):
 def test_a_resumed_run_is_the_same_run(whole, data, tmp_path, monkeypatch):
     """A run that is killed around its second checkpoint goes on to the very same weights, and logs each epoch once."""
     lines = []
-    monkeypatch.setattr(RunFolder, "write_arrays", stopping_at(3))
+    monkeypatch.setattr(RunDirectory, "write_arrays", stopping_at(3))
     with pytest.raises(KeyboardInterrupt), messages_to(lines.append):
         train(TINY, data, tmp_path / "cut")
     monkeypatch.undo()
