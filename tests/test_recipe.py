@@ -268,7 +268,7 @@ def test_a_step_goes_down_the_gradient(accumulate):
     np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5, atol=1e-6)
     assert loss == pytest.approx(-(y * np.log(p)).sum(-1).mean(), rel=1e-5)
     assert right == pytest.approx((p.argmax(-1) == y.argmax(-1)).mean())
-    np.testing.assert_array_equal(trainer.kept()[0], model.get_weights()[0])
+    np.testing.assert_array_equal(trainer.evaluation_weights()[0], model.get_weights()[0])
 
 
 def test_a_teacher_takes_its_share_of_the_labels():
@@ -288,8 +288,8 @@ def test_the_average_is_of_the_weights_after_each_step():
         trainer.epoch([(tf.constant(x), tf.constant(y))])
         keep = min(0.3, (1 + step) / (10 + step))
         average = keep * average + (1 - keep) * model.get_weights()[0]
-        np.testing.assert_allclose(trainer.kept()[0], average, rtol=1e-5)
-    assert not np.allclose(trainer.kept()[0], model.get_weights()[0], rtol=1e-3)
+        np.testing.assert_allclose(trainer.evaluation_weights()[0], average, rtol=1e-5)
+    assert not np.allclose(trainer.evaluation_weights()[0], model.get_weights()[0], rtol=1e-3)
 
 
 def test_biases_and_normalizations_do_not_decay():
