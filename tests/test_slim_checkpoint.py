@@ -68,7 +68,7 @@ def test_end_points_equal_slims(case, tmp_path):
 
 
 def test_where_slim_is_not_followed(tmp_path):
-    """An output stride holds for standard convolutions too, and explicit padding keeps an oblong kernel's output size."""
+    """An output stride holds for standard convolutions too; explicit padding keeps an oblong kernel's output size."""
     image = np.zeros((1, 32, 32, 3), "float32")
     strided = (*(Conv(3, 2, 8) for _ in range(4)), DepthSepConv(3, 1, 8))
     oblong = (Conv((5, 3), 1, 8),)
