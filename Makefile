@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test slow lint notebooks bench clean
+.PHONY: demo test slow lint notebooks bench docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/tfsep demo
@@ -26,8 +26,11 @@ bench: $(VENV)/.installed-dev
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/python notebooks/execute.py
 
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 clean:
-	rm -rf $(VENV) build dist tfsep-demo
+	rm -rf $(VENV) build dist site tfsep-demo
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -38,4 +41,8 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[docs]'
 	touch $@ $(VENV)/.installed

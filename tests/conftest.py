@@ -11,6 +11,21 @@ ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT.parent / "shared" / "fixtures"
 
 
+LONGEST = ("machines", "notebooks", "cli", "records", "convert", "benchmarks", "deformable", "slim_checkpoint")
+"""Files that take longest, so that they come first: no worker of a parallel run is left with one at its end."""
+
+
+def pytest_configure(config):
+    # xdist would begin with the files of most tests.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture(scope="session")
 def fixtures():
     """The folder of files for trials, beside the project; a test that needs it skips where it is not."""

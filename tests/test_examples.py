@@ -1,7 +1,8 @@
-"""The worked examples: the numbers of the textbook, from the library and not from the text; the README runs."""
+"""The worked examples have the textbook's numbers, from the library and not from the text; the pages' examples run."""
 
 import contextlib
 import io
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from conftest import ROOT
 from matplotlib.figure import Figure
 
 from tfsep import examples
+
+GUIDES = ROOT / "docs" / "guides"
 
 
 def test_worked_example():
@@ -72,22 +75,49 @@ def test_a_grid_without_numbers(values):
     assert_sentence(error.value, "values")
 
 
-def python_blocks():
-    text = (ROOT / "README.md").read_text()
+PAGES = ["README.md", "docs/index.md", *(f"docs/guides/{path.name}" for path in sorted(GUIDES.glob("*.md")))]
+
+
+def python_blocks(page):
+    text = (ROOT / page).read_text()
     return [block.split("```")[0] for block in text.split("```python\n")[1:]]
 
 
-def test_the_readme_runs(tmp_path, monkeypatch, fixtures_or_none):
-    """Every block of Python in the README, in order, in an empty folder."""
+def test_the_guides_have_examples():
+    assert {"docs/guides/export.md", "docs/guides/quantization.md"} <= set(PAGES)
+    assert sum(len(python_blocks(page)) for page in PAGES) >= 12
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)])
+def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch, fixtures_or_none):
+    """Every block of Python of a page, in order, each on its own, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    blocks = python_blocks()
-    assert len(blocks) == 5
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        for block in blocks:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for block in python_blocks(page):
             if "model.ckpt" not in block:
-                exec(compile(block, "README.md", "exec"), {})
+                exec(compile(block, page, "exec"), {})
             elif fixtures_or_none is not None:
                 checkpoint = fixtures_or_none / "slim_mobilenet_v1_025_128" / "model.ckpt"
-                exec(compile(block.replace("model.ckpt", str(checkpoint)), "README.md", "exec"), {})
-    assert "delegated to XNNPACK" in printed.getvalue()
-    assert (tmp_path / "model.json").is_file()
+                exec(compile(block.replace("model.ckpt", str(checkpoint)), page, "exec"), {})
+    for file in re.findall(r'export\(\w+, "(\w+\.tflite)"', "".join(python_blocks(page))):
+        assert (tmp_path / file).with_suffix(".json").is_file()
+        assert "delegated to XNNPACK" in printed.getvalue()
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().split()) <= 1000
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/design.md"])
+def test_files_that_a_page_names_exist(page):
+    text = (ROOT / page).read_text()
+    paths = re.findall(r"`((?:tfsep|tests|docs|notebooks|benchmarks)/[\w./-]*)`", text)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/design.md", "docs/tutorials/index.md"])
+def test_links_of_a_page_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text())
+    assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []

@@ -1,12 +1,9 @@
 """Runs on several devices and machines: the same whoever takes part in it, with a clear end when somebody is gone."""
 
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +15,7 @@ import tensorflow as tf
 import worker
 from checks import assert_close, assert_sentence
 from conftest import ROOT
+from processes import ForkedProcess, NewInterpreter
 from typer.testing import CliRunner
 
 from tfsep._utils.messages import messages_to
@@ -43,27 +41,28 @@ def config_of(addresses, index):
     return json.dumps({"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}})
 
 
-class Process:
-    """A worker's process, whose end is waited for from its start."""
+class Worker:
+    """A worker's process, whose end is waited for from its start.
 
-    def __init__(self, index=0, addresses=(), **told):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": config_of(addresses, index)}
-        command = [sys.executable, str(ROOT / "tests" / "worker.py"), json.dumps(told)]
-        self._process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    Args:
+        start: how; a new interpreter also shows the very end of a process, a forked one starts in less time.
+    """
+
+    def __init__(self, index=0, addresses=(), start=ForkedProcess, **told):
+        environment = {"TF_CONFIG": config_of(addresses, index)}
+        self._process = start(ROOT / "tests" / "worker.py", json.dumps(told), environment=environment)
         self._thread = threading.Thread(target=self._wait)
         self._thread.start()
 
     def _wait(self):
-        self.out, self.err = self._process.communicate()
+        self._ended = self._process.wait()
         self.end = time.monotonic()
 
     def ended(self, code=0):
         """Wait for its end, and assert its exit code."""
         self._thread.join(timeout=400)
         assert not self._thread.is_alive(), "still running"
-        got = self._process.returncode
+        got, self.out, self.err = self._ended
         assert got == code, f"exit code {got}, expected {code}:\n{self.out}\n{self.err}"
         return self
 
@@ -72,12 +71,13 @@ class Process:
         self._thread.join()
 
 
-def start_both(folder, **told):
+def start_both(folder, start=ForkedProcess, **told):
     """Two workers of one run, who leave their weights as 0.npz and 1.npz; `die_after` is told the second only."""
     addresses, last = free_addresses(2), told.pop("die_after", None)
     common = {"strategy": "multi-worker", "folder": str(folder / "run"), **told}
     return [
-        Process(i, addresses, **common, weights=str(folder / f"{i}.npz"), die_after=last if i else None) for i in (0, 1)
+        Worker(i, addresses, start, **common, weights=str(folder / f"{i}.npz"), die_after=last if i else None)
+        for i in (0, 1)
     ]
 
 
@@ -87,8 +87,8 @@ def together(tmp_path_factory):
     folders = {name: tmp_path_factory.mktemp(name) for name in ("mirrored", "two", "killed")}
     told = {"folder": str(folders["mirrored"] / "run"), "weights": str(folders["mirrored"] / "0.npz")}
     processes = {
-        "mirrored": [Process(strategy="mirrored", replicas=2, **told)],
-        "two": start_both(folders["two"]),
+        "mirrored": [Worker(strategy="mirrored", replicas=2, **told)],
+        "two": start_both(folders["two"], start=NewInterpreter),
         "killed": start_both(folders["killed"], die_after=2),
     }
     yield folders, processes

@@ -2,8 +2,6 @@
 
 import contextlib
 import shutil
-import subprocess
-import sys
 import zipfile
 
 import mutations
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import slim_reference
 from conftest import ROOT
+from processes import run_forked
 
 from tfsep import Conv, DepthSepConv, models, tflite, weights
 
@@ -45,15 +44,8 @@ def folder(tmp_path_factory):
 
 
 def read(kind, folder, count, seconds):
-    scratch = folder / f"scratch.{kind}"
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "mutations.py", kind, folder / f"m.{kind}", scratch, str(count)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
+    program, scratch = ROOT / "tests" / "mutations.py", folder / f"scratch.{kind}"
+    done = run_forked(program, kind, folder / f"m.{kind}", scratch, count, timeout=seconds)
     assert done.returncode == 0, done.stderr[-2000:]
     taken, refused, megabytes = map(int, done.stdout.split())
     assert taken + refused == count * (3 if kind == "tflite" else 1)

@@ -23,8 +23,9 @@ from quantize_networks import (
 from tfsep import data, models, quantize, tflite
 from tfsep.data._fashion_mnist import _shared_folders
 from tfsep.quantize import QuantizedLinear, QuantizedOutput
-from tfsep.tflite._compare_layers import _matched
-from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._compare_layers import _match_layers
+from tfsep.tflite._layer_outputs import LayerOutputs
+from tfsep.tflite._litert_model import LiteRTModel
 
 L = keras.layers
 
@@ -107,14 +108,14 @@ def test_a_file_of_other_numbers_is_refused(tmp_path):
 def test_a_file_whose_outputs_differ_is_refused(tmp_path, monkeypatch):
     _, model, given = prepared_network("plain")
     path = tflite.export(model, tmp_path / "m.tflite", "int8", data=given).path
-    run = Runner.__call__
+    run = LiteRTModel.__call__
 
     def broken(self, inputs):
         outputs = run(self, inputs)
         outputs[0][0, :2] += self.outputs[0].scale
         return outputs
 
-    monkeypatch.setattr(Runner, "__call__", broken)
+    monkeypatch.setattr(LiteRTModel, "__call__", broken)
     with pytest.raises(tflite.VerificationError, match="got 2 of 640 elements that differ, by up to 1 steps"):
         tflite.verify(model, path, given)
 
@@ -175,8 +176,8 @@ def test_the_report_counts_what_litert_rounds_otherwise(tmp_path, monkeypatch):
         for note in report.notes
     )
     assert json.loads(path.with_suffix(".json").read_text())["verification"]["otherwise"] == ["FULLY_CONNECTED"]
-    run = Runner.__call__
-    monkeypatch.setattr(Runner, "__call__", lambda self, x: (run(self, x)[0] + 2 * self.outputs[0].scale,))
+    run = LiteRTModel.__call__
+    monkeypatch.setattr(LiteRTModel, "__call__", lambda self, x: (run(self, x)[0] + 2 * self.outputs[0].scale,))
     with pytest.raises(tflite.VerificationError, match="got 6400 of 6400 elements that differ, by up to 2 steps"):
         tflite.verify(prepared, path, inputs)
 
@@ -204,13 +205,13 @@ def test_layers_and_tensors_are_matched_in_order():
     """The nearer tensor is not a layer's if the other layer's would then come from it."""
     first, second = np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 4.0]])
     given = {"first": first, "second": second}
-    found = _matched(
-        given, {7: first * 1.01, 8: second * 1.2}, {"first": set(), "second": {"first"}}, {7: set(), 8: {7}}
-    )
+    chain, apart = {"first": set(), "second": {"first"}}, {"first": set(), "second": set()}
+    tensor_chain = {7: set(), 8: {7}}
+    found = _match_layers(LayerOutputs(given, chain), {7: first * 1.01, 8: second * 1.2}, tensor_chain)
     assert found == {7: "first", 8: "second"}
     lost = {7: second * 1.01, 8: first * 1.2}
-    assert _matched(given, lost, {"first": set(), "second": {"first"}}, {7: set(), 8: {7}}) == {7: "second"}
-    assert _matched(given, lost, {"first": set(), "second": set()}, {7: set(), 8: {7}}) == {7: "second", 8: "first"}
+    assert _match_layers(LayerOutputs(given, chain), lost, tensor_chain) == {7: "second"}
+    assert _match_layers(LayerOutputs(given, apart), lost, tensor_chain) == {7: "second", 8: "first"}
 
 
 def test_compare_layers_finds_the_layer_that_loses(tmp_path):

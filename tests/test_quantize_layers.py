@@ -8,7 +8,7 @@ from quantize_networks import prepared_network
 
 from tfsep import layers, quantize, tflite
 from tfsep.tflite import VerifyReport
-from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._litert_model import LiteRTModel
 
 L = keras.layers
 SHAPE = (10, 10, 4)
@@ -125,8 +125,8 @@ def test_what_a_file_with_float_layers_may_differ_by(tmp_path, monkeypatch):
         quantize.prepare(stack(L.Conv2D(4, 3), L.ELU(name="elu"), L.Conv2D(2, 1)), float_layers=["elu"]), X
     )
     path = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).path
-    run = Runner.__call__
-    monkeypatch.setattr(Runner, "__call__", lambda self, x: (run(self, x)[0] + self.outputs[0].scale,))
+    run = LiteRTModel.__call__
+    monkeypatch.setattr(LiteRTModel, "__call__", lambda self, x: (run(self, x)[0] + self.outputs[0].scale,))
     with pytest.raises(tflite.VerificationError, match="of 8192 elements that differ"):
         tflite.verify(prepared, path, X)
 
@@ -259,7 +259,7 @@ def test_outputs_keep_their_names_and_their_order(tmp_path):
         ((model, {}), (model, {"recipe": "int8", "calibration": X}), (prepared, {"recipe": "int8", "data": X}))
     ):
         report = tflite.export(each, tmp_path / f"{number}.tflite", **options)
-        details = Runner(report.path).interpreter.get_output_details()
+        details = LiteRTModel(report.path).interpreter.get_output_details()
         assert [int(detail["shape"][1]) for detail in details] == [5, 3]
         outputs = tflite.predict(report.path, X)
         for name, expected in zip(("zebra", "ant"), each(X), strict=True):

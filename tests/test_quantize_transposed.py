@@ -95,11 +95,13 @@ def spread_by_loops(x, strides, padding):
 def test_spread(strides, padding):
     x = np.random.default_rng(0).normal(size=(2, 4, 3, 2)).astype("float32")
     expected = spread_by_loops(x, strides, padding)
-    np.testing.assert_array_equal(ops.spread(x, strides, padding), expected)
-    unknown = tf.function(lambda x: ops.spread(x, strides, padding), input_signature=[tf.TensorSpec([None] * 3 + [2])])
+    np.testing.assert_array_equal(ops.insert_zeros(x, strides, padding), expected)
+    unknown = tf.function(
+        lambda x: ops.insert_zeros(x, strides, padding), input_signature=[tf.TensorSpec([None] * 3 + [2])]
+    )
     np.testing.assert_array_equal(unknown(x), expected)
 
 
 def test_spread_refuses_strides_under_1():
     with pytest.raises(ValueError, match="strides: expected"):
-        ops.spread(tf.zeros((1, 2, 2, 1)), 0)
+        ops.insert_zeros(tf.zeros((1, 2, 2, 1)), 0)

@@ -3,8 +3,6 @@
 import itertools
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checks import assert_sentence
-from conftest import ROOT
+from processes import run_forked
 
 from tfsep import layers, tflite
 from tfsep.tflite import _converter
@@ -230,13 +228,7 @@ print(refused)
 
 def test_truncated_files_never_crash(file, tmp_path):
     """In a process of its own, which would die of a crash: cut at 150 places, every one is refused."""
-    done = subprocess.run(
-        [sys.executable, "-c", DAMAGE, str(file), str(tmp_path / "cut.tflite")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_forked(DAMAGE, file, tmp_path / "cut.tflite")
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) >= 150
 

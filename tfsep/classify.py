@@ -11,10 +11,9 @@ import numpy as np
 
 from tfsep import tflite
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import as_path
+from tfsep._utils.arguments import as_path, positive_int
 from tfsep._utils.table import Table
 from tfsep.data import CENTRAL, Preprocessing, decoded, read_preprocessing
-from tfsep.geometry import positive
 from tfsep.models import load_model
 
 BACKGROUND = "background"
@@ -101,7 +100,7 @@ def classify(
         Traceback (most recent call last):
         FileNotFoundError: model: expected a .keras or .tflite file, got missing.tflite, which does not exist
     """
-    path, top = as_path(model, "model"), positive(top, "top")
+    path, top = as_path(model, "model"), positive_int(top, "top")
     if not path.is_file():
         raise FileNotFoundError(f"model: expected a .keras or .tflite file, got {path}, which does not exist")
     given, kept = preprocessing, read_preprocessing(path)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfsep._keras.backend import keras, tf
-from tfsep.geometry import sides
+from tfsep.geometry._sizes import normalize_shape
 
 
 def layers_in(layer: Any) -> list[Any]:
@@ -29,7 +29,7 @@ def shape_for(model: Any, input_shape: Any) -> tuple[int, ...]:
     Raises:
         ValueError: if it is no shape, leaves a size open, or the model takes another or has several inputs.
     """
-    shape = sides(input_shape, "input_shape")
+    shape = normalize_shape(input_shape, "input_shape")
     tensors = tf.nest.flatten(inputs_of(model))
     if len(tensors) > 1:
         raise ValueError(f"input_shape: expected None for a model of {len(tensors)} inputs, got {shape}")

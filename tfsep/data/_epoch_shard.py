@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfsep._utils.arguments import number
-from tfsep.geometry import positive
+from tfsep._utils.arguments import number_in_range, positive_int
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Part:
     def __post_init__(self) -> None:
         """Refuse nonsense when the record is made."""
         for name in ("count", "batch_size"):
-            object.__setattr__(self, name, positive(getattr(self, name), name))
-        object.__setattr__(self, "index", number(self.index, "index", int, 0, self.count - 1))
+            object.__setattr__(self, name, positive_int(getattr(self, name), name))
+        object.__setattr__(self, "index", number_in_range(self.index, "index", int, 0, self.count - 1))
 
     def positions(self, images: int) -> np.ndarray:
         """Return which of an epoch's `images`, by their places in its order, are this worker's: ints, ascending."""

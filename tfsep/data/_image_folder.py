@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import as_path, number
+from tfsep._utils.arguments import as_path, number_in_range
 from tfsep.data._decode import decoded, scaled
 from tfsep.data._image_data import ImageData
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._split import IndexedSplit
-from tfsep.geometry import pair
+from tfsep.geometry._sizes import pair
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 
@@ -161,7 +161,7 @@ def image_folder(
         raise ValueError(f"channels: expected 1 or 3, got {channels!r}")
     if not isinstance(test_share, float | np.floating) or not 0 < test_share < 1:
         raise ValueError(f"test_share: expected a number in (0, 1), got {test_share!r}")
-    seed = number(seed, "seed", int, 0)
+    seed = number_in_range(seed, "seed", int, 0)
     is_split = (folder / "train").is_dir() and (folder / "test").is_dir()
     class_names = _class_names(folder / "train" if is_split else folder)
     if len(class_names) < 2:

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import as_path
+from tfsep._utils.arguments import as_path, positive_int
 from tfsep.data._fashion_mnist import fashion_mnist
 from tfsep.data._image_data import ImageData
 from tfsep.data._image_folder import image_folder, is_loose, loose_images
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._record_index import RECORDS_INDEX
 from tfsep.data._records import open_records
-from tfsep.geometry import positive
 
 
 def open_data(
@@ -108,7 +107,7 @@ def open_batches(
     path = as_path(source, "data")
     if split not in ("train", "test"):
         raise ValueError(f"split: expected 'train' or 'test', got {split!r}")
-    limit = None if limit is None else positive(limit, "limit")
+    limit = None if limit is None else positive_int(limit, "limit")
     if path.suffix in (".npy", ".npz"):
         arrays, labels = _samples(path, ("x",), limit)
         return arrays["x"] if labels is None else tf.data.Dataset.from_tensor_slices((arrays["x"], labels)).batch(128)
@@ -164,7 +163,7 @@ def open_arrays(source: str | PathLike[str], names: Sequence[str], limit: int | 
     path = as_path(source, "data")
     if path.suffix != ".npz":
         raise ValueError(f"data: expected a .npz file with arrays {', '.join(names)}, got {path}")
-    arrays, labels = _samples(path, names, None if limit is None else positive(limit, "limit"))
+    arrays, labels = _samples(path, names, None if limit is None else positive_int(limit, "limit"))
     return arrays if labels is None else (arrays, labels)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import as_path, number, shown
-from tfsep._utils.atomic_files import placed, replacing
-from tfsep.geometry import pair
+from tfsep._utils.arguments import as_path, number_in_range, short_repr
+from tfsep._utils.atomic_files import atomic_file, atomic_files
+from tfsep.geometry._sizes import pair
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos3")
 RECORD = "preprocessing"
@@ -46,7 +46,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Bring every field to its type and refuse nonsense, when the record is made."""
-        self._settle("crop", number(self.crop, "crop", float, 0, 1))
+        self._settle("crop", number_in_range(self.crop, "crop", float, 0, 1))
         if not self.crop:
             raise ValueError(f"crop: expected a number greater than zero, got {self.crop}")
         if self.size is not None:
@@ -130,16 +130,16 @@ class Preprocessing:
         """
         names = [field.name for field in fields(cls)]
         if not isinstance(record, dict) or not record.keys() <= set(names):
-            raise ValueError(f"{RECORD}: expected {', '.join(names)}, got {shown(record)}")
+            raise ValueError(f"{RECORD}: expected {', '.join(names)}, got {short_repr(record)}")
         return cls(**record)
 
 
 def _numbers(value: Any, name: str) -> Any:
     """A number, or a tuple of them where they differ."""
     if isinstance(value, list | tuple) and value:
-        several = tuple(number(each, name, float, -1e6, 1e6) for each in value)
+        several = tuple(number_in_range(each, name, float, -1e6, 1e6) for each in value)
         return several if len(set(several)) > 1 else several[0]
-    return number(value, name, float, -1e6, 1e6)
+    return number_in_range(value, name, float, -1e6, 1e6)
 
 
 def _said(value: Any) -> str:
@@ -192,7 +192,7 @@ def write_preprocessing(preprocessing: Preprocessing, model: str | PathLike[str]
         ('model.json', 0.875)
     """
     path = as_path(model, "model").with_suffix(".json")
-    with replacing(path, "model") as partial:
+    with atomic_file(path, "model") as partial:
         partial.write_text(_text(preprocessing))
     return path
 
@@ -217,7 +217,7 @@ def save_with_preprocessing(
     """
     path = as_path(path, argument)
     record = path.with_suffix(".json")
-    with placed([path, record], argument) as (partial, text):
+    with atomic_files([path, record], argument) as (partial, text):
         model.save(partial)
         text.write_text(_text(preprocessing))
     return record

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tfsep._utils.arguments import number, shown
+from tfsep._utils.arguments import number_in_range, positive_int, short_repr
 from tfsep.data._decode import ENCODINGS
-from tfsep.geometry import positive
 
 RECORDS_INDEX = "records.json"
 SHARD_SUFFIX = ".tfrecord"
@@ -36,11 +35,11 @@ class Shard:
         """Refuse what no index says."""
         for name in ("file", "sha256"):
             if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name}: expected a string, got {shown(getattr(self, name))}")
+                raise ValueError(f"{name}: expected a string, got {short_repr(getattr(self, name))}")
         if Path(self.file).name != self.file or not self.file.endswith(SHARD_SUFFIX):
-            raise ValueError(f"file: expected the name of a {SHARD_SUFFIX} file, got {shown(self.file)}")
+            raise ValueError(f"file: expected the name of a {SHARD_SUFFIX} file, got {short_repr(self.file)}")
         for name in ("images", "bytes"):
-            number(getattr(self, name), name, int, 1)
+            number_in_range(getattr(self, name), name, int, 1)
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ class StoredSplit:
     def __post_init__(self) -> None:
         """Refuse what no index says."""
         if self.encoding not in ENCODINGS:
-            raise ValueError(f"encoding: expected one of {', '.join(ENCODINGS)}, got {shown(self.encoding)}")
-        number(self.largest_label, "largest_label", int, 0)
+            raise ValueError(f"encoding: expected one of {', '.join(ENCODINGS)}, got {short_repr(self.encoding)}")
+        number_in_range(self.largest_label, "largest_label", int, 0)
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,12 @@ class Index:
     def __post_init__(self) -> None:
         """Refuse what no index says."""
         if len(self.image_shape) != 3:
-            raise ValueError(f"image_shape: expected (H, W, C), got {shown(self.image_shape)}")
+            raise ValueError(f"image_shape: expected (H, W, C), got {short_repr(self.image_shape)}")
         for length in self.image_shape:
-            positive(length, "image_shape")
+            positive_int(length, "image_shape")
         for text in (self.name, self.notice, *self.class_names):
             if not isinstance(text, str):
-                raise ValueError(f"name, notice, class_names: expected strings, got {shown(text)}")
+                raise ValueError(f"name, notice, class_names: expected strings, got {short_repr(text)}")
         if self.splits.keys() != {"train", "test"}:
             raise ValueError(f"splits: expected train and test, got {', '.join(self.splits)}")
 
@@ -108,7 +107,7 @@ def read_index(path: Path) -> Index:
         stored = json.loads(path.read_text())
         version = stored.pop("version")
         if version != _VERSION:
-            raise ValueError(f"version: expected {_VERSION}, got {shown(version)}")
+            raise ValueError(f"version: expected {_VERSION}, got {short_repr(version)}")
         splits = {name: _stored_split(**split) for name, split in stored.pop("splits").items()}
         shape, names = (tuple(stored.pop(name)) for name in ("image_shape", "class_names"))
         return Index(image_shape=shape, class_names=names, splits=splits, **stored)

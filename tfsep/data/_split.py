@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import number
+from tfsep._utils.arguments import number_in_range, positive_int
 from tfsep.data._decode import as_array
 from tfsep.data._epoch_shard import Part
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
-from tfsep.geometry import positive
 
 _LARGEST_LABEL = int(np.iinfo("int32").max)
 
@@ -31,7 +30,7 @@ def generator(seed: int, epoch: int) -> np.random.Generator:
     TensorFlow's own ``shuffle`` mixes the global seed in, and its stateless ``index_shuffle`` gives successive seeds
     nearly the same permutation (a correlation of 0.9 at 60,000 images).
     """
-    return np.random.default_rng((number(seed, "seed", int, 0), number(epoch, "epoch", int, 0)))
+    return np.random.default_rng((number_in_range(seed, "seed", int, 0), number_in_range(epoch, "epoch", int, 0)))
 
 
 class Split(ABC):
@@ -181,7 +180,7 @@ class Split(ABC):
         Raises:
             ValueError: if `batch_size` is not a positive int.
         """
-        batches = self.in_order().batch(positive(batch_size, "batch_size"))
+        batches = self.in_order().batch(positive_int(batch_size, "batch_size"))
         return batches.map(lambda x, y: (self.preprocessing(x), y)).prefetch(tf.data.AUTOTUNE)
 
 

@@ -8,13 +8,12 @@ from os import PathLike
 from pathlib import Path
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import as_path
-from tfsep._utils.atomic_files import made_folder
+from tfsep._utils.arguments import as_path, positive_int
+from tfsep._utils.atomic_files import make_folder
 from tfsep.data._image_data import ImageData
 from tfsep.data._record_index import RECORDS_INDEX, SHARD_SUFFIX, Index, Shard, StoredSplit
 from tfsep.data._records import IMAGE, LABEL
 from tfsep.data._split import Split, add_to
-from tfsep.geometry import positive
 
 
 def _record(content: bytes, label: int) -> bytes:
@@ -76,8 +75,8 @@ def write_records(data: ImageData, folder: str | PathLike[str], shards: int = 16
     """
     if not isinstance(data, ImageData):
         raise TypeError(f"data: expected an ImageData, got {data!r}")
-    folder, shards = as_path(folder, "folder").absolute(), positive(shards, "shards")
-    partial = made_folder(folder.parent, "folder") / f".partial-{folder.name}"
+    folder, shards = as_path(folder, "folder").absolute(), positive_int(shards, "shards")
+    partial = make_folder(folder.parent, "folder") / f".partial-{folder.name}"
     try:
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise ValueError(f"folder: expected one that is empty or does not exist, got {folder}")

@@ -4,16 +4,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tfsep._keras.backend import keras, tf
-from tfsep.geometry import (
-    Sizes,
-    Window,
-    choose_rate,
-    normalize_data_format,
-    normalize_padding,
-    normalize_row_padding,
-    pair,
-    single,
-)
+from tfsep.geometry import Sizes, Window
+from tfsep.geometry._padding import choose_rate, normalize_data_format, normalize_padding, normalize_row_padding
+from tfsep.geometry._sizes import pair, single
 
 Shape = tuple[int | None, ...]
 

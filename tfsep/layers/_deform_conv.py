@@ -4,7 +4,7 @@ from typing import Any
 
 from tfsep import ops
 from tfsep._keras.backend import keras, tf
-from tfsep.geometry import positive
+from tfsep._utils.arguments import positive_int
 from tfsep.layers._convolution_base import Shape
 from tfsep.layers._kernel_types import Full
 
@@ -97,7 +97,7 @@ class DeformableConv2D(Full):
             bias_constraint=bias_constraint,
             **kwargs,
         )
-        self.offset_groups = positive(offset_groups, "offset_groups")
+        self.offset_groups = positive_int(offset_groups, "offset_groups")
         self.modulated = bool(modulated)
         self._set_options("offset", offset_initializer, offset_regularizer, offset_constraint)
 

@@ -5,7 +5,9 @@ A public layer is one of these with a signature, a rank and an op.
 
 from typing import Any
 
-from tfsep.geometry import Sizes, Transposed, pair, positive
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import Sizes, Transposed
+from tfsep.geometry._sizes import pair
 from tfsep.layers._convolution_base import Convolution, Shape
 
 
@@ -23,8 +25,8 @@ class Full(Convolution):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.filters = positive(filters, "filters")
-        self.groups = positive(groups, "groups")
+        self.filters = positive_int(filters, "filters")
+        self.groups = positive_int(groups, "groups")
         if self.filters % self.groups:
             raise ValueError(f"groups: expected a divisor of filters = {filters}, got {groups}")
         self._set_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
@@ -64,7 +66,7 @@ class Depthwise(Convolution):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.depth_multiplier = positive(depth_multiplier, "depth_multiplier")
+        self.depth_multiplier = positive_int(depth_multiplier, "depth_multiplier")
         self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
 
     def build(self, input_shape: Shape) -> None:
@@ -101,8 +103,8 @@ class Separable(Convolution):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.filters = positive(filters, "filters")
-        self.depth_multiplier = positive(depth_multiplier, "depth_multiplier")
+        self.filters = positive_int(filters, "filters")
+        self.depth_multiplier = positive_int(depth_multiplier, "depth_multiplier")
         self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
         self._set_options("pointwise", pointwise_initializer, pointwise_regularizer, pointwise_constraint)
 

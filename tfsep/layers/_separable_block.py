@@ -3,7 +3,8 @@
 from typing import Any
 
 from tfsep._keras.backend import keras
-from tfsep.geometry import choose_rate, normalize_data_format, positive
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry._padding import choose_rate, normalize_data_format
 from tfsep.layers._batch_normalization import BatchNormalization
 from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D
 from tfsep.layers._convolution_base import Shape
@@ -72,7 +73,7 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.filters = positive(filters, "filters")
+        self.filters = positive_int(filters, "filters")
         self.data_format = normalize_data_format(data_format or keras.config.image_data_format())
         self.activation = keras.activations.get(activation)
         self.momentum, self.epsilon = float(momentum), float(epsilon)

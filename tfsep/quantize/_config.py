@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tfsep._utils.arguments import number, shown
+from tfsep._utils.arguments import number_in_range, short_repr
 
 RANGES = ("moving", "learned")
 RUNTIMES = ("xnnpack", "reference")
@@ -44,9 +44,9 @@ class Config:
         for name, allowed in (("runtime", RUNTIMES), ("ranges", RANGES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        number(self.momentum, "momentum", float, 0, 0.9999)
-        number(self.observations, "observations", int, 1)
+        number_in_range(self.momentum, "momentum", float, 0, 0.9999)
+        number_in_range(self.observations, "observations", int, 1)
         named = self.float_layers
         if not isinstance(named, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in named):
-            raise ValueError(f"float_layers: expected names of layers, got {shown(named)}")
+            raise ValueError(f"float_layers: expected names of layers, got {short_repr(named)}")
         object.__setattr__(self, "float_layers", tuple(sorted(named) if isinstance(named, set | frozenset) else named))

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
-from tfsep._utils.context_flag import raised
+from tfsep._utils.context_flag import set_flag
 from tfsep.ops import is_exporting
 
 _OBSERVING: ContextVar[bool] = ContextVar("observing", default=False)
@@ -12,7 +12,7 @@ _AS_LITERT: ContextVar[bool] = ContextVar("as_litert", default=False)
 
 def observing() -> AbstractContextManager[None]:
     """While open, inference follows the ranges of what it sees."""
-    return raised(_OBSERVING)
+    return set_flag(_OBSERVING)
 
 
 def is_observing() -> bool:
@@ -31,7 +31,7 @@ def litert_rounding() -> AbstractContextManager[None]:
         ...     rounds_as_litert()
         True
     """
-    return raised(_AS_LITERT)
+    return set_flag(_AS_LITERT)
 
 
 def rounds_as_litert() -> bool:

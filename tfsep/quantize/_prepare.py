@@ -10,7 +10,7 @@ import numpy as np
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.dtype_policy import dtype_policy
 from tfsep._keras.model_io import inputs_of, output_names, outputs_of
-from tfsep._utils.arguments import shown
+from tfsep._utils.arguments import short_repr
 from tfsep.quantize._activation_quantizer import Dequantized, QuantizedAveragePooling, QuantizedOutput
 from tfsep.quantize._call_list import Graph, graph_of
 from tfsep.quantize._config import Config
@@ -78,7 +78,7 @@ def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
 
 def _chosen(config: Config | None, options: dict[str, Any]) -> Config:
     if not isinstance(config, Config | None):
-        raise TypeError(f"config: expected a Config or None, got {shown(config)}")
+        raise TypeError(f"config: expected a Config or None, got {short_repr(config)}")
     known = [field.name for field in fields(Config)]
     if unknown := [name for name in options if name not in known]:
         raise TypeError(f"{unknown[0]}: expected an argument that is one of {', '.join(known)}, got {unknown[0]!r}")

@@ -5,7 +5,7 @@ from typing import Any
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import require_model
 from tfsep._keras.model_io import inputs_of
-from tfsep._utils.arguments import number, shown
+from tfsep._utils.arguments import number_in_range, short_repr
 from tfsep.quantize._activation_quantizer import Dequantized, QuantizedOutput
 from tfsep.quantize._inference_mode import observing
 from tfsep.quantize._quantized_matmul import QuantizedLinear
@@ -87,7 +87,7 @@ def observe(model: Any, data: Any, batch_size: int = 32) -> Any:
         (0.0, 1.0)
     """
     require_prepared(model)
-    size = number(batch_size, "batch_size", int, 1)
+    size = number_in_range(batch_size, "batch_size", int, 1)
     batches = data if isinstance(data, tf.data.Dataset) else _sliced(data).batch(size)
     samples = 0
     with observing():
@@ -109,7 +109,9 @@ def _sliced(data: Any) -> Any:
     try:
         return tf.data.Dataset.from_tensor_slices(data)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"data: expected arrays of as many samples, or a tf.data.Dataset, got {shown(data)}") from error
+        raise TypeError(
+            f"data: expected arrays of as many samples, or a tf.data.Dataset, got {short_repr(data)}"
+        ) from error
 
 
 def _inputs_in(batch: Any, model: Any) -> Any:
@@ -169,7 +171,7 @@ class FreezeBatchNorm(keras.callbacks.Callback):
 
     def __init__(self, epoch: int) -> None:
         super().__init__()
-        self.epoch = number(epoch, "epoch", int, 0)
+        self.epoch = number_in_range(epoch, "epoch", int, 0)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """Freeze them if it is time."""

@@ -47,9 +47,9 @@ class Spread(keras.layers.Layer):
         """Return the pixels, taken apart."""
         if len(self.strides) == 2:
             rows, columns = self.padding
-            return ops.spread(inputs, self.strides, (rows, columns))
+            return ops.insert_zeros(inputs, self.strides, (rows, columns))
         row, (steps,) = tf.expand_dims(inputs, 1), self.padding
-        return tf.squeeze(ops.spread(row, (1, *self.strides), ((0, 0), steps)), 1)
+        return tf.squeeze(ops.insert_zeros(row, (1, *self.strides), ((0, 0), steps)), 1)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again."""

@@ -17,7 +17,7 @@ import numpy as np
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Model, Tensor
 from tfsep._utils.arguments import as_path
-from tfsep._utils.progress import progress
+from tfsep._utils.progress import progress_bar
 from tfsep.data import ImageData, Split
 from tfsep.train._batches import epoch_batches
 from tfsep.train._config import FitConfig
@@ -193,7 +193,7 @@ def _train_epoch(
     classes = trainer.model.output_shape[-1]
     steps = training.size // config.batch_size
     batches = epoch_batches(training, config, classes, epoch, devices.worker_index, devices.worker_count)
-    with progress(f"epoch {epoch + 1}/{config.epochs}", steps) as advance:
+    with progress_bar(f"epoch {epoch + 1}/{config.epochs}", steps) as advance:
         loss, correct = trainer.epoch(batches, advance)
     trained = time.monotonic() - started
     job.evaluated.set_weights(trainer.evaluation_weights())

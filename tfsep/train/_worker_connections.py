@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
-from tfsep._utils.arguments import shown
+from tfsep._utils.arguments import short_repr
 from tfsep.train._cluster import Cluster
 
 HEARTBEAT_TIMEOUT = 30.0
@@ -216,7 +216,7 @@ class WorkerConnections:
 
     @staticmethod
     def _other_cluster_error(handshake: dict[str, Any]) -> ValueError:
-        theirs = f"{shown(handshake['cluster'])} in worker {handshake['index']}"
+        theirs = f"{short_repr(handshake['cluster'])} in worker {handshake['index']}"
         return ValueError(f"TF_CONFIG: expected the same cluster in all workers, got {theirs}")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Model
-from tfsep._utils.arguments import as_path, number
+from tfsep._utils.arguments import as_path, number_in_range
 from tfsep.weights._conv_bn_stages import (
     ModelStage,
     Normalization,
@@ -59,7 +59,7 @@ def load_torch(model: Model, source: Mapping[str, Any] | str | PathLike[str], ep
         Traceback (most recent call last):
         FileNotFoundError: source: expected a file, got missing.safetensors, which does not exist
     """
-    epsilon = number(epsilon, "epsilon", float, 0, 1)
+    epsilon = number_in_range(epsilon, "epsilon", float, 0, 1)
     model_stages = stages_of_model(model)
     require_padding(model_stages, "explicit", "PyTorch")
     if isinstance(source, Mapping):
