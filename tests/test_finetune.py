@@ -53,7 +53,7 @@ def whole(float_model, data, tmp_path_factory):
     return finetune(float_model, TINY, data, tmp_path_factory.mktemp("int8") / "whole")
 
 
-def test_the_file_computes_what_was_trained(whole, data, tmp_path):
+def test_int8_file_equals_the_trained_model(whole, data, tmp_path):
     report = tflite.export(whole.model, tmp_path / "m.tflite", "int8", data=data.test.batches())
     assert (report.verification.differing, report.verification.elements) == (0, 80)
     assert report.accuracy == whole.test_accuracy > 0.8
@@ -107,7 +107,7 @@ def test_a_run_of_another_model_is_not_resumed(whole, data):
         (network(side=20), r"model: expected one from \(None, 28, 28, 1\) to \(None, 2\), as the data are, got"),
     ],
 )
-def test_a_model_for_other_data(model, message, data, tmp_path):
+def test_model_for_other_data_is_refused(model, message, data, tmp_path):
     with pytest.raises(ValueError, match=message) as caught:
         finetune(model, TINY, data, tmp_path / "run")
     assert_sentence(caught.value, "model")
@@ -120,7 +120,7 @@ def test_a_prepared_model_is_refused(whole, data, tmp_path):
     assert_sentence(caught.value, "model")
 
 
-def test_what_is_none_of_the_arguments(float_model, data, tmp_path):
+def test_arguments_of_other_types(float_model, data, tmp_path):
     for arguments, name in (
         ((None, TINY, data, tmp_path / "run"), "model"),
         ((float_model, {}, data, tmp_path / "run"), "config"),
@@ -132,7 +132,7 @@ def test_what_is_none_of_the_arguments(float_model, data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_data_of_another_run(whole, float_model):
+def test_resume_needs_the_same_data(whole, float_model):
     other = ImageData("stripes", ("above", "below"), stripes(240, 5), stripes(40, 1))
     with pytest.raises(ValueError, match="got other train_sha256") as caught:
         finetune(float_model, TINY, other, whole.folder, resume=True)

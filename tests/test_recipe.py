@@ -58,7 +58,7 @@ PLAIN = FitConfig(flip=False, shift=0, erase=0.0, label_smoothing=0.0, average=0
         ({"sync_batch_norm": 0}, "sync_batch_norm: expected True or False, got 0"),
     ],
 )
-def test_the_recipe_refuses(arguments, message):
+def test_invalid_train_settings(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         TrainConfig(**arguments)
     assert_sentence(caught.value, next(iter(arguments)))
@@ -75,19 +75,19 @@ def test_the_recipe_refuses(arguments, message):
         ({"freeze_epoch": -1}, "freeze_epoch: expected an int of at least 0, got -1"),
     ],
 )
-def test_the_recipe_for_int8_refuses(arguments, message):
+def test_invalid_quantize_settings(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         QuantizeConfig(**arguments)
     assert_sentence(caught.value, next(iter(arguments)))
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (2, 1), (3, 2), (30, 2)])
-def test_the_warm_up_leaves_an_epoch(epochs, warmup):
+def test_default_warmup_leaves_an_epoch(epochs, warmup):
     assert TrainConfig(epochs=epochs).warmup_epochs == warmup
     assert TrainConfig(epochs=epochs) == TrainConfig(epochs=epochs, warmup_epochs=warmup)
 
 
-def test_the_recipe_takes_numpys_numbers():
+def test_settings_accept_numpy_numbers():
     config = TrainConfig(epochs=np.int64(3), learning_rate=np.float32(0.5), seed=np.uint8(7))
     assert json.loads(json.dumps(asdict(config))) == asdict(TrainConfig(epochs=3, learning_rate=0.5, seed=7))
 
@@ -95,7 +95,7 @@ def test_the_recipe_takes_numpys_numbers():
 @pytest.mark.parametrize(
     "config", [TrainConfig(alpha=0.5, flip=False, optimizer="sgd"), QuantizeConfig(float_layers=("a", "b"))]
 )
-def test_a_recipe_comes_back_from_its_file(config, tmp_path):
+def test_settings_round_trip_through_toml(config, tmp_path):
     text = room.to_toml(config, ("made by hand", "in a test"))
     assert text.startswith("# made by hand\n# in a test\n\n")
     assert tomllib.loads(text).keys() == asdict(config).keys()
@@ -104,14 +104,14 @@ def test_a_recipe_comes_back_from_its_file(config, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"epochs = ", b"\xff\xfe", b"= 3"])
-def test_a_file_that_is_no_toml(content, tmp_path):
+def test_invalid_toml_file(content, tmp_path):
     (tmp_path / "c.toml").write_bytes(content)
     with pytest.raises(ValueError, match="config: expected TOML, got") as caught:
         room.read_config(tmp_path / "c.toml")
     assert_sentence(caught.value, "config")
 
 
-def test_a_setting_of_another_recipe():
+def test_unknown_setting():
     with pytest.raises(ValueError, match="config: expected settings of TrainConfig, got 'distill', 'epoch'") as caught:
         TrainConfig.of({"epoch": 3, "distill": 0.5})
     assert_sentence(caught.value, "config")
@@ -131,7 +131,7 @@ def test_a_setting_on_the_command_line(text, setting):
 
 
 @pytest.mark.parametrize("text", ["mixup", "=3", "a b=3", "mixup=0.2.3", "mixup="])
-def test_a_setting_that_is_none(text):
+def test_invalid_setting_on_the_command_line(text):
     with pytest.raises(ValueError, match="set: expected NAME=VALUE") as caught:
         parse_setting(text)
     assert_sentence(caught.value, "set")
@@ -147,7 +147,7 @@ def numbers(rows, **columns):
     return tf.constant(table)
 
 
-def test_augment_moves_and_mirrors():
+def test_augment_shifts_and_mirrors():
     image = np.zeros((5, 5, 1), np.uint8)
     image[2, 1] = 9
     config = FitConfig(shift=1, erase=0.0)
@@ -197,7 +197,7 @@ def test_mixing_is_a_sum_of_two_neighbours():
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
-def test_shares_are_drawn_from_the_beta_distribution(alpha):
+def test_mixup_shares_follow_the_beta_distribution(alpha):
     shares = random_numbers(FitConfig(batch_size=20_000, mixup=alpha), 0)[::2, -1].numpy()
     assert shares.mean() == pytest.approx(0.5, abs=0.01)
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
@@ -271,7 +271,7 @@ def test_a_step_goes_down_the_gradient(accumulate):
     np.testing.assert_array_equal(trainer.evaluation_weights()[0], model.get_weights()[0])
 
 
-def test_a_teacher_takes_its_share_of_the_labels():
+def test_teacher_replaces_its_share_of_the_labels():
     model, x, y = regression(16)
     before, p = model.get_weights(), probabilities_of(model, x)
     taught = np.random.default_rng(1).dirichlet(np.ones(3), 16)
@@ -316,5 +316,5 @@ def test_the_schedule_warms_up_and_ends_at_zero():
     assert rates == pytest.approx([0.0, 0.2, 0.4, 0.2, 0.0], abs=1e-6)
 
 
-def test_class_names_are_ten():
+def test_number_of_class_names():
     assert len(set(FASHION_MNIST_CLASSES)) == 10

@@ -31,13 +31,15 @@ def cost(
     FLOP count is twice the MACs (`CostReport.flops`). A strided or dilated layer is counted by its outputs.
 
     Args:
-        network: definitions (`tfsep.Conv`, `tfsep.DepthSepConv`); or a Keras model, nested and subclassed ones too, in
-            which parameters of a shared layer are counted once and its MACs at every call, of one under Keras's
-            ``TimeDistributed`` at every step; or the path of a
-            ``.tflite`` file.
+        network: a `tfsep.defs.Network`, or definitions (`tfsep.Conv`, `tfsep.DepthSepConv`); or a Keras model, nested
+            and subclassed ones too; or the path of a ``.tflite`` file. In a model, the parameters of a shared layer are
+            counted once and its MACs at every call, under Keras's ``TimeDistributed`` at every step.
         input_shape: (H, W, C) of definitions; of a model that leaves sizes open.
-        alpha, min_depth, output_stride: of definitions, as in `tfsep.models.mobilenet_v1_base`.
-        num_classes: of definitions: count a classifier of so many classes, weights and biases, too.
+        alpha: of definitions: the width multiplier.
+        min_depth: of definitions: the fewest channels of a layer, whatever the multiplier.
+        output_stride: of definitions: the total stride to hold by growing rates; None for no bound.
+        num_classes: of definitions: the classes of a classifier, whose weights and biases are counted too; None for no
+            classifier.
 
     Returns:
         The report. Of definitions, a convolution's row holds its weights, and normalization is a row of its own.
