@@ -1,6 +1,7 @@
 """Pages of the site that live elsewhere in the repository: notebooks, benchmarks, changelog, contributing.
 
-A notebook is shown with the pictures that it stores; nothing is executed. Links in all pages are those of the
+A notebook is shown with the pictures that it stores; nothing is executed. Formulas become MathML, which browsers draw
+without a script. Links in all pages are those of the
 repository, so that they work there too; here they are turned into links between pages.
 """
 
@@ -9,6 +10,7 @@ from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
 
 import nbformat
+from latex2mathml.converter import convert as mathml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -65,4 +67,5 @@ def _converted(path: Path) -> dict[str, str | bytes]:
     notebook.metadata["language_info"] = {"name": "python"}
     resources = {"unique_key": path.stem, "output_files_dir": f"{path.stem}_pictures"}
     text, resources = MarkdownExporter().from_notebook_node(notebook, resources=resources)
+    text = re.sub(r"\$\$(.+?)\$\$", lambda formula: mathml(formula[1], display="block"), text)
     return {f"{path.stem}.md": text.replace("![png]", "![figure]"), **resources["outputs"]}

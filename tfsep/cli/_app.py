@@ -181,8 +181,8 @@ def preprocessing_of(model: Path, mean: str | None, std: str | None, otherwise: 
         raise ValueError(f"mean, std: expected as many numbers, got {len(means)} and {len(scales)}")
     many = max(len(means), len(scales))
     means, scales = (each * many if len(each) == 1 else each for each in (means, scales))
-    offsets = [mean / scale for mean, scale in zip(means, scales, strict=True)]
-    return replace(how, scale=list(scales), offset=offsets)
+    offsets = tuple(mean / scale for mean, scale in zip(means, scales, strict=True))
+    return replace(how, scale=scales, offset=offsets)
 
 
 def stated_of(model: Path, mean: str | None, std: str | None, how: Any, sources: tuple[str | None, ...]) -> Any:

@@ -65,7 +65,8 @@ def _build(network: FileNetwork) -> Model:
 def _with_ranges(model: Model, network: FileNetwork) -> Model:
     """The model prepared for int8, with the file's quantization parameters of input, layers, mean and logits."""
     prepared = quantize.prepare(model)
-    free = [layer for layer in prepared.layers if isinstance(layer, quantize.QuantizedOutput) and layer.fixed is None]
+    quantizers = (layer for layer in prepared.layers if isinstance(layer, quantize.ActivationQuantizer))
+    free = [layer for layer in quantizers if layer.fixed_range is None]
     for layer, qparams in zip(free, network.qparams or (), strict=True):
-        layer.set_grid(*qparams)
+        layer.set_qparams(*qparams)
     return prepared

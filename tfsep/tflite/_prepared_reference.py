@@ -18,7 +18,10 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.model_io import inputs_of
 from tfsep._keras.types import Model
-from tfsep.quantize import QuantizedLinear, QuantizedOutput, float_layers_of, litert_rounding, results_of, runtime_of
+from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
+from tfsep.quantize._inference_mode import litert_rounding
+from tfsep.quantize._layer_results import results_of
+from tfsep.quantize._prepared_model import float_layers_of, runtime_of
 from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_signature import ModelSignature
@@ -95,14 +98,14 @@ class PreparedReference:
         graph, name = file.flatbuffer.subgraphs[0], Path(path).name
         qparams = {found for found in map(_qparams, graph.tensors) if found is not None}
         for layer, output in _quantized_outputs(self.signature.model):
-            scale, zero = output.grid()
+            scale, zero = output.qparams()
             if (np.float32(scale), zero) not in qparams:
                 raise VerificationError(
                     f"{name}: expected the grid of {layer!r}, scale {scale:.6g} and zero point {zero}, got none", report
                 )
         stored = [found for operator in graph.operators or [] for found in _stored_matmul(file.flatbuffer, operator)]
         for layer in self.signature.model.layers:
-            if isinstance(layer, QuantizedLinear) and not any(found.is_of(layer) for found in stored):
+            if isinstance(layer, QuantizedMatmul) and not any(found.is_of(layer) for found in stored):
                 raise VerificationError(
                     f"{name}: expected the kernel and bias of {layer.name!r}, got none of these numbers", report
                 )
@@ -134,12 +137,12 @@ class PreparedReference:
         return LayerOutputs(dict(zip(keys, map(np.asarray, outputs), strict=True)), ancestors)
 
 
-def _quantized_outputs(model: Model) -> list[tuple[str, QuantizedOutput]]:
+def _quantized_outputs(model: Model) -> list[tuple[str, ActivationQuantizer]]:
     """The layers that hold the quantization parameters, each with the name of the layer whose result it quantizes."""
     names: dict[int, str] = {}
     for result in results_of(model):
         names.setdefault(id(operation_of(result.tensor)), result.name)
-    outputs = (layer for layer in model.layers if isinstance(layer, QuantizedOutput))
+    outputs = (layer for layer in model.layers if isinstance(layer, ActivationQuantizer))
     return [(names.get(id(output), str(output.name)), output) for output in outputs]
 
 
@@ -226,7 +229,7 @@ class _StoredMatmul(NamedTuple):
     bias: np.ndarray
     input_scale: np.float32
 
-    def is_of(self, layer: QuantizedLinear) -> bool:
+    def is_of(self, layer: QuantizedMatmul) -> bool:
         """Whether these are a layer's numbers."""
         kernel, bias, scales = (np.asarray(part) for part in layer.stored(self.input_scale))
         left = np.where(np.abs(bias) < _EXACT, 0, np.abs(bias) * _LAST_PLACE)

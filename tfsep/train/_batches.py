@@ -2,7 +2,7 @@
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
-from tfsep.data import Part, Split
+from tfsep.data import EpochShard, Split
 from tfsep.train._augment import augment, mix, random_numbers
 from tfsep.train._config import FitConfig
 
@@ -49,8 +49,8 @@ def epoch_batches(
         [TensorShape([2, 28, 28, 1]), TensorShape([2, 28, 28, 1])]
     """
     share = config.batch_size // workers
-    part = Part(worker, workers, share)
-    steps = part.steps(split.size)
+    shard = EpochShard(worker, workers, share)
+    steps = shard.steps(split.size)
 
     def prepared(step: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, labels = batch
@@ -59,5 +59,5 @@ def epoch_batches(
         probabilities = smooth_labels(labels, classes, config.label_smoothing)
         return mix(images, probabilities, numbers) if config.mixup else (images, probabilities)
 
-    batches = split.examples(config.seed, epoch, part).batch(share, drop_remainder=True).take(steps).enumerate()
+    batches = split.examples(config.seed, epoch, shard).batch(share, drop_remainder=True).take(steps).enumerate()
     return batches.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

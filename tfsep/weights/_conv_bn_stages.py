@@ -19,6 +19,7 @@ from tfsep.defs._layer_def import LayerKind
 from tfsep.defs._padding import padding_of
 from tfsep.geometry import Padding, Window
 from tfsep.layers import Conv2D, DepthwiseConv2D
+from tfsep.layers._batch_normalization import scale_and_shift
 
 Array = np.ndarray
 
@@ -242,6 +243,6 @@ def _with_epsilon(own: Normalization, epsilon: float) -> Normalization:
 
 def _fold(stage: SourceStage, own: Normalization, bias: Array) -> tuple[Array, Array]:
     """Kernel and bias with the normalization folded in."""
-    factor = own.gamma / np.sqrt(own.variance.astype("float64") + own.epsilon)
-    spread = factor.reshape(stage.kernel.shape[2:]) if stage.depthwise else factor
-    return stage.kernel * spread, (bias - own.mean) * factor + own.beta
+    scale, shift = scale_and_shift(own.gamma, own.beta, own.mean, own.variance.astype("float64"), own.epsilon)
+    channel_scale = scale.reshape(stage.kernel.shape[2:]) if stage.depthwise else scale
+    return stage.kernel * channel_scale, bias * scale + shift
