@@ -21,7 +21,7 @@ from quantize_networks import (
 )
 
 from tfsep import data, models, quantize, tflite
-from tfsep.data._fashion_mnist import _shared_folders
+from tfsep.data._fashion_mnist import _package_folders
 from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
 from tfsep.quantize._inference_mode import litert_rounding
 from tfsep.tflite._compare_layers import _match_layers
@@ -44,7 +44,7 @@ def test_every_layer_of_the_file_is_the_prepared_models(name, tmp_path):
 @pytest.mark.slow
 def test_the_shipped_model_on_ten_thousand_images(tmp_path):
     """Ranges from training images; every output of the file on the test images is the prepared model's."""
-    if not any(folder.is_dir() for folder in _shared_folders()):
+    if not any(folder.is_dir() for folder in _package_folders()):
         pytest.skip("the Debian package dataset-fashion-mnist is not installed")
     found = data.fashion_mnist()
     model = models.load_model(ROOT / "saved_models" / "fashion_mnist" / "model.keras")

@@ -104,7 +104,7 @@ def convert(
 
 def _labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
     """The lines of a file, or the names of the classes of the first data set that has as many as the model."""
-    from tfsep.data import class_names_of
+    from tfsep.data._open_data import class_names_of
 
     if path is not None:
         if not path.is_file():

@@ -25,6 +25,7 @@ from tfsep.ops._pixel_layout import (
 
 ONE: Pair = (1, 1)
 NO_PADS: Pads = ((0, 0), (0, 0))
+POINTWISE = Window.of(1)
 
 
 def without_unused_rate(window: Window) -> Window:

@@ -13,7 +13,7 @@ from tfsep import tflite
 from tfsep._utils.atomic_files import make_folder
 from tfsep.data import Preprocessing, Split
 from tfsep.models import load_model
-from tfsep.train import MODEL
+from tfsep.train._run_directory import MODEL
 
 _logger = logging.getLogger(__name__)
 
