@@ -59,7 +59,7 @@ def _undocumented(symbol: griffe.Object, path: str) -> Iterator[str]:
     if symbol.is_class:
         for method in symbol.functions.values():
             # The summary of a method tells what its only parameter is.
-            if method.name in KERAS_METHODS or not method.is_public or len(_parameter_names(method)) < 2:
+            if method.name.startswith("_") or method.name in KERAS_METHODS or len(_parameter_names(method)) < 2:
                 continue
             yield from _undocumented(method, f"{path}.{method.name}")
 
