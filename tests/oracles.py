@@ -27,7 +27,7 @@ def _both(value):
 
 
 def conv2d(x, w, strides=1, padding="valid", rate=1):
-    """Full or grouped convolution, NHWC, with w (kh, kw, C / groups, F): one output pixel at a time."""
+    """Standard or grouped convolution, NHWC, with w (kh, kw, C / groups, F): one output pixel at a time."""
     x, w = np.asarray(x, np.float64), np.asarray(w, np.float64)
     strides, rate = _both(strides), _both(rate)
     kh, kw, per_group, filters = w.shape
@@ -81,7 +81,7 @@ def gradients(forward, x, w, upstream):
 
 
 def products(x, w, upstream, strides=1, padding="valid", rate=1):
-    """A full or grouped convolution, and the gradients of ``sum(y · upstream)`` to x and to w: a pixel of y at a time.
+    """A standard or grouped convolution, and the gradients of ``sum(y · upstream)`` to x and to w, pixel by pixel of y.
 
     Linear time in what it is given, where `gradients` is quadratic. A depthwise filter (kh, kw, C, M) is the grouped
     one (kh, kw, 1, C·M).
@@ -128,7 +128,7 @@ def conv2d_transpose(x, w, strides, rate, groups, before, size):
 
 
 def conv1d(x, w, stride, ends, rate):
-    """Full or grouped convolution of sequences (N, L, C) with w (k, C / groups, F): one output and tap at a time.
+    """Standard or grouped convolution of sequences (N, L, C) with w (k, C / groups, F): one output and tap at a time.
 
     `ends` is the padding in pixels, (before, after).
     """

@@ -7,7 +7,7 @@ import numpy as np
 from conftest import ROOT
 
 from tfsep import layers, models, quantize, tflite
-from tfsep.quantize import QuantizedAveragePooling, QuantizedOutput
+from tfsep.quantize import ActivationQuantizer, QuantizedAveragePooling
 
 L = keras.layers
 
@@ -123,7 +123,7 @@ NETWORKS = {
 
 def with_every_layer(prepared):
     """The same model, whose outputs are all tensors on a grid."""
-    kinds = (QuantizedOutput, QuantizedAveragePooling)
+    kinds = (ActivationQuantizer, QuantizedAveragePooling)
     outputs = {}
     for layer in prepared.layers:
         if isinstance(layer, kinds):

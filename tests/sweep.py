@@ -1,4 +1,4 @@
-"""Convolutions of every description beside a float64 loop: a case is a record, and one function checks it.
+"""Arbitrary convolutions against a float64 loop: a case is a record, and one function checks it.
 
 Run as a program it checks as many random cases as it is told to, so that another build of TensorFlow can be asked.
 """
@@ -46,7 +46,7 @@ class Case(NamedTuple):
         return all(n + sum(p) >= k for n, p, k in zip(self.size, pads, reach, strict=True))
 
     def tensors(self):
-        """Image and filter, of numbers that the dtype has."""
+        """Image and filter, of numbers that the dtype represents exactly."""
         rng = np.random.default_rng(sum(self.kernel) + sum(self.size))
         if self.groups is None:
             shape = (*self.kernel, self.channels, self.multiplier)
@@ -65,7 +65,7 @@ def _exact(tensor):
 
 
 def computed(case, x, w, upstream):
-    """What the library makes of it: the result, and the gradients to x and to w."""
+    """The library's result, and its gradients to x and to w."""
     op = ops.depthwise_conv2d if case.groups is None else ops.conv2d
     first = case.data_format == "channels_first"
 
@@ -89,7 +89,7 @@ def computed(case, x, w, upstream):
 
 
 def expected(case, x, w):
-    """An upstream gradient of random numbers, what a loop makes of it all in float64, and the magnitudes of that.
+    """A random upstream gradient, the float64 loop's result and gradients for it, and their magnitudes.
 
     A magnitude is the sum of the absolute values of the products that a number is the sum of.
     """

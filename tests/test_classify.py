@@ -107,7 +107,7 @@ def test_the_record_beside_a_model_is_used(folder, tmp_path):
 
 def test_preprocessing_by_hand():
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype("uint8")
-    np.testing.assert_array_equal(Preprocessing(crop=0.5).pixels(image, (4, 4)), image[2:6, 2:6])
+    np.testing.assert_array_equal(Preprocessing(crop=0.5).crop_and_resize(image, (4, 4)), image[2:6, 2:6])
     how = Preprocessing.standardizing((0.1, 0.2, 0.3), 0.5)
     np.testing.assert_allclose(how(image), (image / 255 - (0.1, 0.2, 0.3)) / 0.5, atol=1e-5)
     assert Preprocessing.from_dict(json.loads(json.dumps(how.to_dict()))) == how

@@ -1,4 +1,4 @@
-"""Convolutions where others run them: compiled by XLA, in half precision, on several devices, in a SavedModel."""
+"""Convolutions in other contexts: compiled by XLA, in half precision, on several devices, in a SavedModel."""
 
 import itertools
 
@@ -16,7 +16,7 @@ from tfsep.ops._export_context import is_compiling
 
 KINDS = {
     "depthwise": (ops.depthwise_conv2d, oracles.depthwise_conv2d, (3, 2, 3, 2)),
-    "dense": (ops.conv2d, oracles.conv2d, (3, 2, 3, 4)),
+    "standard": (ops.conv2d, oracles.conv2d, (3, 2, 3, 4)),
     "grouped": (ops.conv2d, oracles.conv2d, (3, 2, 1, 6)),
 }
 WINDOWS = list(itertools.product((1, 2, (1, 2)), (1, 2, (2, 3)), ("same", 1)))
@@ -42,7 +42,7 @@ def with_gradients(op, *options):
 @pytest.mark.parametrize("noticed", [True, False])
 @pytest.mark.parametrize(("stride", "rate", "padding"), in_part(WINDOWS[::3], 2))
 def test_compiled_by_xla(kind, noticed, stride, rate, padding, monkeypatch):
-    """Also where nothing tells that XLA will compile it: then slower, and as right."""
+    """Also where XLA's compilation is not detected: slower then, but correct."""
     if not noticed:
         monkeypatch.setattr(_lowering, "is_compiling", lambda: False)
     op, oracle, shape = KINDS[kind]
@@ -54,7 +54,7 @@ def test_compiled_by_xla(kind, noticed, stride, rate, padding, monkeypatch):
         assert_close(compiled, eager)
 
 
-def test_a_gradient_taken_outside_what_is_compiled():
+def test_gradient_outside_a_compiled_function():
     x, w = tensors((3, 2, 3, 2))
     run = tf.function(lambda x, w: ops.depthwise_conv2d(x, w, 2, "same", 2), jit_compile=True, autograph=False)
     expected = with_gradients(ops.depthwise_conv2d, 2, "same", 2)(x, w)
@@ -62,7 +62,7 @@ def test_a_gradient_taken_outside_what_is_compiled():
         assert_close(compiled, eager)
 
 
-def test_compiling_is_noticed():
+def test_is_compiling():
     seen = []
 
     def look(x):
@@ -187,8 +187,8 @@ def test_in_a_saved_model(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_images_in_a_graph(kind):
-    """Graph optimization takes the mending of a shape for nothing, and takes it out, if it is let."""
+def test_empty_batch_in_a_graph(kind):
+    """Graph optimization would remove the reshape of an empty result as one that changes nothing."""
     op, _, shape = KINDS[kind]
     x, w = tensors(shape)
     for count in (None, 0):
@@ -198,7 +198,7 @@ def test_no_images_in_a_graph(kind):
         assert run(x[:0], w).shape == (0, 5, 4, op(x, w, 2, "same", 2).shape[3])
 
 
-def test_models_of_no_images():
+def test_models_on_an_empty_batch():
     inputs = keras.Input((9, 8, 3))
     model = keras.Sequential([inputs, layers.DepthwiseSeparableConv(5, strides=2), layers.Conv2D(7, 3)])
     none = np.zeros((0, 9, 8, 3), "f")
@@ -232,7 +232,7 @@ def test_vectorized_map():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_upstream_of_unknown_shape(kind):
-    """An upstream gradient of which a graph knows nothing."""
+    """An upstream gradient of unknown rank."""
     op, _, shape = KINDS[kind]
     x, w = tensors(shape)
     upstream = tf.ones_like(op(x, w, 2, "same", 3))

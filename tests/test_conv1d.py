@@ -30,7 +30,7 @@ def tensors(*shapes, dtype="float64"):
 
 
 def ends(length, taps, stride, padding, rate):
-    """(before, after), from TensorFlow's definition of SAME and from what causal means."""
+    """(before, after), from the definitions of TensorFlow's SAME and of causal padding."""
     if padding == "causal":
         return (taps - 1) * rate, 0
     if padding == "valid":
@@ -58,7 +58,7 @@ def gradients(op, x, w, upstream, *options):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS)
 def test_values_and_gradients(kind, stride, rate, padding):
-    """The gradients are those of the convolution of an image of one row, which loops compute."""
+    """The reference gradients are those of a loop over an image of one row."""
     op, shape = KINDS[kind]
     x, w = tensors((2, 9, 4), shape)
     expected = exact(op, x, w, stride, padding, rate)
@@ -83,7 +83,7 @@ def test_separable(stride, rate, padding):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_causal_sees_nothing_that_comes_later(kind, stride):
+def test_causal_outputs_ignore_later_inputs(kind, stride):
     op, shape = KINDS[kind]
     x, w = tensors((1, 9, 4), shape)
     changed = tf.concat([x[:, :5], x[:, 5:] + 1.0], axis=1)
@@ -117,7 +117,7 @@ def test_second_derivatives(kind, stride, rate):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("stride", "rate", "padding"), in_part(OPTIONS[::7], 2))
-def test_unknown_lengths_and_no_sequences(kind, stride, rate, padding):
+def test_unknown_lengths_and_empty_batch(kind, stride, rate, padding):
     op, shape = KINDS[kind]
     x, w = tensors((2, 9, 4), shape)
     signature = [tf.TensorSpec((None, None, 4), "float64"), tf.TensorSpec(shape, "float64")]
@@ -142,7 +142,7 @@ def test_unknown_lengths_and_no_sequences(kind, stride, rate, padding):
         np.testing.assert_array_equal(to_w, np.zeros(shape))
 
 
-def test_a_length_that_turns_out_too_small():
+def test_length_below_kernel_at_run_time():
     run = tf.function(
         lambda x: ops.conv1d(x, tf.ones((3, 4, 2)), rate=2), input_signature=[tf.TensorSpec((1, None, 4))]
     )
@@ -264,7 +264,7 @@ LAYERS = {
         {"dilation_rate": (2,), "padding": (1, 2), "use_bias": False},
     ],
 )
-def test_the_keras_contract(name, options):
+def test_keras_contract(name, options):
     check_layer(LAYERS[name](**options), SEQUENCES)
 
 
@@ -280,12 +280,12 @@ def test_trains_under_mixed_precision(name):
     assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
-def test_the_keras_contract_of_groups():
+def test_keras_contract_with_groups():
     check_layer(layers.Conv1D(6, 3, groups=2, strides=2, rate=2, padding="causal"), SEQUENCES)
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_of_channels_first(name):
+def test_layers_in_channels_first(name):
     options = {"strides": 2, "padding": "causal", "bias_initializer": "ones"}
     last, first = LAYERS[name](**options), LAYERS[name](**options, data_format="channels_first")
     y = last(SEQUENCES)
@@ -298,7 +298,7 @@ def test_layers_of_channels_first(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_arguments_are_kerass_and_all_are_in_the_config(name):
+def test_arguments_match_keras_and_are_in_the_config(name):
     kind = getattr(layers, name)
     check_signature(kind, getattr(keras.layers, name))
     check_config(kind, {"kernel_size": (2,), "strides": (3,), "dilation_rate": (2,), "padding": (1, 2)})
@@ -387,8 +387,8 @@ EXPORTED = {
 
 @pytest.mark.parametrize("recipe", ["float32", "int8"])
 @pytest.mark.parametrize("case", EXPORTED)
-def test_files(case, recipe, tmp_path):
-    """The operators of an image, between two reshapes, which move nothing."""
+def test_exported_files(case, recipe, tmp_path):
+    """The operators of an image, between two reshapes that copy no data."""
     make, operators = EXPORTED[case]
     model = keras.Sequential([keras.Input((20, 4)), make()])
     rng = np.random.default_rng(0)
@@ -402,7 +402,7 @@ def test_files(case, recipe, tmp_path):
         assert_close(tflite.predict(report.path, data), model(data))
 
 
-def test_a_file_of_channels_first(tmp_path):
+def test_exported_file_in_channels_first(tmp_path):
     model = keras.Sequential(
         [keras.Input((4, 20)), layers.Conv1D(6, 3, bias_initializer="ones", data_format="channels_first")]
     )

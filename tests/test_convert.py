@@ -19,11 +19,10 @@ from tfsep import tflite
 from tfsep._flatbuffer.reader import read_tflite
 from tfsep.cli import app
 from tfsep.data import Preprocessing, write_preprocessing
-from tfsep.tflite import _convert
-from tfsep.tflite._convert import _metadata
+from tfsep.tflite._convert import _convert, _metadata
 from tfsep.tflite._convert._header import c_header
 from tfsep.tflite._convert._snippets import snippets
-from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._tensor_info import TensorInfo
 
 L = keras.layers
 X = np.random.default_rng(0).uniform(-1, 1, (40, 16, 16, 3)).astype("float32")

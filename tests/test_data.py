@@ -12,7 +12,8 @@ import tensorflow as tf
 from checks import assert_sentence
 
 from tfsep import data
-from tfsep.data._fashion_mnist import _shared_folders
+from tfsep.data._fashion_mnist import FASHION_MNIST_FILES, _package_folders
+from tfsep.data._open_data import class_names_of
 
 
 def write_idx(path, array, zipped=False, kind=8):
@@ -24,7 +25,7 @@ def write_idx(path, array, zipped=False, kind=8):
 def idx_folder(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {}
-    for split, (images, labels) in data.FASHION_MNIST_FILES.items():
+    for split, (images, labels) in FASHION_MNIST_FILES.items():
         count = {"train": 12, "test": 5}[split]
         arrays[split] = rng.integers(0, 256, (count, 28, 28), np.uint8), rng.integers(0, 10, count).astype(np.uint8)
         write_idx(tmp_path / images, arrays[split][0])
@@ -91,16 +92,16 @@ def test_fashion_mnist_labels_must_match_images(idx_folder):
 
 
 def test_fashion_mnist_is_whole():
-    if not any(folder.is_dir() for folder in _shared_folders()):
+    if not any(folder.is_dir() for folder in _package_folders()):
         pytest.skip("the Debian package dataset-fashion-mnist is not installed")
     found = data.fashion_mnist()
     assert (found.train.size, found.test.size) == (60_000, 10_000)
     np.testing.assert_array_equal(np.bincount(found.test.labels), [1000] * 10)
 
 
-def test_shared_folders_follow_the_xdg_variable(monkeypatch, tmp_path):
+def test_package_folders_follow_the_xdg_variable(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_DIRS", f"{tmp_path}:/elsewhere")
-    assert next(iter(_shared_folders())) == tmp_path / "datasets" / "fashion-mnist"
+    assert next(iter(_package_folders())) == tmp_path / "datasets" / "fashion-mnist"
 
 
 def test_fashion_mnist_is_downloaded_where_no_folder_has_it(monkeypatch, tmp_path):
@@ -332,8 +333,8 @@ def test_open_batches_of_images_without_classes(image_folder):
     loose = data.open_batches(image_folder / "cat", (6, 5, 1), limit=3)
     (batch,) = loose
     assert batch.shape == (3, 6, 5, 1)
-    assert data.class_names_of(image_folder / "cat") == ()
-    assert data.class_names_of(image_folder) == ("cat", "dog")
+    assert class_names_of(image_folder / "cat") == ()
+    assert class_names_of(image_folder) == ("cat", "dog")
 
 
 def test_open_arrays(tmp_path):

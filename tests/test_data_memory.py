@@ -17,12 +17,12 @@ SIZES = {"files": (10_000, 100_000, 200), "records": (100_000, 300_000, 40)}
 
 READ = """
 import sys
-from tfsep.data import Part, open_data
+from tfsep.data import EpochShard, open_data
 
 split = open_data(sys.argv[1], (8, 8, 1)).train
 split.check()
 for epoch in range(2):
-    for _ in split.examples(0, epoch, Part(1, 2, 64)).batch(1000):
+    for _ in split.examples(0, epoch, EpochShard(1, 2, 64)).batch(1000):
         pass
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(split.size, int(status["VmHWM"].split()[0]) * 1024)

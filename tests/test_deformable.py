@@ -16,7 +16,7 @@ from tfsep.ops import _deform_conv, _lowering
 
 
 def bilinear(image, y, x):
-    """Pixels (C,) of an image (H, W, C) at a place between them, with zeros outside."""
+    """Bilinear sample (C,) of an image (H, W, C), with zeros outside."""
     top, left = int(np.floor(y)), int(np.floor(x))
     value = np.zeros(image.shape[2])
     for row, column in itertools.product((top, top + 1), (left, left + 1)):
@@ -51,7 +51,7 @@ def oracle(x, offset, w, mask=None, strides=1, padding="valid", rate=1):
 def tensors(
     size=(6, 7), kernel=(3, 2), options=(1, "valid", 1), groups=1, each=1, reach=1.5, dtype="float64", images=2
 ):
-    """x, offset, filter and mask, with offsets that leave the image here and there, and are no whole numbers."""
+    """x, offset, filter and mask, with fractional offsets, some of which leave the image."""
     rng = np.random.default_rng(0)
     channels = 2 * max(groups, each)
     strides, padding, rate = options
@@ -114,7 +114,7 @@ def test_without_offsets_it_is_conv2d(options, groups):
 
 
 def one_tap(offset, size=3):
-    """What a 1×1 kernel sees from the middle of 1..9 when it is moved, and the gradient to the move."""
+    """The sample of a 1×1 kernel in the middle of 1..9 with an offset, and the gradient to the offset."""
     x = tf.reshape(tf.range(1.0, size * size + 1), (1, size, size, 1))
     moves = np.zeros((1, size, size, 2), "f")
     moves[0, 1, 1] = offset
@@ -125,7 +125,7 @@ def one_tap(offset, size=3):
     return float(y), tape.gradient(y, moves)[0, 1, 1].numpy().tolist()
 
 
-def test_borders_and_kinks_are_torchvisions():
+def test_borders_and_kinks_match_torchvision():
     """Values that torchvision 0.29 gives: on a kink the gradient is the one of the side below or to the right."""
     assert one_tap((0, 0)) == (5.0, [3.0, 1.0])
     assert one_tap((1, 0)) == (8.0, [-8.0, 1.0])
@@ -137,12 +137,12 @@ def test_borders_and_kinks_are_torchvisions():
 
 
 @pytest.mark.parametrize("far", [1e30, -1e30, np.inf, -np.inf])
-def test_a_move_out_of_all_images_sees_nothing(far):
+def test_offsets_outside_the_image_give_zero(far):
     assert one_tap((far, 0)) == (0.0, [0.0, 0.0])
     assert one_tap((0, far)) == (0.0, [0.0, 0.0])
 
 
-def test_nan_is_not_hidden():
+def test_nan_propagates():
     assert np.isnan(one_tap((np.nan, 0))[0])
 
 
@@ -186,7 +186,7 @@ def test_a_tall_image_in_half_precision(dtype):
 
 @pytest.mark.parametrize(("groups", "each"), [(1, 1), (2, 2)])
 @pytest.mark.parametrize("padding", ["same", 1])
-def test_unknown_sizes_and_no_images(groups, each, padding):
+def test_unknown_sizes_and_empty_batch(groups, each, padding):
     options = (2, padding, (1, 2))
     values = tensors((7, 6), options=options, groups=groups, each=each, dtype="float32")
     open_specs = [tf.TensorSpec((None, None, None, v.shape[3]), "float32") for v in values]
@@ -203,7 +203,7 @@ def test_unknown_sizes_and_no_images(groups, each, padding):
         np.testing.assert_array_equal(gradients[2], np.zeros(none[2].shape))
 
 
-def test_channels_that_are_not_known():
+def test_unknown_channels():
     values = tensors(options=(1, "same", 1), groups=2, dtype="float32")
     spec = tf.TensorSpec((None, None, None, None))
     run = tf.function(lambda x: ops.deform_conv2d(x, *values[1:], 1, "same", 1, 2), input_signature=[spec])
@@ -211,7 +211,7 @@ def test_channels_that_are_not_known():
 
 
 @pytest.mark.parametrize("at", [1, 3])
-def test_a_size_that_turns_out_another(at):
+def test_shape_mismatch_at_run_time(at):
     values = tensors(dtype="float32")
     spec = tf.TensorSpec((None, None, None, values[at].shape[3]))
     run = tf.function(
@@ -290,7 +290,7 @@ def test_in_a_saved_model(tmp_path):
 
 @pytest.mark.parametrize(("groups", "each"), GROUPS)
 @pytest.mark.parametrize("options", [(1, 1, 1), (2, (0, 2), (2, 1)), ((1, 2), 0, 2)])
-def test_torchvision_gives_the_same(groups, each, options):
+def test_values_match_torchvision(groups, each, options):
     torch = pytest.importorskip("torch")
     torchvision = pytest.importorskip("torchvision.ops")
     values = tensors((9, 8), options=options, groups=groups, each=each)
@@ -377,11 +377,11 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("case", LAYERS)
-def test_the_keras_contract(case):
+def test_keras_contract(case):
     check_layer(layers.DeformableConv2D(6, 3, **LAYERS[case]), IMAGES)
 
 
-def test_the_keras_contract_channels_first():
+def test_keras_contract_channels_first():
     options = {**LAYERS["all"], "data_format": "channels_first"}
     check_layer(layers.DeformableConv2D(6, 3, **options), IMAGES.transpose(0, 3, 1, 2))
 
@@ -444,7 +444,7 @@ def test_the_cost():
 
 @pytest.mark.parametrize("recipe", ["float32", "int8"])
 @pytest.mark.parametrize("options", [{}, {"modulated": True, "offset_groups": 2, "groups": 2, "strides": 2, "rate": 2}])
-def test_a_file(recipe, options, tmp_path):
+def test_exported_file(recipe, options, tmp_path):
     """Builtin operators only; the values are verified by the export."""
     keras.utils.set_random_seed(0)
     layer = layers.DeformableConv2D(8, 3, padding="same", offset_initializer="he_normal", **options)
@@ -460,7 +460,7 @@ def test_a_file(recipe, options, tmp_path):
     assert [row.macs for row in cost(tmp_path / "m.tflite").rows if row.kind == "conv2d"] == planned
 
 
-def test_a_recipe_that_cannot_be(tmp_path):
+def test_unsupported_recipe(tmp_path):
     model = keras.Sequential([keras.Input((6, 6, 2)), layers.DeformableConv2D(2, 3)])
     data = np.random.default_rng(0).normal(size=(8, 6, 6, 2)).astype("float32")
     with pytest.raises(ValueError) as error:  # noqa: PT011
@@ -469,8 +469,8 @@ def test_a_recipe_that_cannot_be(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(7, 7), (7, 2), (2, 8)])
-def test_files_of_any_size(size, tmp_path):
-    """A bound of 6 is no ReLU6: the converter takes a clip of integers for one, and has none."""
+def test_exported_files_of_several_sizes(size, tmp_path):
+    """A clip of integers at 6, which the converter would turn into a ReLU6 that does not exist for them."""
     inputs = keras.Input((*size, 4))
     model = keras.Model(inputs, layers.DeformableConv2D(5, 3, padding="same", offset_initializer="he_normal")(inputs))
     x = np.random.default_rng(0).normal(size=(4, *size, 4)).astype("f")

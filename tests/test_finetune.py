@@ -9,8 +9,9 @@ import pytest
 from checks import assert_sentence
 from stripes import stripes, stripes_data
 
-from tfsep import quantize, tflite
+from tfsep import tflite
 from tfsep.data import ImageData
+from tfsep.quantize._prepared_model import is_prepared
 from tfsep.train import QuantizeConfig, finetune
 from tfsep.train._run_directory import RunFolder
 
@@ -65,7 +66,7 @@ def test_the_best_epoch_is_kept(whole):
 
 
 def test_statistics_are_frozen_late(float_model, data, tmp_path, whole):
-    assert quantize.is_prepared(whole.model)
+    assert is_prepared(whole.model)
     early = finetune(float_model, replace(TINY, epochs=1, freeze_epoch=0), data, tmp_path / "a")
     late = finetune(float_model, replace(TINY, epochs=1, freeze_epoch=1), data, tmp_path / "b")
     mean = float_model.layers[1].moving_mean.numpy()

@@ -8,7 +8,10 @@ from checks import assert_sentence
 from oracles import pads
 
 from tfsep import geometry
+from tfsep._utils.arguments import positive_int, positive_number
 from tfsep.geometry import Window
+from tfsep.geometry._padding import choose_rate, normalize_data_format, normalize_padding
+from tfsep.geometry._sizes import pair
 
 
 @pytest.mark.parametrize(
@@ -44,14 +47,14 @@ def test_axes_are_not_mixed_up():
 
 @pytest.mark.parametrize("value", [3, np.int64(3), (3, 3), [3, 3], np.array([3, 3]), np.array(3)])
 def test_pair_takes(value):
-    assert geometry.pair(value, "kernel_size") == (3, 3)
-    assert all(type(n) is int for n in geometry.pair(value, "kernel_size"))
+    assert pair(value, "kernel_size") == (3, 3)
+    assert all(type(n) is int for n in pair(value, "kernel_size"))
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, "3", None, True, (1, 2, 3), (1,), (1, 0), (1, "2"), ()])
 def test_pair_refuses(value):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole sentence is checked
-        geometry.pair(value, "strides")
+        pair(value, "strides")
     assert_sentence(error.value, "strides")
     assert str(error.value).endswith(repr(value))
 
@@ -59,21 +62,21 @@ def test_pair_refuses(value):
 @pytest.mark.parametrize("value", [0, -0.5, np.nan, np.inf, 10**400, True, None, "a", [1.0]])
 def test_positive_number_refuses(value):
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        geometry.positive_number(value, "tolerance")
+        positive_number(value, "tolerance")
     assert_sentence(error.value, "tolerance")
 
 
 @pytest.mark.parametrize("value", [np.array([1.5, 2]), np.array([[1, 2], [3, 4]]), np.array([1, 2, 3])])
 def test_pair_refuses_other_arrays(value):
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        geometry.pair(value, "strides")
+        pair(value, "strides")
     assert_sentence(error.value, "strides")
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, None, "a"])
-def test_positive_refuses(value):
+def test_positive_int_refuses(value):
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        geometry.positive(value, "filters")
+        positive_int(value, "filters")
     assert_sentence(error.value, "filters")
 
 
@@ -91,26 +94,26 @@ def test_positive_refuses(value):
     ],
 )
 def test_padding_takes(padding, expected):
-    assert geometry.normalize_padding(padding) == expected
+    assert normalize_padding(padding) == expected
 
 
 @pytest.mark.parametrize("padding", ["full", -1, (1, -1), ((0, 1), (2,)), (1, 2, 3), 1.5, None, ((0, 1), (0, -1))])
 def test_padding_refuses(padding):
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        geometry.normalize_padding(padding)
+        normalize_padding(padding)
     assert_sentence(error.value, "padding")
 
 
 def test_data_format_refuses():
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        geometry.normalize_data_format("NHWC")
+        normalize_data_format("NHWC")
     assert_sentence(error.value, "data_format")
 
 
 def test_rate_and_dilation_rate_must_agree():
-    assert geometry.choose_rate(2, 2) == (2, 2)
+    assert choose_rate(2, 2) == (2, 2)
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        geometry.choose_rate(2, 3)
+        choose_rate(2, 3)
     assert_sentence(error.value, "rate")
 
 

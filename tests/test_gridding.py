@@ -20,7 +20,7 @@ STACKS_OF_RATES = [r for n in (2, 3) for r in itertools.combinations_with_replac
 
 
 def impulse_response(rates, kernel):
-    """What reaches one output: an impulse through transposed layers of ones, which is a stack of full correlations."""
+    """The impulse response of transposed layers of ones: a stack of full correlations."""
     kh, kw = kernel
     y = np.ones((1, 1, 1, 1))
     for rows, columns in rates:
@@ -62,7 +62,7 @@ def test_a_check_against_a_count(kernel):
 
 @pytest.mark.parametrize("kernel", [2, 3, 4])
 def test_a_suggestion_is_the_best_of_all(kernel):
-    """Of all stacks as long, one without holes, of the sum or the nearest to it, its largest rate the smallest."""
+    """Among all stacks of this length without holes: the same sum or the nearest, and the smallest maximum."""
     whole = [r for r in STACKS_OF_RATES if geometry.coverage(r, kernel).min() > 0]
     for rates in (r for r in RATES if len(r) > 1):
         check = geometry.check_rates(rates, kernel)
@@ -78,8 +78,8 @@ def test_a_suggestion_is_the_best_of_all(kernel):
         assert (abs(sum(given) - sum(rates)), max(given)) == (nearest, smallest), (rates, given)
 
 
-def test_the_known_cases():
-    """The paper's: rates of 2 see a quarter; 1, 2, 5 is whole, 1, 2, 9 is not; a sum too large for so few layers."""
+def test_known_rates():
+    """The paper's: rates of 2 cover a quarter; 1, 2, 5 is whole, 1, 2, 9 is not; a sum too large for so few layers."""
     assert geometry.check_rates([2, 2, 2]).suggestion == (1, 2, 3)
     assert geometry.check_rates([1, 2, 5]).complete
     assert not geometry.check_rates([1, 2, 9]).complete
@@ -87,7 +87,7 @@ def test_the_known_cases():
     assert geometry.check_rates([2]).suggestion == (1,)
 
 
-def test_axes_are_checked_apart():
+def test_axes_are_checked_separately():
     check = geometry.check_rates([(2, 1), (2, 3)])
     assert check.size == (9, 9)
     assert check.holes == 4 * 9
@@ -156,7 +156,7 @@ def test_a_receptive_field_is_where_the_gradient_is(case, padding):
             assert field.center(i, j) == tuple((low + high) / 2)
 
 
-def test_receptive_fields_that_are_published():
+def test_published_receptive_fields():
     """Araujo et al., Table 1: MobileNet v1 sees 315 pixels at stride 32."""
     field = geometry.receptive_field(MOBILENETV1_CONV_DEFS)
     assert (field.size, field.stride) == ((315, 315), (32, 32))
@@ -165,7 +165,7 @@ def test_receptive_fields_that_are_published():
     assert geometry.receptive_field([1, (2, 3)], kernel=(3, 5)).size == (7, 17)
 
 
-def test_numpy_rates_are_rates():
+def test_numpy_rates():
     given = geometry.check_rates(np.array([2, 2, 2]))
     assert given == geometry.check_rates((2, 2, 2))
     assert all(type(n) is int for rate in given.rates for n in rate)
@@ -181,7 +181,7 @@ def test_a_check_needs_neither_tensorflow_nor_numpy():
     assert done.stdout.strip() == "[]"
 
 
-def test_the_picture():
+def test_coverage_plot():
     figure = plots.coverage([2, 2])
     pictures = [axes.images[0] for axes in figure.axes if axes.images]
     counts = geometry.coverage([2, 2])
@@ -193,7 +193,7 @@ def test_the_picture():
     assert whole.get_title() == "rates 1, 2×1: no holes"
 
 
-def test_the_picture_in_a_given_figure():
+def test_coverage_plot_in_a_given_figure():
     given = Figure(figsize=(9, 3))
     assert plots.coverage([2, 2], figure=given) is given
     assert given.get_size_inches().tolist() == [9, 3]
@@ -215,7 +215,7 @@ def full():
     return figure
 
 
-def test_a_figure_of_another_kind():
+def test_figure_of_another_library():
     with pytest.raises(TypeError) as error:
         plots.coverage([1], figure=(9, 3))
     assert_sentence(error.value, "figure")

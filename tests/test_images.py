@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from tfsep.data import decoded
+from tfsep.data._decode import decode_image
 
 COARSE = np.random.default_rng(0).integers(0, 255, (4, 6, 3))
 PICTURE = Image.fromarray(np.kron(COARSE, np.ones((8, 8, 1))).astype("uint8"))
@@ -20,10 +20,10 @@ def stored(image, kind, **options):
 
 
 def in_graph(content, channels):
-    return tf.function(decoded)(tf.constant(content), channels)
+    return tf.function(decode_image)(tf.constant(content), channels)
 
 
-@pytest.mark.parametrize("decode", [decoded, in_graph])
+@pytest.mark.parametrize("decode", [decode_image, in_graph])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_is_upright(orientation, decode):
     exif = Image.Exif()
@@ -40,7 +40,7 @@ def test_a_picture_is_upright(orientation, decode):
 def test_damaged_words_on_orientation_say_nothing(content):
     picture = stored(PICTURE, "JPEG")
     segment = b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content
-    np.testing.assert_array_equal(decoded(picture[:2] + segment + picture[2:], 3), decoded(picture, 3))
+    np.testing.assert_array_equal(decode_image(picture[:2] + segment + picture[2:], 3), decode_image(picture, 3))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF"])
@@ -51,11 +51,11 @@ def test_pixels_are_pillows(kind, mode):
         image = image.quantize(16)
     content = stored(image, kind)
     expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    np.testing.assert_array_equal(decoded(content, 3), expected)
+    np.testing.assert_array_equal(decode_image(content, 3), expected)
     np.testing.assert_array_equal(in_graph(content, 3), expected)
 
 
-@pytest.mark.parametrize("decode", [decoded, in_graph])
+@pytest.mark.parametrize("decode", [decode_image, in_graph])
 def test_a_bitmap_may_end_in_black(decode):
     """The last bytes are zeros then, which a string of NumPy's loses."""
     black = Image.fromarray(np.zeros((5, 8, 3), np.uint8))
@@ -67,14 +67,14 @@ def test_a_picture_is_grey_where_that_is_wanted(kind):
     image = PICTURE.quantize(16) if kind == "GIF" else PICTURE
     content = stored(image, kind)
     expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB").convert("L"), int)
-    actual = np.asarray(decoded(content, 1), int)[..., 0]
+    actual = np.asarray(decode_image(content, 1), int)[..., 0]
     # The grey of a JPEG is stored as it is; through its colours, which are clipped, it comes out a little otherwise.
     assert np.mean(np.abs(actual - expected)) < (4 if kind == "JPEG" else 0.6)
     assert np.mean(np.abs(actual - expected[::-1])) > 20
 
 
 @pytest.mark.parametrize("content", [b"", b"B", b"BM", b"\xff\xd8", b"text", stored(PICTURE, "BMP")[:300]])
-@pytest.mark.parametrize("decode", [decoded, in_graph])
+@pytest.mark.parametrize("decode", [decode_image, in_graph])
 def test_what_is_no_picture(content, decode):
     with pytest.raises(tf.errors.OpError):
         decode(content, 3)

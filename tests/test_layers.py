@@ -11,6 +11,7 @@ from checks import assert_close, assert_sentence
 from layer_checks import check_config, check_layer, check_signature
 
 from tfsep import layers
+from tfsep.geometry import Transposed, Window
 
 X = np.random.default_rng(0).normal(size=(2, 9, 8, 4)).astype("float32")
 
@@ -352,3 +353,23 @@ def test_another_number_of_channels_at_a_call(name):
     layer(X)
     with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 4"):
         layer(np.concatenate([X, X], axis=-1))
+
+
+@pytest.mark.parametrize("name", [*CONVOLUTIONS, "DeformableConv2D", "Conv1D", "Conv1DTranspose", "Conv2DTranspose"])
+def test_window_is_parsed_once(name, monkeypatch):
+    """A layer parses its window when it is made, and no op below it does so again."""
+    parsed = []
+
+    def counting(parse):
+        return lambda *arguments, **options: parsed.append(parse) or parse(*arguments, **options)
+
+    for geometry, method in ((Window, "of"), (Window, "of_row"), (Transposed, "of"), (Transposed, "of_row")):
+        monkeypatch.setattr(geometry, method, counting(getattr(geometry, method)))
+    x = X[:, 0] if "1D" in name else X
+    layer = MAKERS[name](padding="same") if name in MAKERS else getattr(layers, name)(6, 3, padding="same")
+    assert parsed
+    layer.build(x.shape)
+    parsed.clear()
+    for _ in range(3):
+        layer(x)
+    assert not parsed

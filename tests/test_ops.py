@@ -38,7 +38,7 @@ OPERATIONS = {
 
 
 def gradients(op, x, w, upstream, *options):
-    """What TensorFlow makes of ``sum(op(x, w) · upstream)``."""
+    """TensorFlow's gradients of ``sum(op(x, w) · upstream)``."""
     x, w = tf.convert_to_tensor(x), tf.convert_to_tensor(w)
     with tf.GradientTape() as tape:
         tape.watch([x, w])
@@ -98,7 +98,7 @@ def test_dtypes(name, dtype, tolerance, stride, rate):
 @pytest.mark.parametrize(
     ("stride", "rate", "padding"), in_part(itertools.product((1, 2, (1, 2)), (1, (1, 2)), ("same", "valid", 1)), 2)
 )
-def test_unknown_sizes_and_no_images(name, stride, rate, padding):
+def test_unknown_sizes_and_empty_batch(name, stride, rate, padding):
     op, oracle, shape = OPERATIONS[name]
     x, w = tensors((2, 7, 6, 2), shape)
     signature = [tf.TensorSpec((None, None, None, 2), tf.float32), tf.TensorSpec(shape, tf.float32)]
@@ -130,7 +130,7 @@ def test_unknown_sizes_and_no_images(name, stride, rate, padding):
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("images", [None, 1])
 @pytest.mark.parametrize(("rate", "padding", "size"), [(1, "valid", 2), (2, 1, 2), (2, "valid", 1), (1, "same", 0)])
-def test_a_size_that_turns_out_too_small(name, images, rate, padding, size):
+def test_size_below_kernel_at_run_time(name, images, rate, padding, size):
     """TensorFlow with oneDNN returns uninitialised memory in the shape of x where the output has no size."""
     op, _, shape = OPERATIONS[name]
     x, w = tensors((1, size, size, 2), (3, 3, *shape[2:]))
@@ -142,7 +142,7 @@ def test_a_size_that_turns_out_too_small(name, images, rate, padding, size):
     assert f"got] [{size} {size}]" in str(error.value)
 
 
-def test_padding_that_is_same_costs_no_operator():
+def test_pixel_padding_equal_to_same_adds_no_operator():
     """An exported graph pads only where the operator itself cannot."""
     spec = [tf.TensorSpec((1, 8, 8, 2)), tf.TensorSpec((3, 3, 2, 1))]
 
@@ -159,7 +159,7 @@ def test_padding_that_is_same_costs_no_operator():
 @pytest.mark.parametrize("padding", ["same", "valid", 1])
 @pytest.mark.parametrize("stride", [1, 2, (1, 2)])
 @pytest.mark.parametrize("rate", [1, 2, (2, 3)])
-def test_an_exported_depthwise_is_one_operator(stride, rate, padding):
+def test_exported_depthwise_conv2d_is_one_operator(stride, rate, padding):
     with ops.exporting():
         graph = tf.function(lambda x, w: ops.depthwise_conv2d(x, w, stride, padding, rate)).get_concrete_function(
             tf.TensorSpec((1, 8, 8, 2)), tf.TensorSpec((3, 3, 2, 2))
@@ -173,8 +173,8 @@ def test_an_exported_depthwise_is_one_operator(stride, rate, padding):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_an_exported_conv2d_is_one_operator(dtype):
-    """Also for a dtype of which the build has no gradients of groups and rates, and trains another way."""
+def test_exported_conv2d_is_one_operator(dtype):
+    """Also for a dtype whose gradients of groups and rates have no native kernel, and are lowered otherwise."""
     with ops.exporting():
         graph = tf.function(lambda x, w: ops.conv2d(x, w, (1, 2), "same", (2, 3))).get_concrete_function(
             tf.TensorSpec((1, 8, 8, 4), dtype), tf.TensorSpec((3, 3, 2, 4), dtype)
@@ -244,7 +244,7 @@ def test_errors(case, in_graph):
 
 
 def test_errors_under_autograph():
-    """AutoGraph puts the place before the sentence, and keeps the kind."""
+    """AutoGraph prefixes the message with the location, and keeps the type."""
     with pytest.raises(ValueError, match=r"strides: expected a positive int or a pair of them, got 0"):
         tf.function(lambda: ops.conv2d(X, W, 0))()
 

@@ -1,4 +1,4 @@
-"""The probe of TensorFlow's kernels: it believes right ones, and no wrong one of any product."""
+"""The probe of TensorFlow's kernels: it accepts correct ones and rejects wrong ones of every product."""
 
 import numpy as np
 import oracles
@@ -8,42 +8,42 @@ from checks import assert_close
 
 from tfsep import ops
 from tfsep.geometry import Window
-from tfsep.ops import _kernel_probe as _probe
+from tfsep.ops import _kernel_probe as probe
 from tfsep.ops import _lowering
-from tfsep.ops._tf_kernels import DENSE, DEPTHWISE
+from tfsep.ops._tf_kernels import DEPTHWISE, STANDARD
 
-PRODUCTS = ("forward", "to_x", "to_filter")
+PRODUCTS = ("forward", "input_gradient", "filter_gradient")
 
 
 @pytest.fixture
 def fresh():
-    """A probe that remembers nothing, before and after."""
-    _probe._computes.cache_clear()
+    """A probe with an empty cache, before and after the test."""
+    probe._passes.cache_clear()
     yield
-    _probe._computes.cache_clear()
+    probe._passes.cache_clear()
 
 
-def test_its_loop_is_the_oracles():
+def test_reference_products_match_the_oracle():
     rng = np.random.default_rng(0)
     for strides, rate, groups in (((1, 1), (1, 1), 1), ((2, 1), (2, 3), 2), ((3, 3), (1, 2), 4)):
         window = Window((3, 2), strides, "valid", rate)
         x, w = rng.normal(size=(2, 9, 8, 4)), rng.normal(size=(3, 2, 4 // groups, 8))
         upstream = rng.normal(size=(2, *window.output_size((9, 8)), 8))
-        ours = _probe.products(x, w, upstream, window)
+        ours = probe.reference_products(x, w, upstream, window)
         for name, exact in zip(PRODUCTS, oracles.products(x, w, upstream, strides, "valid", rate), strict=True):
             assert_close(ours[name], exact, 1e-12, name)
 
 
-def test_what_every_build_has(fresh):
+def test_basic_kernels_pass(fresh):
     for product in PRODUCTS:
-        assert _probe.computes(product, DEPTHWISE, "float32", (1, 1), (1, 1))
-        assert _probe.computes(product, DENSE, "float32", (2, 2), (1, 1), per_group=3)
+        assert probe.computes_correctly(product, DEPTHWISE, "float32", (1, 1), (1, 1))
+        assert probe.computes_correctly(product, STANDARD, "float32", (2, 2), (1, 1), per_group=3)
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
 @pytest.mark.parametrize("wrong", ["a rate missed", "scaled", "garbage in one", "shape", "raises"])
-def test_a_wrong_kernel_is_not_believed(product, wrong, fresh, monkeypatch):
-    right = getattr(DENSE, product)
+def test_wrong_kernel_is_rejected(product, wrong, fresh, monkeypatch):
+    right = getattr(STANDARD, product)
 
     def spoiled(one, other, window, *shape):
         value = right(one, other, window, *shape)
@@ -57,34 +57,35 @@ def test_a_wrong_kernel_is_not_believed(product, wrong, fresh, monkeypatch):
             return value[..., :-1]
         raise tf.errors.UnimplementedError(None, None, "no such kernel")
 
-    monkeypatch.setitem(_probe._KINDS, "dense", DENSE._replace(**{product: spoiled}))
-    assert not _probe.computes(product, DENSE, "float32", (1, 1), (2, 2), per_group=3)
+    monkeypatch.setitem(probe._KINDS, "standard", STANDARD._replace(**{product: spoiled}))
+    assert not probe.computes_correctly(product, STANDARD, "float32", (1, 1), (2, 2), per_group=3)
     for other in set(PRODUCTS) - {product}:
-        assert _probe.computes(other, DENSE, "float32", (1, 1), (1, 1), per_group=3)
+        assert probe.computes_correctly(other, STANDARD, "float32", (1, 1), (1, 1), per_group=3)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_sum_in_half_precision_is_not_believed(dtype, fresh, monkeypatch):
+def test_half_precision_accumulation_is_rejected(dtype, fresh, monkeypatch):
     def forward(x, w, window):
-        return sum(DENSE.tap(x[:, i : i + 1 + x.shape[1] - w.shape[0], j : j + 1 + x.shape[2] - w.shape[1]], w[i, j])
-                   for i, j in np.ndindex(*w.shape[:2]))  # fmt: skip
+        rows, columns = (x.shape[axis] - w.shape[axis - 1] + 1 for axis in (1, 2))
+        taps = np.ndindex(*w.shape[:2])
+        return sum(STANDARD.tap_product(x[:, i : i + rows, j : j + columns], w[i, j]) for i, j in taps)
 
     def exact(*given):
         return tf.cast(forward(*(tf.cast(value, "float32") for value in given[:2]), given[2]), dtype)
 
     for kernel, right in ((forward, False), (exact, True)):
-        _probe._computes.cache_clear()
-        monkeypatch.setitem(_probe._KINDS, "dense", DENSE._replace(forward=kernel))
-        assert _probe.computes("forward", DENSE, dtype, (1, 1), (1, 1), per_group=3) == right
+        probe._passes.cache_clear()
+        monkeypatch.setitem(probe._KINDS, "standard", STANDARD._replace(forward=kernel))
+        assert probe.computes_correctly("forward", STANDARD, dtype, (1, 1), (1, 1), per_group=3) == right
 
 
-def test_what_may_end_the_process_is_not_tried(fresh, monkeypatch):
-    monkeypatch.setattr(_probe, "_computes", lambda *_: pytest.fail("tried"))
-    assert not _probe.computes("to_filter", DENSE, "bfloat16", (1, 1), (2, 1))
+def test_crashing_kernel_is_never_tried(fresh, monkeypatch):
+    monkeypatch.setattr(probe, "_passes", lambda *_: pytest.fail("tried"))
+    assert not probe.computes_correctly("filter_gradient", STANDARD, "bfloat16", (1, 1), (2, 1))
 
 
-def test_in_a_graph_of_ones_own(fresh):
-    """Where no op runs as it is called: the probe runs elsewhere."""
+def test_probe_inside_a_user_graph(fresh):
+    """In a graph no op runs when it is called: the probe runs in a thread of its own."""
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(1, 8, 8, 2)).astype("f"), rng.normal(size=(3, 3, 2, 1)).astype("f")
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -99,9 +100,9 @@ def test_in_a_graph_of_ones_own(fresh):
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 @pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 1), (1, 2), (2, 2), (2, 3), ((1, 2), (3, 1))])
 @pytest.mark.parametrize("op", ["depthwise_conv2d", "conv2d"])
-def test_right_with_no_kernel_at_all(op, stride, rate, dtype, monkeypatch):
-    """Every way but TensorFlow's own kernels: what a build is left with that has none of them right."""
-    monkeypatch.setattr(_lowering, "computes", lambda *_: False)
+def test_fallbacks_without_native_kernels(op, stride, rate, dtype, monkeypatch):
+    """Every lowering but the native kernels: what a build uses that computes none of them correctly."""
+    monkeypatch.setattr(_lowering, "computes_correctly", lambda *_: False)
     rng = np.random.default_rng(0)
     shape = (3, 3, 2, 2) if op == "depthwise_conv2d" else (3, 3, 2, 3)
     x, w = (tf.cast(rng.normal(size=s), dtype) for s in ((2, 8, 7, 2), shape))

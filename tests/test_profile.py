@@ -17,7 +17,7 @@ from tfsep.cli import app
 from tfsep.cost import cost
 from tfsep.tflite import _benchmark
 from tfsep.tflite._accuracy_points import Point, files_of, points_of
-from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._single_operator import single_operators
 
 SHIPPED = ROOT / "saved_models" / "fashion_mnist"
@@ -35,7 +35,7 @@ def test_operators_by_themselves_compute_what_the_file_does(recipe):
     graph = model.subgraphs[0]
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (1, 28, 28, 1)).astype("float32")
-    stored = Runner(file_of(recipe)).inputs[0].quantize(x)
+    stored = LiteRTModel(file_of(recipe)).inputs[0].quantize(x)
     known = {int(graph.inputs[0]): stored}
     for number, content in single_operators(model).items():
         interpreter = Interpreter(model_content=content, num_threads=1)
@@ -122,7 +122,7 @@ def test_the_front_is_what_no_other_beats():
             for j in range(8)
             if cost[j] <= cost[i] and gain[j] >= gain[i] and (cost[j], gain[j]) != (cost[i], gain[i])
         }
-        chosen = plots.front(cost, gain)
+        chosen = plots.pareto_front(cost, gain)
         assert not set(chosen) & beaten
         assert {(cost[i], gain[i]) for i in set(range(8)) - beaten} == {(cost[i], gain[i]) for i in chosen}
 

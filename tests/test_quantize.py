@@ -9,7 +9,7 @@ from quantize_networks import IMAGES, plain, prepared_network, residual, trained
 
 from tfsep import layers, models, quantize, tflite
 from tfsep.cost import cost
-from tfsep.quantize import QuantizedLinear, QuantizedOutput
+from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
 
 L = keras.layers
 
@@ -82,7 +82,7 @@ def test_learned_ranges_are_trained():
 def test_concatenated_results_share_a_range():
     _, model, _ = prepared_network("branches")
     producers = [
-        layer for layer in model.layers if isinstance(layer, QuantizedOutput) and len(layer._inbound_nodes) > 1
+        layer for layer in model.layers if isinstance(layer, ActivationQuantizer) and len(layer._inbound_nodes) > 1
     ]
     assert len(producers) == 1
     assert len(producers[0]._inbound_nodes) == 4
@@ -128,7 +128,7 @@ def test_a_layer_that_is_called_twice_has_its_weights_once():
     shared = layers.SeparableConv2D(2, 3, padding="same")
     model = keras.Model(inputs, shared(shared(inputs)))
     prepared = quantize.prepare(model)
-    assert sum(isinstance(layer, QuantizedLinear) for layer in prepared.layers) == 2
+    assert sum(isinstance(layer, QuantizedMatmul) for layer in prepared.layers) == 2
     images = np.random.default_rng(0).normal(size=(32, 8, 8, 2)).astype("float32")
     expected = np.asarray(model(images))
     assert np.abs(quantize.observe(prepared, images)(images) - expected).max() < 0.1 * np.abs(expected).max()

@@ -8,7 +8,7 @@ from checks import assert_sentence
 from quantize_networks import IMAGES, plain, prepared_network
 
 from tfsep import layers, quantize, tflite
-from tfsep.quantize import QuantizedLinear
+from tfsep.quantize import QuantizedMatmul
 
 L = keras.layers
 
@@ -26,14 +26,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_nonsense_is_refused(case):
+def test_an_invalid_config_is_refused(case):
     options, argument = BAD[case]
     with pytest.raises(ValueError, match=argument) as error:
         quantize.prepare(plain(), **options)
     assert_sentence(error.value, argument)
 
 
-def test_weights_that_are_no_numbers():
+def test_nan_weights_are_refused():
     model = plain()
     model.layers[0].kernel.assign(np.full(model.layers[0].kernel.shape, np.nan))
     with pytest.raises(ValueError, match=r"got NaN or infinity in '.*kernel'") as error:
@@ -41,7 +41,7 @@ def test_weights_that_are_no_numbers():
     assert_sentence(error.value, "model")
 
 
-def test_keras_setting_of_types_is_none_of_the_models():
+def test_keras_dtype_policy_has_no_effect():
     """What is made of a float32 model computes in float32, and Keras's setting is what it was."""
     model = keras.Sequential([keras.Input((8, 8, 3)), L.SeparableConv2D(4, 3), L.ReLU()])
     usual = keras.config.dtype_policy()
@@ -54,7 +54,7 @@ def test_keras_setting_of_types_is_none_of_the_models():
     assert {layer.compute_dtype for layer in prepared.layers} == {"float32"}
 
 
-def test_an_activation_that_a_runtime_computes_otherwise():
+def test_an_activation_without_an_emulated_kernel_is_refused():
     model = keras.Sequential([keras.Input((4,)), L.Dense(2, activation="tanh")])
     with pytest.raises(ValueError, match="whose tanh is emulated") as error:
         quantize.prepare(model, runtime="reference")
@@ -127,7 +127,7 @@ def test_models_that_cannot_be_prepared(case):
     assert_sentence(error.value, "model")
 
 
-def test_ranges_that_were_never_seen(tmp_path):
+def test_inference_and_export_without_ranges_are_refused(tmp_path):
     model, images = quantize.prepare(plain()), np.zeros((1, 28, 28, 1), "float32")
     with pytest.raises(ValueError, match="expected ranges that training") as error:
         tflite.export(model, tmp_path / "m.tflite", "int8")
@@ -140,7 +140,7 @@ def test_ranges_that_were_never_seen(tmp_path):
 
 
 @pytest.mark.parametrize("reach", [0.9e-6, 1.1e-6])
-def test_ranges_that_are_too_small_for_a_grid(reach, tmp_path):
+def test_ranges_too_small_for_the_converter_are_refused(reach, tmp_path):
     """As those of a deep network that was never trained; where the converter draws the line."""
     kernel = keras.initializers.Constant(reach)
     model = keras.Sequential([keras.Input((1,)), L.Dense(1, kernel_initializer=kernel, name="tiny")])
@@ -187,7 +187,7 @@ def test_data_in_double_precision_or_with_labels_give_the_same_ranges():
 
 
 @pytest.mark.parametrize(("arguments", "name"), [({"foo": 1}, "foo"), ({"config": {"runtime": "xnnpack"}}, "config")])
-def test_arguments_that_there_are_not(arguments, name):
+def test_unknown_arguments_are_refused(arguments, name):
     with pytest.raises(TypeError) as error:
         quantize.prepare(plain(), **arguments)
     assert_sentence(error.value, name)
@@ -211,7 +211,7 @@ def test_what_export_refuses_of_a_prepared_model(tmp_path):
 
 
 @pytest.mark.parametrize("function", [quantize.observe, quantize.freeze_batch_norm])
-def test_only_prepared_models_are_trained_so(function):
+def test_models_that_are_not_prepared_are_refused(function):
     given = (np.zeros((1, 4), "float32"),) if function is quantize.observe else ()
     with pytest.raises(ValueError, match=r"expected one that quantize\.prepare made"):
         function(keras.Sequential([keras.Input((4,)), L.Dense(2)]), *given)
@@ -219,7 +219,7 @@ def test_only_prepared_models_are_trained_so(function):
         function(None, *given)
 
 
-def test_sizes_in_front_of_a_mean_are_known():
+def test_unknown_sizes_in_front_of_a_mean_are_refused():
     model = keras.Sequential([keras.Input((None, None, 2)), L.GlobalAveragePooling2D()])
     with pytest.raises(ValueError, match="sizes that are known") as error:
         quantize.prepare(model)
@@ -236,10 +236,10 @@ def test_sizes_in_front_of_a_mean_are_known():
         (lambda: L.ELU(name="culprit"), r"got 'culprit' \(ELU\): float_layers leaves it"),
     ],
 )
-def test_a_refusal_offers_float_layers_where_that_works(layer, message):
+def test_an_error_recommends_float_layers_where_that_works(layer, message):
     model = keras.Sequential([keras.Input((8, 8, 4)), layer()])
     with pytest.raises(ValueError, match=message):
         quantize.prepare(model)
     if "float_l" in message:
         prepared = quantize.prepare(model, float_layers=["culprit"])
-        assert not any(isinstance(layer, QuantizedLinear) for layer in prepared.layers)
+        assert not any(isinstance(layer, QuantizedMatmul) for layer in prepared.layers)

@@ -21,10 +21,12 @@ from quantize_networks import (
 )
 
 from tfsep import data, models, quantize, tflite
-from tfsep.data._fashion_mnist import _shared_folders
-from tfsep.quantize import QuantizedLinear, QuantizedOutput
-from tfsep.tflite._compare_layers import _matched
-from tfsep.tflite._interpreter import Runner
+from tfsep.data._fashion_mnist import _package_folders
+from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
+from tfsep.quantize._inference_mode import litert_rounding
+from tfsep.tflite._compare_layers import _match_layers
+from tfsep.tflite._layer_outputs import LayerOutputs
+from tfsep.tflite._litert_model import LiteRTModel
 
 L = keras.layers
 
@@ -42,7 +44,7 @@ def test_every_layer_of_the_file_is_the_prepared_models(name, tmp_path):
 @pytest.mark.slow
 def test_the_shipped_model_on_ten_thousand_images(tmp_path):
     """Ranges from training images; every output of the file on the test images is the prepared model's."""
-    if not any(folder.is_dir() for folder in _shared_folders()):
+    if not any(folder.is_dir() for folder in _package_folders()):
         pytest.skip("the Debian package dataset-fashion-mnist is not installed")
     found = data.fashion_mnist()
     model = models.load_model(ROOT / "saved_models" / "fashion_mnist" / "model.keras")
@@ -78,7 +80,7 @@ def test_the_file_needs_no_calibration_and_names_what_it_compared(tmp_path):
     assert tflite.verify(model, report.path, given).differing == 0
 
 
-def test_a_file_of_other_numbers_is_refused(tmp_path):
+def test_export_refuses_a_file_with_other_weights_or_ranges(tmp_path):
     """One weight a step away, which the outputs may not show; one bias; one range."""
     _, model, given = prepared_network("plain")
     path = tflite.export(model, tmp_path / "m.tflite", "int8", data=given).path
@@ -104,17 +106,17 @@ def test_a_file_of_other_numbers_is_refused(tmp_path):
             tflite.verify(changed(name, change), path, given)
 
 
-def test_a_file_whose_outputs_differ_is_refused(tmp_path, monkeypatch):
+def test_export_refuses_a_file_with_other_outputs(tmp_path, monkeypatch):
     _, model, given = prepared_network("plain")
     path = tflite.export(model, tmp_path / "m.tflite", "int8", data=given).path
-    run = Runner.__call__
+    run = LiteRTModel.__call__
 
     def broken(self, inputs):
         outputs = run(self, inputs)
         outputs[0][0, :2] += self.outputs[0].scale
         return outputs
 
-    monkeypatch.setattr(Runner, "__call__", broken)
+    monkeypatch.setattr(LiteRTModel, "__call__", broken)
     with pytest.raises(tflite.VerificationError, match="got 2 of 640 elements that differ, by up to 1 steps"):
         tflite.verify(model, path, given)
 
@@ -125,7 +127,7 @@ def test_float_heads(tmp_path):
     report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=IMAGES)
     assert report.outputs[0].dtype == "float32"
     assert report.max_error < 1e-5
-    assert sum(isinstance(layer, QuantizedLinear) for layer in prepared.layers) == 3
+    assert sum(isinstance(layer, QuantizedMatmul) for layer in prepared.layers) == 3
 
 
 @pytest.mark.parametrize(
@@ -148,17 +150,17 @@ def test_dense_layers_round_as_microcontrollers_do():
     model.set_weights([kernel / np.float32(128), bias / np.float32(32)])
     given = inputs / np.float32(32)
     prepared = quantize.observe(quantize.prepare(model, runtime="reference"), given)
-    scale, zero = prepared.layers[-1].grid()
+    scale, zero = prepared.layers[-1].qparams()
 
     def stored(real):
         return np.rint(np.asarray(real) / scale) + zero
 
     np.testing.assert_array_equal(stored(prepared(given)), outputs)
-    with quantize.litert_rounding():
+    with litert_rounding():
         assert np.count_nonzero(stored(prepared(given)) != outputs) == 6
 
 
-def test_the_report_counts_what_litert_rounds_otherwise(tmp_path, monkeypatch):
+def test_the_report_counts_operators_that_litert_rounds_differently(tmp_path, monkeypatch):
     """A dense layer of the reference kernels: LiteRT's elements are counted, and explained to the last."""
     inputs = np.random.default_rng(0).normal(size=(100, 64)).astype("float32")
     model = keras.Sequential([keras.Input((64,)), L.Dense(256, activation="relu"), L.Dense(64)])
@@ -175,14 +177,14 @@ def test_the_report_counts_what_litert_rounds_otherwise(tmp_path, monkeypatch):
         for note in report.notes
     )
     assert json.loads(path.with_suffix(".json").read_text())["verification"]["otherwise"] == ["FULLY_CONNECTED"]
-    run = Runner.__call__
-    monkeypatch.setattr(Runner, "__call__", lambda self, x: (run(self, x)[0] + 2 * self.outputs[0].scale,))
+    run = LiteRTModel.__call__
+    monkeypatch.setattr(LiteRTModel, "__call__", lambda self, x: (run(self, x)[0] + 2 * self.outputs[0].scale,))
     with pytest.raises(tflite.VerificationError, match="got 6400 of 6400 elements that differ, by up to 2 steps"):
         tflite.verify(prepared, path, inputs)
 
 
 @pytest.mark.parametrize(("side", "keepdims"), [(7, False), (7, True), (6, False)])
-def test_the_reference_kernel_of_a_mean_cuts_its_multiplier_off(side, keepdims, tmp_path):
+def test_the_reference_kernel_of_a_mean_truncates_its_multiplier(side, keepdims, tmp_path):
     inputs = np.random.default_rng(0).normal(0.1, size=(32, side, side, 64)).astype("float32")
     model = keras.Sequential([keras.Input(inputs.shape[1:]), L.GlobalAveragePooling2D(keepdims=keepdims)])
     prepared = quantize.observe(quantize.prepare(model, runtime="reference"), inputs)
@@ -195,7 +197,7 @@ def test_compare_layers_finds_the_tensor_of_each_layer(name, tmp_path):
     _, quantized, given = prepared_network(name)
     path = tflite.export(quantized, tmp_path / "m.tflite", "int8", data=given).path
     report = tflite.compare_layers(quantized, path, given)
-    on_grids = [layer for layer in quantized.layers if isinstance(layer, QuantizedOutput)]
+    on_grids = [layer for layer in quantized.layers if isinstance(layer, ActivationQuantizer)]
     assert len(report.rows) >= len(on_grids) - 1
     assert all(row.sqnr > 25 for row in report.rows)
 
@@ -204,13 +206,13 @@ def test_layers_and_tensors_are_matched_in_order():
     """The nearer tensor is not a layer's if the other layer's would then come from it."""
     first, second = np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 4.0]])
     given = {"first": first, "second": second}
-    found = _matched(
-        given, {7: first * 1.01, 8: second * 1.2}, {"first": set(), "second": {"first"}}, {7: set(), 8: {7}}
-    )
+    chain, apart = {"first": set(), "second": {"first"}}, {"first": set(), "second": set()}
+    tensor_chain = {7: set(), 8: {7}}
+    found = _match_layers(LayerOutputs(given, chain), {7: first * 1.01, 8: second * 1.2}, tensor_chain)
     assert found == {7: "first", 8: "second"}
     lost = {7: second * 1.01, 8: first * 1.2}
-    assert _matched(given, lost, {"first": set(), "second": {"first"}}, {7: set(), 8: {7}}) == {7: "second"}
-    assert _matched(given, lost, {"first": set(), "second": set()}, {7: set(), 8: {7}}) == {7: "second", 8: "first"}
+    assert _match_layers(LayerOutputs(given, chain), lost, tensor_chain) == {7: "second"}
+    assert _match_layers(LayerOutputs(given, apart), lost, tensor_chain) == {7: "second", 8: "first"}
 
 
 def test_compare_layers_finds_the_layer_that_loses(tmp_path):
@@ -243,7 +245,7 @@ def test_compare_layers_finds_the_layer_that_loses(tmp_path):
 
 
 @pytest.mark.parametrize("gamma", [1e-3, 1e-4, 2e-5, 1e-6])
-def test_a_channel_that_normalization_all_but_closes(gamma, tmp_path):
+def test_a_channel_with_a_tiny_gamma(gamma, tmp_path):
     """Its bias is up to billions of its steps, which float32 does not hold to the last."""
     model = keras.Sequential(
         [keras.Input((9, 8, 3)), L.Conv2D(8, 3, use_bias=False), L.BatchNormalization(), L.ReLU(), L.Conv2D(8, 3)]

@@ -7,8 +7,9 @@ from checks import assert_sentence
 from quantize_networks import prepared_network
 
 from tfsep import layers, quantize, tflite
+from tfsep.quantize._prepared_model import float_layers_of
 from tfsep.tflite import VerifyReport
-from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._litert_model import LiteRTModel
 
 L = keras.layers
 SHAPE = (10, 10, 4)
@@ -63,16 +64,16 @@ def test_a_layer_between_quantized_ones_stays_in_float32(name, operators, dtype,
 
 
 @pytest.mark.parametrize("name", ["first", "normalization", "rectifier", "all"])
-def test_what_one_operator_computes_stays_together(name):
+def test_fused_layers_stay_together_in_float32(name):
     fused = [L.Conv2D(4, 3, name="first"), L.BatchNormalization(name="normalization"), L.ReLU(name="rectifier")]
     nested = keras.Sequential([keras.Input(SHAPE), *fused], name="all")
     prepared = quantize.prepare(
         stack(L.Conv2D(4, 1, name="before"), nested, L.Conv2D(2, 1, name="behind")), float_layers=[name]
     )
-    linears = [layer for layer in prepared.layers if isinstance(layer, quantize.QuantizedLinear)]
+    linears = [layer for layer in prepared.layers if isinstance(layer, quantize.QuantizedMatmul)]
     assert [layer.layer.name for layer in linears] == ["before", "behind"]
     assert {"first", "normalization", "rectifier"} < {layer.name for layer in prepared.layers}
-    assert quantize.float_layers_of(prepared) == ("first",)
+    assert float_layers_of(prepared) == ("first",)
 
 
 @pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.slow), "separable"])
@@ -113,7 +114,7 @@ def test_rows_are_named_by_the_layers_that_were_prepared(tmp_path):
     assert "gate#1" in str(report)
 
 
-def test_what_a_file_with_float_layers_may_differ_by(tmp_path, monkeypatch):
+def test_the_tolerance_of_a_file_with_float_layers(tmp_path, monkeypatch):
     """Rare elements, by any number of steps; not all."""
 
     def report(differing):
@@ -125,8 +126,8 @@ def test_what_a_file_with_float_layers_may_differ_by(tmp_path, monkeypatch):
         quantize.prepare(stack(L.Conv2D(4, 3), L.ELU(name="elu"), L.Conv2D(2, 1)), float_layers=["elu"]), X
     )
     path = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).path
-    run = Runner.__call__
-    monkeypatch.setattr(Runner, "__call__", lambda self, x: (run(self, x)[0] + self.outputs[0].scale,))
+    run = LiteRTModel.__call__
+    monkeypatch.setattr(LiteRTModel, "__call__", lambda self, x: (run(self, x)[0] + self.outputs[0].scale,))
     with pytest.raises(tflite.VerificationError, match="of 8192 elements that differ"):
         tflite.verify(prepared, path, X)
 
@@ -219,7 +220,7 @@ PARTS = {
 
 @pytest.mark.parametrize("runtime", ["xnnpack", "reference"])
 @pytest.mark.parametrize("case", PARTS)
-def test_activations_of_which_kernels_have_a_part(case, runtime, tmp_path):
+def test_activations_composed_of_several_kernels(case, runtime, tmp_path):
     make, operators = PARTS[case]
     report, error = exported(make(), tmp_path, runtime=runtime)
     assert report.ops == operators
@@ -259,14 +260,14 @@ def test_outputs_keep_their_names_and_their_order(tmp_path):
         ((model, {}), (model, {"recipe": "int8", "calibration": X}), (prepared, {"recipe": "int8", "data": X}))
     ):
         report = tflite.export(each, tmp_path / f"{number}.tflite", **options)
-        details = Runner(report.path).interpreter.get_output_details()
+        details = LiteRTModel(report.path).interpreter.get_output_details()
         assert [int(detail["shape"][1]) for detail in details] == [5, 3]
         outputs = tflite.predict(report.path, X)
         for name, expected in zip(("zebra", "ant"), each(X), strict=True):
             assert np.abs(outputs[name] - expected).max() < 0.1 * np.std(expected)
 
 
-def test_the_report_says_what_little_it_was_verified_on(tmp_path):
+def test_the_report_says_on_how_few_samples_it_verified(tmp_path):
     model = stack(L.Conv2D(2, 3), L.Flatten(), L.Dense(3, name="head"))
     prepared = quantize.observe(quantize.prepare(model), X)
     for each, recipe in ((model, "float32"), (prepared, "int8")):
@@ -321,7 +322,7 @@ def operators(inputs):
         (operators, {"CONV_2D": 2, "ADD": 1, "LOGISTIC": 1, "MUL": 1}),
     ],
 )
-def test_what_the_converter_joins_and_operators_that_are_layers(make, expected, tmp_path):
+def test_merged_calls_and_operators(make, expected, tmp_path):
     inputs = keras.Input(SHAPE)
     report, error = exported(filled(keras.Model(inputs, make(inputs))), tmp_path)
     assert report.ops.items() >= expected.items()
@@ -330,7 +331,7 @@ def test_what_the_converter_joins_and_operators_that_are_layers(make, expected, 
 
 
 @pytest.mark.parametrize("make", [L.SeparableConv2D, layers.SeparableConv2DTranspose])
-def test_what_is_not_trained_stays_so(make):
+def test_untrainable_layers_stay_untrainable(make):
     """Also where a layer is taken apart."""
     model = stack(make(4, 3, 2, name="apart"), L.Conv2D(2, 1))
     model.get_layer("apart").trainable = False
@@ -342,7 +343,7 @@ def test_what_is_not_trained_stays_so(make):
 @pytest.mark.parametrize(
     "make", [lambda x: x + 1.0, lambda x: x - L.Conv2D(4, 1)(x), lambda x: x + L.GlobalAveragePooling2D()(x)]
 )
-def test_operators_that_are_no_layers_are_named(make):
+def test_an_unsupported_operator_is_named_in_the_error(make):
     inputs = keras.Input(SHAPE)
     with pytest.raises(ValueError, match=r"expected layers that can be quantized, got '(add|subtract)") as error:
         quantize.prepare(keras.Model(inputs, make(L.ReLU()(inputs))))

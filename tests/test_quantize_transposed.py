@@ -17,7 +17,7 @@ ONE_OPERATOR = {
     "more at the end": lambda: L.Conv2DTranspose(8, 3, strides=2, padding="same", output_padding=1),
     "pixels that are same": lambda: layers.Conv2DTranspose(8, 3, strides=2, padding=1),
 }
-TAKEN_APART = {
+DECOMPOSED = {
     "pixels as in PyTorch": lambda: layers.Conv2DTranspose(8, 3, strides=2, padding=1, output_padding=1),
     "more is cut off than there is": lambda: layers.Conv2DTranspose(8, 2, padding=2),
     "unequal": lambda: layers.Conv2DTranspose(8, (3, 2), strides=(2, 1), padding=((1, 0), (0, 1))),
@@ -35,7 +35,7 @@ TAKEN_APART = {
 def up_sampling(name):
     """A network around a layer, with weights of its own, and what it takes."""
     given = SEQUENCES if name == "sequences" else IMAGES
-    up = {**ONE_OPERATOR, **TAKEN_APART}[name]()
+    up = {**ONE_OPERATOR, **DECOMPOSED}[name]()
     model = keras.Sequential([keras.Input(given.shape[1:]), up, L.BatchNormalization(), L.ReLU()])
     rng = np.random.default_rng(2)
     for weight in model.weights:
@@ -44,8 +44,8 @@ def up_sampling(name):
     return model, given
 
 
-@pytest.mark.parametrize("name", [*ONE_OPERATOR, *TAKEN_APART])
-def test_the_file_computes_what_was_prepared(name, tmp_path):
+@pytest.mark.parametrize("name", [*ONE_OPERATOR, *DECOMPOSED])
+def test_the_file_computes_what_the_prepared_model_does(name, tmp_path):
     model, given = up_sampling(name)
     for runtime in ("xnnpack", "reference") if name in ("same", "depthwise", "groups") else ("xnnpack",):
         prepared = quantize.observe(quantize.prepare(model, runtime=runtime), given)
@@ -58,7 +58,7 @@ def test_the_file_computes_what_was_prepared(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["pixels as in PyTorch", "sequences", "separable"])
-def test_one_that_was_taken_apart_trains_and_is_saved(name, tmp_path):
+def test_a_decomposed_convolution_trains_and_is_saved(name, tmp_path):
     model, given = up_sampling(name)
     prepared = quantize.observe(quantize.prepare(model), given)
     prepared.compile(keras.optimizers.SGD(0.01), "mse")
@@ -78,7 +78,7 @@ def test_open_sizes(tmp_path):
     assert (report.verification.differing, report.verification.elements) == (0, 64 * 14 * 10 * 3)
 
 
-def spread_by_loops(x, strides, padding):
+def zeros_inserted_by_loops(x, strides, padding):
     (top, bottom), (left, right) = padding
     rows, columns = ((side - 1) * step + 1 for side, step in zip(x.shape[1:3], strides, strict=True))
     y = np.zeros((x.shape[0], rows + top + bottom, columns + left + right, x.shape[3]), x.dtype)
@@ -92,14 +92,16 @@ def spread_by_loops(x, strides, padding):
 
 @pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("padding", [((0, 0), (0, 0)), ((1, 2), (0, 3)), ((-1, 1), (2, -2)), ((-1, -1), (-1, 0))])
-def test_spread(strides, padding):
+def test_zero_insertion(strides, padding):
     x = np.random.default_rng(0).normal(size=(2, 4, 3, 2)).astype("float32")
-    expected = spread_by_loops(x, strides, padding)
-    np.testing.assert_array_equal(ops.spread(x, strides, padding), expected)
-    unknown = tf.function(lambda x: ops.spread(x, strides, padding), input_signature=[tf.TensorSpec([None] * 3 + [2])])
+    expected = zeros_inserted_by_loops(x, strides, padding)
+    np.testing.assert_array_equal(ops.insert_zeros(x, strides, padding), expected)
+    unknown = tf.function(
+        lambda x: ops.insert_zeros(x, strides, padding), input_signature=[tf.TensorSpec([None] * 3 + [2])]
+    )
     np.testing.assert_array_equal(unknown(x), expected)
 
 
-def test_spread_refuses_strides_under_1():
+def test_zero_insertion_refuses_strides_under_1():
     with pytest.raises(ValueError, match="strides: expected"):
-        ops.spread(tf.zeros((1, 2, 2, 1)), 0)
+        ops.insert_zeros(tf.zeros((1, 2, 2, 1)), 0)

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from tfsep import data
 from tfsep.cli import app
-from tfsep.data import Part
+from tfsep.data import EpochShard
+from tfsep.data._record_index import RECORDS_INDEX
 
 CLASSES = ("a", "b", "c")
 
@@ -104,7 +105,7 @@ def test_files_are_kept_as_they_are(pictures, tmp_path):
     found = data.open_data(folder)
     assert found.image_shape == (8, 6, 3)
     np.testing.assert_array_equal(found.train.images(), known.train.images())
-    assert list(found.test.stored()) == list(known.test.stored())
+    assert list(found.test.encoded_images()) == list(known.test.encoded_images())
     assert found.train.fingerprint() == known.train.fingerprint()
     smaller = data.open_data(folder, (None, 5, 1)).train
     assert smaller.image_shape == (8, 5, 1)
@@ -127,14 +128,14 @@ def test_records_are_written_again(written, tmp_path):
     again = data.open_data(data.write_records(known, tmp_path / "again", shards=100))
     assert again.train.shard_sizes == (1,) * 50
     assert again.test.fingerprint() == known.test.fingerprint()
-    assert json.loads((written / data.RECORDS_INDEX).read_text())["splits"]["train"]["largest_label"] == 2
+    assert json.loads((written / RECORDS_INDEX).read_text())["splits"]["train"]["largest_label"] == 2
 
 
 @pytest.mark.parametrize("kind", ["arrays", "records", "files"])
 def test_take_and_shard_are_slices(splits, kind):
 
     def stored(split):
-        return list(split.stored())
+        return list(split.encoded_images())
 
     split = splits[kind]
     whole = stored(split)
@@ -199,31 +200,31 @@ def test_records_are_mixed_across_shards(tmp_path):
 def test_workers_see_every_image_once(splits, kind, workers):
     split = splits[kind]
     for epoch in (0, 1):
-        parts = [Part(i, workers, batch_size=4) for i in range(workers)]
-        seen = [numbers(split.examples(7, epoch, part)) for part in parts]
-        assert [len(s) for s in seen] == [part.size(50) for part in parts]
+        shards = [EpochShard(i, workers, batch_size=4) for i in range(workers)]
+        seen = [numbers(split.examples(7, epoch, shard)) for shard in shards]
+        assert [len(s) for s in seen] == [shard.size(50) for shard in shards]
         assert sorted(itertools.chain(*seen)) == list(range(50))
-        assert all(part.steps(50) == 50 // (4 * workers) <= len(s) // 4 for part, s in zip(parts, seen, strict=True))
+        assert all(shard.steps(50) == 50 // (4 * workers) <= len(s) // 4 for shard, s in zip(shards, seen, strict=True))
 
 
 def test_the_batch_of_all_workers_is_that_of_one_process(splits):
     whole = numbers(splits["arrays"].examples(7, 2))
-    seen = [numbers(splits["arrays"].examples(7, 2, Part(i, 3, batch_size=4))) for i in range(3)]
-    for step in range(Part(0, 3, 4).steps(50)):
+    seen = [numbers(splits["arrays"].examples(7, 2, EpochShard(i, 3, batch_size=4))) for i in range(3)]
+    for step in range(EpochShard(0, 3, 4).steps(50)):
         together = itertools.chain(*(own[4 * step : 4 * step + 4] for own in seen))
         assert list(together) == whole[12 * step : 12 * step + 12]
 
 
-def test_parts_share_any_number_of_images():
+def test_epoch_shards_divide_any_number_of_images():
     for images in range(30):
         for count in (1, 2, 5):
             for batch_size in (1, 3):
-                parts = [Part(i, count, batch_size) for i in range(count)]
-                positions = [part.positions(images) for part in parts]
+                shards = [EpochShard(i, count, batch_size) for i in range(count)]
+                positions = [shard.positions(images) for shard in shards]
                 assert sorted(np.concatenate(positions)) == list(range(images))
-                assert [part.size(images) for part in parts] == [len(p) for p in positions]
-                assert len({part.steps(images) for part in parts}) == 1
-                assert all(part.steps(images) * batch_size <= part.size(images) for part in parts)
+                assert [shard.size(images) for shard in shards] == [len(p) for p in positions]
+                assert len({shard.steps(images) for shard in shards}) == 1
+                assert all(shard.steps(images) * batch_size <= shard.size(images) for shard in shards)
 
 
 @pytest.mark.parametrize(
@@ -237,9 +238,9 @@ def test_parts_share_any_number_of_images():
         ({"batch_size": "x"}, "batch_size"),
     ],
 )
-def test_part_refuses(fields, name):
+def test_epoch_shard_refuses(fields, name):
     with pytest.raises(ValueError, match="expected") as caught:
-        Part(**fields)
+        EpochShard(**fields)
     assert_sentence(caught.value, name)
 
 
@@ -297,9 +298,9 @@ def rewrite(folder, records):
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
             writer.write(record)
-    index = json.loads((folder / data.RECORDS_INDEX).read_text())
+    index = json.loads((folder / RECORDS_INDEX).read_text())
     index["splits"]["train"]["shards"][1]["bytes"] = path.stat().st_size
-    (folder / data.RECORDS_INDEX).write_text(json.dumps(index))
+    (folder / RECORDS_INDEX).write_text(json.dumps(index))
 
 
 def an_example(**features):
@@ -357,9 +358,9 @@ def test_an_image_in_a_record_that_cannot_be_decoded_is_named(pictures, tmp_path
     with tf.io.TFRecordWriter(str(path)) as writer:
         for _ in range(count):
             writer.write(record)
-    index = json.loads((folder / data.RECORDS_INDEX).read_text())
+    index = json.loads((folder / RECORDS_INDEX).read_text())
     index["splits"]["train"]["shards"][0]["bytes"] = path.stat().st_size
-    (folder / data.RECORDS_INDEX).write_text(json.dumps(index))
+    (folder / RECORDS_INDEX).write_text(json.dumps(index))
     with pytest.raises(ValueError, match="damaged in record 0") as caught:
         data.open_records(folder).train.check()
     assert_sentence(caught.value, "data")
@@ -394,7 +395,7 @@ def test_an_image_in_a_record_that_cannot_be_decoded_is_named(pictures, tmp_path
     ],
 )
 def test_an_index_that_is_none_is_refused(folder, change):
-    path = folder / data.RECORDS_INDEX
+    path = folder / RECORDS_INDEX
     index = json.loads(path.read_text())
     change(index)
     path.write_text(json.dumps(index))
@@ -405,14 +406,14 @@ def test_an_index_that_is_none_is_refused(folder, change):
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"3", b"\xff"])
 def test_an_index_that_is_no_index_is_refused(folder, content):
-    (folder / data.RECORDS_INDEX).write_bytes(content)
+    (folder / RECORDS_INDEX).write_bytes(content)
     with pytest.raises(ValueError, match=r"damaged .*records\.json") as caught:
         data.open_data(folder)
     assert_sentence(caught.value, "data")
 
 
 def test_labels_of_other_classes_are_refused(folder):
-    path = folder / data.RECORDS_INDEX
+    path = folder / RECORDS_INDEX
     index = json.loads(path.read_text())
     path.write_text(json.dumps({**index, "class_names": ["a", "b"]}))
     with pytest.raises(ValueError, match="expected labels of 2 classes, got 2") as caught:

@@ -18,9 +18,10 @@ from ai_edge_litert import schema_py_generated as schema
 from checks import assert_sentence, places
 from conftest import ROOT
 
-from tfsep import _extent, layers, tflite
+from tfsep import layers, tflite
+from tfsep._flatbuffer import size_check
 from tfsep._flatbuffer.reader import pack, unpack
-from tfsep._utils.atomic_files import placed
+from tfsep._utils.atomic_files import atomic_files
 from tfsep._workers import WorkerError, run_worker
 from tfsep.cost import cost
 
@@ -123,7 +124,7 @@ def bomb(tensors, letters):
     ("tensors", "letters", "why"), [(700, 100_000, "names without end"), (6000, 1, "more than 5,000 tables")]
 )
 def test_a_file_that_unpacks_to_more_than_it_is_is_refused(tmp_path, monkeypatch, tensors, letters, why):
-    monkeypatch.setattr(_extent, "_MOST_TABLES", 5000)
+    monkeypatch.setattr(size_check, "_MOST_TABLES", 5000)
     path = tmp_path / "bomb.tflite"
     path.write_bytes(bomb(tensors, letters))
     with pytest.raises(ValueError, match=why) as error:
@@ -176,14 +177,14 @@ def test_a_file_that_crashes_litert_crashes_a_child(contents):
     """The structural check refuses this one; LiteRT itself reads an output that is not there."""
     model = unpack(contents[2], "m")
     model.subgraphs[0].outputs = [-1]
-    request = {"kernels": "BUILTIN_REF", "keep": False}
+    request = {"kernels": "BUILTIN_REF", "keep_tensors": False}
     with pytest.raises(WorkerError, match="it ends by signal SIGSEGV"):
-        run_worker("survive", request, [np.frombuffer(pack(model), np.uint8)])
+        run_worker("run_once", request, [np.frombuffer(pack(model), np.uint8)])
 
 
 def test_the_interpreter_here_sees_only_what_survived_there(contents, tmp_path, monkeypatch):
     """A file from elsewhere is tried in a child, once; the file of an export is not."""
-    from tfsep.tflite import _trial
+    from tfsep.tflite import _trial_run
 
     tried = []
 
@@ -191,7 +192,7 @@ def test_the_interpreter_here_sees_only_what_survived_there(contents, tmp_path, 
         tried.append(name)
         raise WorkerError("it ends by signal SIGSEGV")
 
-    monkeypatch.setattr(_trial, "run_worker", crash)
+    monkeypatch.setattr(_trial_run, "run_worker", crash)
     path = tflite.export(network(), tmp_path / "own.tflite").path
     assert tflite.predict(path, X).shape == (40, 3)
     assert not tried
@@ -202,19 +203,19 @@ def test_the_interpreter_here_sees_only_what_survived_there(contents, tmp_path, 
     assert_sentence(error.value, "path")
     monkeypatch.undo()
     assert tflite.predict(stranger, X).shape == (40, 3)
-    monkeypatch.setattr(_trial, "run_worker", crash)
+    monkeypatch.setattr(_trial_run, "run_worker", crash)
     assert tflite.predict(stranger, X).shape == (40, 3)
-    assert tried == ["survive"]
+    assert tried == ["run_once"]
 
 
 WRITER = """
 import itertools, sys
 from pathlib import Path
-from tfsep._utils.atomic_files import placed
+from tfsep._utils.atomic_files import atomic_files
 folder = Path(sys.argv[1])
 print("started", flush=True)
 for turn in itertools.count():
-    with placed([folder / "a.bin", folder / "b.bin"], "path") as files:
+    with atomic_files([folder / "a.bin", folder / "b.bin"], "path") as files:
         for file in files:
             file.write_bytes(bytes([turn % 2]) * 4_000_000)
 """
@@ -236,7 +237,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new(tmp_path):
         killed_after(WRITER, tmp_path, rng.uniform(0, 0.05))
         for path in filter(Path.exists, (tmp_path / "a.bin", tmp_path / "b.bin")):
             assert hashlib.sha256(path.read_bytes()).hexdigest() in whole
-    with placed([tmp_path / "a.bin", tmp_path / "b.bin"], "path") as files:
+    with atomic_files([tmp_path / "a.bin", tmp_path / "b.bin"], "path") as files:
         for file in files:
             file.write_bytes(b"new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "b.bin"], "what the killed ones left is gone"
@@ -247,7 +248,7 @@ def test_temporary_files_of_living_processes_stay(tmp_path):
     another = tmp_path / ".partial-99999999-another.bin"
     for path in (other, another):
         path.write_bytes(b"")
-    with placed([tmp_path / "a.bin"], "path") as (file,):
+    with atomic_files([tmp_path / "a.bin"], "path") as (file,):
         file.write_bytes(b"new")
     assert other.exists()
     assert another.exists()

@@ -20,7 +20,7 @@ from tfsep import ops
 KINDS = {
     "depthwise": {"multiplier": 1},
     "depthwise, multiplier 2": {"multiplier": 2},
-    "dense": {"groups": 1, "per_group": 2, "multiplier": 3},
+    "standard": {"groups": 1, "per_group": 2, "multiplier": 3},
     "grouped": {"groups": 2, "multiplier": 2},
 }
 WITHOUT_ONEDNN = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
@@ -28,7 +28,7 @@ WITHOUT_ONEDNN = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_small_window(kind):
-    """Kernels, strides, rates and paddings of every description, on images smaller and larger than the kernel."""
+    """All kinds of kernels, strides, rates and paddings, on images smaller and larger than the kernel."""
     windows = itertools.product(
         ((1, 1), (2, 2), (3, 2), (1, 3)),
         (1, 2, 3, (1, 2), (3, 1)),
@@ -66,13 +66,13 @@ def pairs(most):
         known=st.one_of(st.none(), st.tuples(st.booleans(), st.booleans(), st.booleans())),
     ).filter(Case.has_outputs)
 )
-def test_any_convolution(case):
+def test_arbitrary_convolutions(case):
     check(case)
 
 
 @pytest.mark.parametrize(("groups", "per_group", "multiplier"), [(1, 24, 8), (8, 2, 2), (None, 12, 1)])
 def test_wide_images(groups, per_group, multiplier):
-    """Kernels work in blocks of pixels and channels, and what is right for one block may not be for the next."""
+    """Native kernels work in blocks of pixels and channels; one may be correct and the next not."""
     for dtype in ("bfloat16", "float32"):
         for stride, rate, width in itertools.product((1, 2), (1, 2, 4), (29, 64)):
             check(Case((3, 3), stride, rate, "same", (6, width), groups, multiplier, per_group, dtype=dtype))
@@ -122,8 +122,8 @@ def test_random_cases_are_varied_and_have_outputs():
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("wrong", ["scaled", "shifted", "shape", "NaN", "dtype"])
-def test_check_complains(which, wrong, monkeypatch):
-    """Of a wrong result, a wrong gradient to x, and a wrong gradient to the filter."""
+def test_check_detects_wrong_results(which, wrong, monkeypatch):
+    """A wrong result, a wrong gradient to x, and a wrong gradient to the filter."""
 
     def spoil(value):
         spoiled = {
@@ -154,7 +154,7 @@ def test_check_complains(which, wrong, monkeypatch):
     [Case((3, 2), 2, 2, 1, (6, 5)), Case((2, 3), (1, 2), 1, "same", (5, 6), groups=2, multiplier=2, per_group=2)],
 )
 def test_two_oracles_agree(case):
-    """The loop over pixels of y, and the one that puts a one in place of each element."""
+    """The loop over the pixels of y, and the loop over unit inputs."""
     x, w = case.tensors()
     upstream, (y, to_x, to_w), (size, _, _) = expected(case, x, w)
     loop = oracles.depthwise_conv2d if case.groups is None else oracles.conv2d

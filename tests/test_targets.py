@@ -14,14 +14,14 @@ from tfsep import Conv, DepthSepConv, layers, models, tflite
 from tfsep._flatbuffer.reader import read_tflite
 from tfsep._workers import Reply, WorkerError, run_worker
 from tfsep.tflite._inspect import OperatorRow
-from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._targets import _measured
 from tfsep.tflite._targets._node import Node, nodes_of
-from tfsep.tflite._targets._rule_check import broken
-from tfsep.tflite._targets._rules import RULES, TARGETS
+from tfsep.tflite._targets._target import Target
 
 L = keras.layers
 GUIDE = (ROOT / "docs" / "guides" / "targets.md").read_text()
+WITH_RULES = [name for name, target in tflite.TARGETS.items() if target.rules]
 X = np.random.default_rng(0).normal(size=(40, 12, 12, 8)).astype("float32")
 MENAGERIE = {
     "depthwise": lambda: layers.DepthwiseConv2D(3, 2, "same", rate=2),
@@ -57,6 +57,10 @@ def zoo(tmp_path_factory):
     }
 
 
+def broken_rule(target, node):
+    return tflite.TARGETS[target].broken_rule(node)
+
+
 def nodes_in(path):
     return nodes_of(tflite.inspect(path), read_tflite(path)[1])
 
@@ -76,15 +80,15 @@ def mobilenet(tmp_path_factory):
 @pytest.mark.parametrize("recipe", ["float32", "int8", "dynamic_int8"])
 def test_xnnpacks_rules_say_what_xnnpack_does(zoo, recipe):
     """The rules explain exactly the nodes that were left, and stop none that was taken."""
-    taken = frozenset().union(*Runner(zoo[recipe]).partitions())
+    taken = frozenset().union(*LiteRTModel(zoo[recipe]).partitions())
     nodes = nodes_in(zoo[recipe])
     for node in nodes:
-        assert (node.row.number in taken) == (broken("xnnpack", node) is None), node.row
+        assert (node.row.number in taken) == (broken_rule("xnnpack", node) is None), node.row
     report = tflite.check_targets(zoo[recipe], "xnnpack")["xnnpack"]
     assert (report.taken, report.nodes) == (len(taken), len(nodes))
     assert report.basis == "measured"
     assert {found.node for found in report.findings} == set(range(len(nodes))) - taken
-    assert report.partitions == len(Runner(zoo[recipe]).partitions()) > 1
+    assert report.partitions == len(LiteRTModel(zoo[recipe]).partitions()) > 1
 
 
 def test_scales_too_far_apart_are_left_behind(zoo):
@@ -93,13 +97,13 @@ def test_scales_too_far_apart_are_left_behind(zoo):
     for times, needs in ((2**-10, None), (1 / 1025, "inputs whose"), (255, None), (257, "inputs whose")):
         other = tensor._replace(scales=(tensor.scales[0] * times,))
         add = Node(OperatorRow(0, "ADD", 2, (0, 1), (0,), {}), (tensor, other), (tensor,), frozenset())
-        rule = broken("xnnpack", add)
+        rule = broken_rule("xnnpack", add)
         assert (rule is None) == (needs is None)
         assert rule is None or rule.needs.startswith(needs)
 
 
 def test_a_node_that_no_rule_explains_is_said_to_be(zoo, monkeypatch):
-    monkeypatch.setattr(_measured, "broken", lambda target, node: None)
+    monkeypatch.setattr(Target, "broken_rule", lambda target, node: None)
     report = tflite.check_targets(zoo["float32"], "xnnpack")["xnnpack"]
     assert {found.why for found in report.findings} == {"is left behind, and no documented rule says why"}
 
@@ -135,13 +139,13 @@ def test_each_rule_stops_its_operator(zoo, target, layer):
     (found,) = [found for found in report.findings if found.node == number]
     assert found.why == BROKEN[target, layer]
     assert found.change
-    assert found.source == str(TARGETS[target].source) or "transpose" in found.source
+    assert found.source == str(tflite.TARGETS[target].source) or "transpose" in found.source
     assert (report.basis, report.passed) == ("documented rule", False)
 
 
 def test_types_are_rules_too(zoo):
     whys = {
-        target: {f.why for f in tflite.check_targets(zoo["float32"], target)[target].findings} for target in TARGETS
+        target: {f.why for f in tflite.check_targets(zoo["float32"], target)[target].findings} for target in WITH_RULES
     }
     assert "needs 8-bit integers throughout" in whys["edgetpu"]
     assert "needs integers of 8 or 16 bits" in whys["ethos-u"]
@@ -156,14 +160,14 @@ def test_rules_on_nodes_that_the_converter_does_not_make(zoo):
     nodes = nodes_in(zoo["int8"])
     conv = next(node for node in nodes if node.row.name == "CONV_2D" and node.groups == 1 and node.strides == (1, 1))
     bare = replace(conv, row=conv.row._replace(version=3), inputs=(*conv.inputs[:2], None))
-    assert broken("xnnpack", bare).needs == broken("nnapi", bare).needs == "a bias"
+    assert broken_rule("xnnpack", bare).needs == broken_rule("nnapi", bare).needs == "a bias"
     computed = replace(conv, constants=conv.constants - {conv.inputs[1].number})
-    assert broken("xnnpack", computed).needs == "static weights and bias"
-    assert broken("edgetpu", computed).needs == "static weights"
+    assert broken_rule("xnnpack", computed).needs == "static weights and bias"
+    assert broken_rule("edgetpu", computed).needs == "static weights"
     later = replace(conv, row=conv.row._replace(version=7))
-    assert "operator version" in broken("gpu", later).needs
+    assert "operator version" in broken_rule("gpu", later).needs
     two = replace(conv, outputs=(conv.outputs[0]._replace(shape=(2, *conv.outputs[0].shape[1:])),))
-    assert broken("edgetpu", two).needs == "a batch of one"
+    assert broken_rule("edgetpu", two).needs == "a batch of one"
 
 
 def test_on_the_edge_tpu_nothing_runs_behind_the_first_that_does_not(zoo):
@@ -172,13 +176,16 @@ def test_on_the_edge_tpu_nothing_runs_behind_the_first_that_does_not(zoo):
 
 
 def test_the_rules_are_data():
-    for rule in RULES:
-        assert rule.target in TARGETS
-        assert set(rule.operators) <= TARGETS[rule.target].operators
-        assert rule.needs
-        assert rule.change
-        assert rule.source.name
-        assert rule.source.version
+    for name, target in tflite.TARGETS.items():
+        assert target.name == name
+        assert target.measure is not None or name in WITH_RULES
+        for source in (target.source, *(rule.source for rule in target.rules if rule.source is not None)):
+            assert source.name
+            assert source.version
+        for rule in target.rules:
+            assert set(rule.operators) <= target.operators
+            assert rule.needs
+            assert rule.change
 
 
 def test_mobilenet_passes_or_says_why(mobilenet):
@@ -207,7 +214,7 @@ def test_the_guide_has_the_shipped_files_figures():
     assert by_target["tflm"].startswith(
         f"runs, {micro.facts['elements_that_differ']} outputs differ, {micro.facts['arena_bytes']:,} bytes"
     )
-    for target in TARGETS:
+    for target in WITH_RULES:
         if target != "xnnpack":
             assert by_target[target].startswith("pass") == report[target].passed
 
@@ -324,7 +331,7 @@ def test_without_the_package_for_micro(mobilenet, monkeypatch):
 
 def test_workers_that_fail_are_said_to():
     for name, request, message in (
-        ("survive", {"kernels": "AUTO", "keep": False}, "not a valid Flatbuffer"),
+        ("run_once", {"kernels": "AUTO", "keep_tensors": False}, "not a valid Flatbuffer"),
         ("nothing", {}, "nothing"),
     ):
         with pytest.raises(WorkerError, match=message):

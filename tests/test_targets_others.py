@@ -8,9 +8,8 @@ import pytest
 
 from tfsep import quantize, tflite
 from tfsep._flatbuffer.reader import read_tflite
-from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._targets._node import nodes_of
-from tfsep.tflite._targets._rule_check import broken
 
 L = keras.layers
 
@@ -51,15 +50,19 @@ def others(tmp_path_factory):
     }
 
 
-def said(path, target):
-    """What a report says: operators by name to what to change."""
+def broken_rule(target, node):
+    return tflite.TARGETS[target].broken_rule(node)
+
+
+def changes(path, target):
+    """Operator and reason of each finding, to what to change."""
     report = tflite.check_targets(path, target)[target]
     return {(found.operator, found.why): found.change for found in report.findings}
 
 
 def hidden(path):
     """Operators that a delegate took, told by memory: LiteRT has only what leaves the delegate."""
-    interpreter = Runner(path).interpreter
+    interpreter = LiteRTModel(path).interpreter
     operators = interpreter._get_ops_details()
     leaving = {int(t) for op in operators if op["op_name"] == "DELEGATE" for t in op["outputs"]}
 
@@ -103,10 +106,10 @@ def test_a_file_for_the_reference_kernels_is_counted_too(tmp_path):
 def test_a_loop_is_left_behind(others):
     """The interpreter leaves out a loop's output that nobody takes; it is -1, as the bias that a layer has not."""
     file = others["recurrent"]
-    operators = {op["op_name"]: op for op in Runner(file.path).interpreter._get_ops_details()}
+    operators = {op["op_name"]: op for op in LiteRTModel(file.path).interpreter._get_ops_details()}
     assert -1 in operators["WHILE"]["outputs"]
     assert -1 in operators["FULLY_CONNECTED"]["inputs"]
-    found = said(file.path, "xnnpack")
+    found = changes(file.path, "xnnpack")
     assert list(found) == [
         ("WHILE", "is no operator of this target"),
         ("STRIDED_SLICE", "needs a slice without steps that keeps all axes"),
@@ -116,12 +119,12 @@ def test_a_loop_is_left_behind(others):
 
 
 def test_weights_of_what_is_left_behind(others):
-    found = said(others["recurrent_float16"].path, "xnnpack")
+    found = changes(others["recurrent_float16"].path, "xnnpack")
     assert ("DEQUANTIZE", "makes weights for operators that are left behind") in found
 
 
 def test_what_is_said_fits_the_operator(others):
-    on_xnnpack = said(others["attention"].path, "xnnpack")
+    on_xnnpack = changes(others["attention"].path, "xnnpack")
     softmaxes = {
         found.node: found.change
         for found in tflite.check_targets(others["attention"].path, "xnnpack")["xnnpack"].findings
@@ -154,7 +157,7 @@ def test_what_is_said_fits_the_operator(others):
     ],
 )
 def test_whole_numbers_are_not_what_targets_compute(others, target, operators):
-    found = said(others["embedding"].path, target)
+    found = changes(others["embedding"].path, target)
     assert {name for (name, _), change in found.items() if change.startswith("compute indices")} == operators
     tables = [change for (name, _), change in found.items() if name == "GATHER"]
     assert all(change.startswith("look the rows of this table up") for change in tables)
@@ -164,21 +167,21 @@ def test_whole_numbers_are_not_what_targets_compute(others, target, operators):
 def test_a_table_that_is_computed_is_no_embedding(others):
     path = others["embedding"].path
     (gather,) = [node for node in nodes_of(tflite.inspect(path), read_tflite(path)[1]) if node.row.name == "GATHER"]
-    assert "this table" in broken("xnnpack", gather).change
-    assert "deformable" in broken("xnnpack", replace(gather, constants=frozenset())).change
+    assert "this table" in broken_rule("xnnpack", gather).change
+    assert "deformable" in broken_rule("xnnpack", replace(gather, constants=frozenset())).change
 
 
 def test_what_the_api_level_29_has_not(others):
     path = others["attention"].path
-    found = {(operator, why) for operator, why in said(path, "nnapi") if operator != "MEAN"}
+    found = {(operator, why) for operator, why in changes(path, "nnapi") if operator != "MEAN"}
     assert found >= {
         ("BATCH_MATMUL", "is no operator of this target"),
         ("FULLY_CONNECTED", "needs an output of two axes"),
         ("RSQRT", "needs float32"),
     }
     node = next(n for n in nodes_of(tflite.inspect(path), read_tflite(path)[1]) if n.row.name == "RESHAPE")
-    assert broken("nnapi", node) is None
-    assert broken("nnapi", replace(node, row=node.row._replace(name="SPLIT"))).needs == "float32 or uint8"
+    assert broken_rule("nnapi", node) is None
+    assert broken_rule("nnapi", replace(node, row=node.row._replace(name="SPLIT"))).needs == "float32 or uint8"
 
 
 def test_what_the_reference_kernels_have_not_is_compared_with_the_others(tmp_path):
@@ -187,7 +190,7 @@ def test_what_the_reference_kernels_have_not_is_compared_with_the_others(tmp_pat
     model = keras.Sequential([keras.Input((4, 4, 2)), L.ELU()])
     path = tflite.export(model, tmp_path / "m.tflite").path
     with pytest.raises(ValueError, match="expected a file that LiteRT runs"):
-        Runner(path, reference=True)
+        LiteRTModel(path, reference_kernels=True)
     report = tflite.check_targets(path, "tflm")["tflm"]
     assert report.passed
     assert report.facts["compared_with"] == "LiteRT's default kernels"

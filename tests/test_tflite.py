@@ -13,7 +13,7 @@ from checks import assert_close, in_part
 from conftest import ROOT
 
 from tfsep import layers, models, tflite
-from tfsep.tflite._interpreter import Runner
+from tfsep.tflite._litert_model import LiteRTModel
 
 SHAPE = (12, 11, 4)
 X = np.random.default_rng(0).uniform(-1, 1, size=(16, *SHAPE)).astype("float32")
@@ -278,14 +278,14 @@ def test_an_honest_files_weights_are_the_models(files, recipe):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1.0])
 def test_a_wrong_number_in_any_output_fails(files, network, monkeypatch, bad):
     """One element of one sample, as a broken kernel would leave it."""
-    run = Runner.__call__
+    run = LiteRTModel.__call__
 
     def broken(self, inputs):
         outputs = run(self, inputs)
         outputs[0][-1, 3] += bad
         return outputs
 
-    monkeypatch.setattr(Runner, "__call__", broken)
+    monkeypatch.setattr(LiteRTModel, "__call__", broken)
     with pytest.raises(tflite.VerificationError):
         tflite.verify(network[0], files["float32"].path, network[1])
 

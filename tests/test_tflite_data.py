@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from tfsep.tflite._sample_reader import Field, Reader
+from tfsep.tflite._sample_reader import InputSpec, SampleReader
 
-FIELD = Field("image", (2, None), "float32")
+FIELD = InputSpec("image", (2, None), "float32")
 SIZES = [(1,) * 9, (3, 3, 3), (9,), (0, 4, 0, 5), (2, 7, 1)]
 
 
@@ -23,7 +23,7 @@ def pieces(sizes, width=3):
 @pytest.mark.parametrize("size", [1, 2, 4, 100])
 def test_chunks_are_the_samples_in_order(sizes, size):
     batches, whole, labels = pieces(sizes)
-    chunks = list(Reader((FIELD,)).chunks(iter(batches), size))
+    chunks = list(SampleReader((FIELD,)).chunks(iter(batches), size))
     assert all(0 < chunk.size <= size for chunk in chunks)
     np.testing.assert_array_equal(np.concatenate([chunk.inputs[0] for chunk in chunks]), whole)
     np.testing.assert_array_equal(np.concatenate([chunk.labels for chunk in chunks]), labels)
@@ -33,7 +33,7 @@ def test_chunks_are_the_samples_in_order(sizes, size):
 def test_chunks_are_of_one_kind():
     """Samples of another width, and those without labels, begin a new one."""
     (wide, *_), narrow = pieces([2], 5)[0], pieces([1, 1])[0]
-    chunks = list(Reader((FIELD,)).chunks([*narrow, wide, wide[0], wide[0][:1]]))
+    chunks = list(SampleReader((FIELD,)).chunks([*narrow, wide, wide[0], wide[0][:1]]))
     assert [(chunk.inputs[0].shape, chunk.labels is None) for chunk in chunks] == [
         ((2, 2, 3), False),
         ((2, 2, 5), False),
@@ -43,7 +43,7 @@ def test_chunks_are_of_one_kind():
 
 def test_chunks_without_a_size_are_a_few_megabytes():
     for sides, most in (((8, 8), 256), ((1024, 1024), 4), ((4096, 4096), 1)):
-        reader = Reader((Field("image", sides, "float32"),))
+        reader = SampleReader((InputSpec("image", sides, "float32"),))
         sizes = [chunk.size for chunk in reader.chunks(np.broadcast_to(np.float32(0), (9, *sides)))]
         assert max(sizes) == min(most, 9)
         assert sum(sizes) == 9
@@ -57,7 +57,7 @@ def test_a_generator_may_fill_the_same_memory_again():
             buffer[:], label[:] = number, number
             yield buffer, label
 
-    seen = [(chunk.labels.copy(), chunk.inputs[0].copy()) for chunk in Reader((FIELD,)).chunks(refilled(), 5)]
+    seen = [(chunk.labels.copy(), chunk.inputs[0].copy()) for chunk in SampleReader((FIELD,)).chunks(refilled(), 5)]
     expected = np.repeat(np.arange(5), 2)
     np.testing.assert_array_equal(np.concatenate([labels for labels, _ in seen]), expected)
     np.testing.assert_array_equal(np.concatenate([images[:, 1, 2] for _, images in seen]), expected)
@@ -68,5 +68,5 @@ def test_nothing_is_read_before_it_is_wanted():
         while True:
             yield np.zeros((2, 3), "float32")
 
-    chunks = Reader((FIELD,)).chunks(endless(), 4)
+    chunks = SampleReader((FIELD,)).chunks(endless(), 4)
     assert [next(chunks).size for _ in range(3)] == [4, 4, 4]

@@ -76,7 +76,7 @@ def gradients(op, x, w, upstream, *options):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS)
 def test_values_and_gradients(kind, stride, rate, padding):
-    """The gradients of a transposed convolution are the convolution of its upstream, and that one's to the filter."""
+    """The gradient to x is the convolution of upstream; the one to the filter is that convolution's."""
     op, shape, as_grouped, groups = grouped(kind)
     x, w = tensors((2, 4, 5, 4), shape)
     expected = exact(x, as_grouped(w), stride, padding, groups, None, rate)
@@ -95,7 +95,7 @@ def test_values_and_gradients(kind, stride, rate, padding):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::5])
 def test_adjoint_and_gradient_of_the_forward_op(kind, stride, rate, padding):
-    """``<Ax, y> = <x, Aᵀy>``, and Aᵀy is what TensorFlow finds as the gradient of ``<Ax, y>`` to x."""
+    """``<Ax, y> = <x, Aᵀy>``, and Aᵀy is TensorFlow's gradient of ``<Ax, y>`` to x."""
     op, shape, _, _ = grouped(kind)
     forward = ops.depthwise_conv2d if kind == "depthwise" else ops.conv2d
     y, w = tensors((2, 4, 5, 4), shape)
@@ -109,7 +109,7 @@ def test_adjoint_and_gradient_of_the_forward_op(kind, stride, rate, padding):
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, (3, 2), 5])
 @pytest.mark.parametrize("stride", [1, 2, 3, (1, 2)])
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_sizes_and_values_are_those_of_keras(kernel, stride, padding):
+def test_sizes_and_values_match_keras(kernel, stride, padding):
     x, w = tensors((2, 3, 4, 2), (*both(kernel), 3, 2))
     for more in (None, *range(min(both(stride)))):
         for rate in (1, 2) if stride == 1 else (1,):
@@ -128,8 +128,8 @@ def test_sizes_and_values_are_those_of_keras(kernel, stride, padding):
 
 
 @pytest.mark.parametrize(("more", "before", "size"), [(0, (2, 2), (6, 6)), ((1, 0), (1, 2), (7, 6))])
-def test_an_even_kernel_under_same_without_more_pixels(more, before, size):
-    """What Keras's sizes ask for and TensorFlow refuses: half the kernel is cut off at both ends."""
+def test_even_kernel_with_same_padding_and_output_padding(more, before, size):
+    """Keras's sizes, which TensorFlow refuses: half the kernel is cropped at both ends."""
     x, w = tensors((1, 4, 4, 2), (4, 4, 3, 2))
     expected = oracles.conv2d_transpose(x, w, 2, 1, 1, before, size)
     assert_close(ops.conv2d_transpose(x, w, 2, "same", 1, more), expected, 1e-12)
@@ -139,7 +139,7 @@ def test_an_even_kernel_under_same_without_more_pixels(more, before, size):
 @pytest.mark.parametrize("padding", [0, 1, (2, 0)])
 @pytest.mark.parametrize(("stride", "more"), [(1, 0), (2, 0), (2, 1), ((2, 3), (1, 2))])
 @pytest.mark.parametrize("rate", [1, 2, (1, 3)])
-def test_values_are_those_of_pytorch(groups, padding, stride, more, rate):
+def test_values_match_pytorch(groups, padding, stride, more, rate):
     torch = pytest.importorskip("torch")
     x, w = tensors((2, 4, 5, 4), (3, 4, 3, 4))
     y = ops.conv2d_transpose(x, w, stride, padding, groups, more, rate)
@@ -201,7 +201,7 @@ def test_second_derivatives(kind, stride, rate):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("stride", "rate", "padding"), in_part(OPTIONS[::11], 2))
-def test_unknown_sizes_and_no_images(kind, stride, rate, padding):
+def test_unknown_sizes_and_empty_batch(kind, stride, rate, padding):
     op, shape, as_grouped, groups = grouped(kind)
     x, w = tensors((2, 4, 5, 4), shape)
     signature = [tf.TensorSpec((None, None, None, 4), "float64"), tf.TensorSpec(shape, "float64")]
@@ -231,7 +231,7 @@ def test_unknown_sizes_and_no_images(kind, stride, rate, padding):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_size_that_turns_out_too_small(kind):
+def test_size_below_minimum_at_run_time(kind):
     op, shape, _, _ = grouped(kind)
     (w,) = tensors(shape)
     run = tf.function(

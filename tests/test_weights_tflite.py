@@ -233,18 +233,18 @@ def test_a_small_file_that_claims_much_is_refused_at_once(outer, inner):
     assert_sentence(error.value, "path")
 
 
-def test_a_grid_is_taken_to_the_last_bit():
+def test_given_qparams_are_kept_to_the_last_bit():
     rng = np.random.default_rng(0)
-    layer = quantize.QuantizedOutput()
+    layer = quantize.ActivationQuantizer()
     layer.build(None)
     for scale, zero in zip(
         np.exp(rng.uniform(-12, 5, 300)).astype("float32"), rng.integers(-128, 128, 300), strict=True
     ):
-        layer.set_grid(scale, int(zero))
-        assert layer.grid() == (float(scale), zero)
+        layer.set_qparams(scale, int(zero))
+        assert layer.qparams() == (float(scale), zero)
     for scale, zero in ((0.0, 0), (-1.0, 0), (np.nan, 0), (1.0, 128), (1.0, -129)):
         with pytest.raises(ValueError, match="scale, zero: expected the grid of a range"):
-            layer.set_grid(scale, zero)
+            layer.set_qparams(scale, zero)
 
 
 def test_a_channel_without_weights_is_exact(tmp_path):

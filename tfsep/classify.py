@@ -11,10 +11,10 @@ import numpy as np
 
 from tfsep import tflite
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import as_path
+from tfsep._utils.arguments import as_path, positive_int
 from tfsep._utils.table import Table
-from tfsep.data import CENTRAL, Preprocessing, decoded, read_preprocessing
-from tfsep.geometry import positive
+from tfsep.data import CENTRAL, Preprocessing, read_preprocessing
+from tfsep.data._decode import decode_image
 from tfsep.models import load_model
 
 BACKGROUND = "background"
@@ -101,7 +101,7 @@ def classify(
         Traceback (most recent call last):
         FileNotFoundError: model: expected a .keras or .tflite file, got missing.tflite, which does not exist
     """
-    path, top = as_path(model, "model"), positive(top, "top")
+    path, top = as_path(model, "model"), positive_int(top, "top")
     if not path.is_file():
         raise FileNotFoundError(f"model: expected a .keras or .tflite file, got {path}, which does not exist")
     given, kept = preprocessing, read_preprocessing(path)
@@ -148,12 +148,12 @@ def _prepared(path: Path, how: Preprocessing, size: tuple[int, int], channels: i
         what = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"images: expected an image file, got {path}, which {what}")
     try:
-        image = decoded(path.read_bytes(), channels)
+        image = decode_image(path.read_bytes(), channels)
     except tf.errors.OpError as error:
         raise ValueError(
             f"images: expected a JPEG, PNG, BMP or GIF that decodes to (H, W, {channels}), got {path}"
         ) from error
-    return np.asarray(how(how.pixels(image, size)))[None]
+    return np.asarray(how(how.crop_and_resize(image, size)))[None]
 
 
 def _scores(output: Any, path: Path) -> np.ndarray:

@@ -11,12 +11,12 @@ import numpy as np
 from tfsep import examples, saved, tflite
 from tfsep._keras.backend import keras, tf
 from tfsep._utils import html
-from tfsep._utils.atomic_files import made_folder
+from tfsep._utils.arguments import positive_int
+from tfsep._utils.atomic_files import make_folder
 from tfsep._utils.table import Table
 from tfsep._version import __version__
 from tfsep.cost import CostReport, cost
 from tfsep.data import preprocess
-from tfsep.geometry import positive
 
 _logger = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ def demo(
         >>> demo("tfsep-demo").report  # doctest: +SKIP
         PosixPath('tfsep-demo/report.html')
     """
-    count = None if images is None else positive(images, "images")
-    folder = made_folder(folder, "folder")
+    count = None if images is None else positive_int(images, "images")
+    folder = make_folder(folder, "folder")
     _logger.info("worked example")
     steps = examples.worked_example()
     for step in steps:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tfsep import models, weights
 from tfsep._utils.arguments import as_path
-from tfsep._utils.atomic_files import replacing
+from tfsep._utils.atomic_files import atomic_file
 from tfsep.data import CENTRAL, Preprocessing, save_with_preprocessing
 
 _logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def import_model(
     if how is None:
         # First of the two: without a record beside it, no model is prepared for by another one's.
         out.with_suffix(".json").unlink(missing_ok=True)
-        with replacing(out, "out") as partial:
+        with atomic_file(out, "out") as partial:
             model.save(partial)
     else:
         save_with_preprocessing(model, how, out, "out")

@@ -1,30 +1,38 @@
-"""Pictures of what the other rooms compute, as Matplotlib figures that are shown or saved by whoever asked for them."""
+"""Plots of receptive fields, training runs and accuracy against cost, as Matplotlib figures.
+
+Each function returns its figure; the caller shows or saves it.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tfsep import geometry
+from tfsep.geometry import Pair, PairLike
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = ["coverage", "pareto", "pareto_front", "training"]
 
-def coverage(rates: Iterable[Any], kernel: Any = 3, *, figure: "Figure | None" = None) -> "Figure":
-    """Draw how often each pixel feeds an output of a stack of dilated convolutions; holes are hatched.
 
-    Where there are holes, the rates that `tfsep.geometry.check_rates` suggests are drawn beside them.
+def coverage(rates: "Iterable[int | Pair]", kernel: PairLike = 3, *, figure: "Figure | None" = None) -> "Figure":
+    """Plot how often each pixel feeds an output of a stack of dilated convolutions; holes are hatched.
+
+    If there are holes, a second plot shows the rates that `tfsep.geometry.check_rates` suggests.
 
     Args:
-        rates, kernel: as in `tfsep.geometry.coverage`.
+        rates: of the layers, ints or pairs (rows, columns), from the input on; the strides are 1.
+        kernel: rows and columns, an int or a pair.
         figure: an empty figure to draw into, such as ``plt.figure(layout="constrained")``, which pyplot shows; None for
-            a new one that pyplot does not know.
+            a new one, which pyplot does not manage.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: as `tfsep.geometry.coverage`, and for a figure that is not empty.
-        TypeError: for a figure that is none of Matplotlib's.
+        ValueError: if there is no rate, a number is no positive int, the receptive field is too large to count, or the
+            figure is not empty.
+        TypeError: for a figure that is not Matplotlib's.
 
     Examples:
         >>> figure = coverage([2, 2, 2])
@@ -49,7 +57,7 @@ def _draw(axes: Any, check: geometry.RatesCheck) -> None:
     rows, columns = counts.shape
     top, left = -(rows - 1) / 2, -(columns - 1) / 2
     around = (left - 0.5, -left + 0.5, -top + 0.5, top - 0.5)
-    # Hatched behind, so a hole, which is drawn as nothing, shows the hatching.
+    # Holes are masked in the image and show the hatched background.
     corner = left - 0.5, top - 0.5
     axes.add_patch(Rectangle(corner, columns, rows, fc="white", ec="0.6", hatch="////", lw=0, zorder=0))
     image = axes.imshow(np.ma.masked_equal(counts, 0), cmap="viridis", extent=around, zorder=1)
@@ -66,14 +74,19 @@ def _title(check: geometry.RatesCheck) -> str:
 
 
 def training(records: list[dict[str, Any]], *, figure: "Figure | None" = None) -> "Figure":
-    """Draw how a run went, epoch by epoch: loss, accuracy in training and on held-out images, and learning rate.
+    """Plot a training run by epoch: loss, accuracy in training and on held-out images, and learning rate.
 
     Args:
         records: the lines of a run's ``log.jsonl``.
-        figure: an empty figure to draw into; None for a new one that pyplot does not know.
+        figure: an empty figure to draw into, such as ``plt.figure(layout="constrained")``, which pyplot shows; None for
+            a new one, which pyplot does not manage.
 
     Returns:
         The figure.
+
+    Raises:
+        ValueError: for a figure that is not empty.
+        TypeError: for a figure that is not Matplotlib's.
 
     Examples:
         >>> record = {"epoch": 1, "loss": 0.5, "accuracy": 0.8, "validation_accuracy": None, "learning_rate": 1e-3}
@@ -103,7 +116,7 @@ def training(records: list[dict[str, Any]], *, figure: "Figure | None" = None) -
 
 
 class _Measured(Protocol):
-    """What `pareto` draws: a file with its accuracy, its time and its size."""
+    """A file with its accuracy, its latency and its size."""
 
     @property
     def name(self) -> str: ...
@@ -116,18 +129,19 @@ class _Measured(Protocol):
 
 
 def pareto(points: "Iterable[_Measured]", *, figure: "Figure | None" = None) -> "Figure":
-    """Draw accuracy against latency and against size; a line joins the files that no other beats.
+    """Plot accuracy against latency and against size; a line joins the Pareto-optimal files.
 
     Args:
         points: records with ``name``, ``accuracy``, ``median_ms`` and ``size_bytes``.
-        figure: as in `coverage`.
+        figure: an empty figure to draw into, such as ``plt.figure(layout="constrained")``, which pyplot shows; None for
+            a new one, which pyplot does not manage.
 
     Returns:
         The figure.
 
     Raises:
         ValueError: for no point, or a figure that is not empty.
-        TypeError: for a figure that is none of Matplotlib's.
+        TypeError: for a figure that is not Matplotlib's.
 
     Examples:
         >>> from types import SimpleNamespace as Point
@@ -146,7 +160,7 @@ def pareto(points: "Iterable[_Measured]", *, figure: "Figure | None" = None) -> 
     )
     gains = [point.accuracy for point in drawn]
     for axes, (label, cost) in zip(figure.subplots(1, 2, sharey=True), costs, strict=True):
-        best = front(cost, gains)
+        best = pareto_front(cost, gains)
         axes.plot([cost[i] for i in best], [gains[i] for i in best], color="0.6", zorder=1, label="_front")
         for i, point in enumerate(drawn):
             face = f"C{i}" if i in best else "white"
@@ -165,11 +179,15 @@ def pareto(points: "Iterable[_Measured]", *, figure: "Figure | None" = None) -> 
     return figure
 
 
-def front(cost: Sequence[float], gain: Sequence[float]) -> list[int]:
-    """Return which points no other beats, by cost: none costs as little or less and gains more.
+def pareto_front(cost: Sequence[float], gain: Sequence[float]) -> list[int]:
+    """Return the indices of the Pareto-optimal points, by cost: no other point costs at most as much and gains more.
+
+    Args:
+        cost: of each point, less is better.
+        gain: of each point, more is better.
 
     Examples:
-        >>> front([3, 1, 2], [0.9, 0.8, 0.7])
+        >>> pareto_front([3, 1, 2], [0.9, 0.8, 0.7])
         [1, 0]
     """
     chosen: list[int] = []
@@ -180,7 +198,7 @@ def front(cost: Sequence[float], gain: Sequence[float]) -> list[int]:
 
 
 def _empty(figure: "Figure | None", size: tuple[float, float]) -> "Figure":
-    """An empty figure: the one that was given, or a new one of this size."""
+    """The given figure, checked to be empty, or a new one of this size."""
     from matplotlib.figure import Figure, FigureBase
 
     if figure is None:

@@ -16,15 +16,19 @@ import tfsep
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTION = "API"
+TYPES = "tfsep._keras.types"
+KERAS_METHODS = ("build", "call", "compute_output_shape", "get_config", "from_config")
+"""Keras prescribes them, and says there what they do: no pages here."""
+
 log = logging.getLogger("mkdocs.hooks.api_pages")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """List the pages in the navigation."""
-    modules = {module.path: f"api/{_file_name(module)}" for module in _public_modules()}
+    modules = {_title(module): f"api/{_file_name(module)}" for module in _public_modules()}
     for entry in config.nav:
         if SECTION in entry:
-            entry[SECTION] = ["api/index.md", *({path: page} for path, page in modules.items())]
+            entry[SECTION] = ["api/index.md", *({title: page} for title, page in modules.items())]
     return config
 
 
@@ -49,16 +53,15 @@ def undocumented(modules: list[griffe.Module]) -> Iterator[str]:
 def _undocumented(symbol: griffe.Object, path: str) -> Iterator[str]:
     if symbol.docstring is None:
         yield path
-        return
-    if symbol.is_attribute or symbol.is_type_alias:
-        return
-    for name in _parameter_names(symbol) - _documented_names(symbol.docstring):
-        yield f"{path}({name})"
+    elif symbol.is_function or symbol.is_class:
+        for name in _parameter_names(symbol) - _documented_names(symbol.docstring):
+            yield f"{path}({name})"
     if symbol.is_class:
         for method in symbol.functions.values():
-            # Methods that Keras prescribes are documented there.
-            if not method.name.startswith("_") and method.docstring is not None and symbol.bases == []:
-                yield from _undocumented(method, f"{path}.{method.name}")
+            # The summary of a method tells what its only parameter is.
+            if method.name in KERAS_METHODS or not method.is_public or len(_parameter_names(method)) < 2:
+                continue
+            yield from _undocumented(method, f"{path}.{method.name}")
 
 
 def _parameter_names(symbol: griffe.Object) -> set[str]:
@@ -75,7 +78,7 @@ def _public_modules() -> list[griffe.Module]:
     package = griffe.load("tfsep", search_paths=[ROOT], docstring_parser="google", resolve_aliases=True)
     modules = [package.modules[name] for name in sorted(tfsep.__all__) if name in package.modules]
     inner = [member for module in modules for member in module.members.values() if _is_public_module(member)]
-    return sorted([*modules, *inner], key=lambda module: module.path)
+    return [*sorted([*modules, *inner], key=lambda module: module.path), package[TYPES.removeprefix("tfsep.")]]
 
 
 def _is_public_module(member: griffe.Object | griffe.Alias) -> bool:
@@ -103,7 +106,11 @@ def _order(symbol: griffe.Object) -> int:
 
 
 def _file_name(module: griffe.Module) -> str:
-    return f"{module.path.removeprefix('tfsep.')}.md"
+    return f"{_title(module).removeprefix('tfsep.').lower()}.md"
+
+
+def _title(module: griffe.Module) -> str:
+    return "Types" if module.path == TYPES else module.path
 
 
 def _page(module: griffe.Module) -> str:
@@ -111,12 +118,12 @@ def _page(module: griffe.Module) -> str:
     rows = [f"| [`{s.name}`][{module.path}.{s.name}] | {_summary(s)} |" for s in symbols]
     rows += [f"| `{name}` | `{path}` itself |" for name, path in _foreign_names(module).items()]
     entries = [f"::: {module.path}.{s.name}" for s in symbols]
-    lines = [f"# {module.path}", module.docstring.value if module.docstring else ""]
+    lines = [f"# {_title(module)}", module.docstring.value if module.docstring else ""]
     return "\n\n".join([*lines, "\n".join(["| symbol | |", "| --- | --- |", *rows]), *entries, ""])
 
 
 def _index(modules: list[griffe.Module]) -> str:
-    rows = [f"| [`{module.path}`]({_file_name(module)}) | {_summary(module)} |" for module in modules]
+    rows = [f"| [`{_title(module)}`]({_file_name(module)}) | {_summary(module)} |" for module in modules]
     intro = "What users call, from the docstrings. Everything else is private, and may change."
     return "\n\n".join(["# API", intro, "\n".join(["| module | |", "| --- | --- |", *rows]), ""])
 

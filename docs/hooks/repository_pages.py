@@ -1,6 +1,7 @@
 """Pages of the site that live elsewhere in the repository: notebooks, benchmarks, changelog, contributing.
 
-A notebook is shown with the pictures that it stores; nothing is executed. Links in all pages are those of the
+A notebook is shown with the pictures that it stores; nothing is executed. Formulas become MathML, which browsers draw
+without a script. Links in all pages are those of the
 repository, so that they work there too; here they are turned into links between pages.
 """
 
@@ -9,6 +10,7 @@ from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
 
 import nbformat
+from latex2mathml.converter import convert as mathml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -45,7 +47,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Turn links between files of the repository into links between pages."""
+    """Turn links between files of the repository into links between pages; a page without siblings needs no list."""
+    if page.parent is None:
+        page.meta["hide"] = ["navigation"]
     uri = page.file.src_uri
     folder = dirname(SOURCES.get(uri, f"docs/{uri}"))
 
@@ -63,4 +67,5 @@ def _converted(path: Path) -> dict[str, str | bytes]:
     notebook.metadata["language_info"] = {"name": "python"}
     resources = {"unique_key": path.stem, "output_files_dir": f"{path.stem}_pictures"}
     text, resources = MarkdownExporter().from_notebook_node(notebook, resources=resources)
+    text = re.sub(r"\$\$(.+?)\$\$", lambda formula: mathml(formula[1], display="block"), text)
     return {f"{path.stem}.md": text.replace("![png]", "![figure]"), **resources["outputs"]}

@@ -1,1 +1,1 @@
-"""A ``.tflite`` file as untrusted data: its size checked, its tables unpacked, its constants as numbers."""
+"""Reading of ``.tflite`` files as untrusted data: size check, unpacked tables, constants as numbers."""

@@ -1,24 +1,30 @@
-"""The constants of a ``.tflite`` file, as the numbers that it stores and as the real ones that they stand for."""
+"""The constants of a ``.tflite`` file, as stored numbers and as real ones."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tfsep._flatbuffer.reader import type_name
+from tfsep._flatbuffer.schema_types import ModelT, TensorT
 
 FLOATS = ("float32", "float16")
 INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
 
 
 class Scales(NamedTuple):
-    """What whole numbers of a tensor stand for, ``real = scale · (stored − zero)``, in a shape that spreads over it."""
+    """Quantization of a tensor, ``real = scale · (stored − zero)``, in a shape that broadcasts to the tensor's.
+
+    Attributes:
+        scale: float64.
+        zero: zero points, float64.
+    """
 
     scale: np.ndarray
     zero: np.ndarray
 
 
-def stored_numbers(model: Any, tensor: Any) -> np.ndarray | None:
-    """Return the numbers that a file has for a tensor of a plain type, in its shape; None for one that is computed."""
+def stored_numbers(model: ModelT, tensor: TensorT) -> np.ndarray | None:
+    """Return the numbers that a file stores for a tensor, in its shape; None for a computed one or another type."""
     data, kind = model.buffers[tensor.buffer].data, type_name(tensor)
     if data is None or not len(data) or kind not in (*FLOATS, *INTEGERS):
         return None
@@ -26,8 +32,8 @@ def stored_numbers(model: Any, tensor: Any) -> np.ndarray | None:
     return np.frombuffer(bytes(data), np.dtype(kind)).reshape(shape)
 
 
-def scales_of(tensor: Any) -> Scales | None:
-    """Return the scales and zero points of a tensor, one or one a channel, float64; None where it has none."""
+def scales_of(tensor: TensorT) -> Scales | None:
+    """Return the scales and zero points of a tensor, one or one a channel; None where it has none."""
     own = tensor.quantization
     if own is None or own.scale is None or not len(own.scale):
         return None
@@ -38,8 +44,8 @@ def scales_of(tensor: Any) -> Scales | None:
     return Scales(scale, zero)
 
 
-def real_numbers(model: Any, tensor: Any) -> np.ndarray | None:
-    """Return the real numbers, float64, that a constant tensor stands for; None where it is none, or without scales."""
+def real_numbers(model: ModelT, tensor: TensorT) -> np.ndarray | None:
+    """Return a constant tensor as real numbers, float64; None for a computed one, or for integers without scales."""
     values, scales = stored_numbers(model, tensor), scales_of(tensor)
     if values is None or (values.dtype.kind != "f" and scales is None):
         return None

@@ -1,10 +1,10 @@
-"""A ``.tflite`` file's flatbuffer, read as data and packed again, through the schema that ships with LiteRT.
+"""Reader and writer of ``.tflite`` files, by the schema that ships with LiteRT.
 
-A file is untrusted: whatever is wrong with it becomes one `ValueError`, before an interpreter, which is less careful,
-is given it.
+A file is untrusted: any damage raises `ValueError` here, before an interpreter, which checks less, opens the file.
 """
 
 import struct
+from collections.abc import Sequence
 from functools import cache
 from math import prod
 from os import PathLike
@@ -12,17 +12,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsep._flatbuffer.size_check import check_extent
-from tfsep._utils.arguments import as_path, shown
+from tfsep._flatbuffer.schema_types import BufferT, ModelT, OperatorT, SubGraphT, TensorT
+from tfsep._flatbuffer.size_check import check_size
+from tfsep._utils.arguments import as_path, short_repr
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
 _ALIGNMENT = 16
 _LARGEST = 2**31
-"""Offsets are signed and of 32 bits, so no flatbuffer has more bytes."""
+"""Bytes of the largest flatbuffer, as offsets are signed and have 32 bits."""
 
 
-def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
+def read_tflite(path: str | PathLike[str]) -> tuple[bytes, ModelT]:
     """Return a file's bytes, and its model as the schema's ``ModelT``.
 
     Raises:
@@ -39,18 +40,18 @@ def read_tflite(path: str | PathLike[str]) -> tuple[bytes, Any]:
     return content, unpack(content, path)
 
 
-def unpack(content: bytes, path: str | PathLike[str]) -> Any:
+def unpack(content: bytes, path: str | PathLike[str]) -> ModelT:
     """Return the model of a file's bytes as the schema's ``ModelT``.
 
     Raises:
-        ValueError: if they are no TFLite model, or not whole; `path` is what the message names.
+        ValueError: if they are no TFLite model, or not whole; the message names `path`.
     """
     from ai_edge_litert import schema_py_generated as schema
 
     if content[4:8] != _IDENTIFIER:
         raise ValueError(f"path: expected a .tflite file, got {path} without the identifier {_IDENTIFIER.decode()}")
     try:
-        check_extent(content)
+        check_size(content)
         model = schema.ModelT.InitFromPackedBuf(content, 0)
         _check(model)
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
@@ -58,8 +59,8 @@ def unpack(content: bytes, path: str | PathLike[str]) -> Any:
     return model
 
 
-def pack(model: Any) -> bytes:
-    """Return a model as a file's bytes, stored numbers at multiples of 16 bytes, as LiteRT wants them."""
+def pack(model: ModelT) -> bytes:
+    """Return a model as a file's bytes, with stored numbers at multiples of 16 bytes, as LiteRT requires."""
     import flatbuffers
 
     class Aligned(flatbuffers.Builder):
@@ -72,8 +73,8 @@ def pack(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
-def _check(model: Any) -> None:
-    """Raise unless every index in the model points at something, and every product can be read as one."""
+def _check(model: ModelT) -> None:
+    """Raise unless every index in the model is valid, and every operator with weights has its tensors and options."""
     if model.version != _SCHEMA_VERSION:
         raise ValueError(f"schema version {model.version}")
     if not model.subgraphs or not model.buffers:
@@ -88,7 +89,7 @@ def _check(model: Any) -> None:
             _fill(tensor, b"", "name")
             if not 0 <= tensor.buffer < len(model.buffers):
                 raise ValueError("a tensor without a buffer")
-            _check_size(tensor, model.buffers[tensor.buffer])
+            _check_constant(tensor, model.buffers[tensor.buffer])
             _check_scales(tensor)
         _check_indices(graph, graph, least=0)
         for op in graph.operators:
@@ -99,40 +100,40 @@ def _check(model: Any) -> None:
             _check_form(operator_name(model, op), op, graph.tensors)
 
 
-def _check_indices(table: Any, graph: Any, least: int) -> None:
-    """Raise unless what goes in and what comes out are tensors of the graph, or left out, -1, where that may be."""
+def _check_indices(table: SubGraphT | OperatorT, graph: SubGraphT, least: int) -> None:
+    """Raise unless inputs and outputs are tensors of the graph, or -1 where one may be left out."""
     for indices in (table.inputs, table.outputs):
         if any(not least <= index < len(graph.tensors) for index in indices):
             raise ValueError("a tensor that is not there")
 
 
 def _fill(table: Any, empty: Any, *fields: str) -> None:
-    """Put what is empty where a file leaves a vector or a name out."""
+    """Replace vectors and names that a file leaves out by empty ones."""
     for field in fields:
         if getattr(table, field) is None:
             setattr(table, field, empty)
 
 
-def _check_size(tensor: Any, buffer: Any) -> None:
+def _check_constant(tensor: TensorT, buffer: BufferT) -> None:
     """Raise unless a constant tensor of a plain type has as many bytes as its shape says."""
     width = _WIDTHS.get(type_name(tensor))
     if width is None or buffer.data is None or len(buffer.data) == 0:
         return
     sides = [int(side) for side in tensor.shape] if tensor.shape is not None else []
     if any(side < 0 for side in sides):
-        raise ValueError(f"a constant tensor of shape {shown(sides)}")
+        raise ValueError(f"a constant tensor of shape {short_repr(sides)}")
     elements = prod(sides)
     if elements * width != len(buffer.data):
         raise ValueError(f"a tensor of {elements} elements in {len(buffer.data)} bytes")
 
 
-class _Form(NamedTuple):
-    """What an operator has to have for its numbers to mean anything.
+class _OperatorForm(NamedTuple):
+    """Requirements of an operator.
 
     Attributes:
-        tensors: places of inputs that have to be there.
-        ranks: the least and the largest number of dimensions that these have.
-        option: of the schema's, or nothing.
+        tensors: places of the required inputs.
+        ranks: their smallest and largest number of dimensions.
+        option: name of a required option; empty for none.
     """
 
     tensors: tuple[int, ...]
@@ -140,19 +141,19 @@ class _Form(NamedTuple):
     option: str
 
 
-_FORMS = {
-    "CONV_2D": _Form((0, 1), (4, 4), "strideH"),
-    "DEPTHWISE_CONV_2D": _Form((0, 1), (4, 4), "strideH"),
-    "TRANSPOSE_CONV": _Form((1, 2), (4, 4), "strideH"),
-    "FULLY_CONNECTED": _Form((1,), (2, 2), "fusedActivationFunction"),
-    "BATCH_MATMUL": _Form((0, 1), (2, 8), "adjX"),
-    "DEQUANTIZE": _Form((0,), (0, 8), ""),
+_OPERATOR_FORMS = {
+    "CONV_2D": _OperatorForm((0, 1), (4, 4), "strideH"),
+    "DEPTHWISE_CONV_2D": _OperatorForm((0, 1), (4, 4), "strideH"),
+    "TRANSPOSE_CONV": _OperatorForm((1, 2), (4, 4), "strideH"),
+    "FULLY_CONNECTED": _OperatorForm((1,), (2, 2), "fusedActivationFunction"),
+    "BATCH_MATMUL": _OperatorForm((0, 1), (2, 8), "adjX"),
+    "DEQUANTIZE": _OperatorForm((0,), (0, 8), ""),
 }
 
 
-def _check_form(name: str, op: Any, tensors: Any) -> None:
-    """Raise unless an operator that is read closely has its tensors, sides of at least one, and its options."""
-    form = _FORMS.get(name)
+def _check_form(name: str, op: OperatorT, tensors: Sequence[TensorT]) -> None:
+    """Raise unless an operator in the table has its tensors, of sides of at least one, and its options."""
+    form = _OPERATOR_FORMS.get(name)
     if form is None:
         return
     lacking = form.option and not hasattr(op.builtinOptions, form.option)
@@ -166,7 +167,7 @@ def _check_form(name: str, op: Any, tensors: Any) -> None:
             raise ValueError(f"{name} of a tensor of another shape")
 
 
-def _check_scales(tensor: Any) -> None:
+def _check_scales(tensor: TensorT) -> None:
     """Raise unless a tensor has one scale and zero point, or one for each of its channels, or none."""
     own = tensor.quantization
     if own is None or own.scale is None or not len(own.scale):
@@ -192,7 +193,7 @@ def _names(enumeration: str) -> dict[int, str]:
     return {value: name for name, value in vars(kind).items() if isinstance(value, int)}
 
 
-def operator_name(model: Any, operator: Any) -> str:
+def operator_name(model: ModelT, operator: OperatorT) -> str:
     """Return the name of an operator, ``"CONV_2D"``; of a custom one, its own."""
     code = model.operatorCodes[operator.opcodeIndex]
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
@@ -200,6 +201,6 @@ def operator_name(model: Any, operator: Any) -> str:
     return code.customCode.decode(errors="replace") if name == "CUSTOM" and code.customCode else name
 
 
-def type_name(tensor: Any) -> str:
+def type_name(tensor: TensorT) -> str:
     """Return the name of a tensor's type as NumPy has it, ``"float32"``."""
     return _names("TensorType").get(tensor.type, f"unknown_{tensor.type}").lower()

@@ -1,7 +1,7 @@
-"""How much a flatbuffer asks a reader to unpack: counted before it is unpacked, without keeping any of it.
+"""Size check of a flatbuffer: its tables and names are counted before they are unpacked.
 
-A vector's length and the places of tables are numbers in the file. A damaged or hostile one may say that a million
-tensors are all the same table, and have a reader make a million copies of its name.
+A vector's length and the offsets of tables are numbers in the file. In a damaged or hostile one, a million tensors may
+refer to the same table, of which a reader would make a million copies.
 """
 
 from collections.abc import Iterator
@@ -10,19 +10,19 @@ from typing import Any
 _MOST_TABLES = 250_000
 """A language model of billions of weights has some ten thousand."""
 _MOST_TEXT = 1 << 26
-"""Bytes of names, all together."""
+"""Bytes of all names."""
 
 
-def check_extent(content: bytes) -> None:
-    """Raise unless what a file has to unpack, tables and names, is in proportion.
+def check_size(content: bytes) -> None:
+    """Raise unless the number of tables and the size of names are in proportion to a file.
 
     Raises:
-        ValueError: if it is not; half a sentence. The schema's readers raise others where a place is outside the file.
+        ValueError: if they are not; half a sentence. The schema's readers raise others for offsets outside the file.
     """
     from ai_edge_litert import schema_py_generated as schema
 
     text = 0
-    # Every table is at least its own place in a vector.
+    # Every table takes at least the four bytes of its offset.
     most = min(len(content) // 4, _MOST_TABLES)
     for number, name in enumerate(_names(schema.Model.GetRootAs(content, 0))):
         text += len(name or b"")
@@ -33,7 +33,7 @@ def check_extent(content: bytes) -> None:
 
 
 def _names(model: Any) -> Iterator[bytes | None]:
-    """The name, or nothing, of every table in a vector of tables."""
+    """Yield for every table in a vector of tables its name, or None."""
     yield from (model.OperatorCodes(i).CustomCode() for i in range(model.OperatorCodesLength()))
     yield from (None for _ in range(model.BuffersLength()))
     yield from (model.Metadata(i).Name() for i in range(model.MetadataLength()))

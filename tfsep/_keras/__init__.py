@@ -1,1 +1,1 @@
-"""What several subpackages need of Keras and TensorFlow: the one import, a model's graph, its inputs and outputs."""
+"""Shared helpers for Keras and TensorFlow: their import, types, and a model's graph, inputs and outputs."""

@@ -1,12 +1,12 @@
-"""The one import of Keras: every room that needs it comes through here, so the backend is checked once, and early."""
+"""The one import of Keras and TensorFlow, where the backend is checked once, before anything else happens."""
 
 import json
 import os
 from pathlib import Path
 
 
-def _chosen() -> str:
-    """The backend that Keras will load: its variable's, or that of its settings file, found and read as Keras does."""
+def _chosen_backend() -> str:
+    """The backend that Keras will load, from its environment variable or else its settings file."""
     if named := os.environ.get("KERAS_BACKEND"):
         return named
     home = os.path.expanduser("~")  # noqa: PTH111 (pathlib fails where there is no home)
@@ -20,7 +20,7 @@ def _chosen() -> str:
 
 
 # Before the import: Keras fails on a backend that is not installed with whatever that import raises.
-if (_name := _chosen()) != "tensorflow":
+if (_name := _chosen_backend()) != "tensorflow":
     raise ValueError(f"KERAS_BACKEND: expected 'tensorflow', got {_name!r}")
 
 import keras  # noqa: E402

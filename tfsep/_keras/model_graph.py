@@ -39,7 +39,7 @@ def call_of(tensor: keras.KerasTensor) -> Call | None:
 
 
 def operation_of(tensor: keras.KerasTensor) -> keras.Operation:
-    """Return the layer or operation that made a symbolic tensor of a graph."""
+    """Return the layer or operation that made a symbolic tensor of a graph; see `call_of`."""
     return tensor._keras_history.operation
 
 
@@ -99,7 +99,13 @@ def leaf_layers(model: Model) -> list[Layer]:
 
 
 class NamedCall(NamedTuple):
-    """One call of a layer: the layer that its input comes from, and whether it is told to train, or gets a mask."""
+    """One call of a layer.
+
+    Attributes:
+        source: the name of the layer that made its input; None for an input of the model.
+        training: whether it is called with ``training=True``.
+        masked: whether it is called with a mask.
+    """
 
     source: str | None
     training: bool = False
@@ -107,7 +113,13 @@ class NamedCall(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A model by the names of its layers: the calls of each, the uses of its results, and the model's outputs."""
+    """A model by the names of its layers.
+
+    Attributes:
+        calls: the calls of each layer.
+        uses: how often the results of each layer are used, by layers and as outputs.
+        outputs: the layers whose results are the model's outputs.
+    """
 
     calls: dict[str, list[NamedCall]]
     uses: Counter[str]
@@ -134,10 +146,11 @@ class Graph(NamedTuple):
         return graph
 
 
-def opened(model: Any) -> Any | None:
-    """The model as a plain Sequential or Functional one, on the same layers; None if it computes what its graph lacks.
+def opened(model: Layer) -> Model | None:
+    """Return a model as a plain Sequential or Functional one, on the same layers; None if its call is overridden.
 
-    A plain one can be made again from tensors, which the constructor of a subclass need not take, and is not compiled.
+    Unlike a subclass, whose constructor may take other arguments, a plain model can be made again from tensors. It is
+    not compiled.
     """
     for base in (keras.Sequential, _functional()):
         if isinstance(model, base):
@@ -148,12 +161,12 @@ def opened(model: Any) -> Any | None:
     return None
 
 
-def plain_model(model: Any) -> Any:
+def plain_model(model: Model) -> Model:
     """Return a model that was built as a plain Sequential or Functional one, on the same layers.
 
     Raises:
-        TypeError: if it is neither, or overrides their call.
-        ValueError: if it was not built.
+        TypeError: for another kind of model, or one whose call is overridden.
+        ValueError: for a model that was not built.
 
     Examples:
         >>> plain_model(keras.Sequential([keras.layers.Dense(2)], name="fresh"))
@@ -171,7 +184,7 @@ def plain_model(model: Any) -> Any:
 
 
 @cache
-def _functional() -> Any:
+def _functional() -> type[Model]:
     """The class of Functional models, which Keras does not export."""
     inputs = keras.Input((1,), name="input")
     return type(keras.Model(inputs, inputs, name="model"))

@@ -1,35 +1,37 @@
-"""A Keras model's symbolic inputs and outputs, whichever kind of model it is."""
+"""Symbolic inputs and outputs of a Keras model, Sequential, Functional or subclassed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tfsep._keras.backend import keras, tf
-from tfsep.geometry import sides
+from tfsep._keras.types import Layer, Model
+from tfsep.geometry._sizes import normalize_shape
 
 
-def layers_in(layer: Any) -> list[Any]:
-    """Return a layer and all layers inside it; Keras has no public name for a walk through them."""
+def layers_in(layer: Layer) -> list[Layer]:
+    """Return a layer and all layers inside it; Keras has no public name for them."""
     return list(layer._flatten_layers())
 
 
-def inputs_of(model: Any) -> Any:
-    """Return the inputs in the structure in which the model takes them; None for one that was not built on any."""
+def inputs_of(model: Model) -> Any:
+    """Return a model's symbolic inputs in the structure that it takes; None for a model that was built without them."""
     if isinstance(model, keras.Sequential):
         return model.inputs[0] if model.built and model.inputs else None
     return model.input if getattr(model, "inputs", None) else None
 
 
-def outputs_of(model: Any) -> Any:
-    """Return the outputs in the structure in which the model returns them."""
+def outputs_of(model: Model) -> Any:
+    """Return a model's symbolic outputs in the structure that it returns."""
     return model.outputs[0] if isinstance(model, keras.Sequential) else model.output
 
 
-def shape_for(model: Any, input_shape: Any) -> tuple[int, ...]:
-    """Return a shape that a user gives for a model's one input, without the batch, as ints.
+def shape_for(model: Model, input_shape: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the shape that a user gives for a model's one input, without the batch, as ints.
 
     Raises:
-        ValueError: if it is no shape, leaves a size open, or the model takes another or has several inputs.
+        ValueError: for anything but a shape of known sizes that the model takes, and for a model of several inputs.
     """
-    shape = sides(input_shape, "input_shape")
+    shape = normalize_shape(input_shape, "input_shape")
     tensors = tf.nest.flatten(inputs_of(model))
     if len(tensors) > 1:
         raise ValueError(f"input_shape: expected None for a model of {len(tensors)} inputs, got {shape}")
@@ -39,8 +41,8 @@ def shape_for(model: Any, input_shape: Any) -> tuple[int, ...]:
     return tuple(side for side in shape if side is not None)
 
 
-def output_names(model: Any) -> list[str]:
-    """Return the outputs' names, in the order in which ``tf.nest`` flattens them."""
+def output_names(model: Model) -> list[str]:
+    """Return the names of a model's outputs, in the order of ``tf.nest.flatten``."""
     if isinstance(model, keras.Sequential):
         return [model.layers[-1].name]
     return sorted(model.output) if isinstance(model.output, dict) else list(model.output_names)

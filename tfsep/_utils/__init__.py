@@ -1,1 +1,1 @@
-"""Plain utilities that know neither Keras nor a ``.tflite`` file."""
+"""Plain utilities, independent of Keras and of ``.tflite`` files."""

@@ -1,27 +1,95 @@
-"""Arguments that every room takes: numbers in a range, and paths, or one sentence that says what was expected."""
+"""Checks of arguments that every subpackage takes: ints, numbers in a range, paths.
+
+Each returns the argument in one form, or raises an error of one sentence: the argument, what was expected, what came.
+"""
 
 import math
 import numbers
+from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 _KINDS: dict[type, tuple[str, Any]] = {int: ("an int", numbers.Integral), float: ("a number", numbers.Real)}
 
+_Number = TypeVar("_Number", int, float)
 
-def number(value: Any, name: str, kind: type, low: float, high: float = math.inf) -> Any:
+
+def integer(value: Any) -> int | None:
+    """Return an int, Python's or NumPy's, as Python's; None for anything else, booleans and floats included.
+
+    Args:
+        value: the caller's argument.
+
+    Examples:
+        >>> integer(3), integer(3.0)
+        (3, None)
+    """
+    if isinstance(value, bool):
+        return None
+    try:
+        return index(value)
+    except TypeError:
+        return None
+
+
+def positive_int(value: Any, name: str) -> int:
+    """Return `value` as an int of at least 1.
+
+    Args:
+        value: the caller's argument.
+        name: name of the argument, which an error starts with.
+
+    Raises:
+        ValueError: for anything else.
+
+    Examples:
+        >>> positive_int(3, "filters")
+        3
+    """
+    number = integer(value)
+    if number is None or number < 1:
+        raise ValueError(f"{name}: expected a positive int, got {value!r}")
+    return number
+
+
+def positive_number(value: Any, name: str) -> float:
+    """Return `value`, an int or a float (NumPy's too), as a finite float greater than zero.
+
+    Args:
+        value: the caller's argument.
+        name: name of the argument, which an error starts with.
+
+    Raises:
+        ValueError: for anything else.
+
+    Examples:
+        >>> positive_number(2, "tolerance")
+        2.0
+    """
+    try:
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name}: expected a number greater than zero, got {value!r}")
+    return number
+
+
+def number_in_range(value: Any, name: str, kind: type[_Number], low: float, high: float = math.inf) -> _Number:
     """Return `value`, Python's or NumPy's, as an int or a float in [low, high].
 
     Args:
-        value: what a user gave.
-        name: of the argument.
+        value: the caller's argument.
+        name: name of the argument, which an error starts with.
         kind: ``int`` or ``float``; a bool is neither.
-        low, high: the range, both ends in it.
+        low: the smallest value allowed.
+        high: the largest value allowed.
 
     Raises:
-        ValueError: if it is anything else; the message starts with `name`.
+        ValueError: for anything else.
 
     Examples:
-        >>> number(2, "dropout", float, 0, 0.99)
+        >>> number_in_range(2, "dropout", float, 0, 0.99)
         Traceback (most recent call last):
         ValueError: dropout: expected a number in [0, 0.99], got 2
     """
@@ -32,11 +100,14 @@ def number(value: Any, name: str, kind: type, low: float, high: float = math.inf
     return kind(value)
 
 
-def shown(value: Any) -> str:
-    """Return how a message shows a value: on one line, and not all of a long one.
+def short_repr(value: Any) -> str:
+    """Return the repr of a value for a message: on one line, and cut off if it is long.
+
+    Args:
+        value: any object.
 
     Examples:
-        >>> shown(list(range(100)))
+        >>> short_repr(list(range(100)))
         '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21...'
     """
     line = " ".join(repr(value).split())
@@ -46,8 +117,12 @@ def shown(value: Any) -> str:
 def as_path(value: Any, name: str) -> Path:
     """Return a path as a `Path`.
 
+    Args:
+        value: the caller's argument.
+        name: name of the argument, which an error starts with.
+
     Raises:
-        TypeError: if it is none; the message starts with `name`.
+        TypeError: for what is no path.
 
     Examples:
         >>> as_path(None, "folder")

@@ -1,4 +1,4 @@
-"""Folders made for what is written, and files that are written whole or not at all."""
+"""Output folders, and files that are written completely or not at all."""
 
 import os
 import re
@@ -10,16 +10,20 @@ from pathlib import Path
 
 from tfsep._utils.arguments import as_path
 
-_WORDS = "partial", "kept"
-_LEFT_BEHIND = re.compile(rf"\.(?:{'|'.join(_WORDS)})-(\d+)-")
+_PREFIXES = "partial", "kept"
+_LEFTOVER = re.compile(rf"\.(?:{'|'.join(_PREFIXES)})-(\d+)-")
 
 
-def made_folder(path: str | PathLike[str], argument: str) -> Path:
-    """Return a folder that exists, made with its parents if need be.
+def make_folder(path: str | PathLike[str], argument: str) -> Path:
+    """Make a folder and its parents, if they do not exist, and return it.
+
+    Args:
+        path: of the folder.
+        argument: name of the argument, which an error starts with.
 
     Raises:
-        TypeError: if `path` is none; the message starts with `argument`.
-        OSError: if it cannot be made; the message starts with `argument`.
+        TypeError: for what is no path.
+        OSError: if the folder cannot be made.
     """
     folder = as_path(path, argument)
     try:
@@ -30,49 +34,53 @@ def made_folder(path: str | PathLike[str], argument: str) -> Path:
 
 
 @contextmanager
-def placed(targets: Sequence[Path], argument: str) -> Iterator[tuple[Path, ...]]:
-    """Yield temporary names for files of one folder; all get their own names if the block succeeds, none if not.
+def atomic_files(targets: Sequence[Path], argument: str) -> Iterator[tuple[Path, ...]]:
+    """Yield temporary paths for files of one folder; they are renamed to the targets if the block succeeds.
 
-    What had those names before is kept until all have them, and is put back if one cannot. A process that is killed
-    leaves each file as it was or as it will be, and perhaps temporary ones, which the next one that writes the same
-    file takes away.
+    Existing targets are backed up until all files are renamed, and restored if a rename fails. If the process is
+    killed, each target is either the old file or the new one; temporary files that it left are removed by the next
+    writer of the same target.
+
+    Args:
+        targets: the files to write, all in one folder.
+        argument: name of the argument, which an error starts with.
 
     Raises:
-        OSError: if the folder does not take a file; the message starts with `argument`.
+        OSError: if the folder does not take a file.
     """
-    _sweep(targets)
-    partial, kept = (
-        tuple(target.with_name(f".{word}-{os.getpid()}-{target.name}") for target in targets) for word in _WORDS
+    _remove_leftovers(targets)
+    partial, backups = (
+        tuple(target.with_name(f".{prefix}-{os.getpid()}-{target.name}") for target in targets) for prefix in _PREFIXES
     )
     done = []
     try:
         yield partial
-        for target, copy in zip(targets, kept, strict=True):
-            # One file alone is in its place or is not.
+        for target, backup in zip(targets, backups, strict=True):
+            # A single file needs no backup: its rename is atomic.
             if target.is_file() and len(targets) > 1:
-                shutil.copyfile(target, copy)
+                shutil.copyfile(target, backup)
         for temporary, target in zip(partial, targets, strict=True):
             temporary.replace(target)
             done.append(target)
     except OSError as error:
-        for target, copy in zip(targets, kept, strict=True):
+        for target, backup in zip(targets, backups, strict=True):
             if target in done:
-                copy.replace(target) if copy.is_file() else target.unlink()
+                backup.replace(target) if backup.is_file() else target.unlink()
         reason = error.strerror or str(error)
         names = ", ".join(target.name for target in targets)
         raise OSError(
             f"{argument}: expected a folder that takes {names}, got {targets[0].parent} ({reason})"
         ) from error
     finally:
-        for temporary in (*partial, *kept):
+        for temporary in (*partial, *backups):
             temporary.unlink(missing_ok=True)
 
 
-def _sweep(targets: Sequence[Path]) -> None:
-    """Take away temporary files of these names that processes left which are no more."""
+def _remove_leftovers(targets: Sequence[Path]) -> None:
+    """Remove temporary files of these targets whose process has ended."""
     names = {target.name for target in targets}
     for path in targets[0].parent.glob(".*"):
-        found = _LEFT_BEHIND.match(path.name)
+        found = _LEFTOVER.match(path.name)
         if found and path.name[found.end() :] in names and not _is_alive(int(found[1])):
             path.unlink(missing_ok=True)
 
@@ -88,18 +96,22 @@ def _is_alive(process: int) -> bool:
 
 
 @contextmanager
-def replacing(path: Path, argument: str) -> Iterator[Path]:
-    """Give a path to write to, and put what was written there in the place of `path`, at once: `placed` of one file.
+def atomic_file(path: Path, argument: str) -> Iterator[Path]:
+    """Yield a temporary path for one file; it is renamed to `path` if the block succeeds.
+
+    Args:
+        path: the file to write.
+        argument: name of the argument, which an error starts with.
 
     Raises:
-        OSError: as `placed`.
+        OSError: if the folder does not take the file.
 
     Examples:
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with replacing(Path(folder, "a.txt"), "folder") as partial:
-        ...         _ = partial.write_text("all of it")
+        ...     with atomic_file(Path(folder, "a.txt"), "folder") as partial:
+        ...         _ = partial.write_text("complete")
         ...     Path(folder, "a.txt").read_text()
-        'all of it'
+        'complete'
     """
-    with placed([path], argument) as (partial,):
+    with atomic_files([path], argument) as (partial,):
         yield partial

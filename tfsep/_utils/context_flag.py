@@ -1,4 +1,4 @@
-"""Flags that are up while a block runs, and change what is computed inside it."""
+"""Flags that are set for the duration of a block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,8 +6,8 @@ from contextvars import ContextVar
 
 
 @contextmanager
-def raised(flag: ContextVar[bool]) -> Iterator[None]:
-    """Keep a flag up while open, and leave it as it was."""
+def set_flag(flag: ContextVar[bool]) -> Iterator[None]:
+    """Temporarily set a flag; it has its former value again at the end of the block."""
     token = flag.set(True)
     try:
         yield

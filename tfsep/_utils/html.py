@@ -1,6 +1,6 @@
-"""One self-contained HTML page: text, tables, plots and images, with nothing fetched from anywhere.
+"""Fragments of one self-contained HTML page: text, tables, plots and images.
 
-The page is built from fragments, strings of safe HTML; everything that comes from outside passes `html.escape`.
+Fragments are strings of safe HTML; all text from outside passes `html.escape`. The page fetches nothing.
 """
 
 import base64
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._utils.table import Table, shown
+from tfsep._utils.table import Table, format_cell
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #5c6675; --line: #d9dee6; --back: #ffffff; --panel: #f5f7fa;
@@ -63,10 +63,10 @@ def paragraph(text: str, soft: bool = False) -> str:
 
 
 def table(content: Table) -> str:
-    """Return a table; its first column is aligned left, the others right."""
+    """Return a table, its first column aligned left, the others right."""
     head = "".join(f"<th>{escape(h)}</th>" for h in content.headers)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(shown(cell))}</td>" for cell in row) + "</tr>" for row in content.rows
+        "<tr>" + "".join(f"<td>{escape(format_cell(cell))}</td>" for cell in row) + "</tr>" for row in content.rows
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -80,7 +80,7 @@ def figure(plot: Any, caption: str) -> str:
 
 
 def image_card(image: np.ndarray, lines: Sequence[str], good: bool) -> str:
-    """Return one uint8 image (H, W, 1 or 3) above its lines of text, the last of them marked as good or bad."""
+    """Return a card: a uint8 image (H, W, 1 or 3) above lines of text, the last one coloured as good or bad."""
     mark = "good" if good else "bad"
     text = "<br>".join([*map(escape, lines[:-1]), f'<span class="{mark}">{escape(lines[-1])}</span>'])
     return f'<div class="card"><img alt="{escape(lines[0])}" src="{_png(image)}">{text}</div>'

@@ -1,4 +1,4 @@
-"""Keep TensorFlow's native code from writing to standard error while a command runs."""
+"""Suppression of the messages that native code writes to standard error."""
 
 import os
 import sys
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """While open, what native code writes to file descriptor 2 is dropped; Python's own ``sys.stderr`` still prints.
+def silence_native_stderr() -> Iterator[None]:
+    """Temporarily drop the output of native code to file descriptor 2; Python's ``sys.stderr`` still prints.
 
-    TensorFlow, its converter and LiteRT log start-up and progress there, past every Python filter.
+    TensorFlow, its converter and LiteRT log there, where no Python filter reaches.
     """
     sys.stderr.flush()
     kept = os.dup(2)

@@ -1,4 +1,4 @@
-"""A bar for long work, on a terminal; nothing where the output goes to a file."""
+"""A progress bar for long work, shown on terminals only."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -6,11 +6,15 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(text: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar of `total` parts while open, and give what to call after each of them.
+def progress_bar(text: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a progress bar, and yield a function that advances it by one step.
+
+    Args:
+        text: the description before the bar.
+        total: the number of steps.
 
     Examples:
-        >>> with progress("counting", 3) as advance:
+        >>> with progress_bar("counting", 3) as advance:
         ...     for _ in range(3):
         ...         advance()
     """

@@ -1,4 +1,4 @@
-"""Rows under headers, as aligned text, Markdown and CSV."""
+"""Tables as aligned text, Markdown and CSV."""
 
 import csv
 import io
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 
 class Table(NamedTuple):
-    """A table; its cells are shown by ``str``, ints with thousands separators where people read them.
+    """A table of rows under headers.
 
     Attributes:
-        headers: a name a column.
-        rows: of as many cells each.
+        headers: a name for each column.
+        rows: each with as many cells as there are headers.
 
     Examples:
         >>> print(Table(("layer", "params"), [("a", 1234)]).markdown())
@@ -28,7 +28,7 @@ class Table(NamedTuple):
         return bool(cells) and all(isinstance(cell, int | float) or cell is None for cell in cells)
 
     def text(self) -> str:
-        """Return aligned columns, numbers to the right, as wide as they need to be."""
+        """Return aligned columns, numbers to the right, ints with thousands separators."""
         from rich.box import SIMPLE
         from rich.console import Console
         from rich.table import Table as RichTable
@@ -38,20 +38,20 @@ class Table(NamedTuple):
         for i, header in enumerate(self.headers):
             table.add_column(header, justify="right" if self._numeric(i) else "left", no_wrap=True)
         for row in self.rows:
-            table.add_row(*(Text(shown(cell)) for cell in row))
+            table.add_row(*(Text(format_cell(cell)) for cell in row))
         target = io.StringIO()
         Console(file=target, width=1000, color_system=None, force_jupyter=False).print(table)
         lines = [line.rstrip() for line in target.getvalue().splitlines()]
         return "\n".join(line for line in lines if line)
 
     def markdown(self) -> str:
-        """Return a Markdown table."""
+        """Return a Markdown table, ints with thousands separators."""
         rules = ["---:" if self._numeric(i) else "---" for i in range(len(self.headers))]
-        rows = [[shown(cell).replace("|", "\\|") for cell in row] for row in self.rows]
+        rows = [[format_cell(cell).replace("|", "\\|") for cell in row] for row in self.rows]
         return "\n".join("| " + " | ".join(row) + " |" for row in [list(self.headers), rules, *rows])
 
     def csv(self) -> str:
-        """Return CSV with a header line; numbers are as they are."""
+        """Return CSV with a header line and unformatted numbers."""
         target = io.StringIO()
         writer = csv.writer(target, lineterminator="\n")
         writer.writerow(self.headers)
@@ -59,8 +59,12 @@ class Table(NamedTuple):
         return target.getvalue().rstrip("\n")
 
 
-def shown(cell: Any) -> str:
-    """Return a cell as people read it: nothing for None, ints with thousands separators."""
+def format_cell(cell: Any) -> str:
+    """Return a cell as text for readers: empty for None, ints with thousands separators.
+
+    Args:
+        cell: the cell's value.
+    """
     if cell is None:
         return ""
     return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else str(cell)

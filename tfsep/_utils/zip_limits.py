@@ -1,23 +1,29 @@
-"""Archives of strangers, looked at before they are opened."""
+"""Limits on ZIP archives from untrusted sources, checked before they are unpacked."""
 
 import zipfile
 from os import PathLike
 
-_TIMES, _MORE = 4, 2**26
-"""How much larger than its archive what is in it may be, in times and in bytes; Keras compresses nothing."""
+_MAX_RATIO, _SLACK_BYTES = 4, 2**26
+"""The contents may take this many times the archive's bytes, plus a slack; Keras does not compress its archives."""
 
 
-def require_sane_size(path: str | PathLike[str]) -> None:
-    """Raise a ValueError for a ZIP archive that unpacks to far more than it takes, as one that is to fill the memory.
+def check_unpacked_size(path: str | PathLike[str]) -> None:
+    """Refuse a ZIP archive that unpacks to far more bytes than it has, as a decompression bomb does.
+
+    Args:
+        path: of the archive.
+
+    Raises:
+        ValueError: for such an archive.
 
     Examples:
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile(suffix=".zip") as file:
         ...     zipfile.ZipFile(file, "w").close()
-        ...     require_sane_size(file.name)
+        ...     check_unpacked_size(file.name)
     """
     with zipfile.ZipFile(path) as archive:
         packed = sum(info.compress_size for info in archive.infolist())
         whole = sum(info.file_size for info in archive.infolist())
-    if whole > _TIMES * packed + _MORE:
+    if whole > _MAX_RATIO * packed + _SLACK_BYTES:
         raise ValueError(f"expected an archive of about what is in it, got {packed:,} bytes that unpack to {whole:,}")

@@ -1,8 +1,8 @@
-"""Work in a process of its own: whatever runs a file's bytes as native code may crash, hang or eat memory.
+"""Workers: native code that runs a file may crash, hang or exhaust memory, so it runs in a process of its own.
 
-A worker is a function of a request (JSON) and arrays, and returns the same; both ways it is files in a scratch folder,
-none of them a pickle. The process imports LiteRT or TensorFlow Lite Micro, never TensorFlow, so it starts in a tenth of
-a second.
+A worker is a function from a request (JSON) and arrays to a reply of the same form. Both are exchanged as files in a
+scratch folder, without pickles. The process imports LiteRT or TensorFlow Lite Micro, but not TensorFlow, and starts in
+a tenth of a second.
 """
 
 import json
@@ -21,10 +21,10 @@ REQUEST, REPLY = "request", "reply"
 
 
 class WorkerError(RuntimeError):
-    """A worker that gave no answer; the message is half a sentence, such as ``"it ends by signal SIGSEGV"``.
+    """A worker that failed; the message is half a sentence, such as ``"it ends by signal SIGSEGV"``.
 
     Attributes:
-        log: what native code wrote to standard error before that.
+        log: the worker's standard error.
     """
 
     def __init__(self, message: str, log: str = "") -> None:
@@ -33,12 +33,12 @@ class WorkerError(RuntimeError):
 
 
 class Reply(NamedTuple):
-    """What a worker answered.
+    """Reply of a worker.
 
     Attributes:
         values: by name.
         arrays: in the worker's order.
-        log: what native code wrote to standard error.
+        log: the worker's standard error.
     """
 
     values: dict[str, Any]
@@ -53,12 +53,12 @@ def run_worker(
 
     Args:
         name: of the worker, see `tfsep._workers.__main__`.
-        request: what it is given, of what JSON holds.
-        arrays: and arrays.
-        seconds: how long it may take.
+        request: values that JSON can hold.
+        arrays: of the request.
+        seconds: time limit.
 
     Raises:
-        WorkerError: if it raises, crashes, or takes too long.
+        WorkerError: if it raises an exception, crashes, or takes too long.
     """
     with tempfile.TemporaryDirectory(prefix="tfsep-") as scratch:
         folder = Path(scratch)
@@ -87,13 +87,13 @@ def run_worker(
 
 
 def write(folder: Path, name: str, values: dict[str, Any], arrays: Sequence[np.ndarray]) -> None:
-    """Write one side of the conversation."""
+    """Write a request or a reply."""
     np.savez(folder / f"{name}.npz", *arrays)
     (folder / f"{name}.json").write_text(json.dumps(values))
 
 
 def read(folder: Path, name: str) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Read one side of the conversation."""
+    """Read a request or a reply."""
     with np.load(folder / f"{name}.npz", allow_pickle=False) as stored:
         arrays = [stored[f"arr_{i}"] for i in range(len(stored.files))]
     return json.loads((folder / f"{name}.json").read_text()), arrays

@@ -1,4 +1,4 @@
-"""Workers that give a file to LiteRT's interpreter."""
+"""Workers that run a file in LiteRT's interpreter."""
 
 import resource
 import time
@@ -11,19 +11,19 @@ import numpy as np
 Answer = tuple[dict[str, Any], list[np.ndarray]]
 
 
-def survive(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-    """Open a file and run it once on zeros: what it does to the process, it does to this one.
+def run_once(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
+    """Open a file and run it once: a crash ends this process only.
 
     Args:
-        request: ``kernels``, name of an ``OpResolverType``, and ``keep``, whether every tensor is kept.
+        request: ``kernels``, name of an ``OpResolverType``, and ``keep_tensors``, whether every tensor is kept.
         arrays: the file's bytes.
     """
-    _opened(arrays[0].tobytes(), 1, request["kernels"], request["keep"]).invoke()
+    _interpreter(arrays[0].tobytes(), 1, request["kernels"], request["keep_tensors"]).invoke()
     return {}, []
 
 
 def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-    """Time files beside each other: one run of each in turn, so that whatever slows the machine slows all of them.
+    """Time files side by side: one run of each in turn, so that other load on the machine slows all alike.
 
     Args:
         request: ``threads``, a list; ``runs`` and ``warmup``, numbers of rounds.
@@ -33,10 +33,10 @@ def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
         Milliseconds, (files, threads, runs).
     """
     contents, threads, runs = [array.tobytes() for array in arrays], request["threads"], request["runs"]
-    racers = [[_opened(content, count).invoke for count in threads] for content in contents]
+    runs_by_file = [[_interpreter(content, count).invoke for count in threads] for content in contents]
     times = np.empty((len(contents), len(threads), runs))
     for turn in range(-request["warmup"], runs):
-        for file, row in enumerate(racers):
+        for file, row in enumerate(runs_by_file):
             for column, invoke in enumerate(row):
                 started = time.perf_counter()
                 invoke()
@@ -45,8 +45,8 @@ def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     return {}, [times]
 
 
-def weigh(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-    """Return by how many bytes the process's peak of resident memory grows while a file is opened and run.
+def measure_memory(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
+    """Return the growth of the process's peak resident memory, in bytes, while a file is opened and run.
 
     Args:
         request: ``threads``.
@@ -55,21 +55,21 @@ def weigh(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     content = arrays.pop().tobytes()
     import_module("ai_edge_litert.interpreter")  # the library's own size is not the file's
     before = _peak_bytes()
-    interpreter = _opened(content, request["threads"])
+    interpreter = _interpreter(content, request["threads"])
     for _ in range(3):
         interpreter.invoke()
     return {"bytes": _peak_bytes() - before}, []
 
 
-def _opened(content: bytes, threads: int, kernels: str = "AUTO", keep: bool = False) -> Any:
-    """A file as an interpreter whose inputs are seeded: normal numbers, or zeros and ones where only ints go."""
+def _interpreter(content: bytes, threads: int, kernels: str = "AUTO", keep_tensors: bool = False) -> Any:
+    """An interpreter of a file with seeded inputs: normal numbers, or zeros and ones for integer types."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(
         model_content=content,
         num_threads=threads,
         experimental_op_resolver_type=OpResolverType[kernels],
-        experimental_preserve_all_tensors=keep,
+        experimental_preserve_all_tensors=keep_tensors,
     )
     interpreter.allocate_tensors()
     rng = np.random.default_rng(0)
@@ -83,9 +83,9 @@ def _opened(content: bytes, threads: int, kernels: str = "AUTO", keep: bool = Fa
 
 
 def _peak_bytes() -> int:
-    """The largest resident memory of this process so far.
+    """The peak resident memory of this process.
 
-    Linux's own number is that of the program; its ``ru_maxrss`` begins with that of the process which started it.
+    On Linux ``ru_maxrss`` starts with the value of the parent process, so the kernel's own count is read.
     """
     status = Path("/proc/self/status")
     if status.is_file():

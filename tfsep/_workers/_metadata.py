@@ -1,4 +1,4 @@
-"""The worker that describes a file as task libraries read it, by MediaPipe's schema of metadata."""
+"""The worker that packs metadata for task libraries, by MediaPipe's schema."""
 
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -8,16 +8,16 @@ import numpy as np
 
 _IDENTIFIER = b"M001"
 _PARSER = "1.0.0"
-"""The first version of the schema has all that is written here."""
+"""The first version of the schema, which has every field that is written here."""
 
 
 def describe(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Return a file's metadata as bytes.
 
     Args:
-        request: ``name``; ``inputs`` and ``outputs``, each a list of ``name``, ``image`` (channels, or None), ``mean``
-            and ``std``, one number or one a channel each, of one whose normalization is known, and ``labels``, a file's
-            name, or None.
+        request: ``name``; ``inputs`` and ``outputs``, each a list of tensors with ``name``; ``image``, its channels or
+            None; ``mean`` and ``std``, one number or one a channel, where the normalization is known; and ``labels``, a
+            file's name or None.
         arrays: none.
     """
     import flatbuffers
@@ -35,7 +35,7 @@ def describe(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[st
 
 
 def _schema() -> Any:
-    """MediaPipe's module of the schema, from its file: importing the package itself takes seconds, for its tasks."""
+    """MediaPipe's module of the schema, loaded from its file, as importing the package takes seconds."""
     package = find_spec("mediapipe")
     if package is None or package.origin is None:
         raise ImportError("the package mediapipe is not there")

@@ -1,4 +1,4 @@
-"""The worker that gives a file to TensorFlow Lite Micro's interpreter."""
+"""The worker that runs a file in TensorFlow Lite Micro's interpreter."""
 
 import os
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 _LARGEST = 1 << 28
-"""Bytes of the arena that a file is first tried in: far more than any microcontroller has."""
+"""Bytes of the first arena, far more than any microcontroller has."""
 _ALIGNMENT = 16
 """Bytes that TensorFlow Lite Micro aligns its arena to."""
 
@@ -15,12 +15,11 @@ def run_micro(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[s
     """Run a file in TensorFlow Lite Micro, and find the smallest arena that it runs in.
 
     Args:
-        request: ``outputs``, how many there are.
+        request: ``outputs``, their number.
         arrays: the file's bytes, and each input's stored numbers, (samples, shape with the batch).
 
     Returns:
-        ``ran``; if so, ``arena_bytes``, and each output's stored numbers. If not, the interpreter has said why in the
-        log.
+        ``ran``; if true, ``arena_bytes``, and each output's stored numbers. If false, the reason is in the log.
     """
     content, inputs, outputs = arrays[0].tobytes(), arrays[1:], range(request["outputs"])
     interpreter = _opened(content, _LARGEST)
@@ -36,7 +35,7 @@ def run_micro(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[s
 
 
 def _smallest_arena(content: bytes, sample: list[np.ndarray]) -> int:
-    """The smallest arena, by bisection over multiples of the alignment, in which one sample runs."""
+    """The smallest arena in which one sample runs, by bisection over multiples of the alignment."""
     low, high = 0, _LARGEST // _ALIGNMENT
     while high - low > 1:
         middle = (low + high) // 2
@@ -57,7 +56,7 @@ def _fits(content: bytes, arena: int, sample: list[np.ndarray]) -> bool:
 
 
 def _opened(content: bytes, arena: int) -> Any:
-    """An interpreter with an arena of this size, or None where it does not do."""
+    """An interpreter with an arena of this size, or None where that is too small."""
     from tflite_micro import runtime
 
     try:
@@ -67,7 +66,7 @@ def _opened(content: bytes, arena: int) -> Any:
 
 
 def _runs(interpreter: Any, sample: Any) -> bool:
-    """Run one sample; whether the interpreter did."""
+    """Run one sample, and return whether that succeeded."""
     try:
         for number, array in enumerate(sample):
             interpreter.set_input(array, number)

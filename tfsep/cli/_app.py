@@ -78,9 +78,9 @@ class _Command(TyperCommand):
         options = [option for option in self.params if isinstance(option, TyperOption) and "{" in (option.help or "")]
         if not options:
             return
-        from tfsep._utils.native_stderr import quiet
+        from tfsep._utils.native_stderr import silence_native_stderr
 
-        with quiet():
+        with silence_native_stderr():
             from tfsep import tflite
         names = {"recipes": ", ".join(tflite.RECIPES), "targets": ", ".join(tflite.TARGETS)}
         for option in options:
@@ -181,8 +181,8 @@ def preprocessing_of(model: Path, mean: str | None, std: str | None, otherwise: 
         raise ValueError(f"mean, std: expected as many numbers, got {len(means)} and {len(scales)}")
     many = max(len(means), len(scales))
     means, scales = (each * many if len(each) == 1 else each for each in (means, scales))
-    offsets = [mean / scale for mean, scale in zip(means, scales, strict=True)]
-    return replace(how, scale=list(scales), offset=offsets)
+    offsets = tuple(mean / scale for mean, scale in zip(means, scales, strict=True))
+    return replace(how, scale=scales, offset=offsets)
 
 
 def stated_of(model: Path, mean: str | None, std: str | None, how: Any, sources: tuple[str | None, ...]) -> Any:
@@ -196,13 +196,13 @@ def stated_of(model: Path, mean: str | None, std: str | None, how: Any, sources:
 
 def _numbers_of(option: str, text: str) -> tuple[float, ...]:
     """The numbers, with commas, of an option."""
-    from tfsep._utils.arguments import number
+    from tfsep._utils.arguments import number_in_range
 
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError as error:
         raise ValueError(f"{option}: expected a number, or one a channel with commas, got {text!r}") from error
-    return tuple(number(each, option, float, -1e6, 1e6) for each in numbers)
+    return tuple(number_in_range(each, option, float, -1e6, 1e6) for each in numbers)
 
 
 def shape_of(model: Any, size: str, channels: int | None = None) -> tuple[int, ...]:
@@ -215,7 +215,7 @@ def shape_of(model: Any, size: str, channels: int | None = None) -> tuple[int, .
 
 def size_of(text: str) -> tuple[int, int]:
     """Rows and columns from ``224`` or ``224x160``."""
-    from tfsep.geometry import pair
+    from tfsep.geometry._sizes import pair
 
     parts = text.lower().split("x")
     if not 1 <= len(parts) <= 2 or not all(part.strip().isdecimal() for part in parts):

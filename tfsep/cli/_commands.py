@@ -29,9 +29,9 @@ def demo(
     images: Annotated[int | None, typer.Option(min=1, help="Test images to verify on; all if not given.")] = None,
 ) -> None:
     """Run the main job: the worked example, every recipe exported and proven on real images, one HTML report."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep.demo import demo as run
 
         run(out, threads=threads, images=images)
@@ -40,9 +40,9 @@ def demo(
 @command("examples")
 def examples() -> None:
     """Compute and print the worked examples."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import examples as room
 
         for block in room.blocks():
@@ -76,9 +76,9 @@ def cost(
     elif network.endswith(".tflite"):
         report = count(Path(network), None if size is None else (*size_of(size), channels or 3), *options)
     elif network.endswith(".keras"):
-        from tfsep._utils.native_stderr import quiet
+        from tfsep._utils.native_stderr import silence_native_stderr
 
-        with quiet():
+        with silence_native_stderr():
             from tfsep.models import load_model
 
             model = load_model(network)
@@ -106,9 +106,9 @@ def export(
     allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
 ) -> None:
     """Export a model, verify the file against it, and keep the file only if it computes the same."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import tflite
         from tfsep.models import load_model
         from tfsep.tflite._recipes import get_recipe
@@ -142,9 +142,9 @@ def verify(
     weights: Annotated[bool, typer.Option(help="Compare the stored weights too.")] = True,
 ) -> None:
     """Run a file beside its model and compare; exit with 1 if outputs differ by more than the tolerance, or weights."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import tflite
         from tfsep.models import load_model
 

@@ -17,9 +17,9 @@ def records(
     channels: Annotated[int | None, typer.Option(help="And their channels: 3, or 1 for grey.")] = None,
 ) -> None:
     """Write a data set as TFRecord shards, for training whose memory does not grow with it, on many machines."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep.data import open_data, open_records, write_records
 
         shape = (*((None, None) if size is None else size_of(size)), channels)

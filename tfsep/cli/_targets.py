@@ -37,9 +37,9 @@ def inspect(
     target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
 ) -> None:
     """List a file's operators, tensors and quantization; or say whether targets take it, and exit with 1 if not."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import tflite
 
         if target is None:
@@ -73,9 +73,9 @@ def convert(
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
 ) -> None:
     """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import tflite
         from tfsep.models import load_model
         from tfsep.tflite._recipes import get_recipe
@@ -104,7 +104,7 @@ def convert(
 
 def _labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
     """The lines of a file, or the names of the classes of the first data set that has as many as the model."""
-    from tfsep.data import class_names_of
+    from tfsep.data._open_data import class_names_of
 
     if path is not None:
         if not path.is_file():
@@ -127,9 +127,9 @@ def bench(
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
 ) -> None:
     """Time files side by side, one run of each in turn: median, spread and memory."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import tflite
         from tfsep.tflite._accuracy_points import files_of, points_of
 
@@ -163,8 +163,8 @@ def _printed(table: Table, format: Format) -> str:
 
 
 def _draw(points: Any, path: Path) -> None:
-    from tfsep._utils.atomic_files import replacing
+    from tfsep._utils.atomic_files import atomic_file
     from tfsep.plots import pareto
 
-    with replacing(path, "plot") as file:
+    with atomic_file(path, "plot") as file:
         pareto(points).savefig(file, dpi=150, format=path.suffix[1:])

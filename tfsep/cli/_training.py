@@ -55,9 +55,9 @@ def train(
     Settings that have no option of their own, such as mixup or erase, are given by --config or --set; `tfsep settings`
     lists them.
     """
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import saved
         from tfsep import train as room
         from tfsep.data import open_data
@@ -98,9 +98,9 @@ def quantize(
     publish: PublishOption = None,
 ) -> None:
     """Fine-tune a model for int8, export it, and show that the file computes what was trained."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import saved, tflite
         from tfsep import train as room
         from tfsep.data import open_data
@@ -125,9 +125,9 @@ def settings(
     quantize: Annotated[bool, typer.Option("--quantize", help="Those of `tfsep quantize`.")] = False,
 ) -> None:
     """Print the settings of `tfsep train`, or of `tfsep quantize`, as they are by default, in TOML for --config."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep import train as room
 
         print(room.to_toml(room.QuantizeConfig() if quantize else room.TrainConfig()), end="")

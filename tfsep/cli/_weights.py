@@ -38,9 +38,9 @@ def import_weights(
     ] = False,
 ) -> None:
     """Make a Keras model of trained weights, and record how its images are prepared beside it."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from tfsep.importing import IMAGENET_STATISTICS, import_model
 
         import_model(
@@ -72,9 +72,9 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say which classes a model finds most likely in images, and how these were prepared for it."""
-    from tfsep._utils.native_stderr import quiet
+    from tfsep._utils.native_stderr import silence_native_stderr
 
-    with quiet():
+    with silence_native_stderr():
         from dataclasses import replace
 
         from tfsep.classify import classify

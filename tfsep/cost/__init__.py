@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from os import PathLike
 from typing import Any
 
+from tfsep._utils.arguments import positive_int
 from tfsep.cost._definitions import cost_of_defs
 from tfsep.cost._report import CostReport, CostRow
 from tfsep.defs import Network
-from tfsep.geometry import positive, sides
+from tfsep.geometry._sizes import normalize_shape
 
 __all__ = ["CostReport", "CostRow", "cost"]
 
@@ -70,10 +71,10 @@ def cost(
         raise TypeError(
             f"network: expected definitions, a Keras model or the path of a .tflite file, got {type(network).__name__}"
         )
-    shape = () if input_shape is None else sides(input_shape, "input_shape")
+    shape = () if input_shape is None else normalize_shape(input_shape, "input_shape")
     if len(shape) != 3:
         raise ValueError(f"input_shape: expected (H, W, C), got {input_shape}")
-    rows, columns, channels = (positive(side, "input_shape") for side in shape)
+    rows, columns, channels = (positive_int(side, "input_shape") for side in shape)
     shape = rows, columns, channels
     return cost_of_defs(Network.of(network), shape, alpha, min_depth, output_stride, num_classes)
 

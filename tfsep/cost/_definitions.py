@@ -1,9 +1,10 @@
 """The cost of definitions: integer arithmetic alone, so it is there before any network is built."""
 
+from tfsep._utils.arguments import positive_int
 from tfsep.cost._report import CostReport, CostRow, area
 from tfsep.defs import LayerDef, Network
 from tfsep.defs._layer_def import INPUT, classifier
-from tfsep.geometry import Window, positive
+from tfsep.geometry import Window
 
 STATISTICS = 4
 """Numbers a channel of batch normalization: gamma, beta, moving mean and moving variance."""
@@ -25,7 +26,7 @@ def cost_of_defs(
         shapes[layer.name] = _output_shape(layer, shapes[layer.inputs[0]])
         rows += _rows(layer, shapes[layer.inputs[0]], shapes[layer.name])
     if num_classes is not None:
-        logits = classifier(positive(num_classes, "num_classes"))
+        logits = classifier(positive_int(num_classes, "num_classes"))
         pooled = (1, 1, shapes[layers[-1].name][-1])
         rows += _rows(logits, pooled, _output_shape(logits, pooled))
     return CostReport(tuple(rows))

@@ -4,7 +4,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.layer_calls import watching
+from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.model_io import inputs_of, shape_for
 from tfsep._keras.types import Layer, Model
 from tfsep.cost._report import CostReport, CostRow
@@ -159,7 +159,7 @@ def cost_of_model(model: Model, input_shape: tuple[int, ...] | None) -> CostRepo
     """Return the cost of a Keras model for one image of `input_shape`, or of its own input's."""
     recorder = _Recorder()
     signature = _signature(model, input_shape)
-    with watching(recorder.enter, recorder.leave):
+    with watch_layer_calls(recorder.enter, recorder.leave):
         tf.function(model, autograph=False).get_concrete_function(signature)
     return CostReport(tuple(recorder.rows), tuple(recorder.uncounted))
 

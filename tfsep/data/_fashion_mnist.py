@@ -59,15 +59,18 @@ _IDX_UINT8 = 0x08
 
 
 def read_idx(path: str | PathLike[str]) -> np.ndarray:
-    """Read an IDX file of bytes, gzip'd or not: the format of MNIST and its kin.
+    """Read an IDX file of bytes, the format of MNIST.
+
+    Args:
+        path: of the file, gzip-compressed or not.
 
     Returns:
-        A uint8 array of the shape that the file says.
+        A uint8 array of the shape in the file's header.
 
     Raises:
-        TypeError: if `path` is none.
+        TypeError: if `path` is no path.
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no IDX file of bytes, or not whole.
+        ValueError: for a file of another format, or one that is not whole.
 
     Examples:
         >>> read_idx("missing-idx1-ubyte")
@@ -94,8 +97,8 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _shared_folders() -> Iterable[Path]:
-    """Where a system keeps data that packages install (the XDG base directories)."""
+def _package_folders() -> Iterable[Path]:
+    """Folders for the data that packages install (the XDG base directories)."""
     folders = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
     return (Path(folder) / "datasets" / "fashion-mnist" for folder in folders.split(":"))
 
@@ -109,13 +112,13 @@ def fashion_mnist(folder: str | PathLike[str] | None = None) -> ImageData:
     """Return Fashion-MNIST: 60,000 and 10,000 grey images of 28×28 in ten classes.
 
     Args:
-        folder: with the four IDX files, gzip'd or not. None takes the Debian package ``dataset-fashion-mnist`` where it
-            is installed, and downloads through Keras where it is not.
+        folder: of the four IDX files, gzip-compressed or not. None takes the Debian package ``dataset-fashion-mnist``
+            where it is installed, and otherwise downloads through Keras.
 
     Raises:
         TypeError: if `folder` is no path.
         FileNotFoundError: if a file is missing from `folder`.
-        ValueError: if a file is not what it should be.
+        ValueError: for a damaged file.
 
     Examples:
         >>> fashion_mnist("no such folder")
@@ -123,7 +126,7 @@ def fashion_mnist(folder: str | PathLike[str] | None = None) -> ImageData:
         FileNotFoundError: path: expected an IDX file, got no such folder/train-images-idx3-ubyte, which does not exist
     """
     if folder is None:
-        folder = next((found for found in _shared_folders() if found.is_dir()), None)
+        folder = next((found for found in _package_folders() if found.is_dir()), None)
     if folder is None:
         train, test = keras.datasets.fashion_mnist.load_data()
         arrays = {"train": train, "test": test}

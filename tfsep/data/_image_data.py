@@ -8,10 +8,18 @@ from tfsep.data._split import Split
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set: its name, its classes, and two splits.
+    """A data set of labelled images.
 
     Attributes:
-        notice: copyright and licence of the images, for whoever passes them on; empty where it is not known.
+        name: of the data set.
+        class_names: by label.
+        train: the images to train on.
+        test: the images to evaluate on, of the same shape.
+        notice: copyright and licence of the images, to be passed on with them; empty where unknown.
+
+    Raises:
+        ValueError: for a split without images or with labels of other classes, or splits of different image shapes;
+            the message starts with the field's name.
     """
 
     name: str
@@ -21,13 +29,13 @@ class ImageData:
     notice: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse, when the record is made, splits that do not belong to these classes or to each other."""
-        for name, part in (("train", self.train), ("test", self.test)):
-            if part.size == 0:
+        """Validate the fields."""
+        for name, split in (("train", self.train), ("test", self.test)):
+            if split.size == 0:
                 raise ValueError(f"{name}: expected at least one image, got none")
-            if part.largest_label >= len(self.class_names):
+            if split.largest_label >= len(self.class_names):
                 raise ValueError(
-                    f"{name}: expected labels of {len(self.class_names)} classes, got {part.largest_label}"
+                    f"{name}: expected labels of {len(self.class_names)} classes, got {split.largest_label}"
                 )
         if self.test.image_shape != self.train.image_shape:
             raise ValueError(
@@ -35,13 +43,13 @@ class ImageData:
             )
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells this data from other data, for JSON: shape, classes, numbers of images, and hashes.
+        """Return what tells this data set from others, for JSON: shape, classes, numbers of images, and hashes.
 
-        Every image is read once. Where the files lie, and what they are called, is no part of it; into how many shards
-        the training images are divided is, as it decides in what order a run sees them.
+        Reads every image once. The location and the names of the files do not count; the sizes of the shards of the
+        training images do, because they determine the order of an epoch.
 
         Raises:
-            ValueError: if an image cannot be decoded; the message names the file.
+            ValueError: for an image that cannot be decoded; the message names the file.
         """
         return {
             "image_shape": list(self.image_shape),

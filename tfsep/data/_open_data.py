@@ -1,4 +1,4 @@
-"""What a user names as data, opened."""
+"""Opening of data by the name or path that a user gives."""
 
 import zipfile
 import zlib
@@ -6,39 +6,39 @@ from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import as_path
+from tfsep._keras.types import Data, Shape
+from tfsep._utils.arguments import as_path, positive_int
 from tfsep.data._fashion_mnist import fashion_mnist
 from tfsep.data._image_data import ImageData
-from tfsep.data._image_folder import image_folder, is_loose, loose_images
+from tfsep.data._image_folder import image_folder, is_unlabelled, unlabelled_images
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._record_index import RECORDS_INDEX
 from tfsep.data._records import open_records
-from tfsep.geometry import positive
+from tfsep.data._split import Split
 
 
 def open_data(
     source: str | PathLike[str],
-    image_shape: tuple[int | None, ...] | None = None,
+    image_shape: Shape | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> ImageData:
-    """Return the data set that a user names.
+    """Return a data set by its name or folder.
 
     Args:
         source: ``"fashion_mnist"``, a folder of its four IDX files, of records, or of images by class.
-        image_shape: (H, W, C) that a folder's images are brought to; 224×224 in colour where not given, and that of the
-            index for records.
-        preprocessing: how images are prepared; None for `Preprocessing`'s defaults. IDX files and records of pixels
-            have their size already, so that only their numbers change.
+        image_shape: (H, W, C) of images of files after the resize; sizes that are None or not given are 224×224 in
+            colour for a folder of images, and those of the index for records.
+        preprocessing: of the images; None for the defaults of `Preprocessing`. Images of IDX files and of records of
+            pixels have their size already and are not cropped or resized.
 
     Raises:
         TypeError: if `source` is no path.
         FileNotFoundError: if there is no such folder.
-        ValueError: if it holds no such data, or `image_shape` is none.
+        ValueError: for a folder without data, or an `image_shape` of another length.
 
     Examples:
         >>> open_data("no such folder")
@@ -46,14 +46,14 @@ def open_data(
         FileNotFoundError: data: expected 'fashion_mnist' or a folder, got no such folder, which does not exist
     """
     if str(source) == "fashion_mnist":
-        return _prepared(fashion_mnist(), preprocessing)
+        return _with_preprocessing(fashion_mnist(), preprocessing)
     folder = as_path(source, "data")
     if not folder.is_dir():
         raise FileNotFoundError(f"data: expected 'fashion_mnist' or a folder, got {folder}, which does not exist")
     if (folder / RECORDS_INDEX).is_file():
-        return _prepared(open_records(folder, image_shape), preprocessing)
+        return _with_preprocessing(open_records(folder, image_shape), preprocessing)
     if any(folder.glob("*-idx?-ubyte*")):
-        return _prepared(fashion_mnist(folder), preprocessing)
+        return _with_preprocessing(fashion_mnist(folder), preprocessing)
     if image_shape is not None and len(image_shape) != 3:
         raise ValueError(f"image_shape: expected (H, W, C) for a folder of images, got {image_shape}")
     rows, columns, channels = image_shape or (None, None, None)
@@ -61,35 +61,38 @@ def open_data(
     return image_folder(folder, (rows or 224, columns or 224), channels or 3, preprocessing=preprocessing)
 
 
-def _prepared(data: ImageData, how: Preprocessing | None) -> ImageData:
-    """The same data under another preprocessing."""
-    if how is None:
+def _with_preprocessing(data: ImageData, preprocessing: Preprocessing | None) -> ImageData:
+    """The same data with another preprocessing, or its own where that is None."""
+    if preprocessing is None:
         return data
-    how.require_channels(data.image_shape[2])
-    train, test = (replace(split, preprocessing=how) for split in (data.train, data.test))  # type: ignore[type-var]
+    preprocessing.require_channels(data.image_shape[2])
+    splits = data.train, data.test
+    train, test = (replace(split, preprocessing=preprocessing) for split in splits)  # type: ignore[type-var]
     return replace(data, train=train, test=test)
 
 
 def open_batches(
     source: str | PathLike[str],
-    image_shape: tuple[int | None, ...],
+    image_shape: Shape,
     split: str = "test",
     limit: int | None = None,
     preprocessing: Preprocessing | None = None,
     classes: int | None = None,
-) -> Any:
-    """Return batches to calibrate or verify a model on, in order, as `tfsep.tflite` takes them.
+) -> np.ndarray | tf.data.Dataset:
+    """Return samples to calibrate or verify a model on, in order, for `tfsep.tflite`.
 
-    Files of images are all decoded once before the first batch is given, to see that they can be.
+    All image files are decoded once, as a check, before the first batch.
 
     Args:
-        source: as in `open_data`, or a folder of images without classes, whose images are preprocessed; or a ``.npy``
-            file, or a ``.npz`` file with ``x`` and perhaps ``y``, whose arrays are taken as they are.
+        source: ``"fashion_mnist"``, a folder of its four IDX files, of records, of images by class or of images without
+            classes; or a ``.npy`` file, or a ``.npz`` file of samples ``x`` and optional labels ``y``, whose arrays are
+            not preprocessed.
         image_shape: (H, W, C) of the model's input.
         split: of the data set, ``"train"`` or ``"test"``.
-        limit: most samples to take.
-        preprocessing: of images, as in `open_data`; None for `Preprocessing`'s defaults.
-        classes: how many the model has, where that is known: labels of a data set with another number are left out.
+        limit: largest number of samples; None for all.
+        preprocessing: of the images; None for the defaults of `Preprocessing`.
+        classes: number of classes of the model; labels of a data set with another number are left out. None where it is
+            not known.
 
     Returns:
         An array, batches of (images, labels), or batches of images.
@@ -97,8 +100,8 @@ def open_batches(
     Raises:
         TypeError: if `source` is no path.
         FileNotFoundError: if there is no such file or folder.
-        ValueError: if it holds no such data, an image that cannot be decoded, or another number of labels than of
-            samples.
+        ValueError: for a file or folder without data, an image that cannot be decoded, or a number of labels other than
+            that of the samples.
 
     Examples:
         >>> open_batches("no such folder", (28, 28, 1))
@@ -108,53 +111,60 @@ def open_batches(
     path = as_path(source, "data")
     if split not in ("train", "test"):
         raise ValueError(f"split: expected 'train' or 'test', got {split!r}")
-    limit = None if limit is None else positive(limit, "limit")
+    limit = None if limit is None else positive_int(limit, "limit")
     if path.suffix in (".npy", ".npz"):
-        arrays, labels = _samples(path, ("x",), limit)
+        arrays, labels = _read_samples(path, ("x",), limit)
         return arrays["x"] if labels is None else tf.data.Dataset.from_tensor_slices((arrays["x"], labels)).batch(128)
-    if is_loose(path):
+    if is_unlabelled(path):
         rows, columns, channels = image_shape
-        (preprocessing or DEFAULT).require_channels(channels or 3)
-        chosen, named = loose_images(path, (rows or 224, columns or 224), channels or 3, preprocessing), None
+        how = preprocessing or DEFAULT
+        how.require_channels(channels or 3)
+        samples: Split = unlabelled_images(path, (rows or 224, columns or 224), channels or 3, how)
+        has_labels = False
     else:
-        opened = open_data(source, image_shape, preprocessing)
-        chosen, named = getattr(opened, split), len(opened.class_names)
-    chosen = chosen.take(0, limit)
-    chosen.check()
-    batches = chosen.batches()
-    labelled = named is not None and classes in (None, named)
-    return batches if labelled else batches.map(lambda images, _: images)
+        data = open_data(source, image_shape, preprocessing)
+        samples = getattr(data, split)
+        has_labels = classes in (None, len(data.class_names))
+    samples = samples.take(0, limit)
+    samples.check()
+    batches = samples.batches()
+    return batches if has_labels else batches.map(lambda images, _: images)
 
 
 def class_names_of(source: str | PathLike[str]) -> tuple[str, ...]:
-    """Return the names of the classes of a data set; none where it is arrays, or images without classes.
+    """Return the class names of a data set; none for arrays, or images without classes.
+
+    Args:
+        source: the name, file or folder of `open_batches`.
 
     Raises:
-        TypeError, FileNotFoundError, ValueError: as `open_data`.
+        TypeError: if `source` is no path.
+        FileNotFoundError: if there is no such folder.
+        ValueError: for a folder without data.
 
     Examples:
         >>> class_names_of("images.npz")
         ()
     """
     path = as_path(source, "data")
-    return () if path.suffix in (".npy", ".npz") or is_loose(path) else open_data(source).class_names
+    return () if path.suffix in (".npy", ".npz") or is_unlabelled(path) else open_data(source).class_names
 
 
-def open_arrays(source: str | PathLike[str], names: Sequence[str], limit: int | None = None) -> Any:
-    """Return samples for a model of several inputs, as `tfsep.tflite` takes them, from a ``.npz`` file.
+def open_arrays(source: str | PathLike[str], names: Sequence[str], limit: int | None = None) -> Data:
+    """Return samples for a model of several inputs from a ``.npz`` file, for `tfsep.tflite`.
 
     Args:
-        source: the file, with an array (N, ...) under each name, and perhaps labels (N,) under ``y``.
+        source: the file, with an array (N, ...) under each name and optional labels (N,) under ``y``.
         names: of the inputs.
-        limit: most samples to take.
+        limit: largest number of samples; None for all.
 
     Returns:
-        A dict of arrays, or that and the labels.
+        A dict of arrays by name, or a tuple of that and the labels.
 
     Raises:
         TypeError: if `source` is no path.
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no ``.npz`` file, or an array is missing, or of another length.
+        ValueError: for another kind of file, a missing array, or arrays of different lengths.
 
     Examples:
         >>> open_arrays("no such.npz", ("photo", "position"))
@@ -164,13 +174,15 @@ def open_arrays(source: str | PathLike[str], names: Sequence[str], limit: int | 
     path = as_path(source, "data")
     if path.suffix != ".npz":
         raise ValueError(f"data: expected a .npz file with arrays {', '.join(names)}, got {path}")
-    arrays, labels = _samples(path, names, None if limit is None else positive(limit, "limit"))
+    arrays, labels = _read_samples(path, names, None if limit is None else positive_int(limit, "limit"))
     return arrays if labels is None else (arrays, labels)
 
 
-def _samples(path: Path, names: Sequence[str], limit: int | None) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """The first samples under these names, and their labels, under ``y``, where there are any."""
-    stored = _stored_arrays(path)
+def _read_samples(
+    path: Path, names: Sequence[str], limit: int | None
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """The first samples under these names, and their labels, under ``y``; None where there are none."""
+    stored = _read_arrays(path)
     for name in names:
         if name not in stored:
             raise ValueError(f"data: expected an array {name} in {path}, got {', '.join(stored) or 'none'}")
@@ -184,8 +196,8 @@ def _samples(path: Path, names: Sequence[str], limit: int | None) -> tuple[dict[
     return {name: arrays[name][:limit] for name in names}, arrays["y"][:limit] if "y" in arrays else None
 
 
-def _stored_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a ``.npz`` file, or the one of a ``.npy`` file, which is ``x``."""
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a ``.npz`` file, or the one of a ``.npy`` file, as ``x``."""
     if not path.is_file():
         raise FileNotFoundError(f"data: expected a file, got {path}, which does not exist")
     try:

@@ -1,4 +1,4 @@
-"""From the pixels of an image to what a network is given: one record, which is kept in the JSON beside a model."""
+"""Preprocessing, from the pixels of an image to a network's input: one record, kept in the JSON beside a model."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -9,27 +9,29 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import as_path, number, shown
-from tfsep._utils.atomic_files import placed, replacing
-from tfsep.geometry import pair
+from tfsep._keras.types import Model, Tensor, TensorLike
+from tfsep._utils.arguments import as_path, number_in_range, short_repr
+from tfsep._utils.atomic_files import atomic_file, atomic_files
+from tfsep.geometry._sizes import pair
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos3")
-RECORD = "preprocessing"
-"""The record's key in the JSON beside a model."""
+JSON_KEY = "preprocessing"
+"""Key of the record in the JSON beside a model."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images are prepared: cropped, brought to size, and ``pixel / scale - offset`` of what is in [0, 255].
+    """Preparation of images: a central crop, a resize, and ``pixel / scale - offset`` of pixels in [0, 255].
 
     Attributes:
-        crop: the share of rows and of columns that is kept, in the middle, in (0, 1].
-        size: rows and columns that images are brought to; None for what the network takes.
-        interpolation: how, as ``tf.image.resize`` names it; with antialiasing.
-        scale, offset: of all channels, or one a channel; the defaults give [-1, 1].
+        crop: share of rows and of columns to keep, in the middle, in (0, 1].
+        size: rows and columns to resize to, an int or a pair; None for the input size of the network.
+        interpolation: of the resize, by its name in ``tf.image.resize``; antialiased.
+        scale: divisor of a pixel, one number or one a channel; the default, with that of `offset`, gives [-1, 1].
+        offset: subtracted after the division, one number or one a channel.
 
     Raises:
-        ValueError: for anything else; the sentence starts with the name.
+        ValueError: for a field of another type or out of range; the message starts with its name.
 
     Examples:
         >>> Preprocessing()(np.array([0, 255], "uint8")).numpy().tolist()
@@ -39,35 +41,40 @@ class Preprocessing:
     """
 
     crop: float = 1.0
-    size: Any = None  # a pair once the record is made
+    size: tuple[int, int] | None = None
     interpolation: str = "bilinear"
-    scale: Any = 127.5  # a float, or a tuple of them
-    offset: Any = 1.0
+    scale: float | tuple[float, ...] = 127.5
+    offset: float | tuple[float, ...] = 1.0
 
     def __post_init__(self) -> None:
-        """Bring every field to its type and refuse nonsense, when the record is made."""
-        self._settle("crop", number(self.crop, "crop", float, 0, 1))
+        """Validate the fields and bring each to its type."""
+        self._set("crop", number_in_range(self.crop, "crop", float, 0, 1))
         if not self.crop:
             raise ValueError(f"crop: expected a number greater than zero, got {self.crop}")
         if self.size is not None:
-            self._settle("size", pair(self.size, "size"))
+            self._set("size", pair(self.size, "size"))
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation: expected one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}")
         for name in ("scale", "offset"):
-            self._settle(name, _numbers(getattr(self, name), name))
+            self._set(name, _one_or_several(getattr(self, name), name))
         if not np.all(self.scale):
             raise ValueError(f"scale: expected numbers other than zero, got {self.scale}")
         sizes = {len(each) for each in (self.scale, self.offset) if isinstance(each, tuple)}
         if len(sizes) > 1:
             raise ValueError(f"offset: expected one number, or as many as scale, got {self.offset} for {self.scale}")
 
-    def _settle(self, name: str, value: Any) -> None:
-        """Set a field while the record is being made, which is frozen even to itself."""
+    def _set(self, name: str, value: Any) -> None:
+        """Set a field of the frozen record during its initialization."""
         object.__setattr__(self, name, value)
 
     @classmethod
-    def standardizing(cls, mean: Any, deviation: Any, **options: Any) -> "Preprocessing":
-        """Make the record of ``(pixel / 255 - mean) / deviation``, as torchvision and timm have it.
+    def standardizing(cls, mean: TensorLike, deviation: TensorLike, **options: Any) -> "Preprocessing":
+        """Return the record of ``(pixel / 255 - mean) / deviation``, the form of torchvision and timm.
+
+        Args:
+            mean: of pixels in [0, 1], one number or one a channel.
+            deviation: their standard deviation, one number or one a channel.
+            **options: other fields of the record.
 
         Examples:
             >>> Preprocessing.standardizing(0.5, 0.5).describe()
@@ -76,23 +83,29 @@ class Preprocessing:
         mean, deviation = np.asarray(mean, float), np.asarray(deviation, float)
         return cls(scale=(255 * deviation).tolist(), offset=(mean / deviation).tolist(), **options)
 
-    def __call__(self, images: Any) -> Any:
-        """Return pixels in [0, 255], (..., C), as float32 numbers as the network takes them."""
+    def __call__(self, images: Tensor | np.ndarray) -> Tensor:
+        """Return pixels in [0, 255], (..., C), as the float32 input of a network."""
         self.require_channels(images.shape[-1])
         return tf.cast(images, "float32") / self.scale - self.offset
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """What ``(pixel - mean) / std`` takes from pixels in [0, 255]: one number, or one a channel."""
+        """Mean in ``(pixel - mean) / std`` of pixels in [0, 255]: one number, or one a channel."""
         return tuple(float(each) for each in np.atleast_1d(np.multiply(self.offset, self.scale)))
 
     @property
     def std(self) -> tuple[float, ...]:
-        """And what it divides by."""
+        """Standard deviation in ``(pixel - mean) / std`` of pixels in [0, 255]: one number, or one a channel."""
         return tuple(float(each) for each in np.atleast_1d(np.multiply(self.scale, np.ones_like(self.offset))))
 
     def require_channels(self, channels: int | None) -> None:
-        """Raise a ValueError unless there is one number of each kind, or one a channel.
+        """Raise unless `scale` and `offset` fit images of this number of channels.
+
+        Args:
+            channels: of the images; None where it is not known.
+
+        Raises:
+            ValueError: if there is neither one number nor one a channel.
 
         Examples:
             >>> Preprocessing(scale=(1.0, 2.0)).require_channels(3)
@@ -105,60 +118,75 @@ class Preprocessing:
                 f"{len(self.std)}"
             )
 
-    def pixels(self, image: Any, size: tuple[int, int]) -> Any:
-        """Return an image (H, W, C), cropped and brought to rows and columns, as uint8."""
+    def crop_and_resize(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return an image cropped and resized, as uint8.
+
+        Args:
+            image: pixels in [0, 255], (H, W, C).
+            size: rows and columns where the record has no size.
+        """
         image = image if self.crop == 1 else tf.image.central_crop(image, self.crop)
         image = tf.image.resize(image, self.size or size, method=self.interpolation, antialias=True)
         return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
 
     def describe(self) -> str:
         """Return the record in words."""
-        words = [] if self.crop == 1 else [f"central crop {self.crop:g}"]
+        crop = [] if self.crop == 1 else [f"central crop {self.crop:g}"]
         size = "" if self.size is None else f" to {self.size[0]}×{self.size[1]}"
-        return ", ".join([*words, f"{self.interpolation}{size}", f"pixel / {_said(self.scale)} - {_said(self.offset)}"])
+        scale, offset = _text_of(self.scale), _text_of(self.offset)
+        return ", ".join([*crop, f"{self.interpolation}{size}", f"pixel / {scale} - {offset}"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON has it."""
+        """Return the record as a dict for JSON."""
         return json.loads(json.dumps(asdict(self)))
 
     @classmethod
-    def from_dict(cls, record: Any) -> "Preprocessing":
-        """Make the record of what `to_dict` returned.
+    def from_dict(cls, record: dict[str, Any]) -> "Preprocessing":
+        """Return the record of a dict.
+
+        Args:
+            record: from `to_dict`.
 
         Raises:
-            ValueError: if it is something else.
+            ValueError: for another dict, or no dict.
         """
         names = [field.name for field in fields(cls)]
         if not isinstance(record, dict) or not record.keys() <= set(names):
-            raise ValueError(f"{RECORD}: expected {', '.join(names)}, got {shown(record)}")
+            raise ValueError(f"{JSON_KEY}: expected {', '.join(names)}, got {short_repr(record)}")
         return cls(**record)
 
 
-def _numbers(value: Any, name: str) -> Any:
-    """A number, or a tuple of them where they differ."""
+def _one_or_several(value: Any, name: str) -> float | tuple[float, ...]:
+    """A number, or a tuple of numbers that differ."""
     if isinstance(value, list | tuple) and value:
-        several = tuple(number(each, name, float, -1e6, 1e6) for each in value)
+        several = tuple(number_in_range(each, name, float, -1e6, 1e6) for each in value)
         return several if len(set(several)) > 1 else several[0]
-    return number(value, name, float, -1e6, 1e6)
+    return number_in_range(value, name, float, -1e6, 1e6)
 
 
-def _said(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else f"({', '.join(f'{each:g}' for each in value)})"
+def _text_of(value: float | tuple[float, ...]) -> str:
+    return f"({', '.join(f'{each:g}' for each in value)})" if isinstance(value, tuple) else f"{value:g}"
 
 
 DEFAULT = Preprocessing()
-"""Whole images in [-1, 1]: what training does unless it is told otherwise."""
+"""Whole images in [-1, 1], the default of training."""
 
 CENTRAL = Preprocessing(crop=0.875)
-"""Slim's for evaluation on ImageNet, which most published MobileNets were measured with."""
+"""TF-slim's evaluation on ImageNet, by which most published MobileNets were measured."""
 
 
 def read_preprocessing(model: str | PathLike[str]) -> Preprocessing | None:
-    """Return the record in the JSON beside a model, ``model.json`` of ``model.keras``; None where there is none.
+    """Return the record in the JSON beside a model, ``model.json`` of ``model.keras``.
+
+    Args:
+        model: path of the model.
+
+    Returns:
+        The record; None where there is none.
 
     Raises:
         TypeError: if `model` is no path.
-        ValueError: if the JSON is damaged, or holds no right record.
+        ValueError: if the JSON or the record is damaged.
 
     Examples:
         >>> read_preprocessing("missing.keras") is None
@@ -171,15 +199,22 @@ def read_preprocessing(model: str | PathLike[str]) -> Preprocessing | None:
         found = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"model: expected whole JSON beside it, got a damaged {path} ({error})") from error
-    own = found.get(RECORD) if isinstance(found, dict) else None
+    record = found.get(JSON_KEY) if isinstance(found, dict) else None
     try:
-        return None if own is None else Preprocessing.from_dict(own)
+        return None if record is None else Preprocessing.from_dict(record)
     except ValueError as error:
         raise ValueError(f"model: expected a right record beside it, got {path} ({error})") from error
 
 
 def write_preprocessing(preprocessing: Preprocessing, model: str | PathLike[str]) -> Path:
-    """Write the record into a JSON beside a model, and return the JSON's path.
+    """Write the record into a JSON beside a model.
+
+    Args:
+        preprocessing: the record.
+        model: path of the model.
+
+    Returns:
+        The path of the JSON.
 
     Raises:
         TypeError: if `model` is no path.
@@ -192,21 +227,30 @@ def write_preprocessing(preprocessing: Preprocessing, model: str | PathLike[str]
         ('model.json', 0.875)
     """
     path = as_path(model, "model").with_suffix(".json")
-    with replacing(path, "model") as partial:
-        partial.write_text(_text(preprocessing))
+    with atomic_file(path, "model") as partial:
+        partial.write_text(_to_json(preprocessing))
     return path
 
 
 def save_with_preprocessing(
-    model: Any, preprocessing: Preprocessing, path: str | PathLike[str], argument: str = "path"
+    model: Model, preprocessing: Preprocessing, path: str | PathLike[str], argument: str = "path"
 ) -> Path:
-    """Save a Keras model and the record beside it, and return the JSON's path.
+    """Save a Keras model with the record beside it.
 
     Both are written first and then put in place, so that a process that is killed leaves a pair that belongs together,
-    but for the instant between two renames.
+    except in the instant between two renames.
+
+    Args:
+        model: to save.
+        preprocessing: the record.
+        path: of the ``.keras`` file.
+        argument: the name of `path` in error messages.
+
+    Returns:
+        The path of the JSON.
 
     Raises:
-        TypeError: if `path` is none; the message starts with `argument`.
+        TypeError: if `path` is no path.
         OSError: if they cannot be written.
 
     Examples:
@@ -217,11 +261,11 @@ def save_with_preprocessing(
     """
     path = as_path(path, argument)
     record = path.with_suffix(".json")
-    with placed([path, record], argument) as (partial, text):
+    with atomic_files([path, record], argument) as (partial, partial_record):
         model.save(partial)
-        text.write_text(_text(preprocessing))
+        partial_record.write_text(_to_json(preprocessing))
     return record
 
 
-def _text(preprocessing: Preprocessing) -> str:
-    return json.dumps({RECORD: preprocessing.to_dict()}, indent=2) + "\n"
+def _to_json(preprocessing: Preprocessing) -> str:
+    return json.dumps({JSON_KEY: preprocessing.to_dict()}, indent=2) + "\n"

@@ -1,6 +1,6 @@
-"""Records: a data set in TFRecord shards, read one after another, so that memory does not grow with it.
+"""Records: a data set in TFRecord shards, read in sequence, so that memory does not grow with the data.
 
-A record is a ``tf.train.Example`` with an image and a label, under the names that TF-slim's own data sets have.
+A record is a ``tf.train.Example`` with an image and a label, under the names of TF-slim's data sets.
 """
 
 import hashlib
@@ -9,30 +9,33 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Shape, Tensor
 from tfsep._utils.arguments import as_path
-from tfsep.data._decode import ENCODINGS, decoded
-from tfsep.data._epoch_shard import Part
+from tfsep.data._decode import DECODERS, decode_image
+from tfsep.data._epoch_shard import EpochShard
 from tfsep.data._image_data import ImageData
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
-from tfsep.data._record_index import RECORDS_INDEX, SHARD_SUFFIX, Shard, read_index
-from tfsep.data._split import Split, add_to, generator
+from tfsep.data._record_index import RECORDS_INDEX, SHARD_SUFFIX, RecordShard, read_index
+from tfsep.data._split import Split, epoch_generator, update_digest
 
-IMAGE, LABEL = "image/encoded", "image/class/label"
+IMAGE_KEY, LABEL_KEY = "image/encoded", "image/class/label"
 
-# An epoch reads so many shards side by side, and shuffles so many images at a time.
-_TOGETHER = 8
-_WINDOW = 1024
+_PARALLEL_SHARDS = 8
+"""Shards that an epoch reads side by side."""
+
+_SHUFFLE_WINDOW = 1024
+"""Images that an epoch shuffles at a time."""
 
 
-class Piece(NamedTuple):
+class ShardSlice(NamedTuple):
     """The records of a shard from `start` to `stop`."""
 
-    shard: Shard
+    shard: RecordShard
     start: int
     stop: int
 
@@ -42,160 +45,163 @@ class Piece(NamedTuple):
         return self.stop - self.start
 
 
-def _cut(pieces: Iterable[Piece], start: int, stop: int) -> tuple[Piece, ...]:
-    """Return what of the pieces, laid end to end, is from `start` to `stop`."""
-    kept, passed = [], 0
-    for shard, first, last in pieces:
-        piece = Piece(shard, max(first, first + start - passed), min(last, first + stop - passed))
-        if piece.size > 0:
-            kept.append(piece)
-        passed += last - first
+def _subrange(slices: Iterable[ShardSlice], start: int, stop: int) -> tuple[ShardSlice, ...]:
+    """The records from `start` to `stop` of a sequence of slices."""
+    kept, offset = [], 0
+    for shard, first, last in slices:
+        part = ShardSlice(shard, max(first, first + start - offset), min(last, first + stop - offset))
+        if part.size > 0:
+            kept.append(part)
+        offset += last - first
     return tuple(kept)
 
 
-def _parsed(record: Any) -> tuple[Any, Any]:
-    """Take a record apart: the image as it is stored, and the int32 label."""
-    features = {IMAGE: tf.io.FixedLenFeature((), tf.string), LABEL: tf.io.FixedLenFeature((), tf.int64)}
+def _parse_record(record: Tensor) -> tuple[Tensor, Tensor]:
+    """The encoded image and the int32 label of a record."""
+    features = {IMAGE_KEY: tf.io.FixedLenFeature((), tf.string), LABEL_KEY: tf.io.FixedLenFeature((), tf.int64)}
     example = tf.io.parse_single_example(record, features)
-    return example[IMAGE], tf.cast(example[LABEL], "int32")
+    return example[IMAGE_KEY], tf.cast(example[LABEL_KEY], "int32")
 
 
 @dataclass(frozen=True)
 class RecordSplit(Split):
-    """Images in shards, of which memory holds some numbers a shard, and while an epoch is read, up to two windows.
+    """Images in shards.
 
-    Shards are read from their beginnings. An epoch takes them in a shuffled order, eight side by side, and shuffles the
-    images in windows of 1024: so its order is less even than that of a split whose images are read by number, and
-    depends on how the shards were cut; write images of all classes to every shard, as `write_records` does with those
-    of `image_folder`. A worker's part is a row of whole shards, another one in each epoch, of which the outer two may
-    be cut: it has as many images as of another split, but a batch of all workers is not the batch of one process.
+    Memory holds a few numbers a shard and, during an epoch, up to two shuffle windows.
 
-    A part (`take`, `shard`) may begin and end inside a shard, whose records before it are then passed over: so any
+    Shards are read from their beginnings. An epoch takes them in a shuffled order, eight side by side, and shuffles
+    images in windows of 1024. So its order is less uniform than that of a split whose images are read by number, and
+    depends on the division into shards: each should have images of all classes, as with `write_records` of an
+    `image_folder`. A worker's share is a sequence of shards, another one in each epoch, whose first and last may be
+    incomplete: it has the size of the share of any other split, but the workers' batches of a step are not together the
+    batch of a single process.
+
+    A part of the split (`take`, `shard`) may begin and end inside a shard, whose earlier records are then skipped: any
     number of images can be held out.
 
     Attributes:
-        folder: with the shards.
-        pieces: what is read, in order.
+        folder: of the shards.
+        slices: records to read, in order.
         image_shape: (H, W, C) of each image.
-        stored_as: the `encoding` of every image.
-        stored_largest_label: over all shards.
-        preprocessing: how files become images, and images what a network is given.
+        stored_encoding: `encoding` in the index.
+        stored_largest_label: `largest_label` in the index, of all shards.
+        preprocessing: from files to images, and from images to the input of a network.
     """
 
     folder: Path
-    pieces: tuple[Piece, ...]
+    slices: tuple[ShardSlice, ...]
     image_shape: tuple[int, int, int]
-    stored_as: str
+    stored_encoding: str
     stored_largest_label: int
     preprocessing: Preprocessing = DEFAULT
 
     @property
-    def labels(self) -> Any:
-        """All labels at once, an int32 tensor (N,); they are read from the records."""
-        labels = self._records(self.pieces).map(lambda record: _parsed(record)[1])
+    def labels(self) -> Tensor:
+        """All labels, an int32 tensor (N,), read from the records."""
+        labels = self._records(self.slices).map(lambda record: _parse_record(record)[1])
         return tf.constant(list(labels.as_numpy_iterator()), "int32")
 
     @property
     def size(self) -> int:
         """The number of images."""
-        return sum(piece.size for piece in self.pieces)
+        return sum(part.size for part in self.slices)
 
     @property
     def largest_label(self) -> int:
-        """The largest label of all shards, as the index has it."""
+        """The largest label of all shards, from the index."""
         return self.stored_largest_label
 
     @property
     def encoding(self) -> str:
-        """How an image is stored; see `Split.encoding`."""
-        return self.stored_as
+        """How images are stored; see `Split.encoding`."""
+        return self.stored_encoding
 
     @property
     def shard_sizes(self) -> tuple[int, ...]:
-        """The numbers of images that are read of each shard."""
-        return tuple(piece.size for piece in self.pieces)
+        """The number of images of each shard in this split."""
+        return tuple(part.size for part in self.slices)
 
     def take(self, start: int, stop: int | None = None) -> "RecordSplit":
-        """Return the part from `start` to `stop`, as a slice would."""
+        """Return the images from `start` to `stop`; see `Split.take`."""
         chosen = range(self.size)[start:stop]
-        return replace(self, pieces=_cut(self.pieces, chosen.start, chosen.stop))
+        return replace(self, slices=_subrange(self.slices, chosen.start, chosen.stop))
 
-    def _records(self, pieces: tuple[Piece, ...], together: int = 1) -> Any:
-        """Return the bytes of the records of some pieces, of so many pieces by turns."""
-        paths = [str(self.folder / piece.shard.file) for piece in pieces]
-        ends = np.array([piece[1:] for piece in pieces], "int64").reshape(-1, 2)
+    def _records(self, slices: tuple[ShardSlice, ...], parallel: int = 1) -> tf.data.Dataset:
+        """The serialized records of some slices, from `parallel` slices by turns."""
+        paths = [str(self.folder / part.shard.file) for part in slices]
+        ends = np.array([part[1:] for part in slices], "int64").reshape(-1, 2)
         return tf.data.Dataset.from_tensor_slices((tf.constant(paths, tf.string), ends)).interleave(
             lambda path, ends: tf.data.TFRecordDataset(path).skip(ends[0]).take(ends[1] - ends[0]),
-            cycle_length=together,
+            cycle_length=parallel,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
 
-    def _loaded(self, record: Any) -> tuple[Any, Any]:
-        content, label = _parsed(record)
-        return ENCODINGS[self.encoding](content, self.image_shape, self.preprocessing), label
+    def _load(self, record: Tensor) -> tuple[Tensor, Tensor]:
+        content, label = _parse_record(record)
+        return DECODERS[self.encoding](content, self.image_shape, self.preprocessing), label
 
-    def in_order(self) -> Any:
+    def in_order(self) -> tf.data.Dataset:
         """Return a ``tf.data.Dataset`` of (uint8 image (H, W, C), int32 label), in order."""
-        return self._records(self.pieces).map(self._loaded, num_parallel_calls=tf.data.AUTOTUNE)
+        return self._records(self.slices).map(self._load, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def examples(self, seed: int, epoch: int, part: Part | None = None) -> Any:
-        """Return the examples of an epoch, shuffled as far as shards allow; see `Split.examples` and this class."""
-        draws = generator(seed, epoch)
-        pieces = [self.pieces[i] for i in draws.permutation(len(self.pieces))]
-        key = int(draws.integers(2**63))
-        part = part or Part()
-        before = sum(replace(part, index=i).size(self.size) for i in range(part.index))
+    def examples(self, seed: int, epoch: int, shard: EpochShard | None = None) -> tf.data.Dataset:
+        """Return the examples of an epoch, shuffled within the limits of shards; see `Split.examples`."""
+        generator = epoch_generator(seed, epoch)
+        slices = [self.slices[i] for i in generator.permutation(len(self.slices))]
+        key = int(generator.integers(2**63))
+        shard = shard or EpochShard()
+        start = sum(replace(shard, index=i).size(self.size) for i in range(shard.index))
 
-        def shuffled(number: Any, window: Any) -> Any:
-            places = tf.random.stateless_uniform(tf.shape(window), tf.stack([key, number]), alg="philox")
-            return tf.gather(window, tf.argsort(places))
+        def shuffle(number: Tensor, window: Tensor) -> Tensor:
+            keys = tf.random.stateless_uniform(tf.shape(window), tf.stack([key, number]), alg="philox")
+            return tf.gather(window, tf.argsort(keys))
 
-        records = self._records(_cut(pieces, before, before + part.size(self.size)), _TOGETHER)
-        windows = records.batch(_WINDOW).enumerate().map(shuffled)
-        return windows.unbatch().map(self._loaded, num_parallel_calls=tf.data.AUTOTUNE)
+        records = self._records(_subrange(slices, start, start + shard.size(self.size)), _PARALLEL_SHARDS)
+        windows = records.batch(_SHUFFLE_WINDOW).enumerate().map(shuffle)
+        return windows.unbatch().map(self._load, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def stored(self) -> Iterator[tuple[bytes, int]]:
-        """Yield each image as it is stored, and its label, in order; it is decoded first, to see that it can be.
+    def encoded_images(self) -> Iterator[tuple[bytes, int]]:
+        """Yield each image in its encoding, and its label, in order; each is decoded once, as a check.
 
         Raises:
-            ValueError: if a shard is not whole, an image cannot be decoded, or a shard is not that of the index; the
-                message names the file.
+            ValueError: for a damaged shard, an image that cannot be decoded, or a shard that is not that of the index;
+                the message names the file.
         """
-        for piece in self.pieces:
-            yield from self._stored_in(piece)
+        for part in self.slices:
+            yield from self._encoded_images_of(part)
 
-    def _stored_in(self, piece: Piece) -> Iterator[tuple[bytes, int]]:
-        path = self.folder / piece.shard.file
-        values = math.prod(self.image_shape) if self.encoding == "pixels" else None
+    def _encoded_images_of(self, part: ShardSlice) -> Iterator[tuple[bytes, int]]:
+        path = self.folder / part.shard.file
+        pixels = math.prod(self.image_shape) if self.encoding == "pixels" else None
 
-        def read(record: Any) -> tuple[Any, Any, Any]:
-            content, label = _parsed(record)
-            # The size is asked for because TensorFlow leaves out what nothing depends on.
-            return content, label, tf.size(decoded(content, self.image_shape[2])) if values is None else values
+        def read(record: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            content, label = _parse_record(record)
+            # TensorFlow leaves out operations without a consumer, such as a decoded image: its size is one.
+            return content, label, tf.size(decode_image(content, self.image_shape[2])) if pixels is None else pixels
 
-        records = self._records((piece,)).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+        records = self._records((part,)).map(read, num_parallel_calls=tf.data.AUTOTUNE)
         digest, count = hashlib.sha256(), 0
         try:
             for content, label, _ in records.as_numpy_iterator():
-                if values not in (None, len(content)):
-                    raise ValueError(f"data: expected images of {values} bytes in {path}, got one of {len(content)}")
-                add_to(digest, content, int(label))
+                if pixels not in (None, len(content)):
+                    raise ValueError(f"data: expected images of {pixels} bytes in {path}, got one of {len(content)}")
+                update_digest(digest, content, int(label))
                 yield content, int(label)
                 count += 1
         except tf.errors.OpError as error:
-            number = piece.start + count
+            number = part.start + count
             raise ValueError(
                 f"data: expected whole records of images, got {path}, damaged in record {number}"
             ) from error
-        if count != piece.size:
-            raise ValueError(f"data: expected {piece.stop} records in {path}, got {piece.start + count}")
-        if piece.size == piece.shard.images and digest.hexdigest() != piece.shard.sha256:
+        if count != part.size:
+            raise ValueError(f"data: expected {part.stop} records in {path}, got {part.start + count}")
+        if part.size == part.shard.images and digest.hexdigest() != part.shard.sha256:
             raise ValueError(f"data: expected the images that {RECORDS_INDEX} describes, got others in {path}")
 
 
-def _require_shards(folder: Path, shards: list[Shard]) -> None:
-    """Refuse shards that are missing, more than the index names, or of another size."""
+def _require_shards(folder: Path, shards: list[RecordShard]) -> None:
+    """Raise unless the folder has exactly the shards of the index, of the same sizes."""
     extra = sorted({path.name for path in folder.glob(f"*{SHARD_SUFFIX}")} - {shard.file for shard in shards})
     if extra:
         raise ValueError(f"data: expected only the shards that {RECORDS_INDEX} names, got {folder / extra[0]} as well")
@@ -208,20 +214,20 @@ def _require_shards(folder: Path, shards: list[Shard]) -> None:
             raise ValueError(f"data: expected {shard.bytes} bytes, as {RECORDS_INDEX} says, got {size} in {path}")
 
 
-def open_records(folder: str | PathLike[str], image_shape: tuple[int | None, ...] | None = None) -> ImageData:
+def open_records(folder: str | PathLike[str], image_shape: Shape | None = None) -> ImageData:
     """Return the data set in a folder of records.
 
-    Damage inside a shard is found by `Split.check`, and a shard that is cut short, missing or too many at once.
+    A missing, additional or truncated shard is an error here; damage inside a shard is found by `Split.check`.
 
     Args:
-        folder: as `write_records` leaves it.
-        image_shape: (H, W, C) that images are brought to which are stored as files; that of the index where a size is
-            not given, or images are stored as pixels.
+        folder: from `write_records`.
+        image_shape: (H, W, C) of images of files after the resize; sizes that are None or not given are those of the
+            index. Images stored as pixels keep their size.
 
     Raises:
         TypeError: if `folder` is no path.
-        FileNotFoundError: if there is no index, or a shard is missing.
-        ValueError: if the index or a shard is damaged or of another data set, or `image_shape` is none.
+        FileNotFoundError: if the index or a shard is missing.
+        ValueError: for a damaged index, shards of another data set, or an `image_shape` of another length.
 
     Examples:
         >>> open_records("no such folder")
@@ -243,7 +249,7 @@ def open_records(folder: str | PathLike[str], image_shape: tuple[int | None, ...
 
     def split(name: str) -> RecordSplit:
         stored = index.splits[name]
-        pieces = tuple(Piece(shard, 0, shard.images) for shard in stored.shards)
-        return RecordSplit(folder, pieces, (rows, columns, channels), stored.encoding, stored.largest_label)
+        slices = tuple(ShardSlice(shard, 0, shard.images) for shard in stored.shards)
+        return RecordSplit(folder, slices, (rows, columns, channels), stored.encoding, stored.largest_label)
 
     return ImageData(index.name, index.class_names, split("train"), split("test"), index.notice)

@@ -1,4 +1,4 @@
-"""A part of a data set: what every kind of it can do, and the two kinds whose images are found by a number."""
+"""A split of a data set: the interface of all kinds, and the two kinds whose images are read by number."""
 
 import hashlib
 import struct
@@ -10,39 +10,39 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import number
-from tfsep.data._decode import as_array
-from tfsep.data._epoch_shard import Part
+from tfsep._keras.types import Tensor, TensorLike
+from tfsep._utils.arguments import number_in_range, positive_int
+from tfsep.data._epoch_shard import EpochShard
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
-from tfsep.geometry import positive
 
 _LARGEST_LABEL = int(np.iinfo("int32").max)
 
 
-def add_to(digest: Any, content: bytes, label: int) -> None:
-    """Take one image, as it is stored, and its label into a hash, so that none can pass for two."""
+def update_digest(digest: Any, content: bytes, label: int) -> None:
+    """Add one encoded image and its label to a hash; lengths are added too, so that no two images pass for one."""
     digest.update(struct.pack("<iQ", label, len(content)))
     digest.update(content)
 
 
-def generator(seed: int, epoch: int) -> np.random.Generator:
-    """Return the generator of an epoch's order, a function of these two numbers alone.
+def epoch_generator(seed: int, epoch: int) -> np.random.Generator:
+    """Return the random generator of an epoch's order, a function of the two numbers alone.
 
-    TensorFlow's own ``shuffle`` mixes the global seed in, and its stateless ``index_shuffle`` gives successive seeds
-    nearly the same permutation (a correlation of 0.9 at 60,000 images).
+    TensorFlow's ``shuffle`` mixes the global seed in, and its stateless ``index_shuffle`` gives successive seeds nearly
+    the same permutation (a correlation of 0.9 at 60,000 images).
     """
-    return np.random.default_rng((number(seed, "seed", int, 0), number(epoch, "epoch", int, 0)))
+    return np.random.default_rng((number_in_range(seed, "seed", int, 0), number_in_range(epoch, "epoch", int, 0)))
 
 
 class Split(ABC):
-    """A part of a data set: labelled images, read when they are asked for.
+    """A split of a data set: labelled images, read on demand.
 
-    Its kinds are `ArraySplit`, `FileSplit` and `RecordSplit`; each says what of it grows with the number of images.
+    `Split.of` makes one of arrays; `image_folder` and `open_records` return data sets with splits of files and of
+    records.
 
     Attributes:
         image_shape: (H, W, C) of each image.
-        labels: all labels at once, an int32 tensor (N,).
-        preprocessing: how files become images, and images what a network is given.
+        labels: all labels, an int32 tensor (N,).
+        preprocessing: from files to images, and from images to the input of a network.
 
     Examples:
         >>> split = Split.of(np.zeros((5, 2, 2, 1), "uint8"), np.arange(5))
@@ -53,18 +53,22 @@ class Split(ABC):
     """
 
     image_shape: tuple[int, int, int]
-    labels: Any
+    labels: Tensor
     preprocessing: Preprocessing
 
     @staticmethod
-    def of(images: Any, labels: Any) -> "ArraySplit":
-        """Make a split from uint8 images (N, H, W, C) and integer labels (N,).
+    def of(images: TensorLike, labels: TensorLike) -> "ArraySplit":
+        """Return a split of arrays.
+
+        Args:
+            images: uint8, (N, H, W, C).
+            labels: ints, (N,).
 
         Raises:
             ValueError: for other shapes, or labels out of range.
             TypeError: for images that are not uint8, or labels that are not ints.
         """
-        images, labels = as_array(images, "images"), as_array(labels, "labels")
+        images, labels = _as_array(images, "images"), _as_array(labels, "labels")
         if images.dtype != np.uint8:
             raise TypeError(f"images: expected uint8, got {images.dtype}")
         if images.ndim != 4 or labels.shape != images.shape[:1]:
@@ -84,117 +88,130 @@ class Split(ABC):
     @property
     @abstractmethod
     def largest_label(self) -> int:
-        """The largest label, for which no image is read."""
+        """The largest label, known without reading an image."""
 
     @property
     @abstractmethod
     def encoding(self) -> str:
-        """How an image is stored: ``"pixels"``, uint8 in the order (H, W, C), or ``"file"``, as of a file."""
+        """How images are stored: ``"pixels"``, uint8 in the order (H, W, C), or ``"file"``, bytes of an image file."""
 
     @property
     def shard_sizes(self) -> tuple[int, ...]:
-        """How many images are read of each shard, on which an epoch's order depends; none where there are no shards."""
+        """The number of images of each shard, by which an epoch's order is determined; empty where there are none."""
         return ()
 
     @abstractmethod
     def take(self, start: int, stop: int | None = None) -> "Split":
-        """Return the part from `start` to `stop`, as a slice would."""
+        """Return the images from `start` to `stop`, by the rules of a slice.
+
+        Args:
+            start: first image; from the end where negative.
+            stop: image after the last; None for all to the end.
+        """
 
     @abstractmethod
-    def in_order(self) -> Any:
+    def in_order(self) -> tf.data.Dataset:
         """Return a ``tf.data.Dataset`` of (uint8 image (H, W, C), int32 label), in order."""
 
     @abstractmethod
-    def examples(self, seed: int, epoch: int, part: Part | None = None) -> Any:
+    def examples(self, seed: int, epoch: int, shard: EpochShard | None = None) -> tf.data.Dataset:
         """Return a ``tf.data.Dataset`` of (uint8 image (H, W, C), int32 label) in the shuffled order of an epoch.
 
-        The same arguments give the same examples in the same order, in any process, whatever else is seeded. All
-        workers together see every image once.
+        The same arguments give the same examples in the same order in any process, whatever else is seeded. All
+        workers together read every image once.
 
         Args:
-            seed, epoch: ints of at least 0.
-            part: this worker's; everything where not given. ``part.size(split.size)`` is the number of its examples.
+            seed: at least 0.
+            epoch: number of the epoch, at least 0.
+            shard: this worker's share, of ``shard.size(split.size)`` examples; None for all of them.
 
         Raises:
-            ValueError: if `seed` or `epoch` is something else.
+            ValueError: for a seed or an epoch that is no int of at least 0.
         """
 
     @abstractmethod
-    def stored(self) -> Iterator[tuple[bytes, int]]:
-        """Yield each image as it is stored, and its label, in order; it is decoded first, to see that it can be.
+    def encoded_images(self) -> Iterator[tuple[bytes, int]]:
+        """Yield each image in its encoding, and its label, in order; each is decoded once, as a check.
 
         Raises:
-            ValueError: if an image cannot be decoded; the message names the file.
+            ValueError: for an image that cannot be decoded; the message names the file.
         """
 
     def shard(self, count: int, index: int) -> "Split":
-        """Return the `index`-th of `count` parts: every image is in one of them, and their sizes differ by one at most.
+        """Return one of `count` equal shares: every image is in one of them, and sizes differ by one at most.
+
+        Args:
+            count: number of shares.
+            index: which of them, from 0.
 
         Raises:
-            ValueError: if `count` is not a positive int, or `index` is none in [0, count).
+            ValueError: if `count` is not a positive int, or `index` is not in [0, count).
 
         Examples:
             >>> split = Split.of(np.zeros((5, 2, 2, 1), "uint8"), np.arange(5))
             >>> [split.shard(2, i).labels.numpy().tolist() for i in range(2)]
             [[0, 1], [2, 3, 4]]
         """
-        part = Part(index, count)
-        return self.take(self.size * part.index // part.count, self.size * (part.index + 1) // part.count)
+        shard = EpochShard(index, count)
+        return self.take(self.size * shard.index // shard.count, self.size * (shard.index + 1) // shard.count)
 
     def images(self) -> np.ndarray:
-        """Return all images at once, uint8 (N, H, W, C).
+        """Return all images, uint8 (N, H, W, C).
 
         Raises:
-            ValueError: if an image cannot be decoded; the message names the file.
+            ValueError: for an image that cannot be decoded; the message names the file.
         """
         self.check()
         images = [image for image, _ in self.in_order().as_numpy_iterator()]
         return np.array(images, np.uint8).reshape(-1, *self.image_shape)
 
     def check(self) -> None:
-        """Read every image once, keeping none, so that a bad file is found before work is spent on the good ones.
+        """Decode every image once, keeping none, to find a damaged file before work is spent on the others.
 
         Raises:
-            ValueError: if an image cannot be decoded; the message names the file.
+            ValueError: for an image that cannot be decoded; the message names the file.
         """
-        for _ in self.stored():
+        for _ in self.encoded_images():
             pass
 
     def fingerprint(self) -> str:
-        """Return a hash of all images, as they are stored, and their labels, in order; it checks, too.
+        """Return a hash of all images in their encoding, and of their labels, in order; a check as well.
 
-        Records of a split have the fingerprint of that split.
+        The records of a split have its fingerprint.
 
         Raises:
-            ValueError: if an image cannot be decoded; the message names the file.
+            ValueError: for an image that cannot be decoded; the message names the file.
         """
         digest = hashlib.sha256()
-        for content, label in self.stored():
-            add_to(digest, content, label)
+        for content, label in self.encoded_images():
+            update_digest(digest, content, label)
         return digest.hexdigest()
 
-    def batches(self, batch_size: int = 128) -> Any:
+    def batches(self, batch_size: int = 128) -> tf.data.Dataset:
         """Return a ``tf.data.Dataset`` of (preprocessed images, labels), in order.
 
-        An image that cannot be decoded is TensorFlow's error when its batch is read; `check` finds it before.
+        An image that cannot be decoded is an error of TensorFlow when its batch is read; `check` finds it before.
+
+        Args:
+            batch_size: images in a batch; the last one may have fewer.
 
         Raises:
             ValueError: if `batch_size` is not a positive int.
         """
-        batches = self.in_order().batch(positive(batch_size, "batch_size"))
+        batches = self.in_order().batch(positive_int(batch_size, "batch_size"))
         return batches.map(lambda x, y: (self.preprocessing(x), y)).prefetch(tf.data.AUTOTUNE)
 
 
 @dataclass(frozen=True)
 class IndexedSplit(Split):
-    """A split any image of which can be read at once, by its number.
+    """A split whose images are read by number, in any order.
 
-    A global batch of several workers is, in any epoch, the batch that one process would have had. An epoch's order
-    takes 8 bytes an image while the epoch lasts, divided by the number of workers.
+    The workers' batches of a step are together the batch of a single process, in any epoch. The order of an epoch takes
+    8 bytes an image while it lasts, divided by the number of workers.
     """
 
     @abstractmethod
-    def load(self, index: Any) -> tuple[Any, Any]:
+    def load(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return one image, uint8 (H, W, C), and its label; works inside ``tf.data``."""
 
     @property
@@ -207,14 +224,14 @@ class IndexedSplit(Split):
         """The largest label."""
         return int(np.max(self.labels))
 
-    def in_order(self) -> Any:
+    def in_order(self) -> tf.data.Dataset:
         """Return a ``tf.data.Dataset`` of (uint8 image (H, W, C), int32 label), in order."""
         return tf.data.Dataset.range(self.size).map(self.load, num_parallel_calls=tf.data.AUTOTUNE)
 
-    def examples(self, seed: int, epoch: int, part: Part | None = None) -> Any:
-        """Return the examples of an epoch, shuffled evenly; see `Split.examples`."""
-        order = generator(seed, epoch).permutation(self.size)
-        own = order if part is None else order[part.positions(self.size)]
+    def examples(self, seed: int, epoch: int, shard: EpochShard | None = None) -> tf.data.Dataset:
+        """Return the examples of an epoch, uniformly shuffled; see `Split.examples`."""
+        order = epoch_generator(seed, epoch).permutation(self.size)
+        own = order if shard is None else order[shard.positions(self.size)]
         return tf.data.Dataset.from_tensor_slices(own).map(self.load, num_parallel_calls=tf.data.AUTOTUNE)
 
 
@@ -223,31 +240,39 @@ class ArraySplit(IndexedSplit):
     """Images in memory.
 
     Attributes:
-        pixels: a uint8 tensor of images (N, H, W, C).
-        labels: an int32 tensor (N,).
+        pixels: uint8 tensor (N, H, W, C).
+        labels: int32 tensor (N,).
         image_shape: (H, W, C).
-        preprocessing: how images become what a network is given.
+        preprocessing: from images to the input of a network.
     """
 
-    pixels: Any
-    labels: Any
+    pixels: Tensor
+    labels: Tensor
     image_shape: tuple[int, int, int]
     preprocessing: Preprocessing = DEFAULT
     encoding = "pixels"
 
-    def load(self, index: Any) -> tuple[Any, Any]:
+    def load(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return one image, uint8 (H, W, C), and its label; works inside ``tf.data``."""
         return self.pixels[index], self.labels[index]
 
     def take(self, start: int, stop: int | None = None) -> "ArraySplit":
-        """Return the part from `start` to `stop`, as a slice would."""
+        """Return the images from `start` to `stop`; see `Split.take`."""
         return replace(self, pixels=self.pixels[start:stop], labels=self.labels[start:stop])
 
-    def stored(self) -> Iterator[tuple[bytes, int]]:
-        """Yield the bytes of each image, and its label, in order."""
+    def encoded_images(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the bytes of each image's pixels, and its label, in order."""
         for image, label in zip(np.asarray(self.pixels), np.asarray(self.labels), strict=True):
             yield image.tobytes(), int(label)
 
     def images(self) -> np.ndarray:
-        """Return all images at once, uint8 (N, H, W, C)."""
+        """Return all images, uint8 (N, H, W, C)."""
         return np.asarray(self.pixels)
+
+
+def _as_array(value: TensorLike, name: str) -> np.ndarray:
+    """An array of the value, or an error where its rows are of unequal length."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise TypeError(f"{name}: expected an array, got a {type(value).__name__} of unequal parts") from error

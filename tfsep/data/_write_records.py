@@ -1,4 +1,4 @@
-"""Writing records: whole, or not at all."""
+"""Writing of records: a whole folder, or none."""
 
 import hashlib
 import shutil
@@ -8,61 +8,60 @@ from os import PathLike
 from pathlib import Path
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import as_path
-from tfsep._utils.atomic_files import made_folder
+from tfsep._utils.arguments import as_path, positive_int
+from tfsep._utils.atomic_files import make_folder
 from tfsep.data._image_data import ImageData
-from tfsep.data._record_index import RECORDS_INDEX, SHARD_SUFFIX, Index, Shard, StoredSplit
-from tfsep.data._records import IMAGE, LABEL
-from tfsep.data._split import Split, add_to
-from tfsep.geometry import positive
+from tfsep.data._record_index import RECORDS_INDEX, SHARD_SUFFIX, IndexedShards, RecordIndex, RecordShard
+from tfsep.data._records import IMAGE_KEY, LABEL_KEY
+from tfsep.data._split import Split, update_digest
 
 
-def _record(content: bytes, label: int) -> bytes:
+def _serialized_example(content: bytes, label: int) -> bytes:
     features = {
-        IMAGE: tf.train.Feature(bytes_list=tf.train.BytesList(value=[content])),
-        LABEL: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        IMAGE_KEY: tf.train.Feature(bytes_list=tf.train.BytesList(value=[content])),
+        LABEL_KEY: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
     }
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
 
-def _write_shard(path: Path, images: Iterator[tuple[bytes, int]]) -> Shard:
+def _write_shard(path: Path, images: Iterator[tuple[bytes, int]]) -> RecordShard:
     digest, count = hashlib.sha256(), 0
     with tf.io.TFRecordWriter(str(path)) as writer:
         for content, label in images:
-            writer.write(_record(content, label))
-            add_to(digest, content, label)
+            writer.write(_serialized_example(content, label))
+            update_digest(digest, content, label)
             count += 1
-    return Shard(path.name, count, path.stat().st_size, digest.hexdigest())
+    return RecordShard(path.name, count, path.stat().st_size, digest.hexdigest())
 
 
-def _write_split(folder: Path, name: str, split: Split, shards: int) -> StoredSplit:
-    """Write a split's shards, neighbours staying neighbours."""
+def _write_split(folder: Path, name: str, split: Split, shards: int) -> IndexedShards:
+    """Write the shards of a split, in the order of its images."""
     shards = min(shards, split.size)
-    images, written = split.stored(), []
+    images, written = split.encoded_images(), []
     for i in range(shards):
         path = folder / f"{name}-{i:05d}-of-{shards:05d}{SHARD_SUFFIX}"
         written.append(_write_shard(path, islice(images, split.shard(shards, i).size)))
-    next(images, None)  # there is none; what comes after the last image is its file's last check
-    return StoredSplit(split.encoding, split.largest_label, tuple(written))
+    next(images, None)  # none is left: this runs the checks behind the last image
+    return IndexedShards(split.encoding, split.largest_label, tuple(written))
 
 
 def write_records(data: ImageData, folder: str | PathLike[str], shards: int = 16) -> Path:
-    """Write a data set as TFRecord shards, which `open_data` opens.
+    """Write a data set as TFRecord shards, for `open_data`.
 
-    The images of files are kept as they are, byte by byte, and are still scaled when they are read; those of arrays are
-    written as their pixels. Their order is kept, and with it their fingerprint.
+    Images of files are copied byte by byte, to be resized when they are read; images of arrays are written as pixels.
+    Order and fingerprint are kept.
 
     Args:
-        data: any data set, records too.
-        folder: to make; it must not exist, or be empty. It is there when everything is written, and not before.
-        shards: files to write for each split, or as many as it has images. An epoch reads eight at a time and is the
-            better shuffled the more there are; with fewer than there are workers, several read the same ones.
+        data: any data set, one of records too.
+        folder: to make; it must be empty or not exist. It appears only when everything is written.
+        shards: files for each split, at most one an image. An epoch reads eight at a time: the more shards, the better
+            it is shuffled. With fewer shards than workers, several workers read the same ones.
 
     Returns:
         The folder.
 
     Raises:
-        TypeError: if `data` or `folder` is something else.
+        TypeError: if `data` is no data set or `folder` no path.
         ValueError: if the folder is not empty, `shards` is not a positive int, or an image cannot be decoded.
         OSError: if the folder cannot be written.
 
@@ -76,8 +75,8 @@ def write_records(data: ImageData, folder: str | PathLike[str], shards: int = 16
     """
     if not isinstance(data, ImageData):
         raise TypeError(f"data: expected an ImageData, got {data!r}")
-    folder, shards = as_path(folder, "folder").absolute(), positive(shards, "shards")
-    partial = made_folder(folder.parent, "folder") / f".partial-{folder.name}"
+    folder, shards = as_path(folder, "folder").absolute(), positive_int(shards, "shards")
+    partial = make_folder(folder.parent, "folder") / f".partial-{folder.name}"
     try:
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise ValueError(f"folder: expected one that is empty or does not exist, got {folder}")
@@ -87,7 +86,7 @@ def write_records(data: ImageData, folder: str | PathLike[str], shards: int = 16
             name: _write_split(partial, name, split, shards)
             for name, split in (("train", data.train), ("test", data.test))
         }
-        index = Index(data.name, data.notice, data.image_shape, data.class_names, splits)
+        index = RecordIndex(data.name, data.notice, data.image_shape, data.class_names, splits)
         index.write(partial / RECORDS_INDEX)
         partial.replace(folder)
     except (OSError, tf.errors.OpError) as error:

@@ -6,8 +6,10 @@ of block is a class here, and a name in `ConvDef`.
 
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from tfsep._utils.arguments import positive_int, positive_number
 from tfsep.defs._layer_def import DEFAULT_ACTIVATION, LayerDef, Place
-from tfsep.geometry import Pair, PairLike, pair, positive, positive_number
+from tfsep.geometry import Pair, PairLike
+from tfsep.geometry._sizes import pair
 
 __all__ = ["Conv", "ConvDef", "ConvDefs", "DepthSepConv", "InvertedResidual", "make_divisible"]
 
@@ -200,7 +202,7 @@ def _normalized(definition: _Definition, where: str) -> _Definition:
     return definition._replace(
         kernel=pair(definition.kernel, f"{where}.kernel"),
         stride=pair(definition.stride, f"{where}.stride"),
-        depth=positive(definition.depth, f"{where}.depth"),
+        depth=positive_int(definition.depth, f"{where}.depth"),
         rate=pair(definition.rate, f"{where}.rate"),
     )
 

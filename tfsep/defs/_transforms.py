@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias, get_args
 
+from tfsep._utils.arguments import integer, positive_int, positive_number
 from tfsep.defs._definitions import Conv, ConvDef, ConvDefs, DepthSepConv
 from tfsep.defs._layer_def import INPUT, LayerDef, Place
-from tfsep.geometry import integer, pair, positive, positive_number
+from tfsep.geometry._sizes import pair
 
 __all__ = [
     "normalize",
@@ -86,7 +87,7 @@ def scale_width(
         [8, 16]
     """
     multiplier = positive_number(depth_multiplier, "depth_multiplier")
-    least = positive(min_depth, "min_depth")
+    least = positive_int(min_depth, "min_depth")
     conv_defs = normalize(conv_defs)
     if max(d.depth for d in conv_defs) * multiplier >= 2.0**63:
         raise ValueError(f"depth_multiplier: expected one that leaves depths under 2^63, got {depth_multiplier!r}")

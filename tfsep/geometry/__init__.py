@@ -1,32 +1,12 @@
-"""Integer geometry of convolutions: one window, and stacks of them; nothing here knows TensorFlow."""
+"""Integer geometry of convolutions: windows, output sizes, receptive fields; independent of TensorFlow."""
 
+from tfsep.geometry._padding import fixed_padding, same_pads
 from tfsep.geometry._receptive_field import RatesCheck, ReceptiveField, check_rates, coverage, receptive_field
+from tfsep.geometry._sizes import Padding, PaddingLike, Pads, Pair, PairLike, Sizes
 from tfsep.geometry._transposed import Transposed
-from tfsep.geometry._window import (
-    DATA_FORMATS,
-    Padding,
-    PaddingLike,
-    Pads,
-    Pair,
-    PairLike,
-    Sizes,
-    Window,
-    choose_rate,
-    fixed_padding,
-    integer,
-    normalize_data_format,
-    normalize_padding,
-    normalize_row_padding,
-    pair,
-    positive,
-    positive_number,
-    same_pads,
-    sides,
-    single,
-)
+from tfsep.geometry._window import Window
 
 __all__ = [
-    "DATA_FORMATS",
     "Padding",
     "PaddingLike",
     "Pads",
@@ -38,18 +18,8 @@ __all__ = [
     "Transposed",
     "Window",
     "check_rates",
-    "choose_rate",
     "coverage",
     "fixed_padding",
-    "integer",
-    "normalize_data_format",
-    "normalize_padding",
-    "normalize_row_padding",
-    "pair",
-    "positive",
-    "positive_number",
     "receptive_field",
     "same_pads",
-    "sides",
-    "single",
 ]

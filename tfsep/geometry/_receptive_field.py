@@ -1,20 +1,32 @@
-"""What an output of a stack of convolutions sees of the input: how far, where, and whether with holes."""
+"""Receptive fields of stacks of convolutions: their size, their position, and the holes in them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from math import gcd, prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-from tfsep.geometry._window import Pair, Window, pair
+from tfsep.geometry._sizes import PaddingLike, Pair, PairLike, pair
+from tfsep.geometry._window import Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COUNTED = 2**14
-"""Pixels a side of a receptive field that are counted one by one."""
+"""The upper limit of the pixels along one axis of a receptive field, which are counted one by one."""
 
-Rate = int | Pair
+Rate: TypeAlias = int | Pair
+
+
+class Definition(Protocol):
+    """A layer of a network's definition, such as `tfsep.Conv`."""
+
+    @property
+    def kernel(self) -> Any: ...
+    @property
+    def stride(self) -> Any: ...
+    @property
+    def rate(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -22,9 +34,9 @@ class ReceptiveField:
     """The region of the input that one output of a stack of layers depends on.
 
     Attributes:
-        size: its rows and columns.
+        size: rows and columns of the region.
         stride: pixels between the regions of neighbouring outputs, the product of the strides ("jump").
-        padding: rows above and columns left of the image that the first output's region begins with.
+        padding: rows above and columns left of the image at the beginning of the first output's region.
     """
 
     size: Pair
@@ -32,7 +44,11 @@ class ReceptiveField:
     padding: Pair
 
     def region(self, row: int, column: int) -> tuple[Pair, Pair]:
-        """Return the first and last row, and the first and last column, that an output sees; some may be padding.
+        """Return the first and last row, and the first and last column, of an output's region; some may be padding.
+
+        Args:
+            row: of the output.
+            column: of the output.
 
         Examples:
             >>> receptive_field([1, 2], padding="same").region(0, 4)
@@ -45,7 +61,11 @@ class ReceptiveField:
         return rows, columns
 
     def center(self, row: int, column: int) -> tuple[float, float]:
-        """Return the row and column in the middle of what an output sees.
+        """Return row and column of the middle of an output's region.
+
+        Args:
+            row: of the output.
+            column: of the output.
 
         Examples:
             >>> receptive_field([1, 2], padding="same").center(0, 4)
@@ -55,18 +75,24 @@ class ReceptiveField:
         return (top + bottom) / 2, (left + right) / 2
 
 
-def receptive_field(layers: Iterable[Any], kernel: Any = 3, padding: Any = "valid", size: Any = None) -> ReceptiveField:
-    """Return what an output of a stack of layers sees of the input.
+def receptive_field(
+    layers: Iterable[Definition | Rate],
+    kernel: PairLike = 3,
+    padding: PaddingLike = "valid",
+    size: PairLike | None = None,
+) -> ReceptiveField:
+    """Compute the receptive field of a stack of layers.
 
-    ``size = 1 + sum of (k - 1)·r·S``, where S is the product of the strides before a layer, and the paddings add up as
+    ``size = 1 + sum of (k - 1)·r·S``, where S is the product of the strides before a layer, and the paddings add up to
     ``sum of p·S``.
 
     Args:
         layers: definitions (`tfsep.Conv`, `tfsep.DepthSepConv`, or anything with kernel, stride and rate), from the
             input on; or rates, ints or pairs, of layers with stride 1.
-        kernel: of layers that are given by their rates.
-        padding: of every layer, as `normalize_padding` takes it.
-        size: rows and columns of the input. Only ``"same"`` beside a stride needs it, as it pads by the size.
+        kernel: kernel size of layers that are given by their rates, an int or a pair.
+        padding: of every layer: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``.
+        size: rows and columns of the input, an int or a pair; needed only for ``"same"`` with a stride, which pads
+            depending on the size.
 
     Raises:
         ValueError: if there is no layer, an argument is no positive int, or a size is needed, or too small.
@@ -97,12 +123,12 @@ def receptive_field(layers: Iterable[Any], kernel: Any = 3, padding: Any = "vali
     return ReceptiveField((seen[0], seen[1]), (stride[0], stride[1]), (before[0], before[1]))
 
 
-def coverage(rates: Iterable[Rate], kernel: Any = 3) -> "NDArray[Any]":
+def coverage(rates: Iterable[Rate], kernel: PairLike = 3) -> "NDArray[Any]":
     """Count how many times each pixel of the input feeds one output of a stack of dilated convolutions.
 
-    The number of paths from the pixel to the output, or what the stack gives for an impulse where every weight is one.
-    A pixel of 0 is a hole: the output does not depend on it. Rows and columns are independent, so the array is the
-    outer product of the counts along each.
+    This is the number of paths from the pixel to the output, or the stack's impulse response if every weight is one. A
+    count of 0 is a hole: the output does not depend on the pixel. Rows and columns are independent, so the array is
+    the outer product of the counts along each.
 
     Args:
         rates: of the layers, ints or pairs (rows, columns), from the input on; the strides are 1.
@@ -112,7 +138,7 @@ def coverage(rates: Iterable[Rate], kernel: Any = 3) -> "NDArray[Any]":
         An int64 array of the size of the receptive field, the output at its middle.
 
     Raises:
-        ValueError: if there is no rate, a number is no positive int, or there is too much to count.
+        ValueError: if there is no rate, a number is no positive int, or the receptive field or a count is too large.
 
     Source: P. Wang et al., "Understanding Convolution for Semantic Segmentation" (arXiv 1702.08502), section 3.2.
 
@@ -139,20 +165,20 @@ def coverage(rates: Iterable[Rate], kernel: Any = 3) -> "NDArray[Any]":
 
 @dataclass(frozen=True)
 class RatesCheck:
-    """What a stack of dilated convolutions leaves out of its receptive field.
+    """The holes in the receptive field of a stack of dilated convolutions.
 
     Attributes:
-        rates: that were checked, one a layer, pairs (rows, columns).
-        kernel: rows and columns.
-        size: of the receptive field.
-        holes: pixels of it that no output depends on.
+        rates: the rates checked, a pair (rows, columns) for each layer.
+        kernel: rows and columns of the kernel.
+        size: rows and columns of the receptive field.
+        holes: number of its pixels that the output does not depend on.
         largest_hole: the longest run of rows, and of columns, that are left out.
-        common_divisor: of the rates, along rows and along columns. Over 1, outputs side by side share no pixel.
-        distance: the paper's M2, the largest distance between pixels that the layers behind the first look at. Its rule
-            is M2 ≤ kernel. That takes the first rate for 1 and looks at the rates in their order, so what it says and
-            what is there can differ; `holes` is what is there.
-        suggestion: rates without a common divisor that leave no hole, whose receptive field is the same or, where no so
-            many layers reach it, the largest; the given rates where those leave none.
+        common_divisor: of the rates, along rows and along columns. Above 1, neighbouring outputs share no pixel.
+        distance: the paper's M2, the largest distance between the pixels that the layers after the first use. The
+            paper's rule is M2 ≤ kernel. It assumes a first rate of 1 and depends on the order of the rates, so it can
+            differ from the exact count in `holes`.
+        suggestion: rates without a common divisor that leave no hole, with the same receptive field or, if so many
+            layers cannot reach it, the largest; the given rates if they leave no hole.
     """
 
     rates: tuple[Pair, ...]
@@ -166,11 +192,11 @@ class RatesCheck:
 
     @property
     def complete(self) -> bool:
-        """Whether every pixel of the receptive field is seen."""
+        """Whether the output depends on every pixel of the receptive field."""
         return not self.holes
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
+        """Return the check as a sentence."""
         field = f"rates {_shown(self.rates)}, kernel {_short(self.kernel)}: receptive field {_by(self.size)}"
         if self.complete:
             return f"{field}, no holes"
@@ -181,18 +207,19 @@ class RatesCheck:
         )
 
 
-def check_rates(rates: Iterable[Rate], kernel: Any = 3) -> RatesCheck:
-    """Say whether a stack of dilated convolutions leaves holes in what an output sees, and which rates would not.
+def check_rates(rates: Iterable[Rate], kernel: PairLike = 3) -> RatesCheck:
+    """Check whether a stack of dilated convolutions leaves holes in its receptive field, and suggest rates without.
 
-    Sorted, rates leave no hole just where each is at most the receptive field of those before it: a smaller one cannot
-    fill the gap, a larger one goes beyond it. Of the rates that fit, with the same sum and so the same receptive field,
-    those are suggested whose largest is smallest.
+    Sorted rates leave no hole if and only if each is at most the receptive field of those before it: larger rates skip
+    pixels that no smaller one fills in. Among the rates without holes that have the same sum, and so the same receptive
+    field, those with the smallest maximum are suggested.
 
     Args:
-        rates, kernel: as in `coverage`.
+        rates: of the layers, ints or pairs (rows, columns), from the input on; the strides are 1.
+        kernel: rows and columns, an int or a pair.
 
     Raises:
-        ValueError: as `coverage`.
+        ValueError: if there is no rate, a number is no positive int, or the receptive field is too large to count.
 
     Source: P. Wang et al., "Understanding Convolution for Semantic Segmentation" (arXiv 1702.08502), section 3.2 and
     equation 2 (hybrid dilated convolution).
@@ -220,7 +247,7 @@ def check_rates(rates: Iterable[Rate], kernel: Any = 3) -> RatesCheck:
 
 
 class _Axis(NamedTuple):
-    """What `RatesCheck` says, along one axis; `seen` is how many of `size` pixels are no hole."""
+    """The fields of `RatesCheck` along one axis; `seen` is the number of its `size` pixels that are no hole."""
 
     size: int
     seen: int
@@ -231,7 +258,7 @@ class _Axis(NamedTuple):
 
     @classmethod
     def of(cls, rates: list[int], taps: int) -> "_Axis":
-        """Check the rates of one axis, by counting."""
+        """Check the rates of one axis."""
         counts = _counts(rates, taps)
         holes = [len(list(run)) for seen, run in groupby(counts, bool) if not seen]
         suggestion = _without_holes(rates, taps) if holes else rates
@@ -239,13 +266,14 @@ class _Axis(NamedTuple):
         return cls(len(counts), seen, max(holes, default=0), gcd(*rates), _distance(rates), suggestion)
 
 
-def _windows(layers: Iterable[Any], kernel: Any) -> list[tuple[Any, Any, Any]]:
-    """Kernel, stride and rate of each layer, of which some may be given by their rate alone."""
+def _windows(layers: Iterable[Definition | Rate], kernel: PairLike) -> list[tuple[PairLike, PairLike, PairLike]]:
+    """Kernel, stride and rate of each layer; some may be given by their rate alone."""
     if not isinstance(layers, Iterable):
         raise ValueError(f"layers: expected a sequence of definitions or rates, got {layers!r}")
+    given: list[Any] = list(layers)
     found = [
         (layer.kernel, layer.stride, layer.rate) if hasattr(layer, "kernel") else (kernel, 1, pair(layer, "layers"))
-        for layer in layers
+        for layer in given
     ]
     if not found:
         raise ValueError("layers: expected at least one definition or rate, got none")
@@ -284,18 +312,18 @@ def _distance(rates: list[int]) -> int:
 
 
 def _without_holes(rates: list[int], taps: int) -> list[int]:
-    """As many rates that leave no hole, with the sum of these or the nearest to it, and of those the most even."""
+    """The same number of rates without holes, of the same sum or the nearest to it, as even as possible."""
     limit, wanted = 1, sum(rates)
     while sum(fitting := _up_to(limit, len(rates), taps)) < wanted and fitting[-1] == limit:
         limit += 1
-    # Fewer are too many than are at the limit, for with one less for each of these there were too few.
+    # The excess is less than the number of rates at the limit: with all of these one less, the sum was too small.
     excess = max(sum(fitting) - wanted, 0)
     at_limit = fitting.index(fitting[-1])
     return [rate - (at_limit <= i < at_limit + excess) for i, rate in enumerate(fitting)]
 
 
 def _up_to(limit: int, count: int, taps: int) -> list[int]:
-    """The largest rates that leave no hole and are at most this."""
+    """The largest rates without holes that are at most `limit`."""
     fitting: list[int] = []
     for _ in range(count):
         fitting.append(min(limit, 1 + (taps - 1) * sum(fitting)))
@@ -307,7 +335,7 @@ def _by(size: Pair) -> str:
 
 
 def _short(value: Rate) -> str:
-    """A pair, or one number for two that are equal."""
+    """A pair, or one number if both are equal."""
     return str(value[0] if isinstance(value, tuple) and value[0] == value[1] else value)
 
 

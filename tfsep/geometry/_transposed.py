@@ -1,30 +1,22 @@
-"""Integer geometry of transposed convolutions: the convolution that each is the transpose of, and the output's size.
+"""Geometry of transposed convolutions: the convolution that is transposed, and the output's size.
 
-Like `geometry` it knows no TensorFlow. Formulas follow section 4 of "A guide to convolution arithmetic for deep
-learning" (arXiv 1603.07285).
+Formulas follow section 4 of "A guide to convolution arithmetic for deep learning" (arXiv 1603.07285).
 """
 
 from dataclasses import replace
 from typing import NamedTuple
 
-from tfsep.geometry._window import (
-    PaddingLike,
-    Pair,
-    PairLike,
-    Sizes,
-    Window,
-    normalize_row_padding,
-    pair,
-    single,
-)
+from tfsep.geometry._padding import normalize_row_padding
+from tfsep.geometry._sizes import PaddingLike, Pair, PairLike, Sizes, pair, single
+from tfsep.geometry._window import Window
 
 
 class Transposed(NamedTuple):
-    """The geometry of a transposed convolution: an input of size ``i`` gives ``(i - 1)·s + reach`` outputs a side.
+    """The geometry of a transposed convolution: an axis of size ``i`` gives ``(i - 1)·s + reach`` outputs.
 
     Attributes:
-        window: of the convolution that this is the transpose of, with its padding in pixels.
-        reach: how many outputs an input of one pixel gives, rows and columns; under 1 where padding takes more away.
+        window: of the convolution that is transposed, with its padding in pixels.
+        reach: rows and columns of output for an input of one pixel; under 1 if the padding crops more than that.
     """
 
     window: Window
@@ -32,20 +24,21 @@ class Transposed(NamedTuple):
 
     @classmethod
     def of(cls, window: Window, output_padding: PairLike | None = None) -> "Transposed":
-        """Make it from the window as a user writes it, by the rules of Keras and, for padding in pixels, of PyTorch.
+        """Make the geometry of images, by the rules of Keras and, for padding in pixels, of PyTorch.
 
-        With the effective kernel ``k' = (k - 1)·r + 1``, the size of the output is
+        With the effective kernel ``k' = (k - 1)·r + 1``, the output has, along each axis,
 
         - ``"valid"``: ``(i - 1)·s + max(k', s)``, or ``(i - 1)·s + k' + output_padding`` where that is given;
         - ``"same"``: ``i·s``, or ``(i - 1)·s + k' - 2·(k' // 2) + output_padding``;
         - pixels: ``(i - 1)·s + k' - before - after + output_padding``.
 
         Args:
-            window: kernel, strides, padding and rate.
-            output_padding: more rows and columns at the end, an int or a pair, each under the stride; or None.
+            window: of the convolution that is transposed.
+            output_padding: additional rows and columns at the end, an int or a pair, each less than the stride; or
+                None.
 
         Raises:
-            ValueError: for an `output_padding` that is negative, or not under the stride.
+            ValueError: for an `output_padding` that is negative, or not less than the stride.
 
         Examples:
             >>> Transposed.of(Window.of(3, 2, padding=1), output_padding=1).output_size((7, None))
@@ -64,7 +57,7 @@ class Transposed(NamedTuple):
         rate: PairLike = 1,
         output_padding: PairLike | None = None,
     ) -> "Transposed":
-        """Make the geometry of a sequence, an image of one row, from arguments as a user writes them.
+        """Make the geometry of sequences, images of one row, from arguments as a caller writes them.
 
         Args:
             kernel: size of the kernel.
@@ -74,7 +67,7 @@ class Transposed(NamedTuple):
             output_padding: additional outputs at the end, less than the stride; or None.
 
         Raises:
-            ValueError: naming the argument that is wrong.
+            ValueError: for an argument out of range; the message names it.
 
         Examples:
             >>> Transposed.of_row(3, 2, padding=1, output_padding=1).output_size((1, 7))
@@ -99,7 +92,10 @@ class Transposed(NamedTuple):
         return cls(replace(window, padding=pads), reach)
 
     def output_size(self, size: Sizes) -> Sizes:
-        """Rows and columns of the output; None where the input's are not known.
+        """Return rows and columns of the output, None where the input's are not known.
+
+        Args:
+            size: rows and columns of the input.
 
         Raises:
             ValueError: if a side of the input or of the output would have no element.
@@ -117,7 +113,7 @@ class Transposed(NamedTuple):
 
     @property
     def smallest(self) -> Pair:
-        """The size of the smallest input that leaves an output."""
+        """Rows and columns of the smallest input that leaves an output."""
         rows, columns = (
             max(-(-(1 - reach) // s) + 1, 1) for s, reach in zip(self.window.strides, self.reach, strict=True)
         )
@@ -130,7 +126,7 @@ def _check_output_padding(more: tuple[int, ...] | None, strides: tuple[int, ...]
 
 
 def _transposed_side(window: Window, axis: int, more: int | None) -> tuple[Pair, int]:
-    """The pads of the convolution that is transposed, and the outputs of one pixel, along one axis."""
+    """The padding of the convolution that is transposed, and the outputs of one pixel, along one axis."""
     k, s = window.effective_kernel[axis], window.strides[axis]
     if window.padding == "valid":
         return (0, 0), max(k, s) if more is None else k + more

@@ -1,24 +1,28 @@
 """Keras layers: supersets of those of `keras.layers` under the same names; the mathematics is in `tfsep.ops`."""
 
-from tfsep.layers._batch_normalization import BatchNormalization
-from tfsep.layers._conv1d import Conv1D, DepthwiseConv1D, SeparableConv1D
-from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D, SeparableConv2D
-from tfsep.layers._conv_transpose import Conv2DTranspose, DepthwiseConv2DTranspose, SeparableConv2DTranspose
-from tfsep.layers._deform_conv import DeformableConv2D
-from tfsep.layers._separable_block import DepthwiseSeparableConv, leaky_relu
+from tfsep.layers import (
+    _batch_normalization,
+    _conv1d,
+    _conv2d,
+    _conv_transpose,
+    _deform_conv,
+    _depthwise_transpose,
+    _separable_block,
+)
+from tfsep.layers._batch_normalization import *  # noqa: F403
+from tfsep.layers._conv1d import *  # noqa: F403
+from tfsep.layers._conv2d import *  # noqa: F403
+from tfsep.layers._conv_transpose import *  # noqa: F403
+from tfsep.layers._deform_conv import *  # noqa: F403
+from tfsep.layers._depthwise_transpose import *  # noqa: F403
+from tfsep.layers._separable_block import *  # noqa: F403
 
-__all__ = [
-    "BatchNormalization",
-    "Conv1D",
-    "Conv2D",
-    "Conv2DTranspose",
-    "DeformableConv2D",
-    "DepthwiseConv1D",
-    "DepthwiseConv2D",
-    "DepthwiseConv2DTranspose",
-    "DepthwiseSeparableConv",
-    "SeparableConv1D",
-    "SeparableConv2D",
-    "SeparableConv2DTranspose",
-    "leaky_relu",
-]
+# Each module lists its own public names.
+__all__: list[str] = []
+__all__ += _batch_normalization.__all__
+__all__ += _conv1d.__all__
+__all__ += _conv2d.__all__
+__all__ += _conv_transpose.__all__
+__all__ += _deform_conv.__all__
+__all__ += _depthwise_transpose.__all__
+__all__ += _separable_block.__all__

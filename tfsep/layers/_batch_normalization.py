@@ -1,15 +1,19 @@
-"""Batch normalization on TensorFlow's fused kernel."""
+"""Batch normalization: on TensorFlow's fused kernel, and as a scale and a shift a channel."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import ConstraintLike, InitializerLike, RegularizerLike, Tensor
+
+__all__ = ["BatchNormalization"]
 
 _FUSED_DTYPES = ("float16", "bfloat16", "float32")
 
-# oneDNN's fast kernel takes blocks of so many channels. In bfloat16 what is left over costs ten times as much: there
-# the float32 kernel is faster, with both conversions.
+# oneDNN's fast kernel takes blocks of 16 channels. In bfloat16 a remainder costs ten times as much: there the float32
+# kernel is faster, with both conversions.
 _BLOCK = 16
 
 
@@ -17,16 +21,35 @@ _BLOCK = 16
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, computed by one fused kernel where there is one.
 
-    Arguments, weights, moving statistics and results are Keras's. The kernel serves images (rank 4) normalized over
-    their last axis in float16, bfloat16 or float32; everything else (another rank or axis, a mask, ``synchronized``,
-    ``renorm``, float64) is Keras's own computation.
+    Weights, moving statistics and results are Keras's. The kernel serves images (rank 4) normalized over their last
+    axis in float16, bfloat16 or float32; everything else (another rank or axis, a mask, ``synchronized``, ``renorm``,
+    float64) is Keras's own computation.
 
-    ``frozen`` is an argument more: such a layer normalizes by its moving statistics in training, too, and leaves them
-    as they are, while gamma and beta are trained. In Keras neither ``training=False`` in the layer's call does this,
-    which a functional model overrides in ``fit``, nor ``trainable=False``, under which gamma and beta stay as well.
+    The kernel reports the variance with Bessel's correction, n / (n − 1). Keras's moving variance is without it, so it
+    is divided out.
 
-    The kernel reports the variance with Bessel's correction, n / (n − 1); Keras's moving variance is without it, so it
-    is taken out again.
+    Args:
+        axis: that is normalized: the channels', an int or several.
+        momentum: of the moving statistics: the share that each step keeps.
+        epsilon: added to the variance.
+        center: whether beta is added.
+        scale: whether gamma multiplies.
+        beta_initializer: of beta (C,).
+        gamma_initializer: of gamma (C,).
+        moving_mean_initializer: of the moving mean (C,).
+        moving_variance_initializer: of the moving variance (C,).
+        beta_regularizer: of beta; None for none.
+        gamma_regularizer: of gamma; None for none.
+        beta_constraint: of beta; None for none.
+        gamma_constraint: of gamma; None for none.
+        renorm: whether to use batch renormalization.
+        renorm_clipping: limits of its corrections, by the names ``"rmax"``, ``"rmin"`` and ``"dmax"``; None for none.
+        renorm_momentum: of the moving statistics of the renormalization.
+        synchronized: whether statistics are those of all replicas.
+        frozen: whether to normalize by the moving statistics in training, too, and leave them as they are, while gamma
+            and beta are trained. In Keras neither ``training=False`` in the layer's call does this, which a functional
+            model overrides in ``fit``, nor ``trainable=False``, under which gamma and beta stay as well.
+        **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Source: S. Ioffe, C. Szegedy, "Batch Normalization" (arXiv 1502.03167).
 
@@ -38,21 +61,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def __init__(
         self,
-        axis: Any = -1,
+        axis: int | Sequence[int] = -1,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        moving_mean_initializer: Any = "zeros",
-        moving_variance_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
+        beta_initializer: InitializerLike = "zeros",
+        gamma_initializer: InitializerLike = "ones",
+        moving_mean_initializer: InitializerLike = "zeros",
+        moving_variance_initializer: InitializerLike = "ones",
+        beta_regularizer: RegularizerLike = None,
+        gamma_regularizer: RegularizerLike = None,
+        beta_constraint: ConstraintLike = None,
+        gamma_constraint: ConstraintLike = None,
         renorm: bool = False,
-        renorm_clipping: Any = None,
+        renorm_clipping: Mapping[str, float] | None = None,
         renorm_momentum: float = 0.99,
         synchronized: bool = False,
         frozen: bool = False,
@@ -80,8 +103,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
         self.frozen = bool(frozen)
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalize, by the batch's statistics while training, by the moving ones otherwise, or where frozen."""
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
+        """Normalize, by the batch's statistics in training unless frozen, by the moving ones otherwise.
+
+        Args:
+            inputs: tensor (N, ..., C), or of another axis of channels.
+            training: whether this is a step of training.
+            mask: True for the elements that count in the statistics; None for all.
+        """
         training = bool(training) and not self.frozen
         if not self._is_fused(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
@@ -105,7 +134,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self.moving_variance.assign(moving_variance * keep + variance * (1.0 - keep))
         return tf.cast(y, inputs.dtype)
 
-    def _is_fused(self, inputs: Any, mask: Any) -> bool:
+    def _is_fused(self, inputs: Tensor, mask: Tensor | None) -> bool:
         """Whether the fused kernel computes this call."""
         return (
             inputs.shape.rank == 4
@@ -118,7 +147,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
+        """Return the layer's arguments, under Keras's names."""
         return {**super().get_config(), "frozen": self.frozen}
 
 

@@ -1,29 +1,41 @@
-"""Convolution layers: the arguments of `keras.layers`, in their order, and more of them."""
+"""Convolution layers of images: the arguments of `keras.layers`, in their order, and more."""
 
 from typing import Any
 
-from tfsep import ops
 from tfsep._keras.backend import keras
-from tfsep.layers._kernel_types import Depthwise, Full, Separable
+from tfsep._keras.types import ActivationLike, ConstraintLike, InitializerLike, RegularizerLike
+from tfsep.geometry import PaddingLike, PairLike
+from tfsep.layers._kernel_types import DepthwiseConvolution, SeparableConvolution, StandardConvolution
+from tfsep.ops._conv2d import convolve, convolve_depthwise, convolve_separable
+
+__all__ = ["Conv2D", "DepthwiseConv2D", "SeparableConv2D"]
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-class Conv2D(Full):
-    """2-D convolution: `keras.layers.Conv2D`, with any stride beside any rate, and padding in pixels.
+class Conv2D(StandardConvolution):
+    """Standard 2-D convolution.
+
+    `keras.layers.Conv2D`, with any stride beside any rate, and padding in pixels.
 
     Args:
         filters: output channels F.
-        kernel_size: rows and columns, an int or a pair.
-        strides: step of the window, an int or a pair, equal or not.
+        kernel_size: rows and columns of the kernel, an int or a pair.
+        strides: step of the window, an int or a pair (rows, columns), equal or not.
         padding: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for Keras's setting.
-        dilation_rate: distance between neighbouring taps, an int or a pair.
+        dilation_rate: distance between neighbouring taps, an int or a pair; any stride goes with any rate.
         groups: the input channels C and the filters are split into this many groups, each convolved on its own.
-        activation: applied to the result; None for none.
+        activation: applied to the result: a name, a function, or None for none.
         use_bias: whether a bias is added.
-        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer,
-            kernel_constraint, bias_constraint: as in Keras.
+        kernel_initializer: of the kernel (kh, kw, C / groups, F).
+        bias_initializer: of the bias (F,).
+        kernel_regularizer: of the kernel; None for none.
+        bias_regularizer: of the bias; None for none.
+        activity_regularizer: of the result; None for none.
+        kernel_constraint: of the kernel; None for none.
+        bias_constraint: of the bias; None for none.
         rate: another name of dilation_rate.
+        **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Input shape: (N, H, W, C), or (N, C, H, W) with ``"channels_first"``.
 
@@ -38,27 +50,27 @@ class Conv2D(Full):
         (TensorShape([1, 4, 4, 8]), 152)
     """
 
-    op = staticmethod(ops.conv2d)
+    _op = staticmethod(convolve)
 
     def __init__(
         self,
         filters: int,
-        kernel_size: Any,
-        strides: Any = (1, 1),
-        padding: Any = "valid",
+        kernel_size: PairLike,
+        strides: PairLike = (1, 1),
+        padding: PaddingLike = "valid",
         data_format: str | None = None,
-        dilation_rate: Any = (1, 1),
+        dilation_rate: PairLike = (1, 1),
         groups: int = 1,
-        activation: Any = None,
+        activation: ActivationLike = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        rate: Any = None,
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        kernel_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        activity_regularizer: RegularizerLike = None,
+        kernel_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
+        rate: PairLike | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -68,37 +80,50 @@ class Conv2D(Full):
             padding=padding,
             data_format=data_format,
             dilation_rate=dilation_rate,
-            rate=rate,
+            groups=groups,
             activation=activation,
             use_bias=use_bias,
-            bias_initializer=bias_initializer,
-            bias_regularizer=bias_regularizer,
-            bias_constraint=bias_constraint,
-            groups=groups,
             kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
-            kernel_constraint=kernel_constraint,
+            bias_regularizer=bias_regularizer,
             activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            rate=rate,
             **kwargs,
         )
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-class DepthwiseConv2D(Depthwise):
+class DepthwiseConv2D(DepthwiseConvolution):
     """Depthwise 2-D convolution: each channel with `depth_multiplier` filters of its own.
 
-    `keras.layers.DepthwiseConv2D`, with any stride beside any rate and padding in pixels. A variance-scaling
+    `keras.layers.DepthwiseConv2D`, with any stride beside any rate, and padding in pixels. A variance-scaling
     initializer draws the kernel with its true fan-in kh·kw, where Keras counts C·kh·kw.
 
     Args:
-        kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, rate: as in `Conv2D`.
+        kernel_size: rows and columns of the kernel, an int or a pair.
+        strides: step of the window, an int or a pair (rows, columns), equal or not.
+        padding: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``.
         depth_multiplier: filters a channel, M.
-        depthwise_initializer, bias_initializer, depthwise_regularizer, bias_regularizer, activity_regularizer,
-            depthwise_constraint, bias_constraint: as in Keras.
+        data_format: ``"channels_last"`` or ``"channels_first"``; None for Keras's setting.
+        dilation_rate: distance between neighbouring taps, an int or a pair; any stride goes with any rate.
+        activation: applied to the result: a name, a function, or None for none.
+        use_bias: whether a bias is added.
+        depthwise_initializer: of the kernel (kh, kw, C, M); a variance-scaling one draws it with its true fan-in kh·kw.
+        bias_initializer: of the bias (C·M,).
+        depthwise_regularizer: of the kernel; None for none.
+        bias_regularizer: of the bias; None for none.
+        activity_regularizer: of the result; None for none.
+        depthwise_constraint: of the kernel; None for none.
+        bias_constraint: of the bias; None for none.
+        rate: another name of dilation_rate.
+        **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Input shape: (N, H, W, C), or (N, C, H, W) with ``"channels_first"``.
 
-    Output shape: (N, H', W', C·M), or (N, C·M, H', W'); channel c·M + m is filter m of input channel c.
+    Output shape: (N, H', W', C·M), or (N, C·M, H', W'); channel c·M + m is made by filter m of input channel c.
 
     Raises:
         ValueError: for sizes under 1, or another rank.
@@ -109,64 +134,81 @@ class DepthwiseConv2D(Depthwise):
         (TensorShape([1, 4, 4, 8]), 80)
     """
 
-    op = staticmethod(ops.depthwise_conv2d)
+    _op = staticmethod(convolve_depthwise)
 
     def __init__(
         self,
-        kernel_size: Any,
-        strides: Any = (1, 1),
-        padding: Any = "valid",
+        kernel_size: PairLike,
+        strides: PairLike = (1, 1),
+        padding: PaddingLike = "valid",
         depth_multiplier: int = 1,
         data_format: str | None = None,
-        dilation_rate: Any = (1, 1),
-        activation: Any = None,
+        dilation_rate: PairLike = (1, 1),
+        activation: ActivationLike = None,
         use_bias: bool = True,
-        depthwise_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        depthwise_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        depthwise_constraint: Any = None,
-        bias_constraint: Any = None,
-        rate: Any = None,
+        depthwise_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        depthwise_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        activity_regularizer: RegularizerLike = None,
+        depthwise_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
+        rate: PairLike | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             kernel_size=kernel_size,
             strides=strides,
             padding=padding,
+            depth_multiplier=depth_multiplier,
             data_format=data_format,
             dilation_rate=dilation_rate,
-            rate=rate,
             activation=activation,
             use_bias=use_bias,
-            bias_initializer=bias_initializer,
-            bias_regularizer=bias_regularizer,
-            bias_constraint=bias_constraint,
-            depth_multiplier=depth_multiplier,
             depthwise_initializer=depthwise_initializer,
+            bias_initializer=bias_initializer,
             depthwise_regularizer=depthwise_regularizer,
-            depthwise_constraint=depthwise_constraint,
+            bias_regularizer=bias_regularizer,
             activity_regularizer=activity_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            bias_constraint=bias_constraint,
+            rate=rate,
             **kwargs,
         )
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-class SeparableConv2D(Separable):
-    """Separable 2-D convolution: a depthwise one, then a 1×1 one, with nothing between.
+class SeparableConv2D(SeparableConvolution):
+    """Separable 2-D convolution: a depthwise convolution, then a pointwise (1×1) one, with nothing between.
 
-    `keras.layers.SeparableConv2D`, with any stride beside any rate, unequal ones too, and padding in pixels. For
+    `keras.layers.SeparableConv2D`, with any stride beside any rate, unequal strides, and padding in pixels. For
     normalization and an activation between the two, see `DepthwiseSeparableConv`.
 
     Args:
         filters: output channels F.
-        kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, rate: as in `Conv2D`; the
-            window is the depthwise part's.
+        kernel_size: rows and columns of the depthwise kernel, an int or a pair.
+        strides: step of the depthwise window, an int or a pair (rows, columns), equal or not.
+        padding: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``; of the depthwise
+            part.
+        data_format: ``"channels_last"`` or ``"channels_first"``; None for Keras's setting.
+        dilation_rate: distance between neighbouring taps of the depthwise part, an int or a pair; any stride goes with
+            any rate.
         depth_multiplier: depthwise filters a channel, M.
-        depthwise_initializer, pointwise_initializer, bias_initializer, depthwise_regularizer, pointwise_regularizer,
-            bias_regularizer, activity_regularizer, depthwise_constraint, pointwise_constraint, bias_constraint: as in
-            Keras.
+        activation: applied to the result: a name, a function, or None for none.
+        use_bias: whether a bias is added.
+        depthwise_initializer: of the depthwise kernel (kh, kw, C, M); a variance-scaling one draws it with its true
+            fan-in kh·kw.
+        pointwise_initializer: of the pointwise kernel (1, 1, C·M, F).
+        bias_initializer: of the bias (F,).
+        depthwise_regularizer: of the depthwise kernel; None for none.
+        pointwise_regularizer: of the pointwise kernel; None for none.
+        bias_regularizer: of the bias; None for none.
+        activity_regularizer: of the result; None for none.
+        depthwise_constraint: of the depthwise kernel; None for none.
+        pointwise_constraint: of the pointwise kernel; None for none.
+        bias_constraint: of the bias; None for none.
+        rate: another name of dilation_rate.
+        **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Input shape: (N, H, W, C), or (N, C, H, W) with ``"channels_first"``.
 
@@ -181,30 +223,30 @@ class SeparableConv2D(Separable):
         (TensorShape([1, 6, 6, 256]), 795)
     """
 
-    op = staticmethod(ops.separable_conv2d)
+    _op = staticmethod(convolve_separable)
 
     def __init__(
         self,
         filters: int,
-        kernel_size: Any,
-        strides: Any = (1, 1),
-        padding: Any = "valid",
+        kernel_size: PairLike,
+        strides: PairLike = (1, 1),
+        padding: PaddingLike = "valid",
         data_format: str | None = None,
-        dilation_rate: Any = (1, 1),
+        dilation_rate: PairLike = (1, 1),
         depth_multiplier: int = 1,
-        activation: Any = None,
+        activation: ActivationLike = None,
         use_bias: bool = True,
-        depthwise_initializer: Any = "glorot_uniform",
-        pointwise_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        depthwise_regularizer: Any = None,
-        pointwise_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        depthwise_constraint: Any = None,
-        pointwise_constraint: Any = None,
-        bias_constraint: Any = None,
-        rate: Any = None,
+        depthwise_initializer: InitializerLike = "glorot_uniform",
+        pointwise_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        depthwise_regularizer: RegularizerLike = None,
+        pointwise_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        activity_regularizer: RegularizerLike = None,
+        depthwise_constraint: ConstraintLike = None,
+        pointwise_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
+        rate: PairLike | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -214,19 +256,19 @@ class SeparableConv2D(Separable):
             padding=padding,
             data_format=data_format,
             dilation_rate=dilation_rate,
-            rate=rate,
+            depth_multiplier=depth_multiplier,
             activation=activation,
             use_bias=use_bias,
-            bias_initializer=bias_initializer,
-            bias_regularizer=bias_regularizer,
-            bias_constraint=bias_constraint,
-            depth_multiplier=depth_multiplier,
             depthwise_initializer=depthwise_initializer,
             pointwise_initializer=pointwise_initializer,
+            bias_initializer=bias_initializer,
             depthwise_regularizer=depthwise_regularizer,
             pointwise_regularizer=pointwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
             depthwise_constraint=depthwise_constraint,
             pointwise_constraint=pointwise_constraint,
-            activity_regularizer=activity_regularizer,
+            bias_constraint=bias_constraint,
+            rate=rate,
             **kwargs,
         )

@@ -1,29 +1,29 @@
-"""What the convolution layers share: the window, the bias, the activation, and their place in the config."""
+"""The base of the convolution layers: window, bias, activation, shapes and config."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tfsep._keras.backend import keras, tf
-from tfsep.geometry import (
-    Sizes,
-    Window,
-    choose_rate,
-    normalize_data_format,
-    normalize_padding,
-    normalize_row_padding,
-    pair,
-    single,
+from tfsep._keras.types import (
+    ActivationLike,
+    ConstraintLike,
+    InitializerLike,
+    RegularizerLike,
+    Shape,
+    Tensor,
+    TensorLike,
 )
+from tfsep.geometry import PaddingLike, PairLike, Sizes, Transposed, Window
+from tfsep.geometry._padding import choose_rate, normalize_data_format, normalize_padding, normalize_row_padding
+from tfsep.geometry._sizes import pair, single
 
-Shape = tuple[int | None, ...]
-
-_ARGUMENTS: dict[int, tuple[Any, Any, Any]] = {
+_PARSERS: dict[int, tuple[Callable[..., Window], Callable[..., Any], Callable[[Any], Any]]] = {
     1: (Window.of_row, single, normalize_row_padding),
     2: (Window.of, pair, normalize_padding),
 }
-"""How a window, a size and a padding are made of arguments, by the number of spatial axes."""
+"""The parsers of a window, of a size and of a padding, by the number of spatial axes."""
 
-_OPTIONS = {
+_REGISTRIES = {
     "initializer": keras.initializers,
     "regularizer": keras.regularizers,
     "constraint": keras.constraints,
@@ -33,52 +33,71 @@ _OPTIONS = {
 class Convolution(keras.layers.Layer):
     """Arguments, bias, activation and shapes of a convolution layer; a subclass adds its kernels and its op.
 
-    Arguments are as in `keras.layers`. `padding` takes what `tfsep.geometry.normalize_padding` takes, and of sequences
-    what `normalize_row_padding` does; `rate` is another name of `dilation_rate`, and any stride goes with any rate.
+    Args:
+        kernel_size: of the window, an int or one number a spatial axis.
+        strides: of the window, an int or one number a spatial axis.
+        padding: whatever `normalize_padding` takes; of sequences, `normalize_row_padding`.
+        data_format: ``"channels_last"`` or ``"channels_first"``; None for Keras's setting.
+        dilation_rate: distance between neighbouring taps, an int or one number a spatial axis.
+        rate: another name of dilation_rate.
+        activation: applied to the result; None for none.
+        use_bias: whether a bias is added.
+        bias_initializer: of the bias.
+        bias_regularizer: of the bias.
+        bias_constraint: of the bias.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Attributes:
         rank: the number of spatial axes, 2 of images and 1 of sequences.
-        op: (x, kernels, strides, padding, rate, data_format) -> the result, without the bias.
+        window: the parsed kernel size, strides, padding and rate.
+        geometry: the window, or the geometry of a transposed convolution.
     """
 
     rank: ClassVar[int] = 2
-    op: ClassVar[Callable[..., Any]]
+    _op: ClassVar[Callable[..., Tensor]]
+    """(x, kernels, geometry, data_format, rank) → the result, without the bias.
+
+    A function of `tfsep.ops` below the public ones, which takes a parsed geometry.
+    """
 
     def __init__(
         self,
         *,
-        kernel_size: Any,
-        strides: Any,
-        padding: Any,
+        kernel_size: PairLike,
+        strides: PairLike,
+        padding: PaddingLike,
         data_format: str | None,
-        dilation_rate: Any,
-        rate: Any,
-        activation: Any,
+        dilation_rate: PairLike,
+        rate: PairLike | None,
+        activation: ActivationLike,
         use_bias: bool,
-        bias_initializer: Any,
-        bias_regularizer: Any,
-        bias_constraint: Any,
+        bias_initializer: InitializerLike,
+        bias_regularizer: RegularizerLike,
+        bias_constraint: ConstraintLike,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        of, each, pads = _ARGUMENTS[self.rank]
-        self.window = of(kernel_size, strides, padding, choose_rate(rate, dilation_rate, each))
-        self.padding = pads(padding)
+        parse_window, parse_size, parse_padding = _PARSERS[self.rank]
+        self.window = parse_window(kernel_size, strides, padding, choose_rate(rate, dilation_rate, parse_size))
+        self.geometry: Window | Transposed = self.window
+        self.padding = parse_padding(padding)
         self.data_format = normalize_data_format(data_format or keras.config.image_data_format())
         self.activation = keras.activations.get(activation)
         self.use_bias = bool(use_bias)
         self._weight_kinds: tuple[str, ...] = ()
         self._set_options("bias", bias_initializer, bias_regularizer, bias_constraint)
-        self.bias: Any = None
+        self.bias: keras.Variable | None = None
 
-    def _set_options(self, kind: str, initializer: Any, regularizer: Any, constraint: Any) -> None:
+    def _set_options(
+        self, kind: str, initializer: InitializerLike, regularizer: RegularizerLike, constraint: ConstraintLike
+    ) -> None:
         """Keep the three options of one kind of weight under Keras's names, ``bias_initializer`` and so on."""
         given = {"initializer": initializer, "regularizer": regularizer, "constraint": constraint}
-        for option, registry in _OPTIONS.items():
+        for option, registry in _REGISTRIES.items():
             setattr(self, f"{kind}_{option}", registry.get(given[option]))
         self._weight_kinds = (*self._weight_kinds, kind)
 
-    def _add_weight(self, kind: str, name: str, shape: Shape, initializer: Any = None) -> Any:
+    def _add_weight(self, kind: str, name: str, shape: Shape, initializer: InitializerLike = None) -> keras.Variable:
         """Make a weight with the options of its kind."""
         return self.add_weight(
             name=name,
@@ -88,7 +107,7 @@ class Convolution(keras.layers.Layer):
             constraint=getattr(self, f"{kind}_constraint"),
         )
 
-    def _add_depthwise_weight(self, kind: str, name: str, channels: int, multiplier: int) -> Any:
+    def _add_depthwise_weight(self, kind: str, name: str, channels: int, multiplier: int) -> keras.Variable:
         """Make a depthwise kernel (kh, kw, C, M), drawn with its true fan-in."""
         shape = (*self.kernel_size, channels, multiplier)
         initializer = depthwise_initializer(getattr(self, f"{kind}_initializer"), self.rank)
@@ -96,17 +115,17 @@ class Convolution(keras.layers.Layer):
 
     @property
     def kernel_size(self) -> tuple[int, ...]:
-        """Rows and columns of the kernel; of a sequence's, its one size."""
+        """Size of the kernel, one number a spatial axis."""
         return self.window.kernel[2 - self.rank :]
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Steps of the window."""
+        """Steps of the window, one number a spatial axis."""
         return self.window.strides[2 - self.rank :]
 
     @property
     def rate(self) -> tuple[int, ...]:
-        """Dilation, the distance between neighbouring taps."""
+        """Dilation, the distance between neighbouring taps, one number a spatial axis."""
         return self.window.rate[2 - self.rank :]
 
     @property
@@ -120,7 +139,7 @@ class Convolution(keras.layers.Layer):
         return -1 if self.data_format == "channels_last" else 1
 
     def _input_channels(self, input_shape: Shape) -> int:
-        """The number of input channels, having told Keras to hold later inputs to it."""
+        """Return the number of input channels, and let Keras check later inputs against it."""
         if len(input_shape) != self.rank + 2:
             raise ValueError(f"input: expected rank {self.rank + 2} for {self.name!r}, got shape {tuple(input_shape)}")
         channels = input_shape[self.channel_axis]
@@ -133,27 +152,32 @@ class Convolution(keras.layers.Layer):
         if self.use_bias:
             self.bias = self._add_weight("bias", "bias", (channels,))
 
-    def _kernels(self) -> tuple[Any, ...]:
+    def _kernels(self) -> tuple[keras.Variable, ...]:
         raise NotImplementedError
 
-    def _call_options(self) -> dict[str, Any]:
-        """What the op is called with beside the input and the kernels."""
-        return {
-            "strides": self.strides,
-            "padding": self.padding,
-            "rate": self.rate,
-            "data_format": self.data_format,
-        }
+    def call(self, inputs: Tensor) -> Tensor:
+        """Convolve, add the bias and apply the activation.
 
-    def call(self, inputs: Any) -> Any:
-        """Convolve, add the bias and apply the activation."""
-        y = self._convolved(inputs)
-        return self.activation(self._biased(y, self.bias) if self.use_bias else y)
+        Args:
+            inputs: of the layer's input shape.
+        """
+        y = self.convolve(inputs, *self._kernels())
+        return self.activation(y if self.bias is None else self._biased(y, self.bias))
 
-    def _convolved(self, inputs: Any) -> Any:
-        return self.op(inputs, *self._kernels(), **self._call_options())
+    def convolve(self, inputs: Tensor, *kernels: TensorLike) -> Tensor:
+        """Convolve with the given kernels, without bias and activation.
 
-    def _biased(self, y: Any, bias: Any) -> Any:
+        Args:
+            inputs: of the layer's input shape.
+            *kernels: of the shapes of the layer's own.
+        """
+        return self._op(inputs, *kernels, *self._op_arguments())
+
+    def _op_arguments(self) -> tuple[Any, ...]:
+        """Return what the op takes behind the kernels."""
+        return self.geometry, self.data_format, self.rank
+
+    def _biased(self, y: Tensor, bias: keras.Variable) -> Tensor:
         if self.data_format == "channels_last":
             return tf.nn.bias_add(y, bias)
         if self.rank == 2:
@@ -164,20 +188,21 @@ class Convolution(keras.layers.Layer):
     def _output_channels(self, channels: int | None) -> int | None:
         raise NotImplementedError
 
-    def _output_size(self, size: Sizes) -> Sizes:
-        return self.window.output_size(size)
-
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape of the result, None where the input's is not known."""
+        """Return the shape of the result, None where the input's is not known.
+
+        Args:
+            input_shape: with the batch.
+        """
         last = self.channel_axis == -1
         given = input_shape[1:-1] if last else input_shape[2:]
         size: Sizes = (1, *given) if self.rank == 1 else given  # type: ignore[assignment]
-        sides = self._output_size(size)[2 - self.rank :]
+        sides = self.geometry.output_size(size)[2 - self.rank :]
         channels = self._output_channels(input_shape[self.channel_axis])
         return (input_shape[0], *sides, channels) if last else (input_shape[0], channels, *sides)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again, under Keras's names."""
+        """Return the layer's arguments, under Keras's names."""
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,
@@ -191,18 +216,21 @@ class Convolution(keras.layers.Layer):
             **{
                 f"{kind}_{option}": registry.serialize(getattr(self, f"{kind}_{option}"))
                 for kind in self._weight_kinds
-                for option, registry in _OPTIONS.items()
+                for option, registry in _REGISTRIES.items()
             },
         }
 
 
-def depthwise_initializer(initializer: Any, rank: int = 2) -> Any:
+def depthwise_initializer(initializer: InitializerLike, rank: int = 2) -> InitializerLike:
     """Return an initializer that draws a depthwise kernel (kh, kw, C, M), or (k, C, M), with its true fan-in.
 
-    Each output of a depthwise convolution sees kh·kw inputs and each input feeds kh·kw·M outputs. Keras takes such a
-    kernel for a dense one and counts C times that fan-in, so a variance-scaling initializer starts too small; it is
-    told the axes. Axes that it was made with stay, and other initializers do not look at the fan: both are returned as
-    they are.
+    Each output of a depthwise convolution depends on kh·kw inputs and each input on kh·kw·M outputs. Keras takes such a
+    kernel for a standard one and counts C times that fan-in, so a variance-scaling initializer starts too small: it is
+    told the axes. An initializer that was made with axes, or is no variance-scaling one, is returned as it is.
+
+    Args:
+        initializer: that a user gave for the kernel.
+        rank: the number of spatial axes.
 
     Examples:
         >>> kernel = depthwise_initializer(keras.initializers.HeNormal(seed=0))((3, 3, 256, 1))

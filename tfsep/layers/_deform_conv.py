@@ -1,39 +1,65 @@
-"""Deformable convolution as a layer: the offsets, and the mask, are a convolution of the same image."""
+"""Deformable convolution as a layer: a convolution of the same image gives the offsets and the mask."""
 
 from typing import Any
 
-from tfsep import ops
 from tfsep._keras.backend import keras, tf
-from tfsep.geometry import positive
-from tfsep.layers._convolution_base import Shape
-from tfsep.layers._kernel_types import Full
+from tfsep._keras.types import (
+    ActivationLike,
+    ConstraintLike,
+    InitializerLike,
+    RegularizerLike,
+    Shape,
+    Tensor,
+    TensorLike,
+)
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PaddingLike, PairLike
+from tfsep.layers._kernel_types import StandardConvolution
+from tfsep.ops._conv2d import convolve
+from tfsep.ops._deform_conv import convolve_deformable
+
+__all__ = ["DeformableConv2D"]
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-class DeformableConv2D(Full):
-    """Deformable 2-D convolution, v1 or, `modulated`, v2: each tap looks where the image itself sends it.
+class DeformableConv2D(StandardConvolution):
+    """Deformable 2-D convolution, v1 or, `modulated`, v2: each tap is moved by an offset computed from the image.
 
     A convolution of the input, of the same kernel size, strides, padding and rate, gives each tap of each output its
     offset in pixels, and its mask through a sigmoid. Its kernel starts at zero, so a new layer of v1 computes what
     `Conv2D` does. A new layer of v2 computes half of that (but for the bias), as its mask starts at sigmoid(0) = 0.5:
-    so it is in the paper, and in the weights that others have trained.
+    so it is in the paper, and in published weights.
 
     Args:
         filters: output channels F.
-        kernel_size, strides, padding: as in `Conv2D`.
-        rate: dilation, an int or a pair; None for `dilation_rate`.
-        groups: of the channels and filters, as in `Conv2D`; the offsets are computed from all channels.
-        offset_groups: OG, a divisor of the C input channels: so many parts of them have offsets of their own.
+        kernel_size: rows and columns of the kernel, an int or a pair.
+        strides: step of the window, an int or a pair (rows, columns), equal or not.
+        padding: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``.
+        rate: distance between neighbouring taps, an int or a pair; any stride goes with any rate. None for
+            `dilation_rate`.
+        groups: the input channels C and the filters are split into this many groups, each convolved on its own; the
+            offsets are computed from all channels.
+        offset_groups: OG, a divisor of C: the input channels are split into this many groups, each with offsets of its
+            own.
         modulated: whether taps have a mask too.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for Keras's setting.
         dilation_rate: another name of rate.
-        activation, use_bias: as in `Conv2D`.
-        offset_initializer, offset_regularizer, offset_constraint: of the kernel that offsets and mask come from.
-        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer,
-            kernel_constraint, bias_constraint: as in Keras.
+        activation: applied to the result: a name, a function, or None for none.
+        use_bias: whether a bias is added.
+        kernel_initializer: of the kernel (kh, kw, C / groups, F).
+        offset_initializer: of the kernel of the convolution that gives offsets and mask.
+        bias_initializer: of the bias (F,).
+        kernel_regularizer: of the kernel; None for none.
+        offset_regularizer: of the offsets' kernel; None for none.
+        bias_regularizer: of the bias; None for none.
+        activity_regularizer: of the result; None for none.
+        kernel_constraint: of the kernel; None for none.
+        offset_constraint: of the offsets' kernel; None for none.
+        bias_constraint: of the bias; None for none.
+        **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Weights: `kernel` (kh, kw, C / groups, F), `bias`, `offset_kernel` (kh, kw, C, 2·OG·kh·kw, or 3·OG·kh·kw) and
-    `offset_bias`. Channels of offsets are in the order of `tfsep.ops.deform_conv2d`, those of the mask behind them.
+    `offset_bias`. The channels of offsets are in the order of `tfsep.ops.deform_conv2d`, followed by those of the mask.
 
     Input shape: (N, H, W, C), or (N, C, H, W) with ``"channels_first"``.
 
@@ -54,27 +80,27 @@ class DeformableConv2D(Full):
     def __init__(
         self,
         filters: int,
-        kernel_size: Any,
-        strides: Any = (1, 1),
-        padding: Any = "valid",
-        rate: Any = None,
+        kernel_size: PairLike,
+        strides: PairLike = (1, 1),
+        padding: PaddingLike = "valid",
+        rate: PairLike | None = None,
         groups: int = 1,
         offset_groups: int = 1,
         modulated: bool = False,
         data_format: str | None = None,
-        dilation_rate: Any = (1, 1),
-        activation: Any = None,
+        dilation_rate: PairLike = (1, 1),
+        activation: ActivationLike = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        offset_initializer: Any = "zeros",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        offset_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        offset_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        offset_initializer: InitializerLike = "zeros",
+        bias_initializer: InitializerLike = "zeros",
+        kernel_regularizer: RegularizerLike = None,
+        offset_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        activity_regularizer: RegularizerLike = None,
+        kernel_constraint: ConstraintLike = None,
+        offset_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -97,17 +123,21 @@ class DeformableConv2D(Full):
             bias_constraint=bias_constraint,
             **kwargs,
         )
-        self.offset_groups = positive(offset_groups, "offset_groups")
+        self.offset_groups = positive_int(offset_groups, "offset_groups")
         self.modulated = bool(modulated)
         self._set_options("offset", offset_initializer, offset_regularizer, offset_constraint)
 
     @property
     def taps(self) -> int:
-        """The number of taps that have an offset: of each offset group, all of the kernel's."""
+        """The number of taps with an offset: those of the kernel, in each offset group."""
         return self.offset_groups * self.kernel_size[0] * self.kernel_size[1]
 
     def build(self, input_shape: Shape) -> None:
-        """Make the kernel, the bias (F,), and the offsets' kernel and bias."""
+        """Make the kernel, the bias (F,), and the offsets' kernel and bias.
+
+        Args:
+            input_shape: with the batch.
+        """
         super().build(input_shape)
         channels = self._input_channels(input_shape)
         if channels % self.offset_groups:
@@ -118,16 +148,21 @@ class DeformableConv2D(Full):
         self.offset_kernel = self._add_weight("offset", "offset_kernel", (*self.kernel_size, channels, each))
         self.offset_bias = self.add_weight(name="offset_bias", shape=(each,), initializer="zeros")
 
-    def _convolved(self, inputs: Any) -> Any:
-        """Convolve once for the offsets, and once where they point."""
-        options = self._call_options()
-        moves = self._biased(ops.conv2d(inputs, self.offset_kernel, **options), self.offset_bias)
+    def convolve(self, inputs: Tensor, *kernels: TensorLike) -> Tensor:
+        """Convolve once for the offsets, and once with moved taps, without bias and activation.
+
+        Args:
+            inputs: of the layer's input shape.
+            *kernels: one of the shape of the layer's own.
+        """
+        (kernel,) = kernels
+        moves = self._biased(convolve(inputs, self.offset_kernel, *self._op_arguments()), self.offset_bias)
         mask = None
         if self.modulated:
             moves, mask = tf.split(moves, [2 * self.taps, self.taps], axis=self.channel_axis)
             mask = tf.sigmoid(mask)
-        return ops.deform_conv2d(inputs, moves, self.kernel, mask, groups=self.groups, **options)
+        return convolve_deformable(inputs, moves, kernel, mask, self.window, self.data_format, self.groups)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
+        """Return the layer's arguments, under Keras's names."""
         return {**super().get_config(), "offset_groups": self.offset_groups, "modulated": self.modulated}

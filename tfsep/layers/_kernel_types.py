@@ -1,36 +1,54 @@
-"""The three kinds of convolution layer, of any rank: their kernels, and their place in the config.
+"""The kinds of kernel that a convolution layer of any rank can have: standard, depthwise, separable; transposed or not.
 
 A public layer is one of these with a signature, a rank and an op.
 """
 
 from typing import Any
 
-from tfsep.geometry import Sizes, Transposed, pair, positive
-from tfsep.layers._convolution_base import Convolution, Shape
+from tfsep._keras.backend import keras
+from tfsep._keras.types import ConstraintLike, InitializerLike, RegularizerLike, Shape
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PairLike
+from tfsep.geometry._sizes import pair, single
+from tfsep.layers._convolution_base import Convolution
+from tfsep.ops._arguments import TransposedArguments
 
 
-class Full(Convolution):
-    """Each filter sees all channels of its group."""
+class StandardConvolution(Convolution):
+    """Each filter sees all channels of its group.
+
+    Args:
+        filters: output channels F.
+        groups: of the input channels C and of the filters.
+        kernel_initializer: of the kernel (kh, kw, C / groups, F).
+        kernel_regularizer: of the kernel.
+        kernel_constraint: of the kernel.
+        **options: of `Convolution`.
+    """
 
     def __init__(
         self,
         *,
-        filters: Any,
-        groups: Any,
-        kernel_initializer: Any,
-        kernel_regularizer: Any,
-        kernel_constraint: Any,
+        filters: int,
+        groups: int,
+        kernel_initializer: InitializerLike,
+        kernel_regularizer: RegularizerLike,
+        kernel_constraint: ConstraintLike,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.filters = positive(filters, "filters")
-        self.groups = positive(groups, "groups")
+        self.filters = positive_int(filters, "filters")
+        self.groups = positive_int(groups, "groups")
         if self.filters % self.groups:
             raise ValueError(f"groups: expected a divisor of filters = {filters}, got {groups}")
         self._set_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def build(self, input_shape: Shape) -> None:
-        """Make the kernel (kh, kw, C / groups, F), or (kh, kw, F / groups, C) if transposed, and the bias (F,)."""
+        """Make the kernel, (kh, kw, C / groups, F) or, transposed, (kh, kw, F / groups, C), and the bias (F,).
+
+        Args:
+            input_shape: with the batch.
+        """
         channels = self._input_channels(input_shape)
         if channels % self.groups:
             raise ValueError(f"groups: expected a divisor of the {channels} input channels, got {self.groups}")
@@ -40,74 +58,102 @@ class Full(Convolution):
     def _kernel_channels(self, channels: int) -> tuple[int, int]:
         return channels // self.groups, self.filters
 
-    def _kernels(self) -> tuple[Any, ...]:
+    def _kernels(self) -> tuple[keras.Variable, ...]:
         return (self.kernel,)
 
     def _output_channels(self, channels: int | None) -> int:  # noqa: ARG002
         return self.filters
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
+        """Return the layer's arguments, under Keras's names."""
         return {**super().get_config(), "filters": self.filters, "groups": self.groups}
 
 
-class Depthwise(Convolution):
-    """Each channel has filters of its own."""
+class DepthwiseConvolution(Convolution):
+    """Each channel has filters of its own.
+
+    Args:
+        depth_multiplier: filters a channel, M.
+        depthwise_initializer: of the kernel (kh, kw, C, M).
+        depthwise_regularizer: of the kernel.
+        depthwise_constraint: of the kernel.
+        **options: of `Convolution`.
+    """
 
     def __init__(
         self,
         *,
-        depth_multiplier: Any,
-        depthwise_initializer: Any,
-        depthwise_regularizer: Any,
-        depthwise_constraint: Any,
+        depth_multiplier: int,
+        depthwise_initializer: InitializerLike,
+        depthwise_regularizer: RegularizerLike,
+        depthwise_constraint: ConstraintLike,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.depth_multiplier = positive(depth_multiplier, "depth_multiplier")
+        self.depth_multiplier = positive_int(depth_multiplier, "depth_multiplier")
         self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
 
     def build(self, input_shape: Shape) -> None:
-        """Make the kernel (kh, kw, C, M) and the bias (C·M,)."""
+        """Make the kernel (kh, kw, C, M) and the bias (C·M,).
+
+        Args:
+            input_shape: with the batch.
+        """
         channels = self._input_channels(input_shape)
         self.kernel = self._add_depthwise_weight("depthwise", "kernel", channels, self.depth_multiplier)
         self._add_bias(channels * self.depth_multiplier)
 
-    def _kernels(self) -> tuple[Any, ...]:
+    def _kernels(self) -> tuple[keras.Variable, ...]:
         return (self.kernel,)
 
     def _output_channels(self, channels: int | None) -> int | None:
         return None if channels is None else channels * self.depth_multiplier
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
+        """Return the layer's arguments, under Keras's names."""
         return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
 
 
-class Separable(Convolution):
-    """Each channel has filters of its own, and what they make is mixed pixel by pixel."""
+class SeparableConvolution(Convolution):
+    """A depthwise convolution, then a pointwise one, with nothing between.
+
+    Args:
+        filters: output channels F.
+        depth_multiplier: depthwise filters a channel, M.
+        depthwise_initializer: of the depthwise kernel (kh, kw, C, M).
+        pointwise_initializer: of the pointwise kernel (1, 1, C·M, F).
+        depthwise_regularizer: of the depthwise kernel.
+        pointwise_regularizer: of the pointwise kernel.
+        depthwise_constraint: of the depthwise kernel.
+        pointwise_constraint: of the pointwise kernel.
+        **options: of `Convolution`.
+    """
 
     def __init__(
         self,
         *,
-        filters: Any,
-        depth_multiplier: Any,
-        depthwise_initializer: Any,
-        pointwise_initializer: Any,
-        depthwise_regularizer: Any,
-        pointwise_regularizer: Any,
-        depthwise_constraint: Any,
-        pointwise_constraint: Any,
+        filters: int,
+        depth_multiplier: int,
+        depthwise_initializer: InitializerLike,
+        pointwise_initializer: InitializerLike,
+        depthwise_regularizer: RegularizerLike,
+        pointwise_regularizer: RegularizerLike,
+        depthwise_constraint: ConstraintLike,
+        pointwise_constraint: ConstraintLike,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.filters = positive(filters, "filters")
-        self.depth_multiplier = positive(depth_multiplier, "depth_multiplier")
+        self.filters = positive_int(filters, "filters")
+        self.depth_multiplier = positive_int(depth_multiplier, "depth_multiplier")
         self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
         self._set_options("pointwise", pointwise_initializer, pointwise_regularizer, pointwise_constraint)
 
     def build(self, input_shape: Shape) -> None:
-        """Make the kernels (kh, kw, C, M) and (1, 1, C·M, F), and the bias (F,)."""
+        """Make the kernels (kh, kw, C, M) and (1, 1, C·M, F), and the bias (F,).
+
+        Args:
+            input_shape: with the batch.
+        """
         channels = self._input_channels(input_shape)
         between = channels * self.depth_multiplier
         self.depthwise_kernel = self._add_depthwise_weight(
@@ -117,31 +163,45 @@ class Separable(Convolution):
         self.pointwise_kernel = self._add_weight("pointwise", "pointwise_kernel", (*ones, between, self.filters))
         self._add_bias(self.filters)
 
-    def _kernels(self) -> tuple[Any, ...]:
+    def _kernels(self) -> tuple[keras.Variable, ...]:
         return self.depthwise_kernel, self.pointwise_kernel
 
     def _output_channels(self, channels: int | None) -> int:  # noqa: ARG002
         return self.filters
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
+        """Return the layer's arguments, under Keras's names."""
         return {**super().get_config(), "filters": self.filters, "depth_multiplier": self.depth_multiplier}
 
 
-class Upsampling(Convolution):
-    """The transposed form of a kind: the window steps through the result, and `output_padding` adds to its end."""
+class TransposedConvolution(Convolution):
+    """The transposed form of a kind of kernel: the window steps through the result.
 
-    def __init__(self, *, output_padding: Any, **options: Any) -> None:
+    Args:
+        output_padding: additional outputs at the end of each axis, less than the strides; None for the default size of
+            each padding.
+        **options: of the class that this is mixed into.
+    """
+
+    def __init__(self, *, output_padding: PairLike | None, **options: Any) -> None:
         super().__init__(**options)
-        self.geometry = Transposed.of(self.window, output_padding)
-        self.output_padding = None if output_padding is None else pair(output_padding, "output_padding", minimum=0)
-
-    def _call_options(self) -> dict[str, Any]:
-        return {**super()._call_options(), "output_padding": self.output_padding}
-
-    def _output_size(self, size: Sizes) -> Sizes:
-        return self.geometry.output_size(size)
+        written = TransposedArguments(self.strides, self.padding, self.rate, output_padding)
+        self.geometry = written.parse(self.window.kernel, self.rank)
+        self.output_padding: tuple[int, ...] | None = None
+        if output_padding is not None:
+            parse = single if self.rank == 1 else pair
+            self.output_padding = parse(output_padding, "output_padding", minimum=0)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
+        """Return the layer's arguments, under Keras's names."""
         return {**super().get_config(), "output_padding": self.output_padding}
+
+
+class StandardTransposedConvolution(TransposedConvolution, StandardConvolution):
+    """A standard transposed convolution, with a kernel (kh, kw, F / groups, C)."""
+
+    def _kernel_channels(self, channels: int) -> tuple[int, int]:
+        return self.filters // self.groups, channels
+
+    def _op_arguments(self) -> tuple[Any, ...]:
+        return (*super()._op_arguments(), self.groups)

@@ -22,8 +22,10 @@ from tfsep._keras.backend import keras, tf
 from tfsep.layers._batch_normalization import BatchNormalization
 from tfsep.layers._conv1d import Conv1D, DepthwiseConv1D, SeparableConv1D
 from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D, SeparableConv2D
-from tfsep.layers._conv_transpose import Conv2DTranspose, DepthwiseConv2DTranspose, SeparableConv2DTranspose
+from tfsep.layers._conv_transpose import Conv1DTranspose, Conv2DTranspose
+from tfsep.layers._convolution_base import Convolution
 from tfsep.layers._deform_conv import DeformableConv2D
+from tfsep.layers._depthwise_transpose import DepthwiseConv2DTranspose, SeparableConv2DTranspose
 
 STANDARD = (-1,)
 """Channel axes of a kernel (..., C / groups, F), in which each filter sees all channels of its group."""
@@ -122,7 +124,15 @@ class LayerKind:
         return tuple(each for each in (self.keras_class, self.tfsep_class) if each is not None)
 
     def compute(self, layer: Any, x: Any, *kernels: Any) -> Any:
-        """Return the products of x with kernels, as the layer sums them: without its bias and activation."""
+        """Return what a layer of this kind makes of x with the given kernels, without its bias and activation.
+
+        Args:
+            layer: of `tfsep.layers`, or of Keras, built or not.
+            x: of the layer's input shape.
+            *kernels: of the shapes of the layer's own.
+        """
+        if isinstance(layer, Convolution):
+            return layer.convolve(x, *kernels)
         if self.op is None:
             raise TypeError(f"layer: expected a kind that an op computes, got {self.name}")
         options = {}
@@ -201,9 +211,12 @@ LAYER_KINDS: tuple[LayerKind, ...] = (
     LayerKind(
         "conv1d_transpose",
         keras_class=keras.layers.Conv1DTranspose,
+        tfsep_class=Conv1DTranspose,
         kernels=_TRANSPOSED,
+        op=ops.conv1d_transpose,
         transposed=True,
         quantized="parts",
+        keras_method="call",
     ),
     LayerKind(
         "conv2d_transpose",

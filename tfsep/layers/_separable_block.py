@@ -1,17 +1,24 @@
-"""The depthwise separable block: two convolutions, each with normalization and an activation of its own."""
+"""The depthwise separable block: a depthwise and a 1×1 convolution, each with normalization and an activation."""
 
 from typing import Any
 
 from tfsep._keras.backend import keras
-from tfsep.geometry import choose_rate, normalize_data_format, positive
+from tfsep._keras.types import ActivationLike, InitializerLike, RegularizerLike, Shape, Tensor, TensorLike
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PaddingLike, PairLike
+from tfsep.geometry._padding import choose_rate, normalize_data_format
 from tfsep.layers._batch_normalization import BatchNormalization
 from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D
-from tfsep.layers._convolution_base import Shape
+
+__all__ = ["DepthwiseSeparableConv", "leaky_relu"]
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-def leaky_relu(x: Any) -> Any:
-    """Return ``max(x, 0.1·x)``: LeakyReLU with the slope that depthwise separable blocks are usually written with.
+def leaky_relu(x: TensorLike) -> Tensor:
+    """Return ``max(x, 0.1·x)``: LeakyReLU with the usual slope of depthwise separable blocks.
+
+    Args:
+        x: tensor of any shape.
 
     Examples:
         >>> [round(float(v), 1) for v in leaky_relu(np.array([-1.0, 2.0], "float32"))]
@@ -26,14 +33,27 @@ class DepthwiseSeparableConv(keras.layers.Layer):
 
     Args:
         filters: output channels F.
-        kernel_size, strides, padding, depth_multiplier, data_format, dilation_rate, rate: the depthwise convolution's,
-            as in `DepthwiseConv2D`.
+        kernel_size: rows and columns of the depthwise kernel, an int or a pair.
+        strides: step of the depthwise window, an int or a pair (rows, columns), equal or not.
+        padding: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``; of the depthwise
+            convolution.
+        depth_multiplier: depthwise filters a channel, M.
+        data_format: ``"channels_last"`` or ``"channels_first"``; None for Keras's setting.
+        dilation_rate: distance between neighbouring taps of the depthwise convolution, an int or a pair; any stride
+            goes with any rate.
         activation: applied twice, after each normalization: a name, a function, or None for none.
-        depthwise_normalization, pointwise_normalization: whether each convolution is followed by batch normalization;
-            one without it has a bias instead.
-        momentum, epsilon: of the batch normalizations.
-        depthwise_initializer, pointwise_initializer: of the two kernels.
-        depthwise_regularizer, pointwise_regularizer: of the two kernels.
+        depthwise_normalization: whether batch normalization follows the depthwise convolution; without it, that has a
+            bias.
+        pointwise_normalization: whether batch normalization follows the 1×1 convolution; without it, that has a bias.
+        momentum: of the moving statistics of both batch normalizations.
+        epsilon: added to the variance in both batch normalizations.
+        depthwise_initializer: of the depthwise kernel (kh, kw, C, M); a variance-scaling one draws it with its true
+            fan-in kh·kw.
+        pointwise_initializer: of the 1×1 kernel (1, 1, C·M, F).
+        depthwise_regularizer: of the depthwise kernel; None for none.
+        pointwise_regularizer: of the 1×1 kernel; None for none.
+        rate: another name of dilation_rate.
+        **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Input shape: (N, H, W, C), or (N, C, H, W) with ``"channels_first"``.
 
@@ -53,26 +73,26 @@ class DepthwiseSeparableConv(keras.layers.Layer):
     def __init__(
         self,
         filters: int,
-        kernel_size: Any = 3,
-        strides: Any = 1,
-        padding: Any = "same",
+        kernel_size: PairLike = 3,
+        strides: PairLike = 1,
+        padding: PaddingLike = "same",
         depth_multiplier: int = 1,
         data_format: str | None = None,
-        dilation_rate: Any = 1,
-        activation: Any = leaky_relu,
+        dilation_rate: PairLike = 1,
+        activation: ActivationLike = leaky_relu,
         depthwise_normalization: bool = True,
         pointwise_normalization: bool = True,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
-        depthwise_initializer: Any = "glorot_uniform",
-        pointwise_initializer: Any = "glorot_uniform",
-        depthwise_regularizer: Any = None,
-        pointwise_regularizer: Any = None,
-        rate: Any = None,
+        depthwise_initializer: InitializerLike = "glorot_uniform",
+        pointwise_initializer: InitializerLike = "glorot_uniform",
+        depthwise_regularizer: RegularizerLike = None,
+        pointwise_regularizer: RegularizerLike = None,
+        rate: PairLike | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.filters = positive(filters, "filters")
+        self.filters = positive_int(filters, "filters")
         self.data_format = normalize_data_format(data_format or keras.config.image_data_format())
         self.activation = keras.activations.get(activation)
         self.momentum, self.epsilon = float(momentum), float(epsilon)
@@ -109,7 +129,11 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         return BatchNormalization(axis, self.momentum, self.epsilon, dtype=self.dtype_policy, name=name)
 
     def build(self, input_shape: Shape) -> None:
-        """Build the parts, in the order in which they are applied."""
+        """Build the parts, in the order in which they are applied.
+
+        Args:
+            input_shape: with the batch.
+        """
         self.depthwise.build(input_shape)
         between = self.depthwise.compute_output_shape(input_shape)
         self.pointwise.build(between)
@@ -118,8 +142,13 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         if self.pointwise_bn is not None:
             self.pointwise_bn.build(self.pointwise.compute_output_shape(between))
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Apply the two convolutions, each with what follows it."""
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Apply the two convolutions, each with its normalization and the activation.
+
+        Args:
+            inputs: of the block's input shape.
+            training: whether the normalizations use the batch's statistics.
+        """
         y = inputs
         for convolution, normalization in (
             (self.depthwise, self.depthwise_bn),
@@ -132,11 +161,15 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         return y
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape of the result, None where the input's is not known."""
+        """Return the shape of the result, None where the input's is not known.
+
+        Args:
+            input_shape: with the batch.
+        """
         return self.pointwise.compute_output_shape(self.depthwise.compute_output_shape(input_shape))
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this block again."""
+        """Return the block's arguments."""
         depthwise, pointwise = self.depthwise.get_config(), self.pointwise.get_config()
         return {
             **super().get_config(),

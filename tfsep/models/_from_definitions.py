@@ -5,9 +5,10 @@ from numbers import Real
 
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ActivationLike, Model, Tensor
+from tfsep._utils.arguments import positive_int
 from tfsep.defs import ConvDef, Network
 from tfsep.defs._layer_def import classifier
-from tfsep.geometry import positive, sides
+from tfsep.geometry._sizes import normalize_shape
 from tfsep.models._layer_builder import ArgScope, EndPoints, build_layers
 
 __all__ = ["from_definitions"]
@@ -53,7 +54,7 @@ def from_definitions(
         ((None, 28, 28, 1), (None, 10))
     """
     network, arg_scope = Network.of(network), arg_scope or ArgScope()
-    shape = sides(network.image_shape if input_shape is None else input_shape, "input_shape")
+    shape = normalize_shape(network.image_shape if input_shape is None else input_shape, "input_shape")
     if len(shape) != 3:
         raise ValueError(f"input_shape: expected (H, W, C), got {shape}")
     if not isinstance(dropout, Real) or not 0 <= dropout < 1:
@@ -90,7 +91,7 @@ def require_images(inputs: Tensor) -> None:
 def require_classes(num_classes: int | None) -> None:
     """Raise a ValueError unless this is a number of classes, 0 or None."""
     if num_classes not in (0, None):
-        positive(num_classes, "num_classes")
+        positive_int(num_classes, "num_classes")
 
 
 def pool_features(net: Tensor, global_pool: bool, scope: str) -> tuple[Tensor, str]:

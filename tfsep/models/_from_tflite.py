@@ -59,7 +59,8 @@ def _built(network: FileNetwork) -> Model:
 def _prepared(model: Model, network: FileNetwork) -> Model:
     """The model with the file's grids: of what goes in, of each layer, of the mean and of the logits, in that order."""
     prepared = quantize.prepare(model)
-    free = [layer for layer in prepared.layers if isinstance(layer, quantize.QuantizedOutput) and layer.fixed is None]
-    for layer, grid in zip(free, network.grids or (), strict=True):
-        layer.set_grid(*grid)
+    quantizers = (layer for layer in prepared.layers if isinstance(layer, quantize.ActivationQuantizer))
+    free = [layer for layer in quantizers if layer.fixed_range is None]
+    for layer, qparams in zip(free, network.grids or (), strict=True):
+        layer.set_qparams(*qparams)
     return prepared

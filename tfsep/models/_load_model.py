@@ -6,7 +6,7 @@ from pathlib import Path
 from tfsep import layers, quantize  # noqa: F401 - registers the layers that a file may name
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Model
-from tfsep._utils.zip_limits import require_sane_size
+from tfsep._utils.zip_limits import check_unpacked_size
 
 __all__ = ["load_model"]
 
@@ -32,7 +32,7 @@ def load_model(path: str | PathLike[str]) -> Model:
     if path.suffix != ".keras":
         raise ValueError(f"model: expected a .keras file, got {path}")
     try:
-        require_sane_size(path)
+        check_unpacked_size(path)
         return keras.models.load_model(path)
     except Exception as error:  # whatever a damaged archive makes the loaders underneath raise
         reason = " ".join(str(error).split())[:200]

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
-from tfsep.geometry import PaddingLike, PairLike, Transposed, Window, normalize_data_format, positive
-from tfsep.ops._pixel_layout import with_channels
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PaddingLike, PairLike, Transposed, Window
+from tfsep.geometry._padding import normalize_data_format
+from tfsep.ops._pixel_layout import ensure_channels
 
 _SIDES = {1: "L", 2: "H, W"}
 _TAPS = {1: "k", 2: "kh, kw"}
@@ -121,7 +123,7 @@ def standard_operands(x: TensorLike, filter: TensorLike, data_format: str, rank:
     """
     x = to_nhwc(x, data_format, rank)
     filter = checked_filter(filter, "filter", "C / groups, F", x, rank)
-    x = with_channels(x, filter.shape[2])
+    x = ensure_channels(x, filter.shape[2])
     check_groups(filter, x.shape[3], rank)
     return x, filter
 
@@ -151,7 +153,7 @@ def depthwise_operands(
     """
     x = to_nhwc(x, data_format, rank)
     filter = checked_filter(filter, name, "C, M", x, rank)
-    x = with_channels(x, filter.shape[2])
+    x = ensure_channels(x, filter.shape[2])
     if x.shape[3] != filter.shape[2]:
         raise ValueError(
             f"{name}: expected ({_TAPS[rank]}, C, M) with C = {x.shape[3]}, got {_caller_shape(filter, rank)}"
@@ -189,13 +191,13 @@ def transposed_operands(
     """
     x = to_nhwc(x, data_format, rank)
     filter = checked_filter(filter, "filter", "F / groups, C", x, rank)
-    x = with_channels(x, filter.shape[3])
+    x = ensure_channels(x, filter.shape[3])
     channels = x.shape[3]
     if channels != filter.shape[3]:
         raise ValueError(
             f"filter: expected ({_TAPS[rank]}, F / groups, C) with C = {channels}, got {_caller_shape(filter, rank)}"
         )
-    if channels % positive(groups, "groups"):
+    if channels % positive_int(groups, "groups"):
         raise ValueError(f"groups: expected a divisor of C = {channels}, got {groups}")
     return x, filter
 
@@ -210,7 +212,7 @@ def depthwise_transposed_operands(x: TensorLike, filter: TensorLike, data_format
     x = to_nhwc(x, data_format)
     filter = checked_filter(filter, "filter", "C, M", x)
     channels = filter.shape[2] * filter.shape[3]
-    x = with_channels(x, channels)
+    x = ensure_channels(x, channels)
     if x.shape[3] != channels:
         raise ValueError(f"filter: expected (kh, kw, C, M) with C·M = {x.shape[3]}, got {tuple(filter.shape)}")
     return x, filter

@@ -1,62 +1,68 @@
-"""Maps that are linear in an image and in a filter, and their derivatives of any order."""
+"""Bilinear maps of an image and a filter, with their derivatives of any order."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Tensor
 
 
-class Bilinear(NamedTuple):
+class BilinearMap(NamedTuple):
     """A bilinear map ``y = forward(x, filter)`` and its two adjoints.
 
-    For every x, w and u: ``<forward(x, w), u> = <x, to_x(u, w, shape of x)> = <w, to_filter(x, u)>``. So the
-    derivatives of each of the three are the other two, and no one of them is ever differentiated by TensorFlow.
+    For all x, w and u: ``<forward(x, w), u> = <x, input_gradient(u, w, shape of x)> = <w, filter_gradient(x, u)>``. So
+    the derivatives of each of the three are the other two, and TensorFlow differentiates none of them.
 
-    None of the three may hold a tensor but those that it is given: a SavedModel would not load again. So tensors that
-    say what the map is, without a derivative of their own, are given to all three, as their last arguments.
+    The three functions must not close over a tensor: a SavedModel could not be loaded again. Tensors that define the
+    map and have no derivative are passed to all three as `constants`, their last arguments.
+
+    Attributes:
+        forward: (x, filter, *constants) -> y.
+        input_gradient: (upstream, filter, shape of x, *constants) -> gradient to x.
+        filter_gradient: (x, upstream, *constants) -> gradient to the filter.
     """
 
-    forward: Callable[..., Any]
-    to_x: Callable[..., Any]
-    to_filter: Callable[..., Any]
+    forward: Callable[..., Tensor]
+    input_gradient: Callable[..., Tensor]
+    filter_gradient: Callable[..., Tensor]
 
-    def __call__(self, x: Any, filter: Any, *given: Any) -> Any:
-        """Return ``forward(x, filter)``, differentiable any number of times; `given` says what the map is."""
-        forward, _ = self._differentiable(len(given))
-        return forward(x, filter, *given)
+    def __call__(self, x: Tensor, filter: Tensor, *constants: Tensor) -> Tensor:
+        """Return ``forward(x, filter, *constants)``, differentiable any number of times."""
+        forward, _ = self._differentiable(len(constants))
+        return forward(x, filter, *constants)
 
-    def transpose(self, upstream: Any, filter: Any, shape: Any) -> Any:
-        """Return ``to_x(upstream, filter, shape)``, differentiable any number of times."""
-        _, to_x = self._differentiable()
-        return to_x(upstream, filter, shape)
+    def transpose(self, upstream: Tensor, filter: Tensor, shape: Tensor) -> Tensor:
+        """Return ``input_gradient(upstream, filter, shape)``, differentiable any number of times."""
+        _, input_gradient = self._differentiable()
+        return input_gradient(upstream, filter, shape)
 
-    def _differentiable(self, given: int = 0) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """`forward` and `to_x`, with the derivatives of all three tied together."""
-        none = (None,) * given
+    def _differentiable(self, constant_count: int = 0) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+        """`forward` and `input_gradient`, with the derivatives of all three products tied together."""
+        no_gradients = (None,) * constant_count
 
         @tf.custom_gradient
-        def forward(x: Any, filter: Any, *given: Any) -> Any:
-            return self.forward(x, filter, *given), lambda u: (
-                to_x(u, filter, tf.shape(x), *given),
-                to_filter(x, u, *given),
-                *none,
+        def forward(x: Tensor, filter: Tensor, *constants: Tensor) -> Tensor:
+            return self.forward(x, filter, *constants), lambda u: (
+                input_gradient(u, filter, tf.shape(x), *constants),
+                filter_gradient(x, u, *constants),
+                *no_gradients,
             )
 
         @tf.custom_gradient
-        def to_x(u: Any, filter: Any, shape: Any, *given: Any) -> Any:
-            return self.to_x(u, filter, shape, *given), lambda v: (
-                forward(v, filter, *given),
-                to_filter(v, u, *given),
+        def input_gradient(u: Tensor, filter: Tensor, shape: Tensor, *constants: Tensor) -> Tensor:
+            return self.input_gradient(u, filter, shape, *constants), lambda v: (
+                forward(v, filter, *constants),
+                filter_gradient(v, u, *constants),
                 None,
-                *none,
+                *no_gradients,
             )
 
         @tf.custom_gradient
-        def to_filter(x: Any, u: Any, *given: Any) -> Any:
-            return self.to_filter(x, u, *given), lambda v: (
-                to_x(u, v, tf.shape(x), *given),
-                forward(x, v, *given),
-                *none,
+        def filter_gradient(x: Tensor, u: Tensor, *constants: Tensor) -> Tensor:
+            return self.filter_gradient(x, u, *constants), lambda v: (
+                input_gradient(u, v, tf.shape(x), *constants),
+                forward(x, v, *constants),
+                *no_gradients,
             )
 
-        return forward, to_x
+        return forward, input_gradient

@@ -8,11 +8,12 @@ calls these. Their counterparts are `convolve_transpose`, `convolve_depthwise_tr
 """
 
 from tfsep._keras.types import Tensor, TensorLike
-from tfsep.geometry import PaddingLike, PairLike, Window
+from tfsep.geometry import PaddingLike, PairLike
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
 from tfsep.ops._arguments import WindowArguments, WindowLike
 from tfsep.ops._export_context import without_autograph
+from tfsep.ops._window_arithmetic import POINTWISE
 
 __all__ = ["conv2d", "depthwise_conv2d", "separable_conv2d"]
 
@@ -158,5 +159,5 @@ def convolve_separable(
     """Separable convolution of images (rank 2) or sequences (rank 1) with a window, parsed or not."""
     x, depthwise, pointwise = arguments.separable_operands(x, depthwise_filter, pointwise_filter, data_format, rank)
     window = arguments.checked_window(x, depthwise, window, rank)
-    y = lowering.conv2d(lowering.depthwise_conv2d(x, depthwise, window), pointwise, Window.of(1))
+    y = lowering.conv2d(lowering.depthwise_conv2d(x, depthwise, window), pointwise, POINTWISE)
     return arguments.from_nhwc(y, data_format, rank)

@@ -6,13 +6,69 @@ parsed `Transposed` geometry too, for layers, which parse it once.
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
-from tfsep.geometry import PaddingLike, PairLike, Window
+from tfsep.geometry import PaddingLike, PairLike
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
 from tfsep.ops._arguments import TransposedArguments, TransposedLike
 from tfsep.ops._export_context import without_autograph
+from tfsep.ops._window_arithmetic import POINTWISE
 
-__all__ = ["conv2d_transpose", "depthwise_conv2d_transpose", "separable_conv2d_transpose"]
+__all__ = ["conv1d_transpose", "conv2d_transpose", "depthwise_conv2d_transpose", "separable_conv2d_transpose"]
+
+
+def conv1d_transpose(
+    x: TensorLike,
+    filter: TensorLike,
+    strides: PairLike = 1,
+    padding: PaddingLike = "valid",
+    groups: int = 1,
+    output_padding: PairLike | None = None,
+    rate: PairLike = 1,
+    data_format: str = "channels_last",
+) -> Tensor:
+    """Transposed 1-D convolution, from C channels to F.
+
+    `conv1d` with this filter, strides, padding, rate and groups maps sequences of F channels to sequences of C channels
+    and is linear, y = Ax; its transpose x' = Aᵀy is also its gradient to x. Each input element adds its multiple of the
+    filter to the outputs: ``y[n, i·s + di·r - p, f] += x[n, i, c] · filter[di, f, c]``, with p the padding before.
+
+    With ``k' = (k - 1)·r + 1`` the output has a length of
+
+    - ``"valid"``: ``(i - 1)·s + max(k', s)``, or ``(i - 1)·s + k' + output_padding`` where that is given;
+    - ``"same"``: ``i·s``, or ``(i - 1)·s + k' - 2·(k' // 2) + output_padding``;
+    - elements: ``(i - 1)·s + k' - before - after + output_padding``.
+
+    The first two are those of `keras.layers.Conv1DTranspose`, the last is PyTorch's.
+
+    Args:
+        x: floating tensor (N, L, C), or (N, C, L) with ``data_format="channels_first"``.
+        filter: (k, F / groups, C), of x's dtype: a filter of the `conv1d` that is transposed.
+        strides: step of the window in the result.
+        padding: ``"valid"``, ``"same"``, an int, or ``(before, after)``, of the `conv1d` that is transposed: elements
+            of padding are cropped from the result. Causal padding is refused: its transpose depends on later inputs.
+        groups: channels and filters are split into this many groups, each convolved on its own; the result has
+            F = groups · filter.shape[1] channels.
+        output_padding: additional elements at the end of the result, less than the stride: a strided `conv1d` maps
+            several lengths to L, and this chooses one.
+        rate: dilation; any stride goes with any rate.
+        data_format: ``"channels_last"`` or ``"channels_first"``, of x and of the result.
+
+    Returns:
+        A tensor (N, L', F) of x's dtype, or (N, F, L').
+
+    Raises:
+        ValueError: for a wrong rank, groups that do not divide C, sizes under 1, causal padding, an output_padding that
+            is not less than the stride, or an output of no size.
+        TypeError: for a dtype that is not floating, or that differs between x and filter.
+
+    Source: V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning" (arXiv 1603.07285), section 4.
+
+    Examples:
+        >>> conv1d_transpose(tf.ones((1, 7, 4)), tf.ones((3, 8, 4)), 2, padding=1, output_padding=1).shape
+        TensorShape([1, 14, 8])
+    """
+    geometry = TransposedArguments(strides, padding, rate, output_padding)
+    return convolve_transpose(x, filter, geometry, data_format, 1, groups)
 
 
 def conv2d_transpose(
@@ -190,4 +246,4 @@ def convolve_separable_transpose(
     x, depthwise, pointwise = arguments.separable_operands(x, depthwise_filter, pointwise_filter, data_format, rank)
     geometry = arguments.checked_transposed(x, depthwise, geometry, rank)
     y = lowering.conv2d_transpose(x, tf.transpose(depthwise, [0, 1, 3, 2]), geometry, x.shape[3])
-    return arguments.from_nhwc(lowering.conv2d(y, pointwise, Window.of(1)), data_format, rank)
+    return arguments.from_nhwc(lowering.conv2d(y, pointwise, POINTWISE), data_format, rank)

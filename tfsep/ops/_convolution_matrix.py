@@ -1,32 +1,42 @@
-"""A convolution as what it is: a matrix, most of whose elements are zero."""
+"""A convolution as a matrix, most of whose elements are zero."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep.geometry import Window, sides
+from tfsep._keras.types import Tensor, TensorLike
+from tfsep.geometry import PaddingLike, PairLike, Window
+from tfsep.geometry._sizes import normalize_shape
 from tfsep.ops import _arguments as arguments
 
 __all__ = ["convolution_matrix"]
 
 
-def convolution_matrix(filter: Any, input_shape: Any, strides: Any = 1, padding: Any = "valid", rate: Any = 1) -> Any:
+def convolution_matrix(
+    filter: TensorLike,
+    input_shape: Sequence[int | None] | tf.TensorShape,
+    strides: PairLike = 1,
+    padding: PaddingLike = "valid",
+    rate: PairLike = 1,
+) -> tf.SparseTensor:
     """Return the sparse matrix C of a convolution: y = Cx, and x' = Cᵀy is its transposed convolution.
 
-    A row an output, a column an input, both flattened in row-major order. Each row holds the taps that meet the image,
-    those that meet padding are left out, and nothing is convolved to find them: C is an oracle for `conv2d`,
-    `depthwise_conv2d` and their transposes, and shows what they are.
+    A row for each output, a column for each input, both flattened in row-major order. Each row holds the taps that meet
+    the image; those that meet padding are left out. Nothing is convolved to find them, so C is an oracle for `conv2d`,
+    `depthwise_conv2d` and their transposes.
 
     Args:
-        filter: (kh, kw), for images of one channel; or (kh, kw, C / groups, F) as in `conv2d`. A depthwise filter
-            (kh, kw, C, M) is the (kh, kw, 1, C·M) that a reshape makes of it.
+        filter: (kh, kw), for images of one channel; or (kh, kw, C / groups, F), the filter of a `conv2d`. A depthwise
+            filter (kh, kw, C, M) is reshaped to (kh, kw, 1, C·M).
         input_shape: (H, W) for a filter of rank 2, (H, W, C) for one of rank 4.
-        strides, padding, rate: as in `conv2d`.
+        strides: step of the window, an int or a pair (rows, columns).
+        padding: ``"valid"``, ``"same"`` (TensorFlow's), an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``.
+        rate: dilation, an int or a pair (rows, columns); any stride goes with any rate.
 
     Returns:
         A ``tf.sparse.SparseTensor`` (H'·W', H·W), or (H'·W'·F, H·W·C), of the filter's dtype, its indices in order.
-        Its values are taken from the filter, so it has a gradient to the filter.
+        Its values are gathered from the filter, so it has a gradient to the filter.
 
     Raises:
         ValueError: for another rank, sizes open or under 1, groups that do not divide, or an output of no size.
@@ -48,7 +58,7 @@ def convolution_matrix(filter: Any, input_shape: Any, strides: Any = 1, padding:
     window = Window.of(taps, strides, padding, rate)
     rows, columns = (n for n in window.output_size((height, width)) if n is not None)
 
-    # A place for each output and tap of its filter: i, j, f, and di, dj, c of its group.
+    # One element for each output (i, j, f) and each tap of its filter (di, dj, c of its group).
     shape = rows, columns, filters, *taps, per_group
     i, j, f, di, dj, c = np.indices(shape, sparse=True)
     (top, _), (left, _) = window.pads((height, width))
@@ -64,16 +74,18 @@ def convolution_matrix(filter: Any, input_shape: Any, strides: Any = 1, padding:
             ((di * taps[1] + dj) * per_group + c) * filters + f,
         )
     )
-    # Behind one output the taps are in the order of the image already.
+    # The taps of one output are in the order of the image already.
     indices = np.stack([output, given], axis=1).astype(np.int64)
     values = tf.gather(tf.reshape(filter, [-1]), tap)
     return tf.sparse.SparseTensor(indices, values, (rows * columns * filters, height * width * channels))
 
 
-def _checked(filter: Any, input_shape: Any) -> tuple[Any, tuple[int, int, int]]:
+def _checked(
+    filter: TensorLike, input_shape: Sequence[int | None] | tf.TensorShape
+) -> tuple[Tensor, tuple[int, int, int]]:
     """The filter as (kh, kw, C / groups, F), and the image's height, width and channels."""
     given = input_shape.as_list() if isinstance(input_shape, tf.TensorShape) else input_shape
-    shape = sides(given, "input_shape")
+    shape = normalize_shape(given, "input_shape")
     if len(shape) not in (2, 3) or None in shape:
         raise ValueError(f"input_shape: expected (H, W) or (H, W, C), all of them known, got {input_shape!r}")
     if len(shape) == 2:

@@ -1,22 +1,23 @@
-"""Deformable convolution: each tap of the kernel looks where an offset sends it.
+"""Deformable convolution: offsets move each tap of the kernel.
 
-What the taps see, sampled between the pixels (`_sampling`), is laid out as an image, over which the filter then goes as
-over any other (`_lowering`).
+The pixels of all taps, sampled bilinearly (`_weighted_gather`), are laid out as an image, and the filter goes over that
+image as over any other (`_lowering`).
 """
 
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
-from tfsep.geometry import PaddingLike, Pair, PairLike, Window, positive
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PaddingLike, Pair, PairLike, Window
 from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
 from tfsep.ops import _window_arithmetic as windows
 from tfsep.ops._arguments import WindowArguments, WindowLike
 from tfsep.ops._export_context import is_exporting, without_autograph
-from tfsep.ops._pixel_layout import Sides, are_known, images, sides, with_channels
-from tfsep.ops._weighted_gather import weighted_rows
+from tfsep.ops._pixel_layout import Size, are_known, batch_size, ensure_channels, spatial_size
+from tfsep.ops._weighted_gather import weighted_gather
 
 __all__ = ["deform_conv2d"]
 
@@ -34,16 +35,16 @@ def deform_conv2d(
     groups: int | None = None,
     data_format: str = "channels_last",
 ) -> Tensor:
-    """Convolve images with filters whose taps are moved by offsets, and weighed by a mask.
+    """Deformable 2-D convolution: offsets move the taps of the filter, and a mask weights them.
 
     ``y[n, i, j, f] = sum over di, dj, c of m · x(i·s + di·r + dy, j·s + dj·r + dx, c) · filter[di, dj, c, f]``, where
     (dy, dx) and m are the offset and the mask of that output and tap, and x between its pixels is bilinear, with zeros
     around the image. This is torchvision's ``deform_conv2d`` in NHWC; without offsets it is `conv2d`.
 
-    A bilinear image has a kink where a position is a whole number. The gradient to an offset is there, as in
-    torchvision, the one of the side below or to the right. Derivatives are right in any order, with that.
+    A bilinear image has a kink where a position is a whole number. There the gradient to an offset is, as in
+    torchvision, that of the side below or to the right; derivatives of any order follow this convention.
 
-    What the taps see takes N·H'·W'·kh·kw·C numbers, and some times that while it is sampled.
+    The sampled taps take N·H'·W'·kh·kw·C numbers, and several times that while they are sampled.
 
     Args:
         x: floating tensor (N, H, W, C), or (N, C, H, W) with ``data_format="channels_first"``.
@@ -51,15 +52,18 @@ def deform_conv2d(
             groups, row and column of the kernel, in this order, (dy, dx). An offset group is C / OG channels of x.
         filter: (kh, kw, C / groups, F), of x's dtype; F must be a multiple of groups.
         mask: (N, H', W', OG·kh·kw), or (N, OG·kh·kw, H', W'), of x's dtype, in the same order; None for ones.
-        strides, padding, rate: as in `conv2d`.
-        groups: of channels and filters; None for those that the filter's shape says.
+        strides: step of the window, an int or a pair (rows, columns).
+        padding: ``"valid"``, ``"same"`` (TensorFlow's), an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``.
+        rate: dilation, an int or a pair (rows, columns); any stride goes with any rate.
+        groups: number of groups of channels and filters; None to derive it from the filter's shape.
         data_format: ``"channels_last"`` or ``"channels_first"``, of x, offset, mask and the result.
 
     Returns:
         A tensor (N, H', W', F) of x's dtype, or (N, F, H', W'). Positions are never rounded to half precision.
 
     Raises:
-        ValueError: as `conv2d`, and for an offset or a mask of another shape, or groups that are not the filter's.
+        ValueError: for a wrong rank, groups that do not divide, or that contradict the filter, an offset or a mask of
+            another shape, sizes under 1, or an output of no size.
         TypeError: for a dtype that is not floating, or that differs from x's.
 
     Source: J. Dai et al., "Deformable Convolutional Networks" (arXiv 1703.06211), equations 2 to 4; the mask, X. Zhu et
@@ -90,8 +94,8 @@ def convolve_deformable(
     """Deformable convolution of images with a window, parsed or not."""
     x = arguments.to_nhwc(x, data_format)
     filter = arguments.checked_filter(filter, "filter", "C / groups, F", x)
-    wanted = None if groups is None else positive(groups, "groups")
-    x = with_channels(x, filter.shape[2] * (wanted or 1))
+    wanted = None if groups is None else positive_int(groups, "groups")
+    x = ensure_channels(x, filter.shape[2] * (wanted or 1))
     arguments.check_groups(filter, x.shape[3])
     found = x.shape[3] // filter.shape[2]
     if wanted not in (None, found):
@@ -99,22 +103,22 @@ def convolve_deformable(
     window = arguments.checked_window(x, filter, window)
     offset = arguments.to_nhwc(offset, data_format, name="offset", like=x)
     mask = None if mask is None else arguments.to_nhwc(mask, data_format, name="mask", like=x)
-    x = lowering.large_enough(x, window)
+    x = lowering.check_input_size(x, window)
     offset_groups = _offset_groups(offset, x.shape[3], window)
-    offset = _fitting(offset, "offset", 2 * offset_groups, x, window, data_format)
+    offset = _with_checked_shape(offset, "offset", 2 * offset_groups, x, window, data_format)
     if mask is not None:
-        mask = _fitting(mask, "mask", offset_groups, x, window, data_format)
-    taps = _Taps(window, offset_groups, as_image=found > 1)
-    seen = _seen(x, offset, mask, taps)
-    if not taps.as_image:
+        mask = _with_checked_shape(mask, "mask", offset_groups, x, window, data_format)
+    layout = _TapLayout(window, offset_groups, as_image=found > 1)
+    samples = _sample_taps(x, offset, mask, layout)
+    if not layout.as_image:
         filter = tf.reshape(filter, [1, 1, -1, filter.shape[3]])
-    kernel = window.kernel if taps.as_image else ONE
-    return arguments.from_nhwc(lowering.conv2d(seen, filter, Window(kernel, kernel, "valid", ONE)), data_format)
+    kernel = window.kernel if layout.as_image else ONE
+    return arguments.from_nhwc(lowering.conv2d(samples, filter, Window(kernel, kernel, "valid", ONE)), data_format)
 
 
-def _offset_groups(offset: Any, channels: int, window: Window) -> int:
-    """The number of offset groups, which the offset's channels say."""
-    per_group, given = 2 * _area(window), offset.shape[3]
+def _offset_groups(offset: Tensor, channels: int, window: Window) -> int:
+    """The number of offset groups, which the offset's channels determine."""
+    per_group, given = 2 * _tap_count(window), offset.shape[3]
     if given is None or given % per_group or channels % (given // per_group):
         raise ValueError(
             f"offset: expected 2·OG·kh·kw = {per_group}·OG channels, with OG dividing C = {channels}, got {given}"
@@ -122,14 +126,14 @@ def _offset_groups(offset: Any, channels: int, window: Window) -> int:
     return given // per_group
 
 
-def _area(window: Window) -> int:
+def _tap_count(window: Window) -> int:
     return window.kernel[0] * window.kernel[1]
 
 
-def _fitting(value: Any, name: str, per_tap: int, x: Any, window: Window, data_format: str) -> Any:
-    """Return `value`, with its shape checked: as far as sizes are known now, the rest of it when the graph runs."""
+def _with_checked_shape(value: Tensor, name: str, per_tap: int, x: Tensor, window: Window, data_format: str) -> Tensor:
+    """Return `value` with its shape checked: known sizes now, the others when the graph runs."""
     size = window.output_size((x.shape[1], x.shape[2]))
-    known = (x.shape[0], *size, per_tap * _area(window))
+    known = (x.shape[0], *size, per_tap * _tap_count(window))
     pairs = list(zip(value.shape, known, strict=True))
     if any(None not in pair and pair[0] != pair[1] for pair in pairs):
         expected, given = (
@@ -138,7 +142,7 @@ def _fitting(value: Any, name: str, per_tap: int, x: Any, window: Window, data_f
         raise ValueError(f"{name}: expected shape {expected}, got {given}")
     if all(None not in pair for pair in pairs):
         return value
-    wanted = tf.stack([images(x), *windows.outputs(sides(x), window), known[3]])
+    wanted = tf.stack([batch_size(x), *windows.output_size(spatial_size(x), window), known[3]])
     fits = tf.reduce_all(tf.shape(value) == wanted)
     check = tf.debugging.Assert(fits, [f"{name}: expected (N, H', W', channels)", wanted, "got", tf.shape(value)])
     with tf.control_dependencies([check]):
@@ -147,11 +151,15 @@ def _fitting(value: Any, name: str, per_tap: int, x: Any, window: Window, data_f
     return checked
 
 
-class _Taps(NamedTuple):
-    """Where the taps of a window are put: tap by tap behind each output's channels, or as an image of their own.
+class _TapLayout(NamedTuple):
+    """The layout of the sampled taps, over which the filter goes.
 
-    The first is a row a product takes, (N, H', W', kh·kw·C), under the filter as a 1×1 one. Groups of channels are
-    apart in it, so for them it is the second, (N, H'·kh, W'·kw, C), over which the filter goes in steps of its size.
+    Attributes:
+        window: of the convolution.
+        offset_groups: number of groups of channels with offsets of their own.
+        as_image: False for (N, H', W', kh·kw·C), the taps of an output as channels, for the filter as a 1×1 one. True
+            for (N, H'·kh, W'·kw, C), the taps as an image, for the filter with strides of its own size: with several
+            groups of channels the taps of a group are not adjacent in the first layout.
     """
 
     window: Window
@@ -160,13 +168,13 @@ class _Taps(NamedTuple):
 
     @property
     def reach(self) -> Pair:
-        """A number of pixels, a side, that no tap is farther from the image than, before it is moved."""
+        """Upper bound of the pixels between the image and a tap before its offset, along each axis."""
         rows, columns = self.window.effective_kernel
         (top, bottom), (left, right) = self.window.pads(ONE)
         return rows + top + bottom, columns + left + right
 
-    def rows(self, value: Any, outputs: Sides) -> Any:
-        """Return what each tap is given, (N, H', W', OG·kh·kw·K), in the order of the taps: (N, taps, OG, K)."""
+    def by_tap(self, value: Tensor, outputs: Size) -> Tensor:
+        """Return offsets or masks (N, H', W', OG·kh·kw·K) in the order of the taps: (N, taps, OG, K)."""
         (kh, kw), groups = self.window.kernel, self.offset_groups
         each = value.shape[3] // (groups * kh * kw)
         if self.as_image:
@@ -176,8 +184,8 @@ class _Taps(NamedTuple):
             value = tf.transpose(tf.reshape(value, [-1, groups, kh * kw, each]), [0, 2, 1, 3])
         return tf.reshape(value, [-1, outputs[0] * outputs[1] * kh * kw, groups, each])
 
-    def places(self, before: Sides, outputs: Sides, dtype: Any) -> tuple[Any, Any]:
-        """Return the row, and the column, of each tap before it is moved: both (taps, 1)."""
+    def positions(self, before: Size, outputs: Size, dtype: tf.DType) -> tuple[Tensor, Tensor]:
+        """Return the row and the column of each tap before its offset, each (taps, 1)."""
         axes = []
         for side, ahead, stride, taps, rate in zip(
             outputs, before, self.window.strides, self.window.kernel, self.window.rate, strict=True
@@ -192,73 +200,74 @@ class _Taps(NamedTuple):
         )
         return by_row, by_column
 
-    def lay(self, samples: Any, outputs: Sides, channels: int) -> Any:
-        """Return samples (N·taps·OG, C / OG) as what the filter goes over."""
+    def to_image(self, samples: Tensor, outputs: Size, channels: int) -> Tensor:
+        """Return samples (N·taps·OG, C / OG) as the image that the filter goes over."""
         kh, kw = self.window.kernel
         size = (outputs[0] * kh, outputs[1] * kw, channels) if self.as_image else (*outputs, kh * kw * channels)
         return tf.reshape(samples, [-1, *size])
 
 
-def _seen(x: Any, offset: Any, mask: Any, taps: _Taps) -> Any:
-    """Return what each tap sees, laid out for the filter."""
-    size, outputs, channels, groups = sides(x), sides(offset), x.shape[3], taps.offset_groups
-    exact = x.dtype if x.dtype == tf.float64 else tf.float32
-    count = _index_dtype(x, groups)
-    places = taps.places(_before(taps.window, size), outputs, count)
-    number, height, width = (tf.cast(side, count) for side in (images(x), *size))
-    moves = tf.unstack(tf.cast(taps.rows(offset, outputs), exact), axis=3)
-    rows, columns = map(_ends, places, moves, (height, width), taps.reach)
-    # Of each image and each of its offset groups, the row of the table that is its first.
-    first = tf.range(number)[:, None, None] * (height * width * groups) + tf.range(groups, dtype=count)
+def _sample_taps(x: Tensor, offset: Tensor, mask: Tensor | None, layout: _TapLayout) -> Tensor:
+    """Return the bilinear samples of all taps, as the image that the filter goes over."""
+    size, outputs, channels, groups = spatial_size(x), spatial_size(offset), x.shape[3], layout.offset_groups
+    precision = x.dtype if x.dtype == tf.float64 else tf.float32
+    integer = _index_dtype(x, groups)
+    positions = layout.positions(_leading_pads(layout.window, size), outputs, integer)
+    number, height, width = (tf.cast(side, integer) for side in (batch_size(x), *size))
+    offsets = tf.unstack(tf.cast(layout.by_tap(offset, outputs), precision), axis=3)
+    rows, columns = map(_neighbours, positions, offsets, (height, width), layout.reach)
+    # The first row of the table for each image and each of its offset groups.
+    first = tf.range(number)[:, None, None] * (height * width * groups) + tf.range(groups, dtype=integer)
     rows = [(row * (width * groups) + first, weight) for row, weight in rows]
     if mask is not None:
-        factor = tf.squeeze(tf.cast(taps.rows(mask, outputs), exact), axis=3)
+        factor = tf.squeeze(tf.cast(layout.by_tap(mask, outputs), precision), axis=3)
         rows = [(row, weight * factor) for row, weight in rows]
     columns = [(column * groups, weight) for column, weight in columns]
     corners = list(product(rows, columns))
     index = tf.stack([tf.reshape(row + column, [-1]) for (row, _), (column, _) in corners])
-    weights = tf.stack([tf.reshape(down * across, [-1]) for (_, down), (_, across) in corners])
-    table = tf.cast(tf.reshape(x, [-1, channels // groups]), exact)
-    return taps.lay(tf.cast(weighted_rows(table, weights, index), x.dtype), outputs, channels)
+    weights = tf.stack([tf.reshape(vertical * horizontal, [-1]) for (_, vertical), (_, horizontal) in corners])
+    table = tf.cast(tf.reshape(x, [-1, channels // groups]), precision)
+    return layout.to_image(tf.cast(weighted_gather(table, weights, index), x.dtype), outputs, channels)
 
 
-def _ends(place: Any, move: Any, side: Any, reach: int) -> list[tuple[Any, Any]]:
-    """Return, along one axis, the two pixels around a place that is moved, and the weight of each: none outside.
+def _neighbours(position: Tensor, offset: Tensor, side: Tensor, reach: int) -> list[tuple[Tensor, Tensor]]:
+    """Return the two pixels around a moved position along one axis, and the weight of each; 0 outside the image.
 
-    A move is cut where it has left the image from any place; so it fits an int, an infinite one too. That is left out
-    of a file, of which a recipe would squeeze the bound itself into the range of the moves that it saw. Its whole
-    pixels are taken apart from the rest of it, so no image is too large for that to be exact.
+    Only the fraction of the offset is a float, and its whole pixels are ints, so positions are exact in images of any
+    size. The offset is clipped where it leaves the image from any position, so that its whole pixels fit an int even if
+    it is infinite. An exported file has no such clip: a recipe would quantize the bound within the range of the offsets
+    that it saw.
     """
     if not is_exporting():
-        farthest = tf.cast(side + reach, move.dtype)
-        move = tf.clip_by_value(move, -farthest, farthest)
-    whole = tf.stop_gradient(tf.floor(move))
-    pixel, fraction = place + tf.cast(whole, place.dtype), move - whole
-    ends = []
+        farthest = tf.cast(side + reach, offset.dtype)
+        offset = tf.clip_by_value(offset, -farthest, farthest)
+    whole = tf.stop_gradient(tf.floor(offset))
+    pixel, fraction = position + tf.cast(whole, position.dtype), offset - whole
+    neighbours = []
     for at, weight in ((pixel, 1.0 - fraction), (pixel + 1, fraction)):
-        inside = _inside(at, side)
-        ends.append((inside, weight * tf.cast(tf.equal(inside, at), weight.dtype)))
-    return ends
+        inside = _nearest_inside(at, side)
+        neighbours.append((inside, weight * tf.cast(tf.equal(inside, at), weight.dtype)))
+    return neighbours
 
 
-def _inside(at: Any, side: Any) -> Any:
-    """Return the pixel of an axis that is nearest to each."""
+def _nearest_inside(at: Tensor, side: Tensor) -> Tensor:
+    """Return the nearest pixel of an axis with `side` pixels."""
     if is_exporting():
-        # The converter takes a clip from 0 to 6 for a ReLU6, which integers have none of.
+        # The converter turns a clip from 0 to 6 into a ReLU6, which does not exist for integers.
         return tf.clip_by_value(at + 1, 1, side) - 1
     return tf.clip_by_value(at, 0, side - 1)
 
 
-def _before(window: Window, size: Sides) -> Sides:
-    """The padding ahead of an image, of which the size may not be known."""
+def _leading_pads(window: Window, size: Size) -> Size:
+    """The padding above and left of an image, whose size may be unknown."""
     if window.padding != "same" or are_known(*size):
         (top, _), (left, _) = window.pads(size if are_known(*size) else ONE)
         return top, left
-    rows, columns = (total // 2 for total in windows.same_total(size, window))
+    rows, columns = (total // 2 for total in windows.same_padding_total(size, window))
     return rows, columns
 
 
-def _index_dtype(x: Any, groups: int) -> Any:
-    """The dtype in which the rows of the table, C / OG channels of a pixel each, can be counted."""
+def _index_dtype(x: Tensor, groups: int) -> tf.DType:
+    """The integer dtype that counts the rows of the table, of which each pixel has one a group."""
     known = x.shape[:3].is_fully_defined()
     return tf.int32 if known and x.shape[:3].num_elements() * groups < tf.int32.max else tf.int64

@@ -1,4 +1,4 @@
-"""What surrounds a convolution while it is traced, and changes how it should be computed: an export, or XLA."""
+"""The context in which a convolution is traced: an export, or XLA; both change how it is best computed."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from tfsep._keras.backend import tf
-from tfsep._utils.context_flag import raised
+from tfsep._utils.context_flag import set_flag
 
 __all__ = ["exporting", "is_exporting"]
 
@@ -14,9 +14,12 @@ _EXPORTING: ContextVar[bool] = ContextVar("exporting", default=False)
 
 
 def exporting() -> AbstractContextManager[None]:
-    """While open, convolutions are traced in the form that the ``.tflite`` converter turns into one builtin op.
+    """Trace convolutions in the form that the ``.tflite`` converter turns into one builtin operator.
 
-    What is traced is to be exported: its gradient is wrong.
+    For tracing a graph that is exported, never for training: its gradient is wrong.
+
+    Returns:
+        A context manager.
 
     Examples:
         >>> from tfsep.ops import depthwise_conv2d
@@ -26,11 +29,11 @@ def exporting() -> AbstractContextManager[None]:
         >>> [op.type for op in graph.get_operations() if "Depthwise" in op.type or "Space" in op.type]
         ['DepthwiseConv2dNative']
     """
-    return raised(_EXPORTING)
+    return set_flag(_EXPORTING)
 
 
 def is_exporting() -> bool:
-    """Whether `exporting` is open.
+    """Whether the code runs inside `exporting`.
 
     Examples:
         >>> with exporting():
@@ -44,20 +47,19 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def without_autograph(function: _Function) -> _Function:
-    """Return a function that AutoGraph leaves alone in a ``tf.function``.
+    """Exclude a function from AutoGraph's conversion in a ``tf.function``.
 
-    It has no control flow on tensors, and to convert it takes several times as long as to trace it.
+    For functions without control flow on tensors: their conversion takes several times as long as their tracing.
     """
-    left: _Function = tf.autograph.experimental.do_not_convert(function)
-    return left
+    excluded: _Function = tf.autograph.experimental.do_not_convert(function)
+    return excluded
 
 
 def is_compiling() -> bool:
-    """Whether what is traced now is inside a ``tf.function(jit_compile=True)``, so that XLA will compile it.
+    """Whether the traced code is inside a ``tf.function(jit_compile=True)``, so that XLA will compile it.
 
-    TensorFlow knows, and has no public name for it: it keeps an XLA control flow context on the graph that it traces,
-    or on one that this is nested in. Where that is not to be found, the answer is no, which costs speed and nothing
-    else.
+    TensorFlow has no public name for this. It keeps an XLA control flow context on the graph that it traces, or on one
+    that encloses it. Where none is found the answer is False, which costs speed only.
     """
     if tf.executing_eagerly():
         return False

@@ -1,56 +1,71 @@
-"""What this build's kernels compute rightly: found out by running each once, on a few numbers, beside a plain loop.
+"""A probe of this build's convolution kernels: each is run once on a few numbers and compared with a plain loop.
 
 TensorFlow's kernels differ with the build, the machine, the dtype and an environment variable: the same call is right,
-raises, or (a dilated gradient of the depthwise op) returns other numbers without a word. No version number says which.
+raises, or (a dilated gradient of the depthwise op) silently returns wrong numbers. No version number tells which.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep.geometry import Pair, Window
-from tfsep.ops._tf_kernels import DENSE, DEPTHWISE, Kind
+from tfsep.ops._tf_kernels import DEPTHWISE, STANDARD, ConvolutionKernels
 
-Product = Literal["forward", "to_x", "to_filter"]
+Product: TypeAlias = Literal["forward", "input_gradient", "filter_gradient"]
 
-_KINDS = {kind.name: kind for kind in (DEPTHWISE, DENSE)}
+_KINDS = {kernels.name: kernels for kernels in (DEPTHWISE, STANDARD)}
 _SPACINGS = {"float16": 2**-10, "bfloat16": 2**-7}
-"""Between a number of half precision and the next, relative to it.
+"""Relative spacing of numbers in half precision.
 
-A result may be rounded twice. A kernel that adds in half precision is not right: where a sum cancels it is off by more
-than that, nor is it fast where there is no hardware for it.
+A result may be rounded twice. A kernel that accumulates in half precision counts as wrong: where a sum cancels, its
+error is larger, and without hardware support it is not fast either.
 """
 
 
-_EQUAL, _UNEQUAL = ((2, 2),), ((1, 2), (2, 1))
+_EQUAL_STRIDES, _UNEQUAL_STRIDES = ((2, 2),), ((1, 2), (2, 1))
 _RATES = ((2, 3), (1, 2), (2, 1))
-_NONE = ((1, 1),)
+_UNIT = ((1, 1),)
 
 
-def computes(
-    product: Product, kind: Kind, dtype: str, strides: Pair, rate: Pair, groups: int = 1, per_group: int = 1
+def computes_correctly(
+    product: Product,
+    kernels: ConvolutionKernels,
+    dtype: str,
+    strides: Pair,
+    rate: Pair,
+    groups: int = 1,
+    per_group: int = 1,
 ) -> bool:
-    """Whether TensorFlow has this product right, for convolutions like this one.
+    """Whether TensorFlow's kernel computes this product correctly, for convolutions like this one.
 
-    oneDNN's gradient to a dense bfloat16 filter with a rate is never tried, and never believed. It is right for many
-    images, and for others, of 29 columns and more, writes behind its memory or leaves it as it was: trying it has ended
-    the process.
+    oneDNN's gradient to a standard bfloat16 filter with a rate is never tried and never used. It is right for many
+    images; for others, of 29 columns and more, it writes outside its memory or leaves it unwritten, and trying it has
+    crashed the process.
 
-    Convolutions are alike that agree in whether they have a stride, two strides, a rate, groups, and more than one
-    channel a group: some kernels are wrong for one channel only.
+    Convolutions are alike if they agree in whether they have a stride, unequal strides, a rate, groups, and more than
+    one channel a group: some kernels are wrong for one channel only.
+
+    Args:
+        product: which of the three products.
+        kernels: standard or depthwise.
+        dtype: of image and filter.
+        strides: of the window.
+        rate: of the window.
+        groups: of channels.
+        per_group: input channels a group.
     """
-    if product == "to_filter" and kind.name == "dense" and dtype == "bfloat16" and max(rate) > 1:
+    if product == "filter_gradient" and kernels.name == "standard" and dtype == "bfloat16" and max(rate) > 1:
         return False
-    alike_strides = _NONE if max(strides) == 1 else _EQUAL if strides[0] == strides[1] else _UNEQUAL
-    alike_rates = _NONE if max(rate) == 1 else _RATES
-    return _computes(product, kind.name, dtype, alike_strides, alike_rates, groups > 1, min(per_group, 2))
+    tried_strides = _UNIT if max(strides) == 1 else _EQUAL_STRIDES if strides[0] == strides[1] else _UNEQUAL_STRIDES
+    tried_rates = _UNIT if max(rate) == 1 else _RATES
+    return _passes(product, kernels.name, dtype, tried_strides, tried_rates, groups > 1, min(per_group, 2))
 
 
 @cache
-def _computes(
+def _passes(
     product: Product,
     name: str,
     dtype: str,
@@ -59,74 +74,84 @@ def _computes(
     grouped: bool,
     per_group: int,
 ) -> bool:
-    kind, rng = _KINDS[name], np.random.default_rng(0)
-    multipliers = (1, 2) if kind is DEPTHWISE else (5,)
-    groups = 17 if kind is DEPTHWISE or grouped else 1
+    kernels, rng = _KINDS[name], np.random.default_rng(0)
+    multipliers = (1, 2) if kernels is DEPTHWISE else (5,)
+    groups = 17 if kernels is DEPTHWISE or grouped else 1
 
-    def is_right() -> bool:
+    def matches_in_all_cases() -> bool:
         return all(
-            _is_right(product, kind, dtype, window, size, (per_group, multiplier, groups), rng)
+            _matches_reference(product, kernels, dtype, window, size, (per_group, multiplier, groups), rng)
             for window in (Window((3, 2), stride, "valid", rate) for stride in strides for rate in rates)
-            for size in ((9, 8), (9, window.effective_kernel[1] + 1), (9, 41))  # some results a row, one or two, many
+            # Several results a row, one or two, many.
+            for size in ((9, 8), (9, window.effective_kernel[1] + 1), (9, 41))
             for multiplier in multipliers
         )
 
-    # A thread of its own has no graph that is being built, neither a function's nor one that a user opened.
+    # A thread of its own has no graph under construction, neither a function's nor one that a user opened.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(is_right).result()
+        return thread.submit(matches_in_all_cases).result()
 
 
-def _is_right(
-    product: Product, kind: Kind, dtype: str, window: Window, size: Pair, counts: tuple[int, int, int], rng: Any
+def _matches_reference(
+    product: Product,
+    kernels: ConvolutionKernels,
+    dtype: str,
+    window: Window,
+    size: Pair,
+    counts: tuple[int, int, int],
+    rng: np.random.Generator,
 ) -> bool:
+    """Whether a kernel's result equals the loop's, for `counts` channels a group, filters a group, and groups."""
     per_group, multiplier, groups = counts
     channels, filters = per_group * groups, multiplier * groups
-    values = (
-        rng.normal(size=(8, *size, channels)),
-        rng.normal(size=(*window.kernel, per_group, filters)),
-        rng.normal(size=(8, *window.output_size(size), filters)),
+    shapes = (
+        (8, *size, channels),
+        (*window.kernel, per_group, filters),
+        (8, *(side or 0 for side in window.output_size(size)), filters),
     )
     if not tf.executing_eagerly():
         raise RuntimeError("TensorFlow: expected eager execution, got it disabled")
-    x, grouped, upstream = (tf.cast(value, dtype) for value in values)
-    # Memory is handed on: what a kernel does not write is seen as NaN.
-    for used in (x, grouped, upstream):
-        tf.fill(used.shape, tf.constant(np.nan, dtype))
-    shape = (*window.kernel, channels, multiplier) if kind is DEPTHWISE else grouped.shape
+    x, grouped, upstream = (tf.cast(rng.normal(size=shape), dtype) for shape in shapes)
+    # Freed memory is reused: elements that a kernel leaves unwritten show as NaN.
+    for value in (x, grouped, upstream):
+        tf.fill(value.shape, tf.constant(np.nan, dtype))
+    shape = (*window.kernel, channels, multiplier) if kernels is DEPTHWISE else grouped.shape
     filter = tf.reshape(grouped, shape)
     try:
         if product == "forward":
-            actual = kind.forward(x, filter, window)
-        elif product == "to_x":
-            actual = kind.to_x(upstream, filter, window, x.shape)
+            actual = kernels.forward(x, filter, window)
+        elif product == "input_gradient":
+            actual = kernels.input_gradient(upstream, filter, window, x.shape)
         else:
-            actual = tf.reshape(kind.to_filter(x, upstream, window, shape), grouped.shape)
+            actual = tf.reshape(kernels.filter_gradient(x, upstream, window, shape), grouped.shape)
     except (tf.errors.OpError, ValueError):
         return False
     x, grouped, upstream, actual = (np.asarray(tf.cast(value, "float64")) for value in (x, grouped, upstream, actual))
-    exact = products(x, grouped, upstream, window)[product]
-    sizes = products(np.abs(x), np.abs(grouped), np.abs(upstream), window)[product]
-    allowed = _SPACINGS.get(dtype, 0.0) * np.abs(exact) + 2**-18 * sizes + 2**-24
+    exact = reference_products(x, grouped, upstream, window)[product]
+    magnitudes = reference_products(np.abs(x), np.abs(grouped), np.abs(upstream), window)[product]
+    allowed = _SPACINGS.get(dtype, 0.0) * np.abs(exact) + 2**-18 * magnitudes + 2**-24
     return bool(actual.shape == exact.shape and (np.abs(actual - exact) <= allowed).all())
 
 
-def products(x: np.ndarray, filter: np.ndarray, upstream: np.ndarray, window: Window) -> dict[Product, np.ndarray]:
-    """The three products of a grouped convolution with no padding, tap by tap.
+def reference_products(
+    x: np.ndarray, filter: np.ndarray, upstream: np.ndarray, window: Window
+) -> dict[Product, np.ndarray]:
+    """The three products of a grouped convolution without padding, tap by tap.
 
     Args:
         x: (N, H, W, C).
         filter: (kh, kw, C / groups, F).
         upstream: (N, H', W', F).
-        window: of which kernel, strides and rate are looked at.
+        window: only its strides and rate are used.
     """
     per_group, filters = filter.shape[2:]
     groups = x.shape[3] // per_group
     grouped = x.reshape(*x.shape[:3], groups, per_group)
-    above = upstream.reshape(*upstream.shape[:3], groups, filters // groups)
+    grouped_upstream = upstream.reshape(*upstream.shape[:3], groups, filters // groups)
     taps = filter.reshape(*filter.shape[:2], per_group, groups, filters // groups)
-    y, to_x, to_taps = np.zeros_like(above), np.zeros_like(grouped), np.zeros_like(taps)
+    y, to_x, to_taps = np.zeros_like(grouped_upstream), np.zeros_like(grouped), np.zeros_like(taps)
     for row, column in np.ndindex(*filter.shape[:2]):
-        seen = (
+        pixels = (
             slice(None),
             *(
                 slice(tap * r, tap * r + (count - 1) * s + 1, s)
@@ -135,11 +160,11 @@ def products(x: np.ndarray, filter: np.ndarray, upstream: np.ndarray, window: Wi
                 )
             ),
         )
-        y += np.einsum("nijgc,cgf->nijgf", grouped[seen], taps[row, column])
-        to_x[seen] += np.einsum("nijgf,cgf->nijgc", above, taps[row, column])
-        to_taps[row, column] = np.einsum("nijgc,nijgf->cgf", grouped[seen], above)
+        y += np.einsum("nijgc,cgf->nijgf", grouped[pixels], taps[row, column])
+        to_x[pixels] += np.einsum("nijgf,cgf->nijgc", grouped_upstream, taps[row, column])
+        to_taps[row, column] = np.einsum("nijgc,nijgf->cgf", grouped[pixels], grouped_upstream)
     return {
         "forward": y.reshape(upstream.shape),
-        "to_x": to_x.reshape(x.shape),
-        "to_filter": to_taps.reshape(filter.shape),
+        "input_gradient": to_x.reshape(x.shape),
+        "filter_gradient": to_taps.reshape(filter.shape),
     }

@@ -1,53 +1,58 @@
-"""Images taken apart into pixels at a distance, and put together again.
+"""Rearrangement of pixels: pad and crop, subsample, insert zeros, split into phases.
 
-Strided slices of images are slow in TensorFlow: their kernel copies on one thread, element by element, and costs ten
-times what a convolution of the same image does. A reshape that makes the step an axis of its own, and a slice or a pad
-of that axis, do the same in one pass.
+TensorFlow's strided slices of images are slow: the kernel copies element by element on one thread and takes ten times
+as long as a convolution of the same image. A reshape that makes the step an axis of its own, followed by a slice or a
+pad of that axis, does the same in one pass.
 """
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from tfsep._keras.backend import tf
-from tfsep.geometry import Pads, Pair, pair
+from tfsep._keras.types import Tensor
+from tfsep.geometry import Pads, Pair, PairLike
+from tfsep.geometry._sizes import pair
 
-__all__ = ["spread"]
+__all__ = ["insert_zeros"]
 
-Side = Any
-"""A number of rows or columns: an int, or a scalar tensor where it is not known."""
-Sides = tuple[Side, Side]
+Length: TypeAlias = int | tf.Tensor
+"""A number of rows, columns or images: an int where it is known, else a scalar tensor."""
+Size: TypeAlias = tuple[Length, Length]
+"""Rows and columns."""
 
 
-def sides(x: Any) -> Sides:
-    """Rows and columns of an image: ints where they are known, scalar tensors where they are not."""
+def spatial_size(x: Tensor) -> Size:
+    """Rows and columns of an image: ints where they are known, else scalar tensors."""
     known = x.shape[1], x.shape[2]
     if None not in known:
         return known
     size = tf.shape(x)[1:3]
-    return tuple(size[axis] if known[axis] is None else known[axis] for axis in (0, 1))
+    rows, columns = (size[axis] if known[axis] is None else known[axis] for axis in (0, 1))
+    return rows, columns
 
 
-def images(x: Any) -> Any:
-    """The number of images in a batch: an int, or a scalar tensor where it is not known."""
+def batch_size(x: Tensor) -> Length:
+    """The number of images in a batch: an int where it is known, else a scalar tensor."""
     return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
 
 
-def with_channels(x: Any, channels: int) -> Any:
-    """Return x, with this number of channels expected of it where its own is not known before it comes."""
+def ensure_channels(x: Tensor, channels: int) -> Tensor:
+    """Return x with its number of channels set, and checked when the graph runs, where it is unknown."""
     return tf.ensure_shape(x, [None, None, None, channels]) if x.shape[3] is None else x
 
 
-def are_known(*values: Side) -> bool:
+def are_known(*values: Length) -> bool:
     """Whether all of these are ints."""
     return all(isinstance(value, int) for value in values)
 
 
-def fit(x: Any, before: Sides, size: Sides) -> Any:
-    """Return x shown through a window of this size that begins `before` pixels ahead of it, zeros around it.
+def crop_or_pad(x: Tensor, before: Size, size: Size) -> Tensor:
+    """Return the region of x of this size that begins `before` pixels ahead of it, with zeros around x.
 
-    A negative `before`, or a size that x goes beyond, crops.
+    A negative `before` crops at the beginning, a size that ends inside x crops at the end.
     """
-    begins, ends, pads = [0], [images(x)], [(0, 0)]
-    for given, ahead, wanted in zip(sides(x), before, size, strict=True):
+    begins, ends, pads = [0], [batch_size(x)], [(0, 0)]
+    for given, ahead, wanted in zip(spatial_size(x), before, size, strict=True):
         behind = wanted - ahead - given
         if are_known(given, ahead, wanted):
             pads.append((max(ahead, 0), max(behind, 0)))
@@ -57,57 +62,58 @@ def fit(x: Any, before: Sides, size: Sides) -> Any:
             begins.append(tf.maximum(-ahead, 0))
         ends.append(wanted)
     pads, begins, ends = [*pads, (0, 0)], [*begins, 0], [*ends, x.shape[3]]
-    if _is_any(pads):
+    if _may_be_nonzero(pads):
         x = tf.pad(x, pads)
-    given = sides(x)
-    if are_known(*given, *size) and given == tuple(size):
+    given_size = spatial_size(x)
+    if are_known(*given_size, *size) and given_size == tuple(size):
         return x
     return tf.slice(x, begins, ends)
 
 
-def framed(x: Any, before: Sides, size: Sides) -> tuple[Any, Pads]:
-    """Return x, and the padding that shows it through a window of this size, as `fit` does.
+def crop_and_defer_padding(x: Tensor, before: Size, size: Size) -> tuple[Tensor, Pads]:
+    """Return x and the padding that turn it into `crop_or_pad(x, before, size)`.
 
-    Padding that is left to the op behind may cost nothing. A crop, or a size that is not known, cannot be left to it,
-    and is done here.
+    Padding may cost nothing as an argument of the next op. A crop, or an unknown size, cannot be left to the next op
+    and is applied to x here.
     """
-    after = tuple(wanted - ahead - given for wanted, ahead, given in zip(size, before, sides(x), strict=True))
+    after = tuple(wanted - ahead - given for wanted, ahead, given in zip(size, before, spatial_size(x), strict=True))
     if are_known(*before, *after) and min(*before, *after) >= 0:
         return x, ((before[0], after[0]), (before[1], after[1]))
-    return fit(x, before, size), ((0, 0), (0, 0))
+    return crop_or_pad(x, before, size), ((0, 0), (0, 0))
 
 
-def _is_any(pads: Any) -> bool:
+def _may_be_nonzero(pads: Iterable[Sequence[Length]]) -> bool:
     return any(not isinstance(amount, int) or amount for side in pads for amount in side)
 
 
-def subsample(x: Any, step: Pair, before: Sides, count: Sides) -> Any:
-    """Return every step-th pixel of x, `count` of them, the first one `before` pixels ahead of x, zeros around it."""
-    x = fit(x, before, (count[0] * step[0], count[1] * step[1]))
+def subsample(x: Tensor, step: Pair, before: Size, count: Size) -> Tensor:
+    """Return `count` pixels of x, `step` apart, the first one `before` pixels ahead of x, with zeros around x."""
+    x = crop_or_pad(x, before, (count[0] * step[0], count[1] * step[1]))
     channels = x.shape[3]
-    x = tf.reshape(x, [images(x), count[0], step[0], count[1], step[1] * channels])
-    return tf.reshape(x[:, :, 0, :, :channels], [images(x), *count, channels])
+    x = tf.reshape(x, [batch_size(x), count[0], step[0], count[1], step[1] * channels])
+    return tf.reshape(x[:, :, 0, :, :channels], [batch_size(x), *count, channels])
 
 
-def scatter(x: Any, step: Pair) -> Any:
+def interleave_zeros(x: Tensor, step: Pair) -> Tensor:
     """Return x with its pixels `step` apart, zeros between and behind them: the adjoint of `subsample`."""
     if step == (1, 1):
         return x
-    number, (rows, columns), channels = images(x), sides(x), x.shape[3]
+    number, (rows, columns), channels = batch_size(x), spatial_size(x), x.shape[3]
     x = tf.reshape(x, [number, rows, 1, columns, channels])
     x = tf.pad(x, [(0, 0), (0, 0), (0, step[0] - 1), (0, 0), (0, (step[1] - 1) * channels)])
     return tf.reshape(x, [number, rows * step[0], columns * step[1], channels])
 
 
-def spread(x: Any, strides: Any, padding: Pads = ((0, 0), (0, 0))) -> Any:
-    """Take the pixels of images apart: a stride from one to the next, with zeros between and around them.
+def insert_zeros(x: Tensor, strides: PairLike, padding: Pads = ((0, 0), (0, 0))) -> Tensor:
+    """Insert zeros between the pixels of images, and around them.
 
-    What a transposed convolution is a plain one of: by its filter turned around, with strides of 1.
+    A transposed convolution is a convolution of the result with the flipped filter, at stride 1.
 
     Args:
         x: tensor (N, H, W, C).
         strides: rows and columns from one pixel to the next, an int or a pair.
-        padding: rows and columns of zeros around them, ``((top, bottom), (left, right))``; a negative number cuts off.
+        padding: rows and columns of zeros around the image, ``((top, bottom), (left, right))``; a negative number
+            crops.
 
     Returns:
         A tensor (N, (H - 1)·s + 1 + top + bottom, (W - 1)·s + 1 + left + right, C) of x's dtype.
@@ -116,23 +122,26 @@ def spread(x: Any, strides: Any, padding: Pads = ((0, 0), (0, 0))) -> Any:
         ValueError: for strides under 1.
 
     Examples:
-        >>> spread(tf.constant([[[[5], [7]]]]), 2, ((0, 0), (1, 0)))[0, 0, :, 0].numpy().tolist()
+        >>> insert_zeros(tf.constant([[[[5], [7]]]]), 2, ((0, 0), (1, 0)))[0, 0, :, 0].numpy().tolist()
         [0, 5, 0, 7]
     """
     steps = pair(strides, "strides")
     (top, bottom), (left, right) = padding
-    rows, columns = ((side - 1) * step + 1 for side, step in zip(sides(x), steps, strict=True))
-    return fit(scatter(x, steps), (top, left), (rows + top + bottom, columns + left + right))
+    rows, columns = ((side - 1) * step + 1 for side, step in zip(spatial_size(x), steps, strict=True))
+    return crop_or_pad(interleave_zeros(x, steps), (top, left), (rows + top + bottom, columns + left + right))
 
 
-def to_phases(x: Any, rate: Pair, before: Sides, count: Sides) -> Any:
-    """Return the pixels of each phase, those `rate` apart, as images of a batch, `count` rows and columns each."""
+def to_phases(x: Tensor, rate: Pair, before: Size, count: Size) -> Tensor:
+    """Return the phases of x, pixels `rate` apart, as the images of a batch, `count` rows and columns each.
+
+    The first pixel of the first phase is `before` pixels ahead of x, with zeros around x.
+    """
     size = count[0] * rate[0], count[1] * rate[1]
-    x, pads = framed(x, before, size)
+    x, pads = crop_and_defer_padding(x, before, size)
     return tf.space_to_batch(x, rate, pads)
 
 
-def from_phases(x: Any, rate: Pair, size: Sides) -> Any:
-    """Return an image of this size put together from its phases."""
-    given = sides(x)
+def from_phases(x: Tensor, rate: Pair, size: Size) -> Tensor:
+    """Return the image of this size whose phases are the images of a batch."""
+    given = spatial_size(x)
     return tf.batch_to_space(x, rate, [[0, given[axis] * rate[axis] - size[axis]] for axis in (0, 1)])

@@ -1,39 +1,48 @@
-"""Weighted sums of rows of a table: what sampling an image between its pixels comes to.
+"""Weighted sums of the rows of a table: bilinear sampling of an image between its pixels.
 
-``result[p] = sum over k of weights[k, p] · table[index[k, p]]`` is linear in the table and in the weights, so it is one
-of the products of `_bilinear`, which differentiates it any number of times. The table's gradient is a scatter, which
-TensorFlow's own gradient of a gather leaves to whoever adds it up, and slowly.
+``result[p] = sum over k of weights[k, p] · table[index[k, p]]`` is linear in the table and in the weights, so it is a
+`BilinearMap`, differentiable any number of times. The gradient to the table is a scatter-add, which TensorFlow's own
+gradient of a gather leaves to its consumer, slowly.
 """
 
+from collections.abc import Iterable
 from functools import reduce
 from operator import add
-from typing import Any
 
 from tfsep._keras.backend import tf
-from tfsep.ops._bilinear import Bilinear
+from tfsep._keras.types import Tensor
+from tfsep.ops._bilinear import BilinearMap
 
 
-def weighted_rows(table: Any, weights: Any, index: Any) -> Any:
-    """Return sums of rows (P, C) of a table (M, C), by weights (K, P) of the rows that index (K, P) names.
+def weighted_gather(table: Tensor, weights: Tensor, index: Tensor) -> Tensor:
+    """Return weighted sums of the rows of a table.
 
-    It takes, beside the result, the memory of some K results, as its gradients do.
+    It takes, beside the result, the memory of about K results, as its gradients do.
+
+    Args:
+        table: (M, C).
+        weights: (K, P).
+        index: (K, P) row numbers of the table.
+
+    Returns:
+        A tensor (P, C).
     """
-    return Bilinear(_gathered, _scattered, _matched)(table, weights, index)
+    return BilinearMap(_gather, _scatter_add, _weight_gradient)(table, weights, index)
 
 
-def _each(weights: Any, index: Any) -> Any:
-    """The K columns of weights (P, 1), each with its indices (P,)."""
+def _terms(weights: Tensor, index: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    """Weights (P, 1) and row numbers (P,) of each of the K terms of a sum."""
     return zip(tf.unstack(weights[:, :, None]), tf.unstack(index), strict=True)
 
 
-def _gathered(table: Any, weights: Any, index: Any) -> Any:
-    return reduce(add, (tf.gather(table, rows) * weight for weight, rows in _each(weights, index)))
+def _gather(table: Tensor, weights: Tensor, index: Tensor) -> Tensor:
+    return reduce(add, (tf.gather(table, rows) * weight for weight, rows in _terms(weights, index)))
 
 
-def _scattered(upstream: Any, weights: Any, shape: Any, index: Any) -> Any:
-    parts = (tf.math.unsorted_segment_sum(upstream * weight, rows, shape[0]) for weight, rows in _each(weights, index))
-    return reduce(add, parts)
+def _scatter_add(upstream: Tensor, weights: Tensor, shape: Tensor, index: Tensor) -> Tensor:
+    terms = _terms(weights, index)
+    return reduce(add, (tf.math.unsorted_segment_sum(upstream * weight, rows, shape[0]) for weight, rows in terms))
 
 
-def _matched(table: Any, upstream: Any, index: Any) -> Any:
+def _weight_gradient(table: Tensor, upstream: Tensor, index: Tensor) -> Tensor:
     return tf.stack([tf.reduce_sum(tf.gather(table, rows) * upstream, axis=1) for rows in tf.unstack(index)])

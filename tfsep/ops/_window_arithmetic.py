@@ -1,74 +1,66 @@
-"""A window laid over images: which pixels its steps, phases and taps meet, and the arithmetic of it.
+"""Arithmetic of a window over images: which pixels its steps, phases and taps meet.
 
-Nothing here computes a convolution or chooses how: that is `_lowering`'s. Sizes are ints where they are known, and
-scalar tensors where they are not.
+Nothing here computes a convolution or chooses how to compute one: `_lowering` does. Sizes are ints where they are
+known, else scalar tensors.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from math import gcd
-from typing import Any
 
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Tensor
 from tfsep.geometry import Pads, Pair, Transposed, Window
-from tfsep.ops._pixel_layout import Sides, are_known, fit, framed, scatter, sides, subsample, to_phases
+from tfsep.ops._pixel_layout import (
+    Size,
+    are_known,
+    crop_and_defer_padding,
+    crop_or_pad,
+    interleave_zeros,
+    spatial_size,
+    subsample,
+    to_phases,
+)
 
 ONE: Pair = (1, 1)
 NO_PADS: Pads = ((0, 0), (0, 0))
+POINTWISE = Window.of(1)
 
 
-def alone(window: Window) -> Window:
-    """The window with no rate for a side of one tap, which has none; to say so opens every way that knows none."""
+def without_unused_rate(window: Window) -> Window:
+    """The window with rate 1 along axes of a single tap, where a rate means nothing but rules out kernels."""
     rows, columns = (1 if k == 1 else r for k, r in zip(window.kernel, window.rate, strict=True))
     return replace(window, rate=(rows, columns))
 
 
-def transposed_size(x: Any, geometry: Transposed) -> Sides:
+def output_size(size: Size, window: Window) -> Size:
+    """Rows and columns of the output for an image of this size."""
+    if are_known(*size):
+        rows, columns = window.output_size(size)
+        return rows, columns
+    if window.padding == "same":
+        rows, columns = ((given + step - 1) // step for given, step in zip(size, window.strides, strict=True))
+        return rows, columns
+    pads = window.pads(ONE)
+    rows, columns = (
+        (given + sum(around) - reach) // step + 1
+        for given, around, reach, step in zip(size, pads, window.effective_kernel, window.strides, strict=True)
+    )
+    return rows, columns
+
+
+def transposed_output_size(x: Tensor, geometry: Transposed) -> Size:
     """Rows and columns of the transposed convolution of x."""
     rows, columns = (
         (side - 1) * step + reach
-        for side, step, reach in zip(sides(x), geometry.window.strides, geometry.reach, strict=True)
+        for side, step, reach in zip(spatial_size(x), geometry.window.strides, geometry.reach, strict=True)
     )
     return rows, columns
 
 
-def between_zeros(upstream: Any, window: Window, size: Sides) -> tuple[Any, Pads]:
-    """Upstream with its pixels a stride apart, and the pads under which a turned filter makes an x of this size."""
-    (top, left), reach = before(window), window.effective_kernel
-    return framed(
-        scatter(upstream, window.strides),
-        (reach[0] - 1 - top, reach[1] - 1 - left),
-        (size[0] + reach[0] - 1, size[1] + reach[1] - 1),
-    )
-
-
-def before(window: Window) -> Pair:
-    (top, _), (left, _) = window.pads(ONE)
-    return top, left
-
-
-def common_factor(window: Window) -> Pair:
-    """What stride and rate share: a convolution looks at no pixel but every such one."""
-    rows, columns = (
-        s if k == 1 else gcd(s, r) for k, s, r in zip(window.kernel, window.strides, window.rate, strict=True)
-    )
-    return rows, columns
-
-
-def divided(window: Window, factor: Pair) -> Window:
-    """The window on every factor-th pixel of what was padded."""
-    strides, rate = ((max(a // factor[0], 1), max(b // factor[1], 1)) for a, b in (window.strides, window.rate))
-    return Window(window.kernel, strides, NO_PADS, rate)
-
-
-def plain(window: Window) -> Window:
-    """A window of the same kernel and nothing else."""
-    return Window(window.kernel, ONE, NO_PADS, ONE)
-
-
-def extent(window: Window, outputs: Sides) -> Sides:
-    """The rows and columns that a window with no padding sees for so many outputs."""
+def input_extent(window: Window, outputs: Size) -> Size:
+    """Rows and columns of input that a window without padding covers for so many outputs."""
     rows, columns = (
         (count - 1) * step + reach
         for count, step, reach in zip(outputs, window.strides, window.effective_kernel, strict=True)
@@ -76,76 +68,103 @@ def extent(window: Window, outputs: Sides) -> Sides:
     return rows, columns
 
 
-def every(x: Any, window: Window, factor: Pair, outputs: Sides) -> Any:
-    """Every factor-th pixel of x as the window pads it, as many as so many outputs need."""
-    return subsample(x, factor, before(window), extent(divided(window, factor), outputs))
+def leading_pads(window: Window) -> Pair:
+    """Padding above and left of an image, for a window whose padding does not depend on its size."""
+    (top, _), (left, _) = window.pads(ONE)
+    return top, left
 
 
-def phase_size(window: Window, outputs: Sides) -> Sides:
-    """Rows and columns that each phase of an output has."""
-    return tuple((count + rate - 1) // rate for count, rate in zip(outputs, window.rate, strict=True))
+def with_unit_steps(window: Window) -> Window:
+    """A window of the same kernel with strides and rate of 1 and no padding."""
+    return Window(window.kernel, ONE, NO_PADS, ONE)
 
 
-def phases(x: Any, window: Window, outputs: Sides) -> Any:
-    """The phases of x, as the window pads it, each of them large enough for its share of the outputs."""
-    return to_phases(x, window.rate, before(window), extent(plain(window), phase_size(window, outputs)))
+def common_factor(window: Window) -> Pair:
+    """The greatest common divisor of stride and rate along each axis: only pixels so far apart are used."""
+    rows, columns = (
+        s if k == 1 else gcd(s, r) for k, s, r in zip(window.kernel, window.strides, window.rate, strict=True)
+    )
+    return rows, columns
 
 
-def taps(x: Any, window: Window, outputs: Sides) -> Iterator[tuple[int, int, Any]]:
-    """For each tap of the kernel, its row and column and the pixels that it meets, one an output."""
-    end = tuple(
+def divide_steps(window: Window, factor: Pair) -> Window:
+    """The window without padding over every factor-th pixel of a padded image."""
+    strides, rate = ((max(a // factor[0], 1), max(b // factor[1], 1)) for a, b in (window.strides, window.rate))
+    return Window(window.kernel, strides, NO_PADS, rate)
+
+
+def subsample_padded(x: Tensor, window: Window, factor: Pair, outputs: Size) -> Tensor:
+    """Every factor-th pixel of x with the window's padding, as many as so many outputs need."""
+    return subsample(x, factor, leading_pads(window), input_extent(divide_steps(window, factor), outputs))
+
+
+def phase_size(window: Window, outputs: Size) -> Size:
+    """Rows and columns of each phase of an output."""
+    rows, columns = ((count + rate - 1) // rate for count, rate in zip(outputs, window.rate, strict=True))
+    return rows, columns
+
+
+def padded_phases(x: Tensor, window: Window, outputs: Size) -> Tensor:
+    """The phases of x with the window's padding, each large enough for its share of the outputs."""
+    size = input_extent(with_unit_steps(window), phase_size(window, outputs))
+    return to_phases(x, window.rate, leading_pads(window), size)
+
+
+def pixels_by_tap(x: Tensor, window: Window, outputs: Size) -> Iterator[tuple[int, int, Tensor]]:
+    """For each tap of the kernel: its row, its column and the image of the pixels it meets, one for each output."""
+    rows, columns = (
         (k - 1) * r + n * s for k, r, n, s in zip(window.kernel, window.rate, outputs, window.strides, strict=True)
     )
-    x = fit(x, before(window), end)
+    x = crop_or_pad(x, leading_pads(window), (rows, columns))
     for row, column in product(*map(range, window.kernel)):
         yield row, column, subsample(x, window.strides, (-row * window.rate[0], -column * window.rate[1]), outputs)
 
 
-def settled(x: Any, window: Window, whole: bool = False) -> tuple[Any, Window]:
-    """Return the image and the window that TensorFlow's op takes, with x padded where the op could not do it itself.
+def insert_stride_zeros(upstream: Tensor, window: Window, size: Size) -> tuple[Tensor, Pads]:
+    """Upstream with pixels a stride apart, and the padding with which the flipped filter gives an x of this size."""
+    (top, left), reach = leading_pads(window), window.effective_kernel
+    return crop_and_defer_padding(
+        interleave_zeros(upstream, window.strides),
+        (reach[0] - 1 - top, reach[1] - 1 - left),
+        (size[0] + reach[0] - 1, size[1] + reach[1] - 1),
+    )
 
-    Padding in pixels that is just SAME for an image of this size stays with the op: it costs nothing there, and an
-    exported graph has an operator less. Not so where an image must be `whole`, at least as large as the kernel: for
-    taps that meet nothing but padding, oneDNN's gradients to a bfloat16 filter are uninitialised memory.
+
+def with_native_padding(x: Tensor, window: Window, cover_kernel: bool = False) -> tuple[Tensor, Window]:
+    """Return x and the window with padding ``"same"`` or ``"valid"``, which TensorFlow's ops take; pad x otherwise.
+
+    Padding in pixels that equals SAME for this size stays with the op, where it costs nothing and saves an operator in
+    an exported graph. With `cover_kernel`, an image smaller than the kernel is padded all the same: oneDNN's gradients
+    to a bfloat16 filter are uninitialised memory for taps that meet nothing but padding.
     """
     if isinstance(window.padding, str):
         return x, window
     if window.padding == NO_PADS:
         return x, replace(window, padding="valid")
-    if is_same(window, sides(x)) and not (whole and is_smaller(sides(x), window)):
+    size = spatial_size(x)
+    if is_same_padding(window, size) and not (cover_kernel and is_smaller_than_kernel(size, window)):
         return x, replace(window, padding="same")
     return tf.pad(x, [(0, 0), *window.padding, (0, 0)]), replace(window, padding="valid")
 
 
-def is_same(window: Window, size: Sides) -> bool:
+def is_same_padding(window: Window, size: Size) -> bool:
+    """Whether the window's padding in pixels is what SAME would be for an image of this size."""
     return are_known(*size) and window.padding == replace(window, padding="same").pads(size)
 
 
-def is_smaller(size: Sides, window: Window) -> bool:
+def is_smaller_than_kernel(size: Size, window: Window) -> bool:
+    """Whether an image of this size is smaller than the effective kernel along any axis."""
     return any(side < reach for side, reach in zip(size, window.effective_kernel, strict=True))
 
 
-def pad_to_same(x: Any, window: Window) -> Any:
-    """Pad an image whose size is known only when the graph runs."""
-    pads = ((total // 2, total - total // 2) for total in same_total(sides(x), window))
+def pad_as_same(x: Tensor, window: Window) -> Tensor:
+    """Apply SAME padding to an image whose size is known only when the graph runs."""
+    pads = ((total // 2, total - total // 2) for total in same_padding_total(spatial_size(x), window))
     return tf.pad(x, [(0, 0), *pads, (0, 0)])
 
 
-def same_total(size: Sides, window: Window) -> Sides:
-    """The rows and columns that SAME pads an image with, whose size is known only when the graph runs."""
-    padded = extent(window, outputs(size, window))
+def same_padding_total(size: Size, window: Window) -> Size:
+    """Rows and columns of SAME padding for an image whose size is known only when the graph runs."""
+    padded = input_extent(window, output_size(size, window))
     rows, columns = (tf.maximum(wanted - given, 0) for wanted, given in zip(padded, size, strict=True))
     return rows, columns
-
-
-def outputs(size: Sides, window: Window) -> Sides:
-    """Rows and columns of the result, of an image of this size."""
-    if are_known(*size):
-        return window.output_size(size)
-    if window.padding == "same":
-        return tuple((given + step - 1) // step for given, step in zip(size, window.strides, strict=True))
-    pads = window.pads(ONE)
-    return tuple(
-        (given + sum(around) - reach) // step + 1
-        for given, around, reach, step in zip(size, pads, window.effective_kernel, window.strides, strict=True)
-    )

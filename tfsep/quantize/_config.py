@@ -1,8 +1,8 @@
-"""How a model is quantized, as a record that refuses nonsense."""
+"""The settings of `prepare`."""
 
 from dataclasses import dataclass
 
-from tfsep._utils.arguments import number, shown
+from tfsep._utils.arguments import number_in_range, short_repr
 
 RANGES = ("moving", "learned")
 RUNTIMES = ("xnnpack", "reference")
@@ -10,22 +10,22 @@ RUNTIMES = ("xnnpack", "reference")
 
 @dataclass(frozen=True)
 class Config:
-    """How `prepare` quantizes.
+    """The settings of `prepare`.
 
     Attributes:
         runtime: whose rounding inference emulates: ``"xnnpack"``, LiteRT's default on CPUs, or ``"reference"``, the
-            fixed-point kernels of TensorFlow Lite for Microcontrollers. LiteRT's own reference kernels are the same but
-            for dense layers, which they round once where those round twice.
+            fixed-point kernels of TensorFlow Lite for Microcontrollers. LiteRT's own reference kernels differ from
+            those only in dense layers, which they round once instead of twice.
         ranges: of activations: ``"moving"`` averages of each batch's minimum and maximum, or ``"learned"``: the same
-            until a layer was seen `observations` times, and trained with the weights from then on.
-        momentum: how much of a moving range stays at each step.
-        observations: steps after which learned ranges are the optimizer's.
-        float_layers: names of layers that stay in float32, as `tflite.compare_layers` has them, of composite layers or
-            of nested models. What one operator computes stays together: a convolution, the normalization and the
-            rectifier behind it, whichever is named.
+            for the first `observations` steps, and trained with the weights from then on.
+        momentum: how much of a moving range stays at each step, 0 to 0.9999.
+        observations: steps after which the optimizer trains learned ranges, at least 1.
+        float_layers: names of layers, composite layers or nested models that stay in float32, as
+            `tflite.compare_layers` reports them. A convolution, the normalization and the rectifier behind it, which
+            one operator computes, stay together, whichever is named.
 
     Raises:
-        ValueError: for anything else; the sentence starts with the name.
+        ValueError: for any other value; the message starts with the name.
 
     Examples:
         >>> Config(ranges="fixed")
@@ -40,13 +40,13 @@ class Config:
     float_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse nonsense, when the record is made."""
+        """Check the values."""
         for name, allowed in (("runtime", RUNTIMES), ("ranges", RANGES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        number(self.momentum, "momentum", float, 0, 0.9999)
-        number(self.observations, "observations", int, 1)
+        number_in_range(self.momentum, "momentum", float, 0, 0.9999)
+        number_in_range(self.observations, "observations", int, 1)
         named = self.float_layers
         if not isinstance(named, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in named):
-            raise ValueError(f"float_layers: expected names of layers, got {shown(named)}")
+            raise ValueError(f"float_layers: expected names of layers, got {short_repr(named)}")
         object.__setattr__(self, "float_layers", tuple(sorted(named) if isinstance(named, set | frozenset) else named))

@@ -1,26 +1,28 @@
-"""Softmax and the logistic function as the reference kernels have them: in 32-bit fixed point, without a float.
+"""Softmax and the logistic function of the reference kernels: in 32-bit fixed point, without floats.
 
-Numbers are int64 tensors that hold int32; one with k integer bits is worth ``raw · 2^(k − 31)``.
+Numbers are int64 tensors that hold int32; with k integer bits, their value is ``raw · 2^(k − 31)``.
 
 Source: gemmlowp's ``fixedpoint.h`` (``exp_on_negative_values``, ``one_over_one_plus_x_for_x_in_0_1``, ``logistic``)
-and TensorFlow Lite's reference kernels; they are compared with LiteRT in the tests.
+and TensorFlow Lite's reference kernels. The tests compare them with LiteRT.
 """
 
 from math import exp
-from typing import Any
+
+import numpy as np
 
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Tensor
 from tfsep.quantize._fixed_point import ONE, high_product, multiplier_of, shift_left, shift_right
 
 _ONE = 2**31 - 1
-"""One with no integer bits: the largest number there is."""
+"""One with no integer bits: the largest number."""
 
 
-def _constant(real: float, integer_bits: int = 0) -> Any:
+def _constant(real: float, integer_bits: int = 0) -> np.int64:
     return ONE * round(real * 2 ** (31 - integer_bits))
 
 
-def _near_zero(x: Any) -> Any:
+def _near_zero(x: Tensor) -> Tensor:
     """exp of x in [−1/4, 0): a polynomial of degree 4 around −1/8."""
     x += _constant(1 / 8)
     square = high_product(x, x)
@@ -30,8 +32,8 @@ def _near_zero(x: Any) -> Any:
     return middle + high_product(middle, x + shift_right(higher, ONE))
 
 
-def exp_of_negative(x: Any, integer_bits: int) -> Any:
-    """Return exp of x ≤ 0, with no integer bits: that of the part under 1/4 times one factor a bit of the rest."""
+def exp_of_negative(x: Tensor, integer_bits: int) -> Tensor:
+    """Return exp of x ≤ 0, with no integer bits: exp of the remainder under 1/4, times one factor per further bit."""
     fraction_bits = 31 - integer_bits
     quarter = ONE * 2 ** (fraction_bits - 2)
     small = tf.bitwise.bitwise_and(x, quarter - 1) - quarter
@@ -43,8 +45,8 @@ def exp_of_negative(x: Any, integer_bits: int) -> Any:
     return tf.where(x == 0, ONE * _ONE, result)
 
 
-def inverse_of_one_plus(x: Any) -> Any:
-    """Return 1 / (1 + x) for x in [0, 1), both with no integer bits: three steps of Newton's, in two integer bits."""
+def inverse_of_one_plus(x: Tensor) -> Tensor:
+    """Return 1 / (1 + x) for x in [0, 1), both with no integer bits: three of Newton's steps, in two integer bits."""
     half = tf.bitwise.right_shift(x + _ONE + 1, ONE)
     y = _constant(48 / 17, 2) + high_product(half, _constant(-32 / 17, 2))
     for _ in range(3):
@@ -53,8 +55,8 @@ def inverse_of_one_plus(x: Any) -> Any:
     return shift_left(y, ONE, 32)
 
 
-def _rescaled(x: Any, scale: Any, integer_bits: int) -> tuple[Any, Any]:
-    """Steps as numbers with integer bits, and the most steps that these hold."""
+def _rescaled(x: Tensor, scale: Tensor, integer_bits: int) -> tuple[Tensor, Tensor]:
+    """Integers as numbers with integer bits, and the largest integer that these hold."""
     real = tf.minimum(tf.cast(scale, "float64") * 2.0 ** (31 - integer_bits), _ONE * 1.0)
     multiplier, exponent = multiplier_of(real)
     left = tf.maximum(exponent, 0)
@@ -65,8 +67,8 @@ def _rescaled(x: Any, scale: Any, integer_bits: int) -> tuple[Any, Any]:
     return shift_right(product, tf.maximum(-exponent, 0)), tf.cast(most, "int64")
 
 
-def softmax(x: Any, x_scale: Any, _: Any) -> Any:
-    """Return steps of 1/256 of the softmax over the last axis, for steps x."""
+def softmax(x: Tensor, x_scale: Tensor, scale: Tensor) -> Tensor:  # noqa: ARG001
+    """Return the softmax over the last axis of integers from the zero point, in units of 1/256."""
     whole = tf.cast(x, "int64")
     below = whole - tf.reduce_max(whole, -1, keepdims=True)
     scaled, most = _rescaled(below, x_scale, 5)
@@ -80,8 +82,8 @@ def softmax(x: Any, x_scale: Any, _: Any) -> Any:
     return tf.cast(tf.where(counts, result, 0), "float32")
 
 
-def sigmoid(x: Any, x_scale: Any, _: Any) -> Any:
-    """Return steps of 1/256 of the logistic function, for steps x."""
+def sigmoid(x: Tensor, x_scale: Tensor, scale: Tensor) -> Tensor:  # noqa: ARG001
+    """Return the logistic function of integers from the zero point, in units of 1/256."""
     whole = tf.cast(x, "int64")
     scaled, most = _rescaled(whole, x_scale, 4)
     size = tf.where(tf.abs(whole) < most, tf.abs(scaled), 0)

@@ -1,44 +1,45 @@
-"""What surrounds a prepared model's inference and changes it: data that only set ranges, an export, or a check."""
+"""Context flags that change how a prepared model infers: calibration, export, and LiteRT's rounding."""
 
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
-from tfsep._utils.context_flag import raised
+from tfsep._utils.context_flag import set_flag
 from tfsep.ops import is_exporting
 
 _OBSERVING: ContextVar[bool] = ContextVar("observing", default=False)
-_AS_LITERT: ContextVar[bool] = ContextVar("as_litert", default=False)
+_LITERT_ROUNDING: ContextVar[bool] = ContextVar("litert_rounding", default=False)
 
 
 def observing() -> AbstractContextManager[None]:
-    """While open, inference follows the ranges of what it sees."""
-    return raised(_OBSERVING)
+    """Let inference extend the ranges to the data that it gets."""
+    return set_flag(_OBSERVING)
 
 
 def is_observing() -> bool:
-    """Whether `observing` is open."""
+    """Return whether `observing` is active."""
     return _OBSERVING.get()
 
 
 def litert_rounding() -> AbstractContextManager[None]:
-    """While open, inference rounds as LiteRT does where that differs from what the model was prepared for.
+    """Let inference round as LiteRT does where that differs from the runtime that a model was prepared for.
 
-    That is at the end of the dense layers of the reference kernels: LiteRT's round once, those of TensorFlow Lite for
-    Microcontrollers, which ``runtime="reference"`` stands for, twice. A file is held to its model by this.
+    The one difference is in the dense layers of the reference kernels: LiteRT rounds their sums once, TensorFlow Lite
+    for Microcontrollers, which ``runtime="reference"`` stands for, twice. Files are compared with their model in this
+    mode.
 
     Examples:
         >>> with litert_rounding():
-        ...     rounds_as_litert()
+        ...     is_litert_rounding()
         True
     """
-    return raised(_AS_LITERT)
+    return set_flag(_LITERT_ROUNDING)
 
 
-def rounds_as_litert() -> bool:
-    """Whether `litert_rounding` is open."""
-    return _AS_LITERT.get()
+def is_litert_rounding() -> bool:
+    """Return whether `litert_rounding` is active."""
+    return _LITERT_ROUNDING.get()
 
 
-def in_real_numbers() -> bool:
-    """Whether inference is computed in real numbers, as the converter and the ranges want it, and not in integers."""
+def computes_in_float() -> bool:
+    """Return whether inference computes real numbers, for the converter or for the ranges, in place of integers."""
     return is_exporting() or is_observing()

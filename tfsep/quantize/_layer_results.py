@@ -1,29 +1,31 @@
 """The results inside a prepared model, by the names of the layers that it was prepared from."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import Call, calls_behind
-from tfsep.quantize._activation_quantizer import Dequantized, QuantizedOutput
-from tfsep.quantize._quantized_matmul import QuantizedLinear
+from tfsep._keras.types import Model
+from tfsep.quantize._activation_quantizer import ActivationQuantizer
+from tfsep.quantize._dequantize import Dequantize
+from tfsep.quantize._quantized_matmul import QuantizedMatmul
 
 
 class Result(NamedTuple):
     """A result inside a prepared model.
 
     Attributes:
-        name: of the layer of the model that was prepared, as `Config.float_layers` takes it.
-        tensor: symbolic, of the prepared model.
-        before: places in the list of the results that it is made of.
+        name: of the layer of the float model, as `Config.float_layers` takes it.
+        tensor: the symbolic tensor in the prepared model.
+        before: places, in the list of results, of those that it is made of.
     """
 
     name: str
-    tensor: Any
+    tensor: keras.KerasTensor
     before: frozenset[int]
 
 
-def results_of(model: Any) -> list[Result]:
-    """Return what the layers of a prepared model computed, each behind those that it is made of.
+def results_of(model: Model) -> list[Result]:
+    """Return the results of a prepared model's layers, each behind those that it is made of.
 
     Examples:
         >>> from tfsep.quantize import prepare
@@ -46,7 +48,7 @@ def results_of(model: Any) -> list[Result]:
 
 def _name(call: Call) -> str | None:
     """The name of the layer whose result a call returns; None for a call on the way to a result."""
-    if isinstance(call.operation, QuantizedOutput):
-        return None if call.kwargs["operation"] == "input" else call.kwargs["of"]
-    leads = isinstance(call.operation, keras.layers.InputLayer | QuantizedLinear | Dequantized)
-    return None if leads else call.operation.name
+    if isinstance(call.operation, ActivationQuantizer):
+        return None if call.kwargs["operation"] == "quantize" else call.kwargs["layer_name"]
+    is_on_the_way = isinstance(call.operation, keras.layers.InputLayer | QuantizedMatmul | Dequantize)
+    return None if is_on_the_way else call.operation.name

@@ -1,22 +1,21 @@
-"""The part of a prepared model that a loss is computed from."""
-
-from typing import Any
+"""The logits of a prepared classifier, for the loss."""
 
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import call_of
+from tfsep._keras.types import Model
 from tfsep.quantize._prepared_model import require_prepared
 
 
-def logits_of(model: Any) -> Any:
-    """Return the prepared model without the softmax at its end, sharing its weights; as it is, where it has none.
+def logits_of(model: Model) -> Model:
+    """Return a prepared model without the softmax at its end, on the same weights; the model itself, if it has none.
 
-    A loss wants logits: a softmax on the grid of 1/256 has no gradient where it is sure.
+    Compute the loss from logits: a softmax in units of 1/256 has no gradient where it saturates.
 
     Args:
         model: a prepared model of one output.
 
     Raises:
-        TypeError: for what is no Keras model.
+        TypeError: for anything but a Keras model.
         ValueError: if `prepare` did not make the model, or it has several outputs.
 
     Examples:

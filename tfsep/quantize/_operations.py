@@ -1,163 +1,272 @@
-"""What a tensor of 8 bits can come out of, as data: in real numbers, and as integer kernels compute it."""
+"""One row for each operation that `prepare` quantizes, and for each activation.
 
-from collections.abc import Callable
-from math import prod
-from typing import Any, NamedTuple
+To add an operation, add its row to `_ROWS`: the Keras layers and the operator that mean it, its computation in real
+numbers, and its integer kernel in each runtime. `prepare` plans it, trains it and infers it from that row alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any, Literal
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.model_graph import operation_of
+from tfsep._keras.types import Layer, Tensor
 from tfsep.layers import leaky_relu
-from tfsep.quantize._integer_kernels import Kernels
-from tfsep.quantize._qparams import steps
+from tfsep.quantize import _fixed_point, _fixed_point_exp
+from tfsep.quantize import _integer_kernels as kernels
+from tfsep.quantize._qparams import to_integers
+from tfsep.quantize._zero_insertion import ZeroInsertion
+
+Kernel = Callable[..., Tensor]
+"""``(a, scale of a, b, scale of b, …, scale of the result, **options)`` → integers of the result, from its zero point,
+before they are clipped to 8 bits; each input is integers from its zero point."""
 
 
-class Operation(NamedTuple):
-    """A way in which numbers come about that are then rounded to a grid.
+@dataclass(frozen=True)
+class Operation:
+    """An operation that `prepare` quantizes.
 
     Attributes:
-        real: (tensors, options) → real numbers, as training and the converter compute them.
-        exact: (kernels, scale, tensors, options) → whole steps of the result from its zero, as a runtime has them.
-        range: the grid's low and high end where the runtime fixes them.
-        function: the name among `Kernels.functions`, of a function of one tensor.
+        name: by which planned operations and `ActivationQuantizer` refer to it.
+        layers: Keras layer classes that compute it.
+        keras_op: the operation of `keras.ops` that computes it of two tensors.
+        plan: how a call of the layers is planned: ``"pairwise"``, two tensors at a time; ``"mean"``, over all axes
+            between batch and channels; ``"same_qparams"``, the layer itself, on the quantization parameters of its
+            input; ``"average_pooling"``, the same with rounding; None for an operation that is only planned as part of
+            another layer.
+        compute: (tensors, **options) → the result in real numbers, for training and for the converter.
+        kernels: by runtime, its integer kernel; a runtime without one is refused.
+        litert_kernels: by runtime, the kernel of LiteRT where it rounds otherwise than the runtime itself.
+        fixed_range: low and high end of the result, where runtimes fix them.
+        input: what its kernels take: ``"quantized"`` tensors, the ``"sums"`` of a `QuantizedMatmul` with their scale,
+            or a ``"float"`` tensor.
+        is_pure: whether two layers of the same config compute the same, so that the converter merges them.
     """
 
-    real: Callable[..., Any]
-    exact: Callable[..., Any]
-    range: tuple[float, float] | None = None
-    function: str | None = None
+    name: str
+    layers: tuple[type[Layer], ...] = ()
+    keras_op: Callable[..., Tensor] | None = None
+    plan: Literal["pairwise", "mean", "same_qparams", "average_pooling"] | None = None
+    compute: Callable[..., Tensor] = lambda x, **_: x
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    litert_kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    fixed_range: tuple[float, float] | None = None
+    input: Literal["quantized", "sums", "float"] = "quantized"
+    is_pure: bool = True
+
+    def real(self, tensors: list[Tensor], options: Mapping[str, Any]) -> Tensor:
+        """Return the result in real numbers, of the tensors that `ActivationQuantizer` takes."""
+        return self.compute(*tensors[::2], **options)
+
+    def integers(
+        self, tensors: list[Tensor], scale: Tensor, options: Mapping[str, Any], runtime: str, litert: bool
+    ) -> Tensor:
+        """Return the result as integers from its zero point, of the tensors that `ActivationQuantizer` takes.
+
+        Args:
+            tensors: the inputs, each quantized one followed by its quantization parameters.
+            scale: of the result.
+            options: of the operation.
+            runtime: whose kernel computes it.
+            litert: whether to round as LiteRT does where that differs from the runtime.
+        """
+        kernel = {**self.kernels, **(self.litert_kernels if litert else {})}[runtime]
+        if self.input == "quantized":
+            pairs = zip(tensors[::2], tensors[1::2], strict=True)
+            tensors = [part for x, qparams in pairs for part in (to_integers(x, qparams), qparams[0])]
+        return kernel(*tensors, scale, **options)
 
 
-def _pair(tensors: Any) -> tuple[Any, Any, Any, Any]:
-    """Steps and scale of the first, then of the second."""
-    a, a_grid, b, b_grid = tensors
-    return steps(a, a_grid), a_grid[0], steps(b, b_grid), b_grid[0]
+def _leaky_relu(x: Tensor, slope: float) -> Tensor:
+    return tf.nn.leaky_relu(x, slope)
 
 
-def _mean(kernels: Kernels, scale: Any, tensors: Any, options: Any) -> Any:
-    x, grid = tensors
-    count = prod(x.shape[axis] for axis in options["axes"])
-    sums = tf.reduce_sum(steps(x, grid), options["axes"], keepdims=options["keepdims"])
-    return kernels.mean(sums, count, grid[0], scale)
-
-
-def _leaky(kernels: Kernels, scale: Any, tensors: Any, options: Any) -> Any:
-    x, grid = tensors
-    return kernels.leaky(steps(x, grid), options["slope"], grid[0], scale)
-
-
-def _function(name: str, real: Callable[[Any], Any], ends: tuple[float, float] | None = None) -> Operation:
-    def exact(kernels: Kernels, scale: Any, tensors: Any, options: Any) -> Any:  # noqa: ARG001
-        x, grid = tensors
-        return kernels.functions[name](steps(x, grid), grid[0], scale)
-
-    return Operation(lambda tensors, options: real(tensors[0]), exact, ends, name)  # noqa: ARG005
-
-
-def _hard_silu(x: Any) -> Any:
-    # The form that the converter knows.
+def _hard_silu(x: Tensor) -> Tensor:
+    # In the form that the converter recognizes.
     return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
 
 
-OPERATIONS = {
-    "input": Operation(
-        lambda tensors, options: tensors[0],  # noqa: ARG005
-        lambda kernels, scale, tensors, options: tf.round(tensors[0] / scale),  # noqa: ARG005
+_ROWS = (
+    Operation(
+        "quantize",
+        kernels=dict.fromkeys(("xnnpack", "reference"), lambda x, scale: tf.round(x / scale)),
+        input="float",
     ),
-    "linear": Operation(
-        lambda tensors, options: tensors[0],  # noqa: ARG005
-        lambda kernels, scale, tensors, options: kernels.scaled(*tensors, scale),  # noqa: ARG005
+    Operation(
+        "convolution",
+        kernels={"xnnpack": kernels.xnnpack_requantize, "reference": kernels.reference_requantize},
+        input="sums",
     ),
-    "dense": Operation(
-        lambda tensors, options: tensors[0],  # noqa: ARG005
-        lambda kernels, scale, tensors, options: kernels.dense(*tensors, scale),  # noqa: ARG005
+    Operation(
+        "dense",
+        kernels={"xnnpack": kernels.xnnpack_requantize, "reference": kernels.reference_requantize},
+        litert_kernels={"reference": kernels.litert_reference_requantize_dense},
+        input="sums",
     ),
-    "clip": Operation(
-        lambda tensors, options: tensors[0],  # noqa: ARG005
-        lambda kernels, scale, tensors, options: steps(*tensors),  # noqa: ARG005
+    Operation("rectifier", kernels=dict.fromkeys(("xnnpack", "reference"), lambda x, x_scale, scale: x)),  # noqa: ARG005
+    Operation(
+        "add",
+        layers=(keras.layers.Add,),
+        keras_op=keras.ops.add,
+        plan="pairwise",
+        compute=lambda a, b: a + b,
+        kernels={"xnnpack": kernels.xnnpack_add, "reference": kernels.reference_add},
     ),
-    "add": Operation(
-        lambda tensors, options: tensors[0] + tensors[2],  # noqa: ARG005
-        lambda kernels, scale, tensors, options: kernels.add(*_pair(tensors), scale),  # noqa: ARG005
+    Operation(
+        "multiply",
+        layers=(keras.layers.Multiply,),
+        keras_op=keras.ops.multiply,
+        plan="pairwise",
+        compute=lambda a, b: a * b,
+        kernels={"xnnpack": kernels.xnnpack_multiply, "reference": kernels.reference_multiply},
     ),
-    "multiply": Operation(
-        lambda tensors, options: tensors[0] * tensors[2],  # noqa: ARG005
-        lambda kernels, scale, tensors, options: kernels.multiply(*_pair(tensors), scale),  # noqa: ARG005
+    Operation(
+        "mean",
+        layers=(keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling2D),
+        plan="mean",
+        compute=lambda x, axes, keepdims: tf.reduce_mean(x, axes, keepdims=keepdims),
+        kernels={"xnnpack": kernels.xnnpack_mean, "reference": kernels.reference_mean},
     ),
-    "mean": Operation(
-        lambda tensors, options: tf.reduce_mean(tensors[0], options["axes"], keepdims=options["keepdims"]), _mean
+    Operation(
+        "leaky_relu",
+        compute=_leaky_relu,
+        kernels={"xnnpack": kernels.xnnpack_leaky_relu, "reference": kernels.reference_leaky_relu},
     ),
-    "leaky_relu": Operation(lambda tensors, options: tf.nn.leaky_relu(tensors[0], options["slope"]), _leaky),
-    "hard_silu": _function("hard_silu", _hard_silu),
-    "sigmoid": _function("sigmoid", tf.nn.sigmoid, (0.0, 255 / 256)),
-    "tanh": _function("tanh", tf.nn.tanh, (-1.0, 127 / 128)),
-    "softmax": _function("softmax", tf.nn.softmax, (0.0, 255 / 256)),
-}
+    Operation(
+        "hard_silu",
+        compute=_hard_silu,
+        kernels=dict.fromkeys(("xnnpack", "reference"), _fixed_point.hard_silu),
+    ),
+    Operation(
+        "sigmoid",
+        compute=tf.nn.sigmoid,
+        kernels={"xnnpack": kernels.rounded_once(tf.nn.sigmoid), "reference": _fixed_point_exp.sigmoid},
+        fixed_range=(0.0, 255 / 256),
+    ),
+    Operation(
+        "tanh",
+        compute=tf.nn.tanh,
+        kernels={"xnnpack": kernels.rounded_once(tf.nn.tanh)},
+        fixed_range=(-1.0, 127 / 128),
+    ),
+    Operation(
+        "softmax",
+        compute=tf.nn.softmax,
+        kernels={"xnnpack": kernels.rounded_once(tf.nn.softmax), "reference": _fixed_point_exp.softmax},
+        fixed_range=(0.0, 255 / 256),
+    ),
+    Operation(
+        "average_pooling",
+        layers=(keras.layers.AveragePooling1D, keras.layers.AveragePooling2D),
+        plan="average_pooling",
+    ),
+    Operation(
+        "move",
+        layers=(
+            *(keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling1D),
+            *(keras.layers.GlobalMaxPooling2D, keras.layers.Reshape, keras.layers.Flatten, keras.layers.Permute),
+            *(keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.Cropping1D),
+            *(keras.layers.Cropping2D, keras.layers.Concatenate, ZeroInsertion),
+        ),
+        plan="same_qparams",
+    ),
+    Operation(
+        "identity",
+        layers=(
+            *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D),
+            keras.layers.Identity,
+        ),
+        plan="same_qparams",
+        is_pure=False,
+    ),
+)
+
+OPERATIONS = {row.name: row for row in _ROWS}
 
 
-class Clip(NamedTuple):
-    """A rectifier, which integer kernels have as the ends of what they write.
+def operation_for(layer: Layer) -> Operation | None:
+    """Return the operation that a layer computes; None for other layers, those with weights or activations too."""
+    return next((row for row in _ROWS if isinstance(layer, row.layers)), None)
+
+
+@dataclass(frozen=True)
+class FusedActivation:
+    """A rectifier that operators include, as the ends of the integers that they write.
 
     Attributes:
-        real: on real numbers.
-        low, high: its ends; None for none.
+        compute: on real numbers.
+        low: the least that it lets through; None for no such end.
+        high: the most that it lets through; None for no such end.
     """
 
-    real: Callable[[Any], Any]
-    low: float | None
-    high: float | None
+    compute: Callable[[Tensor], Tensor]
+    low: float | None = None
+    high: float | None = None
 
 
-CLIPS = {
-    "linear": Clip(lambda x: x, None, None),
-    "relu": Clip(tf.nn.relu, 0.0, None),
-    "relu6": Clip(tf.nn.relu6, 0.0, 6.0),
+FUSED_ACTIVATIONS = {
+    "linear": FusedActivation(lambda x: x),
+    "relu": FusedActivation(tf.nn.relu, 0.0),
+    "relu6": FusedActivation(tf.nn.relu6, 0.0, 6.0),
 }
 
 
-class Activation(NamedTuple):
-    """An activation, as integer kernels have it.
+@dataclass(frozen=True)
+class Activation:
+    """How an activation is quantized.
 
     Attributes:
-        clip: a rectifier, by its name in `CLIPS`.
-        operation: a function of its own, by its name in `OPERATIONS`.
+        function: of `keras.activations`, or another that layers are given.
+        keras_op: the operation of `keras.ops` that computes it.
+        fused: its rectifier, by its name in `FUSED_ACTIVATIONS`.
+        operation: its function, by its name in `OPERATIONS`, where it is an operator of its own.
         options: of the operation.
-        limit: the most that the rectifier lets through, where `clip` has no such end: its grid ends there.
-        affine: what it multiplies by and adds in front of the rectifier, which is a convolution of one tap.
+        max_value: the most that its rectifier lets through, where `fused` has no such end: the range ends there.
+        affine: factor and offset in front of the rectifier, computed by a convolution of one tap.
     """
 
-    clip: str = "linear"
+    function: Callable[..., Tensor] | None = None
+    keras_op: Callable[..., Tensor] | None = None
+    fused: str = "linear"
     operation: str | None = None
-    options: dict[str, Any] | None = None
-    limit: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    max_value: float | None = None
     affine: tuple[float, float] = (1.0, 0.0)
 
     @property
-    def fuses(self) -> bool:
-        """Whether it is the end of what the operator in front of it writes."""
+    def is_fusible(self) -> bool:
+        """Whether the operator in front can include it."""
         return self.operation is None and self.affine == (1.0, 0.0)
 
 
-LINEAR = Activation()
+LINEAR = Activation(keras.activations.linear)
 
-_FUNCTIONS = {
-    keras.activations.linear: LINEAR,
-    keras.activations.relu: Activation(clip="relu"),
-    keras.activations.relu6: Activation(clip="relu6"),
-    keras.activations.hard_sigmoid: Activation(clip="relu", limit=1.0, affine=(1 / 6, 0.5)),
-    keras.activations.sigmoid: Activation(operation="sigmoid"),
-    keras.activations.tanh: Activation(operation="tanh"),
-    keras.activations.softmax: Activation(operation="softmax"),
-    keras.activations.hard_silu: Activation(operation="hard_silu"),
-    keras.activations.leaky_relu: Activation(operation="leaky_relu", options={"slope": 0.2}),
-    leaky_relu: Activation(operation="leaky_relu", options={"slope": 0.1}),
-}
+_ACTIVATIONS = (
+    LINEAR,
+    Activation(keras.activations.relu, keras.ops.relu, fused="relu"),
+    Activation(keras.activations.relu6, keras.ops.relu6, fused="relu6"),
+    Activation(
+        keras.activations.hard_sigmoid, keras.ops.hard_sigmoid, fused="relu", max_value=1.0, affine=(1 / 6, 0.5)
+    ),
+    Activation(keras.activations.sigmoid, keras.ops.sigmoid, operation="sigmoid"),
+    Activation(keras.activations.tanh, keras.ops.tanh, operation="tanh"),
+    Activation(keras.activations.softmax, operation="softmax"),
+    Activation(keras.activations.hard_silu, keras.ops.hard_silu, operation="hard_silu"),
+    Activation(keras.activations.leaky_relu, operation="leaky_relu", options={"slope": 0.2}),
+    Activation(leaky_relu, operation="leaky_relu", options={"slope": 0.1}),
+)
+_BY_FUNCTION = {row.function: row for row in _ACTIVATIONS}
+
+ACTIVATION_LAYERS = (keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.Softmax)
 
 
-def activation_of(function: Any) -> Activation | None:
+def activation_of(function: Callable[..., Tensor]) -> Activation | None:
     """Return how an activation function is quantized; None where it is not."""
-    return _FUNCTIONS.get(function)
+    return _BY_FUNCTION.get(function)
 
 
-def activation_of_layer(layer: Any) -> Activation | None:
+def activation_of_layer(layer: Layer) -> Activation | None:
     """Return how an activation layer is quantized; None for another layer."""
     match layer:
         case keras.layers.Activation():
@@ -171,7 +280,34 @@ def activation_of_layer(layer: Any) -> Activation | None:
     return None
 
 
-def _rectifier(high: float | None, slope: float) -> Activation | None:
+def _rectifier(max_value: float | None, slope: float) -> Activation | None:
     if slope:
-        return None if high is not None else Activation(operation="leaky_relu", options={"slope": slope})
-    return Activation(clip="relu6") if high == 6 else Activation(clip="relu", limit=high)
+        return None if max_value is not None else Activation(operation="leaky_relu", options={"slope": slope})
+    return Activation(fused="relu6") if max_value == 6 else Activation(fused="relu", max_value=max_value)
+
+
+@cache
+def layers_of_operators() -> dict[tuple[type[keras.Operation], int], Callable[..., Layer]]:
+    """Return, by the class of an operator, which Keras does not export, and its number of tensors, the same as a layer.
+
+    Examples:
+        >>> x = keras.Input((1,))
+        >>> layers_of_operators()[type(operation_of(x + x)), 2](name="sum").name
+        'sum'
+    """
+    x = keras.Input((1,))
+    found: dict[tuple[type[keras.Operation], int], Callable[..., Layer]] = {}
+    for operation in _ROWS:
+        if operation.keras_op is not None:
+            found[type(operation_of(operation.keras_op(x, x))), 2] = operation.layers[0]
+    for activation in _ACTIVATIONS:
+        if activation.keras_op is not None:
+            made = partial(keras.layers.Activation, activation.function)
+            found[type(operation_of(activation.keras_op(x))), 1] = made
+    return found
+
+
+def is_pure(layer: Layer) -> bool:
+    """Return whether another layer of the same class and config computes the same, without weights or chance."""
+    operation = operation_for(layer)
+    return isinstance(layer, ACTIVATION_LAYERS) or (operation is not None and operation.is_pure)

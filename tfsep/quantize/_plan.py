@@ -1,204 +1,248 @@
-"""From a model's calls to the steps of its quantized form: what is fused with what, and what stays in float32."""
+"""From a model's calls to planned operations: what is fused with what, and what stays in float32."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tfsep._keras.backend import keras
-from tfsep.layers._layer_kinds import LAYER_KINDS
+from tfsep._keras.types import Layer
+from tfsep.layers._layer_kinds import LayerKind, kind_of
 from tfsep.quantize._built_layers import one_tap
-from tfsep.quantize._call_list import Call, Graph
-from tfsep.quantize._operations import LINEAR, Activation, activation_of, activation_of_layer
-from tfsep.quantize._planned_op import Step
-from tfsep.quantize._shared_ranges import groups_of
-from tfsep.quantize._transposed_lowering import ONE_OPERATOR, Spread
+from tfsep.quantize._call_list import CallList, LayerCall
+from tfsep.quantize._decompositions import layer_format
+from tfsep.quantize._operations import (
+    ACTIVATION_LAYERS,
+    LINEAR,
+    Activation,
+    activation_of,
+    activation_of_layer,
+    operation_for,
+)
+from tfsep.quantize._planned_op import PlannedOp
+from tfsep.quantize._shared_ranges import shared_ranges
 from tfsep.surgery._foldable import is_foldable
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps, each behind those that it takes; which are inputs and outputs; the first that shares each's grid."""
+    """The operations of a prepared model.
 
-    steps: tuple[Step, ...]
+    Attributes:
+        ops: each behind its sources.
+        outputs: the numbers of the operations that are the model's outputs.
+        ranges: for each operation, the number of the first one that shares its range.
+    """
+
+    ops: tuple[PlannedOp, ...]
     outputs: tuple[int, ...]
-    groups: tuple[int, ...]
+    ranges: tuple[int, ...]
 
 
-_KEEP = (
-    *(keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling1D),
-    *(keras.layers.GlobalMaxPooling2D, keras.layers.Reshape, keras.layers.Flatten, keras.layers.Permute),
-    *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D),
-    *(keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.Cropping1D, keras.layers.Cropping2D),
-    *(keras.layers.Identity, keras.layers.Concatenate, Spread),
-)
-"""Layers that move numbers and compute none: the result is on the grid of what goes in."""
-
-_AVERAGE = (keras.layers.AveragePooling1D, keras.layers.AveragePooling2D)
-_WEIGHTED = tuple(cls for kind in LAYER_KINDS if kind.quantized == "operator" for cls in kind.classes)
-_RECTIFIED = (*_WEIGHTED, keras.layers.BatchNormalization, keras.layers.Add, keras.layers.Multiply)
-"""Layers whose operators take the rectifier behind them in."""
-
-
-def plan_of(graph: Graph, float_layers: tuple[str, ...]) -> Plan:
-    """Return the steps of a graph.
+def plan_of(calls: CallList, float_layers: tuple[str, ...]) -> Plan:
+    """Return the plan of a model, given as a list of calls.
 
     Raises:
-        ValueError: for a layer that is not quantized, or a name of none.
+        ValueError: for a layer that is not quantized, or a name in `float_layers` that no layer has.
     """
-    unknown = sorted(set(float_layers).difference(*(call.names for call in graph.calls)))
+    unknown = sorted(set(float_layers).difference(*(call.names for call in calls.calls)))
     if unknown:
         raise ValueError(f"float_layers: expected names of the model's layers, got {', '.join(unknown)}")
-    planner = _Planner(graph, float_layers)
-    for number in range(len(graph.calls)):
+    planner = _Planner(calls, float_layers)
+    for number in range(len(calls.calls)):
         planner.add(number)
-    steps = _leaving(planner.steps)
-    outputs = tuple(planner.made[number] for number in graph.outputs)
-    return Plan(steps, outputs, groups_of(steps))
+    ops = _with_feeds_quantized(planner.ops)
+    outputs = tuple(planner.op_of[number] for number in calls.outputs)
+    return Plan(ops, outputs, shared_ranges(ops))
 
 
-class _Operator(NamedTuple):
-    """The calls that one operator of a file computes: a layer, the normalization and the rectifier behind it."""
+class _Fusion(NamedTuple):
+    """The calls that one operator of a file computes: a layer, and the normalization and rectifier behind it."""
 
     calls: tuple[int, ...]
-    normalization: Any = None
+    normalization: Layer | None = None
     rectifier: Activation | None = None
 
 
 class _Planner:
-    """Makes steps of calls, one operator after the other."""
+    """Plans one operator after the other.
 
-    def __init__(self, graph: Graph, float_layers: tuple[str, ...]) -> None:
-        self.calls, self._floats = graph.calls, set(float_layers)
-        self.steps: list[Step] = []
-        self.made: dict[int, int] = {}
-        """The step that has each call's result."""
+    Attributes:
+        calls: of the model.
+        ops: planned so far.
+        op_of: by call, the number of the operation that has its result.
+    """
+
+    def __init__(self, calls: CallList, float_layers: tuple[str, ...]) -> None:
+        self.calls = calls.calls
+        self.ops: list[PlannedOp] = []
+        self.op_of: dict[int, int] = {}
+        self._float_layers = set(float_layers)
         self._quantized: dict[int, int] = {}
-        self._one_taps: dict[int, Any] = {}
+        self._one_taps: dict[int, Layer | None] = {}
         self._calls_of: dict[int, list[int]] = {}
         users: dict[int, list[int]] = {}
-        for number, call in enumerate(graph.calls):
+        for number, call in enumerate(self.calls):
             self._calls_of.setdefault(id(call.layer), []).append(number)
             for source in call.sources:
                 users.setdefault(source, []).append(number)
-        self._outputs = set(graph.outputs)
-        self._users = {n: u for n, u in users.items() if n not in self._outputs}
+        self._outputs = set(calls.outputs)
+        self._users = {number: used for number, used in users.items() if number not in self._outputs}
 
     def add(self, number: int) -> None:
-        """Make the steps of the operator that a call belongs to, unless an earlier call of it did."""
-        if number in self.made:
+        """Plan the operator that a call belongs to, unless an earlier call of it did."""
+        if number in self.op_of:
             return
         call = self.calls[number]
         if call.layer is None:
-            self.made[number] = self.step(Step(f"input_{number}", "float", ()))
+            self.op_of[number] = self.append(PlannedOp(f"input_{number}", "float", ()))
             return
-        operator = self._operator(number)
-        if any(self.calls[other].names & self._floats for other in operator.calls):
-            for other in operator.calls:
-                self._leave(other)
-            return
-        make = next((make for kinds, make in _MAKERS if isinstance(call.layer, kinds)), None)
-        if make is None:
-            raise unsupported(call.layer)
-        self.made |= dict.fromkeys(operator.calls, make(self, call, operator))
+        fusion = self._fusion(number)
+        if any(self.calls[other].names & self._float_layers for other in fusion.calls):
+            for other in fusion.calls:
+                self._add_float(other)
+        else:
+            self.op_of |= dict.fromkeys(fusion.calls, _planner_of(call.layer)(self, call, fusion))
 
-    def _leave(self, number: int) -> None:
-        """Make the step of a call that stays in float32."""
+    def _add_float(self, number: int) -> None:
+        """Plan a call that stays in float32."""
         call = self.calls[number]
-        if isinstance(call.layer, ONE_OPERATOR):
+        layer: Layer = call.layer
+        kind = _matmul_kind(layer)
+        if kind is not None and kind.transposed:
             raise ValueError(
                 f"float_layers: expected no transposed convolution, whose kernel the converter quantizes, got "
-                f"{call.layer.name!r}"
+                f"{layer.name!r}"
             )
-        sources = tuple(self.made[source] for source in call.sources)
         for source in set(call.sources) & self._outputs:
-            if self.steps[self.made[source]].kind != "float":
+            if self.ops[self.op_of[source]].kind != "float":
                 raise ValueError(
                     f"float_layers: expected layers that take no quantized output of the model, which the converter "
-                    f"hands on only as integers, got {call.layer.name!r}"
+                    f"hands on only as integers, got {layer.name!r}"
                 )
-        self.made[number] = self.step(Step(call.layer.name, "float", sources, call.layer, arguments=call.options))
+        sources = tuple(self.op_of[source] for source in call.sources)
+        self.op_of[number] = self.append(PlannedOp(layer.name, "float", sources, layer, arguments=call.arguments))
 
-    def step(self, step: Step) -> int:
-        self.steps.append(step)
-        return len(self.steps) - 1
+    def append(self, op: PlannedOp) -> int:
+        """Add an operation, and return its number."""
+        self.ops.append(op)
+        return len(self.ops) - 1
 
-    def sources(self, call: Call) -> tuple[int, ...]:
-        """The steps that a call takes, each on a grid."""
-        return tuple(self._on_grid(self.made[source]) for source in call.sources)
+    def sources(self, call: LayerCall) -> tuple[int, ...]:
+        """The operations that a call takes, all quantized."""
+        return tuple(self._quantize(self.op_of[source]) for source in call.sources)
 
-    def _on_grid(self, step: int) -> int:
-        if self.steps[step].kind != "float":
-            return step
-        if step not in self._quantized:
-            name = f"{self.steps[step].name}_quantized"
-            self._quantized[step] = self.step(Step(name, "operation", (step,), operation="input"))
-        return self._quantized[step]
+    def _quantize(self, number: int) -> int:
+        """The number of the operation that has a result quantized: the same, or one behind it."""
+        op = self.ops[number]
+        if op.kind != "float":
+            return number
+        if number not in self._quantized:
+            quantized = PlannedOp(f"{op.name}_quantized", "operation", (number,), operation="quantize")
+            self._quantized[number] = self.append(quantized)
+        return self._quantized[number]
 
-    def _operator(self, number: int) -> _Operator:
-        layer, taken, normalization = self.calls[number].layer, [number], None
+    def _fusion(self, number: int) -> _Fusion:
+        layer, fused, normalization = self.calls[number].layer, [number], None
         after = self._after(number)
-        if isinstance(layer, _WEIGHTED) and after is not None and self._takes_in(number, after):
+        if _matmul_kind(layer) is not None and after is not None and self._folds(number, after):
             normalization = self.calls[after].layer
-            taken.append(after)
+            fused.append(after)
             after = self._after(after)
-        if after is not None and isinstance(layer, _RECTIFIED) and _own_activation(layer) == LINEAR:
+        if after is not None and _fuses_activation(layer) and _own_activation(layer) == LINEAR:
             following = activation_of_layer(self.calls[after].layer)
-            if following is not None and following.fuses:
-                return _Operator((*taken, after), normalization, following)
-        return _Operator(tuple(taken), normalization)
+            if following is not None and following.is_fusible:
+                return _Fusion((*fused, after), normalization, following)
+        return _Fusion(tuple(fused), normalization)
 
     def _after(self, number: int) -> int | None:
-        """The one call that takes a result; None where there are none, or several."""
+        """The one call that takes a result; None for none or several."""
         users = self._users.get(number, [])
         return users[0] if len(users) == 1 else None
 
-    def _takes_in(self, number: int, after: int) -> bool:
-        """Whether a normalization is folded into the layer in front of it: wherever one is called, the other is."""
+    def _folds(self, number: int, after: int) -> bool:
+        """Whether a normalization folds into the layer in front of it: each call of one is next to one of the other."""
         layer, normalization = (self.calls[each].layer for each in (number, after))
         if not isinstance(normalization, keras.layers.BatchNormalization) or not is_foldable(layer, normalization):
             return False
         behind = [self._after(call) for call in self._calls_of[id(layer)]]
         return set(behind) == set(self._calls_of[id(normalization)])
 
-    def finish(self, call: Call, operator: _Operator, step: Step) -> int:
-        """Add a step whose result gets a grid, with the activation that its layer has, or that follows it."""
-        own = operator.rectifier or _own_activation(call.layer)
+    def finish(self, layer: Layer, call: LayerCall, fusion: _Fusion, op: PlannedOp) -> int:
+        """Add an operation with a range of its own, and the activation that its layer has, or that follows it."""
+        own = fusion.rectifier or _own_activation(layer)
         if own is None:
-            function = keras.activations.serialize(call.layer.activation)
+            function = keras.activations.serialize(layer.activation)
             raise ValueError(
-                f"model: expected activations that can be quantized, got {function!r} of {call.layer.name!r} "
-                f"({type(call.layer).__name__}): float_layers leaves it in float32"
+                f"model: expected activations that can be quantized, got {function!r} of {layer.name!r} "
+                f"({type(layer).__name__}): float_layers leaves it in float32"
             )
-        if own.fuses:
-            return self.step(replace(step, clip=own.clip, limit=own.limit))
-        return self.activate(call, f"{step.name}_activation", self.step(step), own)
+        if own.is_fusible:
+            return self.append(replace(op, fused_activation=own.fused, max_value=own.max_value))
+        return self.activate(layer, call, f"{op.name}_activation", self.append(op), own)
 
-    def activate(self, call: Call, name: str, source: int, own: Activation) -> int:
-        """Add the step of an activation that is an operator of its own: a function, or a rectifier behind one tap."""
-        step = Step(name, "operation", (source,), operation=own.operation or "linear", options=own.options)
-        if own.operation is None:
-            factor, shift = (keras.initializers.Constant(each) for each in own.affine)
-            taps = self.one_tap(call, depthwise_initializer=factor, bias_initializer=shift)
-            if taps is None:
-                raise unsupported(call.layer)
-            step = Step(name, "linear", (source,), taps, clip=own.clip, limit=own.limit)
-        return self.step(replace(step, of=call.layer.name))
+    def activate(self, layer: Layer, call: LayerCall, name: str, source: int, own: Activation) -> int:
+        """Add an activation that is an operator of its own: a function, or a convolution of one tap and a rectifier."""
+        if own.operation is not None:
+            op = PlannedOp(name, "operation", (source,), operation=own.operation, options=own.options)
+        else:
+            factor, offset = (keras.initializers.Constant(each) for each in own.affine)
+            taps = self.one_tap(layer, call, depthwise_initializer=factor, bias_initializer=offset)
+            op = PlannedOp(name, "matmul", (source,), taps, fused_activation=own.fused, max_value=own.max_value)
+        return self.append(replace(op, result_of=layer.name))
 
-    def one_tap(self, call: Call, **options: Any) -> Any:
-        """Return the depthwise convolution of one tap that computes for a layer, whenever that is called."""
-        if id(call.layer) not in self._one_taps:
-            self._one_taps[id(call.layer)] = one_tap(len(call.shape), f"{call.layer.name}_scale", **options)
-        return self._one_taps[id(call.layer)]
+    def one_tap(self, layer: Layer, call: LayerCall, **options: Any) -> Layer:
+        """Return the depthwise convolution of one tap that computes a layer, the same for all its calls."""
+        if id(layer) not in self._one_taps:
+            self._one_taps[id(layer)] = one_tap(len(call.shape), f"{layer.name}_scale", **options)
+        made = self._one_taps[id(layer)]
+        if made is None:
+            raise _unsupported(layer)
+        return made
 
 
-_Maker = Callable[[_Planner, Call, _Operator], int]
+_Plan = Callable[[_Planner, LayerCall, _Fusion], int]
+"""Plans a call, with what is fused to it, and returns the number of the operation that has its result."""
 
 
-def _own_activation(layer: Any) -> Activation | None:
+def _planner_of(layer: Layer) -> _Plan:
+    """The function that plans a layer's calls."""
+    operation = operation_for(layer)
+    if operation is not None and operation.plan is not None:
+        return {
+            "pairwise": _pairwise(operation.name),
+            "mean": _mean,
+            "average_pooling": _on_same_qparams("average_pooling"),
+            "same_qparams": _on_same_qparams("same_qparams"),
+        }[operation.plan]
+    kind = kind_of(layer)
+    if kind is not None and kind.quantized is not None:
+        return _matmul
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return _normalization
+    if isinstance(layer, ACTIVATION_LAYERS):
+        return _activation
+    raise _unsupported(layer)
+
+
+def _matmul_kind(layer: Layer | None) -> LayerKind | None:
+    """The row of a layer that an integer operator computes with weights; None for other layers."""
+    kind = kind_of(layer)
+    return kind if kind is not None and kind.quantized == "operator" else None
+
+
+def _fuses_activation(layer: Layer | None) -> bool:
+    """Whether a layer's operator can include the rectifier behind it."""
+    if _matmul_kind(layer) is not None or isinstance(layer, keras.layers.BatchNormalization):
+        return True
+    operation = operation_for(layer)
+    return operation is not None and operation.plan == "pairwise"
+
+
+def _own_activation(layer: Layer | None) -> Activation | None:
     return activation_of(getattr(layer, "activation", keras.activations.linear))
 
 
-def unsupported(layer: Any) -> ValueError:
+def _unsupported(layer: Layer) -> ValueError:
     """The error about a layer that is not quantized."""
     return ValueError(
         f"model: expected layers that can be quantized, got {layer.name!r} ({type(layer).__name__}): float_layers "
@@ -206,97 +250,96 @@ def unsupported(layer: Any) -> ValueError:
     )
 
 
-def _linear(planner: _Planner, call: Call, operator: _Operator) -> int:
-    layer = call.layer
-    if getattr(layer, "data_format", "channels_last") != "channels_last":
+def _matmul(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
+    layer: Layer = call.layer
+    if layer_format(layer) != "channels_last":
         raise ValueError(f"model: expected channels last, which integer kernels have, got {layer.name!r}")
-    operation = "dense" if isinstance(layer, keras.layers.Dense) else "linear"
-    step = Step(layer.name, "linear", planner.sources(call), layer, operator.normalization, operation)
-    return planner.finish(call, operator, step)
+    operation = "dense" if isinstance(layer, keras.layers.Dense) else "convolution"
+    op = PlannedOp(layer.name, "matmul", planner.sources(call), layer, fusion.normalization, operation)
+    return planner.finish(layer, call, fusion, op)
 
 
-def _normalization(planner: _Planner, call: Call, operator: _Operator) -> int:
-    """A normalization behind nothing that takes it in is a depthwise convolution of one tap, all ones, with it."""
-    layer, rank = call.layer, len(call.shape)
-    ones = planner.one_tap(call, use_bias=False, depthwise_initializer="ones")
-    if ones is None or layer.axis not in (-1, rank - 1):
-        raise unsupported(layer)
-    return planner.finish(call, operator, Step(layer.name, "linear", planner.sources(call), ones, layer))
+def _normalization(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
+    """Plan a normalization that is folded into no layer: behind a depthwise convolution of one tap, all ones."""
+    layer: Layer = call.layer
+    ones = planner.one_tap(layer, call, use_bias=False, depthwise_initializer="ones")
+    if layer.axis not in (-1, len(call.shape) - 1):
+        raise _unsupported(layer)
+    return planner.finish(layer, call, fusion, PlannedOp(layer.name, "matmul", planner.sources(call), ones, layer))
 
 
-def _activation(planner: _Planner, call: Call, _: _Operator) -> int:
-    own = activation_of_layer(call.layer)
+def _activation(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
+    layer: Layer = call.layer
+    own = activation_of_layer(layer)
     if own is None:
-        raise unsupported(call.layer)
-    (source,), name = planner.sources(call), call.layer.name
+        raise _unsupported(layer)
+    (source,) = planner.sources(call)
     if own == LINEAR:
         return source
-    if own.fuses and own.limit is None:
-        return planner.step(Step(name, "operation", (source,), operation="clip", clip=own.clip))
-    return planner.activate(call, name, source, own)
+    if own.is_fusible and own.max_value is None:
+        op = PlannedOp(layer.name, "operation", (source,), operation="rectifier", fused_activation=own.fused)
+        return planner.append(op)
+    return planner.activate(layer, call, layer.name, source, own)
 
 
-def _of_one_rank(planner: _Planner, call: Call) -> list[int]:
-    """The steps that a call takes; those of fewer axes get more behind the batch, as in Keras's merging layers."""
+def _of_one_rank(planner: _Planner, layer: Layer, call: LayerCall) -> list[int]:
+    """The operations that a call takes; those of fewer axes get more behind the batch, as Keras's merging layers do."""
     shapes = [planner.calls[source].shape for source in call.sources]
-    rank, steps = max(map(len, shapes)), list(planner.sources(call))
+    rank, sources = max(map(len, shapes)), list(planner.sources(call))
     for place, shape in enumerate(shapes):
         if len(shape) < rank:
             if None in shape[1:]:
-                raise ValueError(f"model: expected sizes that are known in front of {call.layer.name!r}, got {shape}")
+                raise ValueError(f"model: expected sizes that are known in front of {layer.name!r}, got {shape}")
             expanded = keras.layers.Reshape((*(1,) * (rank - len(shape)), *shape[1:]))
-            name = f"{call.layer.name}_expanded_{place}"
-            steps[place] = planner.step(Step(name, "keep", (steps[place],), expanded))
-    return steps
+            name = f"{layer.name}_expanded_{place}"
+            sources[place] = planner.append(PlannedOp(name, "same_qparams", (sources[place],), expanded))
+    return sources
 
 
-def _pairwise(operation: str) -> _Maker:
-    def make(planner: _Planner, call: Call, operator: _Operator) -> int:
-        (first, *others), name = _of_one_rank(planner, call), call.layer.name
-        for place, other in enumerate(others[:-1]):
-            step = Step(f"{name}_{place}", "operation", (first, other), operation=operation, of=name)
-            first = planner.step(step)
-        return planner.finish(call, operator, Step(name, "operation", (first, others[-1]), operation=operation))
+def _pairwise(operation: str) -> _Plan:
+    """Plan an operation of two tensors; more are taken one after the other."""
 
-    return make
+    def plan(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
+        layer: Layer = call.layer
+        first, *others, last = _of_one_rank(planner, layer, call)
+        for place, other in enumerate(others):
+            name = f"{layer.name}_{place}"
+            op = PlannedOp(name, "operation", (first, other), operation=operation, result_of=layer.name)
+            first = planner.append(op)
+        return planner.finish(
+            layer, call, fusion, PlannedOp(layer.name, "operation", (first, last), operation=operation)
+        )
+
+    return plan
 
 
-def _mean(planner: _Planner, call: Call, operator: _Operator) -> int:
-    layer, shape = call.layer, planner.calls[call.sources[0]].shape
+def _mean(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
+    layer: Layer = call.layer
+    shape = planner.calls[call.sources[0]].shape
     axes = list(range(1, len(shape) - 1))
     if None in shape[1:]:
         raise ValueError(f"model: expected sizes that are known in front of {layer.name!r}, got {shape}")
-    # The mean of one number is that number, on its grid.
+    # The mean of a single number is that number.
     if all(shape[axis] == 1 for axis in axes):
-        return _same_grid("keep")(planner, call, operator)
+        return _on_same_qparams("same_qparams")(planner, call, fusion)
     options = {"axes": axes, "keepdims": bool(layer.keepdims)}
-    return planner.step(Step(layer.name, "operation", planner.sources(call), operation="mean", options=options))
+    return planner.append(PlannedOp(layer.name, "operation", planner.sources(call), operation="mean", options=options))
 
 
-def _same_grid(kind: str) -> _Maker:
-    def make(planner: _Planner, call: Call, _: _Operator) -> int:
-        return planner.step(Step(call.layer.name, kind, planner.sources(call), call.layer, arguments=call.options))
+def _on_same_qparams(kind: Literal["same_qparams", "average_pooling"]) -> _Plan:
+    """Plan the layer itself, on the quantization parameters of its input."""
 
-    return make
+    def plan(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
+        layer: Layer = call.layer
+        return planner.append(PlannedOp(layer.name, kind, planner.sources(call), layer, arguments=call.arguments))
 
-
-_MAKERS: tuple[tuple[Any, _Maker], ...] = (
-    (_WEIGHTED, _linear),
-    (keras.layers.BatchNormalization, _normalization),
-    ((keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.Softmax), _activation),
-    (keras.layers.Add, _pairwise("add")),
-    (keras.layers.Multiply, _pairwise("multiply")),
-    ((keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling2D), _mean),
-    (_AVERAGE, _same_grid("average")),
-    (_KEEP, _same_grid("keep")),
-)
-"""What makes the steps of each kind of layer."""
+    return plan
 
 
-def _leaving(steps: list[Step]) -> tuple[Step, ...]:
-    """The steps, with word of which float ones have quantized ones behind them."""
-    leaving: set[int] = set()
-    for number, step in reversed(list(enumerate(steps))):
-        if step.kind != "float" or number in leaving:
-            leaving |= {source for source in step.sources if steps[source].kind == "float"}
-    return tuple(replace(step, leaves=number in leaving) for number, step in enumerate(steps))
+def _with_feeds_quantized(ops: list[PlannedOp]) -> tuple[PlannedOp, ...]:
+    """The operations, with `PlannedOp.feeds_quantized` set."""
+    feeding: set[int] = set()
+    for number, op in reversed(list(enumerate(ops))):
+        if op.kind != "float" or number in feeding:
+            feeding |= {source for source in op.sources if ops[source].kind == "float"}
+    return tuple(replace(op, feeds_quantized=number in feeding) for number, op in enumerate(ops))

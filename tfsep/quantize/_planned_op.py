@@ -1,42 +1,53 @@
-"""The record of one result in a quantized model."""
+"""The record of one operation of a prepared model, before its layers are made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from tfsep._keras.types import Layer
 
 
 @dataclass(frozen=True)
-class Step:
-    """One result in the quantized model.
+class PlannedOp:
+    """One operation of a prepared model.
 
     Attributes:
-        name: of the layer that computes it in the quantized model.
-        kind: ``"operation"``, whose result gets a grid of its own; ``"linear"``, an operation with weights;
-            ``"keep"``, whose result stays on its source's grid; ``"average"``, the same after rounding; or
-            ``"float"``, without a grid.
-        sources: the numbers of the steps that it takes.
-        layer: that computes it, where one does.
-        normalization: that is folded into the layer.
-        operation, clip, options: as `QuantizedOutput` is called.
-        arguments: what the layer is called with beside tensors.
-        limit: the highest number that its grid may reach, at which it saturates as a rectifier of that maximum does.
-        of: the name of the model's layer whose result it is, or a part of it, where that is another than `name`.
-        leaves: of a float step, whether quantized ones follow, so that the file has to be kept from quantizing it.
+        name: of the layer that computes it in the prepared model.
+        kind: ``"operation"``, whose result has a range of its own; ``"matmul"``, an operation with weights;
+            ``"same_qparams"``, whose result keeps the quantization parameters of its source; ``"average_pooling"``, the
+            same with rounding; or ``"float"``, not quantized.
+        sources: the numbers of the planned operations that it takes.
+        layer: the layer that computes it, where one does.
+        normalization: the batch normalization that is folded into the layer.
+        operation: its name in `OPERATIONS`.
+        fused_activation: its rectifier, by its name in `FUSED_ACTIVATIONS`.
+        options: arguments of the operation.
+        arguments: arguments of the layer's call, beside tensors.
+        max_value: the largest high end of its range, which saturates as a rectifier of that maximum does.
+        result_of: the name of the float model's layer that has this result, or a part of it, if it differs from `name`.
+        feeds_quantized: of a float operation, whether quantized ones follow, so that the converter has to be kept from
+            quantizing it.
     """
 
     name: str
-    kind: str
+    kind: Literal["operation", "matmul", "same_qparams", "average_pooling", "float"]
     sources: tuple[int, ...]
-    layer: Any = None
-    normalization: Any = None
-    operation: str = "linear"
-    clip: str = "linear"
-    options: dict[str, Any] | None = None
-    arguments: dict[str, Any] = field(default_factory=dict)
-    limit: float | None = None
-    of: str = ""
-    leaves: bool = False
+    layer: Layer | None = None
+    normalization: Layer | None = None
+    operation: str = "convolution"
+    fused_activation: str = "linear"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    max_value: float | None = None
+    result_of: str = ""
+    feeds_quantized: bool = False
+
+    @property
+    def has_range(self) -> bool:
+        """Whether its result is quantized by an `ActivationQuantizer`, alone or with others."""
+        return self.kind in ("operation", "matmul")
 
     @property
     def layer_name(self) -> str:
-        """The name of the model's layer whose result it is."""
-        return self.of or self.name
+        """The name of the float model's layer that has this result."""
+        return self.result_of or self.name

@@ -3,54 +3,57 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.dtype_policy import dtype_policy
 from tfsep._keras.model_io import inputs_of, output_names, outputs_of
-from tfsep._utils.arguments import shown
-from tfsep.quantize._activation_quantizer import Dequantized, QuantizedAveragePooling, QuantizedOutput
-from tfsep.quantize._call_list import Graph, graph_of
+from tfsep._keras.types import Layer, Model, Tensor
+from tfsep._utils.arguments import short_repr
+from tfsep.quantize._activation_quantizer import ActivationQuantizer
+from tfsep.quantize._call_list import CallList, call_list_of
 from tfsep.quantize._config import Config
-from tfsep.quantize._integer_kernels import KERNELS
+from tfsep.quantize._dequantize import Dequantize
 from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._plan import Plan, plan_of
-from tfsep.quantize._planned_op import Step
+from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._prepared_model import is_prepared
-from tfsep.quantize._quantized_matmul import QuantizedLinear
+from tfsep.quantize._quantized_average_pooling import QuantizedAveragePooling
+from tfsep.quantize._quantized_matmul import QuantizedMatmul
 
 
-def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
+def prepare(model: Model, config: Config | None = None, **options: Any) -> Model:
     """Return a copy of a model that trains with fake quantization, and infers what its int8 file will.
 
-    Convolutions (full, depthwise, separable, transposed) and dense layers take the batch normalization behind them in,
-    and the rectifier behind that. Weights are quantized symmetrically, an output channel at a time, biases to the grid
-    of the sums; activations per tensor, with ranges that training follows. Results that are concatenated share a
-    range; pooling and reshaping keep that of what they take. Inference, ``model(x)`` and ``model.predict``, computes
-    the integers of the runtime's kernels; its gradient is zero nearly everywhere, that of training goes straight
-    through.
+    The batch normalization behind a convolution (standard, depthwise, separable, transposed) or dense layer, and the
+    rectifier behind that, are fused into it. Weights are quantized symmetrically, per output channel; biases to
+    multiples of the accumulator scale; activations per tensor, with ranges that training tracks. Concatenated results
+    share a range; pooling and reshaping keep the quantization parameters of their input. Inference, ``model(x)`` and
+    ``model.predict``, computes the integers of the runtime's kernels; its gradient is zero nearly everywhere. The
+    gradient of training goes straight through the rounding.
 
     The model is not changed, and shares no weight with the copy. Nested models and composite layers are opened.
-    Layers that are not quantized are refused, or stay in float32 if `Config.float_layers` names them, between quantized
-    ones too, with DEQUANTIZE in front and QUANTIZE behind. Up to the first of them the file is the model's, bit by bit;
-    behind it as far as sums in float32, which both round in an order of their own, fall on the same side of a step.
+    A layer that is not quantized is refused, or stays in float32 if `Config.float_layers` names it, also between
+    quantized layers, with DEQUANTIZE in front and QUANTIZE behind. Up to the first float layer the file has the model's
+    results bit by bit; behind it, file and model add float32 numbers in different orders, and so may differ by one unit
+    where a sum is next to a rounding boundary.
 
     Args:
         model: a Functional or Sequential model that was built, trained or fresh, in float32, channels last.
-        config: how; None for `Config`'s defaults.
-        **options: fields of `Config`, in place of the config's.
+        config: the settings; None for `Config`'s defaults.
+        **options: fields of `Config`, in place of those of `config`.
 
     Returns:
-        A Functional model with the inputs and outputs of `model`. It has to be trained, or shown data by `observe`,
-        before it infers or is exported: until then it knows no ranges.
+        A Functional model with the inputs and outputs of `model`. Train it, or show it data by `observe`, before it
+        infers or is exported: until then it has no ranges.
 
     Raises:
-        TypeError: for another kind of model, a config of another kind, or an argument of no such name.
-        ValueError: for a model that was not built, computes in another type than float32, holds NaN, or is prepared
-            already; for a layer that is not quantized, by name; for an activation that the runtime's kernels compute
-            otherwise than is emulated; for nonsense in the config.
+        TypeError: for another kind of model, a config of another type, or an unknown option.
+        ValueError: for a model that was not built, computes in another type than float32, has weights that are NaN or
+            infinite, or is prepared already; for a layer that is not quantized, by name; for an activation whose kernel
+            in the runtime is not emulated; for a value that `Config` refuses.
 
     Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference" (arXiv 1712.05877); R. Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference"
@@ -68,33 +71,33 @@ def prepare(model: Any, config: Config | None = None, **options: Any) -> Any:
     if is_prepared(model):
         raise ValueError(f"model: expected one that is not prepared yet, got {model.name!r}, which is")
     with dtype_policy("float32"):
-        graph = graph_of(model)
-        _require_float32(graph)
-        _require_numbers(model)
-        plan = plan_of(graph, chosen.float_layers)
+        calls = call_list_of(model)
+        _require_float32(calls)
+        _require_finite(model)
+        plan = plan_of(calls, chosen.float_layers)
         _require_kernels(plan, chosen.runtime)
         return _Builder(model, plan, chosen).model()
 
 
 def _chosen(config: Config | None, options: dict[str, Any]) -> Config:
     if not isinstance(config, Config | None):
-        raise TypeError(f"config: expected a Config or None, got {shown(config)}")
+        raise TypeError(f"config: expected a Config or None, got {short_repr(config)}")
     known = [field.name for field in fields(Config)]
     if unknown := [name for name in options if name not in known]:
         raise TypeError(f"{unknown[0]}: expected an argument that is one of {', '.join(known)}, got {unknown[0]!r}")
     return replace(config or Config(), **options)
 
 
-def _require_numbers(model: Any) -> None:
-    """Raise for weights that are no numbers, from which no range would come."""
+def _require_finite(model: Model) -> None:
+    """Raise for weights that are NaN or infinite, from which no range would come."""
     for weight in model.weights:
         if weight.dtype == "float32" and not np.isfinite(weight).all():
             raise ValueError(f"model: expected weights that are numbers, got NaN or infinity in {weight.path!r}")
 
 
-def _require_float32(graph: Graph) -> None:
+def _require_float32(calls: CallList) -> None:
     """Raise for a layer that computes in another type."""
-    for layer in (call.layer for call in graph.calls if call.layer is not None):
+    for layer in (call.layer for call in calls.calls if call.layer is not None):
         dtype = getattr(layer, "compute_dtype", "float32")
         if dtype != "float32":
             raise ValueError(f"model: expected layers that compute in float32, got {layer.name!r} in {dtype}")
@@ -102,49 +105,52 @@ def _require_float32(graph: Graph) -> None:
 
 def _require_kernels(plan: Plan, runtime: str) -> None:
     """Raise for an operation whose kernel in the runtime is not emulated."""
-    for step in plan.steps:
-        own = OPERATIONS[step.operation]
-        if step.kind == "operation" and own.function and own.function not in KERNELS[runtime].functions:
+    for op in plan.ops:
+        if op.has_range and runtime not in OPERATIONS[op.operation].kernels:
             raise ValueError(
-                f"runtime: expected one whose {step.operation} is emulated, as xnnpack's, got {runtime!r} for "
-                f"{step.layer_name!r}: float_layers leaves that layer in float32"
+                f"runtime: expected one whose {op.operation} is emulated, as xnnpack's, got {runtime!r} for "
+                f"{op.layer_name!r}: float_layers leaves that layer in float32"
             )
 
 
-class _Builder:
-    """Calls the quantized layers of a plan on symbolic inputs, and brings the weights over."""
+_Made = TypeVar("_Made", bound=Layer)
 
-    def __init__(self, model: Any, plan: Plan, config: Config) -> None:
+
+class _Builder:
+    """Calls the layers of a plan on symbolic inputs, and copies the weights."""
+
+    def __init__(self, model: Model, plan: Plan, config: Config) -> None:
         self._source, self._plan, self._config = model, plan, config
-        self._copies: dict[tuple[int, str], Any] = {}
-        self._weights: list[tuple[Any, Any]] = []
-        self._outputs: dict[int, QuantizedOutput] = {}
-        self._times: Counter[str] = Counter()
-        self._sizes = Counter(plan.groups)
+        self._layers: dict[tuple[int, str], Any] = {}
+        """By layer of the model and role, the layer that replaces it."""
+        self._weights: list[tuple[Layer, Layer]] = []
+        """Layers with the weights of others: the copy and the original."""
+        self._quantizers: dict[int, ActivationQuantizer] = {}
+        self._sharing = Counter(plan.ranges)
         self._output_names = self._kept_names()
-        self._times.update(self._output_names.values())
+        self._names_used = Counter(self._output_names.values())
 
     def _kept_names(self) -> dict[int, str]:
-        """By group, the name of the output whose grid it is, by which losses, metrics and the file know it."""
+        """By range, the name of the output that has it, by which losses, metrics and the file know that output."""
         names: dict[int, str] = {}
         if not isinstance(outputs_of(self._source), dict):
             for number, name in zip(self._plan.outputs, output_names(self._source), strict=True):
-                if self._plan.steps[number].kind in ("operation", "linear"):
-                    names.setdefault(self._plan.groups[number], name)
+                if self._plan.ops[number].has_range:
+                    names.setdefault(self._plan.ranges[number], name)
         return names if len(set(names.values())) == len(names) else {}
 
-    def model(self) -> Any:
-        """Return the quantized model."""
+    def model(self) -> Model:
+        """Return the prepared model."""
         inputs = tf.nest.map_structure(
             lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name),
             inputs_of(self._source),
         )
         given = iter(tf.nest.flatten(inputs))
-        # Each step's result, with its grid where it has one.
-        results: list[tuple[Any, ...]] = []
-        for number, step in enumerate(self._plan.steps):
-            taken = [results[source] for source in step.sources]
-            results.append(self._call(number, step, taken) if taken else (next(given),))
+        # The result of each operation, with its quantization parameters where it is quantized.
+        results: list[tuple[Tensor, ...]] = []
+        for number, op in enumerate(self._plan.ops):
+            sources = [results[source] for source in op.sources]
+            results.append(self._call(number, op, sources) if sources else (next(given),))
         made = [results[number][0] for number in self._plan.outputs]
         outputs = tf.nest.pack_sequence_as(outputs_of(self._source), made)
         prepared = keras.Model(inputs, outputs, name=self._source.name)
@@ -152,94 +158,99 @@ class _Builder:
             copy.set_weights(original.get_weights())
         return prepared
 
-    def _call(self, number: int, step: Step, taken: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-        match step.kind:
+    def _call(self, number: int, op: PlannedOp, sources: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        match op.kind:
             case "float":
-                if step.leaves:
-                    taken = [self._off_grid(step, *result) for result in taken]
-                return (self._moved(step, taken),)
-            case "keep":
-                return self._moved(step, taken), taken[0][1]
-            case "average":
-                return self._average(step)(list(taken[0])), taken[0][1]
-            case "linear":
-                tensors = self._linear(step)(list(taken[0]))
+                if op.feeds_quantized:
+                    sources = [self._dequantized(op, *result) for result in sources]
+                return (self._call_copy(op, sources),)
+            case "same_qparams":
+                return self._call_copy(op, sources), sources[0][1]
+            case "average_pooling":
+                return self._average_pooling(op)(list(sources[0])), sources[0][1]
+            case "matmul":
+                tensors = self._matmul(op)(list(sources[0]))
             case _:
-                tensors = [part for result in taken for part in result]
-        options = {"operation": step.operation, "clip": step.clip, "options": step.options, "of": step.layer_name}
-        return tuple(self._output(number, step)(tensors, **options))
+                tensors = [part for result in sources for part in result]
+        return tuple(
+            self._quantizer(number, op)(
+                tensors,
+                operation=op.operation,
+                fused_activation=op.fused_activation,
+                options=op.options,
+                layer_name=op.layer_name,
+            )
+        )
 
-    def _off_grid(self, step: Step, tensor: Any, *grid: Any) -> tuple[Any]:
-        """A tensor as a float layer with quantized ones behind it takes it."""
-        return (Dequantized(step.name, name=self._named(f"{step.name}_float"))(tensor) if grid else tensor,)
+    def _dequantized(self, op: PlannedOp, tensor: Tensor, *qparams: Tensor) -> tuple[Tensor]:
+        """A tensor as a float layer that feeds quantized ones takes it."""
+        return (Dequantize(op.name, name=self._unique(f"{op.name}_float"))(tensor) if qparams else tensor,)
 
-    def _moved(self, step: Step, taken: list[tuple[Any, ...]]) -> Any:
-        tensors = [result[0] for result in taken]
-        return self._copy(step.layer)(tensors if len(tensors) > 1 else tensors[0], **step.arguments)
+    def _call_copy(self, op: PlannedOp, sources: list[tuple[Tensor, ...]]) -> Tensor:
+        tensors = [result[0] for result in sources]
+        return self._copy(op.layer)(tensors if len(tensors) > 1 else tensors[0], **op.arguments)
 
-    def _once(self, layer: Any, what: str, make: Callable[[], Any]) -> Any:
-        """What takes a layer's place, made when that is called first."""
-        if (id(layer), what) not in self._copies:
-            self._copies[id(layer), what] = make()
-        return self._copies[id(layer), what]
+    def _once(self, layer: Layer, role: str, make: Callable[[], _Made]) -> _Made:
+        """The layer that replaces a layer in a role, made for the first call."""
+        if (id(layer), role) not in self._layers:
+            self._layers[id(layer), role] = make()
+        made: _Made = self._layers[id(layer), role]
+        return made
 
-    def _copy(self, layer: Any) -> Any:
-        """The layer of the same config that takes a layer's place."""
+    def _copy(self, layer: Layer) -> Layer:
+        """A layer of the same config."""
 
-        def make() -> Any:
+        def make() -> Layer:
             copy = type(layer).from_config(layer.get_config())
-            copy.name = self._named(copy.name)
-            return self._bring(copy, layer)
+            copy.name = self._unique(copy.name)
+            return self._with_weights_of(layer, copy)
 
         return self._once(layer, "copy", make)
 
-    def _bring(self, copy: Any, original: Any) -> Any:
+    def _with_weights_of(self, original: Layer, copy: Layer) -> Layer:
         if original.weights:
             self._weights.append((copy, original))
         return copy
 
-    def _average(self, step: Step) -> Any:
-        return self._once(
-            step.layer,
-            "average",
-            lambda: QuantizedAveragePooling(self._inner(step.layer), name=self._named(step.name), dtype="float32"),
-        )
+    def _average_pooling(self, op: PlannedOp) -> QuantizedAveragePooling:
+        def make() -> QuantizedAveragePooling:
+            return QuantizedAveragePooling(self._inner(op.layer), name=self._unique(op.name), dtype="float32")
 
-    def _linear(self, step: Step) -> Any:
-        def make() -> Any:
-            inner = self._inner(step.layer, activation="linear")
-            normalization = None if step.normalization is None else self._inner(step.normalization)
-            name = f"{step.name}_sums" if step.name in self._output_names.values() else step.name
-            return QuantizedLinear(inner, normalization, name=self._named(name), dtype="float32")
+        return self._once(op.layer, "average_pooling", make)
 
-        return self._once(step.layer, "linear", make)
+    def _matmul(self, op: PlannedOp) -> QuantizedMatmul:
+        def make() -> QuantizedMatmul:
+            inner = self._inner(op.layer, activation="linear")
+            normalization = None if op.normalization is None else self._inner(op.normalization)
+            name = f"{op.name}_sums" if op.name in self._output_names.values() else op.name
+            return QuantizedMatmul(inner, normalization, name=self._unique(name), dtype="float32")
 
-    def _inner(self, layer: Any, **changes: Any) -> Any:
-        """The layer of the same config, but for changes, inside of one that takes its place."""
-        return self._bring(type(layer).from_config({**layer.get_config(), **changes}), layer)
+        return self._once(op.layer, "matmul", make)
 
-    def _named(self, name: str) -> str:
+    def _inner(self, layer: Layer, **changes: Any) -> Layer:
+        """A layer of the same config, except for changes, inside of one that replaces it."""
+        return self._with_weights_of(layer, type(layer).from_config({**layer.get_config(), **changes}))
+
+    def _unique(self, name: str) -> str:
         """A name that no layer has: the same, or numbered, as nested models may have layers of one name."""
-        self._times[name] += 1
-        again = self._times[name] - 1
-        return self._named(f"{name}_{again}") if again else name
+        self._names_used[name] += 1
+        again = self._names_used[name] - 1
+        return self._unique(f"{name}_{again}") if again else name
 
-    def _output(self, number: int, step: Step) -> QuantizedOutput:
-        """The layer that has the range of a step's group, under the step's own name where that is free."""
-        group = self._plan.groups[number]
-        if group not in self._outputs:
-            own = asdict(self._config)
-            del own["float_layers"]
-            alone = step.kind == "operation" and self._sizes[group] == 1
-            self._outputs[group] = QuantizedOutput(
-                **own,
-                fixed=OPERATIONS[step.operation].range,
-                limit=step.limit,
-                calls=sum(
-                    own_group == group and other.kind in ("operation", "linear")
-                    for other, own_group in zip(self._plan.steps, self._plan.groups, strict=True)
-                ),
-                name=self._output_names.get(group) or self._named(step.name if alone else f"{step.name}_range"),
+    def _quantizer(self, number: int, op: PlannedOp) -> ActivationQuantizer:
+        """The layer that tracks an operation's range, under the operation's own name where that is free."""
+        ranges, shared = self._plan.ranges, self._plan.ranges[number]
+        if shared not in self._quantizers:
+            settings = asdict(self._config)
+            del settings["float_layers"]
+            is_alone = op.kind == "operation" and self._sharing[shared] == 1
+            name = op.name if is_alone else f"{op.name}_range"
+            self._quantizers[shared] = ActivationQuantizer(
+                **settings,
+                fixed_range=OPERATIONS[op.operation].fixed_range,
+                max_value=op.max_value,
+                calls=sum(other.has_range and own == shared for other, own in zip(self._plan.ops, ranges, strict=True)),
+                name=self._output_names.get(shared) or self._unique(name),
                 dtype="float32",
             )
-        return self._outputs[group]
+        return self._quantizers[shared]

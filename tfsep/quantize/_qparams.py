@@ -1,45 +1,44 @@
-"""Grids: the evenly spaced real numbers that 8 bits stand for, chosen as the converter chooses them.
+"""Quantization parameters: scale and zero point of 8-bit integers, chosen as the converter chooses them.
 
-A grid is a tensor (2,): scale and zero point, ``real = scale · (stored − zero)``. The converter computes scales in
-float64 and keeps them in float32; so does this file, and the integers agree.
+The parameters of a tensor, ``qparams``, are a tensor (2,): scale and zero point, ``real = scale · (stored − zero)``.
+The converter computes scales in float64 and keeps them in float32. These functions do too, so that the integers agree.
 
 Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
 (arXiv 1712.05877), section 2.1 and 3.
 """
 
-from typing import Any
-
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Tensor
 
-LOWEST, HIGHEST = -128, 127
-WEIGHT_LIMIT = 127
-_SMALLEST = 5e-7
-"""What the converter takes the largest weight of a channel for that has only smaller ones."""
+INT8_MIN, INT8_MAX = -128, 127
+WEIGHT_MAX = 127
+_SMALLEST_WEIGHT = 5e-7
+"""The least that the converter takes for the largest weight of a channel."""
 
 
-def grid_of(low: Any, high: Any) -> Any:
-    """Return the grid (2,) of the range [low, high], which has zero in it."""
+def qparams_of(low: Tensor, high: Tensor) -> Tensor:
+    """Return the quantization parameters (2,) of the range [low, high], which includes zero."""
     low, high = tf.cast(low, "float64"), tf.cast(high, "float64")
-    scale = (high - low) / (HIGHEST - LOWEST)
+    scale = (high - low) / (INT8_MAX - INT8_MIN)
     # Rounded among 0 … 255, halves up.
-    zero = tf.clip_by_value(tf.floor(0.5 - low / scale), 0, HIGHEST - LOWEST) + LOWEST
+    zero = tf.clip_by_value(tf.floor(0.5 - low / scale), 0, INT8_MAX - INT8_MIN) + INT8_MIN
     return tf.cast(tf.stack([scale, zero]), "float32")
 
 
-def steps(x: Any, grid: Any) -> Any:
-    """Return the whole numbers of steps that numbers on a grid are from zero, as float32."""
-    return tf.round(x / grid[0])
+def to_integers(x: Tensor, qparams: Tensor) -> Tensor:
+    """Return quantized real numbers as integers from their zero point, in float32."""
+    return tf.round(x / qparams[0])
 
 
-def rounded(x: Any, step: Any) -> Any:
-    """Return x on the multiples of `step`, half to even, with the gradient of x itself."""
+def round_straight_through(x: Tensor, step: Tensor) -> Tensor:
+    """Return x rounded to the multiples of `step`, half to even, with the gradient of x itself."""
     return x + tf.stop_gradient(tf.round(x / step) * step - x)
 
 
-def weight_scale(kernel: Any, channels: tuple[int, ...]) -> Any:
-    """Return the scale of each output channel of a kernel, float64, in the shape `channels` that spreads over it."""
+def weight_scale(kernel: Tensor, channel_shape: tuple[int, ...]) -> Tensor:
+    """Return the scale of each output channel of a kernel, float64, in a shape that broadcasts over the kernel."""
     rank = len(kernel.shape)
-    spread = (1,) * (rank - len(channels)) + channels
-    axes = [axis for axis, side in enumerate(spread) if side == 1]
+    broadcast = (1,) * (rank - len(channel_shape)) + channel_shape
+    axes = [axis for axis, side in enumerate(broadcast) if side == 1]
     largest = tf.reduce_max(tf.abs(tf.cast(kernel, "float64")), axes)
-    return tf.reshape(tf.maximum(largest, _SMALLEST) / WEIGHT_LIMIT, channels)
+    return tf.reshape(tf.maximum(largest, _SMALLEST_WEIGHT) / WEIGHT_MAX, channel_shape)

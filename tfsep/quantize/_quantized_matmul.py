@@ -1,65 +1,71 @@
-"""Convolutions and dense layers on 8-bit numbers, with the normalization behind them folded in."""
+"""Convolutions and dense layers on 8-bit integers, with the batch normalization behind them folded in."""
 
 from math import prod
 from typing import Any
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import Layer, Shape, Tensor
 from tfsep.layers._batch_normalization import scale_and_shift_of
 from tfsep.layers._layer_kinds import kind_of
-from tfsep.quantize._inference_mode import in_real_numbers, is_observing
-from tfsep.quantize._qparams import WEIGHT_LIMIT, rounded, steps, weight_scale
+from tfsep.quantize._inference_mode import computes_in_float, is_observing
+from tfsep.quantize._qparams import WEIGHT_MAX, round_straight_through, to_integers, weight_scale
 
 _EXACT = 2**24
-"""Whole numbers under this are exact in float32, and so are their sums."""
+"""Integers below this are exact in float32, and so are their sums."""
 
-_LARGEST_BIAS = 2**30 - 1
-"""What the converter lets a bias be in 32 bits; it widens the scale of a channel's kernel until the bias is no more."""
+_BIAS_MAX = 2**30 - 1
+"""The largest bias of 32 bits that the converter writes; it widens the scale of a channel's kernel for larger ones."""
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-class QuantizedLinear(keras.layers.Layer):
-    """A convolution, depthwise or transposed one, or dense layer with its normalization, as integer kernels have them.
+class QuantizedMatmul(keras.layers.Layer):
+    """A convolution, also depthwise or transposed, or a dense layer, computed with its batch normalization on integers.
 
     It holds the layer and the normalization as they were, in float32. Inference folds the moving statistics into
-    kernel and bias, quantizes the kernel (symmetric, −127 to 127, a scale an output channel) and the bias (multiples
-    of input scale × kernel scale), and sums products of whole numbers, exactly.
+    kernel and bias, quantizes the kernel (symmetric, −127 to 127, one scale per output channel) and the bias (multiples
+    of input scale × kernel scale), and sums integer products, exactly.
 
-    Training computes the same in real numbers. Quantization an output channel commutes with the normalization's
-    scale, so the kernel is quantized as it is and normalized behind the convolution, by the batch's statistics; once
-    `frozen`, by the moving ones, and with the rounded bias. Gradients go straight through the rounding.
+    Training computes the same in real numbers. Quantization per output channel commutes with the normalization's
+    scale, so the kernel is quantized as it is and normalized behind the convolution: by the batch's statistics, and
+    once `frozen` by the moving ones, with the rounded bias. Gradients go straight through the rounding.
 
     Args:
-        layer: a layer of `tfsep.quantize`'s table of kinds, without activation.
+        layer: a layer whose row in the table of layer kinds has ``quantized="operator"``, without activation.
         normalization: the batch normalization behind it, or None.
+        **kwargs: of `keras.layers.Layer`.
 
-    Input: a tensor on a grid, and the grid (2,), see `tfsep.quantize`.
+    Input: a quantized tensor, and its quantization parameters (2,).
 
-    Output: sums (N, ..., F), and what one of each is worth (F,), float64.
+    Output: sums (N, ..., F), and their scale, the accumulator scale (F,), float64.
 
     Source: B. Jacob et al. (arXiv 1712.05877), section 3.2; R. Krishnamoorthi, "Quantizing deep convolutional networks
     for efficient inference" (arXiv 1806.08342), section 3.2.2.
 
     Examples:
-        >>> layer = QuantizedLinear(keras.layers.Dense(2, kernel_initializer="ones"))
-        >>> sums, worth = layer([np.ones((1, 3), "float32"), np.array([0.5, 0.0], "float32")])
-        >>> sums.numpy().tolist(), round(float(sums[0, 0]) * float(worth[0]), 6)  # 3 products of 2 and 127
+        >>> layer = QuantizedMatmul(keras.layers.Dense(2, kernel_initializer="ones"))
+        >>> sums, scale = layer([np.ones((1, 3), "float32"), np.array([0.5, 0.0], "float32")])
+        >>> sums.numpy().tolist(), round(float(sums[0, 0]) * float(scale[0]), 6)  # 3 products of 2 and 127
         ([[762.0, 762.0]], 3.0)
     """
 
-    def __init__(self, layer: Any, normalization: Any = None, **kwargs: Any) -> None:
-        # What sums are worth is float64, which Keras would cast.
+    def __init__(self, layer: Layer, normalization: Layer | None = None, **kwargs: Any) -> None:
+        # The accumulator scale is float64, which Keras would cast.
         super().__init__(autocast=False, **kwargs)
         self.layer = layer
         self.normalization = normalization
         self.supports_jit = False
 
     @property
-    def counted_layer(self) -> Any:
+    def counted_layer(self) -> Layer:
         """The layer whose cost this one has."""
         return self.layer
 
-    def build(self, input_shape: Any) -> None:
-        """Make the weights of both layers, and whether the statistics are frozen."""
+    def build(self, input_shape: list[Shape]) -> None:
+        """Make the weights of both layers, and the flag of frozen statistics.
+
+        Args:
+            input_shape: the shapes of the tensor and of its quantization parameters.
+        """
         shape = input_shape[0]
         # Layers that come out of a file are built already.
         if not self.layer.built:
@@ -75,28 +81,38 @@ class QuantizedLinear(keras.layers.Layer):
             if getattr(self.normalization, "frozen", False):
                 self.frozen.assign(1.0)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Sum products, and say what a sum is worth."""
-        x, grid = inputs
-        if in_real_numbers():
-            kernel, bias = self.folded()
-            # An input that the converter is to round has a grid already; one that is just observed may have none.
-            bias = bias if is_observing() else self._rounded_bias(bias, kernel, grid)
-            return self._unit(tf.nn.bias_add(self._linear(x, kernel), bias))
-        if training:
-            return self._unit(self._train(x, grid))
-        kernel, bias, scale = self._stored(grid[0])
-        return [self._sums(steps(x, grid), kernel) + tf.cast(bias, "float32"), self._worth(grid, scale)]
+    def call(self, inputs: list[Tensor], training: bool | None = None) -> list[Tensor]:
+        """Return sums of products, and their scale.
 
-    def stored(self, input_scale: Any) -> tuple[Any, Any, Any]:
-        """Return what a file stores: kernel (F, fan-in) and bias (F,) as whole numbers, and the scales (F,)."""
+        Args:
+            inputs: a quantized tensor, and its quantization parameters (2,).
+            training: whether to compute real numbers, whose scale is 1, with gradients.
+        """
+        x, qparams = inputs
+        if computes_in_float():
+            kernel, bias = self.folded()
+            # The converter rounds an input that has a range already; an input that is observed may have none yet.
+            bias = bias if is_observing() else self._rounded_bias(bias, kernel, qparams[0])
+            return self._real(tf.nn.bias_add(self._product(x, kernel), bias))
+        if training:
+            return self._real(self._train(x, qparams[0]))
+        kernel, bias, scale = self._stored(qparams[0])
+        sums = self._integer_product(to_integers(x, qparams), kernel) + tf.cast(bias, "float32")
+        return [sums, self._accumulator_scale(qparams[0], scale)]
+
+    def stored(self, input_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what a file stores: kernel (F, fan-in) and bias (F,) as whole numbers, and the kernel's scales (F,).
+
+        Args:
+            input_scale: of the layer's input, a scalar.
+        """
         kernel, bias, scale = self._stored(input_scale)
-        spread = (1,) * (len(kernel.shape) - len(self._channels)) + self._channels
-        order = sorted(range(len(spread)), key=lambda axis: spread[axis] == 1)
+        broadcast = (1,) * (len(kernel.shape) - len(self._channels)) + self._channels
+        order = sorted(range(len(broadcast)), key=lambda axis: broadcast[axis] == 1)
         by_channel = tf.reshape(tf.transpose(kernel, order), [prod(self._channels), -1])
         return by_channel, bias, tf.reshape(scale, [-1])
 
-    def folded(self) -> tuple[Any, Any]:
+    def folded(self) -> tuple[Tensor, Tensor]:
         """Return kernel and bias (F,), with the moving statistics folded in."""
         kernel, bias = tf.cast(self.layer.kernel, "float64"), self._bias("float64")
         if self.normalization is not None:
@@ -105,93 +121,76 @@ class QuantizedLinear(keras.layers.Layer):
             bias = bias * factor + shift
         return tf.cast(kernel, "float32"), tf.cast(bias, "float32")
 
-    def _bias(self, dtype: str) -> Any:
+    def _bias(self, dtype: str) -> Tensor:
         bias = self.layer.bias
         return tf.zeros(prod(self._channels), dtype) if bias is None else tf.cast(bias, dtype)
 
-    def _stored(self, input_scale: Any) -> tuple[Any, Any, Any]:
+    def _stored(self, input_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Kernel (float32) and bias (float64) as whole numbers, and the kernel's scale in float32."""
         kernel, bias = (tf.cast(part, "float64") for part in self.folded())
         scale = weight_scale(kernel, self._channels)
-        # How many times too large a bias is, in the converter's order of roundings to float32.
+        # The excess of a bias over the largest, in the converter's order of roundings to float32.
         narrow = tf.cast(tf.cast(scale, "float32"), "float64")
-        worth = tf.cast(tf.cast(self._worth([input_scale], narrow), "float32"), "float64")
-        excess = tf.abs(bias) / worth / (_LARGEST_BIAS + 0.5)
+        accumulator_scale = tf.cast(tf.cast(self._accumulator_scale(input_scale, narrow), "float32"), "float64")
+        excess = tf.abs(bias) / accumulator_scale / (_BIAS_MAX + 0.5)
         widened = excess > 1.0
         scale = tf.where(tf.reshape(widened, self._channels), narrow * tf.reshape(excess, self._channels), scale)
-        # The converter divides by the scale as it is before it is kept in float32.
-        whole = tf.clip_by_value(tf.round(kernel / scale), -WEIGHT_LIMIT, WEIGHT_LIMIT)
-        bias = tf.where(widened, tf.sign(bias) * _LARGEST_BIAS, tf.round(bias / self._worth([input_scale], scale)))
+        # The converter divides by the scale in float64, and stores it in float32.
+        whole = tf.clip_by_value(tf.round(kernel / scale), -WEIGHT_MAX, WEIGHT_MAX)
+        rounded = tf.round(bias / self._accumulator_scale(input_scale, scale))
+        bias = tf.where(widened, tf.sign(bias) * _BIAS_MAX, rounded)
         return tf.cast(whole, "float32"), bias, tf.cast(scale, "float32")
 
-    def _worth(self, grid: Any, scale: Any) -> Any:
-        return tf.cast(grid[0], "float64") * tf.cast(tf.reshape(scale, [-1]), "float64")
+    def _accumulator_scale(self, input_scale: Tensor, scale: Tensor) -> Tensor:
+        """The real value of one unit of the sums (F,), float64."""
+        return tf.cast(input_scale, "float64") * tf.cast(tf.reshape(scale, [-1]), "float64")
 
-    def _rounded_bias(self, bias: Any, kernel: Any, grid: Any) -> Any:
-        worth = self._worth(grid, weight_scale(kernel, self._channels))
-        return tf.cast(rounded(tf.cast(bias, "float64"), worth), "float32")
+    def _rounded_bias(self, bias: Tensor, kernel: Tensor, input_scale: Tensor) -> Tensor:
+        accumulator_scale = self._accumulator_scale(input_scale, weight_scale(kernel, self._channels))
+        return tf.cast(round_straight_through(tf.cast(bias, "float64"), accumulator_scale), "float32")
 
-    def _linear(self, x: Any, kernel: Any) -> Any:
+    def _product(self, x: Tensor, kernel: Tensor) -> Tensor:
         return self._kind.compute(self.layer, x, kernel)
 
-    def _sums(self, x: Any, kernel: Any) -> Any:
+    def _integer_product(self, x: Tensor, kernel: Tensor) -> Tensor:
         """Sums of products of whole numbers; in float64 where float32 may not hold them."""
         fan_in = prod(kernel.shape) // prod(self._channels)
-        if fan_in * 255 * WEIGHT_LIMIT < _EXACT:
-            return self._linear(x, kernel)
-        return tf.cast(self._linear(tf.cast(x, "float64"), tf.cast(kernel, "float64")), "float32")
+        if fan_in * 255 * WEIGHT_MAX < _EXACT:
+            return self._product(x, kernel)
+        return tf.cast(self._product(tf.cast(x, "float64"), tf.cast(kernel, "float64")), "float32")
 
-    def _unit(self, sums: Any) -> list[Any]:
-        return [sums, tf.ones(prod(self._channels), "float64")]
+    def _real(self, result: Tensor) -> list[Tensor]:
+        """A result in real numbers, and its scale, 1."""
+        return [result, tf.ones(prod(self._channels), "float64")]
 
-    def _train(self, x: Any, grid: Any) -> Any:
+    def _train(self, x: Tensor, input_scale: Tensor) -> Tensor:
         kernel = tf.convert_to_tensor(self.layer.kernel)
         scale = tf.cast(tf.stop_gradient(weight_scale(kernel, self._channels)), "float32")
-        y = self._linear(x, rounded(kernel, scale))
+        y = self._product(x, round_straight_through(kernel, scale))
+        accumulator_scale = tf.cast(self._accumulator_scale(tf.stop_gradient(input_scale), scale), "float32")
         if self.normalization is None:
-            worth = tf.cast(self._worth(tf.stop_gradient(grid), scale), "float32")
-            return y + rounded(self._bias("float32"), worth)
-        return self._normalize(y, tf.stop_gradient(grid), scale)
+            return y + round_straight_through(self._bias("float32"), accumulator_scale)
+        return self._normalize(y, self.normalization, accumulator_scale)
 
-    def _normalize(self, y: Any, grid: Any, scale: Any) -> Any:
+    def _normalize(self, y: Tensor, normalization: Layer, accumulator_scale: Tensor) -> Tensor:
         """Normalize as batch normalization in training does, or as the folded layer does."""
-        own = self.normalization
-        mean, variance = (tf.convert_to_tensor(v) for v in (own.moving_mean, own.moving_variance))
+        mean, variance = (tf.convert_to_tensor(v) for v in (normalization.moving_mean, normalization.moving_variance))
 
-        def frozen() -> tuple[Any, Any, Any]:
-            factor, shift = (tf.cast(part, "float32") for part in scale_and_shift_of(self.normalization))
-            worth = tf.cast(self._worth(grid, scale), "float32") * tf.abs(tf.stop_gradient(factor))
-            return y * factor + rounded(self._bias("float32") * factor + shift, worth), mean, variance
+        def frozen() -> tuple[Tensor, Tensor, Tensor]:
+            factor, shift = (tf.cast(part, "float32") for part in scale_and_shift_of(normalization))
+            folded_scale = accumulator_scale * tf.abs(tf.stop_gradient(factor))
+            bias = round_straight_through(self._bias("float32") * factor + shift, folded_scale)
+            return y * factor + bias, mean, variance
 
-        def by_batch() -> tuple[Any, Any, Any]:
-            return self._by_batch(y + self._bias("float32"), mean, variance)
+        def by_batch() -> tuple[Tensor, Tensor, Tensor]:
+            return _normalized_by_batch(y + self._bias("float32"), normalization, mean, variance)
 
-        if not (self.trainable and own.trainable):
+        if not (self.trainable and normalization.trainable):
             return frozen()[0]
         result, mean, variance = tf.cond(tf.convert_to_tensor(self.frozen) > 0, frozen, by_batch)
-        own.moving_mean.assign(mean)
-        own.moving_variance.assign(variance)
+        normalization.moving_mean.assign(mean)
+        normalization.moving_variance.assign(variance)
         return result
-
-    def _by_batch(self, y: Any, moving_mean: Any, moving_variance: Any) -> tuple[Any, Any, Any]:
-        """y normalized by its own statistics, and the moving ones after it."""
-        own, channels = self.normalization, prod(self._channels)
-        images = tf.reshape(y, [-1, 1, 1, channels])
-        count = tf.cast(tf.shape(images)[0], "float32")
-        result, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=images,
-            scale=tf.convert_to_tensor(own.gamma) if own.scale else tf.ones(channels),
-            offset=tf.convert_to_tensor(own.beta) if own.center else tf.zeros(channels),
-            mean=tf.constant([]),
-            variance=tf.constant([]),
-            epsilon=own.epsilon,
-            is_training=True,
-        )
-        # The kernel reports the variance with Bessel's correction; Keras's moving variance is without it.
-        variance *= tf.maximum(count - 1.0, 1.0) / count
-        keep = own.momentum
-        moving = moving_mean * keep + mean * (1 - keep), moving_variance * keep + variance * (1 - keep)
-        return tf.reshape(result, tf.shape(y)), *moving
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again."""
@@ -202,7 +201,34 @@ class QuantizedLinear(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "QuantizedLinear":
-        """Make a layer of its config."""
+    def from_config(cls, config: dict[str, Any]) -> "QuantizedMatmul":
+        """Make a layer of its config.
+
+        Args:
+            config: what `get_config` returned.
+        """
         parts = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("layer", "normalization")}
         return cls(**{**config, **parts})
+
+
+def _normalized_by_batch(
+    y: Tensor, normalization: Layer, moving_mean: Tensor, moving_variance: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y normalized by its own statistics, and the moving statistics updated by them."""
+    channels = y.shape[-1]
+    images = tf.reshape(y, [-1, 1, 1, channels])
+    count = tf.cast(tf.shape(images)[0], "float32")
+    result, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=images,
+        scale=tf.convert_to_tensor(normalization.gamma) if normalization.scale else tf.ones(channels),
+        offset=tf.convert_to_tensor(normalization.beta) if normalization.center else tf.zeros(channels),
+        mean=tf.constant([]),
+        variance=tf.constant([]),
+        epsilon=normalization.epsilon,
+        is_training=True,
+    )
+    # The kernel reports the variance with Bessel's correction; Keras's moving variance is without it.
+    variance *= tf.maximum(count - 1.0, 1.0) / count
+    keep = normalization.momentum
+    moving = moving_mean * keep + mean * (1 - keep), moving_variance * keep + variance * (1 - keep)
+    return tf.reshape(result, tf.shape(y)), *moving

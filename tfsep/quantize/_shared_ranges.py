@@ -1,44 +1,44 @@
-"""Which results of a quantized model share a grid."""
-
-from typing import Any
+"""Which results of a prepared model share their range, and so their quantization parameters."""
 
 from tfsep.quantize._operations import OPERATIONS
-from tfsep.quantize._planned_op import Step
+from tfsep.quantize._planned_op import PlannedOp
 
 
-def groups_of(steps: tuple[Step, ...]) -> tuple[int, ...]:
-    """Return the first of the steps that share each one's grid: through layers that keep it, into concatenations.
+def shared_ranges(ops: tuple[PlannedOp, ...]) -> tuple[int, ...]:
+    """Return, for each operation, the number of the first one that shares its range.
+
+    Layers that keep quantization parameters share those of all their inputs: a concatenation joins its sources.
 
     Raises:
-        ValueError: if ranges that differ would have to be shared.
+        ValueError: if ranges that are fixed, or limited, differently would be shared.
     """
-    first = list(range(len(steps)))
+    parent = list(range(len(ops)))
 
     def root(number: int) -> int:
-        while first[number] != number:
-            number = first[number]
+        while parent[number] != number:
+            number = parent[number]
         return number
 
-    for number, step in enumerate(steps):
-        if step.kind in ("keep", "average") or step.operation == "clip":
-            for source in step.sources:
+    for number, op in enumerate(ops):
+        if op.kind in ("same_qparams", "average_pooling") or op.operation == "rectifier":
+            for source in op.sources:
                 low, high = sorted((root(source), root(number)))
-                first[high] = low
-    groups = tuple(root(number) for number in range(len(steps)))
-    ranges: dict[int, Any] = {}
-    for step, group in zip(steps, groups, strict=True):
-        if step.kind in ("operation", "linear") and step.operation != "clip":
-            own = OPERATIONS[step.operation].range or step.limit
-            if ranges.setdefault(group, own) != own:
+                parent[high] = low
+    ranges = tuple(root(number) for number in range(len(ops)))
+    limits: dict[int, tuple[float, float] | float | None] = {}
+    for op, range_ in zip(ops, ranges, strict=True):
+        if op.has_range and op.operation != "rectifier":
+            own = OPERATIONS[op.operation].fixed_range or op.max_value
+            if limits.setdefault(range_, own) != own:
                 raise ValueError(
                     f"model: expected results that can share a grid where they are concatenated, got that of "
-                    f"{step.layer_name!r}, whose range is {_shown(own)}, where another's is {_shown(ranges[group])}: "
+                    f"{op.layer_name!r}, whose range is {_shown(own)}, where another's is {_shown(limits[range_])}: "
                     "float_layers leaves a layer in float32"
                 )
-    return groups
+    return ranges
 
 
-def _shown(ends: Any) -> str:
-    if ends is None:
+def _shown(limits: tuple[float, float] | float | None) -> str:
+    if limits is None:
         return "free"
-    return f"[{ends[0]}, {ends[1]}]" if isinstance(ends, tuple) else f"at most {ends}"
+    return f"[{limits[0]}, {limits[1]}]" if isinstance(limits, tuple) else f"at most {limits}"

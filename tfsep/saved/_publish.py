@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsep._utils.atomic_files import made_folder
+from tfsep._utils.atomic_files import make_folder
 from tfsep.data import ImageData, write_preprocessing
 from tfsep.saved._card import Card
 from tfsep.saved._saved_folder import SAMPLES, export_all
@@ -42,7 +42,7 @@ def publish(
     Raises:
         OSError: if the folder cannot be made or written to.
     """
-    destination = made_folder(destination, "destination")
+    destination = make_folder(destination, "destination")
     calibration, how = data.train.take(0, CALIBRATION_SAMPLES).images(), data.train.preprocessing
     if isinstance(config, QuantizeConfig):
         reports = export_all(result.model, destination, None, data.test.batches, ["int8"], how)

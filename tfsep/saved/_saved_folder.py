@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfsep import tflite
-from tfsep._utils.atomic_files import made_folder
+from tfsep._utils.atomic_files import make_folder
 from tfsep.data import Preprocessing, Split
 from tfsep.models import load_model
 from tfsep.train import MODEL
@@ -111,7 +111,7 @@ def export_all(
     Returns:
         The reports, by recipe.
     """
-    folder = made_folder(folder, "folder")
+    folder = make_folder(folder, "folder")
     reports = {}
     for recipe in recipes:
         reports[recipe] = report = tflite.export(

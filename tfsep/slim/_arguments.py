@@ -7,7 +7,7 @@ from typing import Any
 from tf_slim import has_arg_scope
 
 from tfsep._keras.backend import keras, tf
-from tfsep._utils.arguments import shown
+from tfsep._utils.arguments import short_repr
 from tfsep.slim._initializers import xavier_initializer
 
 _DATA_FORMATS = {None: "channels_last", "NHWC": "channels_last", "NCHW": "channels_first"}
@@ -68,7 +68,7 @@ def initializer(value: Any, name: str) -> Any:
     if isinstance(value, keras.initializers.Initializer):
         return type(value).from_config(value.get_config())
     if not callable(value):
-        raise TypeError(f"{name}: expected an initializer, got {shown(value)}")
+        raise TypeError(f"{name}: expected an initializer, got {short_repr(value)}")
     kind = getattr(keras.initializers, type(value).__name__, None)
     if kind is not None and hasattr(value, "get_config"):
         config = {k: v for k, v in value.get_config().items() if k != "dtype"}
@@ -90,7 +90,7 @@ def regularizer(value: Any, name: str) -> Any:
         TypeError: for what is none.
     """
     if value is not None and not callable(value) and not isinstance(value, str):
-        raise TypeError(f"{name}: expected a regularizer, got {shown(value)}")
+        raise TypeError(f"{name}: expected a regularizer, got {short_repr(value)}")
     return keras.regularizers.get(value)
 
 
@@ -103,7 +103,7 @@ def activated(outputs: Any, activation_fn: Any, name: str) -> Any:
     if isinstance(activation_fn, keras.layers.Layer) or (callable(activation_fn) and has_arg_scope(activation_fn)):
         return activation_fn(outputs)
     if not callable(activation_fn) and not isinstance(activation_fn, str):
-        raise TypeError(f"activation_fn: expected a function or None, got {shown(activation_fn)}")
+        raise TypeError(f"activation_fn: expected a function or None, got {short_repr(activation_fn)}")
     if isinstance(activation_fn, str):
         activation_fn = _named(keras.activations.get, activation_fn, "activation_fn")
     known = _ACTIVATION_NAMES.get(activation_fn)
@@ -117,7 +117,7 @@ def require_callable(value: Any, name: str) -> None:
         TypeError: naming the argument.
     """
     if not callable(value):
-        raise TypeError(f"{name}: expected a function, got {shown(value)}")
+        raise TypeError(f"{name}: expected a function, got {short_repr(value)}")
 
 
 def _named(get: Any, value: str, name: str) -> Any:
@@ -137,6 +137,6 @@ def never_trains(is_training: Any) -> bool:
     if is_training is not None and not isinstance(is_training, bool):
         raise ValueError(
             "is_training: expected True or None, with which each call of the model decides, or False, "
-            f"got {shown(is_training)}"
+            f"got {short_repr(is_training)}"
         )
     return is_training is False

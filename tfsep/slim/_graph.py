@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import calls_behind
-from tfsep._utils.arguments import shown
+from tfsep._utils.arguments import short_repr
 from tfsep.weights import SLIM_VARIABLES
 
 
@@ -82,7 +82,7 @@ class Graph:
 
     def _collect(self, collections: Any, alias: str, thing: Any) -> None:
         if not isinstance(collections, str | list | tuple | None):
-            raise TypeError(f"collections: expected a name, a list of names or None, got {shown(collections)}")
+            raise TypeError(f"collections: expected a name, a list of names or None, got {short_repr(collections)}")
         for key in [collections] if isinstance(collections, str) else collections or ():
             entries = self._collections.setdefault(key, [])
             if not any(name == alias and item() is thing for name, item in entries):
@@ -111,7 +111,9 @@ def graph_of(tensor: Any) -> Graph:
         ValueError: if its inputs belong to several graphs, or if TensorFlow does not execute eagerly.
     """
     if not keras.utils.is_keras_tensor(tensor):
-        raise TypeError(f"inputs: expected a Keras tensor, keras.Input or what is made of one, got {shown(tensor)}")
+        raise TypeError(
+            f"inputs: expected a Keras tensor, keras.Input or what is made of one, got {short_repr(tensor)}"
+        )
     if not tf.executing_eagerly():
         raise ValueError(
             "inputs: expected eager execution, in which Keras builds models, got a TensorFlow 1 graph: leave out "

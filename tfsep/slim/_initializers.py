@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfsep._keras.backend import keras, tf
-from tfsep.geometry import positive_number
+from tfsep._utils.arguments import positive_number
 
 # A normal distribution cut at two standard deviations keeps 0.8796² of its variance. Keras makes up for that exactly,
 # slim by a factor of 1.3.

@@ -5,7 +5,8 @@ from typing import Any
 from tf_slim import add_arg_scope
 
 from tfsep._keras.backend import keras, tf
-from tfsep.geometry import pair, positive
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry._sizes import pair
 from tfsep.layers import Conv2D, DepthwiseConv2D, SeparableConv2D
 from tfsep.slim._arguments import channels, initializer, regularizer, require_channels
 from tfsep.slim._initializers import xavier_initializer
@@ -99,7 +100,7 @@ def convolution(
     with layer_scope(inputs, scope, "Conv", reuse) as opened:
         require_channels(inputs, data_format, rank=4)
         layer = Conv2D(
-            positive(num_outputs, "num_outputs"),
+            positive_int(num_outputs, "num_outputs"),
             **_window(kernel_size, stride, padding, rate, data_format),
             kernel_initializer=initializer(weights_initializer, "weights_initializer"),
             kernel_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
@@ -201,7 +202,7 @@ def separable_convolution2d(
         require_channels(inputs, data_format, rank=4)
         options = {
             **_window(kernel_size, stride, padding, rate, data_format),
-            "depth_multiplier": positive(depth_multiplier, "depth_multiplier"),
+            "depth_multiplier": positive_int(depth_multiplier, "depth_multiplier"),
             "depthwise_initializer": initializer(weights_initializer, "weights_initializer"),
             "depthwise_regularizer": regularizer(weights_regularizer, "weights_regularizer"),
             "trainable": trainable,
@@ -214,7 +215,7 @@ def separable_convolution2d(
             if pointwise_initializer is None:
                 pointwise_initializer = weights_initializer
             layer = SeparableConv2D(
-                positive(num_outputs, "num_outputs"),
+                positive_int(num_outputs, "num_outputs"),
                 pointwise_initializer=initializer(pointwise_initializer, "pointwise_initializer"),
                 pointwise_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
                 **options,
@@ -263,7 +264,7 @@ def fully_connected(
     with layer_scope(inputs, scope, "fully_connected", reuse) as opened:
         require_channels(inputs, "NHWC")
         layer = keras.layers.Dense(
-            positive(num_outputs, "num_outputs"),
+            positive_int(num_outputs, "num_outputs"),
             kernel_initializer=initializer(weights_initializer, "weights_initializer"),
             kernel_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
             trainable=trainable,

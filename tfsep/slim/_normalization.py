@@ -5,7 +5,7 @@ from typing import Any
 from tf_slim import add_arg_scope
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import number, shown
+from tfsep._utils.arguments import number_in_range, short_repr
 from tfsep.layers import BatchNormalization
 from tfsep.slim._arguments import initializer, never_trains, regularizer, require_channels
 from tfsep.slim._scope import layer_scope
@@ -104,8 +104,8 @@ def batch_norm(
     with layer_scope(inputs, scope, "BatchNorm", reuse) as opened:
         layer = BatchNormalization(
             require_channels(inputs, data_format),
-            number(decay, "decay", float, 0, 1),
-            number(epsilon, "epsilon", float, 0),
+            number_in_range(decay, "decay", float, 0, 1),
+            number_in_range(epsilon, "epsilon", float, 0),
             center,
             scale,
             frozen=frozen,
@@ -135,4 +135,6 @@ def _require_defaults(**arguments: tuple[Any, Any]) -> None:
     """Raise for an argument, (value, default), that has no counterpart in Keras and is not at its default."""
     for name, (value, default) in arguments.items():
         if value is not default and value != default:
-            raise ValueError(f"{name}: expected {default}, as Keras's layer has nothing like it, got {shown(value)}")
+            raise ValueError(
+                f"{name}: expected {default}, as Keras's layer has nothing like it, got {short_repr(value)}"
+            )

@@ -6,8 +6,9 @@ from typing import Any
 from tf_slim import add_arg_scope
 
 from tfsep._keras.backend import keras
-from tfsep._utils.arguments import number, shown
-from tfsep.geometry import normalize_padding, pair, positive
+from tfsep._utils.arguments import number_in_range, positive_int, short_repr
+from tfsep.geometry._padding import normalize_padding
+from tfsep.geometry._sizes import pair
 from tfsep.slim._arguments import channels, never_trains, require_callable
 from tfsep.slim._graph import graph_of
 from tfsep.slim._scope import layer_name, name_in_scope, variable_scope
@@ -135,7 +136,7 @@ def dropout(
         >>> slim.dropout(keras.Input((8,)), keep_prob=0.8).shape
         (None, 8)
     """
-    rate = 1 - number(keep_prob, "keep_prob", float, 0.001, 1)
+    rate = 1 - number_in_range(keep_prob, "keep_prob", float, 0.001, 1)
     if never_trains(is_training):
         rate = 0.0
     shape = None if noise_shape is None else tuple(noise_shape)
@@ -218,7 +219,7 @@ def one_hot_encoding(
         >>> one_hot_encoding(np.array([2, 0]), 3).numpy().tolist()
         [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
-    encoded = keras.ops.one_hot(labels, positive(num_classes, "num_classes")) * (on_value - off_value) + off_value
+    encoded = keras.ops.one_hot(labels, positive_int(num_classes, "num_classes")) * (on_value - off_value) + off_value
     if not outputs_collections and not keras.utils.is_keras_tensor(labels):
         return encoded
     graph = graph_of(labels)
@@ -261,7 +262,7 @@ def repeat(inputs: Any, repetitions: int, layer: Any, *args: Any, **kwargs: Any)
         >>> list(slim.utils.convert_collection_to_dict("variables"))[2:]
         ['conv1/conv1_2/weights', 'conv1/conv1_2/biases']
     """
-    calls = [args] * positive(repetitions, "repetitions")
+    calls = [args] * positive_int(repetitions, "repetitions")
     return _in_turn(inputs, layer, calls, "Repeat", kwargs.pop("scope", None), kwargs)
 
 
@@ -285,6 +286,6 @@ def stack(inputs: Any, layer: Any, stack_args: Any, **kwargs: Any) -> Any:
         [(8, 32), (32, 64)]
     """
     if not isinstance(stack_args, list | tuple):
-        raise ValueError(f"stack_args: expected a list or a tuple, got {shown(stack_args)}")
+        raise ValueError(f"stack_args: expected a list or a tuple, got {short_repr(stack_args)}")
     calls = [call if isinstance(call, list | tuple) else (call,) for call in stack_args]
     return _in_turn(inputs, layer, calls, "Stack", kwargs.pop("scope", None), kwargs)

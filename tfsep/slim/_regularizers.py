@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfsep._keras.backend import keras
-from tfsep._utils.arguments import number
+from tfsep._utils.arguments import number_in_range
 
 
 def l1_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG001 - there are no ops to name
@@ -20,7 +20,7 @@ def l1_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG0
         >>> float(l1_regularizer(0.5)(np.array([1.0, -3.0], "float32")))
         2.0
     """
-    scale = number(scale, "scale", float, 0)
+    scale = number_in_range(scale, "scale", float, 0)
     return keras.regularizers.L1(scale) if scale else None
 
 
@@ -37,7 +37,7 @@ def l2_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG0
         >>> float(l2_regularizer(0.5)(np.array([1.0, -3.0], "float32")))
         2.5
     """
-    scale = number(scale, "scale", float, 0)
+    scale = number_in_range(scale, "scale", float, 0)
     return keras.regularizers.L2(scale / 2) if scale else None
 
 
@@ -55,5 +55,8 @@ def l1_l2_regularizer(scale_l1: float = 1.0, scale_l2: float = 1.0, scope: str |
         >>> float(l1_l2_regularizer(0.5, 0.5)(np.array([1.0, -3.0], "float32")))
         4.5
     """
-    scale_l1, scale_l2 = number(scale_l1, "scale_l1", float, 0), number(scale_l2, "scale_l2", float, 0)
+    scale_l1, scale_l2 = (
+        number_in_range(scale_l1, "scale_l1", float, 0),
+        number_in_range(scale_l2, "scale_l2", float, 0),
+    )
     return keras.regularizers.L1L2(scale_l1, scale_l2 / 2) if scale_l1 or scale_l2 else None

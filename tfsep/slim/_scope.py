@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras, tf
-from tfsep._utils.arguments import shown
+from tfsep._utils.arguments import short_repr
 from tfsep.slim._arguments import activated, require_callable
 from tfsep.slim._graph import Graph, graph_of
 
@@ -72,7 +72,7 @@ def _default(default_name: str | None, values: Any, reuse: Any) -> str:
     if tensor is None:
         raise ValueError(
             f"values: expected the Keras tensors that go in, which say in which model default_name={default_name!r} "
-            f"has to be unique, got {shown(values)}"
+            f"has to be unique, got {short_repr(values)}"
         )
     return graph_of(tensor).open(tf.compat.v1.get_variable_scope(), str(default_name), unique=True)
 
@@ -135,7 +135,7 @@ class Scope(NamedTuple):
         if normalizer_fn is not None:
             require_callable(normalizer_fn, "normalizer_fn")
             if not isinstance(normalizer_params, dict | None):
-                raise TypeError(f"normalizer_params: expected a dict or None, got {shown(normalizer_params)}")
+                raise TypeError(f"normalizer_params: expected a dict or None, got {short_repr(normalizer_params)}")
             outputs = normalizer_fn(outputs, **(normalizer_params or {}))
         if activation_fn is not None:
             name = self.graph.unique_name(f"{self.name}/Activation")

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import shown
+from tfsep._utils.arguments import short_repr
 from tfsep.slim._graph import current_graph
 
 KEYS = tf.compat.v1.GraphKeys
@@ -167,7 +167,7 @@ def get_variables_to_restore(include: Any = None, exclude: Any = None) -> list[A
     """
     for value, name in ((include, "include"), (exclude, "exclude")):
         if value is not None and not isinstance(value, list | tuple):
-            raise TypeError(f"{name}: expected a list or a tuple of scopes, got {shown(value)}")
+            raise TypeError(f"{name}: expected a list or a tuple of scopes, got {short_repr(value)}")
     included = [v for scope in ([None] if include is None else include) for v in get_variables(scope)]
     excluded = {id(v) for scope in exclude or () for v in get_variables(scope)}
     return [v for v in included if id(v) not in excluded]

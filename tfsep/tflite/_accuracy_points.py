@@ -1,4 +1,4 @@
-"""The JSON reports beside files: what accuracy each was proven to have."""
+"""Accuracies from the JSON reports beside files, as points of a plot."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ class Point(NamedTuple):
 
     Attributes:
         name: of the file, without its suffix; with its folder's, where several files have the same.
-        accuracy: on the data that it was verified on.
+        accuracy: on the data of the verification.
         median_ms: median time of one run.
         size_bytes: of the file.
     """
@@ -43,7 +43,7 @@ def files_of(path: str | PathLike[str]) -> list[Path]:
 
 
 def points_of(times: BenchmarkTable) -> list[Point]:
-    """Return what reports beside the files say of accuracy, with the times; one point a file, its fastest.
+    """Return accuracies from the reports beside the files, with the times; one point a file, its fastest.
 
     Files without a report of an accuracy are left out.
 

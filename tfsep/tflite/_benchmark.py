@@ -1,17 +1,17 @@
-"""Time and memory of files: median and spread, warm, one beside the other."""
+"""Benchmark: time and memory of files, side by side."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tfsep._flatbuffer.reader import read_tflite
-from tfsep._utils.arguments import as_path, number
+from tfsep._utils.arguments import as_path, number_in_range, positive_int
 from tfsep._utils.table import Table
 from tfsep._workers import WorkerError, run_worker
-from tfsep.geometry import positive
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,14 @@ class BenchmarkReport:
     Attributes:
         path: of the file.
         threads: of LiteRT.
-        runs: how many were timed.
-        median_ms, p10_ms, p90_ms: median, tenth and ninetieth percentile.
-        min_ms, max_ms: the extremes.
-        memory_bytes: by how much the peak of a process's resident memory grows while the file is opened and run; pages
-            of LiteRT's own code that it touches are in it, some megabytes.
+        runs: number of timed runs.
+        median_ms: median time.
+        p10_ms: tenth percentile.
+        p90_ms: ninetieth percentile.
+        min_ms: shortest time.
+        max_ms: longest time.
+        memory_bytes: growth of a process's peak resident memory while the file is opened and run, including the pages
+            of LiteRT's own code that it touches, some megabytes.
     """
 
     path: str
@@ -43,7 +46,7 @@ class BenchmarkReport:
         return asdict(self)
 
     def row(self) -> tuple[Any, ...]:
-        """Return what a table shows."""
+        """Return the cells of a table."""
         times = (self.median_ms, self.p10_ms, self.p90_ms, self.min_ms, self.max_ms)
         return (self.path, self.threads, self.runs, *(f"{t:.3f}" for t in times), f"{self.memory_bytes / 1e6:.1f}")
 
@@ -57,10 +60,10 @@ _HEADERS = ("file", "threads", "runs", "median ms", "10 %", "90 %", "min", "max"
 
 @dataclass(frozen=True)
 class BenchmarkTable:
-    """Files beside each other.
+    """Times of several files, side by side.
 
     Attributes:
-        reports: a file with each number of threads in turn, in the order in which they were given.
+        reports: of each file with each number of threads in turn, in the order given.
     """
 
     reports: tuple[BenchmarkReport, ...]
@@ -80,11 +83,11 @@ def benchmark(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, wa
     Args:
         path: of the ``.tflite`` file.
         threads: of LiteRT; XNNPACK, its default on CPUs, is on.
-        runs: timed runs.
-        warmup: runs before them, which are not timed.
+        runs: number of timed runs.
+        warmup: number of runs before these, which are not timed.
 
     Returns:
-        Median and spread of the time of one run; copying inputs in and outputs out is not in it.
+        Median and spread of the time of one run, without copying inputs in and outputs out.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, it is damaged, or a number is out of range.
@@ -100,19 +103,20 @@ def benchmark(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, wa
 def benchmark_all(
     paths: Iterable[str | PathLike[str]], threads: Iterable[int] = (1,), *, runs: int = 50, warmup: int = 10
 ) -> BenchmarkTable:
-    """Time several files beside each other: one run of each in turn, so that what slows the machine slows them all.
+    """Time several files side by side: one run of each in turn, so that other load on the machine slows all alike.
 
     Args:
         paths: of ``.tflite`` files.
         threads: numbers of LiteRT's threads; each file is timed with each.
-        runs: timed runs of each.
-        warmup: runs of each before them, which are not timed.
+        runs: number of timed runs of each.
+        warmup: number of runs of each before these, which are not timed.
 
     Returns:
         A report a file and number of threads.
 
     Raises:
-        FileNotFoundError, ValueError: as `benchmark`; for no file, or no number of threads.
+        FileNotFoundError, ValueError: if there is no such file, it is damaged, or a number is out of range; for no
+            file, or no number of threads.
 
     Examples:
         >>> benchmark_all([])
@@ -122,12 +126,12 @@ def benchmark_all(
     files = [as_path(path, "path") for path in paths]
     if not files:
         raise ValueError("paths: expected at least one .tflite file, got none")
-    counts = counts_of(threads)
-    runs, warmup = positive(runs, "runs"), number(warmup, "warmup", int, 0)
+    counts = thread_counts(threads)
+    runs, warmup = positive_int(runs, "runs"), number_in_range(warmup, "warmup", int, 0)
     contents = [np.frombuffer(read_tflite(file)[0], np.uint8) for file in files]
-    # First, because it says which file it is that does not run.
+    # First, because its error names the file that does not run.
     memory = [
-        [_weight(file, content, count) for count in counts] for file, content in zip(files, contents, strict=True)
+        [_memory_bytes(file, content, count) for count in counts] for file, content in zip(files, contents, strict=True)
     ]
     times = time_contents(contents, counts, runs, warmup)
     return BenchmarkTable(
@@ -139,7 +143,7 @@ def benchmark_all(
     )
 
 
-def counts_of(threads: Iterable[int]) -> list[int]:
+def thread_counts(threads: Iterable[int]) -> list[int]:
     """Return numbers of threads, checked.
 
     Raises:
@@ -147,15 +151,15 @@ def counts_of(threads: Iterable[int]) -> list[int]:
     """
     if not isinstance(threads, Iterable):
         raise TypeError(f"threads: expected numbers, got {threads!r}")
-    counts = [positive(count, "threads") for count in threads]
+    counts = [positive_int(count, "threads") for count in threads]
     if not counts:
         raise ValueError("threads: expected at least one number, got none")
     return counts
 
 
-def _weight(path: Any, content: np.ndarray, threads: int) -> int:
+def _memory_bytes(path: Path, content: np.ndarray, threads: int) -> int:
     try:
-        return int(run_worker("weigh", {"threads": threads}, [content]).values["bytes"])
+        return int(run_worker("measure_memory", {"threads": threads}, [content]).values["bytes"])
     except WorkerError as error:
         raise ValueError(f"path: expected a file that LiteRT runs, got {path} ({error})") from error
 

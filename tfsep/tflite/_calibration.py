@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tfsep.tflite._sample_reader import Reader
+from tfsep._keras.types import Data
+from tfsep.tflite._sample_reader import SampleReader
 
 MAX_SAMPLES = 500
 MIN_SAMPLES = 4
@@ -15,7 +16,7 @@ FEW_SAMPLES = 32
 
 
 class CalibrationError(ValueError):
-    """Calibration data that would give ranges that mean nothing."""
+    """Calibration data that would give meaningless ranges."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class Calibration:
 
     Attributes:
         samples: a tuple of arrays a sample, one an input, without the batch.
-        distinct: how many of them differ.
-        low, high: range of all their numbers.
+        distinct: number of distinct samples.
+        low: smallest of all their numbers.
+        high: largest of all their numbers.
     """
 
     samples: tuple[tuple[np.ndarray, ...], ...]
@@ -34,33 +36,33 @@ class Calibration:
     high: float
 
     def summary(self) -> dict[str, Any]:
-        """What a report says of it."""
+        """Return the entries of a report."""
         return {"samples": len(self.samples), "distinct": self.distinct, "low": self.low, "high": self.high}
 
     def notes(self) -> list[str]:
-        """What a user should know."""
+        """Return remarks for the user."""
         if len(self.samples) < FEW_SAMPLES:
             return [f"calibrated on {len(self.samples)} samples; {FEW_SAMPLES} or more give steadier ranges"]
         return []
 
     def range(self) -> str:
-        """The range of the numbers, in words."""
+        """Return the range of the numbers in words."""
         return f"from {self.low:.4g} to {self.high:.4g}"
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """All samples as one batch."""
+        """Return all samples as one batch."""
         return tuple(np.stack(arrays) for arrays in zip(*self.samples, strict=True))
 
 
-def read_calibration(data: Any, reader: Reader, max_samples: int = MAX_SAMPLES) -> Calibration:
-    """Read at most `max_samples` samples and check that they can calibrate.
+def read_calibration(data: Data, reader: SampleReader, max_samples: int = MAX_SAMPLES) -> Calibration:
+    """Read at most `max_samples` samples and check that they give meaningful ranges.
 
-    An endless generator ends here: nothing past the last sample wanted is read, nor more batches than samples are
-    wanted, so that empty ones end too.
+    A generator may be endless: nothing past the last sample is read, nor more batches than `max_samples`, as batches
+    may be empty.
 
     Raises:
-        CalibrationError: for too few samples, for one sample that comes again and again, for constant ones.
-        TypeError, ValueError: as `Reader.batches`.
+        CalibrationError: for too few samples, for one sample that is repeated, for constant ones.
+        TypeError, ValueError: for data that `reader` does not take.
     """
     samples: list[tuple[np.ndarray, ...]] = []
     for batch in islice(reader.batches(data), max_samples):
@@ -91,9 +93,9 @@ def _digest(sample: tuple[np.ndarray, ...]) -> bytes:
 
 
 def check_range(calibration: Calibration, low: float, high: float) -> None:
-    """Raise unless data of this range was prepared as the calibration data was.
+    """Raise unless data of this range was prepared like the calibration data.
 
-    Ranges of two samples of the same data never agree exactly; ``[0, 255]`` and ``[-1, 1]`` differ by two orders.
+    Two samples of the same data have similar ranges; ``[0, 255]`` and ``[-1, 1]`` differ by two orders of magnitude.
 
     Raises:
         CalibrationError: if one range is over four times as wide as the other.

@@ -1,32 +1,34 @@
-"""What a model's own normalization says of data: whether they look like what it was trained on."""
+"""Calibration data against the statistics of a model's own normalization."""
 
 from typing import Any
 
 import numpy as np
 
 from tfsep._keras.backend import keras
-from tfsep._keras.layer_calls import watching
+from tfsep._keras.layer_calls import watch_layer_calls
+from tfsep._keras.types import Layer
 from tfsep.tflite._calibration import Calibration
-from tfsep.tflite._model_signature import Interface
+from tfsep.tflite._model_signature import ModelSignature
 
 _SAMPLES = 64
 _FAR = 16.0
-"""Times as much variance as in training, or as little: pixels in [0, 255] for a model of [-1, 1] have 127² times."""
+"""Largest plausible ratio of the variance to that of training, or its inverse: pixels in [0, 255] for a model of
+[-1, 1] have a ratio of 127²."""
 
 
-def unlike_training(interface: Interface, calibration: Calibration) -> str | None:
-    """Return a note if the model's first batch normalization sees what it did not see in training, or None.
+def unlike_training(signature: ModelSignature, calibration: Calibration) -> str | None:
+    """Return a note if the input of the model's first batch normalization is not distributed as in training, or None.
 
-    A model without batch normalization, or with one that was never trained, says nothing.
+    None too for a model without batch normalization, or with one that was never trained.
     """
-    seen: list[tuple[Any, np.ndarray]] = []
+    seen: list[tuple[Layer, np.ndarray]] = []
 
-    def leave(layer: Any, inputs: Any, _: Any) -> None:
+    def leave(layer: Layer, inputs: Any, _: Any) -> None:
         if isinstance(layer, keras.layers.BatchNormalization) and not seen:
             seen.append((layer, np.asarray(inputs, np.float64)))
 
-    with watching(lambda _: None, leave):
-        interface([array[:_SAMPLES] for array in calibration.arrays()])
+    with watch_layer_calls(lambda _: None, leave):
+        signature([array[:_SAMPLES] for array in calibration.arrays()])
     if not seen:
         return None
     layer, inputs = seen[0]

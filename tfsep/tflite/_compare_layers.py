@@ -1,37 +1,30 @@
-"""The error of a file layer by layer: which layer loses what its outputs lack."""
+"""The error of a file layer by layer."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import inf, isfinite, log10
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from tfsep._keras.backend import keras, tf
-from tfsep._keras.layer_calls import watching
-from tfsep._keras.model_io import inputs_of
+from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.table import Table
-from tfsep.layers import DepthwiseSeparableConv
 from tfsep.models import load_model
-from tfsep.quantize import is_prepared, results_of
-from tfsep.tflite._comparison import file_order, sized_as
-from tfsep.tflite._interpreter import Runner
-from tfsep.tflite._model_signature import Interface, interface_of
-from tfsep.tflite._sample_reader import Reader
+from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._reference_model import reference_model
+from tfsep.tflite._sample_reader import SampleReader
 
-_ALIKE = 0.25
-"""The least likeness of a layer's output and a tensor that may hold it."""
+_LEAST_SIMILARITY = 0.25
+"""Of a layer's output and a tensor that may hold it."""
 _CHUNK = 32
-"""Samples at once, whose every layer is in memory."""
+"""Samples at once: the outputs of all layers are in memory."""
 
 
 class LayerRow(NamedTuple):
-    """One layer of a model and the tensor of a file that holds its output.
+    """One layer of a model beside the tensor of a file that holds its output.
 
     Attributes:
         name: of the layer, as ``quantize.prepare(model, float_layers=[name])`` takes it: in a
@@ -43,7 +36,7 @@ class LayerRow(NamedTuple):
             differs. A step of 8 bits over the whole range costs some 40 to 50.
         max_error: largest absolute difference.
         cosine: of the angle between both, over all samples.
-        result: 0 of the first result of that name; more where a layer is called again, or is several operators.
+        result: 0 for the first result of that name; higher where a layer is called again, or becomes several operators.
     """
 
     name: str
@@ -56,7 +49,7 @@ class LayerRow(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name, with the number of the result where that is not the first."""
+        """The name, with the number of the result after the first."""
         return f"{self.name}#{self.result}" if self.result else self.name
 
     def measures(self) -> tuple[str, str, str]:
@@ -70,7 +63,7 @@ class LayerReport:
 
     Attributes:
         path: of the file.
-        samples: how many were run.
+        samples: the number of samples.
         rows: the layers.
     """
 
@@ -97,6 +90,9 @@ class LayerReport:
     def plot(self, path: str | PathLike[str]) -> Path:
         """Draw the ratio of signal to noise of each layer, in the file's order, into an image file; return its path.
 
+        Args:
+            path: of the image, in a format that Matplotlib writes.
+
         Raises:
             FileNotFoundError: if its folder does not exist.
         """
@@ -108,7 +104,7 @@ class LayerReport:
         figure = Figure(figsize=(8, 1 + 0.25 * len(self.rows)), layout="constrained")
         axes = figure.subplots()
         finite = [row.sqnr for row in self.rows if isfinite(row.sqnr)]
-        # Where nothing differs the bar is as long as the longest.
+        # An infinite ratio gets a bar as long as the longest.
         longest = max(finite, default=1.0)
         axes.barh([row.label for row in self.rows], [min(row.sqnr, longest) for row in self.rows])
         axes.invert_yaxis()
@@ -118,26 +114,29 @@ class LayerReport:
         return target
 
 
-def compare_layers(model: Any, path: str | PathLike[str], data: Any) -> LayerReport:
-    """Compare every layer's output with what a file has for it.
+def compare_layers(model: Model | str | PathLike[str], path: str | PathLike[str], data: Data) -> LayerReport:
+    """Compare every layer's output with the corresponding tensor of a file.
 
-    A file has no layers, and its tensors' names are what the converter left of them; so a layer's output is looked for
-    among the tensors of as many numbers, the nearest pair first, each once, and only where the order is kept: what
-    comes from a layer comes from that layer's tensor. What a file does not have on its own, as a convolution in front
-    of its rectifier, has no row, nor has a layer that hands on what it gets. The file runs on TensorFlow Lite's own
-    kernels, which keep every tensor, where XNNPACK's do not; they may differ by a step here and there. A layer that
-    loses much is left in float32 by the name that its row has.
+    A file has no layers, and the converter changes the names of its tensors. So a layer's output is matched with the
+    tensors of as many numbers, the nearest pair first, each once, and only in the graph's order: layers that follow a
+    layer are matched with tensors that follow its tensor. A layer without a tensor of its own has no row, such as a
+    convolution that is fused with its rectifier, or a layer that returns its input. The file runs on TensorFlow Lite's
+    own kernels, which keep every tensor; XNNPACK's, which do not, may differ by a step here and there. To leave a layer
+    of large error in float32, give the name in its row to ``quantize.prepare(model, float_layers=[name])``.
 
     Args:
-        model: the Keras model, or the path of its ``.keras`` file; the float one, for what quantization costs.
+        model: the Keras model, or the path of its ``.keras`` file; the one in floats, to see the cost of quantization.
         path: of the ``.tflite`` file, of any recipe.
-        data: as `verify` takes it; some tens of samples tell.
+        data: some tens of samples: an array (N, ...) of the model's input; for several inputs a tuple of arrays in the
+            model's own order, or a dict by name; or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
 
     Returns:
         A row a layer, as a table and a plot.
 
     Raises:
-        ValueError, TypeError, FileNotFoundError: as `verify`.
+        ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for a file of another
+            model, or a damaged one.
+        FileNotFoundError: if there is no such file.
 
     Examples:
         >>> from tfsep.tflite import export
@@ -149,128 +148,57 @@ def compare_layers(model: Any, path: str | PathLike[str], data: Any) -> LayerRep
         >>> [row.name for row in report.rows], report.worst.sqnr > 30
         (['conv'], True)
     """
-    interface = interface_of(load_model(model) if isinstance(model, str | PathLike) else model)
-    runner = Runner(path, keep=True)
-    interface = sized_as(interface, runner)
-    order, probe = file_order(interface, runner), _probe(interface)
-    pairs: dict[int, tuple[_Key, _Sums]] | None = None
+    reference = reference_model(load_model(model) if isinstance(model, str | PathLike) else model)
+    file = LiteRTModel(path, keep_tensors=True)
+    reference = reference.sized_as(file)
+    signature = reference.signature
+    order = signature.input_order(file.inputs)
+    pairs: dict[int, tuple[LayerKey, _LayerError]] | None = None
     samples = 0
-    for batch in Reader(interface.fields).chunks(data, _CHUNK):
-        inputs = batch.inputs
-        ours, layers_before = probe(inputs)
-        theirs = runner.tensors([inputs[i] for i in order])
+    for batch in SampleReader(signature.inputs).chunks(data, _CHUNK):
+        layers = reference.layer_outputs(batch.inputs)
+        tensors = file.operator_outputs([batch.inputs[i] for i in order])
         if pairs is None:
-            matched = _matched(ours, theirs, layers_before, runner.tensors_before())
-            pairs = {tensor: (key, _Sums()) for tensor, key in matched.items()}
-        for tensor, (key, sums) in pairs.items():
-            sums.add(ours[key], theirs[tensor])
+            matched = _match_layers(layers, tensors, file.tensor_ancestors())
+            pairs = {tensor: (key, _LayerError()) for tensor, key in matched.items()}
+        for tensor, (key, error) in pairs.items():
+            error.add(layers.arrays[key], tensors[tensor])
         samples += batch.size
     if pairs is None:
         raise ValueError("data: expected at least one sample, got none")
     if not pairs:
-        raise ValueError(f"path: expected a file of {interface.model.name!r}, got {path}, which has no layer of it")
-    return LayerReport(Path(path), samples, tuple(sums.row(key, tensor) for tensor, (key, sums) in pairs.items()))
+        raise ValueError(f"path: expected a file of {signature.model.name!r}, got {path}, which has no layer of it")
+    return LayerReport(Path(path), samples, tuple(error.row(key, tensor) for tensor, (key, error) in pairs.items()))
 
 
-class _Key(NamedTuple):
-    """A result: the name of its layer, and how many of that name came before."""
-
-    name: str
-    result: int
-
-
-_Outputs = tuple[dict[_Key, np.ndarray], dict[_Key, set[_Key]]]
-"""Each result, and the results that it comes from."""
-
-
-def _probe(interface: Interface) -> Callable[[Sequence[np.ndarray]], _Outputs]:
-    """What computes the results of all layers: of a prepared model those on its grids, else those of layers' calls."""
-    if not is_prepared(interface.model):
-        return partial(_layer_outputs, interface)
-    results = results_of(interface.model)
-    times: Counter[str] = Counter()
-    keys = []
-    for result in results:
-        keys.append(_Key(result.name, times[result.name]))
-        times[result.name] += 1
-    before = {key: {keys[place] for place in result.before} for key, result in zip(keys, results, strict=True)}
-    model = keras.Model(inputs_of(interface.model), [result.tensor for result in results])
-
-    def run(inputs: Sequence[np.ndarray]) -> _Outputs:
-        outputs = model(interface.structure([tf.constant(array) for array in inputs]))
-        return dict(zip(keys, map(np.asarray, outputs), strict=True)), before
-
-    return run
-
-
-def _layer_outputs(interface: Interface, inputs: Sequence[np.ndarray]) -> _Outputs:
-    """Each layer's output, and the layers that it comes from.
-
-    A model's output is that of its last layer, and is there once, under the name of that.
-    """
-    made: dict[int, _Key] = {}
-    outputs: dict[_Key, Any] = {}
-    before: dict[_Key, set[_Key]] = {}
-    around: list[Any] = []
-
-    def leave(layer: Any, given: Any, result: Any) -> None:
-        around.pop()
-        first = tf.nest.flatten(result)[0]
-        if getattr(first, "dtype", None) != tf.float32 or id(first) in made:
-            return
-        name = _name_of(layer, [own for own in around if not isinstance(own, keras.Model)])
-        key = _Key(name, sum(other.name == name for other in outputs))
-        sources = {made[id(tensor)] for tensor in tf.nest.flatten(given) if id(tensor) in made}
-        # That the tensors are kept keeps their ids their own.
-        made[id(first)], outputs[key] = key, first
-        before[key] = sources.union(*(before[source] for source in sources))
-
-    with watching(around.append, leave):
-        interface(inputs)
-    return {key: np.asarray(output) for key, output in outputs.items()}, before
-
-
-def _name_of(layer: Any, around: list[Any]) -> str:
-    """The name that `quantize.prepare` knows a layer by, which is called inside of composite ones."""
-    match around:
-        case []:
-            return str(layer.name)
-        case [DepthwiseSeparableConv() as block]:
-            return f"{block.name}_{layer.name}"
-    return str(around[0].name)
-
-
-def _matched(
-    ours: dict[_Key, np.ndarray],
-    theirs: dict[int, np.ndarray],
-    layers_before: dict[_Key, set[_Key]],
-    tensors_before: dict[int, set[int]],
-) -> dict[int, _Key]:
+def _match_layers(
+    layers: LayerOutputs, tensors: dict[int, np.ndarray], tensor_ancestors: dict[int, set[int]]
+) -> dict[int, LayerKey]:
     """The layer of each of the file's tensors, in the file's order: the nearest pair first, each once, in order."""
     pairs = []
-    for tensor, values in theirs.items():
-        for key, output in ours.items():
+    for tensor, values in tensors.items():
+        for key, output in layers.arrays.items():
             if output.size == values.size and len(output) == len(values):
-                sums = _Sums.of(output, values)
-                if sums.likeness() > _ALIKE:
-                    pairs.append((-sums.sqnr(), output.shape != values.shape, tensor, key))
-    found: dict[int, _Key] = {}
+                error = _LayerError.of(output, values)
+                if error.similarity() > _LEAST_SIMILARITY:
+                    pairs.append((-error.sqnr(), output.shape != values.shape, tensor, key))
+    found: dict[int, LayerKey] = {}
 
-    def in_order(tensor: int, key: _Key) -> bool:
+    def in_order(tensor: int, key: LayerKey) -> bool:
         return all(
-            (other not in layers_before[key] or known in tensors_before[tensor])
-            and (key not in layers_before[other] or tensor in tensors_before[known])
+            (other not in layers.ancestors[key] or known in tensor_ancestors[tensor])
+            and (key not in layers.ancestors[other] or tensor in tensor_ancestors[known])
             for known, other in found.items()
         )
 
-    # A sort that keeps the order of equals: of layers that only hand on what they get, the first.
+    # A stable sort: of layers that return their input, the first.
     for _, _, tensor, key in sorted(pairs, key=lambda pair: pair[:2]):
         if tensor not in found and key not in found.values() and in_order(tensor, key):
             found[tensor] = key
-    return {tensor: found[tensor] for tensor in theirs if tensor in found}
+    return {tensor: found[tensor] for tensor in tensors if tensor in found}
 
 
-class _Sums:
+class _LayerError:
     """Sums over the elements of one layer's output."""
 
     def __init__(self) -> None:
@@ -278,11 +206,11 @@ class _Sums:
         self._shape: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, model: np.ndarray, file: np.ndarray) -> "_Sums":
+    def of(cls, model: np.ndarray, file: np.ndarray) -> "_LayerError":
         """The sums of one batch."""
-        sums = cls()
-        sums.add(model, file)
-        return sums
+        error = cls()
+        error.add(model, file)
+        return error
 
     def add(self, model: np.ndarray, file: np.ndarray) -> None:
         self._shape = model.shape[1:]
@@ -303,10 +231,10 @@ class _Sums:
         size = float(np.sqrt(self._model * self._file))
         return self._product / size if size else float(self._model == self._file)
 
-    def likeness(self) -> float:
-        """The cosine times the smaller size through the larger: 1 for equals, small for what has another scale."""
+    def similarity(self) -> float:
+        """The cosine times the ratio of the smaller norm to the larger: 1 for equal arrays, small for another scale."""
         larger = max(self._model, self._file)
         return self._product / larger if larger else 1.0
 
-    def row(self, key: _Key, tensor: int) -> LayerRow:
+    def row(self, key: LayerKey, tensor: int) -> LayerRow:
         return LayerRow(key.name, tensor, self._shape, self.sqnr(), self._max, self.cosine(), key.result)

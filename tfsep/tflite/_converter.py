@@ -1,4 +1,4 @@
-"""From a traced Keras model to the bytes of a file."""
+"""Conversion of a Keras model to the bytes of a file."""
 
 import itertools
 import logging
@@ -14,27 +14,32 @@ from tfsep._flatbuffer.reader import unpack
 from tfsep._keras.backend import tf
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
-from tfsep.tflite._model_signature import Interface
+from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe, get_recipe
-from tfsep.tflite._sample_reader import Field
+from tfsep.tflite._sample_reader import InputSpec
 from tfsep.tflite._weight_check import Weight, stored_weights
 
 
-def convert(
-    interface: Interface, recipe: Recipe, batch_size: int, calibration: Calibration | None, allow_flex: bool
+def convert_model(
+    signature: ModelSignature, recipe: Recipe, batch_size: int, calibration: Calibration | None, allow_flex: bool
 ) -> bytes:
-    """Return the bytes of a file of this model; its inputs and outputs are in the model's own order.
+    """Return the bytes of a file of this model, with inputs and outputs in the model's own order.
 
-    A prepared model brings its ranges with it and is not calibrated.
+    Args:
+        signature: of the model, with all sizes known.
+        recipe: of the file.
+        batch_size: of the file's inputs.
+        calibration: samples; None for a recipe in floats, and for a prepared model, which has its ranges.
+        allow_flex: whether operators may need TensorFlow on the device.
 
     Raises:
         ValueError: if the model cannot be converted.
     """
-    function = _trace(interface, batch_size)
+    function = _trace(signature, batch_size)
     if recipe.needs_calibration and calibration is not None and _has_loop(function):
         raise ValueError(
             f"model: expected one without loops for recipe {recipe.name!r}, which no converter calibrates through, got "
-            f"{interface.model.name!r}: give its recurrent layers unroll=True, or take another recipe"
+            f"{signature.model.name!r}: give its recurrent layers unroll=True, or take another recipe"
         )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
     flags, builtins = recipe.converter_flags, tf.lite.OpsSet.TFLITE_BUILTINS
@@ -42,10 +47,10 @@ def convert(
     converter.target_spec.supported_types = [tf.dtypes.as_dtype(name) for name in flags.supported_types]
     if recipe.needs_calibration and calibration is not None:
         builtins = tf.lite.OpsSet[flags.operators]
-        converter.representative_dataset = lambda: _representative(interface.fields, calibration, batch_size)
+        converter.representative_dataset = lambda: _representative(signature.inputs, calibration, batch_size)
     converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
     converter.target_spec.supported_ops = [builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
-    with warnings.catch_warnings(), _tensorflow_at_warning():
+    with warnings.catch_warnings(), _quiet_converter():
         # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
@@ -53,16 +58,16 @@ def convert(
             content = converter.convert()
         except Exception as error:
             raise ValueError(
-                f"model: expected one that converts in recipe {recipe.name!r}, got {interface.model.name!r}: "
+                f"model: expected one that converts in recipe {recipe.name!r}, got {signature.model.name!r}: "
                 f"{_reason(error)}"
             ) from error
-    return _in_order(bytearray(content), [field.name for field in interface.fields], interface.outputs_in_order)
+    return _reordered(bytearray(content), signature.input_names, signature.outputs_in_order)
 
 
-def _in_order(content: bytearray, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+def _reordered(content: bytearray, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """Return a file with its lists of inputs and outputs in this order, which the converter does not keep.
 
-    The signature goes by name and the operators by number, so nothing else depends on it.
+    Nothing else depends on the order: signatures refer to names, and operators to numbers of tensors.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -78,19 +83,19 @@ def _in_order(content: bytearray, inputs: Sequence[str], outputs: Sequence[str])
     return bytes(content)
 
 
-def weights_of(interface: Interface) -> list[Weight]:
-    """Return a model's weights as its conversion in float32 stores them, normalization folded in.
+def float32_weights(signature: ModelSignature) -> list[Weight]:
+    """Return a model's weights from its conversion in float32, with normalization folded in.
 
     Raises:
         ValueError: if the model cannot be converted.
     """
-    content = convert(interface, get_recipe("float32"), 1, None, False)
-    return stored_weights(unpack(content, interface.model.name))
+    content = convert_model(signature, get_recipe("float32"), 1, None, False)
+    return stored_weights(unpack(content, signature.model.name))
 
 
 @contextmanager
-def _tensorflow_at_warning() -> Iterator[None]:
-    """Keep the converter from announcing scratch files, and that outputs in float32 stay so."""
+def _quiet_converter() -> Iterator[None]:
+    """Silence the converter's messages about scratch files and outputs in float32."""
     loggers = [(tf.get_logger(), logging.WARNING), (logging.getLogger("absl"), logging.ERROR)]
     levels = [logger.level for logger, _ in loggers]
     for logger, least in loggers:
@@ -106,49 +111,44 @@ _LOOPS = {"While", "StatelessWhile"}
 
 
 def _reason(error: Exception) -> str:
-    """The part of a converter's error that says what is wrong, in one line."""
+    """The cause in a converter's error, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = (
-        [line for line in lines if "error:" in line or "custom op" in line.lower()] or lines or [type(error).__name__]
-    )
-    return telling[0][:300]
+    causes = [line for line in lines if "error:" in line or "custom op" in line.lower()]
+    return (causes or lines or [type(error).__name__])[0][:300]
 
 
-def _trace(interface: Interface, batch_size: int) -> Any:
+def _trace(signature: ModelSignature, batch_size: int) -> Any:
     """Return the model as a concrete function of static shapes, with its variables as constants.
 
-    A variable that stays one becomes a resource in the file, which is neither folded nor quantized.
+    A variable would become a resource in the file, which the converter neither folds nor quantizes.
     """
-    model = interface.model
+    model = signature.model
     trainable = [tf.constant(variable.numpy()) for variable in model.trainable_variables]
     others = [tf.constant(variable.numpy()) for variable in model.non_trainable_variables]
-    names = [field.name for field in interface.fields]
 
     def frozen(**inputs: Any) -> dict[str, Any]:
-        structure = interface.structure([inputs[name] for name in names])
+        structure = signature.pack_inputs([inputs[name] for name in signature.input_names])
         outputs, _ = model.stateless_call(trainable, others, structure)
-        return dict(zip(interface.output_names, interface.arrange(outputs), strict=True))
+        return dict(zip(signature.output_names, signature.sort_outputs(outputs), strict=True))
 
-    specs = {
-        field.name: tf.TensorSpec((batch_size, *field.shape), field.dtype, field.name) for field in interface.fields
-    }
+    specs = {spec.name: tf.TensorSpec((batch_size, *spec.shape), spec.dtype, spec.name) for spec in signature.inputs}
     with ops.exporting(), keras_layers_lowered():
         return tf.function(frozen, autograph=False).get_concrete_function(**specs)
 
 
 def _has_loop(function: Any) -> bool:
-    """Whether a function runs others as often as its data say; the converter's calibration crashes on that."""
+    """Whether a function has a loop, on which the converter's calibration crashes."""
     graph = function.graph.as_graph_def()
     nodes = itertools.chain(graph.node, *(inner.node_def for inner in graph.library.function))
     return any(node.op in _LOOPS for node in nodes)
 
 
 def _representative(
-    fields: tuple[Field, ...], calibration: Calibration, batch_size: int
+    inputs: tuple[InputSpec, ...], calibration: Calibration, batch_size: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the calibration samples in the file's batches, the last one filled up from the first samples."""
+    """Yield the calibration samples in the file's batches, the last one filled with the first samples."""
     arrays = calibration.arrays()
     total = len(arrays[0])
     for start in range(0, total, batch_size):
         chosen = np.arange(start, start + batch_size) % total
-        yield {field.name: array[chosen] for field, array in zip(fields, arrays, strict=True)}
+        yield {spec.name: array[chosen] for spec, array in zip(inputs, arrays, strict=True)}

@@ -1,4 +1,4 @@
-"""From a Keras model to a ``.tflite`` file that was run beside it before it was kept."""
+"""Export: a Keras model becomes a ``.tflite`` file that is kept only if it computes what the model computes."""
 
 import hashlib
 import os
@@ -6,38 +6,37 @@ from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tfsep._utils.arguments import as_path
-from tfsep._utils.atomic_files import placed
+from tfsep._keras.types import Data, Model
+from tfsep._utils.arguments import as_path, positive_int, positive_number
+from tfsep._utils.atomic_files import atomic_files
 from tfsep.data import Preprocessing
-from tfsep.geometry import positive, positive_number
-from tfsep.quantize import is_prepared, runtime_of
 from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
-from tfsep.tflite._comparison import compare
-from tfsep.tflite._converter import convert, weights_of
+from tfsep.tflite._converter import convert_model
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._inspect import inspect
-from tfsep.tflite._interpreter import Runner, tensor_info
-from tfsep.tflite._model_signature import Interface, interface_of
-from tfsep.tflite._prepared_export import require_exportable, require_same_numbers
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._model_signature import ModelSignature
+from tfsep.tflite._output_comparison import compare_outputs
 from tfsep.tflite._recipes import Recipe, get_recipe
-from tfsep.tflite._sample_reader import Field, Reader
-from tfsep.tflite._verify_report import VerifyReport, require
+from tfsep.tflite._reference_model import ReferenceModel, reference_model
+from tfsep.tflite._sample_reader import InputSpec, SampleReader
+from tfsep.tflite._tensor_info import tensor_info
+from tfsep.tflite._verify_report import VerifyReport, require_passed
 
 RANDOM_SAMPLES = 8
 
 
 def export(
-    model: Any,
+    model: Model,
     path: str | PathLike[str],
     recipe: str | Recipe = "float32",
-    calibration: Any = None,
+    calibration: Data | None = None,
     *,
-    data: Any = None,
+    data: Data | None = None,
     batch_size: int = 1,
     input_shape: tuple[int, ...] | None = None,
     allow_flex: bool = False,
@@ -48,35 +47,38 @@ def export(
     """Write a model as a ``.tflite`` file and prove that the file computes what the model computes.
 
     Shapes are static. Convolutions of this library become one builtin operator each, whatever their strides, rates and
-    groups; a transposed one is several where TFLite has no operator for its padding, rate or groups. The file is run
+    groups; a transposed one becomes several where TFLite has no operator for its padding, rate or groups. The file runs
     beside the model before it is kept, and is written whole or not at all; the report is kept beside it as JSON.
 
     Args:
-        model: a built Keras model; every variable is frozen as it is now.
+        model: a built Keras model; every variable is frozen at its present value.
         path: of the file, ``.tflite``, in a folder that exists.
         recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`; or a
             `Recipe` of one's own.
-        calibration: samples to measure ranges of activations on, as `verify` takes data; required for ``"int8"`` and
-            ``"int16x8"``, some hundred for good ranges. They should come from the training set. None for a model of
-            `tfsep.quantize.prepare`, which has its ranges: its recipe is ``"int8"``, and its file's numbers are held to
-            be its own, every kernel, bias, scale and output.
-        data: what to verify the file on, as in `verify`; None for the calibration samples, or, without those, a few
-            seeded random ones; the report notes where calibration data are all that vouches for their range.
+        calibration: samples of the training set to measure ranges of activations on, in any form that `data` has; some
+            hundred give good ranges. Required for recipes with integer activations, ``"int8"`` and ``"int16x8"``. None
+            for a model of `tfsep.quantize.prepare`, which has its ranges: its recipe is ``"int8"``, and every kernel,
+            bias, scale and output of the file has to be the model's own.
+        data: samples to verify the file on: an array (N, ...) of the model's input; a tuple (x, labels), labels ints
+            (N,) from 0; for several inputs a tuple of arrays in the model's own order (``Model([a, b])`` takes
+            ``(a, b)``), or a dict by name; or an iterable of any of these, a ``tf.data.Dataset`` or a generator. None
+            for the calibration samples, or, without those, for a few seeded random ones; the report notes where nothing
+            but the calibration data checks their range.
         batch_size: of the file's inputs.
         input_shape: without the batch, for a model of one input that leaves sizes open.
-        allow_flex: whether operators may need TensorFlow on the device. A file that has such operators is kept without
+        allow_flex: whether operators may need TensorFlow on the device. A file with such operators is kept without
             verification, as nothing in Python runs them, and its report says so.
-        tolerance: largest relative RMS error; None for the recipe's, see `VerifyReport`.
-        max_calibration_samples: how many are read at most.
-        preprocessing: how images are prepared for the model, for the report beside the file; nothing is done by it.
+        tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
+        max_calibration_samples: the largest number of samples to read.
+        preprocessing: how images are prepared for the model, to be recorded in the report; it is not applied.
 
     Returns:
         Size, operators, delegated nodes, error against the model, top-1 agreement, and more.
 
     Raises:
-        VerificationError: if the file is off by more than the tolerance, or a weight of it is not the model's; nothing
-            is kept then.
-        CalibrationError: if the calibration data cannot calibrate.
+        VerificationError: if the error is past the tolerance, or a weight of the file is not the model's; nothing is
+            kept then.
+        CalibrationError: if the calibration data give no meaningful ranges.
         ValueError, TypeError: for an unknown recipe, a model that cannot be converted, or data that do not fit it.
         FileNotFoundError: if the folder does not exist.
         OSError: if it cannot be written to.
@@ -89,32 +91,32 @@ def export(
         ({'CONV_2D': 1}, True)
     """
     chosen = get_recipe(recipe)
-    path = _require_target(as_path(path, "path"))
-    batch_size = positive(batch_size, "batch_size")
+    path = _require_writable(as_path(path, "path"))
+    batch_size = positive_int(batch_size, "batch_size")
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
-    interface = interface_of(model, input_shape)
-    _require_static(interface)
-    if is_prepared(model):
-        require_exportable(model, chosen, calibration)
-    elif chosen.needs_calibration and calibration is None:
-        raise ValueError(f"calibration: expected samples for recipe {chosen.name!r}, got None")
+    reference = reference_model(model, input_shape)
+    inputs = reference.signature.inputs
+    _require_static(reference.signature)
+    reference.require_exportable(chosen, calibration is not None)
     measured = None
     if calibration is not None:
-        reader = Reader(interface.fields, "calibration")
-        measured = read_calibration(calibration, reader, positive(max_calibration_samples, "max_calibration_samples"))
+        reader = SampleReader(inputs, "calibration")
+        measured = read_calibration(
+            calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
+        )
 
-    content = convert(interface, chosen, batch_size, measured, allow_flex)
-    source, samples = _verification_data(interface.fields, data, measured)
-    with placed((path, path.with_suffix(".json")), "path") as (file, sidecar):
+    content = convert_model(reference.signature, chosen, batch_size, measured, allow_flex)
+    source, samples = _verification_data(inputs, data, measured)
+    with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
         file.write_bytes(content)
-        report = _prove(interface, file, path, chosen, measured, source, samples, tolerance)
+        report = _prove(reference, file, path, chosen, measured, source, samples, tolerance)
         report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
         sidecar.write_text(report.to_json())
     return report
 
 
-def _require_target(path: Path) -> Path:
+def _require_writable(path: Path) -> Path:
     if path.suffix != ".tflite":
         raise ValueError(f"path: expected a name that ends in .tflite, got {path}")
     if not path.parent.is_dir():
@@ -124,73 +126,73 @@ def _require_target(path: Path) -> Path:
     return path
 
 
-def _require_static(interface: Interface) -> None:
-    for field in interface.fields:
-        if None in field.shape:
+def _require_static(signature: ModelSignature) -> None:
+    for spec in signature.inputs:
+        if None in spec.shape:
             raise ValueError(
-                f"input_shape: expected the sizes that {interface.model.name!r} leaves open, {field.shape}, got None"
+                f"input_shape: expected the sizes that {signature.model.name!r} leaves open, {spec.shape}, got None"
             )
 
 
-def _verification_data(fields: tuple[Field, ...], data: Any, calibration: Calibration | None) -> tuple[str, Any]:
+def _verification_data(
+    inputs: tuple[InputSpec, ...], data: Data | None, calibration: Calibration | None
+) -> tuple[str, Data]:
+    """What a file is verified on, and its name in the report."""
     if data is not None:
         return "given", data
     if calibration is not None:
-        return "calibration", dict(zip((f.name for f in fields), calibration.arrays(), strict=True))
+        return "calibration", dict(zip((spec.name for spec in inputs), calibration.arrays(), strict=True))
     rng = np.random.default_rng(0)
-    return "random", {f.name: _random(rng, f) for f in fields}
+    return "random", {spec.name: _random(rng, spec) for spec in inputs}
 
 
-def _random(rng: np.random.Generator, field: Field) -> np.ndarray:
-    shape = (RANDOM_SAMPLES, *(side or 1 for side in field.shape))
-    if np.dtype(field.dtype).kind == "f":
-        return rng.normal(size=shape).astype(field.dtype)
-    return rng.integers(0, 2, shape).astype(field.dtype)
+def _random(rng: np.random.Generator, spec: InputSpec) -> np.ndarray:
+    shape = (RANDOM_SAMPLES, *(side or 1 for side in spec.shape))
+    if np.dtype(spec.dtype).kind == "f":
+        return rng.normal(size=shape).astype(spec.dtype)
+    return rng.integers(0, 2, shape).astype(spec.dtype)
 
 
 def _prove(
-    interface: Interface,
+    reference: ReferenceModel,
     file: Path,
     path: Path,
     recipe: Recipe,
     calibration: Calibration | None,
     source: str,
-    samples: Any,
+    samples: Data,
     tolerance: float | None,
 ) -> ExportReport:
     """Run the file beside the model, and return the report if it passes."""
     found = inspect(file)
     flex = [name for name in found.op_counts if name.startswith("Flex")]
-    notes = [interface.note] if interface.note else []
+    signature = reference.signature
+    notes = [signature.note] if signature.note else []
     if calibration is not None and recipe.needs_calibration:
-        notes += calibration.notes() + _range_notes(interface, calibration, source)
+        notes += calibration.notes() + _range_notes(signature, calibration, source)
     if flex:
-        # Neither LiteRT's package nor TensorFlow's has the runtime of these operators: nothing in Python can run them.
+        # Neither LiteRT's package nor TensorFlow's has the runtime of these operators.
         notes.append(f"not verified: {', '.join(flex)} need TensorFlow on the device, and do not run here")
         verification, delegated = None, 0
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
-        reference_kernels = runtime_of(interface.model) == "reference"
-        runner = Runner(file, known_as=path, reference=reference_kernels, own=True)
-        prepared = is_prepared(interface.model)
-        reference = None if prepared else weights_of(interface)
-        verification, weight = compare(interface, runner, samples, recipe, tolerance, reference)
+        litert = LiteRTModel(file, display_name=path, reference_kernels=reference.reference_kernels, trusted=True)
+        verification = compare_outputs(reference, litert, samples, recipe, tolerance)
         if calibration is not None and source == "given":
             check_range(calibration, verification.low, verification.high)
-        if prepared:
-            require_same_numbers(interface.model, runner, path, verification)
-        require(verification, path, weight)
+        verification, worst_weight = reference.check_weights(litert, path, verification)
+        require_passed(verification, path, worst_weight)
         notes += _notes(verification, recipe, tolerance)
         if source == "random":
             notes.append(
                 f"verified on {verification.samples} samples of random numbers only, which say little of the numbers "
                 "that the model is for: give data"
             )
-        if prepared and verification.elements is None:
-            notes.append("no element is counted, as no output is quantized; kernels, biases and grids are the model's")
-        # What XNNPACK takes is told of every file; the reference kernels leave it out.
-        delegated = len((Runner(file, known_as=path, own=True) if reference_kernels else runner).delegated())
-        inputs, outputs = runner.inputs, runner.outputs
+        notes += reference.notes(verification)
+        inputs, outputs = litert.inputs, litert.outputs
+        if reference.reference_kernels:  # which leave XNNPACK out, of which every file's report tells
+            litert = LiteRTModel(file, display_name=path, trusted=True)
+        delegated = len(litert.delegated())
     content = file.read_bytes()
     return ExportReport(
         path=path,
@@ -210,9 +212,9 @@ def _prove(
     )
 
 
-def _range_notes(interface: Interface, calibration: Calibration, source: str) -> list[str]:
-    """What can be said of the range of the calibration data, when the model itself does not say what it takes."""
-    notes = [unlike_training(interface, calibration)]
+def _range_notes(signature: ModelSignature, calibration: Calibration, source: str) -> list[str]:
+    """Remarks on the range of the calibration data, which the model itself does not state."""
+    notes = [unlike_training(signature, calibration)]
     if source == "calibration":
         notes.append(
             f"calibration data range {calibration.range()}, and nothing else was given to check that range on: "

@@ -1,4 +1,4 @@
-"""What an export made, as a record, a table and JSON."""
+"""Report of an export: a record, a table and JSON."""
 
 import json
 from dataclasses import dataclass
@@ -6,28 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from tfsep._utils.table import Table
-from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._verify_report import VerifyReport
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """A file that was written, and the proof that came with it.
+    """A file that was written, and its verification.
 
     Attributes:
         path: of the file; the report is beside it as JSON.
-        recipe: by name.
-        size_bytes, sha256: of the file.
-        ops: how many operators there are of each name.
-        delegated, nodes: how many operators of the main graph XNNPACK, LiteRT's default on CPUs, takes over, and how
-            many there are; what is in a loop's body is not counted.
+        recipe: its name.
+        size_bytes: of the file.
+        sha256: of the file.
+        ops: number of operators of each name.
+        delegated: number of operators of the main graph that XNNPACK, LiteRT's default on CPUs, takes.
+        nodes: number of operators of the main graph; those in a loop's body are not counted.
         verification: the file beside the model, on `data`; None for a file that nothing in Python runs.
-        data: what the file was verified on: ``"given"``, ``"calibration"`` or ``"random"``, seeded normal numbers.
-        calibration: samples, distinct ones and range, or None.
-        inputs, outputs: with type, shape, scale and zero point.
-        preprocessing: how images are prepared for the model, where that was said, as JSON has it.
-        notes: what a user should know.
-        versions: of what made the file.
+        data: source of the samples of the verification: ``"given"``, ``"calibration"`` or ``"random"``, seeded normal
+            numbers.
+        calibration: number of samples, of distinct ones, and their range; or None.
+        inputs: with type, shape, scale and zero point.
+        outputs: with type, shape, scale and zero point.
+        notes: remarks for the user.
+        versions: of the packages that made the file.
+        preprocessing: how images are prepared for the model, in the form of JSON; None where that was not given.
     """
 
     path: Path
@@ -58,26 +61,26 @@ class ExportReport:
 
     @property
     def top1_agreement(self) -> float | None:
-        """Share of samples for which both name the same class; None where the output is no row of classes."""
+        """Share of samples with the same class in both; None where the output is no row of classes."""
         return None if self.verification is None else self.verification.top1_agreement
 
     @property
     def accuracy(self) -> float | None:
-        """Share of samples whose label the file names; None without labels."""
+        """Share of samples whose label the file predicts; None without labels."""
         return None if self.verification is None else self.verification.accuracy
 
     @property
     def model_accuracy(self) -> float | None:
-        """Share of samples whose label the model names; None without labels."""
+        """Share of samples whose label the model predicts; None without labels."""
         return None if self.verification is None else self.verification.model_accuracy
 
     @property
     def samples(self) -> int | None:
-        """How many samples the file was verified on."""
+        """Number of samples of the verification."""
         return None if self.verification is None else self.verification.samples
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the JSON holds."""
+        """Return the content of the JSON."""
         return {
             "file": self.path.name,
             "recipe": self.recipe,
@@ -100,7 +103,7 @@ class ExportReport:
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def table(self) -> Table:
-        """Return the report, a line a fact."""
+        """Return a row a measure."""
         rows = [
             ("file", str(self.path)),
             ("recipe", self.recipe),

@@ -1,11 +1,13 @@
-"""What is in a file: operators, tensors and quantization, read from its flatbuffer without running it."""
+"""Inspection: operators, tensors and quantization of a file, read from its flatbuffer without running it."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple
 
 from tfsep._flatbuffer.reader import operator_name, read_tflite, type_name
+from tfsep._flatbuffer.schema_types import ModelT, OperatorT, SubGraphT
 from tfsep._utils.table import Table
 
 SHOWN_OPTIONS = ("strideH", "strideW", "dilationHFactor", "dilationWFactor", "depthMultiplier")
@@ -15,10 +17,14 @@ class TensorRow(NamedTuple):
     """A tensor of a file.
 
     Attributes:
-        number, name, shape, dtype: as the file has them.
+        number: place in the file.
+        name: in the file.
+        shape: with the batch.
+        dtype: NumPy's name.
         role: ``"input"``, ``"output"``, ``"constant"`` or ``"activation"``.
-        scales, zero_points: of its quantization, one for the whole tensor or one a channel; empty where there is none.
-        axis: of the channels that the scales are for.
+        scales: of its quantization, one for the whole tensor or one a channel; empty where there is none.
+        zero_points: of its quantization, as many.
+        axis: of the channels, where there is a scale for each.
     """
 
     number: int
@@ -36,9 +42,10 @@ class OperatorRow(NamedTuple):
 
     Attributes:
         number: place in that order.
-        name: ``"DEPTHWISE_CONV_2D"``; a custom operator's own.
+        name: such as ``"DEPTHWISE_CONV_2D"``; a custom operator's own.
         version: of the operator; runtimes know versions up to some number.
-        inputs, outputs: indices of tensors, -1 for one that is left out.
+        inputs: numbers of tensors, -1 for one that is left out.
+        outputs: numbers of tensors.
         options: the schema's, by name.
     """
 
@@ -52,11 +59,13 @@ class OperatorRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is in a file.
+    """Content of a file.
 
     Attributes:
-        path, size_bytes: of the file.
-        operators, tensors: of its main graph.
+        path: of the file.
+        size_bytes: of the file.
+        operators: of its main graph.
+        tensors: of its main graph.
         signatures: names of the signatures.
     """
 
@@ -68,7 +77,7 @@ class Inspection:
 
     @property
     def op_counts(self) -> dict[str, int]:
-        """How many operators there are of each name."""
+        """The number of operators of each name."""
         return dict(Counter(op.name for op in self.operators))
 
     def role(self, role: str) -> tuple[TensorRow, ...]:
@@ -84,19 +93,25 @@ class Inspection:
         return Table(("op", "name", "version", "inputs", "outputs", "options"), rows)
 
     def tensor_table(self) -> Table:
-        """Return the tensors as a table; of scales, how many there are and the first."""
+        """Return the tensors as a table; of several scales, their number and the first."""
         rows = [(t.number, t.role, t.dtype, "×".join(map(str, t.shape)), _scales(t), t.name) for t in self.tensors]
         return Table(("tensor", "role", "type", "shape", "quantization", "name"), rows)
 
     def __str__(self) -> str:
-        """Return the tables under a line on the whole."""
+        """Return a summary in one line and both tables as text."""
         counts = ", ".join(f"{count} {name}" for name, count in self.op_counts.items())
         head = f"{self.path}: {self.size_bytes:,} bytes; {counts}"
         return "\n\n".join([head, self.operator_table().text(), self.tensor_table().text()])
 
 
 def inspect(path: str | PathLike[str]) -> Inspection:
-    """Read what is in a ``.tflite`` file.
+    """Read the content of a ``.tflite`` file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Its operators and tensors.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -115,13 +130,13 @@ def inspect(path: str | PathLike[str]) -> Inspection:
     return Inspection(str(path), len(content), operators, tensors, signatures)
 
 
-def _operator(model: Any, index: int, op: Any) -> OperatorRow:
+def _operator(model: ModelT, index: int, op: OperatorT) -> OperatorRow:
     version = model.operatorCodes[op.opcodeIndex].version
     options = {} if op.builtinOptions is None else dict(vars(op.builtinOptions))
     return OperatorRow(index, operator_name(model, op), version, _ints(op.inputs), _ints(op.outputs), options)
 
 
-def _tensor(model: Any, graph: Any, index: int) -> TensorRow:
+def _tensor(model: ModelT, graph: SubGraphT, index: int) -> TensorRow:
     tensor = graph.tensors[index]
     data = model.buffers[tensor.buffer].data
     role = (
@@ -144,7 +159,7 @@ def _tensor(model: Any, graph: Any, index: int) -> TensorRow:
     return TensorRow(index, name, _ints(tensor.shape), type_name(tensor), role, scales, points, axis)
 
 
-def _ints(values: Any) -> tuple[int, ...]:
+def _ints(values: Iterable[int] | None) -> tuple[int, ...]:
     return () if values is None else tuple(int(value) for value in values)
 
 

@@ -1,61 +1,98 @@
-"""A Keras model as a file sees it: named inputs and outputs, each side in one order, and a function between arrays."""
+"""The signature of a Keras model: named inputs and outputs in a fixed order, and a function between arrays."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import leaf_layers, require_model
 from tfsep._keras.model_io import inputs_of, output_names, shape_for
-from tfsep.tflite._sample_reader import Field
+from tfsep._keras.types import Layer, Model
+from tfsep.tflite._sample_reader import InputSpec
+from tfsep.tflite._tensor_info import TensorInfo
 
 
 @dataclass(frozen=True)
-class Interface:
-    """Inputs and outputs of a model: inputs in its own order, which is that of a tuple of data, outputs by name.
+class ModelSignature:
+    """A model's inputs, in its own order, which is that of a tuple of data, and its outputs, sorted by name.
 
-    A signature lists outputs by name too, so that a model's and its file's stand side by side.
+    A file's signature sorts outputs by name too, so that a model's and its file's correspond.
 
     Attributes:
         model: the Keras model.
-        fields: its inputs, as ``model.inputs`` has them.
-        output_names: its outputs' names, by name.
-        note: what a user should know of the model that is run, or nothing.
+        inputs: as ``model.inputs`` has them.
+        output_names: sorted.
+        note: a remark for the user about the model that is run, or nothing.
     """
 
-    model: Any
-    fields: tuple[Field, ...]
+    model: Model
+    inputs: tuple[InputSpec, ...]
     output_names: tuple[str, ...]
     note: str
     _output_order: tuple[int, ...]
 
     @property
+    def input_names(self) -> list[str]:
+        """The inputs' names in the model's own order."""
+        return [spec.name for spec in self.inputs]
+
+    @property
     def outputs_in_order(self) -> tuple[str, ...]:
-        """The outputs' names in the model's own order, in which a file lists them."""
+        """The outputs' names in the model's own order, which is that of a file's list."""
         places = zip(self._output_order, self.output_names, strict=True)
         return tuple(name for _, name in sorted(places))
 
-    def structure(self, inputs: Sequence[Any]) -> Any:
+    def pack_inputs(self, inputs: Sequence[Any]) -> Any:
         """Return inputs, given in the model's order, in the structure that the model takes."""
-        given = inputs_of(self.model)
-        return inputs[0] if given is None else tf.nest.pack_sequence_as(given, list(inputs))
+        structure = inputs_of(self.model)
+        return inputs[0] if structure is None else tf.nest.pack_sequence_as(structure, list(inputs))
 
-    def arrange(self, outputs: Any) -> tuple[Any, ...]:
-        """Return the model's outputs by name."""
+    def sort_outputs(self, outputs: Any) -> tuple[Any, ...]:
+        """Return the model's outputs sorted by name."""
         flat = tf.nest.flatten(outputs)
         return tuple(flat[place] for place in self._output_order)
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Run the model, as it is at inference, on arrays in the order of its inputs."""
-        structure = self.structure([tf.constant(array) for array in inputs])
-        return tuple(np.asarray(output) for output in self.arrange(self.model(structure)))
+        """Run the model in inference mode on arrays in the order of its inputs."""
+        structure = self.pack_inputs([tf.constant(array) for array in inputs])
+        return tuple(np.asarray(output) for output in self.sort_outputs(self.model(structure)))
+
+    def input_order(self, inputs: Sequence[TensorInfo]) -> list[int]:
+        """Return for each input of a file the place of the model's: by name, where there are several."""
+        if len(self.inputs) == 1:
+            return [0]
+        return [self.input_names.index(info.name) for info in inputs]
+
+    def sized_as(self, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> Self:
+        """Return this signature with open sizes replaced by those of a file's inputs.
+
+        Raises:
+            ValueError: if the file's inputs and outputs are not the model's.
+        """
+        for kind, expected, infos in (
+            ("inputs", self.input_names, inputs),
+            ("outputs", list(self.output_names), outputs),
+        ):
+            names = [info.name for info in infos]
+            if len(expected) != len(names):
+                raise ValueError(f"path: expected a file with {kind} {expected}, as the model's, got {names}")
+        names = [info.name for info in inputs]
+        if len(names) > 1 and set(self.input_names) != set(names):
+            raise ValueError(f"path: expected a file with inputs {self.input_names}, as the model's, got {names}")
+        specs = list(self.inputs)
+        for place, info in zip(self.input_order(inputs), inputs, strict=True):
+            shape, actual = specs[place].shape, info.shape[1:]
+            if len(shape) != len(actual) or any(side not in (None, a) for side, a in zip(shape, actual, strict=True)):
+                raise ValueError(f"path: expected a file with input {shape}, as the model's, got {actual}")
+            specs[place] = specs[place]._replace(shape=actual)
+        return replace(self, inputs=tuple(specs))
 
 
-def interface_of(model: Any, input_shape: tuple[int, ...] | None = None) -> Interface:
-    """Return a model's interface.
+def signature_of(model: Model, input_shape: tuple[int, ...] | None = None) -> ModelSignature:
+    """Return a model's signature.
 
     Args:
         model: a built Keras model.
@@ -81,25 +118,25 @@ def interface_of(model: Any, input_shape: tuple[int, ...] | None = None) -> Inte
     inputs = inputs_of(model)
     tensors = [] if inputs is None else tf.nest.flatten(inputs)
     if not tensors:
-        return _unnamed(model, input_shape, note)
+        return _subclassed_signature(model, input_shape, note)
     names = _identifiers([tensor.name for tensor in tensors], "input")
     shapes = [tuple(tensor.shape[1:]) for tensor in tensors] if input_shape is None else [input_shape]
-    fields = [Field(name, shape, tensor.dtype) for name, shape, tensor in zip(names, shapes, tensors, strict=True)]
-    return _interface(model, fields, _identifiers(output_names(model), "output"), note)
+    specs = [InputSpec(name, shape, tensor.dtype) for name, shape, tensor in zip(names, shapes, tensors, strict=True)]
+    return _signature(model, specs, _identifiers(output_names(model), "output"), note)
 
 
 _NOT_IN_FILES = ("float16", "bfloat16", "float64")
 """Types that models compute in, and for which runtimes on devices have no convolutions."""
 
 
-def _in_float32(model: Any) -> Any:
+def _in_float32(model: Model) -> Model:
     """Return a copy of a model that computes in float32, with the same weights.
 
     Raises:
         ValueError: for a subclassed model, which Keras cannot copy layer by layer.
     """
 
-    def clone(layer: Any) -> Any:
+    def clone(layer: Layer) -> Layer:
         return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
     if inputs_of(model) is None:
@@ -109,19 +146,18 @@ def _in_float32(model: Any) -> Any:
     return copy
 
 
-def _unnamed(model: Any, input_shape: tuple[int, ...] | None, note: str) -> Interface:
-    """The interface of a subclassed model, which says nothing of its inputs itself."""
+def _subclassed_signature(model: Model, input_shape: tuple[int, ...] | None, note: str) -> ModelSignature:
+    """The signature of a subclassed model, which has no symbolic inputs."""
     if input_shape is None:
         raise ValueError(f"input_shape: expected the shape of one input of {model.name!r}, without the batch, got None")
     outputs = tf.nest.flatten(model(tf.zeros((1, *input_shape))))
-    return _interface(
-        model, [Field("input", input_shape, "float32")], [f"output_{i}" for i in range(len(outputs))], note
-    )
+    names = [f"output_{i}" for i in range(len(outputs))]
+    return _signature(model, [InputSpec("input", input_shape, "float32")], names, note)
 
 
-def _interface(model: Any, fields: list[Field], outputs: list[str], note: str) -> Interface:
+def _signature(model: Model, inputs: list[InputSpec], outputs: list[str], note: str) -> ModelSignature:
     order = tuple(sorted(range(len(outputs)), key=outputs.__getitem__))
-    return Interface(model, tuple(fields), tuple(outputs[i] for i in order), note, order)
+    return ModelSignature(model, tuple(inputs), tuple(outputs[i] for i in order), note, order)
 
 
 def _identifiers(names: Sequence[str], fallback: str) -> list[str]:

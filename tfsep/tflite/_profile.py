@@ -1,16 +1,16 @@
-"""Where the time of a file goes, operator by operator, beside where its MACs are."""
+"""Profile: the time of a file operator by operator, beside its MACs."""
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tfsep._flatbuffer.reader import operator_name, read_tflite
-from tfsep._utils.arguments import number
+from tfsep._flatbuffer.schema_types import ModelT
+from tfsep._utils.arguments import number_in_range, positive_int
 from tfsep._utils.table import Table
 from tfsep.cost import cost
-from tfsep.geometry import positive
 from tfsep.tflite._benchmark import benchmark, time_contents
 from tfsep.tflite._single_operator import single_operators
 
@@ -19,12 +19,13 @@ class ProfileRow(NamedTuple):
     """One operator.
 
     Attributes:
-        number, operator: as the file has them.
-        name: of what it computes.
-        ms: median time, by itself.
-        time_share: of the sum over the operators.
-        macs: multiply-accumulates, for one image.
-        macs_share: of the sum.
+        number: place in the file.
+        operator: name of its kind.
+        name: of its output.
+        ms: median time, timed by itself.
+        time_share: share of the sum over the operators.
+        macs: multiply-accumulates for one image.
+        macs_share: share of the sum over the operators.
     """
 
     number: int
@@ -37,7 +38,7 @@ class ProfileRow(NamedTuple):
 
     @property
     def ratio(self) -> float | None:
-        """How many times as large the share of the time is as that of the MACs; None without MACs."""
+        """The share of the time over the share of the MACs; None without MACs."""
         return self.time_share / self.macs_share if self.macs_share else None
 
 
@@ -46,8 +47,9 @@ class ProfileReport:
     """A file, operator by operator.
 
     Attributes:
-        path, threads: of the file, of LiteRT.
-        rows: an operator each, in the order in which they run.
+        path: of the file.
+        threads: of LiteRT.
+        rows: an operator each, in the order of execution.
         whole_ms: median time of the file as a whole.
     """
 
@@ -75,7 +77,7 @@ class ProfileReport:
         return Table(headers, [*rows, total])
 
     def __str__(self) -> str:
-        """Return the table, and what its times are."""
+        """Return the table and a note on its times as text."""
         note = (
             f"Each operator was timed as a file of its own, {self.threads} thread{'s'[: self.threads != 1]}; "
             f"the file as a whole takes {self.whole_ms:.4f} ms."
@@ -84,23 +86,23 @@ class ProfileReport:
 
 
 def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warmup: int = 10) -> ProfileReport:
-    """Time a file operator by operator, and set the times beside the MACs.
+    """Time a file operator by operator, and list the times beside the MACs.
 
-    Each operator is made a file of its own, with its weights, and those are run one after the other as the file runs
-    them. LiteRT's Python package shows no times of the operators inside a file. What a delegate saves between
-    operators, or computes in one go, is not in these times; the file's own time stands beside their sum.
+    Each operator becomes a file of its own, with its weights, and these run one after the other in the file's order, as
+    LiteRT's Python package has no times of the operators inside a file. What a delegate saves by fusing operators is
+    not in these times; the time of the file as a whole is listed beside their sum.
 
     Args:
         path: of the ``.tflite`` file.
         threads: of LiteRT; XNNPACK, its default on CPUs, is on.
-        runs: timed runs of each operator.
-        warmup: runs of each before them, which are not timed.
+        runs: number of timed runs of each operator.
+        warmup: number of runs of each before these, which are not timed.
 
     Returns:
         A row an operator.
 
     Raises:
-        FileNotFoundError, ValueError, TypeError: as `benchmark`.
+        FileNotFoundError, ValueError, TypeError: if there is no such file, it is damaged, or a number is out of range.
 
     Source: the cost table is `tfsep.cost.cost` of the file.
 
@@ -112,7 +114,11 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
         >>> [(row.operator, row.macs, row.time_share) for row in report.rows]
         [('CONV_2D', 5184, 1.0)]
     """
-    count, runs, warmup = positive(threads, "threads"), positive(runs, "runs"), number(warmup, "warmup", int, 0)
+    count, runs, warmup = (
+        positive_int(threads, "threads"),
+        positive_int(runs, "runs"),
+        number_in_range(warmup, "warmup", int, 0),
+    )
     _, model = read_tflite(path)
     whole = benchmark(path, count, runs=runs, warmup=warmup).median_ms
     files = single_operators(model)
@@ -140,8 +146,8 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
     return ProfileReport(str(path), count, tuple(rows), whole)
 
 
-def _macs(path: str | PathLike[str], model: Any) -> dict[int, int]:
-    """MACs by number of the operator: the cost table has the file's order, and leaves out what costs nothing."""
+def _macs(path: str | PathLike[str], model: ModelT) -> dict[int, int]:
+    """MACs by number of the operator: the cost table has the file's order, without operators that cost nothing."""
     rows = list(cost(path).rows)
     graph = model.subgraphs[0]
     found = {}

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tfsep.geometry import positive_number
+from tfsep._utils.arguments import positive_number
 
 
 class ConverterFlags(NamedTuple):
@@ -37,21 +37,21 @@ CONVERTER_FLAGS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to make a file.
+    """Types and tolerance of a file, and with them the converter's flags.
 
     Attributes:
-        name: what `export` is given, or a report calls a recipe of one's own.
-        summary: what it does, in one line.
+        name: as `export` takes it, and as reports have it.
+        summary: in one line.
         weights: type in which weights are stored: ``"float32"``, ``"float16"`` or ``"int8"``.
         activations: type in which activations are computed: ``"float32"``, ``"int8"`` or ``"int16"``.
         interface: type of the file's floating inputs and outputs: that of the activations, ``"float32"``, or
             ``"uint8"`` for activations in int8.
         needs_calibration: whether ranges of activations have to be measured on data, as integer ones have.
-        tolerance: largest relative RMS error of verification, unless told otherwise: above what rounding alone brings
-            to deep networks, trained and untrained (for the shipped one 2e-7, 6e-4, 0.007, 0.024 and 0.016, in the
+        tolerance: default of the largest relative RMS error of verification: above the error of rounding alone in
+            deep networks, trained and untrained (for the shipped one 2e-7, 6e-4, 0.007, 0.024 and 0.016, in the
             order of `RECIPES`; for an untrained one of full width 1e-6, 0.01, 0.15, 0.26 and 0.17; for
-            Google's of width 0.25, rounded once more, 1e-5, 0.03, 0.21, 0.33 and 0.27), and under what a wrong
-            operator shows, whose error is of the order of 1. Wrong weights are seen by themselves.
+            Google's of width 0.25, rounded once more, 1e-5, 0.03, 0.21, 0.33 and 0.27), and under that
+            of a wrong operator, which is of the order of 1. Wrong weights are found by a check of their own.
 
     Raises:
         ValueError: for types that no converter combines, or a tolerance that is not greater than zero.
@@ -96,7 +96,7 @@ class Recipe:
 
     @property
     def converter_flags(self) -> ConverterFlags:
-        """How the converter is set."""
+        """Settings of the converter."""
         return CONVERTER_FLAGS[self.weights, self.activations]
 
 

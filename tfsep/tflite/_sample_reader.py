@@ -1,4 +1,4 @@
-"""What a user gives as data, as batches of checked arrays: one place for calibration, verification and prediction."""
+"""Reader of samples: data in any form, as batches of checked arrays, for calibration, verification and prediction."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,18 +8,30 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Data, Shape
 
 
-class Field(NamedTuple):
-    """One input: its name, its shape without the batch (None where any size goes) and its dtype."""
+class InputSpec(NamedTuple):
+    """An input of a network.
+
+    Attributes:
+        name: of the input.
+        shape: without the batch; None where any size is taken.
+        dtype: NumPy's name.
+    """
 
     name: str
-    shape: tuple[int | None, ...]
+    shape: Shape
     dtype: str
 
 
 class Batch(NamedTuple):
-    """Arrays (n, ...) in the order of the inputs, and labels (n,) where the data has them."""
+    """A batch of samples.
+
+    Attributes:
+        inputs: arrays (n, ...) in the order of the inputs.
+        labels: (n,), or None where the data has none.
+    """
 
     inputs: tuple[np.ndarray, ...]
     labels: np.ndarray | None
@@ -30,12 +42,12 @@ class Batch(NamedTuple):
         return len(self.inputs[0])
 
     @property
-    def kind(self) -> tuple[Any, ...]:
-        """What batches that can be joined have in common."""
+    def kind(self) -> tuple[Shape | bool, ...]:
+        """Shapes and presence of labels; batches of the same kind can be joined."""
         return *(array.shape[1:] for array in self.inputs), self.labels is None
 
     def part(self, start: int, end: int) -> "Batch":
-        """Return the samples from one place to before another."""
+        """Return the samples from `start` to before `end`."""
         labels = None if self.labels is None else self.labels[start:end]
         return Batch(tuple(array[start:end] for array in self.inputs), labels)
 
@@ -45,32 +57,32 @@ class Batch(NamedTuple):
         return Batch(tuple(array.copy() for array in self.inputs), labels)
 
 
-_NUMBERS, _MOST = 2**22, 256
-"""What a model is run on at a time: 27 images of 224×224×3, and no more samples than 256 where they are small."""
+_MOST_NUMBERS, _MOST_SAMPLES = 2**22, 256
+"""Size of a chunk: 27 images of 224×224×3, and at most 256 samples where they are small."""
 
 
 @dataclass(frozen=True)
-class Reader:
+class SampleReader:
     """Reads data for a network of these inputs.
 
     Attributes:
-        fields: the inputs.
-        argument: what the data is called in an error.
+        inputs: of the network.
+        argument: name of the data in errors.
     """
 
-    fields: tuple[Field, ...]
+    inputs: tuple[InputSpec, ...]
     argument: str = "data"
 
-    def batches(self, data: Any) -> Iterator[Batch]:
-        """Yield the data batch by batch; nothing is kept.
+    def batches(self, data: Data) -> Iterator[Batch]:
+        """Yield the data batch by batch, without keeping any.
 
         Args:
             data: an array (N, ...); a tuple (x, labels); for several inputs, a tuple of arrays in the order of the
-                fields, or a dict of them; or an iterable of any of these or of single samples, a ``tf.data.Dataset`` or
+                inputs, or a dict of them; or an iterable of any of these or of single samples, a ``tf.data.Dataset`` or
                 generator too.
 
         Raises:
-            TypeError: for something that is none of these, or of another dtype.
+            TypeError: for any other object, or another dtype.
             ValueError: for another shape, or NaN or infinity.
         """
         if data is None or isinstance(data, str | bytes | int | float):
@@ -83,14 +95,14 @@ class Reader:
         for element in data:
             yield self._batch(element)
 
-    def chunks(self, data: Any, size: int | None = None) -> Iterator[Batch]:
-        """Yield what `batches` does in batches of at most `size` samples: large ones split, small ones joined.
+    def chunks(self, data: Data, size: int | None = None) -> Iterator[Batch]:
+        """Yield the data in batches of at most `size` samples: large ones split, small ones joined, none empty.
 
-        Without a size they have as many as a model computes fast and in little memory. None is empty.
+        Without a size, batches are large enough for speed, and small enough for memory.
         """
         if size is None:
-            numbers = sum(prod(side or 1 for side in field.shape) for field in self.fields)
-            size = max(1, min(_NUMBERS // numbers, _MOST))
+            numbers = sum(prod(side or 1 for side in spec.shape) for spec in self.inputs)
+            size = max(1, min(_MOST_NUMBERS // numbers, _MOST_SAMPLES))
         waiting: list[Batch] = []
         for batch in self.batches(data):
             for start in range(0, batch.size, size):
@@ -102,7 +114,7 @@ class Reader:
                 if part.size == size:
                     yield part
                 else:
-                    # Who made the batch may fill the same memory with the next one.
+                    # The caller's generator may reuse the memory for its next batch.
                     waiting.append(part.copy())
         if waiting:
             yield _joined(waiting)
@@ -119,7 +131,7 @@ class Reader:
 
     def _batch(self, element: Any) -> Batch:
         inputs, labels = self._split(element)
-        arrays = tuple(self._array(value, field) for value, field in zip(inputs, self.fields, strict=True))
+        arrays = tuple(self._array(value, spec) for value, spec in zip(inputs, self.inputs, strict=True))
         sizes = {len(array) for array in arrays}
         if len(sizes) != 1:
             raise ValueError(f"{self.argument}: expected inputs of one batch size, got {sorted(sizes)}")
@@ -130,42 +142,42 @@ class Reader:
         return Batch(arrays, labels)
 
     def _split(self, element: Any) -> tuple[Sequence[Any], Any]:
-        """Tell an element's inputs from its labels."""
+        """Separate an element's inputs from its labels."""
         labels = None
-        count = len(self.fields)
+        count = len(self.inputs)
         if isinstance(element, tuple | list) and len(element) == 2 and (count == 1 or not _is_array(element[0])):
             element, labels = element
         if isinstance(element, Mapping):
-            missing = [field.name for field in self.fields if field.name not in element]
+            missing = [spec.name for spec in self.inputs if spec.name not in element]
             if missing:
                 raise ValueError(f"{self.argument}: expected inputs {', '.join(missing)}, got {', '.join(element)}")
-            return [element[field.name] for field in self.fields], labels
+            return [element[spec.name] for spec in self.inputs], labels
         parts = element if isinstance(element, tuple | list) else (element,)
         if len(parts) != count:
-            names = ", ".join(field.name for field in self.fields)
+            names = ", ".join(spec.name for spec in self.inputs)
             raise ValueError(f"{self.argument}: expected {count} inputs ({names}), got {len(parts)}")
         return parts, labels
 
-    def _array(self, value: Any, field: Field) -> np.ndarray:
+    def _array(self, value: Any, spec: InputSpec) -> np.ndarray:
         array = np.asarray(value)
-        if not _is_compatible(array.dtype, np.dtype(field.dtype)):
-            raise TypeError(f"{self.argument}: expected {field.dtype} for {field.name}, got {array.dtype}")
-        if array.ndim == len(field.shape):
+        if not _is_compatible(array.dtype, np.dtype(spec.dtype)):
+            raise TypeError(f"{self.argument}: expected {spec.dtype} for {spec.name}, got {array.dtype}")
+        if array.ndim == len(spec.shape):
             array = array[None]
-        wanted = array.ndim == len(field.shape) + 1 and all(
-            side in (None, given) for side, given in zip(field.shape, array.shape[1:], strict=False)
+        wanted = array.ndim == len(spec.shape) + 1 and all(
+            side in (None, given) for side, given in zip(spec.shape, array.shape[1:], strict=False)
         )
         if not wanted:
-            shape = ", ".join("any" if side is None else str(side) for side in field.shape)
-            raise ValueError(f"{self.argument}: expected shape (N, {shape}) for {field.name}, got {np.shape(value)}")
-        array = array.astype(field.dtype, copy=False)
+            shape = ", ".join("any" if side is None else str(side) for side in spec.shape)
+            raise ValueError(f"{self.argument}: expected shape (N, {shape}) for {spec.name}, got {np.shape(value)}")
+        array = array.astype(spec.dtype, copy=False)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"{self.argument}: expected finite numbers for {field.name}, got NaN or infinity")
+            raise ValueError(f"{self.argument}: expected finite numbers for {spec.name}, got NaN or infinity")
         return array
 
 
 def _joined(batches: Sequence[Batch]) -> Batch:
-    """One batch of several of a kind."""
+    """Several batches of one kind as one batch."""
     if len(batches) == 1:
         return batches[0]
     inputs = tuple(np.concatenate(arrays) for arrays in zip(*(batch.inputs for batch in batches), strict=True))
@@ -183,9 +195,9 @@ def _is_row(value: Any) -> bool:
 
 
 def _is_compatible(given: np.dtype, wanted: np.dtype) -> bool:
-    """Whether numbers of one type may be taken for another's: floats for floats, ints for ints that hold them.
+    """Whether numbers of one type may be cast to another: floats to floats, ints to ints that hold them.
 
-    Pixels in uint8 for a float network are most likely not yet preprocessed, so they are refused.
+    Pixels in uint8 for a float network are refused, as they are most likely not preprocessed.
     """
     if wanted.kind == "f":
         return given.kind == "f"

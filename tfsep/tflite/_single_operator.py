@@ -1,15 +1,18 @@
-"""Each operator of a file as a file of its own, to be timed by itself."""
+"""Files of single operators, to be timed one by one."""
 
-from typing import Any
+from typing import TypeVar
 
 from tfsep._flatbuffer.reader import operator_name, pack
+from tfsep._flatbuffer.schema_types import BufferT, ModelT, OperatorT, SubGraphT, TensorT
+
+_Table = TypeVar("_Table", TensorT, OperatorT)
 
 
-def single_operators(model: Any) -> dict[int, bytes]:
+def single_operators(model: ModelT) -> dict[int, bytes]:
     """Return a file of each operator of a model's main graph, by its number.
 
-    What an operator reads of the file's own comes with it, weights in float16 with the operator that widens them;
-    what is computed is its input. Operators that only read constants, which LiteRT runs once, are none.
+    An operator's constants are part of its file, weights in float16 together with the operator that converts them to
+    float32; computed tensors are its inputs. Operators that only read constants are left out, as LiteRT runs them once.
     """
     graph = model.subgraphs[0]
     widening = {
@@ -28,13 +31,13 @@ def single_operators(model: Any) -> dict[int, bytes]:
     return files
 
 
-def _is_stored(model: Any, tensor: Any) -> bool:
+def _is_stored(model: ModelT, tensor: TensorT) -> bool:
     data = model.buffers[tensor.buffer].data
     return data is not None and len(data) > 0
 
 
-def _file_of(model: Any, graph: Any, steps: list[Any]) -> bytes | None:
-    """A file that runs these operators, or None if nothing goes into them."""
+def _file_of(model: ModelT, graph: SubGraphT, steps: list[OperatorT]) -> bytes | None:
+    """A file that runs these operators, or None if they have no computed input."""
     from ai_edge_litert import schema_py_generated as schema
 
     made = {int(i) for op in steps for i in op.outputs}
@@ -48,32 +51,32 @@ def _file_of(model: Any, graph: Any, steps: list[Any]) -> bytes | None:
     small.buffers = [schema.BufferT()]
     small.operatorCodes = [model.operatorCodes[op.opcodeIndex] for op in steps]
     part = schema.SubGraphT()
-    part.tensors = [_moved(model, graph.tensors[i], small.buffers) for i in used]
+    part.tensors = [_copied_tensor(model, graph.tensors[i], small.buffers) for i in used]
     part.inputs, part.outputs = [place[i] for i in given], [place[int(i)] for i in steps[-1].outputs]
-    part.operators = [_renumbered(op, code, place) for code, op in enumerate(steps)]
+    part.operators = [_renumbered_operator(op, code, place) for code, op in enumerate(steps)]
     small.subgraphs = [part]
     return pack(small)
 
 
-def _moved(model: Any, tensor: Any, buffers: list[Any]) -> Any:
-    """A tensor whose stored numbers are among these buffers; the first is nobody's."""
-    moved = _copy(tensor)
-    moved.buffer = 0
+def _copied_tensor(model: ModelT, tensor: TensorT, buffers: list[BufferT]) -> TensorT:
+    """A copy of a tensor with its stored numbers appended to these buffers, of which the first is empty."""
+    copy = _copy(tensor)
+    copy.buffer = 0
     if _is_stored(model, tensor):
-        moved.buffer = len(buffers)
+        copy.buffer = len(buffers)
         buffers.append(model.buffers[tensor.buffer])
-    return moved
+    return copy
 
 
-def _renumbered(op: Any, code: int, place: dict[int, int]) -> Any:
-    moved = _copy(op)
-    moved.opcodeIndex = code
-    moved.inputs = [place.get(int(i), -1) for i in op.inputs]
-    moved.outputs = [place[int(i)] for i in op.outputs]
-    return moved
+def _renumbered_operator(op: OperatorT, code: int, place: dict[int, int]) -> OperatorT:
+    copy = _copy(op)
+    copy.opcodeIndex = code
+    copy.inputs = [place.get(int(i), -1) for i in op.inputs]
+    copy.outputs = [place[int(i)] for i in op.outputs]
+    return copy
 
 
-def _copy(table: Any) -> Any:
+def _copy(table: _Table) -> _Table:
     copy = type(table)()
     vars(copy).update(vars(table))
     return copy

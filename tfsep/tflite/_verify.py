@@ -1,60 +1,62 @@
-"""Proof that a file computes what its model computes: both are run on the same data, side by side."""
+"""Verification: a file and its model run on the same data, side by side."""
 
+from collections import Counter
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from tfsep.geometry import positive_number
+from tfsep._flatbuffer.reader import type_name
+from tfsep._keras.types import Data, Model
+from tfsep._utils.arguments import positive_number
 from tfsep.models import load_model
-from tfsep.quantize import is_prepared, runtime_of
-from tfsep.tflite._comparison import compare, recipe_of_file, sized_as
-from tfsep.tflite._converter import weights_of
-from tfsep.tflite._interpreter import Runner
-from tfsep.tflite._model_signature import interface_of
-from tfsep.tflite._prepared_export import require_same_numbers
-from tfsep.tflite._sample_reader import Reader
-from tfsep.tflite._verify_report import VerifyReport, require
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._output_comparison import compare_outputs
+from tfsep.tflite._recipes import Recipe, recipe_of_types
+from tfsep.tflite._reference_model import reference_model
+from tfsep.tflite._sample_reader import SampleReader
+from tfsep.tflite._verify_report import VerifyReport, require_passed
 
 
 def verify(
-    model: Any,
+    model: Model | str | PathLike[str],
     path: str | PathLike[str],
-    data: Any,
+    data: Data,
     *,
     tolerance: float | None = None,
     threads: int = 1,
     weights: bool = True,
 ) -> VerifyReport:
-    """Run a file beside its model on the same data, hold its weights against the model's, and fail if they differ.
+    """Run a file beside its model on the same data, compare outputs and weights, and fail if they differ.
 
-    The two checks see different things. The weights' check sees any weight, bias or normalization that differs from the
-    model's by more than the file's type rounds: half a step of an int8 kernel, which is 0.4 % of its channel's largest
-    number. It converts the model to float32 for that. The outputs' check sees everything else that is computed
-    (operators, strides, paddings, activations), but only past its tolerance, which rounding in int8 sets at some tenths
-    of the output's deviation: a slightly other activation may pass it. Neither sees what the data do not reach.
+    The two checks complement each other. The check of the weights finds any weight, bias or normalization that differs
+    from the model's by more than the rounding of the file's type: half a step of an int8 kernel, which is 0.4 % of its
+    channel's largest number. For this it converts the model to float32. The check of the outputs finds every other
+    difference (operators, strides, paddings, activations), but only past its tolerance, which rounding in int8 sets at
+    some tenths of the output's deviation: a slightly different activation may pass. Neither finds a difference that the
+    data do not show.
 
     Data is streamed: memory does not grow with it.
 
     Args:
-        model: the Keras model that the file was made of, or the path of its ``.keras`` file.
+        model: the Keras model from which the file was made, or the path of its ``.keras`` file.
         path: of the ``.tflite`` file.
-        data: an array (N, ...) of what the model takes; a tuple (x, labels), labels ints (N,) from 0; for several
+        data: an array (N, ...) of the model's input; a tuple (x, labels), labels ints (N,) from 0; for several
             inputs a tuple of arrays in the model's own order (``Model([a, b])`` takes ``(a, b)``), or a dict by name;
             or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
-        tolerance: largest relative RMS error, see `VerifyReport`; None for that of the recipe in
-            `RECIPES` that has the file's types.
+        tolerance: largest relative RMS error, see `VerifyReport`; None for that of the recipe in `RECIPES` that has
+            the file's types.
         threads: of LiteRT.
         weights: whether to compare the weights; False for a file whose weights another tool changed on purpose, by
             pruning or clustering.
 
     Returns:
-        What was measured.
+        The errors of outputs and weights.
 
     Raises:
         VerificationError: if the error is past the tolerance, or a weight is not the model's; it carries the report.
         ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for labels that are no
-            ints or no classes of the model; for a file of another interface, or a damaged one.
+            ints or no classes of the model; for a file of another signature, or a damaged one.
         FileNotFoundError: if there is no such file.
 
     Examples:
@@ -64,42 +66,59 @@ def verify(
     """
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
-    interface = interface_of(load_model(model) if isinstance(model, str | PathLike) else model)
-    runner = Runner(path, threads, reference=runtime_of(interface.model) == "reference")
-    interface = sized_as(interface, runner)
-    prepared = is_prepared(interface.model)
-    reference = weights_of(interface) if weights and not prepared else None
-    report, weight = compare(interface, runner, data, recipe_of_file(runner), tolerance, reference)
-    if weights and prepared:
-        require_same_numbers(interface.model, runner, path, report)
-    return require(report, path, weight)
+    reference = reference_model(load_model(model) if isinstance(model, str | PathLike) else model)
+    file = LiteRTModel(path, threads, reference_kernels=reference.reference_kernels)
+    reference = reference.sized_as(file)
+    report, worst_weight = compare_outputs(reference, file, data, _recipe_of(file), tolerance), ""
+    if weights:
+        report, worst_weight = reference.check_weights(file, path, report)
+    return require_passed(report, path, worst_weight)
 
 
-def predict(path: str | PathLike[str], data: Any, *, threads: int = 1) -> Any:
+_INTEGERS = {"int8": "int8", "uint8": "int8", "int16": "int16"}
+"""Types of quantized activations, and their names in recipes."""
+
+
+def _recipe_of(file: LiteRTModel) -> Recipe:
+    """The recipe of `RECIPES` that stores and computes in a file's types."""
+    graph = file.flatbuffer.subgraphs[0]
+    types = [type_name(tensor) for tensor in graph.tensors]
+    weights = next((name for name in ("int8", "float16") if name in types), "int8" if "uint8" in types else "float32")
+    first = file.inputs[0]
+    if first.scale:
+        return recipe_of_types(weights, _INTEGERS.get(first.dtype, "int8"))
+    computed = Counter(types[number] for operator in graph.operators or [] for number in operator.outputs)
+    common = max(("float32", *_INTEGERS), key=computed.__getitem__)
+    return recipe_of_types(weights, _INTEGERS.get(common, "float32"))
+
+
+def predict(path: str | PathLike[str], data: Data, *, threads: int = 1) -> Any:
     """Run a file on data and return its outputs as real numbers.
 
     Args:
         path: of the ``.tflite`` file.
-        data: as in `verify`; labels are passed over. A tuple for several inputs is in the order in which the file lists
-            them, which `export` makes the model's own.
+        data: an array (N, ...) of the file's input, floats where the file has quantized numbers; for several inputs a
+            tuple of arrays in the file's order, which `export` makes the model's own, or a dict by name; or an iterable
+            of any of these, a ``tf.data.Dataset`` or a generator. Labels are ignored.
         threads: of LiteRT.
 
     Returns:
         An array (N, ...), float32 where the file has quantized numbers; of several outputs, a dict by name.
 
     Raises:
-        ValueError, TypeError, FileNotFoundError: as `verify`.
+        ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for a damaged file.
+        FileNotFoundError: if there is no such file.
 
     Examples:
         >>> predict("missing.tflite", np.zeros((1, 2)))
         Traceback (most recent call last):
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
     """
-    runner = Runner(path, threads)
-    parts = [runner(batch.inputs) for batch in Reader(runner.fields()).batches(data) if batch.size]
+    file = LiteRTModel(path, threads)
+    parts = [file(batch.inputs) for batch in SampleReader(file.input_specs()).batches(data) if batch.size]
     if not parts:
         raise ValueError("data: expected at least one sample, got none")
     outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
     if len(outputs) == 1:
         return outputs[0]
-    return {info.name: output for info, output in zip(runner.outputs, outputs, strict=True)}
+    return {info.name: output for info, output in zip(file.outputs, outputs, strict=True)}

@@ -1,4 +1,4 @@
-"""What comparing a file with its model found: the report, and the error that carries one that does not pass."""
+"""Report of a verification, and the error that carries a report that does not pass."""
 
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -8,16 +8,20 @@ from typing import Any
 from tfsep._utils.table import Table
 
 _ONE_OF = 100_000
-"""Output elements of a prepared model, of which one may be a step off."""
+"""One of so many output elements of a prepared model may be a step off."""
 _ONE_OF_FLOAT = 10
-"""The same behind layers in float32, by any number of steps: one that falls on the other side spreads."""
+"""The same behind layers in float32, by any number of steps, as one element rounded the other way changes others."""
 
 
 class VerificationError(ValueError):
     """A file that does not compute what its model computes.
 
+    Args:
+        message: of the error.
+        report: of the verification.
+
     Attributes:
-        report: what was measured.
+        report: of the verification.
     """
 
     def __init__(self, message: str, report: "VerifyReport") -> None:
@@ -27,33 +31,36 @@ class VerificationError(ValueError):
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """How far a file is from its model on some data.
+    """The difference of a file from its model on some data.
 
     Attributes:
-        samples: how many were compared.
+        samples: number of samples.
         max_error: largest absolute difference of any output element.
         rms_error: relative RMS error of the worst output: RMS of ``file − model`` over the standard deviation of the
-            model's output, so that an output that is large but hardly varies excuses nothing.
-        tolerance: the largest rms_error that passes. The default is the recipe's, and half a step of the grid that an
-            integer file stores the output on: closer than that rounding does not come.
-        weights: how many of the model's weight tensors were looked for in the file; None if they were not compared.
-        weight_error: of the weight that is furthest from the model's, normalization folded in, in units of what storing
-            it in the file's type may change: at most 1 passes. None if they were not compared.
-        top1_agreement: share of samples for which both name the same class; None where the output is no row of classes.
-        accuracy, model_accuracy: share of samples for which the file, and the model, name the label; None without
-            labels.
-        saturated: share of the input elements that lie outside what the file can store.
-        low, high: range of the inputs.
-        elements, differing, steps: of a model of `tfsep.quantize.prepare`, which computes the file's own integers: how
-            many elements of its quantized outputs were compared, how many differ, and by how many steps of the output's
-            grid at most. One in 100,000 may, by one step. None for other models, and where no output is quantized.
-        otherwise: what of the file LiteRT computes otherwise than the model, so that more may differ: the operator
+            model's output, so that a large output of small variation does not hide an error.
+        tolerance: the largest rms_error that passes. The default is the recipe's, and for a quantized output half a
+            step more, which rounding alone may add.
+        weights: number of the model's weight tensors that were compared; None if they were not.
+        weight_error: of the weight that is furthest from the model's, normalization folded in, in units of the rounding
+            of the file's type: at most 1 passes. None if they were not compared.
+        top1_agreement: share of samples with the same class in both; None where the output is no row of classes.
+        accuracy: share of samples whose label the file predicts; None without labels.
+        model_accuracy: share of samples whose label the model predicts; None without labels.
+        saturated: share of the input elements outside the file's range.
+        low: smallest number of the inputs.
+        high: largest number of the inputs.
+        elements: number of elements of quantized outputs that were compared, for a model of `tfsep.quantize.prepare`,
+            which computes the file's own integers; None for other models, and where no output is quantized.
+        differing: number of these elements that differ. One in 100,000 may, by one step.
+        steps: the largest difference, in steps of the output's scale.
+        otherwise: operators of the file that LiteRT rounds otherwise than the model, so that more elements may differ:
             FULLY_CONNECTED of the reference kernels, which LiteRT rounds once and a microcontroller, and so the model,
             twice.
-        float_layers: the layers that stay in float32 between quantized ones. Their sums round in an order of their own
-            here and there, so that one element in ten may differ.
-        unexplained, unexplained_steps: how many elements differ still, and by how many steps, if the model rounds as
-            LiteRT does; None where nothing is computed otherwise.
+        float_layers: the layers that stay in float32 between quantized ones. The order of their sums differs here and
+            there, so that one element in ten may differ.
+        unexplained: number of elements that differ if the model rounds as LiteRT does; None where nothing is rounded
+            otherwise.
+        unexplained_steps: the largest difference of these, in steps.
     """
 
     samples: int
@@ -78,14 +85,14 @@ class VerifyReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within the tolerance and the weights are the model's; what is no number is not."""
+        """Whether the error is within the tolerance and the weights are the model's; NaN does not pass."""
         weights_pass = self.weight_error is None or self.weight_error <= 1
         return self.rms_error <= self.tolerance and weights_pass and self.equal is not False
 
     @property
     def equal(self) -> bool | None:
         """Whether the file computes a prepared model's own integers, `otherwise` aside; None for another model."""
-        differing, steps = self._held
+        differing, steps = self._unexplained_difference
         if self.elements is None or differing is None or steps is None:
             return None
         if self.float_layers:
@@ -93,12 +100,12 @@ class VerifyReport:
         return steps <= 1 and differing <= max(1, self.elements // _ONE_OF)
 
     @property
-    def _held(self) -> tuple[int | None, int | None]:
-        """How many elements differ without reason, and by how many steps."""
+    def _unexplained_difference(self) -> tuple[int | None, int | None]:
+        """The number of elements that differ without a known reason, and their largest difference in steps."""
         return (self.unexplained, self.unexplained_steps) if self.otherwise else (self.differing, self.steps)
 
     def notes(self) -> list[str]:
-        """Return what a user should know of the count of elements."""
+        """Return remarks on the number of elements that differ."""
         if self.elements is None:
             return []
         counted = f"{self.differing:,} of {self.elements:,} output elements differ, by up to {self.steps} steps"
@@ -117,7 +124,7 @@ class VerifyReport:
         return asdict(self)
 
     def table(self) -> Table:
-        """Return what was measured, a line each."""
+        """Return a row a measure."""
         rows = [
             ("samples", f"{self.samples:,}"),
             ("largest error", f"{self.max_error:.3g}"),
@@ -152,8 +159,8 @@ class VerifyReport:
         return self.table().text()
 
 
-def require(report: VerifyReport, path: str | PathLike[str], weight: str) -> VerifyReport:
-    """Return the report if it passed; `weight` is the name of the weight that is furthest off.
+def require_passed(report: VerifyReport, path: str | PathLike[str], worst_weight: str) -> VerifyReport:
+    """Return the report if it passed; `worst_weight` is the name of the weight with the largest error.
 
     Raises:
         VerificationError: if it did not.
@@ -162,7 +169,7 @@ def require(report: VerifyReport, path: str | PathLike[str], weight: str) -> Ver
         return report
     name = Path(path).name
     if report.equal is False:
-        differing, steps = report._held
+        differing, steps = report._unexplained_difference
         raise VerificationError(
             f"{name}: expected the prepared model's outputs, got {differing} of {report.elements} elements that "
             f"differ, by up to {steps} steps",
@@ -170,7 +177,7 @@ def require(report: VerifyReport, path: str | PathLike[str], weight: str) -> Ver
         )
     if report.rms_error <= report.tolerance:
         raise VerificationError(
-            f"{name}: expected the model's weights to within the file's rounding, got {weight} off by "
+            f"{name}: expected the model's weights to within the file's rounding, got {worst_weight} off by "
             f"{report.weight_error:.3g} times that",
             report,
         )

@@ -1,19 +1,21 @@
-"""The weights that a file stores, held against those of its model.
+"""Comparison of the weights that a file stores with those of its model.
 
-Outputs cannot tell a weight that is a little off from rounding; the stored numbers can. The model's side is its
-conversion in float32, which folds normalization into the kernels as every recipe does, and rounds nothing.
+A small error of a weight changes outputs no more than rounding does, but shows in the stored numbers. The model's
+weights are taken from its conversion in float32, which folds normalization into the kernels like every recipe, and does
+not round.
 """
 
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tfsep._flatbuffer.constants import real_numbers, scales_of
 from tfsep._flatbuffer.reader import type_name
+from tfsep._flatbuffer.schema_types import ModelT, TensorT
 
 _SLACK = 1e-5
-"""Of a tensor's largest number: what arithmetic in float32 may differ by from one machine to the next."""
+"""Share of a tensor's largest number by which float32 arithmetic may differ between machines."""
 
 
 class Weight(NamedTuple):
@@ -22,7 +24,7 @@ class Weight(NamedTuple):
     Attributes:
         name: in its file.
         values: as real numbers.
-        rounding: the largest error that storing it as the file does brings to each number.
+        rounding: the largest error of each number from storing it in the file's type.
     """
 
     name: str
@@ -31,13 +33,13 @@ class Weight(NamedTuple):
 
 
 class WeightComparison(NamedTuple):
-    """What came of comparing weights.
+    """Result of comparing weights.
 
     Attributes:
-        compared: how many of the model's weight tensors were looked for.
-        error: of the one that is furthest off, in units of what storing it may change; infinite where the file has none
-            of its shape.
-        name: of that one.
+        compared: number of the model's weight tensors.
+        error: of the weight with the largest error, in units of its rounding; infinite where the file has none of its
+            shape.
+        name: of that weight.
     """
 
     compared: int
@@ -45,15 +47,15 @@ class WeightComparison(NamedTuple):
     name: str
 
 
-def stored_weights(model: Any) -> list[Weight]:
-    """Return the constants that the operators of a file's main graph read; shapes and indices are none."""
+def stored_weights(model: ModelT) -> list[Weight]:
+    """Return the constants that the operators of a file's main graph read, without shapes and indices."""
     graph = model.subgraphs[0]
     read = sorted({int(index) for op in graph.operators or [] for index in op.inputs if index >= 0})
     found = (_weight(model, graph.tensors[index]) for index in read)
     return [weight for weight in found if weight is not None]
 
 
-def _weight(model: Any, tensor: Any) -> Weight | None:
+def _weight(model: ModelT, tensor: TensorT) -> Weight | None:
     values, scales = real_numbers(model, tensor), scales_of(tensor)
     if values is None:
         return None
@@ -66,7 +68,7 @@ def _weight(model: Any, tensor: Any) -> Weight | None:
 
 
 def compare_weights(reference: list[Weight], stored: list[Weight]) -> WeightComparison:
-    """Look for each weight of a model among those of a file, the nearest of its shape."""
+    """Compare each weight of a model with the nearest one of its shape in a file."""
     by_shape: dict[tuple[int, ...], list[Weight]] = {}
     for weight in stored:
         by_shape.setdefault(weight.values.shape, []).append(weight)
@@ -78,7 +80,7 @@ def compare_weights(reference: list[Weight], stored: list[Weight]) -> WeightComp
 
 
 def _error(weight: Weight, stored: Weight) -> float:
-    """The largest difference, in units of what storing may change."""
+    """The largest difference, in units of the rounding."""
     allowed = stored.rounding + _SLACK * np.abs(weight.values).max(initial=0.0)
     difference = np.abs(stored.values - weight.values)
     with np.errstate(divide="ignore", invalid="ignore"):

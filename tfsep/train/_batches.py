@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfsep._keras.backend import tf
-from tfsep.data import Part, Split
+from tfsep.data import EpochShard, Split
 from tfsep.train._augment import augment, draws, mix
 from tfsep.train._config import FitConfig
 
@@ -32,8 +32,8 @@ def epoch_batches(split: Split, config: FitConfig, classes: int, epoch: int, wor
         [TensorShape([2, 28, 28, 1]), TensorShape([2, 28, 28, 1])]
     """
     share = config.batch_size // workers
-    part = Part(worker, workers, share)
-    steps = part.steps(split.size)
+    shard = EpochShard(worker, workers, share)
+    steps = shard.steps(split.size)
 
     def prepared(step: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
         images, labels = batch
@@ -42,5 +42,5 @@ def epoch_batches(split: Split, config: FitConfig, classes: int, epoch: int, wor
         targets = smoothed(labels, classes, config.label_smoothing)
         return mix(images, targets, numbers) if config.mixup else (images, targets)
 
-    batches = split.examples(config.seed, epoch, part).batch(share, drop_remainder=True).take(steps).enumerate()
+    batches = split.examples(config.seed, epoch, shard).batch(share, drop_remainder=True).take(steps).enumerate()
     return batches.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tfsep._utils.arguments import shown
+from tfsep._utils.arguments import short_repr
 
 _ROLES = ("chief", "worker")
 
@@ -52,16 +52,16 @@ def read_cluster(text: str | None) -> Cluster:
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _wrong("JSON", f"{shown(text)} ({error})") from error
+        raise _wrong("JSON", f"{short_repr(text)} ({error})") from error
     jobs, task = (_object(config, part) for part in ("cluster", "task"))
     others = sorted(jobs.keys() - set(_ROLES))
     if others:
         raise _wrong("a cluster of workers and at most a chief", ", ".join(others))
     workers = {role: _addresses(jobs, role) for role in _ROLES if role in jobs}
     if "worker" not in workers:
-        raise _wrong("a list of addresses as worker in cluster", shown(jobs))
+        raise _wrong("a list of addresses as worker in cluster", short_repr(jobs))
     if len(workers.get("chief", ())) > 1:
-        raise _wrong("one chief", shown(jobs["chief"]))
+        raise _wrong("one chief", short_repr(jobs["chief"]))
     addresses = tuple(address for role in _ROLES for address in workers.get(role, ()))
     twice = sorted({address for address in addresses if addresses.count(address) > 1})
     if twice:
@@ -73,27 +73,27 @@ def _own(task: dict[str, Any], workers: dict[str, list[str]]) -> str:
     """The address of the worker that the task says this is."""
     role, index = task.get("type"), task.get("index")
     if role not in workers:
-        raise _wrong(f"{' or '.join(workers)} as type of task", shown(role))
+        raise _wrong(f"{' or '.join(workers)} as type of task", short_repr(role))
     count = len(workers[role])
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < count:
-        raise _wrong(f"an int in [0, {count - 1}] as index of task", shown(index))
+        raise _wrong(f"an int in [0, {count - 1}] as index of task", short_repr(index))
     return workers[role][index]
 
 
 def _object(config: Any, part: str) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get(part), dict):
-        raise _wrong(f"a JSON object with an object {part} in it", shown(config))
+        raise _wrong(f"a JSON object with an object {part} in it", short_repr(config))
     return config[part]
 
 
 def _addresses(jobs: dict[str, Any], role: str) -> list[str]:
     listed = jobs[role]
     if not isinstance(listed, list) or not listed:
-        raise _wrong(f"a list of addresses as {role} in cluster", shown(listed))
+        raise _wrong(f"a list of addresses as {role} in cluster", short_repr(listed))
     for address in listed:
         host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
         if not host or not (port.isascii() and port.isdecimal() and 0 < int(port) < 2**16):
-            raise _wrong(f"host:port as address of a {role}, with a port in [1, 65535]", shown(address))
+            raise _wrong(f"host:port as address of a {role}, with a port in [1, 65535]", short_repr(address))
     return listed
 
 

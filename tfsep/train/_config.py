@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from typing import Any, Self
 
-from tfsep._utils.arguments import as_path, number
+from tfsep._utils.arguments import as_path, number_in_range, positive_int
 from tfsep.defs import NETWORKS
-from tfsep.geometry import positive
 
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -64,7 +63,7 @@ class FitConfig:
     def __post_init__(self) -> None:
         """Bring every field to its type and refuse nonsense, when the record is made."""
         for name in ("epochs", "batch_size", "accumulate"):
-            self._settle(name, positive(getattr(self, name), name))
+            self._settle(name, positive_int(getattr(self, name), name))
         if self.warmup_epochs is None:
             self._settle("warmup_epochs", min(2, self.epochs - 1))
         if self.batch_size % self.accumulate:
@@ -112,7 +111,7 @@ class FitConfig:
         object.__setattr__(self, name, value)
 
     def _number(self, name: str, kind: type, *ends: float) -> None:
-        self._settle(name, number(getattr(self, name), name, kind, *ends))
+        self._settle(name, number_in_range(getattr(self, name), name, kind, *ends))
 
     def _above_zero(self, name: str) -> None:
         if getattr(self, name) == 0:

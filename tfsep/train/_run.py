@@ -16,7 +16,7 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._utils.arguments import as_path
-from tfsep._utils.progress import progress
+from tfsep._utils.progress import progress_bar
 from tfsep.data import ImageData, Split
 from tfsep.train._batches import epoch_batches
 from tfsep.train._config import FitConfig
@@ -179,7 +179,7 @@ def _epoch(
     classes = trainer.model.output_shape[-1]
     steps = training.size // config.batch_size
     batches = epoch_batches(training, config, classes, epoch, devices.worker, devices.workers)
-    with progress(f"epoch {epoch + 1}/{config.epochs}", steps) as advance:
+    with progress_bar(f"epoch {epoch + 1}/{config.epochs}", steps) as advance:
         loss, right = trainer.epoch(batches, advance)
     trained = time.monotonic() - started
     job.kept.set_weights(trainer.kept())

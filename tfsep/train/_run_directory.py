@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._utils.atomic_files import made_folder, replacing
+from tfsep._utils.atomic_files import atomic_file, make_folder
 from tfsep.data import Preprocessing, save_with_preprocessing
 from tfsep.train._config import FitConfig
 
@@ -45,7 +45,7 @@ class RunFolder:
         Raises:
             OSError: if it cannot be made or written to.
         """
-        made_folder(self.path, "folder")
+        make_folder(self.path, "folder")
         for name, record in ((CONFIG, asdict(self._config)), (DATA, self._identity)):
             self._write_text(name, json.dumps(record, indent=2) + "\n")
         self._write_text(LOG, "")
@@ -82,7 +82,7 @@ class RunFolder:
 
     def write_arrays(self, name: str, arrays: list[np.ndarray]) -> None:
         """Write arrays in order, as one ``.npz`` file."""
-        with replacing(self.path / name, "folder") as partial, partial.open("wb") as file:
+        with atomic_file(self.path / name, "folder") as partial, partial.open("wb") as file:
             np.savez(file, *arrays)
 
     def read_arrays(self, name: str, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
@@ -117,11 +117,11 @@ class RunFolder:
 
         self._write_text(LOG, "".join(json.dumps(record) + "\n" for record in records))
         if records:
-            with replacing(self.path / CURVES, "folder") as partial:
+            with atomic_file(self.path / CURVES, "folder") as partial:
                 plots.training(records).savefig(partial, format="png", dpi=120)
 
     def _write_text(self, name: str, text: str) -> None:
-        with replacing(self.path / name, "folder") as partial:
+        with atomic_file(self.path / name, "folder") as partial:
             partial.write_text(text)
 
     def _stored(self, name: str) -> dict[str, Any]:

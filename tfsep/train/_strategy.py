@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import number
+from tfsep._utils.arguments import number_in_range
 from tfsep.train._cluster import read_cluster
 from tfsep.train._worker_connections import SILENCE, Peers
 
@@ -88,7 +88,7 @@ def join(strategy: str = "one", timeout: float = 60.0) -> Iterator[Devices]:
     """
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}")
-    timeout = number(timeout, "timeout", float, 0.1, 86400)
+    timeout = number_in_range(timeout, "timeout", float, 0.1, 86400)
     if strategy == "one":
         yield Devices(tf.distribute.get_strategy())
     elif strategy == "mirrored":

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
-from tfsep._utils.arguments import shown
+from tfsep._utils.arguments import short_repr
 from tfsep.train._cluster import Cluster
 
 SILENCE = 30.0
@@ -212,7 +212,7 @@ class Peers:
 
     @staticmethod
     def _another_cluster(greeting: dict[str, Any]) -> ValueError:
-        theirs = f"{shown(greeting['cluster'])} in worker {greeting['index']}"
+        theirs = f"{short_repr(greeting['cluster'])} in worker {greeting['index']}"
         return ValueError(f"TF_CONFIG: expected the same cluster in all workers, got {theirs}")
 
 

@@ -17,6 +17,7 @@ from tfsep.defs._layer_def import LayerKind
 from tfsep.defs._padding import padding_of
 from tfsep.geometry import Padding, Window
 from tfsep.layers import Conv2D, DepthwiseConv2D
+from tfsep.layers._batch_normalization import scale_and_shift
 
 Array = np.ndarray
 
@@ -225,6 +226,6 @@ def _rescaled(own: Normalization, epsilon: float) -> Normalization:
 
 def _folded(stage: Stage, own: Normalization, bias: Array) -> tuple[Array, Array]:
     """Kernel and bias with the normalization behind them taken in."""
-    factor = own.gamma / np.sqrt(own.variance.astype("float64") + own.epsilon)
-    spread = factor.reshape(stage.kernel.shape[2:]) if stage.depthwise else factor
-    return stage.kernel * spread, (bias - own.mean) * factor + own.beta
+    scale, shift = scale_and_shift(own.gamma, own.beta, own.mean, own.variance.astype("float64"), own.epsilon)
+    channel_scale = scale.reshape(stage.kernel.shape[2:]) if stage.depthwise else scale
+    return stage.kernel * channel_scale, bias * scale + shift

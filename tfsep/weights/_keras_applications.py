@@ -9,7 +9,7 @@ from typing import Any
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import leaf_layers
 from tfsep._utils.arguments import as_path
-from tfsep._utils.zip_limits import require_sane_size
+from tfsep._utils.zip_limits import check_unpacked_size
 from tfsep.defs import MOBILENETV1_CONV_DEFS
 from tfsep.weights._conv_bn_stages import Normalization, Stage, fill, require_padding, targets_of
 
@@ -127,7 +127,7 @@ def _opened(path: Path, targets: Any) -> Any:
         raise FileNotFoundError(f"source: expected a file, got {path}, which does not exist")
     if path.suffix == ".keras":
         with _whole(path):
-            require_sane_size(path)
+            check_unpacked_size(path)
             return keras.models.load_model(path, compile=False)
     if path.suffix != ".h5":
         raise ValueError(f"source: expected a .keras or .weights.h5 file, or 'imagenet', got {path}")

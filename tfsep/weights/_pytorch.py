@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import as_path, number
+from tfsep._utils.arguments import as_path, number_in_range
 from tfsep.weights._conv_bn_stages import Normalization, Stage, Target, fill, require_padding, targets_of
 
 FORWARD_ORDER = (
@@ -50,7 +50,7 @@ def load_torch(model: Any, source: Any, epsilon: float = 1e-5) -> None:
         Traceback (most recent call last):
         FileNotFoundError: source: expected a file, got missing.safetensors, which does not exist
     """
-    epsilon = number(epsilon, "epsilon", float, 0, 1)
+    epsilon = number_in_range(epsilon, "epsilon", float, 0, 1)
     targets = targets_of(model)
     require_padding(targets, "explicit", "PyTorch")
     if isinstance(source, Mapping):

@@ -11,7 +11,7 @@ def c_header(name: str, content: bytes, arena_bytes: int | None) -> str:
     Args:
         name: of the arrays, made an identifier.
         content: of the file.
-        arena_bytes: of TensorFlow Lite Micro's arena, where it was found.
+        arena_bytes: size of TensorFlow Lite Micro's arena; None where it was not measured.
     """
     symbol = identifier(name)
     rows = [content[i : i + _PER_LINE] for i in range(0, len(content), _PER_LINE)]
@@ -40,11 +40,11 @@ static const unsigned int {symbol}_length = {len(content)}u;
 
 
 def identifier(name: str) -> str:
-    """Return a name as C takes it.
+    """Return a name as an identifier of C.
 
     Examples:
         >>> identifier("2nd-model.int8")
         'g_2nd_model_int8'
     """
-    # The prefix, TensorFlow Lite Micro's own, keeps digits and words of the language from being names.
+    # TensorFlow Lite Micro's own prefix; a name may begin with a digit or be a keyword.
     return "g_" + re.sub(r"\W", "_", name, flags=re.ASCII)

@@ -1,4 +1,4 @@
-"""Metadata inside a file: what its image is normalized by, and its labels, for task libraries."""
+"""Metadata inside a file for task libraries: normalization of images, and labels."""
 
 import io
 import zipfile
@@ -10,16 +10,16 @@ import numpy as np
 from tfsep._flatbuffer.reader import pack, unpack
 from tfsep._workers import WorkerError, run_worker
 from tfsep.data import Preprocessing
-from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._tensor_info import TensorInfo
 
 LABELS = "labels.txt"
 _FIELD = b"TFLITE_METADATA"
 _DATE = (1980, 1, 1, 0, 0, 0)
-"""Of the label file in the archive: the first that there is, so that equal files are equal."""
+"""Of the label file in the archive: the earliest possible, so that equal contents give equal files."""
 
 
 def can_describe() -> bool:
-    """Whether the package with the schema of metadata is there."""
+    """Whether the package with the schema of metadata is installed."""
     return find_spec("mediapipe") is not None
 
 
@@ -36,12 +36,13 @@ def with_metadata(
     preprocessing: Preprocessing | None,
     labels: tuple[str, ...],
 ) -> bytes:
-    """Return a file with metadata in it, and its labels behind it as an archive, which is where libraries look.
+    """Return a file with metadata in it, and with its labels appended as an archive, where libraries look for them.
 
     Args:
         content: of the file.
         name: of the model.
-        inputs, outputs: in the file's own order.
+        inputs: in the file's own order.
+        outputs: in the file's own order.
         preprocessing: how images are prepared; None where that is not known.
         labels: of the first output; none for no label file.
 
@@ -50,9 +51,9 @@ def with_metadata(
     """
     request = {
         "name": name,
-        "inputs": [_described(info, channels_of(info), preprocessing, None) for info in inputs],
+        "inputs": [_tensor_metadata(info, channels_of(info), preprocessing, None) for info in inputs],
         "outputs": [
-            _described(info, None, preprocessing, LABELS if labels and number == 0 else None)
+            _tensor_metadata(info, None, preprocessing, LABELS if labels and number == 0 else None)
             for number, info in enumerate(outputs)
         ],
     }
@@ -69,7 +70,7 @@ def with_metadata(
     return stream.getvalue()
 
 
-def _described(
+def _tensor_metadata(
     info: TensorInfo, channels: int | None, preprocessing: Preprocessing | None, labels: str | None
 ) -> dict[str, Any]:
     scaled = {} if preprocessing is None else {"mean": preprocessing.mean, "std": preprocessing.std}

@@ -1,4 +1,4 @@
-"""What a conversion made, as a record, JSON and the README of its folder."""
+"""Report of a conversion: a record, JSON and the README of the folder."""
 
 import json
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from tfsep._utils.table import Table
 from tfsep.tflite._benchmark import BenchmarkTable
 from tfsep.tflite._convert._metadata import LABELS
 from tfsep.tflite._export_report import ExportReport
-from tfsep.tflite._interpreter import TensorInfo
 from tfsep.tflite._targets import TargetsReport
+from tfsep.tflite._tensor_info import TensorInfo
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class ConvertReport:
 
     Attributes:
         folder: where it is.
-        files: names of what is in it.
-        export: the file and its proof.
-        benchmark: its time and memory on this machine.
-        targets: whether targets take it; None where none was asked for.
+        files: names of the files in it.
+        export: report of the export, with the verification.
+        benchmark: the file's time and memory on this machine.
+        targets: whether targets take the file; None where none was asked for.
         labels: of the classes; none where the output is no row of classes.
         described: whether the file has metadata in it.
-        notes: what a user should know, the export's too.
+        notes: remarks for the user, including the export's.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class ConvertReport:
         return self.targets is None or self.targets.passed
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the JSON holds: the export's report and more."""
+        """Return the content of the JSON: the export's report and more."""
         return {
             **self.export.to_dict(),
             "notes": list(self.notes),
@@ -58,7 +58,7 @@ class ConvertReport:
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def __str__(self) -> str:
-        """Return the export, the times, the targets, and what is in the folder."""
+        """Return the export, the times, the targets, and the list of files as text."""
         parts = [self.export.table().text(), self.benchmark.table().text()]
         parts += [] if self.targets is None else [str(self.targets)]
         parts += [f"note: {note}" for note in self.notes if note not in self.export.notes]
@@ -66,7 +66,7 @@ class ConvertReport:
 
 
 def readme(report: ConvertReport, snippets: dict[str, str], outputs: tuple[TensorInfo, ...]) -> str:
-    """Return the README of a folder: what is in it, and how the file is called."""
+    """Return the README of a folder: its content, and how to call the file."""
     export = report.export
     tensors = Table(
         ("tensor", "type", "shape", "scale", "zero point"),

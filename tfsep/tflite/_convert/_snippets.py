@@ -1,4 +1,4 @@
-"""How a file is called from Kotlin, Swift and Python: right for its own inputs and outputs."""
+"""Snippets in Kotlin, Swift and Python that call a file, for its own inputs and outputs."""
 
 from math import prod
 from typing import NamedTuple
@@ -7,16 +7,17 @@ import numpy as np
 
 from tfsep.data import Preprocessing
 from tfsep.tflite._convert._metadata import channels_of
-from tfsep.tflite._interpreter import TensorInfo
+from tfsep.tflite._tensor_info import TensorInfo
 
 
 class _Type(NamedTuple):
     """A type of stored numbers in other languages.
 
     Attributes:
-        size: bytes.
-        put, get: calls on Kotlin's ByteBuffer, ``{}`` for the number.
-        kotlin: what an Int is made of.
+        size: in bytes.
+        put: call on Kotlin's ByteBuffer, ``{}`` for the number.
+        get: call on Kotlin's ByteBuffer.
+        kotlin: conversion of Kotlin's Int.
         swift: name of the type.
     """
 
@@ -45,11 +46,12 @@ def snippets(
 
     Args:
         file: name of the file.
-        inputs, outputs: in the file's own order.
+        inputs: in the file's own order.
+        outputs: in the file's own order.
         preprocessing: how images are prepared; None where that is not known.
 
     Raises:
-        ValueError: for a type that these languages are not told of.
+        ValueError: for a type that is not in the table.
     """
     for info in (*inputs, *outputs):
         if info.dtype not in _TYPES:
@@ -62,7 +64,7 @@ def snippets(
 
 
 def _number(value: float) -> str:
-    """A number that comes back as the same float32."""
+    """The shortest text that reads back as the same float32."""
     return repr(float(np.float32(value)))
 
 
@@ -71,18 +73,18 @@ def _limits(info: TensorInfo) -> tuple[int, int]:
     return int(limits.min), int(limits.max)
 
 
-def _meaning(info: TensorInfo, preprocessing: Preprocessing | None) -> str:
+def _comment(info: TensorInfo, preprocessing: Preprocessing | None) -> str:
     sides = "×".join(map(str, info.shape))
     if channels_of(info) and np.dtype(info.dtype).kind != "b" and (info.scale or info.dtype == "float32"):
         if preprocessing is None:
             return f"{sides}: as the network takes them, row by row, channels last"
-        mean, std = (_listed(numbers) for numbers in (preprocessing.mean, preprocessing.std))
+        mean, std = (_joined_numbers(numbers) for numbers in (preprocessing.mean, preprocessing.std))
         return f"{sides}: (pixel - {mean}) / {std}, row by row, channels last"
     return f"{sides}, in row-major order"
 
 
-def _listed(numbers: tuple[float, ...]) -> str:
-    """One number as it is, one a channel in brackets."""
+def _joined_numbers(numbers: tuple[float, ...]) -> str:
+    """One number as it is, several in brackets."""
     words = ", ".join(f"{number:g}" for number in numbers)
     return words if len(numbers) == 1 else f"({words})"
 
@@ -97,7 +99,7 @@ def _python(
     ]
     for i, info in enumerate(inputs):
         given = "float32" if info.scale else info.dtype
-        lines += [f"x{i} = np.zeros({info.shape}, np.{_numpy(given)})  # {_meaning(info, preprocessing)}"]
+        lines += [f"x{i} = np.zeros({info.shape}, np.{_numpy_type(given)})  # {_comment(info, preprocessing)}"]
         stored = f"x{i}"
         if info.scale:
             low, high = _limits(info)
@@ -114,7 +116,7 @@ def _python(
     return "\n".join([*lines, *(f"print(y{i})" for i in range(len(outputs)))])
 
 
-def _numpy(dtype: str) -> str:
+def _numpy_type(dtype: str) -> str:
     return "bool_" if dtype == "bool" else dtype
 
 
@@ -133,7 +135,7 @@ def _kotlin(
     for i, info in enumerate(inputs):
         kind, count = _TYPES[info.dtype], prod(info.shape)
         lines += [
-            f"val x{i} = FloatArray({count})  // {_meaning(info, preprocessing)}",
+            f"val x{i} = FloatArray({count})  // {_comment(info, preprocessing)}",
             f"val input{i} = bytes({count * kind.size})",
         ]
         whole = "value.toInt()" if info.dtype == "int32" else f"value.toInt().{kind.kotlin}"
@@ -173,7 +175,7 @@ def _swift(
         given = "Float32" if info.scale else kind.swift
         zero = "false" if given == "Bool" else "0"
         lines += [
-            f"let x{i} = [{given}](repeating: {zero}, count: {count})  // {_meaning(info, preprocessing)}",
+            f"let x{i} = [{given}](repeating: {zero}, count: {count})  // {_comment(info, preprocessing)}",
         ]
         stored = f"x{i}"
         if info.scale:

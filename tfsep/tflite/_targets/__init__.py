@@ -1,104 +1,17 @@
-"""Whether a file runs as intended on a target: measured where this machine can, by documented rule elsewhere."""
+"""Targets: which operators of a file a runtime or an accelerator takes, and what to change for the others."""
 
-from collections.abc import Iterable
-from os import PathLike
-
-from tfsep._flatbuffer.reader import read_tflite
-from tfsep.tflite._inspect import inspect
-from tfsep.tflite._interpreter import Runner
-from tfsep.tflite._targets._measured import on_micro, on_xnnpack, require_micro
-from tfsep.tflite._targets._node import nodes_of
 from tfsep.tflite._targets._report import Finding, TargetReport, TargetsReport
-from tfsep.tflite._targets._rule_check import judge
-from tfsep.tflite._targets._rules import RULES, Rule, Source
-
-TARGETS = ("xnnpack", "tflm", "gpu", "nnapi", "edgetpu", "ethos-u", "cmsis-nn")
+from tfsep.tflite._targets._target import Rule, Source, Target
+from tfsep.tflite._targets._targets import TARGETS, check_targets, targets_named
 
 __all__ = [
-    "RULES",
     "TARGETS",
     "Finding",
     "Rule",
     "Source",
+    "Target",
     "TargetReport",
     "TargetsReport",
     "check_targets",
-    "targets_of",
+    "targets_named",
 ]
-
-
-def targets_of(names: str | Iterable[str]) -> tuple[str, ...]:
-    """Return targets by name, one or several, each once.
-
-    Raises:
-        ValueError, TypeError: for a name that is none, or none at all; the message starts with "target".
-        ImportError: for ``"tflm"`` where the package tflite-micro is not installed.
-    """
-    if not isinstance(names, str | Iterable):
-        raise TypeError(f"target: expected a name or several, got {names!r}")
-    chosen = tuple(dict.fromkeys([names] if isinstance(names, str) else names))
-    for name in chosen or (None,):
-        if name not in TARGETS:
-            raise ValueError(f"target: expected one of {', '.join(TARGETS)}, got {name!r}")
-    if "tflm" in chosen:
-        require_micro()
-    return chosen
-
-
-def check_targets(path: str | PathLike[str], targets: str | Iterable[str] = TARGETS) -> TargetsReport:
-    """Return whether a file runs as intended on targets, and what to change in its network where it does not.
-
-    Operators are those of the file's main graph: a loop, such as a recurrent layer's, is one, whatever is in its body.
-
-    Two targets are measured here: ``"xnnpack"``, LiteRT's default on CPUs: what it takes over, in how many parts; and
-    ``"tflm"``, TensorFlow Lite Micro for microcontrollers: that it runs the file, that its outputs are those of
-    LiteRT's reference kernels on seeded inputs, and the smallest arena that it needs, found by trying. That arena holds
-    pointers of this machine's size; a microcontroller's are half as long, so it needs somewhat less.
-    The others, ``"gpu"``, ``"nnapi"`` (for API level 29; Android 15 deprecates it), ``"edgetpu"``, ``"ethos-u"`` and
-    ``"cmsis-nn"``, go by documented rules, `RULES`, each with its source and version: what passes there may still be
-    left out by a driver. ``"cmsis-nn"`` says which operators have its fast kernels; the others run too, on TensorFlow
-    Lite Micro's own.
-
-    Args:
-        path: of the ``.tflite`` file.
-        targets: names, all where not given.
-
-    Returns:
-        A report a target.
-
-    Raises:
-        FileNotFoundError, ValueError, TypeError: if there is no such file, it is damaged, LiteRT does not run it where
-            that is measured, or for an unknown target.
-        ImportError: for ``"tflm"`` without the package ``tflite-micro``, the extra ``micro``.
-
-    Examples:
-        >>> model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(4, 3), keras.layers.Softmax()])
-        >>> from tfsep import tflite
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = tflite.export(model, f"{folder}/model.tflite").path
-        ...     report = check_targets(file, ["xnnpack", "edgetpu"])
-        >>> report["xnnpack"].summary()
-        'passes: 2 of 2 nodes in 1 partition'
-        >>> report["edgetpu"].findings[0].why
-        'needs 8-bit integers throughout'
-    """
-    chosen = targets_of(targets)
-    content, model = read_tflite(path)
-    nodes = nodes_of(inspect(path), model)
-
-    def report(target: str) -> TargetReport:
-        if target == "xnnpack":
-            return on_xnnpack(Runner(path), nodes)
-        if target == "tflm":
-            return on_micro(*_to_compare_with(path), content, nodes)
-        return judge(target, nodes)
-
-    return TargetsReport(str(path), tuple(report(target) for target in chosen))
-
-
-def _to_compare_with(path: str | PathLike[str]) -> tuple[Runner, str]:
-    """A file on LiteRT's reference kernels and what these are called; on its default ones where those have not all."""
-    try:
-        return Runner(path, reference=True), "LiteRT's reference kernels"
-    except ValueError:
-        return Runner(path), "LiteRT's default kernels"

@@ -1,4 +1,4 @@
-"""What to use in place of an operator that a target has not, a row each."""
+"""What to use in place of an operator that a target does not have, a row each."""
 
 from typing import NamedTuple
 
@@ -8,19 +8,18 @@ from tfsep.tflite._targets._conditions import (
     in_real_numbers,
     left_in_floats,
     mixed,
-    never,
     over_image,
 )
 from tfsep.tflite._targets._node import Condition, Node
-from tfsep.tflite._targets._rules import IN_FLOATS, INDICES, INT8, POOLING, TARGETS, Rule
+from tfsep.tflite._targets._texts import IN_FLOATS, INDICES, INT8, POOLING
 
 
-class Instead(NamedTuple):
-    """What to use in place of an operator that a target has not.
+class Alternative(NamedTuple):
+    """What to use in place of an operator.
 
     Attributes:
-        operators: names, empty for every operator.
-        fits: true of an operator that this is said of.
+        operators: names; empty for every operator.
+        fits: true of the operators that this replaces.
         change: what to change in the network, or how it is exported.
     """
 
@@ -29,27 +28,26 @@ class Instead(NamedTuple):
     change: str
 
 
-INSTEAD = (
-    Instead(
+ALTERNATIVES = (
+    Alternative(
         ("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"),
         always,
         "convert the model again: a dilated convolution becomes one operator",
     ),
-    Instead(("GATHER",), constants_at(0), "look the rows of this table up in front of the model, or on the CPU"),
-    Instead(("GATHER",), always, "use fixed indices; where this is a deformable convolution, one of fixed taps"),
-    Instead(("MEAN",), over_image, POOLING),
-    Instead(("MEAN",), always, "use a batch normalization, where this is part of another one; else another layer"),
-    Instead(("WHILE",), always, "use unroll=True in a recurrent layer of few steps, or run that part elsewhere"),
-    Instead(("DEQUANTIZE",), mixed, INT8),
-    Instead((), left_in_floats, IN_FLOATS),
-    Instead((), in_real_numbers, "use another layer, or run that part elsewhere"),
-    Instead((), always, INDICES),
+    Alternative(("GATHER",), constants_at(0), "look the rows of this table up in front of the model, or on the CPU"),
+    Alternative(("GATHER",), always, "use fixed indices; where this is a deformable convolution, one of fixed taps"),
+    Alternative(("MEAN",), over_image, POOLING),
+    Alternative(("MEAN",), always, "use a batch normalization, where this is part of another one; else another layer"),
+    Alternative(("WHILE",), always, "use unroll=True in a recurrent layer of few steps, or run that part elsewhere"),
+    Alternative(("DEQUANTIZE",), mixed, INT8),
+    Alternative((), left_in_floats, IN_FLOATS),
+    Alternative((), in_real_numbers, "use another layer, or run that part elsewhere"),
+    Alternative((), always, INDICES),
 )
-"""The first that fits is what is said."""
+"""In order of precedence: the first that fits is reported."""
 
 
-def absent(target: str, node: Node) -> Rule:
-    """Return the rule that a target has no such operator."""
+def alternative_to(node: Node) -> str:
+    """Return what to use in place of an operator that a target does not have."""
     name = node.row.name
-    change = next(row.change for row in INSTEAD if name in (row.operators or (name,)) and row.fits(node))
-    return Rule(target, (name,), never, "", change, TARGETS[target].source)
+    return next(row.change for row in ALTERNATIVES if name in (row.operators or (name,)) and row.fits(node))

@@ -7,28 +7,53 @@ from importlib.util import find_spec
 import numpy as np
 
 from tfsep._workers import Reply, WorkerError, run_worker
-from tfsep.tflite._interpreter import Runner, TensorInfo
-from tfsep.tflite._targets._conditions import mixed
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._targets._conditions import (
+    activation_among,
+    constants_at,
+    has_bias,
+    in_real_numbers,
+    inputs_at_most,
+    is_output,
+    mixed,
+    not_dynamic,
+    not_quantized,
+    plain_slice,
+    scales_within,
+    types_among,
+    where,
+)
 from tfsep.tflite._targets._node import Node
 from tfsep.tflite._targets._report import MEASURED, Finding, TargetReport
-from tfsep.tflite._targets._rule_check import broken, finding
+from tfsep.tflite._targets._target import Rule, Source, Target, TargetFile, operator_names
+from tfsep.tflite._targets._texts import (
+    CONVOLUTIONS,
+    FLOAT_OR_INT8,
+    INDICES,
+    REAL,
+    STATIC_SHAPES,
+    STATIC_WEIGHTS,
+    WITH_BIAS,
+)
+from tfsep.tflite._tensor_info import TensorInfo
 
 _SAMPLES = 4
 _ROUNDING = 1e-5
-"""Of the largest output: what two orders of summing floats may differ by."""
+"""Share of the largest output by which two orders of summing floats may differ."""
 
 
-def on_xnnpack(runner: Runner, nodes: tuple[Node, ...]) -> TargetReport:
-    """Return what XNNPACK took over; for each node that it left, the documented rule that says why."""
+def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
+    """Return what XNNPACK takes over; for each node that it leaves, the documented rule that says why."""
+    runner, nodes = LiteRTModel(file.path), file.nodes
     taken = runner.delegated()
     source = f"LiteRT {version('ai-edge-litert')}"
     left = [node for node in nodes if node.row.number not in taken]
     findings = []
     for node in left:
-        rule = broken("xnnpack", node)
-        findings.append(_unexplained(node, nodes, taken, source) if rule is None else finding(rule, node))
+        rule = target.broken_rule(node)
+        findings.append(_unexplained(node, nodes, taken, source) if rule is None else target.finding(rule, node))
     return TargetReport(
-        target="xnnpack",
+        target=target.name,
         basis=MEASURED,
         passed=not left,
         taken=len(taken),
@@ -40,7 +65,7 @@ def on_xnnpack(runner: Runner, nodes: tuple[Node, ...]) -> TargetReport:
 
 
 def _unexplained(node: Node, nodes: tuple[Node, ...], taken: frozenset[int], source: str) -> Finding:
-    """What is said of a node that no rule stops; float16 weights are made float32 by XNNPACK for its own nodes only."""
+    """The finding for a node that breaks no rule. XNNPACK converts weights in float16 for its own nodes only."""
     why, change = "is left behind, and no documented rule says why", ""
     users = {user.row.number for user in nodes if set(user.row.inputs) & set(node.row.outputs)}
     if node.row.name == "DEQUANTIZE" and not users & taken:
@@ -48,40 +73,39 @@ def _unexplained(node: Node, nodes: tuple[Node, ...], taken: frozenset[int], sou
     return Finding(node.row.number, node.row.name, node.label, why, change, source)
 
 
-def require_micro() -> None:
-    """Raise unless TensorFlow Lite Micro's interpreter is there.
-
-    Raises:
-        ImportError: if it is not.
-    """
+def _require_tflm() -> None:
     if find_spec("tflite_micro") is None:
         raise ImportError("target: expected the package tflite-micro for 'tflm', got none: pip install 'tfsep[micro]'")
 
 
-def on_micro(runner: Runner, kernels: str, content: bytes, nodes: tuple[Node, ...]) -> TargetReport:
-    """Return whether TensorFlow Lite Micro runs a file, how far it is from LiteRT's kernels, and its arena.
-
-    Args:
-        runner: the file, on kernels of LiteRT, the reference ones where these have all of its operators.
-        kernels: what those are called.
-        content: of the file.
-        nodes: of the file.
-    """
+def _measure_tflm(target: Target, file: TargetFile) -> TargetReport:
+    """Return whether TensorFlow Lite Micro runs a file, how far it is from LiteRT's kernels, and its arena."""
+    del target
+    runner, kernels = _expected_from(file.path)
     samples = [_samples(info) for info in runner.inputs]
     stored = [info.quantize(sample) for info, sample in zip(runner.inputs, samples, strict=True)]
+    content = np.frombuffer(file.content, np.uint8)
     try:
-        reply = run_worker("run_micro", {"outputs": len(runner.outputs)}, [np.frombuffer(content, np.uint8), *stored])
+        reply = run_worker("run_micro", {"outputs": len(runner.outputs)}, [content, *stored])
     except WorkerError as error:
-        told = _told(error.log)
-        return _refused(f"does not survive it: {error}" + (f" and says: {told}" if told else ""), nodes)
+        message = _last_lines(error.log)
+        return _refused(f"does not survive it: {error}" + (f" and says: {message}" if message else ""), file.nodes)
     if not reply.values["ran"]:
-        told = _told(reply.log)
-        return _refused(f"says: {told}" if told else "does not run, and says nothing", nodes)
-    return _compared(runner, kernels, samples, reply, nodes)
+        message = _last_lines(reply.log)
+        return _refused(f"says: {message}" if message else "does not run, and says nothing", file.nodes)
+    return _compared(runner, kernels, samples, reply, file.nodes)
+
+
+def _expected_from(path: str) -> tuple[LiteRTModel, str]:
+    """A file on LiteRT's reference kernels and their name; on its default ones where those lack an operator."""
+    try:
+        return LiteRTModel(path, reference_kernels=True), "LiteRT's reference kernels"
+    except ValueError:
+        return LiteRTModel(path), "LiteRT's default kernels"
 
 
 def _samples(info: TensorInfo) -> np.ndarray:
-    """Seeded inputs (samples, shape with the batch): all that an integer file can store, or normal numbers."""
+    """Seeded inputs (samples, shape with the batch): uniform over an integer type's range, or normal numbers."""
     rng, shape = np.random.default_rng(0), (_SAMPLES, *info.shape)
     if info.scale:
         limits = np.iinfo(info.dtype)
@@ -92,10 +116,10 @@ def _samples(info: TensorInfo) -> np.ndarray:
 
 
 def _compared(
-    runner: Runner, kernels: str, samples: list[np.ndarray], reply: Reply, nodes: tuple[Node, ...]
+    runner: LiteRTModel, kernels: str, samples: list[np.ndarray], reply: Reply, nodes: tuple[Node, ...]
 ) -> TargetReport:
     expected = runner([sample.reshape(-1, *sample.shape[2:]) for sample in samples])
-    actual = [reply.arrays[place] for place in runner.output_places()]
+    actual = [reply.arrays[place] for place in runner.output_order()]
     elements = differing = 0
     close = True
     for info, wanted, got in zip(runner.outputs, expected, actual, strict=True):
@@ -159,8 +183,8 @@ def _refused(why: str, nodes: tuple[Node, ...]) -> TargetReport:
     return TargetReport("tflm", MEASURED, False, 0, len(nodes), None, (found,), _micro_version())
 
 
-def _told(log: str) -> str:
-    """What the interpreter said, in one line, without the path of its own source file."""
+def _last_lines(log: str) -> str:
+    """The interpreter's last messages in one line, without the path of its own source file."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return "; ".join(re.sub(r"^\S+\.cc(:\d+)?\s*", "", line) for line in lines[-3:])[:300]
 
@@ -170,3 +194,74 @@ def _micro_version() -> str:
         return f"tflite-micro {version('tflite-micro')}"
     except PackageNotFoundError:
         return "tflite-micro"
+
+
+_XNNPACK = operator_names("""
+    ABS ADD AVERAGE_POOL_2D BATCH_MATMUL CEIL CONCATENATION CONV_2D COS DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV
+    ELU EXP EXPAND_DIMS FLOOR FULLY_CONNECTED GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM
+    MUL NEG PAD PRELU QUANTIZE RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR ROUND RSQRT SIN SLICE SOFTMAX
+    SPACE_TO_DEPTH SPLIT SQRT SQUARE SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV
+""")
+_XNNPACK_QUANTIZED = operator_names("""
+    ADD CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE ELU EXPAND_DIMS FULLY_CONNECTED LEAKY_RELU
+    LOGISTIC MAX_POOL_2D MEAN MUL PAD QUANTIZE RESHAPE RESIZE_BILINEAR SLICE SPACE_TO_DEPTH SPLIT STRIDED_SLICE SUB TANH
+    TRANSPOSE TRANSPOSE_CONV
+""")
+_FLOAT_ONLY = tuple(sorted(_XNNPACK - _XNNPACK_QUANTIZED))
+_LOGITS = "leave the softmax out of the model, and apply it to the logits on the host"
+
+MEASURED_TARGETS = (
+    Target(
+        name="xnnpack",
+        source=Source("XNNPACK delegate, README and xnnpack_delegate.cc", "LiteRT 2.3"),
+        operators=_XNNPACK,
+        rules=(
+            Rule((), in_real_numbers, REAL, INDICES),
+            Rule((), types_among("float32", "float16", "int8", "uint8"), "8-bit integers or floats", FLOAT_OR_INT8),
+            Rule(("SOFTMAX",), where(is_output, not_quantized), "float32", _LOGITS),
+            Rule(_FLOAT_ONLY, not_quantized, "float32", "export with the recipe float32 or float16"),
+            Rule(
+                ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"),
+                not_dynamic,
+                "weights of its activations' type",
+                "export with the recipe int8 in place of dynamic_int8",
+            ),
+            Rule(CONVOLUTIONS, has_bias, "a bias", WITH_BIAS),
+            Rule(CONVOLUTIONS, constants_at(1, 2), "static weights and bias", STATIC_WEIGHTS),
+            Rule(("TRANSPOSE_CONV",), constants_at(0, 1, 3), "a static output shape, weights and bias", STATIC_SHAPES),
+            Rule(
+                ("MEAN", "PAD", "RESHAPE", "RESIZE_BILINEAR", "TRANSPOSE"),
+                constants_at(1),
+                "a static second input",
+                STATIC_SHAPES,
+            ),
+            Rule(
+                ("ADD", "SUB"),
+                scales_within(2**-10, 2**8),
+                "inputs whose steps are 1/1024 to 256 of its output's",
+                "export with the recipe float32 or float16",
+            ),
+            Rule(
+                ("STRIDED_SLICE",),
+                plain_slice,
+                "a slice without steps that keeps all axes",
+                "slice a range of neighbours, and take its axis away by a reshape",
+            ),
+            Rule(("CONCATENATION",), inputs_at_most(4), "at most 4 tensors", "join them by fours"),
+            Rule(
+                (),
+                activation_among(0, 1, 2, 3),
+                "no fused activation but ReLU, ReLU6 and [-1, 1]",
+                "put the activation in a layer of its own",
+            ),
+        ),
+        measure=_measure_xnnpack,
+    ),
+    Target(
+        name="tflm",
+        source=Source("TensorFlow Lite Micro's interpreter", "as installed"),
+        measure=_measure_tflm,
+        require=_require_tflm,
+    ),
+)
+"""XNNPACK's rules explain the operators that it was measured to leave."""

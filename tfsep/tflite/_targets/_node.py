@@ -1,19 +1,18 @@
-"""An operator with the tensors around it, and what rules ask of one."""
+"""An operator with its tensors, and the properties that rules read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from tfsep._flatbuffer.constants import stored_numbers
+from tfsep._flatbuffer.schema_types import ModelT
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow
 
-WEIGHT_TYPES = ("int8", "uint8", "int4")
-IMAGE = {"TRANSPOSE_CONV": 2}
-"""Where the image stands among an operator's inputs, where it is not the first."""
-SETTINGS = 8
-"""How many whole numbers axes, steps or a shape have at most."""
+_IMAGE_PLACES = {"TRANSPOSE_CONV": 2}
+"""Place of the image among an operator's inputs, where it is not the first."""
+_MOST_SETTINGS = 8
+"""Largest number of integers of axes, steps or a shape."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +20,12 @@ class Node:
     """An operator of a file.
 
     Attributes:
-        row: as the file has it.
+        row: the operator in the file.
         inputs: its tensors, None for one that is left out.
         outputs: its tensors.
-        constants: numbers of the tensors whose content is the file's own, as it is or as float16 made float32.
-        settings: axes, steps and shapes that the file has as tensors, by their place among the inputs.
-        in_integers: whether its file computes in 8-bit integers, here or elsewhere.
+        constants: numbers of the file's constant tensors, including those in float16 that an operator converts.
+        settings: axes, steps and shapes that the file stores as tensors, by their place among the inputs.
+        in_integers: whether any operator of the file computes in 8-bit integers.
     """
 
     row: OperatorRow
@@ -38,23 +37,23 @@ class Node:
 
     @property
     def label(self) -> str:
-        """The name of its output, without the names of all that the converter fused."""
+        """The name of its output, without the names of fused operators."""
         return self.outputs[0].name.split(";")[0] if self.outputs else ""
 
     @property
     def activations(self) -> tuple[TensorRow, ...]:
-        """Its tensors that are computed."""
+        """Its computed tensors."""
         given = (tensor for tensor in self.inputs if tensor is not None and tensor.number not in self.constants)
         return (*given, *self.outputs)
 
     @property
     def is_output(self) -> bool:
-        """Whether what it computes leaves the file."""
+        """Whether one of its outputs is an output of the file."""
         return any(tensor.role == "output" for tensor in self.outputs)
 
     @property
     def types(self) -> set[str]:
-        """Types of what it computes with; indices and shapes are int32, and no matter."""
+        """Types of its activations, without those of indices, shapes and booleans."""
         return {tensor.dtype for tensor in self.activations} - {"int32", "int64", "bool"}
 
     @property
@@ -64,40 +63,40 @@ class Node:
 
     @property
     def image(self) -> TensorRow | None:
-        """What a window goes over: the first input, or that of the operator's own."""
-        return self.tensor(IMAGE.get(self.row.name, 0))
+        """The input that a window slides over."""
+        return self.tensor(_IMAGE_PLACES.get(self.row.name, 0))
 
     def tensor(self, place: int) -> TensorRow | None:
         """The input at a place, or None."""
         return self.inputs[place] if place < len(self.inputs) else None
 
     def is_constant(self, place: int) -> bool:
-        """Whether the input at a place is the file's own; so is one that is left out."""
+        """Whether the input at a place is a constant, or left out."""
         tensor = self.tensor(place)
         return tensor is None or tensor.number in self.constants
 
     def pair(self, rows: str, columns: str) -> tuple[int, int]:
-        """Two options, as rows and columns, 1 where the operator has none."""
+        """Two options, for rows and columns; 1 where the operator has none."""
         return int(self.row.options.get(rows, 1)), int(self.row.options.get(columns, 1))
 
     @property
     def strides(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Strides in rows and columns."""
         return self.pair("strideH", "strideW")
 
     @property
     def rates(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Rates in rows and columns."""
         return self.pair("dilationHFactor", "dilationWFactor")
 
     @property
     def is_valid(self) -> bool:
-        """Whether it pads nothing; the schema's 0 is SAME."""
+        """Whether it has no padding; the schema's 0 is SAME."""
         return bool(self.row.options.get("padding", 1))
 
     @property
     def groups(self) -> int:
-        """Groups of a CONV_2D: how often a filter's channels go into the image's."""
+        """Groups of a CONV_2D: the image's channels over a filter's."""
         image, weights = self.tensor(0), self.tensor(1)
         return 1 if image is None or weights is None else image.shape[-1] // weights.shape[-1]
 
@@ -105,10 +104,10 @@ class Node:
 Condition = Callable[[Node], bool]
 
 
-def nodes_of(found: Inspection, model: Any) -> tuple[Node, ...]:
-    """Return a file's operators with their tensors, of what was read of it and of its flatbuffer."""
+def nodes_of(found: Inspection, model: ModelT) -> tuple[Node, ...]:
+    """Return a file's operators with their tensors, from its inspection and its flatbuffer."""
     stored = {tensor.number for tensor in found.role("constant")}
-    # Weights in float16 are constants too, though an operator brings them to float32.
+    # An operator converts weights in float16 to float32: its output counts as a constant.
     widened = {op.outputs[0] for op in found.operators if op.name == "DEQUANTIZE" and set(op.inputs) <= stored}
     constants = frozenset(stored | widened)
     tensors = found.tensors
@@ -126,12 +125,12 @@ def nodes_of(found: Inspection, model: Any) -> tuple[Node, ...]:
     return tuple(replace(node, in_integers=in_integers) for node in nodes)
 
 
-def _settings(op: OperatorRow, model: Any) -> dict[int, tuple[int, ...]]:
+def _settings(op: OperatorRow, model: ModelT) -> dict[int, tuple[int, ...]]:
     stored = (
         (place, stored_numbers(model, model.subgraphs[0].tensors[i])) for place, i in enumerate(op.inputs) if i >= 0
     )
     return {
         place: tuple(map(int, numbers.flat))
         for place, numbers in stored
-        if numbers is not None and numbers.dtype == np.int32 and numbers.size <= SETTINGS
+        if numbers is not None and numbers.dtype == np.int32 and numbers.size <= _MOST_SETTINGS
     }

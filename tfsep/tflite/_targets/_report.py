@@ -1,4 +1,4 @@
-"""What came of checking a file for targets, as records, tables and JSON."""
+"""Reports of checking a file for targets: records, tables and JSON."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,15 +10,15 @@ MEASURED, RULE = "measured", "documented rule"
 
 @dataclass(frozen=True)
 class Finding:
-    """Why an operator is not computed where it should be.
+    """Why a target does not take an operator.
 
     Attributes:
-        node: its number in the file, None for what is said of the file.
-        operator: its name.
-        name: of what it computes.
-        why: what the target needs, or said.
+        node: the operator's number in the file; None for a finding on the whole file.
+        operator: name of its kind.
+        name: of its output.
+        why: the target's requirement, or its message.
         change: what to change in the network, or how it is exported.
-        source: where that is documented, and of which version.
+        source: document and version of the requirement.
     """
 
     node: int | None
@@ -34,14 +34,15 @@ class TargetReport:
     """A file on one target.
 
     Attributes:
-        target: by name.
-        basis: ``"measured"``, or by ``"documented rule"``.
-        passed: whether every operator runs as intended, and what was computed is right.
-        taken, nodes: operators that run as intended, of how many; on the Edge TPU, none after the first that does not.
-        partitions: parts of the graph, each run as a whole; None where nobody counts.
-        findings: why, for each operator that does not.
-        facts: what else was measured, by name.
-        source: of the rules, or what measured.
+        target: its name.
+        basis: ``"measured"`` or ``"documented rule"``.
+        passed: whether every operator runs as intended, with the right results where they were measured.
+        taken: number of operators that run as intended; on the Edge TPU, none after the first that does not.
+        nodes: number of operators.
+        partitions: number of parts of the graph that run as a whole; None where that is not known.
+        findings: one for each operator that does not run as intended.
+        source: of the rules, or the package that measured.
+        facts: other measures, by name.
     """
 
     target: str
@@ -59,7 +60,7 @@ class TargetReport:
         return asdict(self)
 
     def summary(self) -> str:
-        """Return what was found in one line."""
+        """Return the result in one line."""
         parts = "" if self.partitions is None else f" in {self.partitions} partition{'s'[: self.partitions != 1]}"
         facts = "".join(f"; {name} {shown}" for name, shown in self._facts())
         return f"{'passes' if self.passed else 'does not pass'}: {self.taken} of {self.nodes} nodes{parts}{facts}"
@@ -71,7 +72,7 @@ class TargetReport:
         ]
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """Return the findings, one row for all of one reason: operators, why, what to change, source."""
+        """Return the findings, a row a reason: operators, reason, change, source."""
         groups: dict[tuple[str, str, str], list[Finding]] = {}
         for found in self.findings:
             groups.setdefault((found.why, found.change, found.source), []).append(found)
@@ -79,7 +80,7 @@ class TargetReport:
 
 
 def _operators(group: list[Finding]) -> str:
-    """Names of operators with their numbers in the file, or how many there are, where they are more than three."""
+    """Names of operators with their numbers in the file, or with their count where they are more than three."""
     numbers: dict[str, list[int]] = {}
     for found in group:
         numbers.setdefault(found.operator, []).extend([] if found.node is None else [found.node])
@@ -96,7 +97,7 @@ class TargetsReport:
 
     Attributes:
         path: of the file.
-        reports: one a target, in the order in which they were asked for.
+        reports: one a target, in the order given.
     """
 
     path: str
@@ -112,7 +113,7 @@ class TargetsReport:
         return next(report for report in self.reports if report.target == target)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the JSON holds."""
+        """Return the content of the JSON."""
         return {report.target: report.to_dict() for report in self.reports}
 
     def table(self) -> Table:
@@ -120,10 +121,10 @@ class TargetsReport:
         return Table(("target", "basis", "result"), [(r.target, r.basis, r.summary()) for r in self.reports])
 
     def findings(self) -> Table:
-        """Return a row a reason."""
+        """Return a row a reason, with all its operators."""
         rows = [(report.target, *row) for report in self.reports for row in report.rows()]
         return Table(("target", "operators", "why", "change", "source"), rows)
 
     def __str__(self) -> str:
-        """Return both tables."""
+        """Return both tables as text."""
         return "\n\n".join([self.table().text(), *([self.findings().text()] if self.findings().rows else [])])

@@ -1,0 +1,184 @@
+"""Layers without an integer operator of their own, as chains of layers that have one.
+
+Separable and transposed convolutions follow from their rows in the table of layer kinds: one convolution for each
+kernel, behind zero insertion where the kind is transposed.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tfsep import layers
+from tfsep._keras.backend import keras
+from tfsep._keras.types import Layer, Shape
+from tfsep.geometry import Pads, Transposed, Window
+from tfsep.layers._layer_kinds import DEPTHWISE, TRANSPOSED, Kernel, LayerKind, kind_of
+from tfsep.quantize._built_layers import filled, one_tap
+from tfsep.quantize._zero_insertion import ZeroInsertion
+
+
+def decomposed(layer: Layer, shape: Shape) -> list[Layer]:
+    """Return the layers that a layer is a chain of, with its weights; the layer itself, if it has an operator.
+
+    Args:
+        layer: a built layer.
+        shape: of its result; None where a size is not known.
+
+    Raises:
+        ValueError: for constraints that would apply to a flipped kernel.
+    """
+    kind = kind_of(layer)
+    own = next((decompose for cls, decompose in _OWN_DECOMPOSITIONS.items() if isinstance(layer, cls)), None)
+    if own is not None:
+        chain = list(own(layer, shape))
+    elif kind is None or kind.quantized is None or layer_format(layer) != "channels_last":
+        return [layer]
+    elif kind.transposed:
+        chain = list(_transposed_chain(layer, kind, shape))
+    elif kind.quantized == "parts":
+        chain = list(_convolutions(layer, kind))
+    else:
+        return [layer]
+    for part in chain:
+        part.trainable = part.trainable and layer.trainable
+    return chain
+
+
+def layer_format(layer: Layer) -> str:
+    """Return the data format of a layer; ``"channels_last"`` if it has none."""
+    return getattr(layer, "data_format", "channels_last")
+
+
+def _separable_block(block: Layer, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001
+    for name, convolution, normalization in (
+        ("depthwise", block.depthwise, block.depthwise_bn),
+        ("pointwise", block.pointwise, block.pointwise_bn),
+    ):
+        yield _renamed(convolution, f"{block.name}_{name}")
+        if normalization is not None:
+            yield _renamed(normalization, f"{block.name}_{name}_bn")
+        yield keras.layers.Activation(block.activation, name=f"{block.name}_{name}_activation")
+
+
+def _rescaling(layer: Layer, shape: Shape) -> Iterator[Layer]:
+    """``x · scale + offset`` as a depthwise convolution of one tap."""
+    convolution, channels = one_tap(len(shape), layer.name), shape[-1]
+    if convolution is None or channels is None:
+        yield layer
+        return
+    scale, offset = (np.broadcast_to(value, (channels,)) for value in (layer.scale, layer.offset))
+    kernel = scale.reshape(*(1,) * (len(shape) - 3), 1, channels, 1)
+    yield filled(convolution, (*(None,) * (len(shape) - 1), channels), [kernel, offset])
+
+
+_OWN_DECOMPOSITIONS: dict[type[Layer], Callable[[Layer, Shape], Iterator[Layer]]] = {
+    layers.DepthwiseSeparableConv: _separable_block,
+    keras.layers.Rescaling: _rescaling,
+}
+"""Of layers that do not follow from a row in the table of layer kinds."""
+
+
+def _renamed(layer: Layer, name: str) -> Layer:
+    """A copy of a built layer under another name, with the same weights."""
+    copy = type(layer).from_config({**layer.get_config(), "name": name})
+    build = layer.get_build_config()
+    copy.build(build["input_shape"] if build else None)
+    copy.set_weights(layer.get_weights())
+    return copy
+
+
+def _transposed_chain(layer: Layer, kind: LayerKind, shape: Shape) -> Iterator[Layer]:
+    """Zero insertion and the convolutions by flipped kernels; the layer itself, where one operator computes it."""
+    rank = len(layer.kernel_size)
+    geometry = _geometry(layer)
+    if kind.quantized == "operator" and _is_one_operator(layer, geometry, shape):
+        yield layer
+        return
+    for name in ("kernel", "depthwise", "pointwise"):
+        if getattr(layer, f"{name}_constraint", None) is not None:
+            raise ValueError(
+                f"model: expected transposed convolutions without constraints, whose kernels are turned around, got "
+                f"{layer.name!r}"
+            )
+    yield ZeroInsertion(layer.strides, _pads(geometry)[-rank:], name=f"{layer.name}_zeros")
+    yield from _convolutions(layer, kind)
+
+
+def _geometry(layer: Layer) -> Transposed:
+    window = layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate
+    if len(layer.kernel_size) == 1:
+        return Transposed.of_row(*window, layer.output_padding)
+    return Transposed.of(Window.of(*window), layer.output_padding)
+
+
+def _is_one_operator(layer: Layer, geometry: Transposed, shape: Shape) -> bool:
+    """Whether a file has one operator for it, in which every output pixel is a sum and the bias is included."""
+    window, (rows, columns), reach = geometry.window, shape[1:3], geometry.window.effective_kernel
+    if getattr(layer, "groups", 1) > 1 or reach != window.kernel:
+        return False
+    if any(k < s for k, s in zip(window.kernel, window.strides, strict=True)):
+        return False
+    if layer.padding == "same" and layer.output_padding is None:
+        return True
+    if rows is not None and columns is not None:
+        same = Window.of(window.kernel, window.strides, "same")
+        if window.padding == same.pads((rows, columns)):
+            return True
+    return window.padding == ((0, 0), (0, 0)) and geometry.reach == reach
+
+
+def _pads(geometry: Transposed) -> Pads:
+    """The zeros around pixels a stride apart, with which the flipped kernel makes the result."""
+    (top, _), (left, _) = geometry.window.pads((1, 1))
+    (rows, columns), (height, width) = geometry.window.effective_kernel, geometry.reach
+    return (rows - 1 - top, height - 1 + top), (columns - 1 - left, width - 1 + left)
+
+
+def _convolutions(layer: Layer, kind: LayerKind) -> Iterator[Layer]:
+    """A convolution for each kernel; the last one has the layer's name, bias and activation."""
+    for kernel in kind.kernels:
+        values, groups = np.asarray(getattr(layer, kernel.name)), 1
+        if kind.transposed and not kernel.pointwise:
+            values = np.flip(values, tuple(range(len(layer.kernel_size))))
+        if kernel.channel_axes == TRANSPOSED:
+            groups = getattr(layer, "groups", 1)
+            values = _as_forward(values, groups)
+        is_last = kernel is kind.kernels[-1]
+        bias = [layer.bias] if is_last and layer.bias is not None else []
+        convolution = _convolution(layer, kind, kernel, values, groups, is_last)
+        input_shape = (*(None,) * (values.ndim - 1), values.shape[-2] * groups)
+        yield filled(convolution, input_shape, [values, *bias])
+
+
+def _convolution(
+    layer: Layer, kind: LayerKind, kernel: Kernel, values: np.ndarray, groups: int, is_last: bool
+) -> Layer:
+    """The convolution by one kernel of a layer."""
+    options: dict[str, Any] = {"kernel_size": values.shape[:-2]}
+    if not kernel.pointwise:
+        options["dilation_rate"] = layer.dilation_rate
+        if not kind.transposed:
+            options |= {"strides": layer.strides, "padding": layer.padding}
+    if is_last:
+        options |= {name: getattr(layer, name) for name in _OPTIONS_OF_THE_LAST}
+    else:
+        options |= {"use_bias": False, "name": f"{layer.name}_{kernel.part}"}
+    rank = len(layer.kernel_size)
+    is_depthwise = kernel.channel_axes == DEPTHWISE
+    own = "depthwise" if is_depthwise else "pointwise" if kernel.pointwise else "kernel"
+    for what in ("regularizer", "constraint"):
+        options[f"{'depthwise' if is_depthwise else 'kernel'}_{what}"] = getattr(layer, f"{own}_{what}")
+    if is_depthwise:
+        return (layers.DepthwiseConv1D, layers.DepthwiseConv2D)[rank - 1](depth_multiplier=values.shape[-1], **options)
+    return (layers.Conv1D, layers.Conv2D)[rank - 1](values.shape[-1], groups=groups, **options)
+
+
+_OPTIONS_OF_THE_LAST = ("activation", "use_bias", "bias_regularizer", "bias_constraint", "name")
+
+
+def _as_forward(kernel: np.ndarray, groups: int) -> np.ndarray:
+    """A transposed kernel (..., F / groups, C) as a convolution has it, (..., C / groups, F)."""
+    *sides, filters, channels = kernel.shape
+    grouped = np.moveaxis(kernel.reshape(*sides, filters, groups, channels // groups), -3, -1)
+    return np.moveaxis(grouped, -3, -2).reshape(*sides, channels // groups, groups * filters)

@@ -1,0 +1,209 @@
+"""Conversion of a Keras model into a folder for devices: exported, verified, timed and checked for targets."""
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from tfsep._keras.types import Data, Model
+from tfsep._utils.arguments import as_path
+from tfsep._utils.atomic_files import atomic_files, make_folder
+from tfsep.data import Preprocessing
+from tfsep.models import load_model
+from tfsep.tflite._benchmark import benchmark_all, thread_counts
+from tfsep.tflite._calibration import MAX_SAMPLES
+from tfsep.tflite._convert._header import c_header
+from tfsep.tflite._convert._metadata import LABELS, can_describe, channels_of, with_metadata
+from tfsep.tflite._convert._report import ConvertReport, readme
+from tfsep.tflite._convert._snippets import snippets
+from tfsep.tflite._export import export
+from tfsep.tflite._export_report import ExportReport
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._targets import check_targets, targets_named
+from tfsep.tflite._tensor_info import TensorInfo
+
+
+def convert(
+    model: Model | str | PathLike[str],
+    folder: str | PathLike[str],
+    recipe: str | Recipe = "int8",
+    calibration: Data | None = None,
+    *,
+    targets: str | Iterable[str] = (),
+    data: Data | None = None,
+    labels: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+    name: str = "model",
+    threads: Iterable[int] = (1,),
+    input_shape: tuple[int, ...] | None = None,
+    tolerance: float | None = None,
+    max_calibration_samples: int = MAX_SAMPLES,
+) -> ConvertReport:
+    """Convert any Keras model into a folder for devices: exported and verified by `export`, timed, checked for targets.
+
+    The folder holds ``<name>.tflite``; ``<name>.json``, the reports; ``<name>.h``, the file as a C array, aligned to
+    16 bytes; ``README.md``, with snippets in Kotlin, Swift and Python for this file's types, shapes, scales and
+    zero points; and ``labels.txt`` where the first output is a row of classes. With the package ``mediapipe``, the
+    extra ``metadata``, the file itself holds the normalization and the labels in the form that task libraries read.
+    Each file is written whole, after all checks.
+
+    Args:
+        model: a built Keras model, with layers of Keras or of this library, or the path of a ``.keras`` file.
+        folder: is made if it does not exist.
+        recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`; or a
+            `Recipe` of one's own.
+        calibration: samples of the training set to measure ranges of activations on, in any form that `data` has;
+            required for recipes with integer activations, and None for a model of `tfsep.quantize.prepare`.
+        targets: a name in `TARGETS` or several. A target that does not take the file is in the report, and the folder
+            is written all the same.
+        data: samples to verify the file on: an array (N, ...) of the model's input; a tuple (x, labels), labels ints
+            (N,) from 0; for several inputs a tuple of arrays in the model's own order, or a dict by name; or an
+            iterable of any of these, a ``tf.data.Dataset`` or a generator. None for the calibration samples, or,
+            without those, for a few seeded random ones.
+        labels: of the classes, in order; their numbers where not given.
+        preprocessing: how images are prepared for the model, to be recorded in reports, snippets and metadata for
+            inputs that may be images; it is not applied. None where that is not known.
+        name: of the files, letters, digits, ``_``, ``-`` and ``.``.
+        threads: numbers of threads to time the file with.
+        input_shape: without the batch, for a model of one input that leaves sizes open.
+        tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
+        max_calibration_samples: the largest number of samples to read.
+
+    Returns:
+        The reports of export, benchmark and targets, and the names of the files.
+
+    Raises:
+        VerificationError: if the file does not compute what the model computes; nothing is written then.
+        CalibrationError: if the calibration data give no meaningful ranges.
+        ValueError, TypeError: for an unknown recipe or target, a model that cannot be converted, data that do not fit
+            it, labels that are not as many as the classes, or a name with other characters.
+        FileNotFoundError: if there is no such ``.keras`` file.
+        OSError: if the folder cannot be written to.
+        ImportError: for the target ``"tflm"`` without the package ``tflite-micro``, the extra ``micro``.
+
+    Examples:
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()])
+        >>> images = np.random.default_rng(0).uniform(-1, 1, (32, 8, 8, 3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report = convert(model, folder, "int8", images, targets="edgetpu")
+        >>> report.passed, "model.h" in report.files
+        (True, True)
+    """
+    folder = as_path(folder, "folder")
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"folder: expected a folder, got {folder}, which is a file")
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+        raise ValueError(f"name: expected letters, digits, '_', '-' and '.', got {name!r}")
+    wanted = [target.name for target in targets_named(targets)] if targets else []
+    counts = thread_counts(threads)
+    if not isinstance(preprocessing, Preprocessing | None):
+        raise TypeError(f"preprocessing: expected a Preprocessing or None, got {preprocessing!r}")
+    model = load_model(model) if isinstance(model, str | PathLike) else model
+    with tempfile.TemporaryDirectory(prefix="tfsep-") as scratch:
+        made = export(
+            model,
+            Path(scratch) / f"{name}.tflite",
+            recipe,
+            calibration,
+            data=data,
+            preprocessing=preprocessing,
+            input_shape=input_shape,
+            tolerance=tolerance,
+            max_calibration_samples=max_calibration_samples,
+        )
+        runner = LiteRTModel(made.path, trusted=True)
+        outputs = _in_file_order(runner)
+        for channels in filter(None, map(channels_of, made.inputs)):
+            if preprocessing is not None:
+                preprocessing.require_channels(channels)
+        chosen, notes = _labels(labels, outputs[0])
+        described = can_describe()
+        if described:
+            made = _describe(made, name, outputs, preprocessing, chosen)
+            if any(channels_of(info) and info.dtype not in ("float32", "uint8") for info in made.inputs):
+                notes.append(
+                    "metadata: MediaPipe's tasks take images in float32 or uint8 only; "
+                    f"LiteRT's interpreter takes this file's {made.inputs[0].dtype}"
+                )
+            if preprocessing is not None and len(preprocessing.std) > 1:
+                notes.append("metadata: MediaPipe's tasks take one mean and deviation for all channels")
+        else:
+            notes.append("no metadata in the file: the package mediapipe is not there, pip install 'tfsep[metadata]'")
+        times = benchmark_all([made.path], counts)
+        checked = check_targets(made.path, wanted) if wanted else None
+        content = made.path.read_bytes()
+    stored = f"{name}.tflite", f"{name}.json", f"{name}.h", "README.md", *((LABELS,) if chosen else ())
+    report = ConvertReport(
+        folder=folder,
+        files=stored,
+        export=replace(made, path=folder / f"{name}.tflite"),
+        benchmark=replace(times, reports=tuple(replace(r, path=f"{name}.tflite") for r in times.reports)),
+        targets=None if checked is None else replace(checked, path=f"{name}.tflite"),
+        labels=chosen,
+        described=described,
+        notes=(*made.notes, *notes),
+    )
+    arena = None if checked is None or "tflm" not in wanted else checked["tflm"].facts.get("arena_bytes")
+    texts = [
+        report.to_json(),
+        c_header(name, content, arena),
+        readme(report, snippets(f"{name}.tflite", made.inputs, outputs, preprocessing), outputs),
+        "".join(f"{label}\n" for label in chosen),
+    ]
+    make_folder(folder, "folder")
+    with atomic_files([folder / file for file in stored], "folder") as files:
+        files[0].write_bytes(content)
+        for file, text in zip(files[1:], texts, strict=False):
+            file.write_text(text)
+    return report
+
+
+def _in_file_order(runner: LiteRTModel) -> tuple[TensorInfo, ...]:
+    places = runner.output_order()
+    return tuple(info for _, info in sorted(zip(places, runner.outputs, strict=True)))
+
+
+def _labels(given: Sequence[str] | None, output: TensorInfo) -> tuple[tuple[str, ...], list[str]]:
+    """The labels of a row of classes, and remarks on them."""
+    classes = output.shape[1] if len(output.shape) == 2 else None
+    if given is None:
+        if classes is None:
+            return (), []
+        return tuple(map(str, range(classes))), [f"labels: none were given, so {LABELS} numbers the classes"]
+    lines = [] if isinstance(given, str) else list(given)
+    if not lines or not all(isinstance(line, str) and line.strip() and "\n" not in line for line in lines):
+        raise ValueError(f"labels: expected a line of text for each class, got {given!r}")
+    if len(lines) != classes:
+        wanted = "an output that is a row of classes" if classes is None else f"{classes} labels"
+        raise ValueError(f"labels: expected {wanted}, got {len(lines)} labels for an output of shape {output.shape}")
+    return tuple(lines), []
+
+
+def _describe(
+    made: ExportReport,
+    name: str,
+    outputs: tuple[TensorInfo, ...],
+    preprocessing: Preprocessing | None,
+    labels: tuple[str, ...],
+) -> ExportReport:
+    """Put metadata into a file, and check that it still computes the same."""
+    before = LiteRTModel(made.path, trusted=True)
+    content = with_metadata(made.path.read_bytes(), name, made.inputs, outputs, preprocessing, labels)
+    made.path.write_bytes(content)
+    after = LiteRTModel(made.path, trusted=True)
+    rng = np.random.default_rng(0)
+    sample = [
+        rng.uniform(-1, 1, info.shape).astype(field.dtype)
+        for info, field in zip(made.inputs, before.input_specs(), strict=True)
+    ]
+    if not all(map(np.array_equal, before(sample), after(sample))):
+        raise ValueError(
+            f"model: expected a file that computes the same with metadata in it, got {name}, which does not"
+        )
+    return replace(made, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())

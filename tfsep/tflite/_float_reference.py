@@ -1,0 +1,66 @@
+"""A model in floats as the reference of its file: outputs and weights are equal up to rounding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Self
+
+import numpy as np
+
+from tfsep.tflite._converter import float32_weights
+from tfsep.tflite._layer_outputs import LayerOutputs, called_layer_outputs
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._model_signature import ModelSignature
+from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._verify_report import VerifyReport
+from tfsep.tflite._weight_check import compare_weights, stored_weights
+
+
+@dataclass(frozen=True)
+class FloatReference:
+    """A model in floats; see `ReferenceModel`."""
+
+    signature: ModelSignature
+    reference_kernels: bool = False
+
+    def sized_as(self, file: LiteRTModel) -> Self:
+        """Return this model with the sizes of a file."""
+        return replace(self, signature=self.signature.sized_as(file.inputs, file.outputs))
+
+    def require_exportable(self, recipe: Recipe, has_calibration: bool) -> None:
+        """Raise unless there is calibration data where the recipe needs some."""
+        if recipe.needs_calibration and not has_calibration:
+            raise ValueError(f"calibration: expected samples for recipe {recipe.name!r}, got None")
+
+    def element_counter(self, file: LiteRTModel) -> "_NoCounter":
+        """Return a counter that counts nothing: elements may differ."""
+        del file
+        return _NoCounter()
+
+    def check_weights(
+        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport
+    ) -> tuple[VerifyReport, str]:
+        """Return the report with the error of the weights, and the name of the worst."""
+        del path
+        found = compare_weights(float32_weights(self.signature), stored_weights(file.flatbuffer))
+        return replace(report, weights=found.compared, weight_error=found.error), found.name
+
+    def notes(self, report: VerifyReport) -> list[str]:
+        """Return no remark."""
+        del report
+        return []
+
+    def layer_outputs(self, inputs: Sequence[np.ndarray]) -> LayerOutputs:
+        """Run the model, and return the output of every layer that is called."""
+        return called_layer_outputs(self.signature, inputs)
+
+
+class _NoCounter:
+    """A counter of elements that counts nothing."""
+
+    def add(self, inputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
+        """Count nothing."""
+
+    def complete(self, report: VerifyReport) -> VerifyReport:
+        """Return the report as it is."""
+        return report

@@ -1,0 +1,145 @@
+"""Outputs of a file beside those of its model: sums over any amount of data, of which nothing else is kept."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfsep._keras.types import Data
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._reference_model import ReferenceModel
+from tfsep.tflite._sample_reader import Batch, SampleReader
+from tfsep.tflite._verify_report import VerifyReport
+
+
+class _OutputError:
+    """Sums over the elements of one output."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum = self._squares = self._error = 0.0
+
+    def add(self, expected: np.ndarray, difference: np.ndarray) -> None:
+        self._count += expected.size
+        self._sum += float(expected.sum())
+        self._squares += float(np.sum(expected**2))
+        self._error += float(np.sum(difference**2))
+
+    def relative_rms(self) -> float:
+        """The RMS of the difference over the standard deviation of the model's output."""
+        return self._relative(np.sqrt(self._error / self._count))
+
+    def relative_rounding(self, scale: float) -> float:
+        """Half a step of a quantized output over the same deviation: what rounding may add to the error."""
+        return self._relative(scale / 2)
+
+    def _relative(self, size: float) -> float:
+        square, mean = self._squares / self._count, self._sum / self._count
+        # A constant output has no deviation; a hundredth of its size stands in for it.
+        deviation = max(np.sqrt(max(square - mean**2, 0.0)), 0.01 * np.sqrt(square))
+        if size == 0:
+            return 0.0
+        return float(size / deviation) if deviation else float("inf")
+
+
+def _require_labels(labels: np.ndarray, classes: int) -> None:
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"data: expected labels as ints, got {labels.dtype}")
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(
+            f"data: expected labels of the model's classes, 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
+        )
+
+
+class _OutputComparison:
+    """Sums over the batches of a comparison."""
+
+    def __init__(self, file: LiteRTModel) -> None:
+        self._file = file
+        self.samples = self._agreed = self._right = self._model_right = self._labelled = 0
+        self._saturated = self._input_elements = 0
+        self._max_error = 0.0
+        self._low, self._high = np.inf, -np.inf
+        self._has_classes = True
+        self._errors = [_OutputError() for _ in file.outputs]
+
+    def add(self, batch: Batch, expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
+        """Add one batch, in the order of the file's inputs: the model's outputs and the file's."""
+        self.samples += batch.size
+        for error, ours, theirs in zip(self._errors, expected, actual, strict=True):
+            if ours.shape != theirs.shape:
+                raise ValueError(f"path: expected outputs of shape {ours.shape}, as the model's, got {theirs.shape}")
+            difference = theirs.astype(np.float64) - ours.astype(np.float64)
+            self._max_error = float(np.maximum(self._max_error, np.abs(difference).max(initial=0.0)))
+            error.add(ours.astype(np.float64), difference)
+        for info, array in zip(self._file.inputs, batch.inputs, strict=True):
+            self._saturated += info.saturated(array)
+            self._input_elements += array.size
+            self._low, self._high = min(self._low, float(array.min())), max(self._high, float(array.max()))
+        self._count_classes(batch, expected[0], actual[0])
+
+    def _count_classes(self, batch: Batch, expected: np.ndarray, actual: np.ndarray) -> None:
+        self._has_classes &= expected.ndim == 2 and expected.shape[1] > 1
+        if not self._has_classes:
+            return
+        file_classes, model_classes = np.argmax(actual, axis=1), np.argmax(expected, axis=1)
+        self._agreed += int(np.sum(file_classes == model_classes))
+        if batch.labels is not None:
+            _require_labels(batch.labels, expected.shape[1])
+            self._labelled += batch.size
+            self._right += int(np.sum(file_classes == batch.labels))
+            self._model_right += int(np.sum(model_classes == batch.labels))
+
+    def report(self, recipe: Recipe, tolerance: float | None) -> VerifyReport:
+        """Return the measures, against a tolerance or, where there is none, the recipe's."""
+        errors = [error.relative_rms() for error in self._errors]
+        allowed = [
+            recipe.tolerance + error.relative_rounding(info.scale) if tolerance is None else tolerance
+            for error, info in zip(self._errors, self._file.outputs, strict=True)
+        ]
+        # The output that is furthest past its tolerance, or nearest to it; NaN is past every tolerance.
+        worst = max(range(len(errors)), key=lambda i: np.nan_to_num(errors[i] / allowed[i], nan=np.inf))
+        labelled = self._has_classes and self._labelled == self.samples
+        return VerifyReport(
+            samples=self.samples,
+            max_error=self._max_error,
+            rms_error=errors[worst],
+            tolerance=allowed[worst],
+            top1_agreement=self._agreed / self.samples if self._has_classes else None,
+            accuracy=self._right / self.samples if labelled else None,
+            model_accuracy=self._model_right / self.samples if labelled else None,
+            saturated=self._saturated / self._input_elements,
+            low=self._low,
+            high=self._high,
+        )
+
+
+def compare_outputs(
+    reference: ReferenceModel, file: LiteRTModel, data: Data, recipe: Recipe, tolerance: float | None
+) -> VerifyReport:
+    """Run a model and its file side by side on all the data.
+
+    Args:
+        reference: the model, its sizes those of the file.
+        file: its file.
+        data: as `verify` takes it.
+        recipe: of the file; its tolerance holds where none is given, widened by half a step of quantized outputs.
+        tolerance: largest relative RMS error, or None.
+
+    Returns:
+        The measures of the outputs; those of the weights are left open.
+
+    Raises:
+        ValueError: if there is no data.
+    """
+    signature = reference.signature
+    order = signature.input_order(file.inputs)
+    comparison, counter = _OutputComparison(file), reference.element_counter(file)
+    for batch in SampleReader(signature.inputs).chunks(data):
+        file_batch = batch._replace(inputs=tuple(batch.inputs[i] for i in order))
+        expected, actual = signature(batch.inputs), file(file_batch.inputs)
+        comparison.add(file_batch, expected, actual)
+        counter.add(batch.inputs, expected, actual)
+    if comparison.samples == 0:
+        raise ValueError("data: expected at least one sample, got none")
+    return counter.complete(comparison.report(recipe, tolerance))

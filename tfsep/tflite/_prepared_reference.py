@@ -1,0 +1,257 @@
+"""A model of `quantize.prepare` as the reference of its file: kernels, biases, scales and outputs are its own."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import isfinite
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from tfsep._flatbuffer.constants import stored_numbers
+from tfsep._flatbuffer.reader import operator_name, type_name
+from tfsep._flatbuffer.schema_types import ModelT, OperatorT, TensorT
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.model_graph import operation_of
+from tfsep._keras.model_io import inputs_of
+from tfsep._keras.types import Model
+from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
+from tfsep.quantize._inference_mode import litert_rounding
+from tfsep.quantize._layer_results import results_of
+from tfsep.quantize._prepared_model import float_layers_of, runtime_of
+from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._model_signature import ModelSignature
+from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._tensor_info import TensorInfo
+from tfsep.tflite._verify_report import VerificationError, VerifyReport
+
+_LAST_PLACE = 2.0**-23
+"""Largest relative difference of two neighbours in float32."""
+
+_EXACT = 2**24
+"""Up to here a bias is rounded in the graph already, and exact. Those of channels that normalization all but closes are
+larger: float32 then keeps them to its last place, which is far under a step of the output."""
+
+_SMALLEST_RANGE = 1e-6
+"""The converter chooses quantization parameters of its own for tensors whose numbers are all smaller."""
+
+
+@dataclass(frozen=True)
+class PreparedReference:
+    """A model of `quantize.prepare`; see `ReferenceModel`."""
+
+    signature: ModelSignature
+
+    @property
+    def reference_kernels(self) -> bool:
+        """Whether the model was prepared for the reference kernels."""
+        return runtime_of(self.signature.model) == "reference"
+
+    def sized_as(self, file: LiteRTModel) -> Self:
+        """Return this model with the sizes of a file."""
+        return replace(self, signature=self.signature.sized_as(file.inputs, file.outputs))
+
+    def require_exportable(self, recipe: Recipe, has_calibration: bool) -> None:
+        """Raise unless the model can become a file of this recipe.
+
+        Raises:
+            ValueError: for a recipe that does not compute in int8, for calibration data, for a range that is empty, no
+                number or too small for quantization parameters.
+        """
+        if (recipe.weights, recipe.activations) != ("int8", "int8"):
+            raise ValueError(f"recipe: expected 'int8' for a model of quantize.prepare, got {recipe.name!r}")
+        if has_calibration:
+            raise ValueError(
+                "calibration: expected None for a model of quantize.prepare, which has its ranges, got data"
+            )
+        for name, output in _quantized_outputs(self.signature.model):
+            low, high = output.range()
+            if not (isfinite(low) and isfinite(high)):
+                raise ValueError(f"model: expected ranges that are numbers, got [{low}, {high}] of {name!r}")
+            if not output.has_range():
+                raise ValueError(
+                    f"model: expected ranges that training or quantize.observe has seen, got none of {name!r}"
+                )
+            if max(-low, high) < _SMALLEST_RANGE:
+                raise ValueError(
+                    f"model: expected ranges that reach {_SMALLEST_RANGE}, from where on there are grids, got "
+                    f"[{low:.3g}, {high:.3g}] of {name!r}: train the model, so that its numbers get a size, or observe "
+                    "other data"
+                )
+
+    def element_counter(self, file: LiteRTModel) -> "_ElementCounter":
+        """Return the counter of elements that differ."""
+        return _ElementCounter(self, file)
+
+    def check_weights(
+        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport
+    ) -> tuple[VerifyReport, str]:
+        """Raise unless the file stores the model's kernels, biases, scales and zero points, to the last bit.
+
+        Raises:
+            VerificationError: if one is not in the file.
+        """
+        graph, name = file.flatbuffer.subgraphs[0], Path(path).name
+        qparams = {found for found in map(_qparams, graph.tensors) if found is not None}
+        for layer, output in _quantized_outputs(self.signature.model):
+            scale, zero = output.qparams()
+            if (np.float32(scale), zero) not in qparams:
+                raise VerificationError(
+                    f"{name}: expected the grid of {layer!r}, scale {scale:.6g} and zero point {zero}, got none", report
+                )
+        stored = [found for operator in graph.operators or [] for found in _stored_matmul(file.flatbuffer, operator)]
+        for layer in self.signature.model.layers:
+            if isinstance(layer, QuantizedMatmul) and not any(found.is_of(layer) for found in stored):
+                raise VerificationError(
+                    f"{name}: expected the kernel and bias of {layer.name!r}, got none of these numbers", report
+                )
+        return report, ""
+
+    def notes(self, report: VerifyReport) -> list[str]:
+        """Return a remark where no element is counted."""
+        if report.elements is not None:
+            return []
+        return ["no element is counted, as no output is quantized; kernels, biases and grids are the model's"]
+
+    @cached_property
+    def _layer_model(self) -> "tuple[Model, list[LayerKey], dict[LayerKey, set[LayerKey]]]":
+        """The model with every result as an output; their keys; and of each the results that it is computed from."""
+        model = self.signature.model
+        results = results_of(model)
+        times: Counter[str] = Counter()
+        keys = []
+        for result in results:
+            keys.append(LayerKey(result.name, times[result.name]))
+            times[result.name] += 1
+        ancestors = {key: {keys[place] for place in result.before} for key, result in zip(keys, results, strict=True)}
+        return keras.Model(inputs_of(model), [result.tensor for result in results]), keys, ancestors
+
+    def layer_outputs(self, inputs: Sequence[np.ndarray]) -> LayerOutputs:
+        """Run the model, and return its quantized results, by the layers of the model that was prepared."""
+        model, keys, ancestors = self._layer_model
+        outputs = model(self.signature.pack_inputs([tf.constant(array) for array in inputs]))
+        return LayerOutputs(dict(zip(keys, map(np.asarray, outputs), strict=True)), ancestors)
+
+
+def _quantized_outputs(model: Model) -> list[tuple[str, ActivationQuantizer]]:
+    """The layers that hold the quantization parameters, each with the name of the layer whose result it quantizes."""
+    names: dict[int, str] = {}
+    for result in results_of(model):
+        names.setdefault(id(operation_of(result.tensor)), result.name)
+    outputs = (layer for layer in model.layers if isinstance(layer, ActivationQuantizer))
+    return [(names.get(id(output), str(output.name)), output) for output in outputs]
+
+
+class _StepCounts:
+    """How many elements of quantized outputs are a step or more off, and by how many steps at most."""
+
+    def __init__(self) -> None:
+        self.elements = self.differing = self.most_steps = 0
+
+    def add(self, outputs: Sequence[TensorInfo], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
+        for info, ours, theirs in zip(outputs, expected, actual, strict=True):
+            if info.scale:
+                steps = np.rint(np.abs(theirs.astype(np.float64) - ours.astype(np.float64)) / info.scale)
+                steps = np.nan_to_num(steps, nan=np.inf)
+                self.elements += steps.size
+                self.differing += int(np.count_nonzero(steps))
+                self.most_steps = int(max(self.most_steps, min(steps.max(initial=0), 10**9)))
+
+
+class _ElementCounter:
+    """Elements that differ from the model's; again with LiteRT's rounding, where that is not the model's."""
+
+    def __init__(self, reference: PreparedReference, file: LiteRTModel) -> None:
+        self._signature, self._outputs = reference.signature, file.outputs
+        self._float_layers = float_layers_of(reference.signature.model)
+        self._otherwise = _operators_rounded_otherwise(file) if reference.reference_kernels else ()
+        self._counts, self._litert_counts = _StepCounts(), _StepCounts()
+
+    def add(self, inputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
+        """Add a batch."""
+        self._counts.add(self._outputs, expected, actual)
+        if self._otherwise:
+            with litert_rounding():
+                self._litert_counts.add(self._outputs, self._signature(inputs), actual)
+
+    def complete(self, report: VerifyReport) -> VerifyReport:
+        """Return a report with the counts."""
+        counts, litert = self._counts, self._litert_counts
+        if not counts.elements:
+            return report
+        return replace(
+            report,
+            elements=counts.elements,
+            differing=counts.differing,
+            steps=counts.most_steps,
+            otherwise=self._otherwise,
+            float_layers=self._float_layers,
+            unexplained=litert.differing if self._otherwise else None,
+            unexplained_steps=litert.most_steps if self._otherwise else None,
+        )
+
+
+def _operators_rounded_otherwise(file: LiteRTModel) -> tuple[str, ...]:
+    """The operators of a file that LiteRT rounds otherwise than microcontrollers do, see `litert_rounding`."""
+    graph = file.flatbuffer.subgraphs[0]
+    dense = any(
+        operator_name(file.flatbuffer, operator) == "FULLY_CONNECTED"
+        and type_name(graph.tensors[operator.outputs[0]]) == "int8"
+        for operator in graph.operators or []
+    )
+    return ("FULLY_CONNECTED",) if dense else ()
+
+
+def _qparams(tensor: TensorT) -> tuple[np.float32, int] | None:
+    """The one scale and zero point of a tensor, or None."""
+    own = tensor.quantization
+    if own is None or own.scale is None or len(own.scale) != 1:
+        return None
+    return np.float32(own.scale[0]), int(own.zeroPoint[0])
+
+
+class _StoredMatmul(NamedTuple):
+    """The numbers that an operator of a file computes with.
+
+    Attributes:
+        kernel: integers, a row an output channel.
+        scales: an output channel.
+        bias: integers; zeros where it has none.
+        input_scale: of its input.
+    """
+
+    kernel: np.ndarray
+    scales: np.ndarray
+    bias: np.ndarray
+    input_scale: np.float32
+
+    def is_of(self, layer: QuantizedMatmul) -> bool:
+        """Whether these are a layer's numbers."""
+        kernel, bias, scales = (np.asarray(part) for part in layer.stored(self.input_scale))
+        left = np.where(np.abs(bias) < _EXACT, 0, np.abs(bias) * _LAST_PLACE)
+        return (
+            np.array_equal(self.kernel, kernel)
+            and bool(np.all(np.abs(self.bias - bias) <= left))
+            # Where the converter widens a scale it goes by the input's in float64, which no file keeps.
+            and np.allclose(self.scales, scales, rtol=_LAST_PLACE, atol=0)
+        )
+
+
+def _stored_matmul(model: ModelT, operator: OperatorT) -> Iterator[_StoredMatmul]:
+    """Yield the numbers of an operator that has a kernel in int8."""
+    tensors = [model.subgraphs[0].tensors[index] for index in operator.inputs if index >= 0]
+    arrays = [(tensor, stored_numbers(model, tensor)) for tensor in tensors]
+    kernels = [(tensor.quantization, array) for tensor, array in arrays if array is not None and array.dtype == np.int8]
+    biases = [array for _, array in arrays if array is not None and array.dtype == np.int32 and array.ndim == 1]
+    inputs = [found for tensor, array in arrays if array is None and (found := _qparams(tensor)) is not None]
+    if len(kernels) != 1 or len(inputs) != 1:
+        return
+    (own, kernel), (scale, _) = kernels[0], inputs[0]
+    rows = np.moveaxis(kernel, own.quantizedDimension, 0)
+    # The bias of a transposed convolution comes after the shape of its result.
+    bias = next((array for array in reversed(biases) if len(array) == len(rows)), np.zeros(len(rows), np.int32))
+    yield _StoredMatmul(rows.reshape(len(rows), -1), np.asarray(own.scale, np.float32), bias, scale)

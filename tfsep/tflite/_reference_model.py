@@ -1,0 +1,84 @@
+"""A Keras model as the reference of its file: one interface to models in floats and to those of `quantize.prepare`."""
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Protocol, Self
+
+import numpy as np
+
+from tfsep._keras.types import Model
+from tfsep.quantize._prepared_model import is_prepared
+from tfsep.tflite._float_reference import FloatReference
+from tfsep.tflite._layer_outputs import LayerOutputs
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._model_signature import ModelSignature, signature_of
+from tfsep.tflite._prepared_reference import PreparedReference
+from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._verify_report import VerifyReport
+
+
+class ElementCounter(Protocol):
+    """Counts elements of quantized outputs that differ from the model's."""
+
+    def add(self, inputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
+        """Add a batch: inputs in the model's order, the model's outputs and the file's."""
+
+    def complete(self, report: VerifyReport) -> VerifyReport:
+        """Return a report with the counts."""
+
+
+class ReferenceModel(Protocol):
+    """What export, verification and the comparison of layers ask of a model."""
+
+    @property
+    def signature(self) -> ModelSignature:
+        """The model's inputs, outputs and function."""
+
+    @property
+    def reference_kernels(self) -> bool:
+        """Whether the file runs on LiteRT's reference kernels, as the model's rounding is theirs."""
+
+    def sized_as(self, file: LiteRTModel) -> Self:
+        """Return this model with open sizes replaced by those of a file.
+
+        Raises:
+            ValueError: if the file's inputs and outputs are not the model's.
+        """
+
+    def require_exportable(self, recipe: Recipe, has_calibration: bool) -> None:
+        """Raise `ValueError` unless the model can become a file of this recipe, with or without calibration data."""
+
+    def element_counter(self, file: LiteRTModel) -> ElementCounter:
+        """Return the counter of elements that differ."""
+
+    def check_weights(
+        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport
+    ) -> tuple[VerifyReport, str]:
+        """Compare the stored numbers with the model's.
+
+        Returns:
+            The report, with the error of the weights where these may be off by rounding, and the name of the worst.
+
+        Raises:
+            VerificationError: if numbers that have to be equal are not.
+        """
+
+    def notes(self, report: VerifyReport) -> list[str]:
+        """Return remarks for the user on a report."""
+
+    def layer_outputs(self, inputs: Sequence[np.ndarray]) -> LayerOutputs:
+        """Run the model, and return every layer's output."""
+
+
+def reference_model(model: Model, input_shape: tuple[int, ...] | None = None) -> ReferenceModel:
+    """Return a model as a reference.
+
+    Args:
+        model: a built Keras model.
+        input_shape: without the batch; for a model of one input that leaves sizes open.
+
+    Raises:
+        TypeError, ValueError: if it is no built Keras model, or the shape does not fit it.
+    """
+    signature = signature_of(model, input_shape)
+    return PreparedReference(signature) if is_prepared(signature.model) else FloatReference(signature)

@@ -1,0 +1,129 @@
+"""The record of a target: its operators, their rules, and how a file is measured on it where this machine can."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tfsep.tflite._targets._alternatives import alternative_to
+from tfsep.tflite._targets._conditions import never
+from tfsep.tflite._targets._node import Condition, Node
+from tfsep.tflite._targets._report import RULE, Finding, TargetReport
+
+
+class Source(NamedTuple):
+    """Where rules are documented.
+
+    Attributes:
+        name: of a document or a file of source code.
+        version: the one that was read.
+    """
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        """Return both."""
+        return f"{self.name}, {self.version}"
+
+
+class Rule(NamedTuple):
+    """A condition on operators of a target.
+
+    Attributes:
+        operators: names; empty for every operator.
+        holds: true of an operator that the target takes.
+        needs: the condition in words, after "needs"; empty for an operator that the target does not have.
+        change: what to change in the network, or how it is exported.
+        source: where it is documented; None for the target's own source.
+    """
+
+    operators: tuple[str, ...]
+    holds: Condition
+    needs: str
+    change: str
+    source: Source | None = None
+
+
+class TargetFile(NamedTuple):
+    """A file to be checked.
+
+    Attributes:
+        path: of the file.
+        content: its bytes.
+        nodes: the operators of its main graph.
+    """
+
+    path: str
+    content: bytes
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A runtime or accelerator that a file may run on.
+
+    Attributes:
+        name: as `check_targets` takes it.
+        source: where its operators and rules are documented.
+        operators: names of the operators that it has at all.
+        rules: conditions on them; the first that an operator breaks is reported.
+        prefix_only: whether it runs the graph only up to the first operator that it does not take.
+        measure: function of the target and a file that runs the file; None for a target known by its rules alone.
+        require: function that raises `ImportError` where `measure` lacks a package; None where it needs none.
+    """
+
+    name: str
+    source: Source
+    operators: frozenset[str] = frozenset()
+    rules: tuple[Rule, ...] = ()
+    prefix_only: bool = False
+    measure: "Callable[[Target, TargetFile], TargetReport] | None" = None
+    require: Callable[[], None] | None = None
+
+    def broken_rule(self, node: Node) -> Rule | None:
+        """Return the first rule that an operator breaks, or None."""
+        name = node.row.name
+        if name not in self.operators:
+            return Rule((name,), never, "", alternative_to(node))
+        return next((rule for rule in self.rules if name in (rule.operators or (name,)) and not rule.holds(node)), None)
+
+    def finding(self, rule: Rule, node: Node) -> Finding:
+        """Return the report's entry for an operator that breaks a rule.
+
+        Args:
+            rule: that the operator breaks.
+            node: the operator.
+        """
+        why = f"needs {rule.needs}" if rule.needs else "is no operator of this target"
+        source = str(rule.source or self.source)
+        return Finding(node.row.number, node.row.name, node.label, why, rule.change, source)
+
+    def report(self, file: TargetFile) -> TargetReport:
+        """Return whether a file runs as intended: measured where that is possible, else by the rules."""
+        return self._documented_report(file.nodes) if self.measure is None else self.measure(self, file)
+
+    def _documented_report(self, nodes: tuple[Node, ...]) -> TargetReport:
+        findings = tuple(self.finding(rule, node) for node in nodes if (rule := self.broken_rule(node)) is not None)
+        left = {found.node for found in findings}
+        taken = [node.row.number not in left for node in nodes]
+        facts = {}
+        if self.prefix_only and False in taken:
+            first = nodes[taken.index(False)].row
+            facts["on_the_CPU_from"] = f"{first.name} {first.number} on"
+            taken = taken[: taken.index(False)]
+        return TargetReport(
+            target=self.name,
+            basis=RULE,
+            passed=not findings,
+            taken=sum(taken),
+            nodes=len(nodes),
+            partitions=1 if self.prefix_only and taken else None,
+            findings=findings,
+            source=str(self.source),
+            facts=facts,
+        )
+
+
+def operator_names(text: str) -> frozenset[str]:
+    """Return the names of operators in a text that lists them."""
+    return frozenset(text.split())
