@@ -12,7 +12,17 @@ ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT.parent / "shared" / "fixtures"
 
 
-LONGEST = ("tflite", "cli", "notebooks", "records", "sweep", "machines", "deformable", "slim_checkpoint", "quantize_files")
+LONGEST = (
+    "tflite",
+    "cli",
+    "notebooks",
+    "records",
+    "sweep",
+    "machines",
+    "deformable",
+    "slim_checkpoint",
+    "quantize_files",
+)
 """Files that take longest, so that they come first: no worker of a parallel run is left with one at its end."""
 
 

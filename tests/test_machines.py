@@ -119,7 +119,7 @@ def alone(tmp_path_factory):
     return result, lines
 
 
-def test_both_workers_have_the_same_weights_to_the_bit(two):
+def test_both_workers_have_identical_weights(two):
     _, _, (first, second) = two
     assert first.keys() == second.keys() >= set(WEIGHTS)
     for name in first:
@@ -127,7 +127,7 @@ def test_both_workers_have_the_same_weights_to_the_bit(two):
 
 
 @pytest.mark.parametrize("kind", ["mirrored", "two"])
-def test_shared_work_is_that_of_one_process(alone, kind, request):
+def test_parallel_training_equals_one_process(alone, kind, request):
     """With synchronized normalization, the batch of one process and its parts train to the same weights."""
     got = request.getfixturevalue(kind)
     got = got[2][0] if kind == "two" else got
@@ -137,7 +137,7 @@ def test_shared_work_is_that_of_one_process(alone, kind, request):
 
 
 @pytest.mark.parametrize("kind", ["mirrored", "two"])
-def test_statistics_apart_are_the_mean_of_those_of_each_replica(kind, request):
+def test_unsynchronized_statistics_are_the_mean_over_replicas(kind, request):
     got = request.getfixturevalue(kind)
     got = got[2][0] if kind == "two" else got
     split, config = worker.data().train, worker.CONFIG
@@ -147,14 +147,14 @@ def test_statistics_apart_are_the_mean_of_those_of_each_replica(kind, request):
     assert_close(got["variance"], [keep + (1 - keep) * np.mean([half.var() for half in halves])])
 
 
-def test_the_chief_writes_and_all_say_the_same(two, alone):
+def test_chief_writes_and_all_workers_log_the_same(two, alone):
     folder, said, _ = two
     assert sorted(p.name for p in (folder / "run").iterdir()) == sorted(p.name for p in alone[0].folder.iterdir())
     without_times = [[line.rsplit(", ", 2)[0] for line in lines.splitlines()] for lines in said]
     assert without_times[0] == without_times[1] == [line.rsplit(", ", 2)[0] for line in alone[1]]
 
 
-def test_images_per_second_are_told(two, alone):
+def test_images_per_second_are_logged(two, alone):
     for run, lines in ((two[0] / "run", two[1][0].splitlines()), (alone[0].folder, alone[1])):
         records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
         for record, line in zip(records, lines, strict=True):
@@ -162,7 +162,7 @@ def test_images_per_second_are_told(two, alone):
             assert record["images_per_second"] * record["seconds"] >= 48
 
 
-def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_weights(together, two):
+def test_run_with_a_killed_worker_ends_and_resumes_to_identical_weights(together, two):
     folders, processes = together
     survivor, killed = processes["killed"]
     killed.ended(-signal.SIGKILL)
@@ -218,13 +218,13 @@ def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_weights(together
         ),
     ],
 )
-def test_a_cluster_that_is_none(text, message):
+def test_invalid_clusters_are_refused(text, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_cluster(text if text is None or isinstance(text, str) else json.dumps(text))
     assert_sentence(caught.value, "TF_CONFIG")
 
 
-def test_a_chief_comes_first():
+def test_chief_comes_first():
     jobs = {"worker": ["b:1", "[::1]:2"], "chief": ["a:1"]}
     for role, index, place in (("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)):
         cluster = read_cluster(json.dumps({"cluster": jobs, "task": {"type": role, "index": index}}))
@@ -252,7 +252,7 @@ def test_workers_exchange_values():
     assert got == [[[0, 1, 2], [["a"]] * 3]] * 3
 
 
-def test_a_worker_that_leaves_without_goodbye_is_gone(capsys):
+def test_worker_that_disconnects_is_gone(capsys):
     addresses, gone = free_addresses(2), threading.Event()
     codes = []
 
@@ -288,7 +288,7 @@ def serve(answer, port):
     return listener, thread
 
 
-def test_a_worker_that_falls_silent_is_gone(monkeypatch, capsys):
+def test_silent_worker_is_gone(monkeypatch, capsys):
     monkeypatch.setattr(peers_room, "SILENCE", 0.5)
     cluster, gone = Cluster(free_addresses(2), 0), threading.Event()
     greeting = json.dumps({"index": 1, "cluster": cluster.addresses}).encode() + b"\n"
@@ -316,7 +316,7 @@ def test_a_worker_that_falls_silent_is_gone(monkeypatch, capsys):
     assert "worker 1 at" in capsys.readouterr().err
 
 
-def test_another_program_at_a_workers_address():
+def test_another_program_at_an_address_is_refused():
     cluster = Cluster(free_addresses(2), 0)
     listener, thread = serve(b"HTTP/1.1 400 Bad Request\r\n", cluster.place(1)[1])
     [error] = meet([cluster], lambda peers: None, timeout=1.0)
@@ -333,7 +333,7 @@ def test_another_program_at_a_workers_address():
         (lambda a: Cluster(a[::-1], 0), "expected the same cluster in all workers, got"),
     ],
 )
-def test_workers_of_two_clusters(change, message):
+def test_workers_of_two_clusters_are_refused(change, message):
     addresses = free_addresses(2)
     errors = meet([Cluster(addresses, 0), change(addresses)], lambda peers: None, timeout=2.0)
     # The second may come only when the first has gone with its error.
@@ -342,14 +342,14 @@ def test_workers_of_two_clusters(change, message):
         assert_sentence(error, "TF_CONFIG")
 
 
-def test_an_address_of_another_worker():
+def test_address_of_another_worker_is_refused():
     """Two names of one machine: who calls the second worker reaches himself."""
     port = free_addresses(1)[0].rpartition(":")[2]
     [error] = meet([Cluster((f"127.0.0.1:{port}", f"127.0.0.2:{port}"), 0)], lambda peers: None)
     assert str(error) == f"TF_CONFIG: expected worker 1 at 127.0.0.2:{port}, got worker 0 there"
 
 
-def test_the_same_worker_twice():
+def test_duplicate_worker_is_refused():
     cluster = Cluster(free_addresses(2), 0)
     with socket.create_server(("", cluster.place(0)[1])):
         [error] = meet([cluster], lambda peers: None)
@@ -358,7 +358,7 @@ def test_the_same_worker_twice():
     assert_sentence(error, "TF_CONFIG")
 
 
-def test_a_worker_that_is_not_there(monkeypatch):
+def test_missing_worker_times_out(monkeypatch):
     addresses = free_addresses(2)
     monkeypatch.setenv("TF_CONFIG", config_of(addresses, 0))
     began = time.monotonic()
@@ -369,7 +369,7 @@ def test_a_worker_that_is_not_there(monkeypatch):
     assert_sentence(caught.value, "TF_CONFIG")
 
 
-def test_several_machines_are_joined_before_anything_is_computed(monkeypatch):
+def test_join_after_a_computation_is_refused(monkeypatch):
     tf.constant(1)
     monkeypatch.setenv("TF_CONFIG", config_of(free_addresses(1), 0))
     with pytest.raises(ValueError, match="multi-worker before anything is computed") as caught, join("multi-worker"):
@@ -381,7 +381,7 @@ def test_several_machines_are_joined_before_anything_is_computed(monkeypatch):
     ("arguments", "name"),
     [(("two",), "strategy"), ((None,), "strategy"), (("one", 0), "timeout"), (("one", "x"), "timeout")],
 )
-def test_join_refuses(arguments, name):
+def test_join_refuses_wrong_arguments(arguments, name):
     with pytest.raises(ValueError, match=name) as caught, join(*arguments):
         pass
     assert_sentence(caught.value, name)
@@ -406,7 +406,7 @@ class Told:
         ("run", {"checkpoint.npz": "0"}, "got another checkpoint.npz in worker 1"),
     ],
 )
-def test_workers_have_to_be_told_the_same(about, change, message, tmp_path):
+def test_workers_with_different_arguments_are_refused(about, change, message, tmp_path):
     peers = Told(lambda facts: {**facts, about: {**facts[about], **change}})
     devices = Devices(tf.distribute.get_strategy(), peers)
     with pytest.raises(ValueError, match=message) as caught:
@@ -415,7 +415,7 @@ def test_workers_have_to_be_told_the_same(about, change, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_batch_is_shared_evenly(tmp_path):
+def test_indivisible_batch_is_refused(tmp_path):
     class Three:
         num_replicas_in_sync = 3
 
@@ -426,7 +426,7 @@ def test_a_batch_is_shared_evenly(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_command_says_it_in_one_sentence(tmp_path, monkeypatch):
+def test_command_refuses_in_one_sentence(tmp_path, monkeypatch):
     for config in ("{", config_of(free_addresses(2), 1)):
         monkeypatch.setenv("TF_CONFIG", config)
         arguments = ["train", "--strategy", "multi-worker", "--timeout", "0.3", "--out", str(tmp_path / "run")]
