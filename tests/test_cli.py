@@ -399,6 +399,26 @@ def test_usage_errors(arguments):
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize("name", ["export", "convert", "inspect"])
+def test_help_names_recipes_and_targets(name):
+    text = run(name, "--help").stdout
+    assert all(recipe in text for recipe in tflite.RECIPES) == (name != "inspect")
+    assert all(target in text for target in tflite.TARGETS) == (name != "export")
+
+
+def test_help_without_tensorflow():
+    done = subprocess.run(
+        [sys.executable, "-m", "tfsep", "export", "--help"],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "tfsep.tflite.RECIPES" in done.stdout
+    assert not done.stderr
+
+
 def test_another_backend_is_refused_in_one_sentence():
     done = subprocess.run(
         [sys.executable, "-m", "tfsep", "examples"],

@@ -289,12 +289,12 @@ def test_layers_in_channels_first(name):
     options = {"strides": 2, "padding": "causal", "bias_initializer": "ones"}
     last, first = LAYERS[name](**options), LAYERS[name](**options, data_format="channels_first")
     y = last(SEQUENCES)
-    turned = SEQUENCES.transpose(0, 2, 1)
-    first.build(turned.shape)
+    transposed = SEQUENCES.transpose(0, 2, 1)
+    first.build(transposed.shape)
     first.set_weights(last.get_weights())
-    assert_close(np.transpose(first(turned), (0, 2, 1)), y)
+    assert_close(np.transpose(first(transposed), (0, 2, 1)), y)
     assert first.compute_output_shape((None, 4, None)) == (None, y.shape[-1], None)
-    check_layer(LAYERS[name](**options, data_format="channels_first"), turned)
+    check_layer(LAYERS[name](**options, data_format="channels_first"), transposed)
 
 
 @pytest.mark.parametrize("name", LAYERS)

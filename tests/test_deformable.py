@@ -151,8 +151,8 @@ def test_channels_first(groups, each):
     options = (2, 1, 2)
     values = tensors(options=options, groups=groups, each=each)
     y, gradients = with_gradients(values, None, *options)
-    turned = [values[0], values[1], values[3]]
-    x, offset, mask = (tf.transpose(v, [0, 3, 1, 2]) for v in turned)
+    transposed = [values[0], values[1], values[3]]
+    x, offset, mask = (tf.transpose(v, [0, 3, 1, 2]) for v in transposed)
     first, theirs = with_gradients(
         [x, offset, values[2], mask], None, *options, None, op=ops.deform_conv2d, data_format="channels_first"
     )
@@ -300,8 +300,8 @@ def test_values_match_torchvision(groups, each, options):
     y = torchvision.deform_conv2d(images[0], images[1], w, None, *options, images[2])
     theirs = torch.autograd.grad(y, (*images[:2], w, images[2]), torch.ones_like(y))
     ours, gradients = with_gradients(values, None, *options)
-    turned = [g.permute(2, 3, 1, 0) if at == 2 else g.permute(0, 2, 3, 1) for at, g in enumerate(theirs)]
-    for mine, right in zip((ours, *gradients), (y.detach().permute(0, 2, 3, 1), *turned), strict=True):
+    transposed = [g.permute(2, 3, 1, 0) if at == 2 else g.permute(0, 2, 3, 1) for at, g in enumerate(theirs)]
+    for mine, right in zip((ours, *gradients), (y.detach().permute(0, 2, 3, 1), *transposed), strict=True):
         assert_close(mine, right, 1e-10)
 
 

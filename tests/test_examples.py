@@ -1,6 +1,7 @@
 """The worked examples have the textbook's numbers, from the library and not from the text; the pages' examples run."""
 
 import contextlib
+import importlib
 import io
 import re
 
@@ -10,6 +11,7 @@ from checks import assert_sentence
 from conftest import ROOT
 from matplotlib.figure import Figure
 
+import tfsep
 from tfsep import examples
 
 GUIDES = ROOT / "docs" / "guides"
@@ -121,3 +123,14 @@ def test_files_that_a_page_names_exist(page):
 def test_links_of_a_page_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text())
     assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
+
+
+SUBPACKAGES = "|".join(name for name in tfsep.__all__ if name.islower() and name.isidentifier())
+MENTIONED = re.compile(rf"`(?:tfsep\.)?({SUBPACKAGES})\.(?!json`)([A-Za-z_]\w*)")
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/design.md"])
+def test_names_that_a_page_mentions_are_public(page):
+    for subpackage, name in MENTIONED.findall((ROOT / page).read_text()):
+        module = importlib.import_module(f"tfsep.{subpackage}")
+        assert name in getattr(module, "__all__", dir(module))

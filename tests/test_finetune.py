@@ -13,7 +13,7 @@ from tfsep import tflite
 from tfsep.data import ImageData
 from tfsep.quantize._prepared_model import is_prepared
 from tfsep.train import QuantizeConfig, finetune
-from tfsep.train._run_directory import RunFolder
+from tfsep.train._run_directory import RunDirectory
 
 TINY = QuantizeConfig(
     epochs=3, batch_size=16, validation=16, observe=32, freeze_epoch=1, patience=3, learning_rate=1e-3
@@ -54,7 +54,7 @@ def whole(float_model, data, tmp_path_factory):
     return finetune(float_model, TINY, data, tmp_path_factory.mktemp("int8") / "whole")
 
 
-def test_exported_file_equals_the_trained_model(whole, data, tmp_path):
+def test_int8_file_equals_the_trained_model(whole, data, tmp_path):
     report = tflite.export(whole.model, tmp_path / "m.tflite", "int8", data=data.test.batches())
     assert (report.verification.differing, report.verification.elements) == (0, 80)
     assert report.accuracy == whole.test_accuracy > 0.8
@@ -79,14 +79,14 @@ def test_statistics_are_frozen_after_the_given_epoch(float_model, data, tmp_path
 
 
 def test_resumed_run_reaches_identical_weights(whole, float_model, data, tmp_path, monkeypatch):
-    real, calls = RunFolder.keep_log, iter((False, True))
+    real, calls = RunDirectory.write_log, iter((False, True))
 
-    def keep_log(self, records):
+    def write_log(self, records):
         if next(calls):
             raise KeyboardInterrupt
         real(self, records)
 
-    monkeypatch.setattr(RunFolder, "keep_log", keep_log)
+    monkeypatch.setattr(RunDirectory, "write_log", write_log)
     with pytest.raises(KeyboardInterrupt):
         finetune(float_model, TINY, data, tmp_path / "cut")
     monkeypatch.undo()
@@ -121,7 +121,7 @@ def test_prepared_model_is_refused(whole, data, tmp_path):
     assert_sentence(caught.value, "model")
 
 
-def test_wrong_types_are_refused(float_model, data, tmp_path):
+def test_arguments_of_other_types(float_model, data, tmp_path):
     for arguments, name in (
         ((None, TINY, data, tmp_path / "run"), "model"),
         ((float_model, {}, data, tmp_path / "run"), "config"),
@@ -133,7 +133,7 @@ def test_wrong_types_are_refused(float_model, data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_resume_requires_the_data_of_the_run(whole, float_model):
+def test_resume_needs_the_same_data(whole, float_model):
     other = ImageData("stripes", ("above", "below"), stripes(240, 5), stripes(40, 1))
     with pytest.raises(ValueError, match="got other train_sha256") as caught:
         finetune(float_model, TINY, other, whole.folder, resume=True)

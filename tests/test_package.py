@@ -32,7 +32,7 @@ ROOMS = [
 
 # Functions whose example would be a whole run of training or export; `mobilenet_v1`'s example serves its three widths.
 WITHOUT_EXAMPLE = {
-    *("train.build", "saved.export_all", "saved.publish"),
+    *("saved.export_all", "saved.publish"),
     *("models.mobilenet_v1_075", "models.mobilenet_v1_050", "models.mobilenet_v1_025"),
     # tf_slim's own, which our functions' examples use.
     *("slim.add_arg_scope", "slim.arg_scope", "slim.current_arg_scope", "slim.has_arg_scope"),

@@ -67,8 +67,8 @@ def test_end_points_equal_slims(case, tmp_path):
         assert np.std(value) > 1e-2, f"{name}: a signal that vanished shows nothing"
 
 
-def test_documented_differences_from_slim(tmp_path):
-    """An output stride holds for full convolutions too, and explicit padding keeps an oblong kernel's output size."""
+def test_intended_differences_from_slim(tmp_path):
+    """An output stride holds for standard convolutions too; explicit padding keeps an oblong kernel's output size."""
     image = np.zeros((1, 32, 32, 3), "float32")
     strided = (*(Conv(3, 2, 8) for _ in range(4)), DepthSepConv(3, 1, 8))
     oblong = (Conv((5, 3), 1, 8),)
@@ -93,7 +93,7 @@ def custom(classes=7, **options):
     return models.MobileNetV1((26, 26, 3), classes, conv_defs=CUSTOM, classifier_activation=None, **options)
 
 
-def test_flipped_kernel_changes_the_end_point(checkpoint):
+def test_comparison_detects_a_wrong_weight(checkpoint):
     prefix, image, expected, _ = checkpoint
     model = our_end_points((26, 26), CUSTOM)
     weights.load_slim_checkpoint(model, prefix)
@@ -151,14 +151,14 @@ def refused(model, path, *phrases, **options):
         np.testing.assert_array_equal(old, new)
 
 
-def test_refused_helper_fails_on_accepted_or_unnamed_input(checkpoint):
+def test_helper_refused_fails_for_an_accepted_checkpoint_and_a_missing_phrase(checkpoint):
     with pytest.raises(pytest.fail.Exception):
         refused(custom(), checkpoint[0])
     with pytest.raises(AssertionError):
         refused(custom(6), checkpoint[0], "missing: ")
 
 
-def test_refused_helper_fails_on_a_changed_model(checkpoint, monkeypatch):
+def test_helper_refused_fails_for_a_changed_model(checkpoint, monkeypatch):
     def half_way(model, path):
         model.weights[0].assign(0 * model.weights[0])
         raise ValueError("path: expected a checkpoint")
@@ -190,7 +190,7 @@ def test_checkpoint_without_averages_is_refused(checkpoint, tmp_path):
     refused(custom(), tmp_path / "m.ckpt", "use_ema: expected", use_ema=True)
 
 
-def test_checkpoint_with_some_averages_is_refused(checkpoint, tmp_path):
+def test_incomplete_averages(checkpoint, tmp_path):
     """Averaged weights beside raw ones are a network that nobody trained."""
     reader = tf.train.load_checkpoint(checkpoint[0])
     lacking = "MobilenetV1/Conv2d_0/BatchNorm/beta"
@@ -200,7 +200,7 @@ def test_checkpoint_with_some_averages_is_refused(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.array([b"a"] * 7), np.arange(7), np.arange(7) + 1j])
-def test_integer_variables_are_refused(checkpoint, tmp_path, value):
+def test_integer_variables(checkpoint, tmp_path, value):
     reader = tf.train.load_checkpoint(checkpoint[0])
     values = {name: reader.get_tensor(name) for name in weights.slim_variables(custom())}
     slim_reference.save(tmp_path / "m.ckpt", {**values, "MobilenetV1/Logits/Conv2d_1c_1x1/biases": value})
@@ -226,19 +226,19 @@ def test_missing_and_damaged_files_are_refused(checkpoint, tmp_path):
         refused(custom(), tmp_path / "model.ckpt", "path: expected")
 
 
-def test_layer_without_a_slim_name_is_refused(checkpoint):
+def test_layer_without_a_slim_name(checkpoint):
     inputs = keras.Input((8, 3))
     model = keras.Model(inputs, keras.layers.Conv1D(3, 1, name="odd")(inputs))
     refused(model, checkpoint[0], "got Conv1D 'odd'")
 
 
-def test_weight_without_a_slim_name_is_refused(checkpoint):
+def test_weight_without_a_slim_name(checkpoint):
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, keras.layers.BatchNormalization(renorm=True, name="odd")(inputs))
     refused(model, checkpoint[0], "got moving_stddev, renorm_mean, renorm_stddev in BatchNormalization 'odd'")
 
 
-def test_non_models_are_refused(checkpoint):
+def test_other_objects_are_refused(checkpoint):
     with pytest.raises(TypeError) as error:
         weights.load_slim_checkpoint([], checkpoint[0])
     assert_sentence(error.value, "model")

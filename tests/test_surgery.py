@@ -170,8 +170,8 @@ class Standardized(L.Conv2D):
 
 
 class Squared(layers.Conv2D):
-    def _convolved(self, inputs):
-        return super()._convolved(inputs) ** 2
+    def convolve(self, inputs, *kernels):
+        return super().convolve(inputs, *kernels) ** 2
 
 
 class Read(layers.Conv2D):
@@ -288,7 +288,7 @@ REASONS = {
         after(Standardized(4, 3, name="c")),
         "it follows 'c' of class Standardized, which overrides",
     ),
-    "a product of its own": (after(Squared(4, 3, name="c")), "it follows 'c' of class Squared, which overrides _convo"),
+    "a product of its own": (after(Squared(4, 3, name="c")), "it follows 'c' of class Squared, which overrides convol"),
     "a reading of its own": (after(Read(4, 3, name="c")), "it follows 'c' of class Read, which overrides kernel"),
     "a formula of its own": (
         lambda x: Doubled(name="n")(L.Conv2D(4, 3)(x)),

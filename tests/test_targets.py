@@ -17,7 +17,7 @@ from tfsep.tflite._inspect import OperatorRow
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._targets import _measured
 from tfsep.tflite._targets._node import Node, nodes_of
-from tfsep.tflite._targets._target import Target
+from tfsep.tflite._targets._target import Rule, Source, Target
 
 L = keras.layers
 GUIDE = (ROOT / "docs" / "guides" / "targets.md").read_text()
@@ -311,6 +311,19 @@ def test_silent_micro_worker_is_reported(mobilenet, monkeypatch):
     monkeypatch.setattr(_measured, "run_worker", lambda *args: Reply({"ran": False}, [], ""))
     (found,) = tflite.check_targets(mobilenet, "tflm")["tflm"].findings
     assert found.why == "does not run, and says nothing"
+
+
+def test_a_target_of_ones_own_is_a_record(mobilenet, monkeypatch):
+    source = Source("a data sheet", "1")
+    rule = Rule(("CONV_2D",), lambda node: False, "something else", "use another layer")
+    operators = frozenset(tflite.inspect(mobilenet).op_counts)
+    monkeypatch.setitem(tflite.TARGETS, "own", Target("own", source, operators, (rule,), prefix_only=True))
+    assert "own" in [report.target for report in tflite.check_targets(mobilenet).reports]
+    report = tflite.check_targets(mobilenet, "own")["own"]
+    assert {(f.operator, f.why, f.source) for f in report.findings} == {
+        ("CONV_2D", "needs something else", "a data sheet, 1")
+    }
+    assert (report.passed, report.basis, report.taken) == (False, "documented rule", report.findings[0].node)
 
 
 @pytest.mark.parametrize(

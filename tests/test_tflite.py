@@ -12,7 +12,7 @@ import tensorflow as tf
 from checks import assert_close, in_part
 from conftest import ROOT
 
-from tfsep import layers, models, tflite
+from tfsep import layers, models, quantize, tflite
 from tfsep.tflite._litert_model import LiteRTModel
 
 SHAPE = (12, 11, 4)
@@ -139,6 +139,19 @@ def test_custom_recipe(stack, tmp_path, base, interface):
     assert report.verification.tolerance == pytest.approx(0.35, abs=0.02)
     # Without the recipe, the tolerance is that of the types.
     assert tflite.verify(stack, report.path, X).tolerance == pytest.approx(0.4, abs=0.02)
+
+
+@pytest.mark.parametrize(("interface", "elements"), [("float32", None), ("uint8", 16 * 8)])
+def test_a_prepared_model_in_a_recipe_of_ones_own(tmp_path, interface, elements):
+    model = model_of(layers.Conv2D(8, 3), keras.layers.GlobalAveragePooling2D())
+    prepared = quantize.observe(quantize.prepare(model), X)
+    own = replace(tflite.RECIPES["int8"], name="own", interface=interface)
+    report = tflite.export(prepared, tmp_path / "m.tflite", own, data=X)
+    assert [i.dtype for i in (*report.inputs, *report.outputs)] == [interface, interface]
+    assert report.verification.elements == elements
+    assert not report.verification.differing
+    assert report.max_error == 0
+    assert tflite.verify(prepared, report.path, X).passed
 
 
 @pytest.mark.parametrize("recipe", ["float16", "dynamic_int8", "int8", "int16x8"])

@@ -18,7 +18,7 @@ from stripes import NETWORK, stripes, stripes_data
 from tfsep._utils.messages import messages_to
 from tfsep.data import ImageData, image_folder
 from tfsep.train import TrainConfig, train
-from tfsep.train._run_directory import RunFolder
+from tfsep.train._run_directory import RunDirectory
 
 TINY = TrainConfig(
     network=NETWORK,
@@ -46,7 +46,7 @@ def whole(data, tmp_path_factory):
         return train(TINY, data, folder), lines
 
 
-def test_training_reaches_high_accuracy(whole):
+def test_accuracy_after_training(whole):
     result, _ = whole
     assert result.test_accuracy > 0.9
 
@@ -67,8 +67,8 @@ def test_trained_model_gives_probabilities(whole, data):
 
 
 def stopping_at(count):
-    """`RunFolder.write_arrays` as a user stops it, when it is called for the time that `count` says."""
-    real, calls = RunFolder.write_arrays, iter(range(1, count + 1))
+    """`RunDirectory.write_arrays` as a user stops it, when it is called for the time that `count` says."""
+    real, calls = RunDirectory.write_arrays, iter(range(1, count + 1))
 
     def write_arrays(self, name, arrays):
         if next(calls) == count:
@@ -81,7 +81,7 @@ def stopping_at(count):
 def test_resumed_run_reaches_identical_weights(whole, data, tmp_path, monkeypatch):
     """A run that is killed around its second checkpoint goes on to the very same weights, and logs each epoch once."""
     lines = []
-    monkeypatch.setattr(RunFolder, "write_arrays", stopping_at(3))
+    monkeypatch.setattr(RunDirectory, "write_arrays", stopping_at(3))
     with pytest.raises(KeyboardInterrupt), messages_to(lines.append):
         train(TINY, data, tmp_path / "cut")
     monkeypatch.undo()
@@ -135,12 +135,12 @@ def test_existing_run_is_not_overwritten(whole, data):
         train(TINY, data, whole[0].folder)
 
 
-def test_resume_requires_the_same_config(whole, data):
+def test_resume_needs_the_same_settings(whole, data):
     with pytest.raises(ValueError, match=r"config: expected that of the run in .*, got another epochs, seed"):
         train(replace(TINY, epochs=4, seed=1), data, whole[0].folder, resume=True)
 
 
-def test_resume_requires_a_run(data, tmp_path):
+def test_resume_needs_a_run(data, tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a run to resume"):
         train(TINY, data, tmp_path, resume=True)
 
@@ -152,7 +152,7 @@ def copy(whole, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["checkpoint.npz", "config.json", "data.json"])
-def test_resume_requires_every_file_of_a_run(data, copy, name):
+def test_resume_needs_all_files_of_a_run(data, copy, name):
     (copy / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"got .* without {name}") as caught:
         train(TINY, data, copy, resume=True)
@@ -190,14 +190,14 @@ def test_resume_refuses_a_damaged_run(data, copy, name, damage):
         (stripes(240, 0), stripes(41, 1), ("above", "below"), "test_images, test_sha256"),
     ],
 )
-def test_resume_requires_the_same_data(whole, train_split, test_split, classes, changed):
+def test_resume_needs_the_same_data(whole, train_split, test_split, classes, changed):
     other = ImageData("stripes", classes, train_split, test_split)
     with pytest.raises(ValueError, match=f"got other {changed}$") as caught:
         train(TINY, other, whole[0].folder, resume=True)
     assert_sentence(caught.value, "data")
 
 
-def test_undecodable_image_leaves_no_run(tmp_path):
+def test_undecodable_image_leaves_no_files(tmp_path):
     for name in ("cats", "dogs"):
         (tmp_path / "images" / name).mkdir(parents=True)
         for i in range(20):
@@ -210,7 +210,7 @@ def test_undecodable_image_leaves_no_run(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_train_refuses_wrong_types(data, tmp_path):
+def test_train_refuses_arguments_of_other_types(data, tmp_path):
     for arguments, name in (
         ((None, data, tmp_path / "run"), "config"),
         ((TINY, None, tmp_path / "run"), "data"),
@@ -229,7 +229,7 @@ def test_train_refuses_wrong_types(data, tmp_path):
         ({"batch_size": 225}, "batch_size: expected at most"),
     ],
 )
-def test_too_little_data_is_refused(data, tmp_path, arguments, message):
+def test_too_few_images(data, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         train(replace(TINY, **arguments), data, tmp_path / "none")
     assert not (tmp_path / "none").exists()

@@ -62,7 +62,7 @@ def test_files_of_keras_applications_load(alpha, tmp_path):
         np.testing.assert_allclose(model(x), theirs(x), atol=1e-4)
 
 
-def test_padding_decides_the_match():
+def test_other_padding_changes_the_logits():
     theirs = applications((75, 61))
     for padding in ("same", "explicit"):
         with pytest.raises(ValueError, match=r"MobileNetV1\(padding='keras'\)") as error:
@@ -83,7 +83,7 @@ def test_imagenet_weights_offline_are_refused(monkeypatch):
     assert_sentence(error.value, "source")
 
 
-def test_imagenet_weights_for_ten_classes_are_refused():
+def test_imagenet_weights_with_other_classes():
     with pytest.raises(ValueError, match="such weights") as error:
         weights.load_keras_applications(ours(), "imagenet")
     assert_sentence(error.value, "source")
@@ -98,7 +98,7 @@ def refused(load, model, source, kind=ValueError):
         np.testing.assert_array_equal(old, new)
 
 
-def test_refused_helper_fails_on_accepted_input():
+def test_helper_refused_fails_for_an_accepted_source():
     with pytest.raises(pytest.fail.Exception):
         refused(weights.load_keras_applications, ours(), applications())
 
@@ -208,7 +208,7 @@ def test_other_epsilon_and_padding_change_the_result():
     assert_sentence(error.value, "model")
 
 
-def test_files_saved_by_torch(tmp_path):
+def test_files_written_by_torch(tmp_path):
     torch = pytest.importorskip("torch")
     state, x = state_dict(TIMM), images((9, 8))
     torch.save({name: torch.from_numpy(value) for name, value in state.items() if value.ndim}, tmp_path / "m.pt")
@@ -252,11 +252,11 @@ class Sparse:
         raise TypeError("can't convert Sparse layout tensor to numpy")
 
 
-def test_non_array_tensors_are_refused():
+def test_unsupported_tensors():
     refused(weights.load_torch, torchlike(), changed(**{"bn1.bias": Sparse()}))
 
 
-def test_bfloat16_is_accepted():
+def test_bfloat16_weights():
     state, x = state_dict(TIMM), images((9, 8))
     half = {name: value.astype(tf.bfloat16.as_numpy_dtype) if value.ndim else value for name, value in state.items()}
     model, expected = torchlike(), torchlike()
@@ -265,7 +265,7 @@ def test_bfloat16_is_accepted():
     np.testing.assert_array_equal(model(x), expected(x))
 
 
-def test_file_with_more_than_tensors_is_refused(tmp_path):
+def test_file_with_other_objects_is_refused(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "m.pt")
     refused(weights.load_torch, torchlike(), tmp_path / "m.pt")
@@ -273,7 +273,7 @@ def test_file_with_more_than_tensors_is_refused(tmp_path):
         weights.load_torch(torchlike(), tmp_path / "m.pt")
 
 
-def test_non_torch_files_are_refused(tmp_path):
+def test_invalid_torch_files(tmp_path):
     refused(weights.load_torch, torchlike(), None, TypeError)
     refused(weights.load_torch, torchlike(), tmp_path / "none.safetensors", FileNotFoundError)
     for name in ("m.safetensors", "m.bin"):
@@ -282,7 +282,7 @@ def test_non_torch_files_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "module"), [("m.safetensors", "safetensors.numpy"), ("m.pt", "torch")])
-def test_missing_package_is_reported(name, module, tmp_path, monkeypatch):
+def test_missing_package(name, module, tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, module, None)
@@ -290,7 +290,7 @@ def test_missing_package_is_reported(name, module, tmp_path, monkeypatch):
     refused(weights.load_torch, torchlike(), tmp_path / name, ImportError)
 
 
-def test_non_models_are_refused():
+def test_model_of_another_type():
     for load in (weights.load_torch, weights.load_keras_applications, weights.load_tflite):
         with pytest.raises(TypeError) as error:
             load("a model", {})

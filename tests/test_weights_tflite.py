@@ -81,7 +81,7 @@ PADDINGS = ("same", "keras", "explicit")
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("size", [(30, 26), (33, 41)])
-def test_paddings_are_recognised(padding, size, tmp_path):
+def test_padding_rule_is_detected(padding, size, tmp_path):
     """Rules that agree on images of this size are one; a model by another is refused."""
     model, x = network(size, padding=padding), images(size, 2)
     path = tflite.export(model, tmp_path / "m.tflite").path
@@ -149,7 +149,7 @@ def refused(model, path, *phrases):
         np.testing.assert_array_equal(old, new)
 
 
-def test_refused_helper_fails_on_accepted_input(file):
+def test_helper_refused_fails_for_an_accepted_file_and_a_missing_phrase(file):
     with pytest.raises(pytest.fail.Exception):
         refused(network(), file)
     with pytest.raises(AssertionError):
@@ -188,7 +188,7 @@ def test_other_networks_are_refused(case, tmp_path):
     assert_sentence(error.value, "path")
 
 
-def test_non_tflite_files_are_refused(file, tmp_path):
+def test_damaged_files(file, tmp_path):
     whole = file.read_bytes()
     for content in (b"", whole[:-1000], whole[:4] + b"TFL2" + whole[8:], b"\xff" * 200):
         (tmp_path / "bad.tflite").write_bytes(content)
@@ -197,7 +197,7 @@ def test_non_tflite_files_are_refused(file, tmp_path):
         assert_sentence(error.value, "path")
 
 
-def test_file_without_ranges(file):
+def test_ranges_from_a_float_file_are_refused(file):
     for ranges in ("from_file", "from_data"):
         with pytest.raises(ValueError) as error:  # noqa: PT011
             models.from_tflite(file, ranges=ranges)
@@ -227,7 +227,7 @@ def overlapping(outer, inner):
 
 
 @pytest.mark.parametrize(("outer", "inner"), [(40_000, 40_000), (1, 250_000)])
-def test_small_file_that_declares_huge_tensors_is_refused(outer, inner):
+def test_oversized_claims_are_refused_at_once(outer, inner):
     with pytest.raises(ValueError, match=r"damaged \(more than .* tables\)") as error:
         unpack(overlapping(outer, inner), "small.tflite")
     assert_sentence(error.value, "path")
