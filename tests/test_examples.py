@@ -33,7 +33,7 @@ def test_worked_example():
     assert all(step.value.tolist() == [[72, 90], [72, 90]] for step in ends)
 
 
-def test_the_numbers_are_computed(monkeypatch):
+def test_worked_example_is_computed(monkeypatch):
     """With another image, other numbers come out: nothing is typed in."""
     monkeypatch.setattr(examples, "IMAGE", 2 * examples.IMAGE)
     assert examples.worked_example()[-1].value.tolist() == [[144, 180], [144, 180]]
@@ -52,7 +52,7 @@ def test_groups():
     assert params == 16
 
 
-def test_reduction_is_the_formula():
+def test_reduction_equals_the_formula():
     rows = examples.reduction()
     for row in rows:
         assert row.ratio == pytest.approx(row.formula, rel=1e-12)
@@ -61,7 +61,7 @@ def test_reduction_is_the_formula():
     assert rows[0].of_full_width == 1
 
 
-def test_a_grid_shows_its_numbers():
+def test_drawn_grid_shows_its_numbers():
     axes = Figure().subplots()
     examples.draw_grid(axes, np.array([[1, np.nan], [20, -0.5], [3, 4]]), "a matrix", "output", "input")
     places = {text.get_position(): text.get_text() for text in axes.texts}
@@ -71,7 +71,7 @@ def test_a_grid_shows_its_numbers():
 
 
 @pytest.mark.parametrize("values", [np.ones(3), np.full((2, 2), np.nan), np.ones((0, 2))], ids=str)
-def test_a_grid_without_numbers(values):
+def test_grid_without_numbers_is_refused(values):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         examples.draw_grid(Figure().subplots(), values, "none")
     assert_sentence(error.value, "values")
