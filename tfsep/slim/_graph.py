@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import calls_behind
 from tfsep._utils.arguments import short_repr
-from tfsep.weights import SLIM_VARIABLES
+from tfsep.weights._slim_checkpoint import SLIM_VARIABLES
 
 
 class Graph:
