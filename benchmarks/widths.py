@@ -18,7 +18,8 @@ from tfsep.cost import cost
 from tfsep.data import ImageData, open_data, preprocess
 from tfsep.defs import NETWORKS
 from tfsep.models import load_model
-from tfsep.train import CHECKPOINT, MODEL, FitConfig, QuantizeConfig, TrainConfig, finetune, read_config, train
+from tfsep.train import FitConfig, QuantizeConfig, TrainConfig, finetune, read_config, train
+from tfsep.train._run_directory import CHECKPOINT, MODEL
 
 HERE = Path(__file__).parent
 CALIBRATION_SAMPLES = 500

@@ -34,9 +34,10 @@ def _users(kind):
     """What reads files of a kind, as functions of a path, and what they may raise."""
     from tfsep import Conv, DepthSepConv, models, tflite, weights
     from tfsep.cost import cost
+    from tfsep.weights._tflite_reader import read_network
 
     if kind == "tflite":
-        return [tflite.inspect, cost, weights.read_network]
+        return [tflite.inspect, cost, read_network]
     defs = [Conv(3, 2, 8), DepthSepConv(3, 1, 16)]
     explicit = models.MobileNetV1((32, 32, 3), 4, conv_defs=defs, padding="explicit")
     slim = models.MobileNetV1((32, 32, 3), 4, conv_defs=defs)

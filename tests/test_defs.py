@@ -21,30 +21,30 @@ def slim_strides(conv_defs, output_stride):
 
 
 @pytest.mark.parametrize("output_stride", [None, 1, 2, 4, 8, 16, 32])
-def test_output_stride_is_slims(output_stride):
+def test_output_stride_follows_slims_rule(output_stride):
     changed = defs.with_output_stride(MOBILENETV1_CONV_DEFS, output_stride)
     assert [(d.stride[0], d.rate[0]) for d in changed] == slim_strides(MOBILENETV1_CONV_DEFS, output_stride)
     assert [(type(d), d.depth) for d in changed] == [(type(d), d.depth) for d in MOBILENETV1_CONV_DEFS]
 
 
 @pytest.mark.parametrize("output_stride", [12, 0, -8, 64, 8.5, "8", True])
-def test_output_stride_refuses(output_stride):
+def test_invalid_output_strides(output_stride):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         defs.with_output_stride([Conv(3, 2, 8)], output_stride)
     assert_sentence(error.value, "output_stride")
 
 
-def test_output_stride_that_the_strides_jump_over():
+def test_output_stride_between_the_reached_ones():
     with pytest.raises(ValueError, match="output_stride: expected None or one of 1, 2, 32, 64, got 8"):
         defs.with_output_stride([Conv(3, 2, 8), Conv(3, 16, 8), Conv(3, 2, 8)], 8)
 
 
-def test_output_stride_keeps_a_definitions_own_rate():
+def test_output_stride_keeps_the_rate_of_a_definition():
     changed = defs.with_output_stride([Conv(3, 2, 8), Conv(3, 2, 8, (1, 3)), Conv(3, 1, 8, 2)], 2)
     assert [(d.stride, d.rate) for d in changed] == [((2, 2), (1, 1)), ((1, 1), (1, 3)), ((1, 1), (4, 4))]
 
 
-def test_output_stride_wants_equal_strides():
+def test_output_stride_needs_equal_strides():
     with pytest.raises(ValueError) as error:  # noqa: PT011
         defs.with_output_stride([Conv(3, (1, 2), 8)], 8)
     assert_sentence(error.value, "conv_defs[0].stride")
@@ -59,19 +59,19 @@ def test_width_is_truncated_and_bounded(depth, multiplier, least, expected):
 
 
 @pytest.mark.parametrize("multiplier", [0, -0.5, float("nan"), float("inf"), "1", None])
-def test_width_refuses(multiplier):
+def test_invalid_width_multipliers(multiplier):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         defs.scale_width(MOBILENETV1_CONV_DEFS, multiplier)
     assert_sentence(error.value, "depth_multiplier")
 
 
-def test_min_depth_refuses():
+def test_invalid_min_depth():
     with pytest.raises(ValueError) as error:  # noqa: PT011
         defs.scale_width(MOBILENETV1_CONV_DEFS, 1.0, 0)
     assert_sentence(error.value, "min_depth")
 
 
-def test_named_tuples_are_slims():
+def test_definitions_have_slims_fields():
     d = DepthSepConv([3, 3], 2, 64)
     assert (d.kernel, d.stride, d.depth, d.rate) == ([3, 3], 2, 64, 1)
     assert Conv(kernel=[3, 3], stride=1, depth=8)._fields[:3] == ("kernel", "stride", "depth")
@@ -91,29 +91,29 @@ def test_named_tuples_are_slims():
         (InvertedResidual(3, 1, 8, 6, residual=1), "conv_defs[1].residual"),
     ],
 )
-def test_a_wrong_entry_is_named(entry, argument):
+def test_error_names_the_invalid_field(entry, argument):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         defs.normalize([Conv(3, 1, 8), entry])
     assert_sentence(error.value, argument)
 
 
-def test_another_kind_of_entry_is_named():
+def test_error_names_an_entry_of_another_type():
     with pytest.raises(TypeError) as error:
         defs.normalize([(3, 1, 8)])
     assert_sentence(error.value, "conv_defs[0]")
 
 
-def test_no_definition_is_an_error():
+def test_empty_definitions():
     with pytest.raises(ValueError, match="conv_defs: expected at least one definition, got none"):
         defs.normalize([])
 
 
-def test_resolved_names_are_slims_end_points():
+def test_resolved_names_equal_slim_end_points():
     names = [layer.name for layer in defs.resolve(MOBILENETV1_CONV_DEFS)]
     assert names == ["Conv2d_0", *(f"Conv2d_{i}_{part}" for i in range(1, 14) for part in ("depthwise", "pointwise"))]
 
 
-def test_resolved_layers_carry_all_that_a_builder_needs():
+def test_resolved_layers_have_windows_channels_and_inputs():
     full, depthwise, pointwise = defs.resolve([Conv((3, 1), 2, 8, (1, 2)), DepthSepConv(5, (1, 2), 16, 3)])
     assert full[:6] == ("Conv2d_0", "conv2d", (3, 1), (2, 2), (1, 2), 8)
     assert depthwise[:6] == ("Conv2d_1_depthwise", "depthwise_conv2d", (5, 5), (1, 2), (3, 3), None)
@@ -138,7 +138,7 @@ def test_width_and_output_stride_commute():
     assert one == other
 
 
-def test_functions_leave_their_input_alone():
+def test_transforms_do_not_change_their_argument():
     original = tuple(MOBILENETV1_CONV_DEFS)
     defs.with_output_stride(defs.scale_width(MOBILENETV1_CONV_DEFS, 0.5), 8)
     assert original == MOBILENETV1_CONV_DEFS
@@ -206,7 +206,7 @@ def slim_make_divisible(value, divisor, least):
 
 @pytest.mark.parametrize("depth", [1, 3, 8, 11.2, 12, 16, 18, 24.5, 44, 100, 1792])
 @pytest.mark.parametrize("least", [1, 8, 16])
-def test_widths_of_later_mobilenets(depth, least):
+def test_make_divisible_follows_slims_rule(depth, least):
     assert defs.make_divisible(depth, least) == slim_make_divisible(depth, 8, least)
 
 
@@ -215,7 +215,7 @@ def test_width_by_another_rule_keeps_expansion_a_factor():
     assert [layer.depth for layer in network.layers(alpha=0.35)] == [16, 96, None, 8]
 
 
-def test_a_network_is_its_record():
+def test_network_record():
     network = defs.NETWORKS["fashion_mnist"]
     assert Network.of(network) is network
     assert network.conv_defs == defs.normalize(defs.FASHION_CONV_DEFS)

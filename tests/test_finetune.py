@@ -13,7 +13,7 @@ from tfsep import tflite
 from tfsep.data import ImageData
 from tfsep.quantize._prepared_model import is_prepared
 from tfsep.train import QuantizeConfig, finetune
-from tfsep.train._run_directory import RunFolder
+from tfsep.train._run_directory import RunDirectory
 
 TINY = QuantizeConfig(
     epochs=3, batch_size=16, validation=16, observe=32, freeze_epoch=1, patience=3, learning_rate=1e-3
@@ -54,18 +54,18 @@ def whole(float_model, data, tmp_path_factory):
     return finetune(float_model, TINY, data, tmp_path_factory.mktemp("int8") / "whole")
 
 
-def test_the_file_computes_what_was_trained(whole, data, tmp_path):
+def test_int8_file_equals_the_trained_model(whole, data, tmp_path):
     report = tflite.export(whole.model, tmp_path / "m.tflite", "int8", data=data.test.batches())
     assert (report.verification.differing, report.verification.elements) == (0, 80)
     assert report.accuracy == whole.test_accuracy > 0.8
 
 
-def test_the_best_epoch_is_kept(whole):
+def test_best_epoch_is_kept(whole):
     records = [json.loads(line) for line in (whole.folder / "log.jsonl").read_text().splitlines()]
     assert whole.validation_accuracy == max(record["validation_accuracy"] for record in records)
 
 
-def test_statistics_are_frozen_late(float_model, data, tmp_path, whole):
+def test_statistics_are_frozen_after_the_given_epoch(float_model, data, tmp_path, whole):
     assert is_prepared(whole.model)
     early = finetune(float_model, replace(TINY, epochs=1, freeze_epoch=0), data, tmp_path / "a")
     late = finetune(float_model, replace(TINY, epochs=1, freeze_epoch=1), data, tmp_path / "b")
@@ -78,15 +78,15 @@ def test_statistics_are_frozen_late(float_model, data, tmp_path, whole):
     assert (moved(early), moved(late)) == (False, True)
 
 
-def test_a_resumed_run_is_the_same_run(whole, float_model, data, tmp_path, monkeypatch):
-    real, calls = RunFolder.keep_log, iter((False, True))
+def test_resumed_run_reaches_identical_weights(whole, float_model, data, tmp_path, monkeypatch):
+    real, calls = RunDirectory.write_log, iter((False, True))
 
-    def keep_log(self, records):
+    def write_log(self, records):
         if next(calls):
             raise KeyboardInterrupt
         real(self, records)
 
-    monkeypatch.setattr(RunFolder, "keep_log", keep_log)
+    monkeypatch.setattr(RunDirectory, "write_log", write_log)
     with pytest.raises(KeyboardInterrupt):
         finetune(float_model, TINY, data, tmp_path / "cut")
     monkeypatch.undo()
@@ -95,7 +95,7 @@ def test_a_resumed_run_is_the_same_run(whole, float_model, data, tmp_path, monke
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_run_of_another_model_is_not_resumed(whole, data):
+def test_run_of_another_model_is_not_resumed(whole, data):
     with pytest.raises(ValueError, match=r"data: expected those of the run in .*, got other model_sha256") as caught:
         finetune(network(), TINY, data, whole.folder, resume=True)
     assert_sentence(caught.value, "data")
@@ -108,20 +108,20 @@ def test_a_run_of_another_model_is_not_resumed(whole, data):
         (network(side=20), r"model: expected one from \(None, 28, 28, 1\) to \(None, 2\), as the data are, got"),
     ],
 )
-def test_a_model_for_other_data(model, message, data, tmp_path):
+def test_model_for_other_data_is_refused(model, message, data, tmp_path):
     with pytest.raises(ValueError, match=message) as caught:
         finetune(model, TINY, data, tmp_path / "run")
     assert_sentence(caught.value, "model")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_prepared_model_is_refused(whole, data, tmp_path):
+def test_prepared_model_is_refused(whole, data, tmp_path):
     with pytest.raises(ValueError, match="model: expected one that is not prepared yet") as caught:
         finetune(whole.model, TINY, data, tmp_path / "run")
     assert_sentence(caught.value, "model")
 
 
-def test_what_is_none_of_the_arguments(float_model, data, tmp_path):
+def test_arguments_of_other_types(float_model, data, tmp_path):
     for arguments, name in (
         ((None, TINY, data, tmp_path / "run"), "model"),
         ((float_model, {}, data, tmp_path / "run"), "config"),
@@ -133,7 +133,7 @@ def test_what_is_none_of_the_arguments(float_model, data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_data_of_another_run(whole, float_model):
+def test_resume_needs_the_same_data(whole, float_model):
     other = ImageData("stripes", ("above", "below"), stripes(240, 5), stripes(40, 1))
     with pytest.raises(ValueError, match="got other train_sha256") as caught:
         finetune(float_model, TINY, other, whole.folder, resume=True)

@@ -99,3 +99,11 @@ def test_an_error_of_the_receiver_is_the_callers():
 
     with pytest.raises(BrokenPipeError), messages_to(closed):
         logging.getLogger("tfsep").info("to a pipe that nobody reads")
+
+
+def test_a_message_handed_over_is_not_printed_again_by_the_root_logger(caplog):
+    lines = []
+    with messages_to(lines.append):
+        logging.getLogger("tfsep.train").info("epoch 1/3")
+    assert (lines, messages(caplog)) == (["epoch 1/3"], [])
+    assert logging.getLogger("tfsep").propagate

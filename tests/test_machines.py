@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 
 from tfsep._utils.messages import messages_to
 from tfsep.cli import app
-from tfsep.train import TrainConfig, epoch_batches, join, train
-from tfsep.train import _worker_connections as peers_room
+from tfsep.train import TrainConfig, _worker_connections, join, train
+from tfsep.train._batches import epoch_batches
 from tfsep.train._cluster import Cluster, read_cluster
 from tfsep.train._strategy import Devices
-from tfsep.train._worker_connections import GONE, Peers
+from tfsep.train._worker_connections import WORKER_LOST_EXIT_CODE, WorkerConnections
 
 WEIGHTS = [f"arr_{i}" for i in range(8)]
 
@@ -119,7 +119,7 @@ def alone(tmp_path_factory):
     return result, lines
 
 
-def test_both_workers_have_the_same_weights_to_the_bit(two):
+def test_both_workers_have_identical_weights(two):
     _, _, (first, second) = two
     assert first.keys() == second.keys() >= set(WEIGHTS)
     for name in first:
@@ -127,7 +127,7 @@ def test_both_workers_have_the_same_weights_to_the_bit(two):
 
 
 @pytest.mark.parametrize("kind", ["mirrored", "two"])
-def test_shared_work_is_that_of_one_process(alone, kind, request):
+def test_workers_train_to_the_weights_of_one_process(alone, kind, request):
     """With synchronized normalization, the batch of one process and its parts train to the same weights."""
     got = request.getfixturevalue(kind)
     got = got[2][0] if kind == "two" else got
@@ -137,7 +137,7 @@ def test_shared_work_is_that_of_one_process(alone, kind, request):
 
 
 @pytest.mark.parametrize("kind", ["mirrored", "two"])
-def test_statistics_apart_are_the_mean_of_those_of_each_replica(kind, request):
+def test_unsynchronized_statistics_are_averaged_over_replicas(kind, request):
     got = request.getfixturevalue(kind)
     got = got[2][0] if kind == "two" else got
     split, config = worker.data().train, worker.CONFIG
@@ -147,14 +147,14 @@ def test_statistics_apart_are_the_mean_of_those_of_each_replica(kind, request):
     assert_close(got["variance"], [keep + (1 - keep) * np.mean([half.var() for half in halves])])
 
 
-def test_the_chief_writes_and_all_say_the_same(two, alone):
+def test_only_the_chief_writes_and_all_log_the_same(two, alone):
     folder, said, _ = two
     assert sorted(p.name for p in (folder / "run").iterdir()) == sorted(p.name for p in alone[0].folder.iterdir())
     without_times = [[line.rsplit(", ", 2)[0] for line in lines.splitlines()] for lines in said]
     assert without_times[0] == without_times[1] == [line.rsplit(", ", 2)[0] for line in alone[1]]
 
 
-def test_images_per_second_are_told(two, alone):
+def test_images_per_second_are_logged(two, alone):
     for run, lines in ((two[0] / "run", two[1][0].splitlines()), (alone[0].folder, alone[1])):
         records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
         for record, line in zip(records, lines, strict=True):
@@ -162,12 +162,12 @@ def test_images_per_second_are_told(two, alone):
             assert record["images_per_second"] * record["seconds"] >= 48
 
 
-def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_weights(together, two):
+def test_run_with_a_killed_worker_ends_and_resumes_to_identical_weights(together, two):
     folders, processes = together
     survivor, killed = processes["killed"]
     killed.ended(-signal.SIGKILL)
-    survivor.ended(GONE)
-    assert survivor.end - killed.end < peers_room.SILENCE
+    survivor.ended(WORKER_LOST_EXIT_CODE)
+    assert survivor.end - killed.end < _worker_connections.HEARTBEAT_TIMEOUT
     assert "epoch 1/3" in survivor.out
     assert "epoch 3/3" not in survivor.out
     message = r"^tfsep: worker 1 at 127\.0\.0\.1:\d+ is gone; resume in all workers to go on from the last checkpoint$"
@@ -218,18 +218,18 @@ def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_weights(together
         ),
     ],
 )
-def test_a_cluster_that_is_none(text, message):
+def test_invalid_tf_config(text, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_cluster(text if text is None or isinstance(text, str) else json.dumps(text))
     assert_sentence(caught.value, "TF_CONFIG")
 
 
-def test_a_chief_comes_first():
+def test_chief_comes_first():
     jobs = {"worker": ["b:1", "[::1]:2"], "chief": ["a:1"]}
     for role, index, place in (("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)):
         cluster = read_cluster(json.dumps({"cluster": jobs, "task": {"type": role, "index": index}}))
         assert cluster == Cluster(("a:1", "b:1", "[::1]:2"), place)
-    assert cluster.place(2) == ("::1", 2)
+    assert cluster.host_and_port(2) == ("::1", 2)
 
 
 def meet(clusters, work, timeout=20.0, **options):
@@ -237,8 +237,8 @@ def meet(clusters, work, timeout=20.0, **options):
 
     def one(cluster):
         try:
-            with Peers(cluster, timeout, **options) as peers:
-                return work(peers)
+            with WorkerConnections(cluster, timeout, **options) as connections:
+                return work(connections)
         except Exception as error:
             return error
 
@@ -252,7 +252,7 @@ def test_workers_exchange_values():
     assert got == [[[0, 1, 2], [["a"]] * 3]] * 3
 
 
-def test_a_worker_that_leaves_without_goodbye_is_gone(capsys):
+def test_worker_that_leaves_without_goodbye_is_lost(capsys):
     addresses, gone = free_addresses(2), threading.Event()
     codes = []
 
@@ -260,15 +260,15 @@ def test_a_worker_that_leaves_without_goodbye_is_gone(capsys):
         codes.append(code)
         gone.set()
 
-    def work(peers):
-        peers.exchange(None)
-        if peers.cluster.index:
+    def work(connections):
+        connections.exchange(None)
+        if connections.cluster.index:
             raise RuntimeError("out of memory")
         assert gone.wait(timeout=10)
         return "noticed"
 
-    got = meet([Cluster(addresses, i) for i in range(2)], work, leave=leave)
-    assert (got[0], str(got[1]), codes) == ("noticed", "out of memory", [GONE])
+    got = meet([Cluster(addresses, i) for i in range(2)], work, on_worker_lost=leave)
+    assert (got[0], str(got[1]), codes) == ("noticed", "out of memory", [WORKER_LOST_EXIT_CODE])
     assert f"tfsep: worker 1 at {addresses[1]} is gone; " in capsys.readouterr().err
 
 
@@ -288,16 +288,16 @@ def serve(answer, port):
     return listener, thread
 
 
-def test_a_worker_that_falls_silent_is_gone(monkeypatch, capsys):
-    monkeypatch.setattr(peers_room, "SILENCE", 0.5)
+def test_worker_without_heartbeat_is_lost(monkeypatch, capsys):
+    monkeypatch.setattr(_worker_connections, "HEARTBEAT_TIMEOUT", 0.5)
     cluster, gone = Cluster(free_addresses(2), 0), threading.Event()
     greeting = json.dumps({"index": 1, "cluster": cluster.addresses}).encode() + b"\n"
-    listener, thread = serve(greeting, cluster.place(1)[1])
+    listener, thread = serve(greeting, cluster.host_and_port(1)[1])
 
     def call():
         for _ in range(100):
             try:
-                with socket.create_connection(cluster.place(0)) as connection:
+                with socket.create_connection(cluster.host_and_port(0)) as connection:
                     connection.sendall(greeting)
                     gone.wait(timeout=20)
                 return
@@ -307,7 +307,7 @@ def test_a_worker_that_falls_silent_is_gone(monkeypatch, capsys):
     caller = threading.Thread(target=call)
     caller.start()
     began = time.monotonic()
-    [got] = meet([cluster], lambda peers: gone.wait(timeout=20), leave=lambda code: gone.set())
+    [got] = meet([cluster], lambda connections: gone.wait(timeout=20), on_worker_lost=lambda code: gone.set())
     for each in (thread, caller):
         each.join()
     listener.close()
@@ -316,10 +316,10 @@ def test_a_worker_that_falls_silent_is_gone(monkeypatch, capsys):
     assert "worker 1 at" in capsys.readouterr().err
 
 
-def test_another_program_at_a_workers_address():
+def test_another_program_at_an_address_is_refused():
     cluster = Cluster(free_addresses(2), 0)
-    listener, thread = serve(b"HTTP/1.1 400 Bad Request\r\n", cluster.place(1)[1])
-    [error] = meet([cluster], lambda peers: None, timeout=1.0)
+    listener, thread = serve(b"HTTP/1.1 400 Bad Request\r\n", cluster.host_and_port(1)[1])
+    [error] = meet([cluster], lambda connections: None, timeout=1.0)
     thread.join()
     listener.close()
     assert isinstance(error, TimeoutError)
@@ -333,32 +333,32 @@ def test_another_program_at_a_workers_address():
         (lambda a: Cluster(a[::-1], 0), "expected the same cluster in all workers, got"),
     ],
 )
-def test_workers_of_two_clusters(change, message):
+def test_workers_with_different_clusters(change, message):
     addresses = free_addresses(2)
-    errors = meet([Cluster(addresses, 0), change(addresses)], lambda peers: None, timeout=2.0)
+    errors = meet([Cluster(addresses, 0), change(addresses)], lambda connections: None, timeout=2.0)
     # The second may come only when the first has gone with its error.
     assert any(re.search(message, str(error)) for error in errors), errors
     for error in errors:
         assert_sentence(error, "TF_CONFIG")
 
 
-def test_an_address_of_another_worker():
+def test_address_of_another_worker_is_refused():
     """Two names of one machine: who calls the second worker reaches himself."""
     port = free_addresses(1)[0].rpartition(":")[2]
-    [error] = meet([Cluster((f"127.0.0.1:{port}", f"127.0.0.2:{port}"), 0)], lambda peers: None)
+    [error] = meet([Cluster((f"127.0.0.1:{port}", f"127.0.0.2:{port}"), 0)], lambda connections: None)
     assert str(error) == f"TF_CONFIG: expected worker 1 at 127.0.0.2:{port}, got worker 0 there"
 
 
-def test_the_same_worker_twice():
+def test_duplicate_worker_is_refused():
     cluster = Cluster(free_addresses(2), 0)
-    with socket.create_server(("", cluster.place(0)[1])):
-        [error] = meet([cluster], lambda peers: None)
+    with socket.create_server(("", cluster.host_and_port(0)[1])):
+        [error] = meet([cluster], lambda connections: None)
     assert isinstance(error, OSError)
     assert "(Address already in use)" in str(error)
     assert_sentence(error, "TF_CONFIG")
 
 
-def test_a_worker_that_is_not_there(monkeypatch):
+def test_missing_worker(monkeypatch):
     addresses = free_addresses(2)
     monkeypatch.setenv("TF_CONFIG", config_of(addresses, 0))
     began = time.monotonic()
@@ -369,7 +369,7 @@ def test_a_worker_that_is_not_there(monkeypatch):
     assert_sentence(caught.value, "TF_CONFIG")
 
 
-def test_several_machines_are_joined_before_anything_is_computed(monkeypatch):
+def test_multi_worker_must_be_joined_before_computation(monkeypatch):
     tf.constant(1)
     monkeypatch.setenv("TF_CONFIG", config_of(free_addresses(1), 0))
     with pytest.raises(ValueError, match="multi-worker before anything is computed") as caught, join("multi-worker"):
@@ -381,14 +381,14 @@ def test_several_machines_are_joined_before_anything_is_computed(monkeypatch):
     ("arguments", "name"),
     [(("two",), "strategy"), ((None,), "strategy"), (("one", 0), "timeout"), (("one", "x"), "timeout")],
 )
-def test_join_refuses(arguments, name):
+def test_invalid_join_arguments(arguments, name):
     with pytest.raises(ValueError, match=name) as caught, join(*arguments):
         pass
     assert_sentence(caught.value, name)
 
 
 class Told:
-    """Peers as `Devices` knows them, of which the second says what it is told."""
+    """Connections as `Devices` knows them, to one worker, which sends what it is told."""
 
     def __init__(self, answer):
         self.cluster, self._answer = Cluster(("a:1", "b:1"), 0), answer
@@ -406,16 +406,16 @@ class Told:
         ("run", {"checkpoint.npz": "0"}, "got another checkpoint.npz in worker 1"),
     ],
 )
-def test_workers_have_to_be_told_the_same(about, change, message, tmp_path):
-    peers = Told(lambda facts: {**facts, about: {**facts[about], **change}})
-    devices = Devices(tf.distribute.get_strategy(), peers)
+def test_workers_need_the_same_settings_and_data(about, change, message, tmp_path):
+    connections = Told(lambda facts: {**facts, about: {**facts[about], **change}})
+    devices = Devices(tf.distribute.get_strategy(), connections)
     with pytest.raises(ValueError, match=message) as caught:
         worker.whole_run(tmp_path / "run", devices)
     assert_sentence(caught.value, about)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_batch_is_shared_evenly(tmp_path):
+def test_batch_must_divide_among_devices(tmp_path):
     class Three:
         num_replicas_in_sync = 3
 
@@ -426,7 +426,7 @@ def test_a_batch_is_shared_evenly(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_command_says_it_in_one_sentence(tmp_path, monkeypatch):
+def test_command_reports_cluster_errors_in_one_sentence(tmp_path, monkeypatch):
     for config in ("{", config_of(free_addresses(2), 1)):
         monkeypatch.setenv("TF_CONFIG", config)
         arguments = ["train", "--strategy", "multi-worker", "--timeout", "0.3", "--out", str(tmp_path / "run")]

@@ -126,7 +126,7 @@ def test_definitions_of_any_length():
     assert end_points["Conv2d_17_pointwise"] is net
 
 
-def test_weight_decay_is_slims():
+def test_weight_decay_follows_slim():
     """Slim's scale times half the sum of squares, on full kernels and the classifier, and not on depthwise ones."""
     model = models.MobileNetV1((32, 32, 3), 4, 0.25, arg_scope=models.mobilenet_v1_arg_scope(weight_decay=0.01))
     kernels = [w for w in model.weights if w.name == "kernel" and "depthwise" not in w.path]
@@ -138,7 +138,7 @@ def test_weight_decay_is_slims():
     assert not models.MobileNetV1((32, 32, 3), 4, 0.25, arg_scope=models.mobilenet_v1_arg_scope(weight_decay=0)).losses
 
 
-def test_slims_hyperparameters():
+def test_arg_scope_has_slim_hyperparameters():
     model = models.MobileNetV1((32, 32, 3), 4, 1.0)
     bn = model.get_layer("MobilenetV1.Conv2d_5_pointwise.BatchNorm")
     assert (bn.momentum, bn.epsilon, bn.scale, bn.center) == (0.9997, 0.001, True, True)
@@ -149,7 +149,7 @@ def test_slims_hyperparameters():
     assert model.get_layer("MobilenetV1.Logits.Dropout_1b").rate == pytest.approx(0.001)
 
 
-def test_the_keras_model_trains_and_is_saved(tmp_path):
+def test_keras_model_trains_and_is_saved(tmp_path):
     model = models.MobileNetV1((None, None, 3), 4, 0.25)
     model.compile("sgd", "sparse_categorical_crossentropy")
     x = np.random.default_rng(0).normal(size=(4, 32, 40, 3)).astype("float32")
@@ -160,7 +160,7 @@ def test_the_keras_model_trains_and_is_saved(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 rubbish", b"\0" * 300])
-def test_load_model_of_a_damaged_file(tmp_path, content):
+def test_load_model_refuses_a_damaged_file(tmp_path, content):
     (tmp_path / "m.keras").write_bytes(content)
     with pytest.raises(ValueError) as error:  # noqa: PT011
         models.load_model(tmp_path / "m.keras")
@@ -194,7 +194,7 @@ def test_mobilenet_v2_has_its_published_cost():
     assert round(sum(row.params for row in report.rows if row.kind != "batch_normalization") / 1e6, 2) == 3.47
 
 
-def test_mobilenet_v2_is_that_of_keras_applications():
+def test_mobilenet_v2_equals_keras_applications():
     """From the same definitions: as many parameters, rows as planned, and the same numbers for the same weights."""
     theirs = keras.applications.MobileNetV2((64, 64, 3), weights=None, classes=10)
     ours = models.from_definitions(MOBILENETV2, (64, 64, 3), 10, padding="keras")
@@ -217,7 +217,7 @@ def test_blocks_have_slims_names():
     assert "MobilenetV2/Conv_1" in names
 
 
-def test_squeeze_and_excite_is_a_gate_a_channel():
+def test_squeeze_and_excite_against_numpy():
     """A block against its formula, written with NumPy on what its layers hold."""
     block = InvertedResidual(1, 1, 8, 2, squeeze=0.5, activation="relu")
     network = Network([Conv(1, 1, 8), block], scope="Net", names=slim_places)
@@ -242,7 +242,7 @@ def test_squeeze_and_excite_is_a_gate_a_channel():
     assert_close(result, expected)
 
 
-def test_definitions_without_a_record_are_a_mobilenet_v1():
+def test_plain_definitions_follow_mobilenet_v1():
     conv_defs = [Conv(3, 2, 8), DepthSepConv(3, 1, 16)]
     model = models.from_definitions(conv_defs, (8, 8, 1), 2)
     other = models.MobileNetV1((8, 8, 1), 2, conv_defs=conv_defs)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfsep import layers, ops, quantize, tflite
+from tfsep import layers, quantize, tflite
+from tfsep.ops._pixel_layout import insert_zeros
 
 L = keras.layers
 IMAGES = np.random.default_rng(0).normal(size=(64, 7, 5, 4)).astype("float32")
@@ -95,13 +96,13 @@ def zeros_inserted_by_loops(x, strides, padding):
 def test_zero_insertion(strides, padding):
     x = np.random.default_rng(0).normal(size=(2, 4, 3, 2)).astype("float32")
     expected = zeros_inserted_by_loops(x, strides, padding)
-    np.testing.assert_array_equal(ops.insert_zeros(x, strides, padding), expected)
+    np.testing.assert_array_equal(insert_zeros(x, strides, padding), expected)
     unknown = tf.function(
-        lambda x: ops.insert_zeros(x, strides, padding), input_signature=[tf.TensorSpec([None] * 3 + [2])]
+        lambda x: insert_zeros(x, strides, padding), input_signature=[tf.TensorSpec([None] * 3 + [2])]
     )
     np.testing.assert_array_equal(unknown(x), expected)
 
 
 def test_zero_insertion_refuses_strides_under_1():
     with pytest.raises(ValueError, match="strides: expected"):
-        ops.insert_zeros(tf.zeros((1, 2, 2, 1)), 0)
+        insert_zeros(tf.zeros((1, 2, 2, 1)), 0)

@@ -14,7 +14,12 @@ from stripes import stripes
 from tfsep import train as room
 from tfsep.data import FASHION_MNIST_CLASSES, Split
 from tfsep.defs import NETWORKS
-from tfsep.train import FitConfig, QuantizeConfig, TrainConfig, augment, draws, epoch_batches, mix, smoothed
+from tfsep.train import FitConfig, QuantizeConfig, TrainConfig
+from tfsep.train._augment import augment, mix, random_numbers
+from tfsep.train._batches import epoch_batches, smooth_labels
+from tfsep.train._config import parse_setting
+from tfsep.train._model_setup import build_optimizer
+from tfsep.train._trainer import Trainer
 
 PLAIN = FitConfig(flip=False, shift=0, erase=0.0, label_smoothing=0.0, average=0.0, batch_size=16)
 
@@ -53,7 +58,7 @@ PLAIN = FitConfig(flip=False, shift=0, erase=0.0, label_smoothing=0.0, average=0
         ({"sync_batch_norm": 0}, "sync_batch_norm: expected True or False, got 0"),
     ],
 )
-def test_the_recipe_refuses(arguments, message):
+def test_invalid_train_settings(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         TrainConfig(**arguments)
     assert_sentence(caught.value, next(iter(arguments)))
@@ -70,19 +75,19 @@ def test_the_recipe_refuses(arguments, message):
         ({"freeze_epoch": -1}, "freeze_epoch: expected an int of at least 0, got -1"),
     ],
 )
-def test_the_recipe_for_int8_refuses(arguments, message):
+def test_invalid_quantize_settings(arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         QuantizeConfig(**arguments)
     assert_sentence(caught.value, next(iter(arguments)))
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (2, 1), (3, 2), (30, 2)])
-def test_the_warm_up_leaves_an_epoch(epochs, warmup):
+def test_default_warmup_leaves_an_epoch(epochs, warmup):
     assert TrainConfig(epochs=epochs).warmup_epochs == warmup
     assert TrainConfig(epochs=epochs) == TrainConfig(epochs=epochs, warmup_epochs=warmup)
 
 
-def test_the_recipe_takes_numpys_numbers():
+def test_settings_accept_numpy_numbers():
     config = TrainConfig(epochs=np.int64(3), learning_rate=np.float32(0.5), seed=np.uint8(7))
     assert json.loads(json.dumps(asdict(config))) == asdict(TrainConfig(epochs=3, learning_rate=0.5, seed=7))
 
@@ -90,7 +95,7 @@ def test_the_recipe_takes_numpys_numbers():
 @pytest.mark.parametrize(
     "config", [TrainConfig(alpha=0.5, flip=False, optimizer="sgd"), QuantizeConfig(float_layers=("a", "b"))]
 )
-def test_a_recipe_comes_back_from_its_file(config, tmp_path):
+def test_settings_round_trip_through_toml(config, tmp_path):
     text = room.to_toml(config, ("made by hand", "in a test"))
     assert text.startswith("# made by hand\n# in a test\n\n")
     assert tomllib.loads(text).keys() == asdict(config).keys()
@@ -99,14 +104,14 @@ def test_a_recipe_comes_back_from_its_file(config, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"epochs = ", b"\xff\xfe", b"= 3"])
-def test_a_file_that_is_no_toml(content, tmp_path):
+def test_invalid_toml_file(content, tmp_path):
     (tmp_path / "c.toml").write_bytes(content)
     with pytest.raises(ValueError, match="config: expected TOML, got") as caught:
         room.read_config(tmp_path / "c.toml")
     assert_sentence(caught.value, "config")
 
 
-def test_a_setting_of_another_recipe():
+def test_unknown_setting():
     with pytest.raises(ValueError, match="config: expected settings of TrainConfig, got 'distill', 'epoch'") as caught:
         TrainConfig.of({"epoch": 3, "distill": 0.5})
     assert_sentence(caught.value, "config")
@@ -121,14 +126,14 @@ def test_a_setting_of_another_recipe():
         ('float_layers=["a"]', ("float_layers", ["a"])),
     ],
 )
-def test_a_setting_on_the_command_line(text, setting):
-    assert room.parse_setting(text) == setting
+def test_settings_from_the_command_line(text, setting):
+    assert parse_setting(text) == setting
 
 
 @pytest.mark.parametrize("text", ["mixup", "=3", "a b=3", "mixup=0.2.3", "mixup="])
-def test_a_setting_that_is_none(text):
+def test_invalid_setting_on_the_command_line(text):
     with pytest.raises(ValueError, match="set: expected NAME=VALUE") as caught:
-        room.parse_setting(text)
+        parse_setting(text)
     assert_sentence(caught.value, "set")
 
 
@@ -142,7 +147,7 @@ def numbers(rows, **columns):
     return tf.constant(table)
 
 
-def test_augment_moves_and_mirrors():
+def test_augment_shifts_and_mirrors():
     image = np.zeros((5, 5, 1), np.uint8)
     image[2, 1] = 9
     config = FitConfig(shift=1, erase=0.0)
@@ -182,7 +187,7 @@ def test_erasing_fills_one_rectangle_with_one_level():
 def test_mixing_is_a_sum_of_two_neighbours():
     rng = np.random.default_rng(0)
     images, labels = rng.normal(size=(5, 2, 2, 1)).astype("float32"), np.eye(5, dtype="float32")
-    table = draws(FitConfig(batch_size=5, mixup=0.5), 3)
+    table = random_numbers(FitConfig(batch_size=5, mixup=0.5), 3)
     mixed, parts = mix(tf.constant(images), tf.constant(labels), table)
     for i, other in enumerate([1, 0, 3, 2, 4]):
         share = float(table[i, -1])
@@ -192,15 +197,15 @@ def test_mixing_is_a_sum_of_two_neighbours():
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
-def test_shares_are_drawn_from_the_beta_distribution(alpha):
-    shares = draws(FitConfig(batch_size=20_000, mixup=alpha), 0)[::2, -1].numpy()
+def test_mixup_shares_follow_the_beta_distribution(alpha):
+    shares = random_numbers(FitConfig(batch_size=20_000, mixup=alpha), 0)[::2, -1].numpy()
     assert shares.mean() == pytest.approx(0.5, abs=0.01)
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
 
 
 def test_smoothed_labels_against_the_formula():
     expected = np.eye(3)[[1, 0]] * 0.7 + 0.1
-    np.testing.assert_allclose(smoothed(np.array([1, 0]), 3, 0.3), expected, rtol=1e-6)
+    np.testing.assert_allclose(smooth_labels(np.array([1, 0]), 3, 0.3), expected, rtol=1e-6)
 
 
 def test_epochs_differ_and_repeat():
@@ -214,14 +219,14 @@ def test_epochs_differ_and_repeat():
     assert not np.array_equal(first, other)
 
 
-def test_an_epoch_has_every_image_once():
+def test_epoch_has_every_image_once():
     split = Split.of(np.arange(48, dtype=np.uint8).reshape(-1, 1, 1, 1), np.arange(48))
     seen = np.concatenate([np.argmax(y, -1) for _, y in epoch_batches(split, PLAIN, 48, 5)])
     assert sorted(seen) == list(range(48))
     assert list(seen) != list(range(48))
 
 
-def test_workers_share_the_batch_of_one_process():
+def test_workers_batches_join_to_the_batch_of_one_process():
     split = stripes(40, 0)
     config = FitConfig(batch_size=16, mixup=0.3, erase=0.5)
     whole = list(epoch_batches(split, config, 2, 1))
@@ -249,12 +254,12 @@ def probabilities_of(model, x):
 
 
 def step_of(model, x, y, config, **options):
-    trainer = room.Trainer(model, keras.optimizers.SGD(1.0), config, **options)
+    trainer = Trainer(model, keras.optimizers.SGD(1.0), config, **options)
     return trainer, trainer.epoch([(tf.constant(x), tf.constant(y))])
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])
-def test_a_step_goes_down_the_gradient(accumulate):
+def test_training_step_follows_the_gradient(accumulate):
     """In softmax regression the gradient is xᵀ(p − y) / N."""
     model, x, y = regression(16)
     before, p = model.get_weights(), probabilities_of(model, x)
@@ -263,10 +268,10 @@ def test_a_step_goes_down_the_gradient(accumulate):
     np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5, atol=1e-6)
     assert loss == pytest.approx(-(y * np.log(p)).sum(-1).mean(), rel=1e-5)
     assert right == pytest.approx((p.argmax(-1) == y.argmax(-1)).mean())
-    np.testing.assert_array_equal(trainer.kept()[0], model.get_weights()[0])
+    np.testing.assert_array_equal(trainer.evaluation_weights()[0], model.get_weights()[0])
 
 
-def test_a_teacher_takes_its_share_of_the_labels():
+def test_teacher_replaces_its_share_of_the_labels():
     model, x, y = regression(16)
     before, p = model.get_weights(), probabilities_of(model, x)
     taught = np.random.default_rng(1).dirichlet(np.ones(3), 16)
@@ -275,27 +280,25 @@ def test_a_teacher_takes_its_share_of_the_labels():
     np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_average_is_of_the_weights_after_each_step():
+def test_average_is_of_the_weights_after_each_step():
     model, x, y = regression(16)
     average = model.get_weights()[0].astype("float64")
-    trainer = room.Trainer(model, keras.optimizers.SGD(1.0), replace(PLAIN, average=0.3))
+    trainer = Trainer(model, keras.optimizers.SGD(1.0), replace(PLAIN, average=0.3))
     for step in range(1, 6):
         trainer.epoch([(tf.constant(x), tf.constant(y))])
         keep = min(0.3, (1 + step) / (10 + step))
         average = keep * average + (1 - keep) * model.get_weights()[0]
-        np.testing.assert_allclose(trainer.kept()[0], average, rtol=1e-5)
-    assert not np.allclose(trainer.kept()[0], model.get_weights()[0], rtol=1e-3)
+        np.testing.assert_allclose(trainer.evaluation_weights()[0], average, rtol=1e-5)
+    assert not np.allclose(trainer.evaluation_weights()[0], model.get_weights()[0], rtol=1e-3)
 
 
-def test_biases_and_normalizations_do_not_decay():
+def test_weight_decay_excludes_biases_and_normalizations():
     """Without a gradient, what is left of a step is the decay."""
     inputs = keras.Input((2, 2, 1))
     net = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 1, bias_initializer="ones")(inputs))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(net))
     for name in ("adamw", "sgd"):
-        optimizer = room.optimizer_of(
-            FitConfig(optimizer=name, weight_decay=0.5, warmup_epochs=0, learning_rate=0.1), 10
-        )
+        optimizer = build_optimizer(FitConfig(optimizer=name, weight_decay=0.5, warmup_epochs=0, learning_rate=0.1), 10)
         before = [np.array(v) for v in model.trainable_variables]
         optimizer.apply([tf.zeros_like(v) for v in model.trainable_variables], model.trainable_variables)
         pairs = zip(model.trainable_variables, before, strict=True)
@@ -304,8 +307,8 @@ def test_biases_and_normalizations_do_not_decay():
         np.testing.assert_allclose(model.trainable_variables[0], before[0] * 0.95, rtol=1e-6)
 
 
-def test_the_schedule_warms_up_and_ends_at_zero():
-    optimizer = room.optimizer_of(FitConfig(epochs=4, warmup_epochs=1, learning_rate=0.4), 10)
+def test_schedule_warms_up_and_ends_at_zero():
+    optimizer = build_optimizer(FitConfig(epochs=4, warmup_epochs=1, learning_rate=0.4), 10)
     rates = []
     for step in (0, 5, 10, 25, 40):
         optimizer.iterations.assign(step)
@@ -313,5 +316,5 @@ def test_the_schedule_warms_up_and_ends_at_zero():
     assert rates == pytest.approx([0.0, 0.2, 0.4, 0.2, 0.0], abs=1e-6)
 
 
-def test_class_names_are_ten():
+def test_number_of_class_names():
     assert len(set(FASHION_MNIST_CLASSES)) == 10

@@ -67,8 +67,8 @@ def test_end_points_equal_slims(case, tmp_path):
         assert np.std(value) > 1e-2, f"{name}: a signal that vanished shows nothing"
 
 
-def test_where_slim_is_not_followed(tmp_path):
-    """An output stride holds for full convolutions too, and explicit padding keeps an oblong kernel's output size."""
+def test_intended_differences_from_slim(tmp_path):
+    """An output stride holds for standard convolutions too; explicit padding keeps an oblong kernel's output size."""
     image = np.zeros((1, 32, 32, 3), "float32")
     strided = (*(Conv(3, 2, 8) for _ in range(4)), DepthSepConv(3, 1, 8))
     oblong = (Conv((5, 3), 1, 8),)
@@ -93,7 +93,7 @@ def custom(classes=7, **options):
     return models.MobileNetV1((26, 26, 3), classes, conv_defs=CUSTOM, classifier_activation=None, **options)
 
 
-def test_a_wrong_weight_would_be_seen(checkpoint):
+def test_comparison_detects_a_wrong_weight(checkpoint):
     prefix, image, expected, _ = checkpoint
     model = our_end_points((26, 26), CUSTOM)
     weights.load_slim_checkpoint(model, prefix)
@@ -103,13 +103,13 @@ def test_a_wrong_weight_would_be_seen(checkpoint):
         assert_close(model(image)["Conv2d_1_depthwise"], expected["Conv2d_1_depthwise"], 1e-4)
 
 
-def test_every_variable_is_used_once(checkpoint):
+def test_slim_variables_are_all_weights_once(checkpoint):
     model = custom()
     variables = weights.slim_variables(model)
     assert len(variables) == len(model.weights) == len({id(v) for v in variables.values()})
 
 
-def test_moving_averages(checkpoint):
+def test_use_ema_loads_moving_averages(checkpoint):
     prefix, *_ = checkpoint
     plain, averaged = custom(), custom()
     weights.load_slim_checkpoint(plain, prefix)
@@ -120,7 +120,7 @@ def test_moving_averages(checkpoint):
         np.testing.assert_allclose(theirs[name], factor * np.asarray(value), rtol=1e-6)
 
 
-def test_background(checkpoint):
+def test_background_class_is_kept_or_dropped(checkpoint):
     prefix, *_ = checkpoint
     kept, dropped = custom(7), custom(6)
     weights.load_slim_checkpoint(kept, prefix)
@@ -132,7 +132,7 @@ def test_background(checkpoint):
     assert_sentence(error.value, "background")
 
 
-def test_the_index_file_names_the_checkpoint(checkpoint):
+def test_index_file_is_accepted_as_the_checkpoint(checkpoint):
     by_prefix, by_index = custom(), custom()
     weights.load_slim_checkpoint(by_prefix, checkpoint[0])
     weights.load_slim_checkpoint(by_index, f"{checkpoint[0]}.index")
@@ -151,14 +151,14 @@ def refused(model, path, *phrases, **options):
         np.testing.assert_array_equal(old, new)
 
 
-def test_refused_complains_of_what_is_taken_and_of_what_is_not_said(checkpoint):
+def test_helper_refused_fails_for_an_accepted_checkpoint_and_a_missing_phrase(checkpoint):
     with pytest.raises(pytest.fail.Exception):
         refused(custom(), checkpoint[0])
     with pytest.raises(AssertionError):
         refused(custom(6), checkpoint[0], "missing: ")
 
 
-def test_refused_complains_of_a_changed_model(checkpoint, monkeypatch):
+def test_helper_refused_fails_for_a_changed_model(checkpoint, monkeypatch):
     def half_way(model, path):
         model.weights[0].assign(0 * model.weights[0])
         raise ValueError("path: expected a checkpoint")
@@ -168,7 +168,7 @@ def test_refused_complains_of_a_changed_model(checkpoint, monkeypatch):
         refused(custom(), checkpoint[0], "path: expected")
 
 
-def test_what_does_not_fit_is_listed_and_nothing_changes(checkpoint):
+def test_mismatches_are_listed_and_leave_the_model_unchanged(checkpoint):
     prefix, *_ = checkpoint
     refused(
         custom(6), prefix, "wrongly shaped: ", "Conv2d_1c_1x1/weights (1, 1, 40, 7) for (1, 1, 40, 6)", "biases (7,)"
@@ -182,7 +182,7 @@ def test_what_does_not_fit_is_listed_and_nothing_changes(checkpoint):
     refused(shorter, prefix, "missing: ", "unused: MobilenetV1/Conv2d_3/")
 
 
-def test_a_checkpoint_without_averages(checkpoint, tmp_path):
+def test_checkpoint_without_averages_is_refused(checkpoint, tmp_path):
     reader = tf.train.load_checkpoint(checkpoint[0])
     names = [n for n in reader.get_variable_to_shape_map() if "Average" not in n and n != "global_step"]
     slim_reference.save(tmp_path / "m.ckpt", {name: reader.get_tensor(name) for name in names})
@@ -190,7 +190,7 @@ def test_a_checkpoint_without_averages(checkpoint, tmp_path):
     refused(custom(), tmp_path / "m.ckpt", "use_ema: expected", use_ema=True)
 
 
-def test_some_averages_are_no_averages(checkpoint, tmp_path):
+def test_incomplete_averages(checkpoint, tmp_path):
     """Averaged weights beside raw ones are a network that nobody trained."""
     reader = tf.train.load_checkpoint(checkpoint[0])
     lacking = "MobilenetV1/Conv2d_0/BatchNorm/beta"
@@ -200,14 +200,14 @@ def test_some_averages_are_no_averages(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.array([b"a"] * 7), np.arange(7), np.arange(7) + 1j])
-def test_variables_that_are_no_floats(checkpoint, tmp_path, value):
+def test_integer_variables(checkpoint, tmp_path, value):
     reader = tf.train.load_checkpoint(checkpoint[0])
     values = {name: reader.get_tensor(name) for name in weights.slim_variables(custom())}
     slim_reference.save(tmp_path / "m.ckpt", {**values, "MobilenetV1/Logits/Conv2d_1c_1x1/biases": value})
     refused(custom(), tmp_path / "m.ckpt", "wrongly typed: MobilenetV1/Logits/Conv2d_1c_1x1/biases")
 
 
-def test_missing_and_damaged_files(checkpoint, tmp_path):
+def test_missing_and_damaged_files_are_refused(checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         weights.load_slim_checkpoint(custom(), tmp_path / "model.ckpt")
     assert_sentence(error.value, "path")
@@ -226,19 +226,19 @@ def test_missing_and_damaged_files(checkpoint, tmp_path):
         refused(custom(), tmp_path / "model.ckpt", "path: expected")
 
 
-def test_a_layer_that_slim_has_no_name_for(checkpoint):
+def test_layer_without_a_slim_name(checkpoint):
     inputs = keras.Input((8, 3))
     model = keras.Model(inputs, keras.layers.Conv1D(3, 1, name="odd")(inputs))
     refused(model, checkpoint[0], "got Conv1D 'odd'")
 
 
-def test_a_weight_that_slim_has_no_name_for(checkpoint):
+def test_weight_without_a_slim_name(checkpoint):
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, keras.layers.BatchNormalization(renorm=True, name="odd")(inputs))
     refused(model, checkpoint[0], "got moving_stddev, renorm_mean, renorm_stddev in BatchNormalization 'odd'")
 
 
-def test_what_is_no_model(checkpoint):
+def test_other_objects_are_refused(checkpoint):
     with pytest.raises(TypeError) as error:
         weights.load_slim_checkpoint([], checkpoint[0])
     assert_sentence(error.value, "model")
@@ -251,7 +251,7 @@ def test_nested_models_and_separable_layers():
     assert list(weights.slim_variables(model)) == ["A/sep/depthwise_weights", "A/sep/pointwise_weights", "A/sep/biases"]
 
 
-def test_two_layers_under_one_slim_name(checkpoint):
+def test_two_layers_of_one_slim_name_are_refused(checkpoint):
     inputs = keras.Input((8, 8, 3))
     halves = [
         keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(3, 1, name="A.conv")], name=name) for name in "lr"
@@ -289,7 +289,7 @@ def exact(slims_own):
     return float64_end_points(path, image)
 
 
-def test_slims_own_checkpoint_in_float64(slims_own, exact):
+def test_tf_slim_checkpoint_in_float64(slims_own, exact):
     """Without rounding in the way, every end point of slim's network is ours."""
     path, image, _ = slims_own
     reader = tf.train.load_checkpoint(str(path))
@@ -302,7 +302,7 @@ def test_slims_own_checkpoint_in_float64(slims_own, exact):
         assert_close(exact[name], value, 1e-9, name)
 
 
-def test_slims_own_checkpoint_and_outputs(slims_own, exact):
+def test_published_slim_checkpoint_reproduces_outputs(slims_own, exact):
     """Slim on TF 2.12 beside us, both in float32.
 
     The weights are random, and the network doubles a rounding error every layer or so: slim's own float32 outputs are

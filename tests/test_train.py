@@ -18,7 +18,7 @@ from stripes import NETWORK, stripes, stripes_data
 from tfsep._utils.messages import messages_to
 from tfsep.data import ImageData, image_folder
 from tfsep.train import TrainConfig, train
-from tfsep.train._run_directory import RunFolder
+from tfsep.train._run_directory import RunDirectory
 
 TINY = TrainConfig(
     network=NETWORK,
@@ -46,12 +46,12 @@ def whole(data, tmp_path_factory):
         return train(TINY, data, folder), lines
 
 
-def test_it_learns(whole):
+def test_accuracy_after_training(whole):
     result, _ = whole
     assert result.test_accuracy > 0.9
 
 
-def test_the_log_has_every_epoch(whole):
+def test_log_has_every_epoch(whole):
     result, lines = whole
     records = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
     assert [r["epoch"] for r in records] == [1, 2, 3]
@@ -60,15 +60,15 @@ def test_the_log_has_every_epoch(whole):
     assert len(lines) == 3
 
 
-def test_the_model_gives_probabilities(whole, data):
+def test_trained_model_gives_probabilities(whole, data):
     result, _ = whole
     probabilities = result.model(next(iter(data.test.batches(8)))[0])
     np.testing.assert_allclose(np.sum(probabilities, axis=-1), 1.0, rtol=1e-5)
 
 
 def stopping_at(count):
-    """`RunFolder.write_arrays` as a user stops it, when it is called for the time that `count` says."""
-    real, calls = RunFolder.write_arrays, iter(range(1, count + 1))
+    """`RunDirectory.write_arrays` as a user stops it, when it is called for the time that `count` says."""
+    real, calls = RunDirectory.write_arrays, iter(range(1, count + 1))
 
     def write_arrays(self, name, arrays):
         if next(calls) == count:
@@ -78,10 +78,10 @@ def stopping_at(count):
     return write_arrays
 
 
-def test_a_resumed_run_is_the_same_run(whole, data, tmp_path, monkeypatch):
+def test_resumed_run_reaches_identical_weights(whole, data, tmp_path, monkeypatch):
     """A run that is killed around its second checkpoint goes on to the very same weights, and logs each epoch once."""
     lines = []
-    monkeypatch.setattr(RunFolder, "write_arrays", stopping_at(3))
+    monkeypatch.setattr(RunDirectory, "write_arrays", stopping_at(3))
     with pytest.raises(KeyboardInterrupt), messages_to(lines.append):
         train(TINY, data, tmp_path / "cut")
     monkeypatch.undo()
@@ -106,7 +106,7 @@ with messages_to(lambda line: print(line, flush=True)):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wait", [0.0, 0.2, 0.7])
-def test_a_killed_run_is_the_same_run(whole, data, tmp_path, wait):
+def test_killed_run_resumes_to_identical_weights(whole, data, tmp_path, wait):
     """`kill -9`, some time after the first epoch was reported, as often in a step as in a checkpoint."""
     here = Path(__file__).parent
     process = subprocess.Popen(
@@ -124,23 +124,23 @@ def test_a_killed_run_is_the_same_run(whole, data, tmp_path, wait):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_finished_run_resumes_to_itself(whole, data):
+def test_resuming_a_finished_run_changes_nothing(whole, data):
     result, _ = whole
     again = train(TINY, data, result.folder, resume=True)
     assert again.test_accuracy == result.test_accuracy
 
 
-def test_a_run_is_not_overwritten(whole, data):
+def test_existing_run_is_not_overwritten(whole, data):
     with pytest.raises(ValueError, match="folder: expected one without a run"):
         train(TINY, data, whole[0].folder)
 
 
-def test_resume_wants_the_same_recipe(whole, data):
+def test_resume_needs_the_same_settings(whole, data):
     with pytest.raises(ValueError, match=r"config: expected that of the run in .*, got another epochs, seed"):
         train(replace(TINY, epochs=4, seed=1), data, whole[0].folder, resume=True)
 
 
-def test_resume_wants_a_run(data, tmp_path):
+def test_resume_needs_a_run(data, tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a run to resume"):
         train(TINY, data, tmp_path, resume=True)
 
@@ -152,7 +152,7 @@ def copy(whole, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["checkpoint.npz", "config.json", "data.json"])
-def test_resume_wants_all_of_a_run(data, copy, name):
+def test_resume_needs_all_files_of_a_run(data, copy, name):
     (copy / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"got .* without {name}") as caught:
         train(TINY, data, copy, resume=True)
@@ -190,14 +190,14 @@ def test_resume_refuses_a_damaged_run(data, copy, name, damage):
         (stripes(240, 0), stripes(41, 1), ("above", "below"), "test_images, test_sha256"),
     ],
 )
-def test_resume_wants_the_same_data(whole, train_split, test_split, classes, changed):
+def test_resume_needs_the_same_data(whole, train_split, test_split, classes, changed):
     other = ImageData("stripes", classes, train_split, test_split)
     with pytest.raises(ValueError, match=f"got other {changed}$") as caught:
         train(TINY, other, whole[0].folder, resume=True)
     assert_sentence(caught.value, "data")
 
 
-def test_an_image_that_cannot_be_decoded_leaves_nothing(tmp_path):
+def test_undecodable_image_leaves_no_files(tmp_path):
     for name in ("cats", "dogs"):
         (tmp_path / "images" / name).mkdir(parents=True)
         for i in range(20):
@@ -210,7 +210,7 @@ def test_an_image_that_cannot_be_decoded_leaves_nothing(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_train_refuses_what_is_none_of_its_arguments(data, tmp_path):
+def test_train_refuses_arguments_of_other_types(data, tmp_path):
     for arguments, name in (
         ((None, data, tmp_path / "run"), "config"),
         ((TINY, None, tmp_path / "run"), "data"),
@@ -229,7 +229,7 @@ def test_train_refuses_what_is_none_of_its_arguments(data, tmp_path):
         ({"batch_size": 225}, "batch_size: expected at most"),
     ],
 )
-def test_data_must_suffice(data, tmp_path, arguments, message):
+def test_too_few_images(data, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         train(replace(TINY, **arguments), data, tmp_path / "none")
     assert not (tmp_path / "none").exists()

@@ -43,7 +43,7 @@ def test_logits_of_keras_applications(size):
     assert np.std(theirs(x)) > 1e-2
 
 
-def test_another_epsilon_is_taken_into_account():
+def test_other_epsilon_is_converted():
     theirs, x = applications(), images((64, 64))
     model = ours(arg_scope=models.mobilenet_v1_arg_scope(batch_norm_epsilon=0.3))
     weights.load_keras_applications(model, theirs)
@@ -51,7 +51,7 @@ def test_another_epsilon_is_taken_into_account():
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.25, 0.35])
-def test_files_of_keras_applications(alpha, tmp_path):
+def test_files_of_keras_applications_load(alpha, tmp_path):
     """Keras rounds the filters of a width down, layer by layer."""
     theirs, x = applications(alpha=alpha), images((64, 64))
     theirs.save(tmp_path / "m.keras")
@@ -62,7 +62,7 @@ def test_files_of_keras_applications(alpha, tmp_path):
         np.testing.assert_allclose(model(x), theirs(x), atol=1e-4)
 
 
-def test_padding_is_what_makes_the_difference():
+def test_other_padding_changes_the_logits():
     theirs = applications((75, 61))
     for padding in ("same", "explicit"):
         with pytest.raises(ValueError, match=r"MobileNetV1\(padding='keras'\)") as error:
@@ -73,7 +73,7 @@ def test_padding_is_what_makes_the_difference():
         weights.load_keras_applications(ours((None, None), padding="same"), applications((64, 64)))
 
 
-def test_imagenet_without_a_network(monkeypatch):
+def test_imagenet_weights_offline_are_refused(monkeypatch):
     def offline(*args, **kwargs):
         raise Exception("URL fetch failure on https://somewhere: None -- [Errno -2]")
 
@@ -83,7 +83,7 @@ def test_imagenet_without_a_network(monkeypatch):
     assert_sentence(error.value, "source")
 
 
-def test_imagenet_has_no_ten_classes():
+def test_imagenet_weights_with_other_classes():
     with pytest.raises(ValueError, match="such weights") as error:
         weights.load_keras_applications(ours(), "imagenet")
     assert_sentence(error.value, "source")
@@ -98,12 +98,12 @@ def refused(load, model, source, kind=ValueError):
         np.testing.assert_array_equal(old, new)
 
 
-def test_refused_complains():
+def test_helper_refused_fails_for_an_accepted_source():
     with pytest.raises(pytest.fail.Exception):
         refused(weights.load_keras_applications, ours(), applications())
 
 
-def test_other_sources_than_keras_applications(tmp_path):
+def test_other_models_than_keras_applications_are_refused(tmp_path):
     load = weights.load_keras_applications
     refused(load, ours(), applications(classes=11))
     refused(load, ours(), applications(alpha=0.5))
@@ -198,7 +198,7 @@ def test_logits_of_torch(names, form, tmp_path):
     np.testing.assert_allclose(model(x), by_loops(state, names, x), atol=1e-5)
 
 
-def test_another_epsilon_and_padding_are_seen():
+def test_other_epsilon_and_padding_change_the_result():
     state, x = state_dict(TIMM), images((9, 8))
     model = torchlike()
     weights.load_torch(model, state, epsilon=0.1)
@@ -208,7 +208,7 @@ def test_another_epsilon_and_padding_are_seen():
     assert_sentence(error.value, "model")
 
 
-def test_what_torch_itself_writes(tmp_path):
+def test_files_written_by_torch(tmp_path):
     torch = pytest.importorskip("torch")
     state, x = state_dict(TIMM), images((9, 8))
     torch.save({name: torch.from_numpy(value) for name, value in state.items() if value.ndim}, tmp_path / "m.pt")
@@ -239,7 +239,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("case", STATES)
-def test_state_dicts_that_do_not_fit(case):
+def test_mismatched_state_dicts_are_refused(case):
     refused(weights.load_torch, torchlike(), STATES[case])
 
 
@@ -252,11 +252,11 @@ class Sparse:
         raise TypeError("can't convert Sparse layout tensor to numpy")
 
 
-def test_tensors_that_are_no_arrays():
+def test_unsupported_tensors():
     refused(weights.load_torch, torchlike(), changed(**{"bn1.bias": Sparse()}))
 
 
-def test_bfloat16_is_taken():
+def test_bfloat16_weights():
     state, x = state_dict(TIMM), images((9, 8))
     half = {name: value.astype(tf.bfloat16.as_numpy_dtype) if value.ndim else value for name, value in state.items()}
     model, expected = torchlike(), torchlike()
@@ -265,7 +265,7 @@ def test_bfloat16_is_taken():
     np.testing.assert_array_equal(model(x), expected(x))
 
 
-def test_a_file_with_more_than_tensors(tmp_path):
+def test_file_with_other_objects_is_refused(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "m.pt")
     refused(weights.load_torch, torchlike(), tmp_path / "m.pt")
@@ -273,7 +273,7 @@ def test_a_file_with_more_than_tensors(tmp_path):
         weights.load_torch(torchlike(), tmp_path / "m.pt")
 
 
-def test_files_that_are_not_torchs(tmp_path):
+def test_invalid_torch_files(tmp_path):
     refused(weights.load_torch, torchlike(), None, TypeError)
     refused(weights.load_torch, torchlike(), tmp_path / "none.safetensors", FileNotFoundError)
     for name in ("m.safetensors", "m.bin"):
@@ -282,7 +282,7 @@ def test_files_that_are_not_torchs(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "module"), [("m.safetensors", "safetensors.numpy"), ("m.pt", "torch")])
-def test_a_package_that_is_not_there(name, module, tmp_path, monkeypatch):
+def test_missing_package(name, module, tmp_path, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, module, None)
@@ -290,7 +290,7 @@ def test_a_package_that_is_not_there(name, module, tmp_path, monkeypatch):
     refused(weights.load_torch, torchlike(), tmp_path / name, ImportError)
 
 
-def test_models_that_are_none():
+def test_model_of_another_type():
     for load in (weights.load_torch, weights.load_keras_applications, weights.load_tflite):
         with pytest.raises(TypeError) as error:
             load("a model", {})

@@ -37,7 +37,7 @@ def photographs(folder, size):
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-def test_googles_files(name, fixtures, tmp_path):
+def test_published_google_files_load(name, fixtures, tmp_path):
     path = fixtures / "official" / name
     model = models.from_tflite(path)
     x = np.stack(list(photographs(path.parent, model.input_shape[1:3])))
@@ -56,7 +56,7 @@ def test_googles_files(name, fixtures, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", tflite.RECIPES)
-def test_files_of_every_recipe(recipe, tmp_path):
+def test_files_of_every_recipe_load(recipe, tmp_path):
     model, x = network(), images((30, 26))
     path = tflite.export(model, tmp_path / "m.tflite", recipe, calibration=x).path
     imported = models.from_tflite(path)
@@ -66,7 +66,7 @@ def test_files_of_every_recipe(recipe, tmp_path):
     assert np.std(model(x)) > 0.01
 
 
-def test_a_files_own_ranges_are_exact(tmp_path):
+def test_ranges_of_a_file_are_exact(tmp_path):
     model, x = network(), images((30, 26))
     path = tflite.export(quantize.observe(quantize.prepare(model), x), tmp_path / "m.tflite", "int8", data=x).path
     prepared = models.from_tflite(path, ranges="from_file")
@@ -81,7 +81,7 @@ PADDINGS = ("same", "keras", "explicit")
 
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("size", [(30, 26), (33, 41)])
-def test_paddings_are_found_out(padding, size, tmp_path):
+def test_padding_rule_is_detected(padding, size, tmp_path):
     """Rules that agree on images of this size are one; a model by another is refused."""
     model, x = network(size, padding=padding), images(size, 2)
     path = tflite.export(model, tmp_path / "m.tflite").path
@@ -108,13 +108,13 @@ def test_paddings_are_found_out(padding, size, tmp_path):
         {"conv_defs": (Conv(3, 1, 4), DepthSepConv(3, 2, 5, rate=3))},
     ],
 )
-def test_other_networks_of_the_kind(options, tmp_path):
+def test_other_depthwise_separable_networks_load(options, tmp_path):
     model, x = network(**options), images((30, 26))
     path = tflite.export(model, tmp_path / "m.tflite").path
     np.testing.assert_allclose(models.from_tflite(path)(x), model(x), atol=2e-5)
 
 
-def test_the_background_is_left_out(tmp_path):
+def test_background_class_is_dropped(tmp_path):
     model, x = network(classifier_activation=None), images((30, 26))
     path = tflite.export(model, tmp_path / "m.tflite").path
     six = network(classes=6, classifier_activation=None, seed=1)
@@ -125,7 +125,7 @@ def test_the_background_is_left_out(tmp_path):
     assert_sentence(error.value, "background")
 
 
-def test_weights_go_to_other_forms_of_the_same_network(tmp_path):
+def test_weights_load_into_equivalent_networks(tmp_path):
     """Into a model with another epsilon, and into one without normalization."""
     model, x = network(), images((30, 26))
     path = tflite.export(model, tmp_path / "m.tflite").path
@@ -149,14 +149,14 @@ def refused(model, path, *phrases):
         np.testing.assert_array_equal(old, new)
 
 
-def test_refused_complains(file):
+def test_helper_refused_fails_for_an_accepted_file_and_a_missing_phrase(file):
     with pytest.raises(pytest.fail.Exception):
         refused(network(), file)
     with pytest.raises(AssertionError):
         refused(network(classes=6), file, "no such words")
 
 
-def test_other_models_are_refused_and_stay_as_they_are(file):
+def test_other_models_are_refused_and_unchanged(file):
     refused(network(classes=6), file, "kernel (1, 1, 9, 7) for (1, 1, 9, 6)")
     refused(network(conv_defs=CUSTOM[:3]), file, "7 layers with kernels for 6", "kernel")
     refused(network(conv_defs=(Conv(3, 1, 6), *CUSTOM[1:])), file, "the file's stride (2, 2)")
@@ -188,7 +188,7 @@ def test_other_networks_are_refused(case, tmp_path):
     assert_sentence(error.value, "path")
 
 
-def test_files_that_are_none(file, tmp_path):
+def test_damaged_files(file, tmp_path):
     whole = file.read_bytes()
     for content in (b"", whole[:-1000], whole[:4] + b"TFL2" + whole[8:], b"\xff" * 200):
         (tmp_path / "bad.tflite").write_bytes(content)
@@ -197,7 +197,7 @@ def test_files_that_are_none(file, tmp_path):
         assert_sentence(error.value, "path")
 
 
-def test_ranges_of_a_file_without_any(file):
+def test_ranges_from_a_float_file_are_refused(file):
     for ranges in ("from_file", "from_data"):
         with pytest.raises(ValueError) as error:  # noqa: PT011
             models.from_tflite(file, ranges=ranges)
@@ -227,7 +227,7 @@ def overlapping(outer, inner):
 
 
 @pytest.mark.parametrize(("outer", "inner"), [(40_000, 40_000), (1, 250_000)])
-def test_a_small_file_that_claims_much_is_refused_at_once(outer, inner):
+def test_oversized_claims_are_refused_at_once(outer, inner):
     with pytest.raises(ValueError, match=r"damaged \(more than .* tables\)") as error:
         unpack(overlapping(outer, inner), "small.tflite")
     assert_sentence(error.value, "path")
@@ -247,7 +247,7 @@ def test_given_qparams_are_kept_to_the_last_bit():
             layer.set_qparams(scale, zero)
 
 
-def test_a_channel_without_weights_is_exact(tmp_path):
+def test_channel_of_zero_weights_is_exact(tmp_path):
     """Its bias does not fit 32 bits at the smallest scale of a kernel, so the converter widens that."""
     model, x = network(classes=None, conv_defs=CUSTOM[:1]), images((30, 26))
     kernel, beta = model.weights[0], model.weights[2]

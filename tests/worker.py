@@ -17,8 +17,11 @@ from stripes import stripes
 from tfsep import layers
 from tfsep._utils.messages import messages_to
 from tfsep.data import ImageData
-from tfsep.train import FitConfig, Trainer, epoch_batches, join, with_softmax
-from tfsep.train._run import Job, run
+from tfsep.train import FitConfig, join
+from tfsep.train._batches import epoch_batches
+from tfsep.train._model_setup import with_softmax
+from tfsep.train._run import TrainingJob, run_training
+from tfsep.train._trainer import Trainer
 
 CONFIG = FitConfig(
     epochs=3,
@@ -49,16 +52,16 @@ def network(synchronized):
 
 
 def whole_run(folder, devices=None, resume=False):
-    kept = network(True)
-    job = Job(lambda: network(True), kept, with_softmax(kept))
-    return run(job, CONFIG, data(), folder, resume, devices)
+    evaluated = network(True)
+    job = TrainingJob(lambda: network(True), evaluated, with_softmax(evaluated))
+    return run_training(job, CONFIG, data(), folder, resume, devices)
 
 
 def statistics_apart(devices):
     """Mean and variance of the first normalization after a step in which each replica goes by its own statistics."""
     with devices.strategy.scope():
         trainer = Trainer(network(False), keras.optimizers.SGD(0.0), CONFIG)
-    batches = epoch_batches(data().train, CONFIG, 2, 0, devices.worker, devices.workers)
+    batches = epoch_batches(data().train, CONFIG, 2, 0, devices.worker_index, devices.worker_count)
     trainer.epoch(batches.take(1))
     return [np.asarray(weight) for weight in trainer.model.layers[1].get_weights()[2:]]
 

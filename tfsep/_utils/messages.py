@@ -19,7 +19,9 @@ class _Forwarder(logging.Handler):
 
 @contextmanager
 def messages_to(receive: Callable[[str], object]) -> Iterator[None]:
-    """Temporarily hand each message of the logger ``tfsep``, at level INFO and above, to a function.
+    """Temporarily hand each message of the logger ``tfsep``, at level INFO and above, to a function only.
+
+    The root logger, which TensorFlow may give a handler, is left out: it would print each message again.
 
     Args:
         receive: called with the text of a message.
@@ -30,11 +32,13 @@ def messages_to(receive: Callable[[str], object]) -> Iterator[None]:
         epoch 1/3
     """
     logger, forwarder = logging.getLogger("tfsep"), _Forwarder(receive)
-    level = logger.level
+    level, propagates = logger.level, logger.propagate
     logger.addHandler(forwarder)
     logger.setLevel(logging.INFO)
+    logger.propagate = False
     try:
         yield
     finally:
+        logger.propagate = propagates
         logger.setLevel(level)
         logger.removeHandler(forwarder)

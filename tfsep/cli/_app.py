@@ -71,20 +71,24 @@ class _Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Fill in the names and print the help."""
-        _checked(self._fill_in_names)()
+        options = [option for option in self.params if isinstance(option, TyperOption) and "{" in (option.help or "")]
+        if options:
+            names = _recipes_and_targets()
+            for option in options:
+                option.help = (option.help or "").format(**names)
         super().format_help(ctx, formatter)
 
-    def _fill_in_names(self) -> None:
-        options = [option for option in self.params if isinstance(option, TyperOption) and "{" in (option.help or "")]
-        if not options:
-            return
-        from tfsep._utils.native_stderr import silence_native_stderr
 
+def _recipes_and_targets() -> dict[str, str]:
+    """The names of the recipes and targets, or where they are found if TensorFlow cannot be loaded."""
+    from tfsep._utils.native_stderr import silence_native_stderr
+
+    try:
         with silence_native_stderr():
             from tfsep import tflite
-        names = {"recipes": ", ".join(tflite.RECIPES), "targets": ", ".join(tflite.TARGETS)}
-        for option in options:
-            option.help = (option.help or "").format(**names)
+    except (ImportError, ValueError):
+        return {"recipes": "a name in tfsep.tflite.RECIPES", "targets": "a name in tfsep.tflite.TARGETS"}
+    return {"recipes": ", ".join(tflite.RECIPES), "targets": ", ".join(tflite.TARGETS)}
 
 
 def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -135,7 +135,7 @@ def settings(
 
 def _settings(config: Path | None, more: list[str] | None) -> dict[str, Any]:
     """The settings of a file, and those given one by one, which go before them."""
-    from tfsep.train import parse_setting, read_config
+    from tfsep.train._config import parse_setting, read_config
 
     return {**({} if config is None else read_config(config)), **dict(map(parse_setting, more or ()))}
 

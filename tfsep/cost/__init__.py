@@ -1,49 +1,54 @@
-"""Parameters and MACs (multiply-accumulates), row by row, of definitions, of a Keras model, of a ``.tflite`` file.
+"""Parameters and MACs (multiply-accumulates), layer by layer, of definitions, a Keras model or a ``.tflite`` file.
 
 Definitions are counted by arithmetic alone: neither TensorFlow nor Keras is imported for them.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfsep._utils.arguments import positive_int
 from tfsep.cost._definitions import cost_of_defs
 from tfsep.cost._report import CostReport, CostRow
-from tfsep.defs import Network
+from tfsep.defs import ConvDef, Network
 from tfsep.geometry._sizes import normalize_shape
+
+if TYPE_CHECKING:
+    from tfsep._keras.types import Model
 
 __all__ = ["CostReport", "CostRow", "cost"]
 
 
 def cost(
-    network: Any,
-    input_shape: tuple[int, ...] | None = None,
+    network: "Network | Iterable[ConvDef] | Model | str | PathLike[str]",
+    input_shape: Sequence[int] | None = None,
     alpha: float = 1.0,
     min_depth: int = 8,
     output_stride: int | None = None,
     num_classes: int | None = None,
 ) -> CostReport:
-    """Count what a network costs for one image.
+    """Count the parameters and MACs of a network for one image.
 
-    MACs are multiply-accumulates of convolutions and products: a bias, a normalization or an activation has none. A
-    FLOP count is twice the MACs (`CostReport.flops`). A strided or dilated layer is counted by its outputs.
+    MACs are multiply-accumulates of convolutions and matrix products; biases, normalizations and activations have none.
+    A FLOP count is twice the MACs (`CostReport.flops`). A strided or dilated layer is counted by its outputs.
 
     Args:
-        network: definitions (`tfsep.Conv`, `tfsep.DepthSepConv`); or a Keras model, nested and subclassed ones too, in
-            which parameters of a shared layer are counted once and its MACs at every call, of one under Keras's
-            ``TimeDistributed`` at every step; or the path of a
-            ``.tflite`` file.
-        input_shape: (H, W, C) of definitions; of a model that leaves sizes open.
-        alpha, min_depth, output_stride: of definitions, as in `tfsep.models.mobilenet_v1_base`.
-        num_classes: of definitions: count a classifier of so many classes, weights and biases, too.
+        network: definitions (a `tfsep.defs.Network` or its layers and blocks); a Keras model, nested and subclassed
+            ones too; or the path of a ``.tflite`` file. In a model, parameters of a shared layer are counted once, its
+            MACs at every call, and those of a layer in `keras.layers.TimeDistributed` at every step.
+        input_shape: (H, W, C) of definitions, or of a model that leaves sizes open.
+        alpha: width multiplier of definitions: every depth is multiplied by it.
+        min_depth: of definitions: the least depth that `alpha` leaves a layer.
+        output_stride: of definitions: the most by which the input's sides are divided; strides beyond it become rates.
+            None for no limit.
+        num_classes: of definitions: adds a classifier with this many classes, weights and biases; None for none.
 
     Returns:
         The report. Of definitions, a convolution's row holds its weights, and normalization is a row of its own.
 
     Raises:
-        ValueError: for an argument that is out of range or is not for this kind of network; for a damaged file.
+        ValueError: for an argument that is out of range, or is not for this type of network; for a damaged file.
         TypeError: for a network of another type.
         FileNotFoundError: if there is no such file.
 
@@ -76,11 +81,12 @@ def cost(
         raise ValueError(f"input_shape: expected (H, W, C), got {input_shape}")
     rows, columns, channels = (positive_int(side, "input_shape") for side in shape)
     shape = rows, columns, channels
-    return cost_of_defs(Network.of(network), shape, alpha, min_depth, output_stride, num_classes)
+    definitions: Any = network
+    return cost_of_defs(Network.of(definitions), shape, alpha, min_depth, output_stride, num_classes)
 
 
 def _is_keras_model(network: Any) -> bool:
-    """Whether this is a Keras model; where Keras was never imported, nothing is."""
+    """Whether this is a Keras model, without importing Keras for it."""
     keras = sys.modules.get("keras")
     return keras is not None and isinstance(network, keras.layers.Layer)
 

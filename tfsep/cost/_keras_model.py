@@ -1,5 +1,6 @@
 """The cost of a Keras model: its layers' calls are watched while it is traced once on static shapes."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -155,7 +156,7 @@ def _shape(tensors: Any) -> Shape:
     return (1, *first.shape[1:])
 
 
-def cost_of_model(model: Model, input_shape: tuple[int, ...] | None) -> CostReport:
+def cost_of_model(model: Model, input_shape: Sequence[int] | None) -> CostReport:
     """Return the cost of a Keras model for one image of `input_shape`, or of its own input's."""
     recorder = _Recorder()
     signature = _signature(model, input_shape)
@@ -164,7 +165,7 @@ def cost_of_model(model: Model, input_shape: tuple[int, ...] | None) -> CostRepo
     return CostReport(tuple(recorder.rows), tuple(recorder.uncounted))
 
 
-def _signature(model: Model, input_shape: tuple[int, ...] | None) -> Any:
+def _signature(model: Model, input_shape: Sequence[int] | None) -> Any:
     """The model's input as TensorSpecs of static shape."""
     if input_shape is not None:
         input_shape = shape_for(model, input_shape)

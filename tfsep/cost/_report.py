@@ -1,4 +1,4 @@
-"""Rows of cost, and the report that holds them."""
+"""The report of a network's cost, and its rows."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,9 +12,11 @@ class CostRow(NamedTuple):
 
     Attributes:
         name: of the layer.
-        kind: of operation, ``"conv2d"``, ``"depthwise_conv2d"``, ``"batch_normalization"``.
-        kernel, stride, rate: pairs, or None for a layer without a window.
-        groups: of channels, 1 for a full convolution, the input's channels for a depthwise one.
+        kind: of operation: ``"conv2d"``, ``"depthwise_conv2d"``, ``"batch_normalization"`` and so on.
+        kernel: size of the kernel, one number a spatial axis; None for a layer without a window.
+        stride: of the window, one number a spatial axis; None for a layer without a window.
+        rate: dilation of the window, one number a spatial axis; None for a layer without a window.
+        groups: of channels, 1 for a standard convolution, the number of input channels for a depthwise one.
         output_shape: without the batch.
         params: weights, biases and statistics.
         macs: multiply-accumulates.
@@ -37,7 +39,7 @@ class CostReport:
 
     Attributes:
         rows: in the order in which they are computed.
-        uncounted: names of layers that have weights or compute, but whose MACs are not known here; they are in no sum.
+        uncounted: names of layers of an unknown kind, whose MACs are in no sum.
     """
 
     rows: tuple[CostRow, ...]
@@ -59,23 +61,39 @@ class CostReport:
         return 2 * self.macs
 
     def table(self, flops: bool = False) -> Table:
-        """Return the rows and their total as a table, with a column of FLOPs where asked for."""
+        """Return the rows and their total as a table.
+
+        Args:
+            flops: whether to add a column of FLOPs.
+        """
         headers = (*CostRow._fields[:-1], "MACs", *(("FLOPs",) if flops else ()))
         rows = [(*_cells(row), *((2 * row.macs,) if flops else ())) for row in self.rows]
         total = ("total", "", "", "", "", None, "", self.params, self.macs, *((self.flops,) if flops else ()))
         return Table(headers, [*rows, total])
 
     def to_markdown(self, flops: bool = False) -> str:
-        """Return the table as Markdown."""
+        """Return the table as Markdown.
+
+        Args:
+            flops: whether to add a column of FLOPs.
+        """
         return self.table(flops).markdown()
 
     def to_csv(self, flops: bool = False) -> str:
-        """Return the rows as CSV, without the total."""
+        """Return the rows as CSV, without the total.
+
+        Args:
+            flops: whether to add a column of FLOPs.
+        """
         table = self.table(flops)
         return Table(table.headers, table.rows[:-1]).csv()
 
     def to_text(self, flops: bool = False) -> str:
-        """Return the table aligned, with what its numbers mean."""
+        """Return the table as aligned text, with a legend.
+
+        Args:
+            flops: whether to add a column of FLOPs.
+        """
         lines = [self.table(flops).text(), "", "MACs: multiply-accumulates for one image; a FLOP count is twice that."]
         if self.uncounted:
             lines.append(f"Not counted, MACs unknown: {', '.join(self.uncounted)}.")

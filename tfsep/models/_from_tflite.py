@@ -1,32 +1,38 @@
-"""A model that a ``.tflite`` file describes."""
+"""Keras models of the networks in ``.tflite`` files."""
 
 from os import PathLike
 
 from tfsep import quantize
 from tfsep._keras.types import Model
 from tfsep.models._mobilenet import MobileNetV1, mobilenet_v1_arg_scope
-from tfsep.weights import FileNetwork, load_network, read_network
+from tfsep.weights._load_tflite import load_network
+from tfsep.weights._tflite_network import FileNetwork
+from tfsep.weights._tflite_reader import read_network
 
 __all__ = ["from_tflite"]
 
 
 def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Model:
-    """Return the MobileNet v1 that a ``.tflite`` file holds, with its weights.
+    """Return the MobileNet v1 in a ``.tflite`` file as a Keras model with the file's weights.
 
-    Width, size, classes and paddings are what the file's operators say, and the input is what its input stands for in
-    real numbers: [-1, 1] for Google's files, whose class 0 is the background.
+    Width, size, classes and padding are read from the file's operators. The input of the model is in real numbers, in
+    [-1, 1] for Google's files, whose class 0 is the background.
 
     Args:
-        path: of Google's quantized or float files, or of a file that this library exported.
-        ranges: None for a float model. ``"from_file"`` for one of `tfsep.quantize.prepare` whose activations are on the
-            file's own grids: it computes very nearly what the file does, in the integers of int8, with a scale a
-            channel for the weights; its exported file computes exactly what it does. It can be trained on.
+        path: of one of Google's float or quantized files, or of a file that this library exported.
+        ranges: None for a float model. ``"from_file"`` for a model of `tfsep.quantize.prepare` with the file's own
+            quantization parameters of activations, and int8 weights with a scale for each channel. It computes very
+            nearly the same as the file, and exactly the same as the file that is exported from it; it can be trained
+            further.
+
+    Returns:
+        A model from images (N, H, W, C) to probabilities, logits or features, as the file.
 
     Raises:
         TypeError: if `path` is no path.
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no TFLite model, not whole, or holds another network; for other `ranges`, or a file whose
-            activations are not of 8 bits.
+        ValueError: if it is no TFLite model, is damaged, or holds another network; for other `ranges`; for
+            ``"from_file"`` with a file whose activations do not have 8 bits.
 
     Examples:
         >>> from_tflite("missing.tflite")
@@ -36,14 +42,14 @@ def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Model:
     if ranges not in (None, "from_file"):
         raise ValueError(f"ranges: expected None or 'from_file', got {ranges!r}")
     network = read_network(path)
-    if ranges and network.grids is None:
+    if ranges and network.qparams is None:
         raise ValueError(f"ranges: expected None for a file whose activations are not of 8 bits, got {ranges!r}")
-    model = _built(network)
-    load_network(model, network.in_int8() if ranges else network, path)
-    return _prepared(model, network) if ranges else model
+    model = _build(network)
+    load_network(model, network.quantized_to_int8() if ranges else network, path)
+    return _with_ranges(model, network) if ranges else model
 
 
-def _built(network: FileNetwork) -> Model:
+def _build(network: FileNetwork) -> Model:
     classifier = network.classifier
     return MobileNetV1(
         network.input_shape,
@@ -56,11 +62,11 @@ def _built(network: FileNetwork) -> Model:
     )
 
 
-def _prepared(model: Model, network: FileNetwork) -> Model:
-    """The model with the file's grids: of what goes in, of each layer, of the mean and of the logits, in that order."""
+def _with_ranges(model: Model, network: FileNetwork) -> Model:
+    """The model prepared for int8, with the file's quantization parameters of input, layers, mean and logits."""
     prepared = quantize.prepare(model)
     quantizers = (layer for layer in prepared.layers if isinstance(layer, quantize.ActivationQuantizer))
     free = [layer for layer in quantizers if layer.fixed_range is None]
-    for layer, qparams in zip(free, network.grids or (), strict=True):
+    for layer, qparams in zip(free, network.qparams or (), strict=True):
         layer.set_qparams(*qparams)
     return prepared

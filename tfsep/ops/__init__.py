@@ -7,7 +7,6 @@ from tfsep.ops import (
     _convolution_matrix,
     _deform_conv,
     _export_context,
-    _pixel_layout,
 )
 from tfsep.ops._conv1d import *  # noqa: F403
 from tfsep.ops._conv2d import *  # noqa: F403
@@ -15,7 +14,6 @@ from tfsep.ops._conv_transpose import *  # noqa: F403
 from tfsep.ops._convolution_matrix import *  # noqa: F403
 from tfsep.ops._deform_conv import *  # noqa: F403
 from tfsep.ops._export_context import *  # noqa: F403
-from tfsep.ops._pixel_layout import *  # noqa: F403
 
 # Each module lists its own public names.
 __all__: list[str] = []
@@ -25,4 +23,3 @@ __all__ += _conv_transpose.__all__
 __all__ += _convolution_matrix.__all__
 __all__ += _deform_conv.__all__
 __all__ += _export_context.__all__
-__all__ += _pixel_layout.__all__

@@ -13,7 +13,7 @@ and bfloat16; *common factor* is that of stride and rate; *phases* are the image
 | forward | halves | in float32 by the rows below, rounded once |
 | forward | common factor | every factor-th pixel of the image, stride and rate divided by the factor |
 | forward | a rate, no stride | the phases of the image as a larger batch, at rate 1 |
-| forward | all else; depthwise under XLA | a sum over taps of shifted products |
+| forward | all else, and depthwise under XLA | a sum over taps of shifted products |
 | gradient to x | the native op exists and is fast | the native op |
 | gradient to x | common factor | divided by the factor, zeros inserted between the pixels of the result |
 | gradient to x | all else | zeros inserted into upstream, convolved with the flipped filter at stride 1 |
@@ -21,22 +21,23 @@ and bfloat16; *common factor* is that of stride and rate; *phases* are the image
 | gradient to filter | halves, no common factor | in float32 by the rows below, rounded once |
 | gradient to filter | common factor | every factor-th pixel of the image, divided by the factor |
 | gradient to filter | a rate | zeros inserted into upstream for the stride; phases as a larger batch, at rate 1 |
-| gradient to filter | all else; depthwise under XLA | products of shifted images, summed, tap by tap |
+| gradient to filter | all else, and depthwise under XLA | products of shifted images, summed, tap by tap |
 | groups | all three native ops exist | as above, all groups at once |
 | groups | all else | each group by itself |
+| transposed | export, one channel a group | zeros inserted into x, one DEPTHWISE_CONV_2D with the flipped filter |
+| transposed | one channel a group | each channel repeated for each of its filters, then transposed depthwise |
 | transposed | training and inference | the gradient to x, with its own derivatives |
 | transposed | export, groups 1 and rate 1 | TRANSPOSE_CONV, and a SLICE if the padding is not SAME's |
 | transposed | export, common factor | divided by the factor, zeros inserted between the pixels of the result |
 | transposed | export, all else | zeros inserted into x, one (DEPTHWISE_)CONV_2D with the flipped filter at stride 1 |
-| transposed | export, one channel a group | as the row above, one DEPTHWISE_CONV_2D with a depth multiplier |
-| transposed | one channel a group | each channel repeated for each of its filters, then depthwise |
 
 (1) Not for a standard 1×1 filter with a stride, nor for a standard bfloat16 filter with a rate: oneDNN computes both
-wrongly. Under XLA a depthwise convolution takes the rows of all else.
+wrongly. Under XLA no native op is used for a depthwise convolution.
 
 Why the gradient to x of a depthwise convolution at stride 1 is never the native op: the forward op with the flipped
 filter is the same product, at least as fast, and supports rates. Why not in bfloat16 with a stride: oneDNN's kernel
 takes ten times as long as inserting zeros and running the forward op.
+
 Why not ``tf.nn.depthwise_conv2d``: with stride and rate together it returns wrong numbers with only a warning, and a
 rate alone takes it three times as long.
 """

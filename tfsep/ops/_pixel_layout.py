@@ -13,8 +13,6 @@ from tfsep._keras.types import Tensor
 from tfsep.geometry import Pads, Pair, PairLike
 from tfsep.geometry._sizes import pair
 
-__all__ = ["insert_zeros"]
-
 Length: TypeAlias = int | tf.Tensor
 """A number of rows, columns or images: an int where it is known, else a scalar tensor."""
 Size: TypeAlias = tuple[Length, Length]

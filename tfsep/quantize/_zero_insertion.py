@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tfsep import ops
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Tensor
+from tfsep.ops._pixel_layout import insert_zeros
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
@@ -41,9 +41,9 @@ class ZeroInsertion(keras.layers.Layer):
         """
         if len(self.strides) == 2:
             rows, columns = self.padding
-            return ops.insert_zeros(inputs, self.strides, (rows, columns))
+            return insert_zeros(inputs, self.strides, (rows, columns))
         row, (steps,) = tf.expand_dims(inputs, 1), self.padding
-        return tf.squeeze(ops.insert_zeros(row, (1, *self.strides), ((0, 0), steps)), 1)
+        return tf.squeeze(insert_zeros(row, (1, *self.strides), ((0, 0), steps)), 1)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again."""

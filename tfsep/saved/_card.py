@@ -1,4 +1,4 @@
-"""What is said of a shipped model: how it was made, and what it was measured to do."""
+"""The card of a shipped model: its training, its measured accuracy, its files."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,48 +7,53 @@ from tfsep._utils.table import Table
 from tfsep.cost import cost
 from tfsep.data import ImageData
 from tfsep.defs import NETWORKS
+from tfsep.tflite import ExportReport
 from tfsep.train import FitConfig, QuantizeConfig, TrainConfig, TrainResult
 
 
 @dataclass(frozen=True)
 class Card:
-    """A model's card.
+    """The facts on a model's card.
 
     Attributes:
         name: of the model's folder.
-        result, config, data: its training.
-        reports: of its files, by recipe.
-        epochs: the records of its log.
-        cores: of the machine.
+        result: of the training.
+        config: settings of the training.
+        data: the data set of the training.
+        reports: export reports of the files, by recipe.
+        epochs: log records of the training.
+        cores: number of CPU cores of the machine.
     """
 
     name: str
     result: TrainResult
     config: FitConfig
     data: ImageData
-    reports: dict[str, Any]
+    reports: dict[str, ExportReport]
     epochs: list[dict[str, Any]]
     cores: int
 
     @property
     def command(self) -> str:
-        """What makes the model again."""
+        """The command that makes the model again."""
         place = f"saved_models/{self.name}"
         verb = f"quantize saved_models/{self._base}/model.keras" if self._is_int8 else "train"
         return f"tfsep {verb} --config {place}/config.toml --publish {place}"
 
     @property
     def time(self) -> str:
-        """How long that takes."""
+        """The time of training, as a sentence."""
         minutes = sum(epoch["seconds"] for epoch in self.epochs) / 60
         return f"{len(self.epochs)} epochs in {minutes:.0f} minutes on {self.cores} CPU cores."
 
     @property
     def accuracies(self) -> str:
-        """What comes of it."""
+        """The accuracies, as a sentence."""
         held_out, test = self.result.validation_accuracy, self.result.test_accuracy
-        watched = "" if held_out is None else f"held-out accuracy {held_out:.4f} ({self.config.validation:,} images), "
-        return f"{watched}test accuracy {test:.4f} ({self.data.test.size:,} images)."
+        validation = (
+            "" if held_out is None else f"held-out accuracy {held_out:.4f} ({self.config.validation:,} images), "
+        )
+        return f"{validation}test accuracy {test:.4f} ({self.data.test.size:,} images)."
 
     def text(self) -> str:
         """Return the card as Markdown."""
@@ -58,7 +63,7 @@ class Card:
         )
         return f"""# {self.name}: {self._title}
 
-{self._what}
+{self._description}
 
 **Test accuracy: {self.result.test_accuracy:.4f}** on all {data.test.size:,} test images. The test set was looked at
 when training was over, and nothing was chosen by it: {self.config.validation:,} of the {data.train.size:,} training
@@ -66,7 +71,7 @@ images were held out for every choice.
 
 - Input: float32, N × {shape}, {data.train.preprocessing.describe()} (`model.json`).
 - Output: float32, N × {len(data.class_names)}, probabilities of {", ".join(data.class_names)}.
-- Training: {self.time} `log.jsonl` has every epoch, `curves.png` draws them. {self._kept}
+- Training: {self.time} `log.jsonl` has every epoch, `curves.png` draws them. {self._epoch_kept}
 - Made by `{self.command}`
 
 ![loss, accuracy and learning rate of every epoch](curves.png)
@@ -105,7 +110,7 @@ JSON beside it. {self._ranges}
         return f"{NETWORKS[self.config.network].title} from definitions"
 
     @property
-    def _what(self) -> str:
+    def _description(self) -> str:
         if not isinstance(self.config, TrainConfig):
             return (
                 f"The model of `saved_models/{self._base}`, trained on with fake quantization. What\n"
@@ -122,7 +127,7 @@ JSON beside it. {self._ranges}
         )
 
     @property
-    def _kept(self) -> str:
+    def _epoch_kept(self) -> str:
         kept = "The epoch with the best held-out accuracy" if self.config.patience else "The last epoch"
         averaged = ", its weights averaged over the steps before," if self.config.average else ""
         return f"{kept}{averaged} is the model."

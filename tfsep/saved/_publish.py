@@ -12,7 +12,8 @@ from tfsep._utils.atomic_files import make_folder
 from tfsep.data import ImageData, write_preprocessing
 from tfsep.saved._card import Card
 from tfsep.saved._saved_folder import SAMPLES, export_all
-from tfsep.train import CURVES, LOG, MODEL, FitConfig, QuantizeConfig, TrainResult, to_toml
+from tfsep.train import FitConfig, QuantizeConfig, TrainResult, to_toml
+from tfsep.train._run_directory import CURVES, LOG, MODEL
 
 TEST_SAMPLES = 1000
 CALIBRATION_SAMPLES = 500

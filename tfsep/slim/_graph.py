@@ -10,7 +10,7 @@ from tfsep._keras.model_graph import calls_behind
 from tfsep._keras.types import Layer, Tensor
 from tfsep._utils.arguments import short_repr
 from tfsep.slim._types import Collections, Variable, VariablesCollections
-from tfsep.weights import SLIM_VARIABLES
+from tfsep.weights._slim_checkpoint import SLIM_VARIABLES
 
 
 class Graph:

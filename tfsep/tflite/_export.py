@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from tfsep.tflite._sample_reader import InputSpec, SampleReader
 from tfsep.tflite._tensor_info import tensor_info
 from tfsep.tflite._verify_report import VerifyReport, require_passed
 
-RANDOM_SAMPLES = 8
+_RANDOM_SAMPLES = 8
 
 
 def export(
@@ -107,10 +108,10 @@ def export(
         )
 
     content = convert_model(reference.signature, chosen, batch_size, measured, allow_flex)
-    source, samples = _verification_data(inputs, data, measured)
+    samples = _verification_data(inputs, data, measured)
     with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
         file.write_bytes(content)
-        report = _prove(reference, file, path, chosen, measured, source, samples, tolerance)
+        report = _verified_report(reference, file, path, chosen, measured, samples, tolerance)
         report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
         sidecar.write_text(report.to_json())
     return report
@@ -134,42 +135,47 @@ def _require_static(signature: ModelSignature) -> None:
             )
 
 
+class _VerificationData(NamedTuple):
+    """Samples to verify a file on, and their source as the report names it."""
+
+    source: str
+    samples: Data
+
+
 def _verification_data(
     inputs: tuple[InputSpec, ...], data: Data | None, calibration: Calibration | None
-) -> tuple[str, Data]:
-    """What a file is verified on, and its name in the report."""
+) -> _VerificationData:
     if data is not None:
-        return "given", data
+        return _VerificationData("given", data)
     if calibration is not None:
-        return "calibration", dict(zip((spec.name for spec in inputs), calibration.arrays(), strict=True))
+        arrays = dict(zip((spec.name for spec in inputs), calibration.arrays(), strict=True))
+        return _VerificationData("calibration", arrays)
     rng = np.random.default_rng(0)
-    return "random", {spec.name: _random(rng, spec) for spec in inputs}
+    return _VerificationData("random", {spec.name: _random(rng, spec) for spec in inputs})
 
 
 def _random(rng: np.random.Generator, spec: InputSpec) -> np.ndarray:
-    shape = (RANDOM_SAMPLES, *(side or 1 for side in spec.shape))
+    shape = (_RANDOM_SAMPLES, *(side or 1 for side in spec.shape))
     if np.dtype(spec.dtype).kind == "f":
         return rng.normal(size=shape).astype(spec.dtype)
     return rng.integers(0, 2, shape).astype(spec.dtype)
 
 
-def _prove(
+def _verified_report(
     reference: ReferenceModel,
     file: Path,
     path: Path,
     recipe: Recipe,
     calibration: Calibration | None,
-    source: str,
-    samples: Data,
+    data: _VerificationData,
     tolerance: float | None,
 ) -> ExportReport:
     """Run the file beside the model, and return the report if it passes."""
-    found = inspect(file)
+    found, signature = inspect(file), reference.signature
     flex = [name for name in found.op_counts if name.startswith("Flex")]
-    signature = reference.signature
     notes = [signature.note] if signature.note else []
     if calibration is not None and recipe.needs_calibration:
-        notes += calibration.notes() + _range_notes(signature, calibration, source)
+        notes += calibration.notes() + _range_notes(signature, calibration, data.source)
     if flex:
         # Neither LiteRT's package nor TensorFlow's has the runtime of these operators.
         notes.append(f"not verified: {', '.join(flex)} need TensorFlow on the device, and do not run here")
@@ -177,20 +183,11 @@ def _prove(
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
         litert = LiteRTModel(file, display_name=path, reference_kernels=reference.reference_kernels, trusted=True)
-        verification = compare_outputs(reference, litert, samples, recipe, tolerance)
-        if calibration is not None and source == "given":
-            check_range(calibration, verification.low, verification.high)
-        verification, worst_weight = reference.check_weights(litert, path, verification)
-        require_passed(verification, path, worst_weight)
-        notes += _notes(verification, recipe, tolerance)
-        if source == "random":
-            notes.append(
-                f"verified on {verification.samples} samples of random numbers only, which say little of the numbers "
-                "that the model is for: give data"
-            )
-        notes += reference.notes(verification)
+        verification = _verify_file(reference, litert, path, recipe, calibration, data, tolerance)
+        notes += _verification_notes(verification, recipe, tolerance, data.source) + reference.notes(verification)
         inputs, outputs = litert.inputs, litert.outputs
-        if reference.reference_kernels:  # which leave XNNPACK out, of which every file's report tells
+        if reference.reference_kernels:
+            # The report counts what XNNPACK takes, which the reference kernels leave out.
             litert = LiteRTModel(file, display_name=path, trusted=True)
         delegated = len(litert.delegated())
     content = file.read_bytes()
@@ -203,13 +200,30 @@ def _prove(
         delegated=delegated,
         nodes=len(found.operators),
         verification=verification,
-        data=None if flex else source,
+        data=None if flex else data.source,
         calibration=None if calibration is None else calibration.summary(),
         inputs=inputs,
         outputs=outputs,
         notes=tuple(notes),
         versions={name: version(name) for name in ("tfsep", "tensorflow", "keras", "ai-edge-litert")},
     )
+
+
+def _verify_file(
+    reference: ReferenceModel,
+    file: LiteRTModel,
+    path: Path,
+    recipe: Recipe,
+    calibration: Calibration | None,
+    data: _VerificationData,
+    tolerance: float | None,
+) -> VerifyReport:
+    """Compare outputs, range of the data and weights, and return the report if all pass."""
+    report = compare_outputs(reference, file, data.samples, recipe, tolerance)
+    if calibration is not None and data.source == "given":
+        check_range(calibration, report.low, report.high)
+    report, worst_weight = reference.check_weights(file, path, report)
+    return require_passed(report, path, worst_weight)
 
 
 def _range_notes(signature: ModelSignature, calibration: Calibration, source: str) -> list[str]:
@@ -223,11 +237,17 @@ def _range_notes(signature: ModelSignature, calibration: Calibration, source: st
     return [note for note in notes if note is not None]
 
 
-def _notes(verification: VerifyReport, recipe: Recipe, tolerance: float | None) -> list[str]:
+def _verification_notes(verification: VerifyReport, recipe: Recipe, tolerance: float | None, source: str) -> list[str]:
+    """Remarks on a verification that passed."""
     notes = verification.notes()
     if tolerance is None and verification.tolerance > 2 * recipe.tolerance:
         notes.append("the model's output varies by little more than one step of the file's: the comparison says little")
     if verification.saturated:
         share = "under 0.01%" if verification.saturated < 1e-4 else f"{verification.saturated:.2%}"
         notes.append(f"{share} of the input elements are outside the range that the file stores")
+    if source == "random":
+        notes.append(
+            f"verified on {verification.samples} samples of random numbers only, which say little of the numbers "
+            "that the model is for: give data"
+        )
     return notes

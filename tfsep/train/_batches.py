@@ -1,30 +1,47 @@
-"""The batches of an epoch, as a function of the recipe and the epoch alone."""
-
-from typing import Any
+"""The training batches of an epoch, as a function of the settings and the epoch alone."""
 
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Tensor, TensorLike
 from tfsep.data import EpochShard, Split
-from tfsep.train._augment import augment, draws, mix
+from tfsep.train._augment import augment, mix, random_numbers
 from tfsep.train._config import FitConfig
 
 
-def smoothed(labels: Any, classes: int, smoothing: float) -> Any:
-    """Return probabilities (N, K) of integer labels (N,), of which `smoothing` is spread over all classes.
+def smooth_labels(labels: TensorLike, classes: int, smoothing: float) -> Tensor:
+    """Return smoothed probabilities (N, K) of integer labels (N,).
+
+    Args:
+        labels: classes in [0, K).
+        classes: their number K.
+        smoothing: share of each label that is spread over all classes.
 
     Source: C. Szegedy et al., "Rethinking the Inception Architecture" (arXiv 1512.00567), section 7.
 
     Examples:
-        >>> smoothed(np.array([1]), 2, 0.5).numpy().tolist()
+        >>> smooth_labels(np.array([1]), 2, 0.5).numpy().tolist()
         [[0.25, 0.75]]
     """
     return tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
 
 
-def epoch_batches(split: Split, config: FitConfig, classes: int, epoch: int, worker: int = 0, workers: int = 1) -> Any:
+def epoch_batches(
+    split: Split, config: FitConfig, classes: int, epoch: int, worker: int = 0, workers: int = 1
+) -> tf.data.Dataset:
     """Return the training batches of one epoch: shuffled, augmented and preprocessed, with probabilities for labels.
 
-    The same arguments give the same batches, however often and whenever they are asked for. The last, smaller batch is
-    left out; the shuffle leaves out others every time. A worker's batch is its share of the batch of all of them.
+    The same arguments always give the same batches. The last, smaller batch is left out; the shuffle leaves out other
+    images in every epoch.
+
+    Args:
+        split: the training images.
+        config: the settings.
+        classes: number of classes.
+        epoch: number of the epoch, from 0.
+        worker: index of this worker, whose batches are its shares of the batches of all workers.
+        workers: number of workers.
+
+    Returns:
+        A ``tf.data.Dataset`` of images (N, H, W, C) and probabilities (N, K).
 
     Examples:
         >>> split = Split.of(np.zeros((5, 28, 28, 1), "uint8"), np.arange(5))
@@ -35,12 +52,12 @@ def epoch_batches(split: Split, config: FitConfig, classes: int, epoch: int, wor
     shard = EpochShard(worker, workers, share)
     steps = shard.steps(split.size)
 
-    def prepared(step: Any, batch: tuple[Any, Any]) -> tuple[Any, Any]:
+    def prepared(step: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, labels = batch
-        numbers = draws(config, epoch * steps + step)[worker * share : (worker + 1) * share]
+        numbers = random_numbers(config, epoch * steps + step)[worker * share : (worker + 1) * share]
         images = split.preprocessing(augment(images, numbers, config))
-        targets = smoothed(labels, classes, config.label_smoothing)
-        return mix(images, targets, numbers) if config.mixup else (images, targets)
+        probabilities = smooth_labels(labels, classes, config.label_smoothing)
+        return mix(images, probabilities, numbers) if config.mixup else (images, probabilities)
 
     batches = split.examples(config.seed, epoch, shard).batch(share, drop_remainder=True).take(steps).enumerate()
     return batches.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

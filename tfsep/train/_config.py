@@ -1,4 +1,4 @@
-"""How a network is trained, as records that refuse nonsense, and the TOML files that hold them."""
+"""Settings of training, as records that check their fields, and as TOML."""
 
 import tomllib
 from dataclasses import asdict, dataclass, fields
@@ -14,32 +14,32 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 @dataclass(frozen=True)
 class FitConfig:
-    """What any training of this room is told: length, optimizer, augmentation, and what is kept of it.
+    """Settings of any training: length, optimizer, augmentation, averaging and early stopping.
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images a step of the optimizer, of all workers together.
-        accumulate: parts that a step's batch is computed in, one after the other, for less memory; each is normalized
-            by its own statistics.
+        batch_size: images in a step of the optimizer, of all workers together.
+        accumulate: number of parts into which a step's batch is split, computed one after the other to save memory;
+            each is normalized by its own statistics.
         optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum.
-        learning_rate: peak of the schedule: a linear warm-up over `warmup_epochs`, then half a cosine down to 0.
-        warmup_epochs: None becomes two, or as many as leave one epoch to the cosine.
-        momentum: of SGD.
+        learning_rate: peak of the schedule, a linear warm-up over `warmup_epochs`, then half a cosine down to 0.
+        warmup_epochs: length of the warm-up; None for 2, or fewer if `epochs` is 2 or less.
+        momentum: of SGD, in [0, 0.9999].
         weight_decay: decoupled from the gradient (arXiv 1711.05101); not applied to biases and normalizations.
         label_smoothing: share of each label that is spread over all classes (arXiv 1512.00567, section 7).
-        mixup: alpha of the Beta distribution that says how much of its neighbour in the batch an image is given
-            (arXiv 1710.09412); 0 for none.
+        mixup: alpha of the Beta distribution from which the shares of two mixed images are drawn (arXiv 1710.09412);
+            0 for no mixup.
         flip: whether images are mirrored at random.
-        shift: most pixels by which images are moved at random, each way on both axes.
-        erase: share of the images of which a rectangle is erased (arXiv 1708.04896).
-        average: decay, at each step, of the moving average of all weights that is evaluated and kept; 0 for none.
-        patience: epochs without a better held-out accuracy after which the run ends with its best epoch's weights; 0
-            runs to the end and keeps the last.
-        validation: how many training images are held out to watch the run; the test set is not used.
-        seed: of everything random, in [0, 2**32 - 1].
+        shift: largest number of pixels by which images are moved at random, in each direction.
+        erase: share of the images in which a random rectangle is erased (arXiv 1708.04896).
+        average: decay, at each step, of the moving average of all weights, which is evaluated and saved; 0 for none.
+        patience: number of epochs without a better held-out accuracy after which the run ends with its best epoch's
+            weights; 0 runs to the end and keeps the last weights.
+        validation: number of training images held out for the accuracy of each epoch; the test split is not used.
+        seed: of all random numbers, in [0, 2**32 - 1].
 
     Raises:
-        ValueError: naming the field that is of another type or out of range.
+        ValueError: for a field of another type or out of range; the message names it.
     """
 
     epochs: int = 30
@@ -61,15 +61,15 @@ class FitConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Bring every field to its type and refuse nonsense, when the record is made."""
+        """Convert every field to its type, and check its range."""
         for name in ("epochs", "batch_size", "accumulate"):
-            self._settle(name, positive_int(getattr(self, name), name))
+            self._set(name, positive_int(getattr(self, name), name))
         if self.warmup_epochs is None:
-            self._settle("warmup_epochs", min(2, self.epochs - 1))
+            self._set("warmup_epochs", min(2, self.epochs - 1))
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate: expected a divisor of batch_size {self.batch_size}, got {self.accumulate}")
-        self._one_of("optimizer", OPTIMIZERS)
-        self._true_or_false("flip")
+        self._require_one_of("optimizer", OPTIMIZERS)
+        self._require_bool("flip")
         for name, kind, *ends in (
             ("learning_rate", float, 0, 10),
             ("warmup_epochs", int, 0, self.epochs),
@@ -84,17 +84,20 @@ class FitConfig:
             ("validation", int, 0),
             ("seed", int, 0, 2**32 - 1),
         ):
-            self._number(name, kind, *ends)
-        self._above_zero("learning_rate")
+            self._set_number(name, kind, *ends)
+        self._require_positive("learning_rate")
         if self.patience and not self.validation:
             raise ValueError(f"patience: expected 0 where no images are held out, got {self.patience}")
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Self:
-        """Make the record from settings by name, as a file has them.
+        """Return the record of settings by name, such as those of a TOML file.
+
+        Args:
+            settings: values by the name of the field; the others keep their defaults.
 
         Raises:
-            ValueError: for a name that is no field's, or a value that the field refuses.
+            ValueError: for an unknown name, or a value of another type or out of range.
 
         Examples:
             >>> TrainConfig.of({"epoch": 3})
@@ -106,32 +109,32 @@ class FitConfig:
             raise ValueError(f"config: expected settings of {cls.__name__}, got {', '.join(map(repr, unknown))}")
         return cls(**settings)
 
-    def _settle(self, name: str, value: Any) -> None:
-        """Set a field while the record is being made, which is frozen even to itself."""
+    def _set(self, name: str, value: Any) -> None:
+        """Set a field in `__post_init__`: the record is frozen."""
         object.__setattr__(self, name, value)
 
-    def _number(self, name: str, kind: type, *ends: float) -> None:
-        self._settle(name, number_in_range(getattr(self, name), name, kind, *ends))
+    def _set_number(self, name: str, kind: type, *ends: float) -> None:
+        self._set(name, number_in_range(getattr(self, name), name, kind, *ends))
 
-    def _above_zero(self, name: str) -> None:
+    def _require_positive(self, name: str) -> None:
         if getattr(self, name) == 0:
             raise ValueError(f"{name}: expected a number greater than zero, got {getattr(self, name)!r}")
 
-    def _one_of(self, name: str, allowed: tuple[str, ...]) -> None:
+    def _require_one_of(self, name: str, allowed: tuple[str, ...]) -> None:
         if getattr(self, name) not in allowed:
             raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
 
-    def _true_or_false(self, name: str) -> None:
+    def _require_bool(self, name: str) -> None:
         if not isinstance(getattr(self, name), bool):
             raise ValueError(f"{name}: expected True or False, got {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True)
 class TrainConfig(FitConfig):
-    """What is trained, and how; `FitConfig` has the rest.
+    """Settings of training a network from its definitions, beside those of `FitConfig`.
 
     Attributes:
-        network: name of the definitions, a key of `tfsep.defs.NETWORKS`.
+        network: a key of `tfsep.defs.NETWORKS`.
         alpha: width multiplier.
         dropout: share of the features that training drops before the classifier.
         batch_norm_decay: momentum of the moving statistics.
@@ -139,7 +142,7 @@ class TrainConfig(FitConfig):
         precision: ``"float32"``, or ``"mixed_bfloat16"``, which computes in bfloat16 and keeps weights in float32.
 
     Raises:
-        ValueError: naming the field that is of another type or out of range.
+        ValueError: for a field of another type or out of range; the message names it.
     """
 
     network: str = "fashion_mnist"
@@ -150,20 +153,23 @@ class TrainConfig(FitConfig):
     precision: str = "float32"
 
     def __post_init__(self) -> None:
-        """Bring every field to its type and refuse nonsense, when the record is made."""
+        """Convert every field to its type, and check its range."""
         super().__post_init__()
         if not isinstance(self.network, str):
             raise ValueError(f"network: expected one of {', '.join(NETWORKS)}, got {self.network!r}")
-        self._one_of("network", tuple(NETWORKS))
-        self._one_of("precision", PRECISIONS)
-        self._true_or_false("sync_batch_norm")
+        self._require_one_of("network", tuple(NETWORKS))
+        self._require_one_of("precision", PRECISIONS)
+        self._require_bool("sync_batch_norm")
         for name, *ends in (("alpha", 0, 100), ("dropout", 0, 0.99), ("batch_norm_decay", 0, 1)):
-            self._number(name, float, *ends)
-        self._above_zero("alpha")
+            self._set_number(name, float, *ends)
+        self._require_positive("alpha")
 
 
 def read_config(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return the settings in a TOML file, of which `TrainConfig.of` makes a record.
+    """Return the settings in a TOML file, by name, for `TrainConfig.of` or `QuantizeConfig.of`.
+
+    Args:
+        path: of the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -184,10 +190,13 @@ def read_config(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Return name and value of a setting as a command line gives it; the value is TOML, or a bare word.
+    """Return name and value of a setting as it is given on a command line.
+
+    Args:
+        text: ``NAME=VALUE``, with a value in TOML, or a bare word.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: for another form.
 
     Examples:
         >>> parse_setting("mixup=0.2"), parse_setting("optimizer=sgd")
@@ -203,7 +212,11 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def to_toml(config: FitConfig, comments: tuple[str, ...] = ()) -> str:
-    """Return a record as TOML that `read_config` reads, under lines of comment.
+    """Return settings as TOML, for `read_config`.
+
+    Args:
+        config: the settings.
+        comments: lines of comment at the beginning.
 
     Examples:
         >>> print(to_toml(TrainConfig(), ("How it began.",)).splitlines()[:3])
@@ -216,7 +229,7 @@ def to_toml(config: FitConfig, comments: tuple[str, ...] = ()) -> str:
 
 
 def _toml(value: Any) -> str:
-    """One value; strings of ours are names, which need no escapes."""
+    """A value as TOML; strings are names, which need no escapes."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -8,26 +8,29 @@ from typing import Any
 import numpy as np
 
 from tfsep import quantize
+from tfsep._keras.types import Model
 from tfsep.data import ImageData
 from tfsep.train._config import FitConfig
-from tfsep.train._run import Job, TrainResult, require_data, run
+from tfsep.train._run import TrainingJob, TrainResult, require_data, run_training
 
 
 @dataclass(frozen=True)
 class QuantizeConfig(FitConfig):
-    """How a trained model is fine-tuned for int8; `FitConfig` has the rest.
+    """Settings of fine-tuning a trained model for int8, beside those of `FitConfig`.
 
-    By the defaults the int8 model learns to say what the float one says, and the best epoch by the held-out images is
-    kept.
+    By default the int8 model learns to reproduce the float model's probabilities, and the epoch with the best held-out
+    accuracy is kept.
 
     Attributes:
-        runtime, ranges, float_layers: as in `tfsep.quantize.Config`.
-        distill: share of each label that the float model's own probabilities take the place of.
-        observe: how many training images the first ranges are taken from.
-        freeze_epoch: epochs after which normalizations go by their moving statistics.
+        runtime: whose arithmetic the model reproduces, see `tfsep.quantize.Config`.
+        ranges: how the ranges of activations follow the data, see `tfsep.quantize.Config`.
+        float_layers: names of layers that are not quantized, see `tfsep.quantize.Config`.
+        distill: share of each label that the float model's own probabilities replace.
+        observe: number of training images by which the ranges are initialized.
+        freeze_epoch: number of epochs after which batch normalizations use their moving statistics.
 
     Raises:
-        ValueError: naming the field that is of another type or out of range.
+        ValueError: for a field of another type or out of range; the message names it.
     """
 
     epochs: int = 3
@@ -45,43 +48,46 @@ class QuantizeConfig(FitConfig):
     freeze_epoch: int = 1
 
     def __post_init__(self) -> None:
-        """Bring every field to its type and refuse nonsense, when the record is made."""
+        """Convert every field to its type, and check its range."""
         super().__post_init__()
-        self._settle("float_layers", self.quantization.float_layers)
-        self._number("distill", float, 0, 1)
-        self._number("observe", int, 1)
-        self._number("freeze_epoch", int, 0)
+        self._set("float_layers", self.quantization.float_layers)
+        self._set_number("distill", float, 0, 1)
+        self._set_number("observe", int, 1)
+        self._set_number("freeze_epoch", int, 0)
 
     @property
     def quantization(self) -> quantize.Config:
-        """What `tfsep.quantize.prepare` is told."""
+        """The settings of `tfsep.quantize.prepare`."""
         return quantize.Config(self.runtime, self.ranges, float_layers=self.float_layers)
 
 
 def finetune(
-    model: Any,
+    model: Model,
     config: QuantizeConfig,
     data: ImageData,
     folder: str | PathLike[str],
     *,
     resume: bool = False,
 ) -> TrainResult:
-    """Train a model on with fake quantization and leave it, prepared, in `folder`; `tfsep.tflite.export` exports it.
+    """Fine-tune a trained model with fake quantization, and save it, prepared for int8, in `folder`.
 
     Args:
-        model: a float model from images in [-1, 1] to probabilities, as `tfsep.train.train` makes it.
-        config: the recipe.
-        data: what to train on; its test split is looked at once, at the end.
-        folder, resume: as in `tfsep.train.train`.
+        model: a float model from prepared images to probabilities, such as one of `tfsep.train.train`.
+        config: the settings.
+        data: the data set; its test split is used once, at the end.
+        folder: of the run, created if missing; its files are those of `tfsep.train.train`.
+        resume: whether to continue from the folder's checkpoint; model, settings and data must be the same as before.
 
     Returns:
-        The prepared model, and its accuracies: what its int8 file has.
+        The prepared model, which `tfsep.tflite.export` exports, and its accuracies, which are those of its int8 file.
 
     Raises:
-        TypeError: if an argument is something else.
-        ValueError: as `tfsep.quantize.prepare` and `tfsep.train.train`; if the model is for other images or classes; if
-            the run in the folder is one of another model.
-        FileNotFoundError, OSError: as `tfsep.train.train`.
+        TypeError: if an argument has another type.
+        ValueError: if the model cannot be prepared, or is for other images or classes; if the folder holds a run and
+            `resume` is not set; if the run to resume is damaged, or has another model, other settings or data; if there
+            are fewer training images than a batch.
+        FileNotFoundError: if `resume` is set and the folder holds no run.
+        OSError: if the folder cannot be created or written to.
 
     Examples:
         >>> from tfsep.data import fashion_mnist
@@ -93,28 +99,28 @@ def finetune(
         raise TypeError(f"config: expected a QuantizeConfig, got {config!r}")
     require_data(data)
     finished = quantize.prepare(model, config.quantization)
-    _require_fit(model, data)
+    _require_matching_data(model, data)
 
-    def training() -> Any:
+    def training_model() -> Model:
         prepared = quantize.prepare(model, config.quantization)
-        seen = data.train.take(0, config.observe)
-        quantize.observe(prepared, np.asarray(seen.preprocessing(seen.images())))
+        observed = data.train.take(0, config.observe)
+        quantize.observe(prepared, np.asarray(observed.preprocessing(observed.images())))
         return quantize.logits_of(prepared)
 
-    job = Job(
-        training,
+    job = TrainingJob(
+        training_model,
         quantize.logits_of(finished),
         finished,
         teacher=model if config.distill else None,
         distill=config.distill,
-        each_epoch=lambda prepared, epoch: quantize.freeze_batch_norm(prepared, epoch >= config.freeze_epoch),
+        on_epoch_begin=lambda prepared, epoch: quantize.freeze_batch_norm(prepared, epoch >= config.freeze_epoch),
         identity={"model_sha256": _fingerprint(model)},
     )
-    return run(job, config, data, folder, resume)
+    return run_training(job, config, data, folder, resume)
 
 
-def _require_fit(model: Any, data: ImageData) -> None:
-    """Raise unless the model takes these images, and tells these classes apart."""
+def _require_matching_data(model: Model, data: ImageData) -> None:
+    """Raise unless the model takes images and returns classes as the data set has them."""
     wanted = (None, *data.image_shape), (None, len(data.class_names))
     got = tuple(tuple(part[0].shape) if len(part) == 1 else part for part in (model.inputs, model.outputs))
     if not all(
@@ -126,7 +132,8 @@ def _require_fit(model: Any, data: ImageData) -> None:
         )
 
 
-def _fingerprint(model: Any) -> str:
+def _fingerprint(model: Model) -> str:
+    """A hash of all weights."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(np.ascontiguousarray(weight).tobytes())

@@ -1,10 +1,9 @@
-"""What is trained: a fresh network, its optimizer, and the file's form of it."""
-
-from typing import Any
+"""The model in training, its optimizer, and its form with probabilities."""
 
 from tfsep import models
 from tfsep._keras.backend import keras
 from tfsep._keras.dtype_policy import dtype_policy
+from tfsep._keras.types import Model
 from tfsep.data import ImageData
 from tfsep.defs import NETWORKS
 from tfsep.train._config import FitConfig, TrainConfig
@@ -12,13 +11,13 @@ from tfsep.train._config import FitConfig, TrainConfig
 _NOT_DECAYED = ["bias", "beta", "gamma"]
 
 
-def build(config: TrainConfig, data: ImageData, precision: str | None = None) -> Any:
-    """Return a fresh model from images to logits, whose weights are a function of the config's seed.
+def build_model(config: TrainConfig, data: ImageData, precision: str | None = None) -> Model:
+    """Return a new model from images to logits; its weights are a function of `config.seed`.
 
     Args:
-        config: the recipe.
-        data: for the shape of its images and the number of its classes.
-        precision: of the computation, in place of the config's.
+        config: the settings.
+        data: gives the shape of the images and the number of classes.
+        precision: of the computation; None for that of the settings.
     """
     keras.utils.set_random_seed(config.seed)
     with dtype_policy(precision or config.precision):
@@ -38,11 +37,15 @@ def build(config: TrainConfig, data: ImageData, precision: str | None = None) ->
         )
 
 
-def optimizer_of(config: FitConfig, steps_per_epoch: int) -> Any:
-    """Return the optimizer with its schedule; it decays no bias and no normalization.
+def build_optimizer(config: FitConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Return the optimizer with its schedule; biases and normalizations have no weight decay.
+
+    Args:
+        config: the settings.
+        steps_per_epoch: steps of the optimizer in an epoch.
 
     Examples:
-        >>> optimizer_of(FitConfig(optimizer="sgd", epochs=3), 10).nesterov
+        >>> build_optimizer(FitConfig(optimizer="sgd", epochs=3), 10).nesterov
         True
     """
     total = config.epochs * steps_per_epoch
@@ -55,16 +58,19 @@ def optimizer_of(config: FitConfig, steps_per_epoch: int) -> Any:
     )
     decay = config.weight_decay or None
     if config.optimizer == "sgd":
-        made = keras.optimizers.SGD(schedule, momentum=config.momentum, nesterov=True, weight_decay=decay)
+        optimizer = keras.optimizers.SGD(schedule, momentum=config.momentum, nesterov=True, weight_decay=decay)
     else:
-        made = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
     if decay:
-        made.exclude_from_weight_decay(var_names=_NOT_DECAYED)
-    return made
+        optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    return optimizer
 
 
-def with_softmax(model: Any) -> Any:
-    """Return the model with a softmax behind its logits, sharing its weights.
+def with_softmax(model: Model) -> Model:
+    """Return the model followed by a softmax, on the same weights.
+
+    Args:
+        model: from images to logits.
 
     Examples:
         >>> inputs = keras.Input((3,))

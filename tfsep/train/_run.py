@@ -1,7 +1,7 @@
-"""A run from its first epoch, or its last checkpoint, to the model it makes.
+"""A training run, from its first epoch or its last checkpoint to the finished model.
 
-Every epoch's batches are a pure function of the seed and the epoch, and a checkpoint is one file that holds every
-variable, so a resumed run takes the steps that an uninterrupted one would have taken.
+The batches of an epoch are a function of the seed and the epoch alone, and a checkpoint holds every variable, so that a
+resumed run takes the same steps as an uninterrupted one.
 """
 
 import logging
@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Model, Tensor
 from tfsep._utils.arguments import as_path
 from tfsep._utils.progress import progress_bar
 from tfsep.data import ImageData, Split
 from tfsep.train._batches import epoch_batches
 from tfsep.train._config import FitConfig
-from tfsep.train._model_setup import optimizer_of
-from tfsep.train._run_directory import BEST, CHECKPOINT, RunFolder, epoch_line
+from tfsep.train._model_setup import build_optimizer
+from tfsep.train._run_directory import BEST, CHECKPOINT, RunDirectory, epoch_line
 from tfsep.train._strategy import Devices
 from tfsep.train._trainer import Trainer, seed_dropout
 
@@ -30,132 +31,138 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run made.
+    """The result of a run.
 
     Attributes:
-        model: from images in [-1, 1] to probabilities.
-        folder: with the model, the checkpoint, the log, its curves and the config.
-        test_accuracy: share of the test split whose class the model names, computed once, at the end.
-        validation_accuracy: the same of the images that were held out; None where none were.
+        model: from prepared images to probabilities.
+        folder: of the run: model, checkpoint, log, curves and config.
+        test_accuracy: share of the test split that is classified correctly, computed once, at the end.
+        validation_accuracy: the same share of the held-out training images; None if none were held out.
         seconds: time of this call.
     """
 
-    model: Any
+    model: Model
     folder: Path
     test_accuracy: float
     validation_accuracy: float | None
     seconds: float
 
 
-def accuracy(model: Any, split: Split, batch_size: int = 500) -> float:
-    """Return the share of the split's images whose label is the model's first choice, in [0, 1].
+def accuracy(model: Model | Callable[..., Tensor], split: Split, batch_size: int = 500) -> float:
+    """Return the share of a split's images that a model classifies correctly, in [0, 1].
+
+    Args:
+        model: from prepared images (N, H, W, C) to scores (N, K), called with ``training=False``.
+        split: the labelled images.
+        batch_size: images a call of the model.
 
     Examples:
         >>> split = Split.of(np.zeros((4, 28, 28, 1), "uint8"), np.array([0, 0, 0, 1]))
         >>> accuracy(lambda x, training: tf.one_hot(tf.zeros(len(x), "int32"), depth=2), split)
         0.75
     """
-    return _right(model, split, batch_size) / split.size
+    return _correct_predictions(model, split, batch_size) / split.size
 
 
-def _right(model: Any, split: Split, batch_size: int = 500) -> int:
-    right = 0
-    for x, y in split.batches(batch_size):
-        right += int(tf.reduce_sum(tf.cast(tf.argmax(model(x, training=False), -1, "int32") == y, "int32")))
-    return right
+def _correct_predictions(model: Model | Callable[..., Tensor], split: Split, batch_size: int = 500) -> int:
+    """The number of a split's images that a model classifies correctly."""
+    correct = 0
+    for images, labels in split.batches(batch_size):
+        predicted = tf.argmax(model(images, training=False), -1, "int32")
+        correct += int(tf.reduce_sum(tf.cast(predicted == labels, "int32")))
+    return correct
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a run trains.
+class TrainingJob:
+    """The models of a run.
 
     Attributes:
-        model: makes the model in training, from images to logits.
-        kept: the model of the same weights, in the same order, that is evaluated.
-        finished: the model that is saved, which shares the weights of `kept`.
+        make_model: returns the model in training, from images to logits.
+        evaluated: a float32 model with the same weights in the same order, which is evaluated after each epoch.
+        saved: the finished model, from images to probabilities; it shares the weights of `evaluated`.
         teacher: a model from images to probabilities; None for none.
-        distill: the share of each label that the teacher's probabilities take.
-        each_epoch: given the model in training when an epoch begins, and the epoch, from 0.
-        identity: what a resumed run has to have begun with, beside its data.
+        distill: share of each label that the teacher's probabilities replace.
+        on_epoch_begin: called with the model in training and the number of the epoch, from 0.
+        identity: facts beside the data that a resumed run must have in common with its beginning.
     """
 
-    model: Callable[[], Any]
-    kept: Any
-    finished: Any
-    teacher: Any = None
+    make_model: Callable[[], Model]
+    evaluated: Model
+    saved: Model
+    teacher: Model | None = None
     distill: float = 0.0
-    each_epoch: Callable[[Any, int], None] = lambda model, epoch: None  # noqa: ARG005
+    on_epoch_begin: Callable[[Model, int], None] = lambda model, epoch: None  # noqa: ARG005
     identity: dict[str, Any] = field(default_factory=dict)
 
 
 def require_data(data: Any) -> None:
-    """Raise a TypeError for what is no data set."""
+    """Raise a TypeError unless `data` is a data set."""
     if not isinstance(data, ImageData):
         raise TypeError(f"data: expected an ImageData, got {data!r}")
 
 
-def run(
-    job: Job,
+def run_training(
+    job: TrainingJob,
     config: FitConfig,
     data: ImageData,
     folder: str | PathLike[str],
     resume: bool,
     devices: Devices | None = None,
 ) -> TrainResult:
-    """Run a job to its end; see `tfsep.train.train`.
+    """Train to the end, and return the finished model; the arguments are those of `tfsep.train.train`.
 
-    Workers take the same decisions, because what they decide by is the same in all of them: the figures of an epoch are
-    sums over all.
+    All workers decide alike when to stop and which epoch is best, because accuracies are sums over all workers.
     """
     started = time.monotonic()
     devices = devices or Devices(tf.distribute.get_strategy())
     path = as_path(folder, "folder")
-    _require_whole_shares(config, devices.strategy.num_replicas_in_sync)
+    _require_divisible_batch(config, devices.strategy.num_replicas_in_sync)
     training, held_out = _hold_out(data.train, config.validation)
     steps = training.size // config.batch_size
     if steps == 0:
         raise ValueError(f"batch_size: expected at most the {training.size} training images, got {config.batch_size}")
-    kept = RunFolder(path, config, {**data.identity(), **job.identity})
-    (kept.require_same if resume else kept.require_none)()
-    devices.require_same(kept.facts(resume))
+    directory = RunDirectory(path, config, {**data.identity(), **job.identity})
+    (directory.require_same_run if resume else directory.require_no_run)()
+    devices.require_equal(directory.shared_facts(resume))
     with devices.strategy.scope():
-        trainer = Trainer(job.model(), optimizer_of(config, steps), config, job.teacher, job.distill)
+        trainer = Trainer(job.make_model(), build_optimizer(config, steps), config, job.teacher, job.distill)
     records: list[dict[str, Any]] = []
     best: list[np.ndarray] = []
     if resume:
-        _assign(trainer.state, kept.read_arrays(CHECKPOINT, _shapes(trainer.state)))
-        records = kept.log()[: trainer.steps // steps]
+        _assign(trainer.state, directory.read_arrays(CHECKPOINT, _shapes(trainer.state)))
+        records = directory.read_log()[: trainer.steps // steps]
         if records and config.patience:
-            best = kept.read_arrays(BEST, _shapes(job.kept.weights))
+            best = directory.read_arrays(BEST, _shapes(job.evaluated.weights))
     elif devices.is_chief:
-        kept.begin()
-        _keep_checkpoint(kept, trainer)
+        directory.create()
+        _write_checkpoint(directory, trainer)
 
     try:
         while len(records) < config.epochs and not _is_out_of_patience(records, config.patience):
-            records.append(_epoch(job, trainer, training, held_out, config, len(records), devices))
-            if config.patience and records[-1] is _best(records):
-                best = job.kept.get_weights()
+            records.append(_train_epoch(job, trainer, training, held_out, config, len(records), devices))
+            if config.patience and records[-1] is _best_record(records):
+                best = job.evaluated.get_weights()
             if devices.is_chief:
-                _keep_epoch(kept, records, best, trainer)
+                _write_epoch(directory, records, best, trainer)
             _logger.info(epoch_line(records[-1], config.epochs))
     except KeyboardInterrupt:
         _logger.info(f"stopped after {len(records)} of {config.epochs} epochs; resume to go on from there")
         raise
 
-    job.kept.set_weights(best or trainer.kept())
+    job.evaluated.set_weights(best or trainer.evaluation_weights())
     if devices.is_chief:
-        kept.write_model(job.finished, data.train.preprocessing)
+        directory.write_model(job.saved, data.train.preprocessing)
     return TrainResult(
-        job.finished,
+        job.saved,
         path,
-        _accuracy(job.finished, data.test, devices),
-        _accuracy(job.finished, held_out, devices) if held_out.size else None,
+        _accuracy(job.saved, data.test, devices),
+        _accuracy(job.saved, held_out, devices) if held_out.size else None,
         time.monotonic() - started,
     )
 
 
-def _require_whole_shares(config: FitConfig, replicas: int) -> None:
+def _require_divisible_batch(config: FitConfig, replicas: int) -> None:
     parts = replicas * config.accumulate
     if config.batch_size % parts:
         raise ValueError(
@@ -164,67 +171,80 @@ def _require_whole_shares(config: FitConfig, replicas: int) -> None:
         )
 
 
-def _accuracy(model: Any, split: Split, devices: Devices) -> float:
-    """The accuracy on a split, of which each worker evaluates a part."""
-    return sum(devices.exchange(_right(model, split.shard(devices.workers, devices.worker)))) / split.size
+def _accuracy(model: Model, split: Split, devices: Devices) -> float:
+    """The accuracy on a split; each worker evaluates a part of it."""
+    own = _correct_predictions(model, split.shard(devices.worker_count, devices.worker_index))
+    return sum(devices.exchange(own)) / split.size
 
 
-def _epoch(
-    job: Job, trainer: Trainer, training: Split, held_out: Split, config: FitConfig, epoch: int, devices: Devices
+def _train_epoch(
+    job: TrainingJob,
+    trainer: Trainer,
+    training: Split,
+    held_out: Split,
+    config: FitConfig,
+    epoch: int,
+    devices: Devices,
 ) -> dict[str, Any]:
-    """Train for an epoch, bring the weights to keep into the model that is evaluated, and return the epoch's record."""
+    """Train for an epoch, copy the averaged weights to the evaluated model, and return the epoch's log record."""
     started = time.monotonic()
     seed_dropout(trainer.model, (config.seed * 1_000_003 + epoch) % 2**32)
-    job.each_epoch(trainer.model, epoch)
+    job.on_epoch_begin(trainer.model, epoch)
     classes = trainer.model.output_shape[-1]
     steps = training.size // config.batch_size
-    batches = epoch_batches(training, config, classes, epoch, devices.worker, devices.workers)
+    batches = epoch_batches(training, config, classes, epoch, devices.worker_index, devices.worker_count)
     with progress_bar(f"epoch {epoch + 1}/{config.epochs}", steps) as advance:
-        loss, right = trainer.epoch(batches, advance)
+        loss, correct = trainer.epoch(batches, advance)
     trained = time.monotonic() - started
-    job.kept.set_weights(trainer.kept())
+    job.evaluated.set_weights(trainer.evaluation_weights())
     return {
         "epoch": epoch + 1,
         "loss": loss,
-        "accuracy": right,
-        "validation_accuracy": _accuracy(job.kept, held_out, devices) if held_out.size else None,
+        "accuracy": correct,
+        "validation_accuracy": _accuracy(job.evaluated, held_out, devices) if held_out.size else None,
         "learning_rate": float(trainer.optimizer.learning_rate),
         "seconds": time.monotonic() - started,
         "images_per_second": steps * config.batch_size / trained,
     }
 
 
-def _best(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """The first of the epochs with the best held-out accuracy."""
+def _best_record(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record of the first epoch with the best held-out accuracy."""
     return max(records, key=lambda record: record["validation_accuracy"])
 
 
 def _is_out_of_patience(records: list[dict[str, Any]], patience: int) -> bool:
-    return bool(patience and records) and len(records) - _best(records)["epoch"] >= patience
+    return bool(patience and records) and len(records) - _best_record(records)["epoch"] >= patience
 
 
-def _keep_epoch(kept: RunFolder, records: list[dict[str, Any]], best: list[np.ndarray], trainer: Trainer) -> None:
-    """Write what an epoch leaves; the checkpoint last, as the rest is written again if it is not reached."""
-    if best and records[-1] is _best(records):
-        kept.write_arrays(BEST, best)
-    kept.keep_log(records)
-    _keep_checkpoint(kept, trainer)
+def _write_epoch(
+    directory: RunDirectory, records: list[dict[str, Any]], best: list[np.ndarray], trainer: Trainer
+) -> None:
+    """Write best weights, log and checkpoint of an epoch.
+
+    The checkpoint is last: if the run is stopped before, the epoch is repeated and the other files are written again.
+    """
+    if best and records[-1] is _best_record(records):
+        directory.write_arrays(BEST, best)
+    directory.write_log(records)
+    _write_checkpoint(directory, trainer)
 
 
-def _shapes(variables: list[Any]) -> list[tuple[int, ...]]:
+def _shapes(variables: list[tf.Variable]) -> list[tuple[int, ...]]:
     return [tuple(variable.shape) for variable in variables]
 
 
-def _assign(variables: list[Any], arrays: list[np.ndarray]) -> None:
+def _assign(variables: list[tf.Variable], arrays: list[np.ndarray]) -> None:
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 
 
-def _keep_checkpoint(kept: RunFolder, trainer: Trainer) -> None:
-    kept.write_arrays(CHECKPOINT, [np.asarray(variable) for variable in trainer.state])
+def _write_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
+    directory.write_arrays(CHECKPOINT, [np.asarray(variable) for variable in trainer.state])
 
 
 def _hold_out(split: Split, count: int) -> tuple[Split, Split]:
+    """The images to train on, and the last `count`, which are held out."""
     if count >= split.size:
         raise ValueError(f"validation: expected fewer than the {split.size} training images, got {count}")
     return split.take(0, split.size - count), split.take(split.size - count)

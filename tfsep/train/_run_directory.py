@@ -1,4 +1,4 @@
-"""The folder of a run: what it was told, how it went, and where it goes on."""
+"""The folder of a run: its settings, log, curves, checkpoint and model."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tfsep._keras.types import Model
 from tfsep._utils.atomic_files import atomic_file, make_folder
 from tfsep.data import Preprocessing, save_with_preprocessing
 from tfsep.train._config import FitConfig
@@ -22,25 +23,25 @@ DATA = "data.json"
 CURVES = "curves.png"
 
 
-class RunFolder:
-    """Reads and writes what a run keeps; every file is there whole or not at all.
+class RunDirectory:
+    """The files of a run; each is replaced as a whole, so that none is ever cut short.
 
     Args:
         path: of the folder, which need not exist.
-        config: of the run.
-        identity: what the run's data, and whatever else it began with, are known by, for JSON.
+        config: settings of the run.
+        identity: facts by which a resumed run knows its data and its first model, for JSON.
     """
 
     def __init__(self, path: Path, config: FitConfig, identity: dict[str, Any]) -> None:
         self.path, self._config, self._identity = path, config, identity
 
-    def require_none(self) -> None:
-        """Raise a ValueError if the folder holds a run."""
+    def require_no_run(self) -> None:
+        """Raise a ValueError if the folder holds a run already."""
         if (self.path / CHECKPOINT).exists():
             raise ValueError(f"folder: expected one without a run, got {self.path}; resume it, or choose another")
 
-    def begin(self) -> None:
-        """Make the folder.
+    def create(self) -> None:
+        """Create the folder, with settings, identity and an empty log.
 
         Raises:
             OSError: if it cannot be made or written to.
@@ -50,16 +51,16 @@ class RunFolder:
             self._write_text(name, json.dumps(record, indent=2) + "\n")
         self._write_text(LOG, "")
 
-    def require_same(self) -> None:
-        """Raise unless the folder holds a run of this config and this data, to go on with.
+    def require_same_run(self) -> None:
+        """Raise unless the folder holds a run with these settings and this data, which can be resumed.
 
         Raises:
-            FileNotFoundError: if it holds none.
-            ValueError: if it holds a damaged one, or another.
+            FileNotFoundError: if it holds no run.
+            ValueError: if it holds a damaged run, or another one.
         """
         if not (self.path / CHECKPOINT).is_file():
             raise FileNotFoundError(f"folder: expected a run to resume, got {self.path} without {CHECKPOINT}")
-        settings = self._stored(CONFIG)
+        settings = self._read_record(CONFIG)
         try:
             stored = type(self._config).of(settings)
         except ValueError as error:
@@ -69,13 +70,13 @@ class RunFolder:
         changed = [name for name, value in asdict(self._config).items() if value != getattr(stored, name)]
         if changed:
             raise ValueError(f"config: expected that of the run in {self.path}, got another {', '.join(changed)}")
-        known = self._stored(DATA)
+        known = self._read_record(DATA)
         changed = [name for name, value in self._identity.items() if value != known.get(name)]
         if changed:
             raise ValueError(f"data: expected those of the run in {self.path}, got other {', '.join(changed)}")
 
-    def facts(self, resume: bool) -> dict[str, dict[str, Any]]:
-        """Return what has to be the same for all workers of a run: its config, its data, and what it goes on from."""
+    def shared_facts(self, resume: bool) -> dict[str, dict[str, Any]]:
+        """Return the facts that all workers of a run must share: settings, data, and hashes of the files to resume."""
         files = [self.path / name for name in (CHECKPOINT, BEST, LOG) if resume]
         hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
         return {"config": asdict(self._config), "data": self._identity, "run": {"resume": resume, **hashes}}
@@ -86,10 +87,10 @@ class RunFolder:
             np.savez(file, *arrays)
 
     def read_arrays(self, name: str, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
-        """Read what `write_arrays` wrote.
+        """Read the arrays of a file that `write_arrays` wrote.
 
         Raises:
-            ValueError: if the file is damaged, or its arrays have other shapes: those of another network.
+            ValueError: if the file is damaged, or holds arrays of other shapes, as those of another network.
         """
         path = self.path / name
         try:
@@ -101,18 +102,18 @@ class RunFolder:
             raise ValueError(f"folder: expected a run of this network, got weights of another in {path}")
         return arrays
 
-    def write_model(self, model: Any, preprocessing: Preprocessing) -> None:
-        """Write the model that the run made, and how images are prepared for it."""
+    def write_model(self, model: Model, preprocessing: Preprocessing) -> None:
+        """Write the finished model, and beside it the record of its preprocessing."""
         save_with_preprocessing(model, preprocessing, self.path / MODEL, "folder")
 
-    def log(self) -> list[dict[str, Any]]:
-        """Return the records of the log, one an epoch."""
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return the records of the log, one for each epoch."""
         path = self.path / LOG
         lines = path.read_text().splitlines() if path.is_file() else []
         return [json.loads(line) for line in lines]
 
-    def keep_log(self, records: list[dict[str, Any]]) -> None:
-        """Write the log, and draw it."""
+    def write_log(self, records: list[dict[str, Any]]) -> None:
+        """Write the log, and draw its curves."""
         from tfsep import plots
 
         self._write_text(LOG, "".join(json.dumps(record) + "\n" for record in records))
@@ -124,8 +125,8 @@ class RunFolder:
         with atomic_file(self.path / name, "folder") as partial:
             partial.write_text(text)
 
-    def _stored(self, name: str) -> dict[str, Any]:
-        """Read one of the records that a run keeps as JSON."""
+    def _read_record(self, name: str) -> dict[str, Any]:
+        """Read one of the run's JSON objects."""
         path = self.path / name
         if not path.is_file():
             raise FileNotFoundError(f"folder: expected a run to resume, got {self.path} without {name}")
@@ -139,7 +140,7 @@ class RunFolder:
 
 
 def epoch_line(record: dict[str, Any], epochs: int) -> str:
-    """One epoch's record as a line of text."""
+    """Return the log record of an epoch as a line of text."""
     watched = record["validation_accuracy"]
     return (
         f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}"

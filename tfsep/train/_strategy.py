@@ -10,44 +10,53 @@ from typing import Any
 from tfsep._keras.backend import tf
 from tfsep._utils.arguments import number_in_range
 from tfsep.train._cluster import read_cluster
-from tfsep.train._worker_connections import SILENCE, Peers
+from tfsep.train._worker_connections import HEARTBEAT_TIMEOUT, WorkerConnections
 
 STRATEGIES = ("one", "mirrored", "multi-worker")
+"""What `join` takes: this device, all devices of this machine, several machines."""
 
 
 @dataclass(frozen=True)
 class Devices:
-    """What a run computes on.
+    """The devices of a run, on this worker and on the others.
 
     Attributes:
-        strategy: TensorFlow's, in whose scope the model is made.
-        peers: the other workers; None where there are none.
+        strategy: the ``tf.distribute.Strategy`` in whose scope the model is made.
+        connections: to the other workers; None for a single worker.
     """
 
-    strategy: Any
-    peers: Peers | None = None
+    strategy: tf.distribute.Strategy
+    connections: WorkerConnections | None = None
 
     @property
-    def worker(self) -> int:
-        """The place of this worker among all; 0 is the chief's."""
-        return self.peers.cluster.index if self.peers else 0
+    def worker_index(self) -> int:
+        """The index of this worker among all; 0 is the chief."""
+        return self.connections.cluster.index if self.connections else 0
 
     @property
-    def workers(self) -> int:
-        """How many there are."""
-        return len(self.peers.cluster.addresses) if self.peers else 1
+    def worker_count(self) -> int:
+        """The number of workers."""
+        return len(self.connections.cluster.addresses) if self.connections else 1
 
     @property
     def is_chief(self) -> bool:
-        """Whether this worker writes what the run leaves."""
-        return self.worker == 0
+        """Whether this worker writes the files of the run."""
+        return self.worker_index == 0
 
     def exchange(self, value: Any) -> list[Any]:
-        """Return the values, for JSON, of all workers."""
-        return self.peers.exchange(value) if self.peers else [value]
+        """Return the values of all workers, in their order.
 
-    def require_same(self, facts: dict[str, dict[str, Any]]) -> None:
-        """Raise a ValueError unless all workers have the same facts, by what they are about and their name."""
+        Args:
+            value: of this worker, for JSON.
+        """
+        return self.connections.exchange(value) if self.connections else [value]
+
+    def require_equal(self, facts: dict[str, dict[str, Any]]) -> None:
+        """Raise a ValueError unless all workers have the same facts.
+
+        Args:
+            facts: by topic and name, for JSON; the message says which differ.
+        """
         for other, theirs in enumerate(self.exchange(facts)):
             for about, own in facts.items():
                 changed = sorted(name for name in own | theirs[about] if own.get(name) != theirs[about].get(name))
@@ -59,9 +68,9 @@ class Devices:
 
 @contextmanager
 def join(strategy: str = "one", timeout: float = 60.0) -> Iterator[Devices]:
-    """Give the devices for `train`, while open.
+    """Connect to the devices of a run, for `train`, until the context is left.
 
-    Several machines have to be joined before TensorFlow computes anything, so before data are opened:
+    Several machines must be joined before TensorFlow computes anything, and so before data are opened:
 
     .. code-block:: python
 
@@ -69,21 +78,21 @@ def join(strategy: str = "one", timeout: float = 60.0) -> Iterator[Devices]:
             train(TrainConfig(), fashion_mnist(), "runs/a", devices=devices)
 
     Args:
-        strategy: ``"one"``, the strategy that is in scope, by default one device; ``"mirrored"``, all GPUs of this
-            machine, or what TensorFlow sees as its CPUs; ``"multi-worker"``, those of all workers in the environment
-            variable ``TF_CONFIG``, as TensorFlow documents it.
-        timeout: seconds within which all workers have to be there. When one is gone later, the others say which, and
-            end their processes with exit code 3.
+        strategy: ``"one"``: the strategy in scope, by default one device. ``"mirrored"``: all GPUs of this machine, or
+            all logical CPUs. ``"multi-worker"``: the devices of all workers in the environment variable ``TF_CONFIG``,
+            as TensorFlow documents it.
+        timeout: seconds within which all workers must have started. When one is lost later, the others name it and end
+            their processes with exit code 3.
 
     Raises:
-        ValueError: for another strategy or timeout, a ``TF_CONFIG`` that describes no cluster, or two that differ; if
-            TensorFlow has already computed something.
-        TimeoutError: if a worker is not there in time.
+        ValueError: for another strategy or timeout; for a ``TF_CONFIG`` that describes no cluster, or differs between
+            workers; if TensorFlow has already computed something.
+        TimeoutError: if a worker has not started in time.
         OSError: if this worker's port is taken.
 
     Examples:
         >>> with join("mirrored") as devices:
-        ...     devices.worker, devices.workers
+        ...     devices.worker_index, devices.worker_count
         (0, 1)
     """
     if strategy not in STRATEGIES:
@@ -95,12 +104,12 @@ def join(strategy: str = "one", timeout: float = 60.0) -> Iterator[Devices]:
         found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         yield Devices(tf.distribute.MirroredStrategy([device.name for device in found]))
     else:
-        with Peers(read_cluster(os.environ.get("TF_CONFIG")), timeout) as peers:
+        with WorkerConnections(read_cluster(os.environ.get("TF_CONFIG")), timeout) as connections:
             try:
-                yield Devices(_multi_worker(), peers)
+                yield Devices(_multi_worker(), connections)
             except tf.errors.OpError:
-                # It may be about a worker that is gone; if so, this process ends in the meantime and says which.
-                time.sleep(SILENCE)
+                # The cause may be a lost worker: then the connections end this process in the meantime, with its name.
+                time.sleep(HEARTBEAT_TIMEOUT)
                 raise
 
 

@@ -1,30 +1,28 @@
-"""One training step, the same on one device, on several, and on several machines.
+"""The training step of every run, on one device, several devices or several machines.
 
-Keras's `fit` does not train under TensorFlow's strategy of several machines, so the step is here, and every run takes
-it.
+Keras's `fit` does not train under ``tf.distribute.MultiWorkerMirroredStrategy``, hence a step of our own.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import Model, Tensor
 from tfsep.train._config import FitConfig
 
 _AVERAGED_STATISTICS = ("moving_mean", "moving_variance")
 
 
 class Trainer:
-    """A model in training: its optimizer, the moving average of its weights, and the step that moves them all.
+    """A model in training, with its optimizer and the moving average of its weights.
 
     Args:
-        model: from images (N, H, W, C) to logits (N, K), made in the scope of `strategy`.
-        optimizer: not built yet.
-        config: for `average` and `accumulate`.
-        teacher: a model from the same images to probabilities, which take the place of `distill` of each label's; None
-            for none.
-        distill: that share, in [0, 1].
+        model: from images (N, H, W, C) to logits (N, K), made in the scope of the current ``tf.distribute`` strategy.
+        optimizer: one that is not built yet.
+        config: the settings, of which `average` and `accumulate` are used.
+        teacher: a model from the same images to probabilities; None for none.
+        distill: share of each label, in [0, 1], that the teacher's probabilities replace.
 
     Source of the average: M. Tan, Q. Le, "EfficientNet" (arXiv 1905.11946), section 5. Source of distillation: G.
     Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531).
@@ -38,79 +36,88 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Any, optimizer: Any, config: FitConfig, teacher: Any = None, distill: float = 0.0
+        self,
+        model: Model,
+        optimizer: keras.optimizers.Optimizer,
+        config: FitConfig,
+        teacher: Model | None = None,
+        distill: float = 0.0,
     ) -> None:
         self.model, self.optimizer, self._config = model, optimizer, config
         self._teacher, self._distill = teacher, distill
         self._strategy = tf.distribute.get_strategy()
         optimizer.build(model.trainable_variables)
         trained = {id(variable) for variable in model.trainable_variables}
-        self._averaged = [
+        self._averaged_variables = [
             (number, variable)
             for number, variable in enumerate(model.weights)
             if config.average and (id(variable) in trained or variable.name in _AVERAGED_STATISTICS)
         ]
-        self._averages = [tf.Variable(variable.value, trainable=False) for _, variable in self._averaged]
+        self._averages = [tf.Variable(variable.value, trainable=False) for _, variable in self._averaged_variables]
         followed = [(variable, variable.value) for variable in model.weights]
-        followed += [(variable, own) for (_, variable), own in zip(self._averaged, self._averages, strict=True)]
+        followed += [
+            (variable, own) for (_, variable), own in zip(self._averaged_variables, self._averages, strict=True)
+        ]
         self._statistics = [own for of, own in followed if id(of) not in trained and own.dtype.is_floating]
-        self._step = tf.function(self._all_replicas, reduce_retracing=True, autograph=False)
+        self._train_step = tf.function(self._distributed_step, reduce_retracing=True, autograph=False)
 
     @property
     def steps(self) -> int:
-        """How many steps were taken."""
+        """The number of steps taken."""
         # A mirrored variable is no number to int.
         return int(np.asarray(self.optimizer.iterations))
 
     @property
-    def state(self) -> list[Any]:
-        """Every variable that the rest of a run follows from."""
+    def state(self) -> list[tf.Variable]:
+        """All variables that determine the rest of a run."""
         return [*self.model.variables, *self.optimizer.variables, *self._averages]
 
-    def epoch(self, batches: Any, each: Callable[[], None] = lambda: None) -> tuple[float, float]:
-        """Take a step a batch, and return the mean loss and accuracy of them.
+    def epoch(
+        self, batches: Iterable[tuple[Tensor, Tensor]], after_step: Callable[[], None] = lambda: None
+    ) -> tuple[float, float]:
+        """Take a step for each batch, and return the mean loss and accuracy.
 
         Args:
-            batches: of images and probabilities, this worker's share of them.
-            each: called after each step.
+            batches: images and probabilities, this worker's shares of the batches.
+            after_step: called after each step.
         """
-        seen = np.zeros(3)
+        sums = np.zeros(3)
         with self._strategy.scope():
             for images, labels in batches:
-                seen += [float(figure) for figure in self._step(images, labels)]
-                each()
+                sums += [float(each) for each in self._train_step(images, labels)]
+                after_step()
             if self._strategy.num_replicas_in_sync > 1:
-                self._strategy.run(tf.function(self._agree, autograph=False))
-        loss, right, count = seen
-        return loss / count, right / count
+                self._strategy.run(tf.function(self._average_statistics, autograph=False))
+        loss, correct, count = sums
+        return loss / count, correct / count
 
-    def kept(self) -> list[np.ndarray]:
-        """Return the weights to evaluate and keep, in the order of `model.weights`: the averages, where there are."""
+    def evaluation_weights(self) -> list[np.ndarray]:
+        """Return the weights in the order of `model.weights`, moving averages where there are some."""
         weights = [np.asarray(weight) for weight in self.model.get_weights()]
-        for (number, _), average in zip(self._averaged, self._averages, strict=True):
+        for (number, _), average in zip(self._averaged_variables, self._averages, strict=True):
             weights[number] = average.numpy()
         return weights
 
-    def _all_replicas(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
-        """Loss, right ones and number of images, summed over the replicas, of one step of all of them."""
-        figures = self._strategy.run(self._replica, args=(images, labels))
+    def _distributed_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take a step on all replicas, and return their sums of losses, of correct predictions and of images."""
+        sums = self._strategy.run(self._replica_step, args=(images, labels))
         if self._averages:
             done = tf.cast(self.optimizer.iterations, "float32")
             keep = tf.minimum(self._config.average, (1.0 + done) / (10.0 + done))
-            for (_, variable), average in zip(self._averaged, self._averages, strict=True):
+            for (_, variable), average in zip(self._averaged_variables, self._averages, strict=True):
                 self._strategy.extended.update(
                     average, lambda own, now: own.assign(now + keep * (own - now)), args=(variable.value,)
                 )
-        loss, right, count = (self._strategy.reduce("SUM", figure, axis=None) for figure in figures)
-        return loss, right, count
+        loss, correct, count = (self._strategy.reduce("SUM", each, axis=None) for each in sums)
+        return loss, correct, count
 
-    def _replica(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
-        """A step on one replica's share of the worker's batch; the optimizer sums the gradients of all."""
-        images, labels = self._share(images), self._share(labels)
+    def _replica_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take a step on one replica's share of a batch; the optimizer sums the gradients of all replicas."""
+        images, labels = self._replica_batch(images), self._replica_batch(labels)
         parts = self._config.accumulate
         replicas = self._strategy.num_replicas_in_sync
         variables = self.model.trainable_variables
-        total, loss, right = [tf.zeros(())] * len(variables), tf.zeros(()), tf.zeros(())
+        total, loss, correct = [tf.zeros(())] * len(variables), tf.zeros(()), tf.zeros(())
         for x, y in zip(tf.split(images, parts), tf.split(labels, parts), strict=True):
             if self._teacher is not None:
                 y = (1.0 - self._distill) * y + self._distill * self._teacher(x, training=False)  # noqa: PLW2901
@@ -121,12 +128,12 @@ class Trainer:
             gradients = tape.gradient(mean, [variable.value for variable in variables])
             total = [a + b / (parts * replicas) for a, b in zip(total, gradients, strict=True)]
             loss += tf.reduce_sum(losses)
-            right += tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == tf.argmax(y, -1), "float32"))
+            correct += tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == tf.argmax(y, -1), "float32"))
         self.optimizer.apply(total, variables)
-        return loss, right, tf.cast(tf.shape(images)[0], "float32")
+        return loss, correct, tf.cast(tf.shape(images)[0], "float32")
 
-    def _share(self, batch: Any) -> Any:
-        """The part of a worker's batch that falls to this one of its replicas."""
+    def _replica_batch(self, batch: Tensor) -> Tensor:
+        """This replica's part of a worker's batch."""
         if self._strategy.num_replicas_in_sync == 1:
             return batch
         replicas = len(self._strategy.extended.worker_devices)
@@ -135,19 +142,23 @@ class Trainer:
         share = batch[place * size : (place + 1) * size]
         return tf.ensure_shape(share, (size, *batch.shape[1:]))
 
-    def _agree(self) -> None:
-        """Give all replicas the mean of their moving statistics.
+    def _average_statistics(self) -> None:
+        """Set the moving statistics of all replicas to their mean.
 
-        Each moves its own by what it sees. A moving average is linear, so the mean of them is the moving average of the
-        mean, and an epoch's end is early enough.
+        Each replica updates its own by its share of the batches. A moving average is linear, so the mean at the end of
+        an epoch equals the moving average of the mean statistics.
         """
         means = tf.distribute.get_replica_context().all_reduce("MEAN", [tf.identity(v) for v in self._statistics])
         for variable, mean in zip(self._statistics, means, strict=True):
             variable.assign(mean)
 
 
-def seed_dropout(model: Any, seed: int) -> None:
-    """Start the dropout of an epoch anew, so that it is a function of the epoch.
+def seed_dropout(model: Model, seed: int) -> None:
+    """Seed the dropout layers of a model anew, so that dropout is a function of the epoch.
+
+    Args:
+        model: in training.
+        seed: of the epoch.
 
     Examples:
         >>> seed_dropout(keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)]), 3)

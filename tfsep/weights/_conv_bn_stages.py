@@ -1,17 +1,19 @@
-"""Networks of convolutions one behind the other: what a source has of each, and what of a model takes it.
+"""Sequential networks as lists of conv–bn stages, and the assignment of a source's stages to a model's.
 
-A stage is a convolution or dense layer with the batch normalization behind it. Sources and models say the same in
-different ways: a source may have its normalization folded into a bias, and count another epsilon into the variance.
+A stage is a convolution or dense layer, and the batch normalization after it. The same stage has different forms: a
+source may have folded its normalization into a bias, or may add another epsilon to the variance than the model.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from os import PathLike
+from typing import NamedTuple
 
 import numpy as np
 
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import leaf_layers, require_model
+from tfsep._keras.types import Layer, Model
 from tfsep.defs import LayerDef
 from tfsep.defs._layer_def import LayerKind
 from tfsep.defs._padding import padding_of
@@ -32,15 +34,15 @@ class Normalization(NamedTuple):
     epsilon: float
 
 
-class Stage(NamedTuple):
-    """What a source has of one stage.
+class SourceStage(NamedTuple):
+    """The weights of one stage, from any source.
 
     Attributes:
-        name: in the source.
-        kernel: (kh, kw, C, F), a dense layer's (1, 1, C, F), or a depthwise one (kh, kw, C, M).
-        depthwise: which of the two.
+        name: of the stage in the source.
+        kernel: (kh, kw, C, F); of a dense layer (1, 1, C, F); of a depthwise convolution (kh, kw, C, M).
+        depthwise: whether the convolution is depthwise.
         bias: (F,), or None.
-        normalization: or None, where there is none or it is folded in.
+        normalization: None if there is none, or if it is folded into kernel and bias.
     """
 
     name: str
@@ -51,26 +53,32 @@ class Stage(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """The number of results, F or C·M."""
+        """The number of output channels, F or C·M."""
         return self.kernel.shape[2] * self.kernel.shape[3] if self.depthwise else self.kernel.shape[3]
 
 
 @dataclass(frozen=True)
-class Target:
-    """What a model has of one stage: a convolution or dense layer, and what stands behind it."""
+class ModelStage:
+    """The Keras layers of one stage of a model.
 
-    layer: Any
-    normalization: Any = None
-    activation: Any = None
+    Attributes:
+        layer: a convolution or dense layer.
+        normalization: the batch normalization after it, or None.
+        activation: the activation after them, or None.
+    """
+
+    layer: Layer
+    normalization: Layer | None = None
+    activation: Layer | None = None
 
     @property
     def depthwise(self) -> bool:
-        """Whether each channel has filters of its own."""
+        """Whether the convolution is depthwise."""
         return isinstance(self.layer, DepthwiseConv2D)
 
     @property
     def definition(self) -> LayerDef:
-        """The layer as a definition has it."""
+        """The convolution as a primitive layer of a definition."""
         if isinstance(self.layer, keras.layers.Dense):
             return LayerDef(self.layer.name, "conv2d", (1, 1), (1, 1), (1, 1), self.layer.units)
         kind: LayerKind = "depthwise_conv2d" if self.depthwise else "conv2d"
@@ -78,8 +86,8 @@ class Target:
         window = self.layer.window
         return LayerDef(self.layer.name, kind, window.kernel, window.strides, window.rate, depth)
 
-    def pads_as(self, padding: Padding) -> bool:
-        """Whether the layer pads so, on images of the size that it takes where that is known."""
+    def pads_like(self, padding: Padding) -> bool:
+        """Whether the layer pads like this, on images of its input's size if that is known."""
         if isinstance(self.layer, keras.layers.Dense):
             return True
         window, shape = self.layer.window, self.layer.input.shape
@@ -87,27 +95,27 @@ class Target:
         if None in size:
             if (1, 1) not in (window.strides, window.kernel):
                 return bool(window.padding == padding)
-            size = window.effective_kernel  # of which no padding depends then
+            size = window.effective_kernel  # at stride 1 or with a 1×1 kernel no padding depends on it
         return bool(window.pads(size) == Window(window.kernel, window.strides, padding, window.rate).pads(size))
 
 
-def targets_of(model: Any) -> list[Target]:
-    """Return the stages of a model in their order.
+def stages_of_model(model: Model) -> list[ModelStage]:
+    """Return the stages of a model, in order.
 
     Raises:
         TypeError: if it is no Keras model.
-        ValueError: for a layer with weights that is none of a stage.
+        ValueError: for a layer with weights that belongs to no stage.
     """
     require_model(model)
-    found: list[Target] = []
+    found: list[ModelStage] = []
     for layer in leaf_layers(model):
         match layer:
             case Conv2D() | DepthwiseConv2D() | keras.layers.Dense():
-                found.append(Target(layer))
+                found.append(ModelStage(layer))
             case keras.layers.BatchNormalization() if found and found[-1].normalization is None:
-                found[-1] = Target(found[-1].layer, layer)
+                found[-1] = ModelStage(found[-1].layer, layer)
             case keras.layers.Activation() | keras.layers.ReLU() if found and found[-1].activation is None:
-                found[-1] = Target(found[-1].layer, found[-1].normalization, layer)
+                found[-1] = ModelStage(found[-1].layer, found[-1].normalization, layer)
             case _ if layer.weights:
                 raise ValueError(
                     "model: expected convolutions, depthwise ones, dense layers and a batch normalization behind each, "
@@ -116,41 +124,50 @@ def targets_of(model: Any) -> list[Target]:
     return found
 
 
-def require_padding(targets: Sequence[Target], rule: str, source: str) -> None:
-    """Raise unless a model pads by the rule of its weights' source.
+def require_padding(model_stages: Sequence[ModelStage], rule: str, source: str) -> None:
+    """Raise a ValueError unless all layers of a model pad by a rule.
 
-    Raises:
-        ValueError: if a layer pads otherwise.
+    Args:
+        model_stages: of the model.
+        rule: a key of `tfsep.defs.PADDING_RULES`.
+        source: whose weights need this padding, for the message.
     """
-    for target in targets:
-        if not target.pads_as(padding_of(target.definition, rule)):
+    for model_stage in model_stages:
+        if not model_stage.pads_like(padding_of(model_stage.definition, rule)):
             raise ValueError(
                 f"model: expected one that pads as {source} does, MobileNetV1(padding={rule!r}), got padding "
-                f"{target.layer.padding!r} in {target.layer.name!r}"
+                f"{model_stage.layer.padding!r} in {model_stage.layer.name!r}"
             )
 
 
-def fill(model: Any, targets: Sequence[Target], stages: Sequence[Stage], argument: str, source: Any) -> None:
-    """Give a model a source's weights, all of them or none.
+def assign_stages(
+    model: Model,
+    model_stages: Sequence[ModelStage],
+    stages: Sequence[SourceStage],
+    argument: str,
+    source: str | PathLike[str],
+) -> None:
+    """Assign the weights of a source to a model: all of them, or none if any does not match.
 
     Args:
-        model: of the targets.
-        targets, stages: in the same order.
-        argument: what brought the source, for errors.
-        source: what they call it.
+        model: to assign to.
+        model_stages: of the model, in order.
+        stages: of the source, in the same order.
+        argument: name of the argument that gave the source, for the message.
+        source: name of the source, for the message.
 
     Raises:
-        ValueError: if the stages are not the model's; what does not fit is listed.
+        ValueError: if a stage does not match; the message lists up to three.
     """
-    values: list[tuple[Any, Array]] = []
+    values: list[tuple[keras.Variable, Array]] = []
     problems = []
-    if len(stages) != len(targets):
-        problems.append(f"{len(stages)} layers with kernels for {len(targets)}")
-    for stage, target in zip(stages, targets, strict=False):
+    if len(stages) != len(model_stages):
+        problems.append(f"{len(stages)} layers with kernels for {len(model_stages)}")
+    for stage, model_stage in zip(stages, model_stages, strict=False):
         try:
-            values += _values(stage, target)
-        except _UnfitError as error:
-            problems.append(f"{stage.name} for {target.layer.name}: {error}")
+            values += _new_values(stage, model_stage)
+        except _MismatchError as error:
+            problems.append(f"{stage.name} for {model_stage.layer.name}: {error}")
     if problems:
         listed = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
         raise ValueError(f"{argument}: expected weights of {model.name!r}, got {source} with {listed}")
@@ -158,65 +175,65 @@ def fill(model: Any, targets: Sequence[Target], stages: Sequence[Stage], argumen
         variable.assign(value)
 
 
-class _UnfitError(Exception):
-    """A stage that is not a target's."""
+class _MismatchError(Exception):
+    """The difference between a stage of the source and the model's."""
 
 
-def _values(stage: Stage, target: Target) -> list[tuple[Any, Array]]:
-    """The variables of a target and what they become."""
-    _require_fit(stage, target)
-    layer, own = target.layer, target.normalization
+def _new_values(stage: SourceStage, model_stage: ModelStage) -> list[tuple[keras.Variable, Array]]:
+    """The variables of a stage, each with its new value."""
+    _require_match(stage, model_stage)
+    layer, own = model_stage.layer, model_stage.normalization
     kernel, normalization = stage.kernel, stage.normalization
     bias = np.zeros(stage.channels) if stage.bias is None else stage.bias
-    values: list[tuple[Any, Array]] = []
+    values: list[tuple[keras.Variable, Array]] = []
     if own is not None:
         if normalization is None:
-            normalization = _identity(bias, own.epsilon)
+            normalization = _bias_as_normalization(bias, own.epsilon)
         elif layer.bias is None:
             normalization = normalization._replace(mean=normalization.mean - bias)
-        parts = _rescaled(normalization, own.epsilon)[:4]
+        parts = _with_epsilon(normalization, own.epsilon)[:4]
         values += zip((own.gamma, own.beta, own.moving_mean, own.moving_variance), parts, strict=True)
     elif normalization is not None:
-        kernel, bias = _folded(stage, normalization, bias)
+        kernel, bias = _fold(stage, normalization, bias)
     if layer.bias is not None:
         taken = own is not None and stage.normalization is None
         values.append((layer.bias, np.zeros_like(bias) if taken else bias))
     elif own is None and bias.any():
-        raise _UnfitError("a bias, where the model has none")
+        raise _MismatchError("a bias, where the model has none")
     return [*values, (layer.kernel, kernel.reshape(layer.kernel.shape))]
 
 
-def _require_fit(stage: Stage, target: Target) -> None:
-    own = target.normalization
+def _require_match(stage: SourceStage, model_stage: ModelStage) -> None:
+    own = model_stage.normalization
     if own is not None and stage.normalization is None and stage.bias is None:
-        raise _UnfitError("neither a normalization nor a bias, where the model has a normalization")
+        raise _MismatchError("neither a normalization nor a bias, where the model has a normalization")
     if own is not None and not (own.scale and own.center):
-        raise _UnfitError(f"no normalization with gamma and beta in the model, but {own.name!r}")
-    if stage.depthwise != target.depthwise:
-        kinds = {True: "depthwise", False: "full"}
-        raise _UnfitError(f"a {kinds[stage.depthwise]} kernel for a {kinds[target.depthwise]} one")
-    wanted = tuple(target.layer.kernel.shape)
+        raise _MismatchError(f"no normalization with gamma and beta in the model, but {own.name!r}")
+    if stage.depthwise != model_stage.depthwise:
+        kinds = {True: "depthwise", False: "standard"}
+        raise _MismatchError(f"a {kinds[stage.depthwise]} kernel for a {kinds[model_stage.depthwise]} one")
+    wanted = tuple(model_stage.layer.kernel.shape)
     wanted = (1, 1, *wanted) if len(wanted) == 2 else wanted
     if stage.kernel.shape != wanted:
-        raise _UnfitError(f"kernel {stage.kernel.shape} for {wanted}")
+        raise _MismatchError(f"kernel {stage.kernel.shape} for {wanted}")
     vectors = [v for v in (stage.bias, *(stage.normalization or ())[:4]) if v is not None]
     for vector in vectors:
         if vector.shape != (stage.channels,):
-            raise _UnfitError(f"a vector of shape {vector.shape} for {stage.channels} channels")
+            raise _MismatchError(f"a vector of shape {vector.shape} for {stage.channels} channels")
     if not all(np.isfinite(array).all() for array in (stage.kernel, *vectors)):
-        raise _UnfitError("NaN or infinity")
+        raise _MismatchError("NaN or infinity")
     if stage.normalization is not None and stage.normalization.variance.min(initial=0) < 0:
-        raise _UnfitError("a variance under zero")
+        raise _MismatchError("a variance under zero")
 
 
-def _identity(bias: Array, epsilon: float) -> Normalization:
-    """A normalization that adds a bias and changes nothing else; its variance is 1, which training may move from."""
+def _bias_as_normalization(bias: Array, epsilon: float) -> Normalization:
+    """A normalization that only adds a bias. Its variance is 1, a starting point for further training."""
     ones, zeros = np.ones(len(bias)), np.zeros(len(bias))
     return Normalization(ones * np.sqrt(1 + epsilon), bias, zeros, ones, epsilon)
 
 
-def _rescaled(own: Normalization, epsilon: float) -> Normalization:
-    """The same normalization with another epsilon, by another gamma."""
+def _with_epsilon(own: Normalization, epsilon: float) -> Normalization:
+    """An equal normalization with another epsilon, and a gamma that makes up for it."""
     if own.epsilon == epsilon:
         return own
     variance = own.variance.astype("float64")
@@ -224,8 +241,8 @@ def _rescaled(own: Normalization, epsilon: float) -> Normalization:
     return own._replace(gamma=own.gamma * factor, epsilon=epsilon)
 
 
-def _folded(stage: Stage, own: Normalization, bias: Array) -> tuple[Array, Array]:
-    """Kernel and bias with the normalization behind them taken in."""
+def _fold(stage: SourceStage, own: Normalization, bias: Array) -> tuple[Array, Array]:
+    """Kernel and bias with the normalization folded in."""
     scale, shift = scale_and_shift(own.gamma, own.beta, own.mean, own.variance.astype("float64"), own.epsilon)
     channel_scale = scale.reshape(stage.kernel.shape[2:]) if stage.depthwise else scale
     return stage.kernel * channel_scale, bias * scale + shift

@@ -1,17 +1,26 @@
-"""Weights of ``keras.applications.MobileNet`` into a model."""
+"""Loading of weights from ``keras.applications.MobileNet``."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import leaf_layers
+from tfsep._keras.types import Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.zip_limits import check_unpacked_size
 from tfsep.defs import MOBILENETV1_CONV_DEFS
-from tfsep.weights._conv_bn_stages import Normalization, Stage, fill, require_padding, targets_of
+from tfsep.weights._conv_bn_stages import (
+    ModelStage,
+    Normalization,
+    SourceStage,
+    assign_stages,
+    require_padding,
+    stages_of_model,
+)
 
 _NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -21,20 +30,20 @@ SIZES = (128, 160, 192, 224)
 """Rows and columns of the images that Keras's ImageNet weights were trained on."""
 
 
-def load_keras_applications(model: Any, source: Any) -> None:
-    """Load the weights of a ``keras.applications.MobileNet`` into a model of its layers.
+def load_keras_applications(model: Model, source: Model | str | PathLike[str]) -> None:
+    """Load the weights of a ``keras.applications.MobileNet`` into a model with the same layers.
 
-    The model has to pad as that one does, ``MobileNetV1(..., padding="keras")``; on images whose sides are multiples of
-    32 that is what ``padding="same"`` does too. Nothing is changed in the model unless everything fits.
+    The model must have the same padding, ``MobileNetV1(..., padding="keras")``, which equals ``padding="same"`` on
+    images whose sides are multiples of 32. The model stays unchanged unless everything fits.
 
     Args:
-        model: whose convolutions are the source's, in order.
+        model: with the same convolutions as the source, in the same order.
         source: a ``keras.applications.MobileNet``, its ``.keras`` file, its ``.weights.h5`` file, or ``"imagenet"`` for
-            the weights that Keras downloads, of the model's own width, and size where it is one of theirs. One of a
-            width under 0.25 has layers of under 8 filters, as ``MobileNetV1(..., min_depth=1)`` has.
+            the weights that Keras downloads, of the model's own width, and size where it is one of theirs. A
+            source of a width under 0.25 has layers of less than 8 filters, which ``MobileNetV1(..., min_depth=1)`` has.
 
     Raises:
-        TypeError: if `model` is no Keras model, or `source` none of these.
+        TypeError: if `model` is no Keras model, or `source` has another type.
         FileNotFoundError: if there is no such file.
         ConnectionError: if the weights cannot be downloaded.
         ValueError: if a file is not whole, if weights are missing or wrongly shaped, or if the model pads otherwise.
@@ -48,22 +57,22 @@ def load_keras_applications(model: Any, source: Any) -> None:
         >>> bool(np.abs(ours(x) - theirs(x)).max() < 1e-5)
         True
     """
-    targets = targets_of(model)
-    require_padding(targets, "keras", "keras.applications.MobileNet")
+    model_stages = stages_of_model(model)
+    require_padding(model_stages, "keras", "keras.applications.MobileNet")
     if isinstance(source, keras.Model):
-        theirs, name = source, repr(source.name)
+        source_model, name = source, repr(source.name)
     elif isinstance(source, str) and source == "imagenet":
-        theirs, name = _downloaded(model, targets), "Keras's ImageNet weights"
+        source_model, name = _download(model, model_stages), "Keras's ImageNet weights"
     else:
         path = as_path(source, "source")
-        theirs, name = _opened(path, targets), str(path)
-    fill(model, targets, _stages(theirs), "source", name)
+        source_model, name = _open(path, model_stages), str(path)
+    assign_stages(model, model_stages, _stages(source_model), "source", name)
 
 
-def _stages(theirs: Any) -> list[Stage]:
-    """The stages of a Keras model, of Keras's own layers."""
-    found: list[Stage] = []
-    for layer in leaf_layers(theirs):
+def _stages(source_model: Model) -> list[SourceStage]:
+    """The stages of a model of Keras's own layers."""
+    found: list[SourceStage] = []
+    for layer in leaf_layers(source_model):
         weights = {weight.name: weight.numpy() for weight in layer.weights}
         match layer:
             case keras.layers.BatchNormalization() if found and {"gamma", "beta"} <= weights.keys():
@@ -72,7 +81,7 @@ def _stages(theirs: Any) -> list[Stage]:
                 found[-1] = found[-1]._replace(normalization=own)
             case keras.layers.Conv2D() | keras.layers.DepthwiseConv2D():
                 depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-                found.append(Stage(layer.name, weights["kernel"], depthwise, weights.get("bias")))
+                found.append(SourceStage(layer.name, weights["kernel"], depthwise, weights.get("bias")))
             case _ if weights:
                 raise ValueError(
                     "source: expected a keras.applications.MobileNet, got a model with "
@@ -81,37 +90,37 @@ def _stages(theirs: Any) -> list[Stage]:
     return found
 
 
-def _like(targets: Any, **options: Any) -> Any:
-    """A ``keras.applications.MobileNet`` of the width and classes of a model."""
-    last = targets[-1]
+def _counterpart(model_stages: Sequence[ModelStage], **options: Any) -> Model:
+    """A ``keras.applications.MobileNet`` with the width and classes of a model."""
+    last = model_stages[-1]
     classes = last.definition.depth if last.normalization is None else None
-    # Keras rounds down, layer by layer: this is the least width of which all layers have the model's filters.
-    depths = [target.definition.depth for target in targets if not target.depthwise]
+    # Keras rounds down, layer by layer: this is the smallest width that gives all layers the model's filters.
+    depths = [model_stage.definition.depth or 0 for model_stage in model_stages if not model_stage.depthwise]
     alpha = max(own / whole for own, whole in zip(depths, _DEPTHS, strict=False))
     return keras.applications.MobileNet(
         alpha=alpha, include_top=classes is not None, classes=classes or 1000, **options
     )
 
 
-def _downloaded(model: Any, targets: Any) -> Any:
+def _download(model: Model, model_stages: Sequence[ModelStage]) -> Model:
     rows, columns = model.input_shape[1:3]
     size = rows if rows == columns and rows in SIZES else SIZES[-1]
     try:
-        return _like(targets, weights="imagenet", input_shape=(size, size, 3))
+        return _counterpart(model_stages, weights="imagenet", input_shape=(size, size, 3))
     except ValueError as error:
         raise ValueError(
             "source: expected 'imagenet' for a model of a width and of classes that Keras has such weights for, "
             f"got {model.name!r} ({error})"
         ) from error
-    except Exception as error:  # a download that fails is a bare one
+    except Exception as error:  # Keras raises a bare Exception for a failed download
         raise ConnectionError(
             f"source: expected a network to download Keras's ImageNet weights by, or a file of them, got none ({error})"
         ) from error
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """While open, whatever a damaged archive makes the loaders underneath raise is one sentence."""
+def _reading(path: Path) -> Iterator[None]:
+    """Temporarily turn whatever Keras raises for a damaged archive into one sentence."""
     try:
         yield
     except Exception as error:
@@ -122,18 +131,18 @@ def _whole(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _opened(path: Path, targets: Any) -> Any:
+def _open(path: Path, model_stages: Sequence[ModelStage]) -> Model:
     if not path.is_file():
         raise FileNotFoundError(f"source: expected a file, got {path}, which does not exist")
     if path.suffix == ".keras":
-        with _whole(path):
+        with _reading(path):
             check_unpacked_size(path)
             return keras.models.load_model(path, compile=False)
     if path.suffix != ".h5":
         raise ValueError(f"source: expected a .keras or .weights.h5 file, or 'imagenet', got {path}")
-    theirs = _like(targets, weights=None)
-    # Keras warns of each layer that does not fit before it fails.
-    with _whole(path), warnings.catch_warnings():
+    source_model = _counterpart(model_stages, weights=None)
+    # Before it fails, Keras warns of each layer that does not fit.
+    with _reading(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs.load_weights(path)
-    return theirs
+        source_model.load_weights(path)
+    return source_model

@@ -1,7 +1,8 @@
-"""Weights of PyTorch into a model, from a state dict or a file of one."""
+"""Loading of weights from PyTorch: a state dict, or a file of one."""
 
 import re
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -9,40 +10,48 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Model
 from tfsep._utils.arguments import as_path, number_in_range
-from tfsep.weights._conv_bn_stages import Normalization, Stage, Target, fill, require_padding, targets_of
+from tfsep.weights._conv_bn_stages import (
+    ModelStage,
+    Normalization,
+    SourceStage,
+    assign_stages,
+    require_padding,
+    stages_of_model,
+)
 
 FORWARD_ORDER = (
     *("conv_stem", "conv_dw", "model", "features", "bn1", "blocks", "conv_pw", "bn2", "conv_head"),
     *("head", "classifier", "fc"),
 )
-"""Names of modules in the order in which images go through them: timm's, and those of plain sequential networks."""
+"""Names of modules in the order of the forward pass: timm's, and those of plain sequential networks."""
 
 _PARAMETERS = ("weight", "bias", "running_mean", "running_var")
 _COUNTER = "num_batches_tracked"
 
 
-def load_torch(model: Any, source: Any, epsilon: float = 1e-5) -> None:
-    """Load a PyTorch MobileNet v1 into a model of its layers.
+def load_torch(model: Model, source: Mapping[str, Any] | str | PathLike[str], epsilon: float = 1e-5) -> None:
+    """Load a PyTorch MobileNet v1 into a model with the same layers.
 
-    Kernels are transposed, OIHW to HWIO and to HWCM. The model has to pad as PyTorch does, on both sides by the kernel
-    alone: ``MobileNetV1(..., padding="explicit")``. A state dict may come in any order, as files sort it: modules go by
-    their numbers and by the names in `FORWARD_ORDER`, timm's among them. Nothing is changed in the model unless
-    everything fits.
+    Kernels are transposed from OIHW to HWIO and HWCM. The model must pad like PyTorch, on both sides and by the kernel
+    alone: ``MobileNetV1(..., padding="explicit")``. The order of a state dict does not matter: modules are sorted by
+    numbers and names, timm's among them. The model stays unchanged unless everything fits.
 
     Args:
-        model: whose convolutions are the source's, in order.
+        model: with the same convolutions as the source, in the same order.
         source: a state dict (names to tensors or arrays), or one under ``"state_dict"``; or the path of a
-            ``.safetensors`` file, which takes no PyTorch, or of a ``.pt`` or ``.pth`` file, which does, and is loaded
-            with ``weights_only=True``.
-        epsilon: that the source's batch normalizations add to the variance, which no state dict has; PyTorch's default.
+            ``.safetensors`` file, which needs no PyTorch, or of a ``.pt`` or ``.pth`` file, which needs PyTorch and is
+            loaded with ``weights_only=True``.
+        epsilon: added to the variance by the source's batch normalizations; a state dict does not say it. The default
+            is PyTorch's.
 
     Raises:
         TypeError: if `model` is no Keras model, or `source` neither path nor state dict.
         FileNotFoundError: if there is no such file.
         ImportError: if the package that reads it is not installed.
-        ValueError: if the file is not whole, if weights are missing, unused or wrongly shaped, if modules cannot be
-            put in order by their names, or if the model pads otherwise.
+        ValueError: if the file is damaged, if weights are missing, unused or of another shape, if modules cannot be
+            sorted by their names, or if the model pads otherwise.
 
     Examples:
         >>> from tfsep.models import MobileNetV1
@@ -51,14 +60,14 @@ def load_torch(model: Any, source: Any, epsilon: float = 1e-5) -> None:
         FileNotFoundError: source: expected a file, got missing.safetensors, which does not exist
     """
     epsilon = number_in_range(epsilon, "epsilon", float, 0, 1)
-    targets = targets_of(model)
-    require_padding(targets, "explicit", "PyTorch")
+    model_stages = stages_of_model(model)
+    require_padding(model_stages, "explicit", "PyTorch")
     if isinstance(source, Mapping):
         state, name = source, "a state dict"
     else:
         path = as_path(source, "source")
         state, name = _read(path), str(path)
-    fill(model, targets, _stages(_arrays(state), targets, epsilon), "source", name)
+    assign_stages(model, model_stages, _stages(_arrays(state), model_stages, epsilon), "source", name)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -77,7 +86,7 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"source: expected a file of tensors and nothing else, got {path}: other objects are not loaded, since "
             "loading them can run any code; save the model's state_dict()"
         ) from error
-    except Exception as error:  # whatever a damaged file makes the loaders underneath raise
+    except Exception as error:  # the readers of damaged files raise all kinds of errors
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"source: expected a whole {path.suffix} file of tensors, got {path} ({reason})") from error
     if not isinstance(state, Mapping):
@@ -106,7 +115,7 @@ _NEEDS = {
 
 
 def _arrays(state: Mapping[Any, Any]) -> dict[str, np.ndarray]:
-    """The tensors of a state dict as arrays of float32; counters of batches are left out."""
+    """The tensors of a state dict as float32 arrays, without the counters of batches."""
     while isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     found = {}
@@ -116,7 +125,7 @@ def _arrays(state: Mapping[Any, Any]) -> dict[str, np.ndarray]:
         if not (isinstance(name, str) and hasattr(value, "shape") and hasattr(value, "dtype")):
             raise ValueError(f"source: expected names and tensors, got {type(value).__name__} under {name!r}")
         try:
-            # PyTorch's tensors have a type that NumPy lacks, bfloat16, and may need gradients.
+            # PyTorch's tensors may be bfloat16, which NumPy lacks, and may require gradients.
             array = np.asarray(value.detach().float().cpu() if hasattr(value, "detach") else value)
             floats = tf.dtypes.as_dtype(array.dtype).is_floating
         except (TypeError, RuntimeError) as error:  # sparse tensors, quantized ones, those on no device
@@ -128,7 +137,7 @@ def _arrays(state: Mapping[Any, Any]) -> dict[str, np.ndarray]:
 
 
 class _Module(NamedTuple):
-    """A module's parameters, by the last part of their names."""
+    """A module, and its parameters by the last part of their names."""
 
     name: str
     parameters: dict[str, np.ndarray]
@@ -148,7 +157,7 @@ def _modules(arrays: dict[str, np.ndarray]) -> list[_Module]:
 
 
 def _place(part: str) -> tuple[int, int, str]:
-    """Where one part of a module's name puts it among those beside it."""
+    """A sort key for one part of a module's name."""
     if re.fullmatch(r"[0-9]{1,9}", part):
         return 0, int(part), ""
     if part in FORWARD_ORDER:
@@ -157,7 +166,7 @@ def _place(part: str) -> tuple[int, int, str]:
 
 
 def _require_order(places: dict[str, tuple[tuple[int, int, str], ...]]) -> None:
-    """Raise where a name that says nothing stands beside another."""
+    """Raise a ValueError if siblings cannot be sorted: an unknown name beside another."""
     beside: dict[Any, set[tuple[int, int, str]]] = {}
     for parts in places.values():
         for depth, part in enumerate(parts):
@@ -171,17 +180,17 @@ def _require_order(places: dict[str, tuple[tuple[int, int, str], ...]]) -> None:
             )
 
 
-def _stages(arrays: dict[str, np.ndarray], targets: list[Target], epsilon: float) -> list[Stage]:
-    """The stages of a state dict; which kernels are depthwise, the model says where shapes do not."""
-    found: list[Stage] = []
+def _stages(arrays: dict[str, np.ndarray], model_stages: list[ModelStage], epsilon: float) -> list[SourceStage]:
+    """The stages of a state dict; the model tells which kernels are depthwise."""
+    found: list[SourceStage] = []
     for name, own in _modules(arrays):
         weight = own.get("weight")
         if {"running_mean", "running_var", "weight", "bias"} == own.keys() and found and not found[-1].normalization:
             parts = own["weight"], own["bias"], own["running_mean"], own["running_var"]
             found[-1] = found[-1]._replace(normalization=Normalization(*parts, epsilon))
         elif weight is not None and weight.ndim in (2, 4) and own.keys() <= {"weight", "bias"}:
-            depthwise = len(found) < len(targets) and targets[len(found)].depthwise
-            found.append(Stage(name, _kernel(name, weight, depthwise), depthwise, own.get("bias")))
+            depthwise = len(found) < len(model_stages) and model_stages[len(found)].depthwise
+            found.append(SourceStage(name, _kernel(name, weight, depthwise), depthwise, own.get("bias")))
         else:
             raise ValueError(
                 "source: expected convolutions, dense layers and a batch normalization behind each, got "
@@ -191,7 +200,7 @@ def _stages(arrays: dict[str, np.ndarray], targets: list[Target], epsilon: float
 
 
 def _kernel(name: str, weight: np.ndarray, depthwise: bool) -> np.ndarray:
-    """OIHW as (kh, kw, C, F) or, for a depthwise one of one filter a channel, (kh, kw, C, 1); a dense (F, C) as 1×1."""
+    """A kernel (F, C, kh, kw) as (kh, kw, C, F), depthwise (C, 1, kh, kw) as (kh, kw, C, 1), dense (F, C) as 1×1."""
     if weight.ndim == 2:
         weight = weight[:, :, None, None]
     if depthwise and weight.shape[1] != 1:

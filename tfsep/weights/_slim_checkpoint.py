@@ -1,4 +1,4 @@
-"""TF-slim checkpoints into models whose layers carry slim's names."""
+"""Loading of TF-slim checkpoints into models whose layers have slim's names."""
 
 import logging
 from collections.abc import Callable
@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfsep._keras.backend import tf
+from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import leaf_layers, require_model
+from tfsep._keras.types import Model
 
 _logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ SLIM_VARIABLES: dict[str, dict[str, str]] = {
         "moving_variance": "moving_variance",
     },
 }
-"""Slim's name of each weight, by the class of the layer that holds it."""
+"""Slim's name of each weight, by the class of its layer."""
 
 EMA_SUFFIX = "/ExponentialMovingAverage"
 BATCH_STATISTICS = ("/moving_mean", "/moving_variance")
@@ -45,20 +46,21 @@ OPTIMIZER_SLOTS = (
     "/Ftrl",
     "/Ftrl_1",
 )
-"""What training appends to a variable's name; nothing of it belongs to the network."""
+"""Suffixes of the names of optimizer variables, which are not part of the network."""
 
 TRAINING_STATE = ("global_step", "beta1_power", "beta2_power")
 
 
-def slim_variables(model: Any) -> dict[str, Any]:
-    """Return the model's weights by the names that slim would give them.
+def slim_variables(model: Model) -> dict[str, keras.Variable]:
+    """Return a model's weights by slim's names.
 
-    A layer's name is its slim scope, with dots for slashes.
+    Args:
+        model: a Keras model whose layers are named by their slim scopes, with dots for slashes.
 
     Raises:
         TypeError: if `model` is no Keras model.
-        ValueError: for a layer or a weight that slim has no name for, or two layers of one slim scope, as nested
-            models may hold them.
+        ValueError: for a layer or weight without a name in slim, or two layers with the same scope, as in nested
+            models.
 
     Examples:
         >>> from tfsep.models import MobileNetV1
@@ -66,7 +68,7 @@ def slim_variables(model: Any) -> dict[str, Any]:
         'MobilenetV1/Conv2d_1_depthwise/depthwise_weights'
     """
     require_model(model)
-    variables: dict[str, Any] = {}
+    variables: dict[str, keras.Variable] = {}
     for layer in leaf_layers(model):
         if not layer.weights:
             continue
@@ -109,33 +111,33 @@ def _read(reader: Any, name: str, path: str | PathLike[str]) -> np.ndarray:
 
 
 def load_slim_checkpoint(
-    model: Any,
+    model: Model,
     path: str | PathLike[str],
     use_ema: bool = False,
     background: Literal["keep", "drop"] = "keep",
     *,
     log: Callable[[str], None] | None = None,
 ) -> None:
-    """Load a TF-slim checkpoint into a model whose layers carry slim's names.
+    """Load a TF-slim checkpoint into a model whose layers have slim's names.
 
-    Every variable of the network is used once. Optimizer slots, moving averages (unless asked for) and the step are
-    not the network's. Nothing is changed in the model unless everything fits.
+    Each variable of the network is used once; optimizer variables, moving averages and the step are ignored. The model
+    stays unchanged unless everything fits.
 
     Args:
         model: from `tfsep.models`, or any Keras model whose layer names are slim scopes with dots for slashes.
         path: prefix of the checkpoint, ``.../model.ckpt``, or its ``.index`` file.
-        use_ema: take ``…/ExponentialMovingAverage`` of each trained variable; batch statistics, which are averages
-            already, may have none.
-        background: ``"keep"`` takes the classifier as it is; ``"drop"`` leaves class 0 out, slim's background class,
-            so that a checkpoint of 1001 classes fits a model of 1000.
+        use_ema: whether to load ``…/ExponentialMovingAverage`` of each trained variable. Batch statistics are averages
+            already, and may have none.
+        background: ``"keep"`` loads the classifier as it is; ``"drop"`` leaves class 0 out, slim's background class, so
+            that a checkpoint of 1001 classes fits a model of 1000.
         log: called with one line that says what was decided: raw or averaged weights, the background class, and the
             model's padding, of which a checkpoint says nothing; None logs it, at level INFO.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
         TypeError: if `model` is no Keras model.
-        ValueError: if variables are missing, unused, no floats or wrongly shaped (some are named), if the file is
-            damaged, or if an argument is none of those above.
+        ValueError: if variables are missing, unused, of another type or shape (the message names some), if the file is
+            damaged, or for another `background`.
 
     Examples:
         >>> from tfsep.models import MobileNetV1
@@ -158,7 +160,7 @@ def load_slim_checkpoint(
         )
     missing = sorted(name for name, source in sources.items() if source not in stored)
     unused = sorted(network - set(wanted))
-    for name in stored:  # also what is not wanted: a checkpoint that is cut short is not one to trust
+    for name in stored:  # unused ones too: a checkpoint that is cut short is not to be trusted
         _read(reader, name, path)
     types = reader.get_variable_to_dtype_map()
     values: dict[str, np.ndarray] = {}
@@ -191,8 +193,8 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _classes(stored: dict[str, list[int]], wanted: dict[str, Any], background: str) -> str:
-    """What became of the classes, in words."""
+def _classes(stored: dict[str, list[int]], wanted: dict[str, keras.Variable], background: str) -> str:
+    """The treatment of the classes, in words."""
     counts = {stored[name][-1] for name in wanted if _is_classifier(name)}
     if not counts:
         return "no classifier"
@@ -202,15 +204,15 @@ def _classes(stored: dict[str, list[int]], wanted: dict[str, Any], background: s
     return f"all {count} classes kept, class 0 slim's background where it was trained with one"
 
 
-def _paddings(model: Any) -> str:
-    """How a model's convolutions pad, those of 1×1 left aside."""
+def _paddings(model: Model) -> str:
+    """The paddings of a model's convolutions, except 1×1."""
     windows = [layer.window for layer in leaf_layers(model) if hasattr(layer, "window")]
     names = {w.padding if isinstance(w.padding, str) else "explicit" for w in windows if w.kernel != (1, 1)}
     return " and ".join(sorted(names)) or "none"
 
 
 def _is_network(name: str) -> bool:
-    """Whether a stored variable is part of the network, rather than of its training."""
+    """Whether a stored variable is part of the network, not of its training."""
     return name not in TRAINING_STATE and not name.endswith((EMA_SUFFIX, *OPTIMIZER_SLOTS))
 
 
