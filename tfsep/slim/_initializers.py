@@ -70,3 +70,4 @@ def xavier_initializer(
 
 
 xavier_initializer_conv2d = xavier_initializer
+"""Another name of `xavier_initializer`."""

@@ -359,4 +359,7 @@ def fully_connected(
 
 
 conv2d = convolution2d
+"""The short name of `convolution2d`."""
+
 separable_conv2d = separable_convolution2d
+"""The short name of `separable_convolution2d`."""
