@@ -11,7 +11,7 @@ import tensorflow as tf
 from checks import assert_sentence
 from stripes import stripes
 
-from tfsep import train as room
+from tfsep import train as training
 from tfsep.data import FASHION_MNIST_CLASSES, Split
 from tfsep.defs import NETWORKS
 from tfsep.train import FitConfig, QuantizeConfig, TrainConfig
@@ -96,18 +96,18 @@ def test_settings_accept_numpy_numbers():
     "config", [TrainConfig(alpha=0.5, flip=False, optimizer="sgd"), QuantizeConfig(float_layers=("a", "b"))]
 )
 def test_settings_round_trip_through_toml(config, tmp_path):
-    text = room.to_toml(config, ("made by hand", "in a test"))
+    text = training.to_toml(config, ("made by hand", "in a test"))
     assert text.startswith("# made by hand\n# in a test\n\n")
     assert tomllib.loads(text).keys() == asdict(config).keys()
     (tmp_path / "config.toml").write_text(text)
-    assert type(config).of(room.read_config(tmp_path / "config.toml")) == config
+    assert type(config).of(training.read_config(tmp_path / "config.toml")) == config
 
 
 @pytest.mark.parametrize("content", [b"epochs = ", b"\xff\xfe", b"= 3"])
 def test_invalid_toml_file(content, tmp_path):
     (tmp_path / "c.toml").write_bytes(content)
     with pytest.raises(ValueError, match="config: expected TOML, got") as caught:
-        room.read_config(tmp_path / "c.toml")
+        training.read_config(tmp_path / "c.toml")
     assert_sentence(caught.value, "config")
 
 
