@@ -1,6 +1,6 @@
 """Type aliases of public signatures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,5 +34,6 @@ RegularizerLike: TypeAlias = str | Mapping[str, Any] | keras.regularizers.Regula
 ConstraintLike: TypeAlias = str | Mapping[str, Any] | keras.constraints.Constraint | None
 """What ``keras.constraints.get`` takes."""
 
-Data: TypeAlias = np.ndarray | tf.Tensor | tf.data.Dataset | Sequence | Mapping[str, Any] | Callable[[], Any]
-"""Samples: arrays, a tuple of them or a dict by input name, a ``tf.data.Dataset``, or a generator function."""
+Data: TypeAlias = np.ndarray | tf.Tensor | tf.data.Dataset | Mapping[str, Any] | Iterable[Any]
+"""Samples: an array, a tuple of arrays or a dict by input name, or an iterable of batches, such as a
+``tf.data.Dataset`` or a generator."""

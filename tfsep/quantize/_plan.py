@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Layer
@@ -14,6 +14,7 @@ from tfsep.quantize._operations import (
     ACTIVATION_LAYERS,
     LINEAR,
     Activation,
+    Operation,
     activation_of,
     activation_of_layer,
     operation_for,
@@ -204,26 +205,6 @@ _Plan = Callable[[_Planner, LayerCall, _Fusion], int]
 """Plans a call, with what is fused to it, and returns the number of the operation that has its result."""
 
 
-def _planner_of(layer: Layer) -> _Plan:
-    """The function that plans a layer's calls."""
-    operation = operation_for(layer)
-    if operation is not None and operation.plan is not None:
-        return {
-            "pairwise": _pairwise(operation.name),
-            "mean": _mean,
-            "average_pooling": _on_same_qparams("average_pooling"),
-            "same_qparams": _on_same_qparams("same_qparams"),
-        }[operation.plan]
-    kind = kind_of(layer)
-    if kind is not None and kind.quantized is not None:
-        return _matmul
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return _normalization
-    if isinstance(layer, ACTIVATION_LAYERS):
-        return _activation
-    raise _unsupported(layer)
-
-
 def _matmul_kind(layer: Layer | None) -> LayerKind | None:
     """The row of a layer that an integer operator computes with weights; None for other layers."""
     kind = kind_of(layer)
@@ -236,6 +217,13 @@ def _fuses_activation(layer: Layer | None) -> bool:
         return True
     operation = operation_for(layer)
     return operation is not None and operation.plan == "pairwise"
+
+
+def _operation(layer: Layer) -> Operation:
+    """The operation of a layer that has one."""
+    operation = operation_for(layer)
+    assert operation is not None
+    return operation
 
 
 def _own_activation(layer: Layer | None) -> Activation | None:
@@ -296,24 +284,21 @@ def _of_one_rank(planner: _Planner, layer: Layer, call: LayerCall) -> list[int]:
     return sources
 
 
-def _pairwise(operation: str) -> _Plan:
+def _pairwise(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
     """Plan an operation of two tensors; more are taken one after the other."""
-
-    def plan(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
-        layer: Layer = call.layer
-        first, *others, last = _of_one_rank(planner, layer, call)
-        for place, other in enumerate(others):
-            name = f"{layer.name}_{place}"
-            op = PlannedOp(name, "operation", (first, other), operation=operation, result_of=layer.name)
-            first = planner.append(op)
-        return planner.finish(
-            layer, call, fusion, PlannedOp(layer.name, "operation", (first, last), operation=operation)
-        )
-
-    return plan
+    layer: Layer = call.layer
+    operation = _operation(layer).name
+    first, *others, last = _of_one_rank(planner, layer, call)
+    for place, other in enumerate(others):
+        name = f"{layer.name}_{place}"
+        op = PlannedOp(name, "operation", (first, other), operation=operation, result_of=layer.name)
+        first = planner.append(op)
+    op = PlannedOp(layer.name, "operation", (first, last), operation=operation)
+    return planner.finish(layer, call, fusion, op)
 
 
 def _mean(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
+    """Plan a mean over all axes between batch and channels."""
     layer: Layer = call.layer
     shape = planner.calls[call.sources[0]].shape
     axes = list(range(1, len(shape) - 1))
@@ -321,19 +306,47 @@ def _mean(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
         raise ValueError(f"model: expected sizes that are known in front of {layer.name!r}, got {shape}")
     # The mean of a single number is that number.
     if all(shape[axis] == 1 for axis in axes):
-        return _on_same_qparams("same_qparams")(planner, call, fusion)
+        return _same_qparams(planner, call, fusion)
     options = {"axes": axes, "keepdims": bool(layer.keepdims)}
-    return planner.append(PlannedOp(layer.name, "operation", planner.sources(call), operation="mean", options=options))
+    operation = _operation(layer).name
+    return planner.append(
+        PlannedOp(layer.name, "operation", planner.sources(call), operation=operation, options=options)
+    )
 
 
-def _on_same_qparams(kind: Literal["same_qparams", "average_pooling"]) -> _Plan:
+def _same_qparams(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
     """Plan the layer itself, on the quantization parameters of its input."""
+    layer: Layer = call.layer
+    return planner.append(PlannedOp(layer.name, "same_qparams", planner.sources(call), layer, arguments=call.arguments))
 
-    def plan(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
-        layer: Layer = call.layer
-        return planner.append(PlannedOp(layer.name, kind, planner.sources(call), layer, arguments=call.arguments))
 
-    return plan
+def _average_pooling(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
+    """Plan an average pooling, which rounds to the quantization parameters of its input."""
+    layer: Layer = call.layer
+    return planner.append(PlannedOp(layer.name, "average_pooling", planner.sources(call), layer))
+
+
+_PLANS: dict[str, _Plan] = {
+    "pairwise": _pairwise,
+    "mean": _mean,
+    "same_qparams": _same_qparams,
+    "average_pooling": _average_pooling,
+}
+"""By `Operation.plan`."""
+
+
+def _planner_of(layer: Layer) -> _Plan:
+    """The function that plans a layer's calls."""
+    operation, kind = operation_for(layer), kind_of(layer)
+    if operation is not None and operation.plan is not None:
+        return _PLANS[operation.plan]
+    if kind is not None and kind.quantized is not None:
+        return _matmul
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return _normalization
+    if isinstance(layer, ACTIVATION_LAYERS):
+        return _activation
+    raise _unsupported(layer)
 
 
 def _with_feeds_quantized(ops: list[PlannedOp]) -> tuple[PlannedOp, ...]:

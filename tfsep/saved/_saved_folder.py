@@ -13,6 +13,7 @@ from tfsep import tflite
 from tfsep._utils.atomic_files import make_folder
 from tfsep.data import Preprocessing, Split
 from tfsep.models import load_model
+from tfsep.tflite._recipes import get_recipe
 from tfsep.train._run_directory import MODEL
 
 _logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def export_all(
     folder: str | PathLike[str],
     calibration: Any,
     data: Callable[[], Any],
-    recipes: Iterable[str] = tuple(tflite.RECIPES),
+    recipes: Iterable[str | tflite.Recipe] = tuple(tflite.RECIPES),
     preprocessing: Preprocessing | None = None,
 ) -> dict[str, Any]:
     """Export a model in every recipe, or those given, and verify each file, as ``model_<recipe>.tflite`` in `folder`.
@@ -105,25 +106,25 @@ def export_all(
         folder: made if need be.
         calibration: what the recipes with integers are calibrated on, as `tfsep.tflite.export` takes it.
         data: called once a recipe; returns what the file is verified on, batches of (images, labels).
-        recipes: names from `tfsep.tflite.RECIPES`.
+        recipes: names from `tfsep.tflite.RECIPES`, or recipes of one's own, each of another name.
         preprocessing: how images are prepared for the model, for the reports.
 
     Returns:
-        The reports, by recipe.
+        The reports, by the recipe's name.
     """
     folder = make_folder(folder, "folder")
     reports = {}
-    for recipe in recipes:
-        reports[recipe] = report = tflite.export(
+    for recipe in map(get_recipe, recipes):
+        reports[recipe.name] = report = tflite.export(
             model,
-            folder / f"model_{recipe}.tflite",
+            folder / f"model_{recipe.name}.tflite",
             recipe,
             calibration=calibration,
             data=data(),
             preprocessing=preprocessing,
         )
         _logger.info(
-            f"{recipe}: {report.size_bytes / 1000:.0f} kB, accuracy {report.accuracy:.4f} "
+            f"{recipe.name}: {report.size_bytes / 1000:.0f} kB, accuracy {report.accuracy:.4f} "
             f"(model {report.model_accuracy:.4f}), {report.delegated} of {report.nodes} nodes delegated"
         )
     return reports

@@ -33,8 +33,8 @@ _LAST_PLACE = 2.0**-23
 """Largest relative difference of two neighbours in float32."""
 
 _EXACT = 2**24
-"""Up to here a bias is rounded in the graph already, and exact. Those of channels that normalization all but closes are
-larger: float32 then keeps them to its last place, which is far under a step of the output."""
+"""Up to this size float32 stores a bias exactly. Larger ones, of channels that normalization scales to almost zero, are
+off by float32's last place, which is far under a step of the output."""
 
 _SMALLEST_RANGE = 1e-6
 """The converter chooses quantization parameters of its own for tensors whose numbers are all smaller."""

@@ -131,6 +131,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("int16x8", "activations in int16 and weights in int8", "int8", "int16", "int16", True, 0.4),
     )
 }
+"""The recipes that `export` knows by name."""
 
 
 def get_recipe(recipe: str | Recipe) -> Recipe:

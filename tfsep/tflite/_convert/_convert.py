@@ -117,56 +117,46 @@ def convert(
             tolerance=tolerance,
             max_calibration_samples=max_calibration_samples,
         )
-        runner = LiteRTModel(made.path, trusted=True)
-        outputs = _in_file_order(runner)
+        outputs = _outputs_in_file_order(LiteRTModel(made.path, trusted=True))
         for channels in filter(None, map(channels_of, made.inputs)):
             if preprocessing is not None:
                 preprocessing.require_channels(channels)
-        chosen, notes = _labels(labels, outputs[0])
+        class_labels, notes = _labels(labels, outputs[0])
         described = can_describe()
+        notes += _metadata_notes(described, made.inputs, preprocessing)
         if described:
-            made = _describe(made, name, outputs, preprocessing, chosen)
-            if any(channels_of(info) and info.dtype not in ("float32", "uint8") for info in made.inputs):
-                notes.append(
-                    "metadata: MediaPipe's tasks take images in float32 or uint8 only; "
-                    f"LiteRT's interpreter takes this file's {made.inputs[0].dtype}"
-                )
-            if preprocessing is not None and len(preprocessing.std) > 1:
-                notes.append("metadata: MediaPipe's tasks take one mean and deviation for all channels")
-        else:
-            notes.append("no metadata in the file: the package mediapipe is not there, pip install 'tfsep[metadata]'")
+            made = _with_metadata(made, name, outputs, preprocessing, class_labels)
         times = benchmark_all([made.path], counts)
         checked = check_targets(made.path, wanted) if wanted else None
         content = made.path.read_bytes()
-    stored = f"{name}.tflite", f"{name}.json", f"{name}.h", "README.md", *((LABELS,) if chosen else ())
+    file = f"{name}.tflite"
     report = ConvertReport(
         folder=folder,
-        files=stored,
-        export=replace(made, path=folder / f"{name}.tflite"),
-        benchmark=replace(times, reports=tuple(replace(r, path=f"{name}.tflite") for r in times.reports)),
-        targets=None if checked is None else replace(checked, path=f"{name}.tflite"),
-        labels=chosen,
+        files=(file, f"{name}.json", f"{name}.h", "README.md", *((LABELS,) if class_labels else ())),
+        export=replace(made, path=folder / file),
+        benchmark=replace(times, reports=tuple(replace(r, path=file) for r in times.reports)),
+        targets=None if checked is None else replace(checked, path=file),
+        labels=class_labels,
         described=described,
         notes=(*made.notes, *notes),
     )
-    arena = None if checked is None or "tflm" not in wanted else checked["tflm"].facts.get("arena_bytes")
+    arena = checked["tflm"].facts.get("arena_bytes") if checked is not None and "tflm" in wanted else None
     texts = [
         report.to_json(),
         c_header(name, content, arena),
-        readme(report, snippets(f"{name}.tflite", made.inputs, outputs, preprocessing), outputs),
-        "".join(f"{label}\n" for label in chosen),
+        readme(report, snippets(file, made.inputs, outputs, preprocessing), outputs),
+        *(["".join(f"{label}\n" for label in class_labels)] if class_labels else []),
     ]
     make_folder(folder, "folder")
-    with atomic_files([folder / file for file in stored], "folder") as files:
-        files[0].write_bytes(content)
-        for file, text in zip(files[1:], texts, strict=False):
-            file.write_text(text)
+    with atomic_files([folder / stored for stored in report.files], "folder") as (tflite_file, *text_files):
+        tflite_file.write_bytes(content)
+        for text_file, text in zip(text_files, texts, strict=True):
+            text_file.write_text(text)
     return report
 
 
-def _in_file_order(runner: LiteRTModel) -> tuple[TensorInfo, ...]:
-    places = runner.output_order()
-    return tuple(info for _, info in sorted(zip(places, runner.outputs, strict=True)))
+def _outputs_in_file_order(file: LiteRTModel) -> tuple[TensorInfo, ...]:
+    return tuple(info for _, info in sorted(zip(file.output_order(), file.outputs, strict=True)))
 
 
 def _labels(given: Sequence[str] | None, output: TensorInfo) -> tuple[tuple[str, ...], list[str]]:
@@ -185,7 +175,22 @@ def _labels(given: Sequence[str] | None, output: TensorInfo) -> tuple[tuple[str,
     return tuple(lines), []
 
 
-def _describe(
+def _metadata_notes(described: bool, inputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None) -> list[str]:
+    """Remarks on the limits of the metadata."""
+    if not described:
+        return ["no metadata in the file: the package mediapipe is not there, pip install 'tfsep[metadata]'"]
+    notes = []
+    if any(channels_of(info) and info.dtype not in ("float32", "uint8") for info in inputs):
+        notes.append(
+            "metadata: MediaPipe's tasks take images in float32 or uint8 only; "
+            f"LiteRT's interpreter takes this file's {inputs[0].dtype}"
+        )
+    if preprocessing is not None and len(preprocessing.std) > 1:
+        notes.append("metadata: MediaPipe's tasks take one mean and deviation for all channels")
+    return notes
+
+
+def _with_metadata(
     made: ExportReport,
     name: str,
     outputs: tuple[TensorInfo, ...],
