@@ -1,5 +1,6 @@
 """What all tests share: a quiet TensorFlow, and files that may be beside the project."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -11,7 +12,17 @@ ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT.parent / "shared" / "fixtures"
 
 
-LONGEST = ("machines", "notebooks", "cli", "records", "convert", "benchmarks", "deformable", "slim_checkpoint")
+LONGEST = (
+    "tflite",
+    "cli",
+    "notebooks",
+    "records",
+    "sweep",
+    "machines",
+    "deformable",
+    "slim_checkpoint",
+    "quantize_files",
+)
 """Files that take longest, so that they come first: no worker of a parallel run is left with one at its end."""
 
 
@@ -24,6 +35,13 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def pytest_collection_finish():
+    # TensorFlow and Keras are imported now. To look through their objects again and again is a tenth of all time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ GROUPS = {"forward, rate 1", "forward, stride with rate", "groups, gradients, no
         pytest.param("forward, (rate 1|stride)|groups|gradients$|deformable", marks=pytest.mark.slow),
     ],
 )
-def test_a_smoke_run(only, tmp_path):
+def test_smoke_run(only, tmp_path):
     command = [
         sys.executable,
         "benchmarks/run.py",
@@ -48,7 +48,7 @@ def test_a_smoke_run(only, tmp_path):
 
 
 @pytest.mark.parametrize(("only", "said"), [("(", "a regular expression, got '('"), ("nothing", "got 'nothing'")])
-def test_cases_that_are_not_there(only, said):
+def test_unknown_cases_are_refused(only, said):
     command = [sys.executable, "benchmarks/run.py", "--smoke", "--only", only]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -6,7 +6,7 @@ from checks import assert_close, assert_sentence, in_part
 from oracles import batch_normalization, conv2d, depthwise_conv2d, gradients, pads, separable_conv2d
 
 
-def test_assert_close_takes_what_is_close():
+def test_assert_close_accepts_close_values():
     assert_close([1.0, 2.0], [1.0, 2.0 + 1e-6])
     assert_close(np.zeros((0, 3)), np.zeros((0, 3)))
 
@@ -24,19 +24,19 @@ def test_assert_close_takes_what_is_close():
         ([[1.0, 2.0]], [1.0, 2.0]),
     ],
 )
-def test_assert_close_refuses(actual, expected):
+def test_assert_close_fails_on_different_values(actual, expected):
     with pytest.raises(AssertionError):
         assert_close(actual, expected)
 
 
-def test_assert_sentence_takes_a_sentence():
+def test_assert_sentence_accepts_a_sentence():
     assert_sentence(ValueError("strides: expected a positive int, got 0"), "strides")
 
 
 @pytest.mark.parametrize(
     "text", ["", "bad strides", "strides: expected an int", "rate: expected 1, got 2", "strides: expected 1,\n got 0"]
 )
-def test_assert_sentence_refuses(text):
+def test_assert_sentence_fails_on_other_messages(text):
     with pytest.raises(AssertionError):
         assert_sentence(ValueError(text), "strides")
 
@@ -50,7 +50,7 @@ def test_conv2d_oracle_by_hand():
     assert conv2d(x, w, strides=2, padding=1)[0, ..., 0].tolist() == [[4, 3 * 2 + 4 * 3], [2 * 4 + 4 * 7, 77]]
 
 
-def test_grouped_oracle_keeps_groups_apart():
+def test_grouped_oracle_separates_groups():
     x = np.ones((1, 1, 1, 4))
     w = np.arange(1.0, 17.0).reshape(8, 2).T.reshape(1, 1, 2, 8)
     assert conv2d(x, w).ravel().tolist() == [3, 7, 11, 15, 19, 23, 27, 31]
@@ -86,7 +86,7 @@ def test_batch_normalization_oracle():
     assert (y.ravel().tolist(), mean.tolist(), variance.tolist()) == ([-1.0, 3.0], [2.0], [1.0])
 
 
-def test_in_part_leaves_no_case_out():
+def test_in_part_keeps_every_case():
     """The quick ones are every third, and none is lost."""
     rows = in_part(range(7), 3)
     assert [row.values for row in rows] == [(number,) for number in range(7)]

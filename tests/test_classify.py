@@ -69,7 +69,7 @@ def bmp(image):
 
 @pytest.mark.parametrize("model", ["m.keras", "float.tflite", "int8.tflite"])
 @pytest.mark.parametrize("image", ["green.jpg", "green.png", "green.bmp"])
-def test_every_kind_of_model_and_image(model, image, folder):
+def test_all_kinds_of_models_and_images(model, image, folder):
     found = classify(folder / model, [folder / image], folder / "labels.txt", Preprocessing(crop=0.75))
     assert [guess.label for guess in found.guesses[0]] == ["green", "blue", "red"]
     expected = np.array([200, 100, 0]) / 127.5 - 1
@@ -77,7 +77,7 @@ def test_every_kind_of_model_and_image(model, image, folder):
     assert np.abs([guess.score for guess in found.guesses[0]] - expected).max() < tolerance
 
 
-def test_the_default_is_a_central_crop_and_it_is_said(folder):
+def test_default_is_a_reported_central_crop(folder):
     found = classify(folder / "m.keras", [folder / "green.png"])
     assert found.preprocessing == CENTRAL
     assert "central crop 0.875, bilinear, pixel / 127.5 - 1 (the default)" in str(found)
@@ -87,7 +87,7 @@ def test_the_default_is_a_central_crop_and_it_is_said(folder):
     assert red > {guess.number: guess.score for guess in found.guesses[0]}[0], "the crop cuts red off"
 
 
-def test_the_record_beside_a_model_is_used(folder, tmp_path):
+def test_preprocessing_record_beside_the_model_is_used(folder, tmp_path):
     path = tmp_path / "m.keras"
     path.write_bytes((folder / "m.keras").read_bytes())
     how = Preprocessing.standardizing((0.4, 0.5, 0.6), (0.1, 0.2, 0.3), crop=0.5, size=(16, 16))
@@ -130,13 +130,13 @@ def test_preprocessing_by_hand():
         {"offset": np.nan},
     ],
 )
-def test_preprocessing_refuses_nonsense(options):
+def test_preprocessing_refuses_wrong_values(options):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         Preprocessing(**options)
     assert_sentence(error.value, next(iter(options)))
 
 
-def test_one_record_for_training_calibration_and_verification(tmp_path):
+def test_training_calibration_and_verification_share_one_record(tmp_path):
     for name, grey in (("dark", 20), ("light", 200)):
         (tmp_path / name).mkdir()
         for i in range(8):
@@ -173,7 +173,7 @@ def test_labels(folder, tmp_path):
         assert_sentence(error.value, "labels")
 
 
-def test_what_predict_refuses(folder, tmp_path):
+def test_predict_refuses_wrong_arguments(folder, tmp_path):
     keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)]).save(tmp_path / "vector.keras")
     models.MobileNetV1((None, None, 3), 2, conv_defs=DEFS).save(tmp_path / "open.keras")
     good, image = folder / "m.keras", folder / "green.png"
@@ -211,7 +211,7 @@ def test_predict_prints_a_table_or_json(folder):
     assert [image["top"][0]["class"] for image in found["images"]] == [1, 1]
 
 
-def test_import_of_a_file(tmp_path):
+def test_import_tflite_file(tmp_path):
     model = models.MobileNetV1((16, 16, 3), 3, conv_defs=DEFS)
     # Images of one colour each, so that their means are of the whole range.
     x = np.tile(np.linspace(-1, 1, 48, dtype="float32").reshape(16, 1, 1, 3), (1, 16, 16, 1))
@@ -228,7 +228,7 @@ def test_import_of_a_file(tmp_path):
     assert read_preprocessing(tmp_path / "exact.tflite") == CENTRAL
 
 
-def test_import_of_other_sources(tmp_path):
+def test_import_other_sources(tmp_path):
     keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classes=5).save_weights(
         tmp_path / "k.weights.h5"
     )
@@ -238,7 +238,7 @@ def test_import_of_other_sources(tmp_path):
     assert "output (5,)" in done.stdout
 
 
-def test_import_of_a_checkpoint_says_what_it_decided(tmp_path, fixtures):
+def test_import_of_a_checkpoint_reports_its_choices(tmp_path, fixtures):
     source = fixtures / "slim_mobilenet_v1_025_128" / "model.ckpt"
     done = run("import", source, "--alpha", 0.25, "--size", 128, "--out", tmp_path / "m.keras")
     assert done.exit_code == 0, done.output
@@ -246,7 +246,7 @@ def test_import_of_a_checkpoint_says_what_it_decided(tmp_path, fixtures):
     assert "padding same, which is the model's own" in done.stdout
 
 
-def test_what_import_refuses(tmp_path):
+def test_import_refuses_wrong_arguments(tmp_path):
     good = tmp_path / "m.keras"
     for arguments, word in (
         (("none.tflite", "--out", good), "path"),
@@ -263,7 +263,7 @@ def test_what_import_refuses(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_import_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+def test_unwritable_import_leaves_no_file(tmp_path, monkeypatch):
     model = models.MobileNetV1((16, 16, 3), 3, conv_defs=DEFS)
     path = tflite.export(model, tmp_path / "m.tflite").path
     out = tmp_path / "out"
@@ -280,7 +280,7 @@ def test_an_import_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     assert not list(out.iterdir())
 
 
-def test_a_model_and_its_record_are_put_in_place_together(tmp_path):
+def test_model_and_record_are_written_together(tmp_path):
     """What stops the writing of one leaves both as they were."""
 
     class Stopped:

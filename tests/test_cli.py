@@ -69,7 +69,7 @@ def folder(tmp_path_factory):
     "arguments",
     [["--help"], ["--version"], ["cost", "mobilenet_v1", "--alpha", "0.25", "--size", "128"], ["train", "--help"]],
 )
-def test_light_commands_import_no_tensorflow(arguments):
+def test_light_commands_do_not_import_tensorflow(arguments):
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "tfsep", *arguments],
         cwd=ROOT,
@@ -105,13 +105,13 @@ def test_cost_of_files(folder):
     assert "depthwise_conv2d" in run("cost", folder / "cost.tflite").stdout
 
 
-def test_cost_takes_the_models_own_channels(folder):
+def test_cost_uses_the_channels_of_the_model(folder):
     done = run("cost", folder / "m.keras", "--size", 12)
     assert done.exit_code == 0, done.output
     assert done.stdout == run("cost", folder / "m.keras").stdout
 
 
-def test_open_sizes_are_given(folder):
+def test_size_option_sets_open_input_sizes(folder):
     done = run("export", folder / "open.keras")
     assert done.exit_code == 2
     common = ["--recipe", "int8", "--calibration", folder / "images", "--out", folder / "open.tflite"]
@@ -159,7 +159,7 @@ def test_export_on_a_folder_of_images(folder):
     assert done.exit_code == 0, done.output
 
 
-def test_a_failed_check_leaves_no_file(folder, monkeypatch):
+def test_failed_verification_leaves_no_file(folder, monkeypatch):
     strict = replace(tflite.RECIPES["float16"], tolerance=1e-12)
     monkeypatch.setitem(tflite.RECIPES, "float16", strict)
     done = run("export", folder / "m.keras", "--recipe", "float16", "--out", folder / "no.tflite")
@@ -201,12 +201,12 @@ def test_train_and_quantize(folder, tmp_path):
 
 
 @pytest.mark.parametrize(("options", "config"), [([], train.TrainConfig()), (["--quantize"], train.QuantizeConfig())])
-def test_settings_are_what_config_takes(options, config, tmp_path):
+def test_printed_settings_are_a_valid_config_file(options, config, tmp_path):
     (tmp_path / "c.toml").write_text(run("settings", *options).stdout)
     assert type(config).of(train.read_config(tmp_path / "c.toml")) == config
 
 
-def test_a_stopped_run_says_how_to_go_on(folder, tmp_path, monkeypatch):
+def test_stopped_run_says_how_to_resume(folder, tmp_path, monkeypatch):
     def stop(self, batches, each=None):
         raise KeyboardInterrupt
 
@@ -262,7 +262,7 @@ def test_demo(demo):
     assert "% of 100 Fashion-MNIST test images" in page
 
 
-def test_the_report_is_self_contained(demo):
+def test_demo_report_is_self_contained(demo):
     """Nothing in it is fetched: every source is data, and every link is inside the page."""
     page = (demo[1] / "report.html").read_text()
     for attribute in ("src=", "href="):
@@ -272,7 +272,7 @@ def test_the_report_is_self_contained(demo):
     assert "@import" not in page
 
 
-def test_the_shipped_model_is_as_good_as_its_card_says(demo):
+def test_shipped_model_has_the_accuracy_on_its_card(demo):
     shipped = saved.load()
     assert len(shipped.images) == 1000
     assert (shipped.folder / "model_int8.tflite").stat().st_size < 500_000
@@ -285,7 +285,7 @@ def test_the_shipped_model_is_as_good_as_its_card_says(demo):
     assert abs(np.mean(named == shipped.labels) - stated) < 0.02
 
 
-def test_the_shipped_files_are_the_shipped_models():
+def test_shipped_files_verify_against_the_shipped_model():
     shipped = saved.load()
     for recipe in tflite.RECIPES:
         report = tflite.verify(
@@ -377,7 +377,7 @@ def wrong_uses(folder):
     }
 
 
-def test_wrong_use_is_one_sentence_and_exit_code_2(folder):
+def test_wrong_use_prints_one_sentence_and_exits_with_2(folder):
     for case, arguments in wrong_uses(folder).items():
         before = set(folder.rglob("*"))
         done = run(*arguments)
@@ -419,7 +419,7 @@ def test_help_without_tensorflow():
     assert not done.stderr
 
 
-def test_another_backend_is_one_sentence():
+def test_another_backend_is_refused_in_one_sentence():
     done = subprocess.run(
         [sys.executable, "-m", "tfsep", "examples"],
         cwd=ROOT,
@@ -433,7 +433,7 @@ def test_another_backend_is_one_sentence():
 
 
 @pytest.mark.parametrize("variable", ["HOME", "KERAS_HOME"])
-def test_another_backend_in_keras_settings_is_the_same_sentence(tmp_path, variable):
+def test_another_backend_in_keras_settings_is_refused_in_one_sentence(tmp_path, variable):
     place = tmp_path if variable == "KERAS_HOME" else tmp_path / ".keras"
     place.mkdir(exist_ok=True)
     (place / "keras.json").write_text('{"backend": "torch"}')
@@ -450,7 +450,7 @@ def test_another_backend_in_keras_settings_is_the_same_sentence(tmp_path, variab
     assert done.stderr == "tfsep: KERAS_BACKEND: expected 'tensorflow', got 'torch'\n"
 
 
-def test_the_backend_variable_outweighs_keras_settings(tmp_path):
+def test_backend_variable_overrides_keras_settings(tmp_path):
     (tmp_path / "keras.json").write_text('{"backend": "torch"}')
     subprocess.run(
         [sys.executable, "-c", "import tfsep._keras.backend"],
@@ -460,7 +460,7 @@ def test_the_backend_variable_outweighs_keras_settings(tmp_path):
     )
 
 
-def test_quiet_in_a_real_process(folder):
+def test_export_prints_no_native_messages(folder):
     """Native code's chatter stays out of both streams."""
     done = subprocess.run(
         [sys.executable, "-m", "tfsep", "export", str(folder / "m.keras"), "--out", str(folder / "quiet.tflite")],

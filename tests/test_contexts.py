@@ -130,7 +130,7 @@ print(float(tf.norm(one)))
 """
 
 
-def test_on_two_devices():
+def test_gradients_on_two_devices():
     """Each half of a batch on a device of its own: the gradients add up to the whole batch's."""
     done = run_forked(ON_TWO_DEVICES)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -173,7 +173,7 @@ assert forward.run(x[:0]).shape == (0, 5, 4, 6)
 """
 
 
-def test_in_a_saved_model(tmp_path):
+def test_saved_model_without_tfsep(tmp_path):
     """Loaded where tfsep is not: the result, a gradient computed inside, and a gradient taken there."""
     x, w = tensors((3, 2, 3, 2))
     np.save(tmp_path / "x.npy", x)
@@ -231,7 +231,7 @@ def test_vectorized_map():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_upstream_of_unknown_shape(kind):
+def test_upstream_gradient_of_unknown_shape(kind):
     """An upstream gradient of unknown rank."""
     op, _, shape = KINDS[kind]
     x, w = tensors(shape)

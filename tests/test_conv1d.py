@@ -330,7 +330,7 @@ def test_equal_to_keras(name, options):
 
 @pytest.mark.parametrize("name", ["DepthwiseConv1D", "SeparableConv1D"])
 @pytest.mark.parametrize(("initializer", "variance"), [("glorot_uniform", 2 / (9 * 3)), ("he_normal", 2 / 9)])
-def test_true_fan_in(name, initializer, variance):
+def test_depthwise_initializers_use_the_true_fan_in(name, initializer, variance):
     """A depthwise kernel of 9 taps and multiplier 2: fan-in 9, fan-out 18."""
     options = {"filters": 4} if name == "SeparableConv1D" else {}
     layer = getattr(layers, name)(kernel_size=9, depth_multiplier=2, depthwise_initializer=initializer, **options)
@@ -340,7 +340,7 @@ def test_true_fan_in(name, initializer, variance):
     assert np.var(kernel) == pytest.approx(variance, rel=0.05)
 
 
-def test_the_worked_figure():
+def test_worked_figure():
     """(32, 15, 256) through 128 filters of width 3: 98,304 weights and 128 biases, 13 positions."""
     layer = layers.Conv1D(128, 3)
     assert layer(np.ones((32, 15, 256), "float32")).shape == (32, 13, 128)
@@ -410,7 +410,7 @@ def test_exported_file_in_channels_first(tmp_path):
     assert set(report.ops) <= {"TRANSPOSE", "RESHAPE", "CONV_2D", "ADD"}
 
 
-def test_every_op_has_its_layer():
+def test_every_op_has_a_layer():
     for name, kind in (
         ("conv1d", "Conv1D"),
         ("depthwise_conv1d", "DepthwiseConv1D"),

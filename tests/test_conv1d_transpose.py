@@ -91,7 +91,7 @@ def test_is_the_adjoint_of_conv1d(groups, stride, rate, padding):
 @pytest.mark.parametrize("padding", [0, 1, 2])
 @pytest.mark.parametrize(("stride", "more", "rate"), [(1, 0, 1), (2, 0, 1), (2, 1, 2), (3, 2, 1)])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_values_are_those_of_pytorch(groups, padding, stride, more, rate):
+def test_values_equal_pytorch(groups, padding, stride, more, rate):
     torch = pytest.importorskip("torch")
     x, w = tensors((2, 5, 4), (3, 3, 4))
     theirs = torch.nn.functional.conv_transpose1d(
@@ -182,7 +182,7 @@ def test_channels_first_layer():
     assert first.compute_output_shape((None, 4, 7)) == (None, 6, 14)
 
 
-def test_all_arguments_are_in_the_config():
+def test_config_holds_every_argument():
     values = {"kernel_size": 3, "strides": 2, "padding": (1, 0), "output_padding": 1, "dilation_rate": 2}
     check_config(layers.Conv1DTranspose, values)
 
@@ -279,7 +279,7 @@ EXPORTED = {
 
 @pytest.mark.parametrize("recipe", ["float32", "int8"])
 @pytest.mark.parametrize("case", EXPORTED)
-def test_files(case, recipe, tmp_path):
+def test_exported_files(case, recipe, tmp_path):
     make, operators = EXPORTED[case]
     model = randomized(make())
     report = tflite.export(model, tmp_path / "m.tflite", recipe, calibration=X)

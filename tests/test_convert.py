@@ -69,7 +69,7 @@ PLAIN = {
 
 @pytest.mark.parametrize("recipe", ["float32", "int8"])
 @pytest.mark.parametrize("layer", PLAIN)
-def test_keras_own_layers_are_one_operator(layer, recipe, tmp_path):
+def test_keras_layers_become_one_operator(layer, recipe, tmp_path):
     make, operators = PLAIN[layer]
     plain = keras.Sequential([keras.Input((15, 16, 3), name="image"), make()])
     rng = np.random.default_rng(1)
@@ -81,7 +81,7 @@ def test_keras_own_layers_are_one_operator(layer, recipe, tmp_path):
         assert_close(tflite.predict(path, x), plain(x))
 
 
-def test_keras_classes_are_as_they_were_and_own_methods_stay(tmp_path):
+def test_keras_classes_are_restored_and_overrides_kept(tmp_path):
     class Halved(L.DepthwiseConv2D):
         def call(self, inputs):
             return super().call(inputs) / 2
@@ -99,7 +99,7 @@ def test_keras_classes_are_as_they_were_and_own_methods_stay(tmp_path):
     assert [dict(vars(kind)) for kind in (L.Conv2D, L.DepthwiseConv2D, L.SeparableConv2D)] == before
 
 
-def test_the_folder(made):
+def test_bundle_folder(made):
     for recipe, report in made.items():
         assert {path.name for path in report.folder.iterdir()} == set(report.files)
         assert set(report.files) == {"cats.tflite", "cats.json", "cats.h", "README.md", "labels.txt"}
@@ -124,7 +124,7 @@ def block(report, language):
 
 
 @pytest.mark.parametrize("recipe", ["int8", "float32"])
-def test_the_python_snippet_is_right(made, recipe, monkeypatch, capsys):
+def test_python_snippet_runs_and_agrees(made, recipe, monkeypatch, capsys):
     report = made[recipe]
     monkeypatch.chdir(report.folder)
     code = block(report, "python")
@@ -149,7 +149,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("info", KINDS, ids=[info.dtype for info in KINDS])
-def test_the_other_snippets_have_this_files_numbers(info):
+def test_other_snippets_state_the_numbers_of_the_file(info):
     made = snippets("m.tflite", (KINDS[0], info), (info,), Preprocessing(scale=60.0, offset=2.0))
     size, count = np.dtype(info.dtype).itemsize, int(np.prod(info.shape))
     kotlin, swift = made["Kotlin"], made["Swift"]
@@ -192,7 +192,7 @@ int main(void) {
 
 
 @pytest.mark.parametrize(("compiler", "suffix", "standard"), [("gcc", "c", "c11"), ("g++", "cc", "c++11")])
-def test_the_c_array_is_the_file(made, compiler, suffix, standard, tmp_path):
+def test_c_array_equals_the_file(made, compiler, suffix, standard, tmp_path):
     if shutil.which(compiler) is None:
         pytest.skip(f"needs {compiler}")
     report = made["int8"]
@@ -206,7 +206,7 @@ def test_the_c_array_is_the_file(made, compiler, suffix, standard, tmp_path):
     assert arena == report.targets["tflm"].facts["arena_bytes"]
 
 
-def test_the_names_of_arrays_are_identifiers():
+def test_array_names_are_identifiers():
     assert "static const unsigned char g_2nd_model[]" in c_header("2nd-model", b"\1\2", None)
     assert "arena" not in c_header("model", b"\1\2", None)
 
@@ -224,7 +224,7 @@ with vision.ImageClassifier.create_from_options(options) as classifier:
 """
 
 
-def test_a_task_library_reads_the_metadata(model, tmp_path):
+def test_task_library_reads_the_metadata(model, tmp_path):
     """MediaPipe's own classifier, given nothing but the file and pixels: names and scores are the model's."""
     pytest.importorskip("mediapipe", reason="needs the extra metadata", exc_type=ImportError)
     how = Preprocessing.standardizing(0.4, 0.3)
@@ -245,7 +245,7 @@ def test_a_task_library_reads_the_metadata(model, tmp_path):
     assert_close([float(named[name]) for name in NAMES], expected)
 
 
-def test_the_labels_are_in_the_file_and_its_numbers_stay_aligned(made):
+def test_labels_are_packed_and_buffers_stay_aligned(made):
     for report in made.values():
         if not report.described:
             pytest.skip("needs the extra metadata")
@@ -257,7 +257,7 @@ def test_the_labels_are_in_the_file_and_its_numbers_stay_aligned(made):
         assert set(places(content)) == {0}
 
 
-def test_a_file_that_metadata_change_is_refused(model, tmp_path, monkeypatch, made):
+def test_file_changed_by_metadata_is_refused(model, tmp_path, monkeypatch, made):
     other = (made["float32"].folder / "cats.tflite").read_bytes()
     stranger = keras.models.clone_model(model)
     stranger.set_weights([weight + 0.1 for weight in model.get_weights()])
@@ -269,7 +269,7 @@ def test_a_file_that_metadata_change_is_refused(model, tmp_path, monkeypatch, ma
     assert not list(tmp_path.iterdir())
 
 
-def test_without_the_package_there_is_no_metadata_and_a_note(model, tmp_path, monkeypatch):
+def test_missing_metadata_package_is_noted(model, tmp_path, monkeypatch):
     monkeypatch.setattr(_metadata, "find_spec", lambda name: None)
     report = tflite.convert(model, tmp_path / "out", "float32")
     assert not report.described
@@ -279,7 +279,7 @@ def test_without_the_package_there_is_no_metadata_and_a_note(model, tmp_path, mo
     assert b"TFLITE_METADATA" not in (tmp_path / "out" / "model.tflite").read_bytes()
 
 
-def test_what_is_no_row_of_classes_has_no_labels(tmp_path):
+def test_outputs_other_than_class_scores_have_no_labels(tmp_path):
     image = keras.Input((6, 6, 2), name="image")
     heads = [L.Dense(3, name="z")(L.Flatten()(image)), L.Conv2D(2, 3, name="a")(image)]
     report = tflite.convert(keras.Model(image, heads[1]), tmp_path / "one", "float32")
@@ -309,7 +309,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_convert_refuses_and_leaves_nothing(case, model, tmp_path):
+def test_refused_convert_leaves_no_file(case, model, tmp_path):
     kind, options = REFUSED[case]
     call = {"model": model, "folder": tmp_path / "out", "recipe": "float32", **options}
     with pytest.raises(kind) as error:
@@ -318,7 +318,7 @@ def test_convert_refuses_and_leaves_nothing(case, model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_verification_or_a_file_in_the_way_leaves_nothing(model, tmp_path):
+def test_failed_verification_or_existing_file_leaves_no_bundle(model, tmp_path):
     with pytest.raises(tflite.VerificationError):
         tflite.convert(model, tmp_path / "out", "int8", X, tolerance=1e-9)
     assert not list(tmp_path.iterdir())
@@ -333,7 +333,7 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
-def test_the_command(model, tmp_path):
+def test_convert_command(model, tmp_path):
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", x=X, y=np.zeros(40, int))
     (tmp_path / "names.txt").write_text("\n".join(NAMES))
@@ -362,7 +362,7 @@ def test_the_command(model, tmp_path):
         assert not (tmp_path / "w").exists()
 
 
-def test_a_model_with_loops_is_not_calibrated(tmp_path):
+def test_calibrating_a_model_with_loops_is_refused(tmp_path):
     """The converter would crash."""
     model = keras.Sequential([keras.Input((5, 3)), L.LSTM(4)])
     given = np.random.default_rng(0).normal(size=(40, 5, 3)).astype("float32")
@@ -375,7 +375,7 @@ def test_a_model_with_loops_is_not_calibrated(tmp_path):
     assert tflite.export(unrolled, tmp_path / "m.tflite", "int8", given).verification.rms_error < 0.1
 
 
-def test_images_of_other_classes_or_of_none_calibrate(tmp_path, images):
+def test_calibration_on_images_of_other_classes(tmp_path, images):
     """Their labels are not the model's, whatever it computes."""
     for name, layer in (("five", L.Dense(5)), ("pixels", L.Conv2D(2, 1))):
         features = [L.Conv2D(4, 3), L.Flatten()] if name == "five" else []
@@ -421,7 +421,7 @@ def images(tmp_path_factory):
     return place
 
 
-def test_the_command_prepares_images_as_the_record_beside_the_model_says(model, tmp_path, images):
+def test_command_prepares_images_by_the_record_of_the_model(model, tmp_path, images):
     """By this record black is 0.0 and white 1.0, the ends of the input's grid."""
     model.save(tmp_path / "m.keras")
     common = ("convert", tmp_path / "m.keras", "--calibration", images, "--out")
@@ -440,7 +440,7 @@ def test_the_command_prepares_images_as_the_record_beside_the_model_says(model, 
     assert "MediaPipe's tasks take one mean and deviation for all channels" in done.stdout
 
 
-def test_what_the_command_is_told_is_what_images_are_prepared_by(model, tmp_path, images):
+def test_command_options_override_the_preprocessing_record(model, tmp_path, images):
     """With these means black is -2 and white 0 in all channels, which is what the input's grid is for."""
     model.save(tmp_path / "m.keras")
     common = ("convert", tmp_path / "m.keras", "--calibration", images, "--out")

@@ -83,7 +83,7 @@ def convolutions(report):
 
 
 @pytest.mark.parametrize(("table", "alpha", "size"), [(SLIM_100_224, 1.0, 224), (SLIM_075_128, 0.75, 128)])
-def test_slims_tables_row_by_row(table, alpha, size):
+def test_published_slim_table_row_by_row(table, alpha, size):
     rows = convolutions(cost(MOBILENETV1_CONV_DEFS, (size, size, 3), alpha))
     counted = [(row.name, row.params, row.macs) for row in rows]
     counted.append(("total", sum(row.params for row in rows), sum(row.macs for row in rows)))
@@ -108,7 +108,7 @@ PAPER = {
 
 
 @pytest.mark.parametrize("case", PAPER)
-def test_the_papers_tables(case):
+def test_published_tables_of_the_paper(case):
     """As printed: the paper now rounds the last digit, and now cuts it."""
     conv_defs, alpha, size, macs, params = PAPER[case]
     rows = convolutions(cost(conv_defs, (size, size, 3), alpha, num_classes=1000))
@@ -162,7 +162,7 @@ BRUTE = {
 
 
 @pytest.mark.parametrize("case", BRUTE)
-def test_macs_against_brute_force(case):
+def test_macs_equal_a_brute_force_count(case):
     layer, shape = BRUTE[case]
     report = cost(keras.Sequential([keras.Input(shape), layer]))
     assert report.macs == multiplications(layer, shape)
@@ -203,7 +203,7 @@ class Subclassed(keras.Model):
         return self.first(x)
 
 
-def test_a_subclassed_model_wants_a_shape():
+def test_subclassed_model_requires_a_shape():
     with pytest.raises(ValueError) as error:  # noqa: PT011
         cost(Subclassed())
     assert_sentence(error.value, "input_shape")
@@ -218,14 +218,14 @@ class Scale(keras.layers.Layer):
         return x @ self.kernel
 
 
-def test_what_is_not_known_is_said():
+def test_uncounted_layers_are_reported():
     report = cost(keras.Sequential([keras.Input((4,)), Scale(name="mine"), keras.layers.Dense(2)]))
     assert report.uncounted == ("mine",)
     assert report.params == 20 + 12
     assert "Not counted, MACs unknown: mine." in str(report)
 
 
-def test_open_sizes_want_a_shape():
+def test_open_sizes_require_a_shape():
     model = models.MobileNetV1((None, None, 3), 5, 0.25)
     with pytest.raises(ValueError) as error:  # noqa: PT011
         cost(model)
@@ -246,7 +246,7 @@ def small():
 
 
 @pytest.mark.parametrize("recipe", ["float32", "float16", "dynamic_int8", "int8"])
-def test_a_file_costs_what_its_model_costs(small, recipe, tmp_path):
+def test_file_costs_what_its_model_costs(small, recipe, tmp_path):
     from tfsep import tflite
 
     data = np.random.default_rng(0).normal(size=(8, 16, 12, 4)).astype("float32")
@@ -258,7 +258,7 @@ def test_a_file_costs_what_its_model_costs(small, recipe, tmp_path):
     assert report.params == expected.params
 
 
-def test_googles_file(fixtures):
+def test_published_google_file(fixtures):
     report = cost(fixtures / "official" / "mobilenet_v1_0.25_128_quant.tflite")
     expected = cost(MOBILENETV1_CONV_DEFS, (128, 128, 3), 0.25, num_classes=1001)
     assert [row.macs for row in report.rows] == [row.macs for row in convolutions(expected)]
@@ -277,7 +277,7 @@ def test_tables_say_the_same_numbers():
     assert report.flops == 2 * report.macs
 
 
-def test_definitions_need_no_tensorflow():
+def test_cost_of_definitions_imports_no_tensorflow():
     program = (
         "import sys, tfsep; tfsep.cost.cost(tfsep.MOBILENETV1_CONV_DEFS, (224, 224, 3)).to_markdown();"
         "print([m for m in ('tensorflow', 'keras', 'ai_edge_litert', 'numpy') if m in sys.modules])"
@@ -310,7 +310,7 @@ def two_inputs():
     return keras.Model(inputs, keras.layers.Concatenate()(inputs))
 
 
-def test_numpy_numbers_are_numbers():
+def test_numpy_numbers_are_accepted():
     plain = cost(MOBILENETV1_CONV_DEFS, (64, 64, 3), 0.5, 8, 16, 10)
     shape = np.array([64, 64, 3])
     given = cost(MOBILENETV1_CONV_DEFS, shape, np.float32(0.5), np.int64(8), np.int64(16), np.int32(10))
@@ -325,7 +325,7 @@ def test_errors(case):
     assert_sentence(error.value, argument)
 
 
-def test_watching_ends():
+def test_layer_calls_are_restored():
     before = keras.layers.Layer.__call__
     with pytest.raises(Exception, match="boom"):
         cost(Boom(), (2,))

@@ -45,7 +45,7 @@ def image_folder(tmp_path):
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_idx_is_read_back(tmp_path, zipped):
+def test_idx_file_is_read(tmp_path, zipped):
     array = np.random.default_rng(1).integers(0, 256, (3, 4, 5), np.uint8)
     write_idx(tmp_path / "x", array, zipped)
     np.testing.assert_array_equal(data.read_idx(tmp_path / "x"), array)
@@ -53,14 +53,14 @@ def test_idx_is_read_back(tmp_path, zipped):
 
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("kept", [0, 1, 5, 11, 20])
-def test_truncated_idx_is_an_error(tmp_path, zipped, kept):
+def test_truncated_idx_is_refused(tmp_path, zipped, kept):
     write_idx(tmp_path / "x", np.zeros((3, 4), np.uint8), zipped)
     (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes()[:kept])
     with pytest.raises(ValueError, match=r"path: expected"):
         data.read_idx(tmp_path / "x")
 
 
-def test_idx_of_another_type_is_an_error(tmp_path):
+def test_idx_of_another_type_is_refused(tmp_path):
     write_idx(tmp_path / "x", np.zeros(3, np.float32), kind=0x0D)
     with pytest.raises(ValueError, match="expected an IDX file of bytes"):
         data.read_idx(tmp_path / "x")
@@ -91,7 +91,7 @@ def test_fashion_mnist_labels_must_match_images(idx_folder):
         data.fashion_mnist(folder)
 
 
-def test_fashion_mnist_is_whole():
+def test_fashion_mnist_is_complete():
     if not any(folder.is_dir() for folder in _package_folders()):
         pytest.skip("the Debian package dataset-fashion-mnist is not installed")
     found = data.fashion_mnist()
@@ -104,7 +104,7 @@ def test_package_folders_follow_the_xdg_variable(monkeypatch, tmp_path):
     assert next(iter(_package_folders())) == tmp_path / "datasets" / "fashion-mnist"
 
 
-def test_fashion_mnist_is_downloaded_where_no_folder_has_it(monkeypatch, tmp_path):
+def test_fashion_mnist_is_downloaded_if_not_found(monkeypatch, tmp_path):
     rng = np.random.default_rng(0)
     arrays = [(rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n).astype(np.uint8)) for n in (6, 3)]
     monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
@@ -178,7 +178,7 @@ def test_image_folder_with_its_own_split_is_shuffled(split_folder):
     assert (len(labels), set(labels)) == (20, {0, 1, 2})
 
 
-def test_image_folder_wants_a_test_split_of_the_same_classes(split_folder):
+def test_image_folder_requires_the_same_classes_in_both_splits(split_folder):
     (split_folder / "test" / "d").mkdir()
     with pytest.raises(ValueError, match="got d"):
         data.image_folder(split_folder)
@@ -190,7 +190,7 @@ def test_image_folder_wants_a_test_split_of_the_same_classes(split_folder):
     assert_sentence(caught.value, "folder")
 
 
-def test_an_image_that_cannot_be_decoded_is_named(image_folder):
+def test_undecodable_image_is_named(image_folder):
     bad = image_folder / "cat" / "1.png"
     good = bad.read_bytes()
     for content in (b"junk", b"", good[:60]):
@@ -212,7 +212,7 @@ def test_an_image_that_cannot_be_decoded_is_named(image_folder):
             assert str(bad) in str(caught.value)
 
 
-def test_identity_is_of_what_is_in_the_images(image_folder, idx_folder, tmp_path_factory):
+def test_identity_depends_on_image_contents(image_folder, idx_folder, tmp_path_factory):
     copy = tmp_path_factory.mktemp("elsewhere") / "copy"
     shutil.copytree(image_folder, copy)
     known = data.image_folder(image_folder, 4).identity()
@@ -235,7 +235,7 @@ def test_identity_is_of_what_is_in_the_images(image_folder, idx_folder, tmp_path
         ({"seed": -1}, "seed: expected an int of at least 0, got -1"),
     ],
 )
-def test_image_folder_refuses(image_folder, arguments, message):
+def test_image_folder_refuses_wrong_arguments(image_folder, arguments, message):
     with pytest.raises(ValueError, match=message):
         data.image_folder(image_folder, **arguments)
 
@@ -266,18 +266,18 @@ def test_split_refuses_other_arrays():
 @pytest.mark.parametrize(
     "labels", [[0.5, 1, 2], ["a", "b", "c"], [True, False, True], [-1, 0, 1], [0, 1, 2**31], [0, [1], 2]]
 )
-def test_split_refuses_labels(labels):
+def test_split_refuses_wrong_labels(labels):
     with pytest.raises((TypeError, ValueError)) as caught:
         data.Split.of(np.zeros((3, 2, 2, 1), np.uint8), labels)
     assert_sentence(caught.value, "labels")
 
 
-def test_split_takes_any_ints():
+def test_split_accepts_any_integer_dtype():
     for labels in ([0, 1, 2], np.arange(3, dtype="uint8"), tf.range(3, dtype="int64")):
         assert data.Split.of(np.zeros((3, 2, 2, 1), np.uint8), labels).labels.numpy().tolist() == [0, 1, 2]
 
 
-def test_a_data_set_refuses_splits_that_do_not_belong_to_it():
+def test_data_set_refuses_inconsistent_splits():
     def split(labels, side=2):
         return data.Split.of(np.zeros((len(labels), side, side, 1), np.uint8), np.array(labels, int))
 
@@ -303,13 +303,13 @@ def test_a_data_set_refuses_splits_that_do_not_belong_to_it():
         (lambda: data.open_batches(None, (2, 2, 1)), "data"),
     ],
 )
-def test_what_is_no_path_is_refused(opened, argument):
+def test_non_paths_are_refused(opened, argument):
     with pytest.raises(TypeError) as caught:
         opened()
     assert_sentence(caught.value, argument)
 
 
-def test_open_data_tells_idx_from_images(idx_folder, tmp_path_factory):
+def test_open_data_distinguishes_idx_from_images(idx_folder, tmp_path_factory):
     assert data.open_data(idx_folder[0]).name == "fashion_mnist"
     with pytest.raises(ValueError, match="at least two folders"):
         data.open_data(tmp_path_factory.mktemp("empty"))
@@ -366,7 +366,7 @@ def test_open_batches_refuses_a_damaged_file(tmp_path, name):
         data.open_batches(tmp_path / name, (2, 2, 2))
 
 
-def test_open_batches_wants_an_x(tmp_path):
+def test_open_batches_requires_an_array_x(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.zeros(3))
     with pytest.raises(ValueError, match=r"expected an array x in .*, got images"):
         data.open_batches(tmp_path / "a.npz", (2, 2, 2))
@@ -380,7 +380,7 @@ def test_open_batches_wants_an_x(tmp_path):
         {"x": np.zeros((50, 2)), "y": np.zeros(40, int)},
     ],
 )
-def test_open_batches_wants_samples_and_as_many_labels(tmp_path, arrays):
+def test_open_batches_requires_as_many_labels_as_samples(tmp_path, arrays):
     np.savez(tmp_path / "a.npz", **arrays)
     np.save(tmp_path / "a.npy", np.float32(3))
     for name in ("a.npz", "a.npy"):
@@ -389,7 +389,7 @@ def test_open_batches_wants_samples_and_as_many_labels(tmp_path, arrays):
         assert_sentence(caught.value, "data")
 
 
-def test_open_batches_refuses(image_folder):
+def test_open_batches_refuses_wrong_arguments(image_folder):
     for arguments, name in (
         ({"split": "all"}, "split"),
         ({"limit": 0}, "limit"),
@@ -401,6 +401,6 @@ def test_open_batches_refuses(image_folder):
 
 
 @pytest.mark.parametrize("name", ["none.npy", "none.npz", "none"])
-def test_open_batches_of_nothing(tmp_path, name):
+def test_open_batches_refuses_an_empty_source(tmp_path, name):
     with pytest.raises(FileNotFoundError, match="data: expected"):
         data.open_batches(tmp_path / name, (2, 2, 2))

@@ -54,7 +54,7 @@ def write_records(folder, count):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux's account of a process's memory")
 @pytest.mark.parametrize("kind", SIZES)
-def test_memory_grows_by_a_stated_number_of_bytes_an_image(kind, tmp_path):
+def test_memory_per_image_is_bounded(kind, tmp_path):
     write = {"files": write_files, "records": write_records}[kind]
     *sizes, bound = SIZES[kind]
     peaks = []

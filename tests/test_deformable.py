@@ -106,7 +106,7 @@ def test_all_gradients(groups, each, reach):
 
 @pytest.mark.parametrize("options", WINDOWS)
 @pytest.mark.parametrize("groups", [1, 2])
-def test_without_offsets_it_is_conv2d(options, groups):
+def test_zero_offsets_give_conv2d(options, groups):
     x, offset, w, mask = tensors(options=options, groups=groups, dtype="float32")
     still = tf.zeros_like(offset), w, tf.ones_like(mask)
     assert_close(ops.deform_conv2d(x, *still, *options), ops.conv2d(x, w, *options))
@@ -176,7 +176,7 @@ def test_dtypes(dtype, tolerance, groups, each):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_a_tall_image_in_half_precision(dtype):
+def test_tall_image_in_half_precision(dtype):
     """Row 299.25 is not a number of bfloat16, nor of float16; the offset 0.25 is, and the row is an int."""
     x = tf.cast(np.arange(300)[:, None] % 2, dtype)[None, :, :, None]
     y = ops.deform_conv2d(x, tf.tile(tf.cast([[[[0.25, 0.0]]]], dtype), (1, 300, 1, 1)), tf.ones((1, 1, 1, 1), dtype))
@@ -229,7 +229,7 @@ def test_many_rows_are_counted_in_int64(monkeypatch):
     np.testing.assert_array_equal(ops.deform_conv2d(*values), expected)
 
 
-def test_the_dtype_of_an_index():
+def test_index_dtype():
     shapes = {(1, 9, 9, 4): tf.int32, (2**10, 2**10, 2**10, 2**2): tf.int32, (2**11, 2**10, 2**10, 4): tf.int64}
     shapes[(None, 9, 9, 4)] = tf.int64
     for shape, dtype in shapes.items():
@@ -279,7 +279,7 @@ class Deformable(tf.Module):
         return y, tape.gradient(y, offset)
 
 
-def test_in_a_saved_model(tmp_path):
+def test_saved_model(tmp_path):
     values = tensors(kernel=(2, 2), dtype="float32")[:3]
     values[2] = tf.ones((2, 2, 2, 3))
     module = Deformable()
@@ -360,7 +360,7 @@ def test_errors(case):
         assert_sentence(error.value, argument)
 
 
-def test_an_error_is_in_the_layout_of_the_caller():
+def test_errors_state_shapes_in_the_callers_layout():
     with pytest.raises(ValueError, match=r"offset: expected shape \(1, 18, 3, 3\), got \(1, 18, 2, 3\)"):
         ops.deform_conv2d(
             np.zeros((1, 4, 5, 5), "f"), MOVES.transpose(0, 3, 1, 2)[:, :18, 1:], W, data_format="channels_first"
@@ -387,7 +387,7 @@ def test_keras_contract_channels_first():
 
 
 @pytest.mark.parametrize("case", LAYERS)
-def test_a_new_layer_is_a_convolution(case):
+def test_new_layer_computes_a_plain_convolution(case):
     options = {k: v for k, v in LAYERS[case].items() if k not in ("modulated", "offset_groups")}
     deformable, plain = layers.DeformableConv2D(6, 3, **LAYERS[case]), layers.Conv2D(6, 3, **options)
     y = deformable(IMAGES)
@@ -397,7 +397,7 @@ def test_a_new_layer_is_a_convolution(case):
 
 
 @pytest.mark.parametrize("each", [1, 2])
-def test_the_layer_is_its_two_convolutions(each):
+def test_layer_equals_offset_convolution_and_op(each):
     layer = layers.DeformableConv2D(6, 3, 2, "same", offset_groups=each, modulated=True)
     layer.build(IMAGES.shape)
     layer.set_weights([np.random.default_rng(1).normal(size=w.shape) * 0.3 for w in layer.weights])
@@ -427,7 +427,7 @@ def test_dtype_policies(policy, tolerance):
     assert all(w.dtype == layer.variable_dtype for w in layer.weights)
 
 
-def test_the_cost():
+def test_cost():
     """Multiplications counted: of every tap of the offsets' kernel, four a sampled number, and of the kernel's."""
     layer = layers.DeformableConv2D(6, 3, 2, "same", groups=2, offset_groups=2, modulated=True, name="d")
     report = cost(keras.Sequential([keras.Input((9, 8, 4)), layer]))

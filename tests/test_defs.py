@@ -39,7 +39,7 @@ def test_output_stride_between_the_reached_ones():
         defs.with_output_stride([Conv(3, 2, 8), Conv(3, 16, 8), Conv(3, 2, 8)], 8)
 
 
-def test_output_stride_keeps_a_definitions_own_rate():
+def test_output_stride_keeps_the_rate_of_a_definition():
     changed = defs.with_output_stride([Conv(3, 2, 8), Conv(3, 2, 8, (1, 3)), Conv(3, 1, 8, 2)], 2)
     assert [(d.stride, d.rate) for d in changed] == [((2, 2), (1, 1)), ((1, 1), (1, 3)), ((1, 1), (4, 4))]
 
@@ -108,7 +108,7 @@ def test_empty_definitions():
         defs.normalize([])
 
 
-def test_resolved_names_are_slims_end_points():
+def test_resolved_names_equal_slim_end_points():
     names = [layer.name for layer in defs.resolve(MOBILENETV1_CONV_DEFS)]
     assert names == ["Conv2d_0", *(f"Conv2d_{i}_{part}" for i in range(1, 14) for part in ("depthwise", "pointwise"))]
 

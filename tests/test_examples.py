@@ -1,6 +1,7 @@
 """The worked examples have the textbook's numbers, from the library and not from the text; the pages' examples run."""
 
 import contextlib
+import importlib
 import io
 import re
 
@@ -10,6 +11,7 @@ from checks import assert_sentence
 from conftest import ROOT
 from matplotlib.figure import Figure
 
+import tfsep
 from tfsep import examples
 
 GUIDES = ROOT / "docs" / "guides"
@@ -31,7 +33,7 @@ def test_worked_example():
     assert all(step.value.tolist() == [[72, 90], [72, 90]] for step in ends)
 
 
-def test_the_numbers_are_computed(monkeypatch):
+def test_worked_example_is_computed(monkeypatch):
     """With another image, other numbers come out: nothing is typed in."""
     monkeypatch.setattr(examples, "IMAGE", 2 * examples.IMAGE)
     assert examples.worked_example()[-1].value.tolist() == [[144, 180], [144, 180]]
@@ -50,7 +52,7 @@ def test_groups():
     assert params == 16
 
 
-def test_reduction_is_the_formula():
+def test_reduction_equals_the_formula():
     rows = examples.reduction()
     for row in rows:
         assert row.ratio == pytest.approx(row.formula, rel=1e-12)
@@ -59,7 +61,7 @@ def test_reduction_is_the_formula():
     assert rows[0].of_full_width == 1
 
 
-def test_a_grid_shows_its_numbers():
+def test_drawn_grid_shows_its_numbers():
     axes = Figure().subplots()
     examples.draw_grid(axes, np.array([[1, np.nan], [20, -0.5], [3, 4]]), "a matrix", "output", "input")
     places = {text.get_position(): text.get_text() for text in axes.texts}
@@ -69,7 +71,7 @@ def test_a_grid_shows_its_numbers():
 
 
 @pytest.mark.parametrize("values", [np.ones(3), np.full((2, 2), np.nan), np.ones((0, 2))], ids=str)
-def test_a_grid_without_numbers(values):
+def test_grid_without_numbers_is_refused(values):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         examples.draw_grid(Figure().subplots(), values, "none")
     assert_sentence(error.value, "values")
@@ -121,3 +123,14 @@ def test_files_that_a_page_names_exist(page):
 def test_links_of_a_page_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text())
     assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
+
+
+SUBPACKAGES = "|".join(name for name in tfsep.__all__ if name.islower() and name.isidentifier())
+MENTIONED = re.compile(rf"`(?:tfsep\.)?({SUBPACKAGES})\.(?!json`)([A-Za-z_]\w*)")
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/design.md"])
+def test_names_that_a_page_mentions_are_public(page):
+    for subpackage, name in MENTIONED.findall((ROOT / page).read_text()):
+        module = importlib.import_module(f"tfsep.{subpackage}")
+        assert name in getattr(module, "__all__", dir(module))

@@ -60,12 +60,12 @@ def test_int8_file_equals_the_trained_model(whole, data, tmp_path):
     assert report.accuracy == whole.test_accuracy > 0.8
 
 
-def test_the_best_epoch_is_kept(whole):
+def test_best_epoch_is_kept(whole):
     records = [json.loads(line) for line in (whole.folder / "log.jsonl").read_text().splitlines()]
     assert whole.validation_accuracy == max(record["validation_accuracy"] for record in records)
 
 
-def test_statistics_are_frozen_late(float_model, data, tmp_path, whole):
+def test_statistics_are_frozen_after_the_given_epoch(float_model, data, tmp_path, whole):
     assert is_prepared(whole.model)
     early = finetune(float_model, replace(TINY, epochs=1, freeze_epoch=0), data, tmp_path / "a")
     late = finetune(float_model, replace(TINY, epochs=1, freeze_epoch=1), data, tmp_path / "b")
@@ -78,7 +78,7 @@ def test_statistics_are_frozen_late(float_model, data, tmp_path, whole):
     assert (moved(early), moved(late)) == (False, True)
 
 
-def test_a_resumed_run_is_the_same_run(whole, float_model, data, tmp_path, monkeypatch):
+def test_resumed_run_reaches_identical_weights(whole, float_model, data, tmp_path, monkeypatch):
     real, calls = RunDirectory.write_log, iter((False, True))
 
     def write_log(self, records):
@@ -95,7 +95,7 @@ def test_a_resumed_run_is_the_same_run(whole, float_model, data, tmp_path, monke
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_run_of_another_model_is_not_resumed(whole, data):
+def test_run_of_another_model_is_not_resumed(whole, data):
     with pytest.raises(ValueError, match=r"data: expected those of the run in .*, got other model_sha256") as caught:
         finetune(network(), TINY, data, whole.folder, resume=True)
     assert_sentence(caught.value, "data")
@@ -115,7 +115,7 @@ def test_model_for_other_data_is_refused(model, message, data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_prepared_model_is_refused(whole, data, tmp_path):
+def test_prepared_model_is_refused(whole, data, tmp_path):
     with pytest.raises(ValueError, match="model: expected one that is not prepared yet") as caught:
         finetune(whole.model, TINY, data, tmp_path / "run")
     assert_sentence(caught.value, "model")

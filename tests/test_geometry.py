@@ -20,7 +20,7 @@ from tfsep.geometry._sizes import pair
         itertools.product((1, 4, 5, 8), (1, 2, 3), (1, 2, 3), (1, 2, 3), ("same", "valid", 1, (0, 2), ((0, 1), (2, 0))))
     ),
 )
-def test_sizes_are_counts_of_windows(size, kernel, stride, rate, padding):
+def test_output_size_equals_a_count_of_windows(size, kernel, stride, rate, padding):
     window = Window.of(kernel, stride, padding, rate)
     expected_pads = pads((size, size), (kernel,) * 2, (stride,) * 2, (rate,) * 2, padding)
     counts = []
@@ -39,20 +39,20 @@ def test_unknown_sizes_stay_unknown():
     assert Window.of(3, 2, "same").output_size((None, 5)) == (None, 3)
 
 
-def test_axes_are_not_mixed_up():
+def test_axes_are_independent():
     window = Window.of((3, 1), (1, 2), ((1, 0), (0, 3)), (2, 1))
     assert window.effective_kernel == (5, 1)
     assert window.output_size((6, 7)) == (3, 5)
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), (3, 3), [3, 3], np.array([3, 3]), np.array(3)])
-def test_pair_takes(value):
+def test_pair_accepts(value):
     assert pair(value, "kernel_size") == (3, 3)
     assert all(type(n) is int for n in pair(value, "kernel_size"))
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, "3", None, True, (1, 2, 3), (1,), (1, 0), (1, "2"), ()])
-def test_pair_refuses(value):
+def test_pair_refuses_wrong_values(value):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole sentence is checked
         pair(value, "strides")
     assert_sentence(error.value, "strides")
@@ -60,14 +60,14 @@ def test_pair_refuses(value):
 
 
 @pytest.mark.parametrize("value", [0, -0.5, np.nan, np.inf, 10**400, True, None, "a", [1.0]])
-def test_positive_number_refuses(value):
+def test_positive_number_refuses_wrong_values(value):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         positive_number(value, "tolerance")
     assert_sentence(error.value, "tolerance")
 
 
 @pytest.mark.parametrize("value", [np.array([1.5, 2]), np.array([[1, 2], [3, 4]]), np.array([1, 2, 3])])
-def test_pair_refuses_other_arrays(value):
+def test_pair_refuses_arrays_of_other_shapes(value):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         pair(value, "strides")
     assert_sentence(error.value, "strides")
@@ -93,18 +93,18 @@ def test_positive_int_refuses(value):
         (np.array([[0, 1], [2, 3]]), ((0, 1), (2, 3))),
     ],
 )
-def test_padding_takes(padding, expected):
+def test_padding_accepts(padding, expected):
     assert normalize_padding(padding) == expected
 
 
 @pytest.mark.parametrize("padding", ["full", -1, (1, -1), ((0, 1), (2,)), (1, 2, 3), 1.5, None, ((0, 1), (0, -1))])
-def test_padding_refuses(padding):
+def test_padding_refuses_wrong_values(padding):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         normalize_padding(padding)
     assert_sentence(error.value, "padding")
 
 
-def test_data_format_refuses():
+def test_data_format_refuses_wrong_values():
     with pytest.raises(ValueError) as error:  # noqa: PT011
         normalize_data_format("NHWC")
     assert_sentence(error.value, "data_format")

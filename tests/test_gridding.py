@@ -31,14 +31,14 @@ def impulse_response(rates, kernel):
 
 @pytest.mark.parametrize("kernel", [(3, 3), (2, 3), (1, 4)])
 @pytest.mark.parametrize("rates", [((1, 1),), ((2, 2), (2, 2)), ((1, 2), (3, 1)), ((2, 3), (1, 4), (2, 2))])
-def test_coverage_is_an_impulse_response(rates, kernel):
+def test_coverage_equals_an_impulse_response(rates, kernel):
     counts = geometry.coverage(rates, kernel)
     np.testing.assert_array_equal(counts, impulse_response(rates, kernel))
     assert counts.dtype == np.int64
     assert counts.sum() == np.prod(kernel) ** len(rates)
 
 
-def test_coverage_is_the_gradient_of_an_output():
+def test_coverage_equals_the_gradient_of_an_output():
     rates, x = (1, 3, 2), tf.Variable(tf.zeros((1, 13, 13, 1)))
     with tf.GradientTape() as tape:
         y = x
@@ -48,7 +48,7 @@ def test_coverage_is_the_gradient_of_an_output():
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 5])
-def test_a_check_against_a_count(kernel):
+def test_check_rates_equals_a_brute_force_count(kernel):
     for rates in RATES:
         counts = geometry.coverage(rates, kernel)
         check = geometry.check_rates(rates, kernel)
@@ -61,7 +61,7 @@ def test_a_check_against_a_count(kernel):
 
 
 @pytest.mark.parametrize("kernel", [2, 3, 4])
-def test_a_suggestion_is_the_best_of_all(kernel):
+def test_suggested_rates_are_the_best(kernel):
     """Among all stacks of this length without holes: the same sum or the nearest, and the smallest maximum."""
     whole = [r for r in STACKS_OF_RATES if geometry.coverage(r, kernel).min() > 0]
     for rates in (r for r in RATES if len(r) > 1):
@@ -104,7 +104,7 @@ def paper_distance(rates):
     return m
 
 
-def test_the_papers_rule_and_where_it_differs():
+def test_rule_of_the_paper_and_its_exceptions():
     for rates in (r for r in RATES if len(r) > 1):
         check = geometry.check_rates(rates)
         assert check.distance == (paper_distance(rates),) * 2
@@ -116,7 +116,7 @@ def test_the_papers_rule_and_where_it_differs():
     assert by_count == {(1, 2, 5): True, (2, 2, 2): False, (2, 3): False, (1, 3, 2): True}
 
 
-def test_a_check_is_a_sentence():
+def test_check_prints_one_sentence():
     assert str(geometry.check_rates([2, 2, 2])) == (
         "rates (2, 2, 2), kernel 3: receptive field 13×13, 120 of its 169 pixels never seen, in holes up to 1×1 "
         "pixels, common divisor 2; try (1, 2, 3)"
@@ -132,7 +132,7 @@ STACKS = {
 
 @pytest.mark.parametrize("padding", ["valid", "same", 1, ((0, 1), (2, 0))])
 @pytest.mark.parametrize("case", STACKS)
-def test_a_receptive_field_is_where_the_gradient_is(case, padding):
+def test_receptive_field_is_the_support_of_the_gradient(case, padding):
     layers, size = STACKS[case]
     field = geometry.receptive_field(layers, padding=padding, size=size)
     x = tf.Variable(tf.zeros((1, *size, 1)))
@@ -172,7 +172,7 @@ def test_numpy_rates():
     assert geometry.check_rates(np.array([[1, 2], [2, 1]])).rates == ((1, 2), (2, 1))
 
 
-def test_a_check_needs_neither_tensorflow_nor_numpy():
+def test_check_rates_imports_neither_tensorflow_nor_numpy():
     program = (
         "import sys, tfsep; tfsep.geometry.check_rates([2, 2]); tfsep.geometry.receptive_field([1, 2]);"
         "print([m for m in ('tensorflow', 'keras', 'numpy', 'matplotlib') if m in sys.modules])"

@@ -25,7 +25,7 @@ def in_graph(content, channels):
 
 @pytest.mark.parametrize("decode", [decode_image, in_graph])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_upright(orientation, decode):
+def test_exif_orientation_is_applied(orientation, decode):
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = stored(PICTURE, "JPEG", exif=exif, quality=98)
@@ -37,7 +37,7 @@ def test_a_picture_is_upright(orientation, decode):
 
 
 @pytest.mark.parametrize("content", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0"])
-def test_damaged_words_on_orientation_say_nothing(content):
+def test_damaged_exif_is_ignored(content):
     picture = stored(PICTURE, "JPEG")
     segment = b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content
     np.testing.assert_array_equal(decode_image(picture[:2] + segment + picture[2:], 3), decode_image(picture, 3))
@@ -45,7 +45,7 @@ def test_damaged_words_on_orientation_say_nothing(content):
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF"])
 @pytest.mark.parametrize("mode", ["P", "L", "RGB", "RGBA", "1"])
-def test_pixels_are_pillows(kind, mode):
+def test_pixels_equal_pillow(kind, mode):
     image = PICTURE.quantize(16) if mode == "P" else PICTURE.convert(mode)
     if (kind, mode) in {("GIF", "RGB"), ("GIF", "RGBA")}:
         image = image.quantize(16)
@@ -56,14 +56,14 @@ def test_pixels_are_pillows(kind, mode):
 
 
 @pytest.mark.parametrize("decode", [decode_image, in_graph])
-def test_a_bitmap_may_end_in_black(decode):
+def test_bitmap_may_end_in_black(decode):
     """The last bytes are zeros then, which a string of NumPy's loses."""
     black = Image.fromarray(np.zeros((5, 8, 3), np.uint8))
     np.testing.assert_array_equal(decode(stored(black, "BMP"), 3), black)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "JPEG"])
-def test_a_picture_is_grey_where_that_is_wanted(kind):
+def test_images_become_grey_for_one_channel(kind):
     image = PICTURE.quantize(16) if kind == "GIF" else PICTURE
     content = stored(image, kind)
     expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB").convert("L"), int)
@@ -75,6 +75,6 @@ def test_a_picture_is_grey_where_that_is_wanted(kind):
 
 @pytest.mark.parametrize("content", [b"", b"B", b"BM", b"\xff\xd8", b"text", stored(PICTURE, "BMP")[:300]])
 @pytest.mark.parametrize("decode", [decode_image, in_graph])
-def test_what_is_no_picture(content, decode):
+def test_non_images_are_refused(content, decode):
     with pytest.raises(tf.errors.OpError):
         decode(content, 3)

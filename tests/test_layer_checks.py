@@ -96,7 +96,7 @@ def registered():
         yield
 
 
-def test_a_subclass_that_breaks_nothing_passes():
+def test_correct_subclass_passes():
     check_layer(Subclass(3, 3), X)
 
 
@@ -107,7 +107,7 @@ def test_broken_layers_are_found(broken):
         check_layer(broken(3, 3), X)
 
 
-def test_a_config_that_lacks_an_argument_is_found():
+def test_missing_config_argument_is_found():
     check_config(Subclass)
     with pytest.raises(AssertionError, match="the config does not survive"):
         check_config(UnstableConfig)
@@ -120,7 +120,7 @@ class Defaulted(layers.Conv2D):
         return {**super().get_config(), "use_bias": True}
 
 
-def test_a_config_with_a_default_for_what_was_given_is_found():
+def test_config_with_a_default_for_a_given_value_is_found():
     with pytest.raises(AssertionError, match="use_bias is not in the config"):
         check_config(Defaulted)
 
@@ -130,7 +130,7 @@ class OtherOrder(layers.Conv2D):
         super().__init__(filters, kernel_size, **kwargs)
 
 
-def test_other_arguments_are_found():
+def test_different_signature_is_found():
     check_signature(layers.Conv2D, keras.layers.Conv2D)
     with pytest.raises(AssertionError, match="the arguments are others"):
         check_signature(OtherOrder, keras.layers.Conv2D)

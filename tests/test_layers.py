@@ -59,12 +59,12 @@ def test_channels_first(name):
 
 
 @pytest.mark.parametrize("name", [*CONVOLUTIONS, "BatchNormalization"])
-def test_signature_is_a_superset_in_the_same_order(name):
+def test_signatures_extend_keras(name):
     check_signature(getattr(layers, name), getattr(keras.layers, name))
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_the_config_holds_every_argument(name):
+def test_config_holds_every_argument(name):
     block = {"depthwise_normalization": False, "pointwise_normalization": False, "momentum": 0.5, "epsilon": 0.25}
     check_config(getattr(layers, name), block)
 
@@ -92,7 +92,7 @@ def test_equal_to_keras(name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), KERAS_CASES)
-def test_a_keras_config_makes_ours(name, options):
+def test_keras_config_builds_the_same_layer(name, options):
     theirs = getattr(keras.layers, name)(**options)
     ours = getattr(layers, name).from_config(theirs.get_config())
     theirs.build(X.shape)
@@ -103,7 +103,7 @@ def test_a_keras_config_makes_ours(name, options):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-13)])
 @pytest.mark.parametrize(("stride", "rate"), list(itertools.product((2, (1, 2)), (2, (2, 3)))))
-def test_values_that_keras_cannot(stride, rate, dtype, tolerance):
+def test_values_of_strides_with_rates(stride, rate, dtype, tolerance):
     full = layers.Conv2D(6, 3, stride, "same", rate=rate, groups=2, dtype=dtype)
     depthwise = layers.DepthwiseConv2D(3, stride, "same", 2, rate=rate, dtype=dtype)
     separable = layers.SeparableConv2D(5, 3, stride, "same", rate=rate, dtype=dtype)
@@ -186,7 +186,7 @@ def test_weight_options_take_effect(name, kinds):
     ],
 )
 @pytest.mark.parametrize("name", ["DepthwiseConv2D", "SeparableConv2D"])
-def test_true_fan_in(name, initializer, variance):
+def test_depthwise_initializers_use_the_true_fan_in(name, initializer, variance):
     layer = MAKERS[name](depthwise_initializer=initializer)
     layer.build((None, 9, 8, 1024))
     kernel = np.asarray(layer.weights[0])
@@ -194,14 +194,14 @@ def test_true_fan_in(name, initializer, variance):
     assert np.var(kernel) == pytest.approx(variance(9, 2), rel=0.05)
 
 
-def test_axes_that_an_initializer_was_made_with_stay():
+def test_given_axes_of_an_initializer_are_kept():
     initializer = keras.initializers.VarianceScaling(1.0, "fan_out", input_axes=(0, 1), output_axes=(2, 3))
     layer = layers.DepthwiseConv2D(3, depth_multiplier=2, depthwise_initializer=initializer)
     layer.build((None, 9, 8, 1024))
     assert np.var(np.asarray(layer.kernel)) == pytest.approx(1 / 2048, rel=0.05)
 
 
-def test_a_full_kernel_is_drawn_as_keras_draws_it():
+def test_standard_kernel_is_drawn_as_in_keras():
     ours, theirs = (
         kind(6, 3, groups=2, kernel_initializer=keras.initializers.GlorotUniform(seed=1))
         for kind in (layers.Conv2D, keras.layers.Conv2D)
@@ -211,7 +211,7 @@ def test_a_full_kernel_is_drawn_as_keras_draws_it():
     np.testing.assert_array_equal(ours.kernel, theirs.kernel)
 
 
-def test_a_seeded_kernel_is_the_same_again():
+def test_seeded_kernel_is_reproducible():
     layer = layers.DepthwiseConv2D(3, depthwise_initializer=keras.initializers.HeNormal(seed=3))
     again = type(layer).from_config(layer.get_config())
     layer.build(X.shape)
@@ -272,7 +272,7 @@ def test_block_values(case, training):
     assert_close(block(X, training=training), expected)
 
 
-def test_block_normalizations_learn_at_their_momentum():
+def test_block_normalizations_use_the_momentum():
     block = layers.DepthwiseSeparableConv(5, momentum=0.75)
     block.build(X.shape)
     between = oracles.depthwise_conv2d(X, np.asarray(block.depthwise.kernel), 1, "same")
@@ -341,13 +341,13 @@ def test_errors(case):
     assert_sentence(error.value, argument)
 
 
-def test_another_rank_at_a_call():
+def test_input_of_another_rank_is_refused():
     with pytest.raises(ValueError, match="rank 4"):
         layers.Conv2D(4, 3)(X[0])
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_another_number_of_channels_at_a_call(name):
+def test_input_of_other_channels_is_refused(name):
     """Twice the channels would fit a full kernel as two groups."""
     layer = MAKERS[name]()
     layer(X)

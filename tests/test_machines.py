@@ -119,7 +119,7 @@ def alone(tmp_path_factory):
     return result, lines
 
 
-def test_both_workers_have_the_same_weights_to_the_bit(two):
+def test_both_workers_have_identical_weights(two):
     _, _, (first, second) = two
     assert first.keys() == second.keys() >= set(WEIGHTS)
     for name in first:
@@ -162,7 +162,7 @@ def test_images_per_second_are_logged(two, alone):
             assert record["images_per_second"] * record["seconds"] >= 48
 
 
-def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_weights(together, two):
+def test_run_with_a_killed_worker_ends_and_resumes_to_identical_weights(together, two):
     folders, processes = together
     survivor, killed = processes["killed"]
     killed.ended(-signal.SIGKILL)
@@ -224,7 +224,7 @@ def test_invalid_tf_config(text, message):
     assert_sentence(caught.value, "TF_CONFIG")
 
 
-def test_a_chief_comes_first():
+def test_chief_comes_first():
     jobs = {"worker": ["b:1", "[::1]:2"], "chief": ["a:1"]}
     for role, index, place in (("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)):
         cluster = read_cluster(json.dumps({"cluster": jobs, "task": {"type": role, "index": index}}))
@@ -316,7 +316,7 @@ def test_worker_without_heartbeat_is_lost(monkeypatch, capsys):
     assert "worker 1 at" in capsys.readouterr().err
 
 
-def test_another_program_at_a_workers_address():
+def test_another_program_at_an_address_is_refused():
     cluster = Cluster(free_addresses(2), 0)
     listener, thread = serve(b"HTTP/1.1 400 Bad Request\r\n", cluster.host_and_port(1)[1])
     [error] = meet([cluster], lambda connections: None, timeout=1.0)
@@ -342,14 +342,14 @@ def test_workers_with_different_clusters(change, message):
         assert_sentence(error, "TF_CONFIG")
 
 
-def test_an_address_of_another_worker():
+def test_address_of_another_worker_is_refused():
     """Two names of one machine: who calls the second worker reaches himself."""
     port = free_addresses(1)[0].rpartition(":")[2]
     [error] = meet([Cluster((f"127.0.0.1:{port}", f"127.0.0.2:{port}"), 0)], lambda connections: None)
     assert str(error) == f"TF_CONFIG: expected worker 1 at 127.0.0.2:{port}, got worker 0 there"
 
 
-def test_the_same_worker_twice():
+def test_duplicate_worker_is_refused():
     cluster = Cluster(free_addresses(2), 0)
     with socket.create_server(("", cluster.host_and_port(0)[1])):
         [error] = meet([cluster], lambda connections: None)

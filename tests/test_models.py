@@ -138,7 +138,7 @@ def test_weight_decay_follows_slim():
     assert not models.MobileNetV1((32, 32, 3), 4, 0.25, arg_scope=models.mobilenet_v1_arg_scope(weight_decay=0)).losses
 
 
-def test_slims_hyperparameters():
+def test_arg_scope_has_slim_hyperparameters():
     model = models.MobileNetV1((32, 32, 3), 4, 1.0)
     bn = model.get_layer("MobilenetV1.Conv2d_5_pointwise.BatchNorm")
     assert (bn.momentum, bn.epsilon, bn.scale, bn.center) == (0.9997, 0.001, True, True)

@@ -69,14 +69,14 @@ def test_ten_thousand_damaged_files(kind, count, folder):
     assert megabytes < 1600
 
 
-def test_mutations_damage():
+def test_mutations_change_or_shorten_a_file():
     content, rng = bytes(range(256)) * 8, np.random.default_rng(0)
     damaged = [mutations.mutated(content, rng) for _ in range(50)]
     assert all(each != content for each in damaged if len(each) == len(content)) or len(set(damaged)) > 40
     assert {len(each) < len(content) for each in damaged} == {True, False}
 
 
-def test_an_archive_writes_nowhere_else(folder, tmp_path):
+def test_archive_with_outside_paths_writes_nothing_outside(folder, tmp_path):
     evil = tmp_path / "deep" / "m.keras"
     evil.parent.mkdir()
     shutil.copy(folder / "m.keras", evil)
@@ -88,7 +88,7 @@ def test_an_archive_writes_nowhere_else(folder, tmp_path):
     assert not list(tmp_path.rglob("evil.txt"))
 
 
-def test_an_archive_that_is_to_fill_the_memory_is_not_opened(tmp_path):
+def test_archive_that_unpacks_to_much_is_refused(tmp_path):
     path, target = tmp_path / "bomb.keras", models.MobileNetV1((32, 32, 3), 4, padding="keras")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", " " * 2**27)

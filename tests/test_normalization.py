@@ -54,7 +54,7 @@ def test_the_keras_contract(options):
 
 
 @pytest.mark.parametrize("axis", [-1, 1])
-def test_frozen_statistics_hold_while_gamma_and_beta_train(axis):
+def test_frozen_statistics_stay_while_gamma_and_beta_train(axis):
     """In a functional model's `fit`, where `training=False` in the call of Keras's own layer does not hold."""
     moved = []
     for layer in (layers.BatchNormalization(axis, frozen=True), keras.layers.BatchNormalization(axis)):
@@ -68,7 +68,7 @@ def test_frozen_statistics_hold_while_gamma_and_beta_train(axis):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_equal_to_keras_over_steps(case):
+def test_training_steps_equal_keras(case):
     options, x, tolerance = CASES[case]
     ours, theirs = pair_of(**options)
     for i in range(3):
@@ -83,7 +83,7 @@ def test_equal_to_keras_over_steps(case):
     assert_close(tf.cast(ours(x), "float64"), tf.cast(theirs(x), "float64"), tolerance, "inference")
 
 
-def test_the_formula_and_the_biased_variance():
+def test_training_output_follows_the_formula():
     layer = layers.BatchNormalization(momentum=0.0)
     y = layer(X, training=True)
     expected, mean, variance = oracles.batch_normalization(X, 1.0, 0.0, 1e-3)
@@ -111,7 +111,7 @@ def test_inference_and_its_gradients(trainable, training, options):
     assert np.all(np.asarray(ours.moving_variance) == 4.0)
 
 
-def test_sizes_that_are_known_only_when_it_runs():
+def test_unknown_sizes():
     ours, theirs = pair_of(momentum=0.5)
     signature = [tf.TensorSpec((None, None, None, 3))]
     for layer in (ours, theirs):
@@ -124,7 +124,7 @@ def test_sizes_that_are_known_only_when_it_runs():
     assert_close(ours.moving_variance, theirs.moving_variance)
 
 
-def test_a_mask_is_keras_business():
+def test_masks_are_normalized_as_in_keras():
     ours, theirs = pair_of()
     mask = np.random.default_rng(1).random(X.shape[:3]) > 0.5
     mine, their = step(ours, X, mask), step(theirs, X, mask)
@@ -141,13 +141,13 @@ def kernels(**options):
     return [op.type for op in graph.graph.get_operations()]
 
 
-def test_the_fused_kernel_is_used_for_images():
+def test_fused_kernel_is_used_for_images():
     assert "FusedBatchNormV3" in kernels()
     for options in ({"axis": 2}, {"synchronized": True}, {"renorm": True}, {"dtype": "float64"}):
         assert "FusedBatchNormV3" not in kernels(**options)
 
 
-def test_a_saved_model_keeps_its_statistics(tmp_path):
+def test_saved_model_keeps_its_statistics(tmp_path):
     model = keras.Sequential([keras.Input(X.shape[1:]), layers.BatchNormalization(momentum=0.5)])
     model(X, training=True)
     model.save(tmp_path / "model.keras")

@@ -67,13 +67,13 @@ def stored(outputs):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_run_and_print_what_they_show(path):
+def test_notebook_reproduces_its_stored_outputs(path):
     characters, figures = run(path)
     assert characters > 100
     assert figures > 0
 
 
-def test_the_course_is_whole_and_in_order():
+def test_course_is_complete_and_ordered():
     names = [path.stem for path in NOTEBOOKS]
     assert set(names) >= COURSE
     numbers = [int(name[:2]) for name in names]
@@ -81,7 +81,7 @@ def test_the_course_is_whole_and_in_order():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_are_small_and_of_no_one_machine(path):
+def test_notebook_is_small_and_names_no_machine_path(path):
     text = path.read_text()
     assert len(text) < 400_000
     assert not any(word in text for word in ("/home/", "/root/", "/work/", "/tmp/"))
@@ -109,7 +109,7 @@ def written(folder, *cells):
     return path
 
 
-def test_a_right_notebook_passes(tmp_path):
+def test_matching_notebook_passes(tmp_path):
     cells = cell("x = 72\nprint(x)", printed("72\n")), cell(f"print(x)\n{PLOT}", printed("72\n"), PICTURE, count=2)
     assert run(written(tmp_path, *cells)) == (6, 1)
 
@@ -131,7 +131,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_notebook_fails(case, tmp_path):
+def test_differing_notebook_fails(case, tmp_path):
     path = written(tmp_path, WRONG[case])
     with pytest.raises(AssertionError):
         run(path)
@@ -146,7 +146,7 @@ RAISING = {
 
 
 @pytest.mark.parametrize("case", RAISING)
-def test_a_notebook_that_raises_fails(case, tmp_path):
+def test_raising_notebook_fails(case, tmp_path):
     kind, made = RAISING[case]
     path = written(tmp_path, made)
     with pytest.raises(kind):

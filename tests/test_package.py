@@ -87,7 +87,7 @@ def test_import_is_light():
     assert not imported & {"tensorflow", "keras", "numpy", "rich", "typer", "matplotlib", "ai_edge_litert"}
 
 
-def test_rooms_are_loaded_on_first_use():
+def test_subpackages_load_on_first_use():
     assert set(tfsep.__all__) <= set(dir(tfsep))
     for name in tfsep.__all__:
         assert getattr(tfsep, name) is not None
@@ -110,7 +110,7 @@ def test_another_backend_is_refused(room):
     assert done.stderr.strip().splitlines()[-1] == "ValueError: KERAS_BACKEND: expected 'tensorflow', got 'torch'"
 
 
-def test_another_backend_by_keras_own_settings_is_refused():
+def test_another_backend_in_keras_settings_is_refused():
     code = """
 import sys, types
 sys.modules["keras"] = types.SimpleNamespace(backend=types.SimpleNamespace(backend=lambda: "jax"))
@@ -129,13 +129,13 @@ def sources():
     return [p for p in (ROOT / "tfsep").rglob("*.py") if "_saved_models" not in p.parts]
 
 
-def test_no_private_modules_of_other_projects():
+def test_no_private_modules_of_other_projects_are_imported():
     for path in sources():
         found = re.findall(r"(?:import|from)\s+(keras\.src|tensorflow\.python|tf_keras)\S*", path.read_text())
         assert not found, f"{path}: {found}"
 
 
-def test_keras_comes_through_one_door():
+def test_keras_and_tensorflow_are_imported_in_one_module():
     for path in sources():
         if path.name != "backend.py":
             assert not re.search(r"^\s*(import|from) (keras|tensorflow)\b", path.read_text(), re.M), path
@@ -160,6 +160,6 @@ def test_imports_point_one_way():
                     assert ORDER.index(other) < ORDER.index(room), f"{path.name} imports {other}"
 
 
-def test_no_room_outgrows_its_file():
+def test_no_file_is_too_long():
     for path in sources():
         assert len(path.read_text().splitlines()) <= 420, path

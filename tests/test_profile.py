@@ -29,7 +29,7 @@ def file_of(recipe):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_operators_by_themselves_compute_what_the_file_does(recipe):
+def test_single_operator_files_compute_what_the_file_does(recipe):
     """One after the other, each given what came before: the last one's output is the file's, to the last bit."""
     _, model = read_tflite(file_of(recipe))
     graph = model.subgraphs[0]
@@ -72,7 +72,7 @@ def test_profile():
     assert "timed as a file of its own, 1 thread;" in str(report)
 
 
-def test_files_side_by_side(monkeypatch):
+def test_benchmark_all(monkeypatch):
     """The times that came are the times that are told, each in its own row."""
     times = np.arange(2 * 2 * 4, dtype=float).reshape(2, 2, 4)
     monkeypatch.setattr(_benchmark, "time_contents", lambda *args: times)
@@ -97,7 +97,7 @@ def test_files_side_by_side(monkeypatch):
         (([SHIPPED / "model.keras"],), "path"),
     ],
 )
-def test_benchmark_all_refuses(arguments, argument):
+def test_benchmark_all_refuses_wrong_arguments(arguments, argument):
     with pytest.raises((ValueError, TypeError, FileNotFoundError)) as error:
         tflite.benchmark_all(*arguments)
     assert_sentence(error.value, argument)
@@ -106,13 +106,13 @@ def test_benchmark_all_refuses(arguments, argument):
 @pytest.mark.parametrize(
     ("options", "argument"), [({"threads": 0}, "threads"), ({"runs": 0}, "runs"), ({"warmup": -1}, "warmup")]
 )
-def test_profile_refuses(options, argument):
+def test_profile_refuses_wrong_arguments(options, argument):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         tflite.profile(file_of("int8"), **options)
     assert_sentence(error.value, argument)
 
 
-def test_the_front_is_what_no_other_beats():
+def test_pareto_front_is_not_dominated():
     rng = np.random.default_rng(0)
     for _ in range(50):
         cost, gain = rng.integers(1, 6, (2, 8)).tolist()
@@ -127,7 +127,7 @@ def test_the_front_is_what_no_other_beats():
         assert {(cost[i], gain[i]) for i in set(range(8)) - beaten} == {(cost[i], gain[i]) for i in chosen}
 
 
-def test_the_plot_shows_each_file():
+def test_plot_shows_each_file():
     points = [Point("a", 0.9, 1.0, 1000), Point("b", 0.95, 30.0, 5000), Point("c", 0.8, 2.0, 9000)]
     figure = plots.pareto(points)
     for axes, value in zip(figure.axes, (lambda p: p.median_ms, lambda p: p.size_bytes / 1000), strict=True):
@@ -145,7 +145,7 @@ def test_the_plot_shows_each_file():
     assert_sentence(full.value, "figure")
 
 
-def test_points_are_the_reports_accuracies(tmp_path):
+def test_plotted_accuracies_are_the_reports(tmp_path):
     times = tflite.benchmark_all([file_of("int8")], (1, 2), runs=3, warmup=1)
     (point,) = points_of(times)
     stored = json.loads(file_of("int8").with_suffix(".json").read_text())
@@ -166,7 +166,7 @@ def test_points_are_the_reports_accuracies(tmp_path):
         assert_sentence(error.value, "path")
 
 
-def test_the_command(tmp_path):
+def test_profile_command(tmp_path):
     def run(*arguments):
         return CliRunner().invoke(app, ["bench", *map(str, arguments)])
 
@@ -198,7 +198,7 @@ def test_the_command(tmp_path):
         assert not list(tmp_path.glob("w.*"))
 
 
-def test_operators_without_a_given_tensor_are_left_out(tmp_path):
+def test_operators_without_an_optional_tensor_are_skipped(tmp_path):
     """What reads constants only is computed once, by LiteRT, and is in no time."""
     model = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Conv2D(2, 3)])
     path = tflite.export(model, tmp_path / "m.tflite", "float16").path

@@ -14,7 +14,7 @@ from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
 L = keras.layers
 
 
-def test_quantization_costs_little():
+def test_prepared_model_agrees_with_the_float_model():
     for name in ("plain", "residual"):
         model, quantized, given = prepared_network(name)
         expected, actual = np.asarray(model(given)), np.asarray(quantized(given))
@@ -22,7 +22,7 @@ def test_quantization_costs_little():
         assert np.sqrt(np.mean((actual - expected) ** 2)) < 0.2 * expected.std()
 
 
-def test_it_trains_and_saves_and_loads(tmp_path):
+def test_prepared_model_trains_saves_and_loads(tmp_path):
     """Fit, a callback that freezes, `.keras` in safe mode, and the loaded model's file."""
     model = trained(plain(), IMAGES)
     prepared = quantize.observe(quantize.prepare(model), IMAGES)
@@ -50,7 +50,7 @@ def test_every_weight_gets_a_gradient():
             assert np.any(np.asarray(gradient) != 0), weight.path
 
 
-def test_training_normalizes_as_the_float_model():
+def test_training_normalizes_like_the_float_model():
     """By the batch's statistics, which move as batch normalization's do; frozen, by the moving ones, which stay."""
     model = trained(plain(), IMAGES)
     prepared = quantize.observe(quantize.prepare(model), IMAGES)
@@ -88,7 +88,7 @@ def test_concatenated_results_share_a_range():
     assert len(producers[0]._inbound_nodes) == 4
 
 
-def test_a_shared_range_moves_toward_that_of_all():
+def test_shared_range_moves_toward_the_range_of_all():
     """Not toward the average of the two, under which the larger would be clipped."""
     inputs = keras.Input((2,))
     small, large = (L.Dense(1, kernel_initializer=keras.initializers.Constant(c))(inputs) for c in (0.1, 10.0))
@@ -99,7 +99,7 @@ def test_a_shared_range_moves_toward_that_of_all():
         assert shared.range() == pytest.approx((-20.0, 20.0), rel=0.02)
 
 
-def test_the_given_model_stays_as_it_is():
+def test_prepare_leaves_the_given_model_unchanged():
     model = trained(plain(), IMAGES)
     weights, expected = model.get_weights(), np.asarray(model(IMAGES))
     prepared = quantize.observe(quantize.prepare(model), IMAGES)
@@ -110,7 +110,7 @@ def test_the_given_model_stays_as_it_is():
     assert_close(model(IMAGES), expected, 0)
 
 
-def test_several_inputs_and_outputs_keep_their_structure():
+def test_structure_of_inputs_and_outputs_is_kept():
     first, second = keras.Input((4,), name="b"), keras.Input((3,), name="a")
     joined = L.Concatenate()([L.Dense(2)(first), L.Dense(2)(second)])
     model = keras.Model({"b": first, "a": second}, {"z": joined, "y": L.Dense(1)(joined)})
@@ -123,7 +123,7 @@ def test_several_inputs_and_outputs_keep_their_structure():
         assert np.abs(outputs[name] - expected[name]).max() < 0.1
 
 
-def test_a_layer_that_is_called_twice_has_its_weights_once():
+def test_layer_called_twice_has_its_weights_once():
     inputs = keras.Input((8, 8, 2))
     shared = layers.SeparableConv2D(2, 3, padding="same")
     model = keras.Model(inputs, shared(shared(inputs)))

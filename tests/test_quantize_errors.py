@@ -120,7 +120,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("case", MODELS)
-def test_models_that_cannot_be_prepared(case):
+def test_unsupported_models_are_refused(case):
     make, kind = MODELS[case]
     with pytest.raises(kind) as error:
         quantize.prepare(make())
@@ -167,7 +167,7 @@ DATA = {
 
 
 @pytest.mark.parametrize("case", DATA)
-def test_data_that_give_no_ranges(case):
+def test_data_without_ranges_are_refused(case):
     data, kind = DATA[case]
     model = quantize.prepare(keras.Sequential([keras.Input((4,)), L.Dense(2)]))
     with pytest.raises(kind) as error:
@@ -175,7 +175,7 @@ def test_data_that_give_no_ranges(case):
     assert_sentence(error.value, "data")
 
 
-def test_data_in_double_precision_or_with_labels_give_the_same_ranges():
+def test_double_precision_and_labelled_data_give_the_same_ranges():
     model = keras.Sequential([keras.Input((4,)), L.Dense(2)])
     data = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
     labelled = tf.data.Dataset.from_tensor_slices((data, np.zeros(8))).batch(4)
@@ -193,7 +193,7 @@ def test_unknown_arguments_are_refused(arguments, name):
     assert_sentence(error.value, name)
 
 
-def test_what_export_refuses_of_a_prepared_model(tmp_path):
+def test_export_options_refused_for_a_prepared_model(tmp_path):
     _, model, given = prepared_network("plain")
     for options, argument in (
         ({"recipe": "float32"}, "recipe"),

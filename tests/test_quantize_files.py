@@ -34,7 +34,7 @@ L = keras.layers
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if "stride" in name else name for name in NETWORKS]
 )
-def test_every_layer_of_the_file_is_the_prepared_models(name, tmp_path):
+def test_every_layer_of_the_file_equals_the_prepared_model(name, tmp_path):
     _, model, given = prepared_network(name)
     off, elements, _ = differing(model, given[:24], tmp_path)
     assert off == 0
@@ -42,7 +42,7 @@ def test_every_layer_of_the_file_is_the_prepared_models(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_shipped_model_on_ten_thousand_images(tmp_path):
+def test_shipped_model_on_ten_thousand_images(tmp_path):
     """Ranges from training images; every output of the file on the test images is the prepared model's."""
     if not any(folder.is_dir() for folder in _package_folders()):
         pytest.skip("the Debian package dataset-fashion-mnist is not installed")
@@ -68,7 +68,7 @@ def test_every_layer_at_more_widths(alpha, tmp_path):
     assert steps <= 1
 
 
-def test_the_file_needs_no_calibration_and_names_what_it_compared(tmp_path):
+def test_export_needs_no_calibration_and_reports_its_comparison(tmp_path):
     _, model, given = prepared_network("plain")
     report = tflite.export(model, tmp_path / "m.tflite", "int8", data=given)
     assert report.calibration is None
@@ -133,7 +133,7 @@ def test_float_heads(tmp_path):
 @pytest.mark.parametrize(
     "make", [gated_by_a_sigmoid, residual, pytest.param(lambda: mobilenet(alpha=0.25), marks=pytest.mark.slow)]
 )
-def test_the_reference_kernels(make, tmp_path):
+def test_reference_kernels(make, tmp_path):
     """The prepared model is held to the runtime that it was prepared for."""
     model = trained(make(), IMAGES)
     prepared = quantize.observe(quantize.prepare(model, runtime="reference"), IMAGES)
@@ -215,7 +215,7 @@ def test_layers_and_tensors_are_matched_in_order():
     assert _match_layers(LayerOutputs(given, apart), lost, tensor_chain) == {7: "second", 8: "first"}
 
 
-def test_compare_layers_finds_the_layer_that_loses(tmp_path):
+def test_compare_layers_finds_a_lossy_layer(tmp_path):
     model, quantized, given = prepared_network("plain")
     path = tflite.export(quantized, tmp_path / "m.tflite", "int8", data=given).path
     report = tflite.compare_layers(model, path, given)

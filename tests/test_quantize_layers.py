@@ -49,7 +49,7 @@ def exported(model, folder, given=X, **options):
         ("max_pooling2d", {"DEQUANTIZE": 1, "NEG": 1, "MUL": 1, "MAX_POOL_2D": 1, "QUANTIZE": 1}, "int8"),
     ],
 )
-def test_a_layer_between_quantized_ones_stays_in_float32(name, operators, dtype, tmp_path):
+def test_float_layer_between_quantized_layers(name, operators, dtype, tmp_path):
     model, _, given = prepared_network("plain")
     name = next(layer.name for layer in model.layers if layer.name.startswith(name))
     report, _ = exported(model, tmp_path, given, float_layers=[name])
@@ -77,7 +77,7 @@ def test_fused_layers_stay_together_in_float32(name):
 
 
 @pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.slow), "separable"])
-def test_a_lossy_layer_is_found_and_left_in_float32_by_its_name(name, tmp_path):
+def test_lossy_layer_is_found_and_kept_in_float32(name, tmp_path):
     """Every row's name is one that `float_layers` takes, of the float model and of the prepared one."""
     model, prepared, given = prepared_network(name)
     path = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).path
@@ -97,7 +97,7 @@ def test_a_lossy_layer_is_found_and_left_in_float32_by_its_name(name, tmp_path):
     assert rows[worst.name] > worst.sqnr
 
 
-def test_rows_are_named_by_the_layers_that_were_prepared(tmp_path):
+def test_comparison_rows_have_the_names_of_prepared_layers(tmp_path):
     _, prepared, given = prepared_network("separable")
     path = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).path
     rows = tflite.compare_layers(prepared, path, given[:16]).rows
@@ -141,7 +141,7 @@ def two_heads():
 @pytest.mark.parametrize(
     ("make", "name"), [(lambda: stack(layers.Conv2DTranspose(4, 3, name="up")), "up"), (two_heads, "head")]
 )
-def test_layers_that_cannot_stay_in_float32(make, name):
+def test_layers_that_cannot_stay_in_float32_are_refused(make, name):
     with pytest.raises(ValueError, match=name) as error:
         quantize.prepare(make(), float_layers=[name])
     assert_sentence(error.value, "float_layers")
@@ -191,7 +191,7 @@ def test_shared_layers(make, operators, tmp_path):
     assert error < 0.05
 
 
-def test_a_shared_block_has_its_weights_once_and_trains():
+def test_shared_block_has_its_weights_once_and_trains():
     model = filled(shared_block())
     prepared = quantize.observe(quantize.prepare(model), X)
     assert len(prepared.trainable_weights) == len(model.trainable_weights)
@@ -237,7 +237,7 @@ def test_normalization_and_rescaling_of_sequences(tmp_path):
     assert error < 0.05
 
 
-def test_a_learned_range_stays_under_its_maximum():
+def test_learned_range_stays_under_its_maximum():
     prepared = quantize.prepare(stack(L.Conv2D(2, 3), L.ReLU(0.5)), ranges="learned", observations=1)
     quantize.observe(prepared, X)
     output = prepared.layers[-1]
@@ -249,7 +249,7 @@ def test_a_learned_range_stays_under_its_maximum():
 # --- outputs ---
 
 
-def test_outputs_keep_their_names_and_their_order(tmp_path):
+def test_outputs_keep_names_and_order(tmp_path):
     """Not the alphabet's, which signatures have: whoever takes a file's outputs by place gets the model's."""
     inputs = keras.Input(SHAPE)
     pooled = L.GlobalAveragePooling2D(name="mean")(L.Conv2D(8, 3)(inputs))

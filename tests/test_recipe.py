@@ -126,7 +126,7 @@ def test_unknown_setting():
         ('float_layers=["a"]', ("float_layers", ["a"])),
     ],
 )
-def test_a_setting_on_the_command_line(text, setting):
+def test_settings_from_the_command_line(text, setting):
     assert parse_setting(text) == setting
 
 
@@ -219,14 +219,14 @@ def test_epochs_differ_and_repeat():
     assert not np.array_equal(first, other)
 
 
-def test_an_epoch_has_every_image_once():
+def test_epoch_has_every_image_once():
     split = Split.of(np.arange(48, dtype=np.uint8).reshape(-1, 1, 1, 1), np.arange(48))
     seen = np.concatenate([np.argmax(y, -1) for _, y in epoch_batches(split, PLAIN, 48, 5)])
     assert sorted(seen) == list(range(48))
     assert list(seen) != list(range(48))
 
 
-def test_workers_share_the_batch_of_one_process():
+def test_workers_batches_join_to_the_batch_of_one_process():
     split = stripes(40, 0)
     config = FitConfig(batch_size=16, mixup=0.3, erase=0.5)
     whole = list(epoch_batches(split, config, 2, 1))
@@ -259,7 +259,7 @@ def step_of(model, x, y, config, **options):
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])
-def test_a_step_goes_down_the_gradient(accumulate):
+def test_training_step_follows_the_gradient(accumulate):
     """In softmax regression the gradient is xᵀ(p − y) / N."""
     model, x, y = regression(16)
     before, p = model.get_weights(), probabilities_of(model, x)
@@ -280,7 +280,7 @@ def test_teacher_replaces_its_share_of_the_labels():
     np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_average_is_of_the_weights_after_each_step():
+def test_average_is_of_the_weights_after_each_step():
     model, x, y = regression(16)
     average = model.get_weights()[0].astype("float64")
     trainer = Trainer(model, keras.optimizers.SGD(1.0), replace(PLAIN, average=0.3))
@@ -292,7 +292,7 @@ def test_the_average_is_of_the_weights_after_each_step():
     assert not np.allclose(trainer.evaluation_weights()[0], model.get_weights()[0], rtol=1e-3)
 
 
-def test_biases_and_normalizations_do_not_decay():
+def test_weight_decay_excludes_biases_and_normalizations():
     """Without a gradient, what is left of a step is the decay."""
     inputs = keras.Input((2, 2, 1))
     net = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 1, bias_initializer="ones")(inputs))
@@ -307,7 +307,7 @@ def test_biases_and_normalizations_do_not_decay():
         np.testing.assert_allclose(model.trainable_variables[0], before[0] * 0.95, rtol=1e-6)
 
 
-def test_the_schedule_warms_up_and_ends_at_zero():
+def test_schedule_warms_up_and_ends_at_zero():
     optimizer = build_optimizer(FitConfig(epochs=4, warmup_epochs=1, learning_rate=0.4), 10)
     rates = []
     for step in (0, 5, 10, 25, 40):

@@ -81,7 +81,7 @@ def splits(arrays, written, pictures):
     }
 
 
-def test_arrays_are_read_back(arrays, written):
+def test_written_arrays_are_read_back(arrays, written):
     found = data.open_data(written)
     assert (found.name, found.class_names, found.notice) == ("grey", CLASSES, "free")
     for name in ("train", "test"):
@@ -99,7 +99,7 @@ def test_arrays_are_read_back(arrays, written):
     np.testing.assert_array_equal(labels, arrays.test.labels[:3])
 
 
-def test_files_are_kept_as_they_are(pictures, tmp_path):
+def test_image_files_are_stored_unchanged(pictures, tmp_path):
     known = data.image_folder(pictures, (8, 6), 3)
     folder = data.write_records(known, tmp_path / "new" / "records", shards=3)
     found = data.open_data(folder)
@@ -112,7 +112,7 @@ def test_files_are_kept_as_they_are(pictures, tmp_path):
     np.testing.assert_array_equal(smaller.images(), data.image_folder(pictures, (8, 5), 1).train.images())
 
 
-def test_records_are_what_other_readers_expect(arrays, written):
+def test_records_have_the_tfrecord_layout(arrays, written):
     """The container is TFRecord with its checksums, read here by hand; the record is an Example."""
     content = (written / "train-00000-of-00004.tfrecord").read_bytes()
     (length,) = struct.unpack_from("<Q", content)
@@ -123,7 +123,7 @@ def test_records_are_what_other_readers_expect(arrays, written):
     assert len(content) == 12 * (length + 16)
 
 
-def test_records_are_written_again(written, tmp_path):
+def test_records_can_be_rewritten(written, tmp_path):
     known = data.open_data(written)
     again = data.open_data(data.write_records(known, tmp_path / "again", shards=100))
     assert again.train.shard_sizes == (1,) * 50
@@ -154,7 +154,7 @@ def test_take_and_shard_are_slices(splits, kind):
 
 
 @pytest.mark.parametrize("kind", ["arrays", "records"])
-def test_an_epoch_is_a_function_of_seed_and_epoch(splits, kind):
+def test_epoch_order_depends_on_seed_and_epoch_only(splits, kind):
     orders = []
     for seed, epoch, elsewhere in [(0, 0, 1), (0, 0, 2), (0, 1, 1), (1, 0, 1)]:
         tf.random.set_seed(elsewhere)
@@ -167,7 +167,7 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(splits, kind):
     assert sorted(numbers(held.examples(0, 0))) == list(range(10, 30))
 
 
-def test_an_epoch_of_files(splits):
+def test_epoch_of_image_files(splits):
     split = splits["files"]
     seen = [(int(image[0, 0, 0]), int(label)) for image, label in split.examples(3, 1).as_numpy_iterator()]
     assert Counter(seen) == Counter(
@@ -175,7 +175,7 @@ def test_an_epoch_of_files(splits):
     )
 
 
-def test_epochs_have_nothing_to_do_with_each_other():
+def test_epoch_orders_are_uncorrelated():
     """TensorFlow's own stateless shuffle of numbers fails here, with a correlation of two epochs of up to 0.9."""
     split = data.Split.of(np.zeros((10_000, 1, 1, 1), np.uint8), np.arange(10_000))
     orders = [
@@ -207,7 +207,7 @@ def test_workers_see_every_image_once(splits, kind, workers):
         assert all(shard.steps(50) == 50 // (4 * workers) <= len(s) // 4 for shard, s in zip(shards, seen, strict=True))
 
 
-def test_the_batch_of_all_workers_is_that_of_one_process(splits):
+def test_workers_batches_join_to_the_batch_of_one_process(splits):
     whole = numbers(splits["arrays"].examples(7, 2))
     seen = [numbers(splits["arrays"].examples(7, 2, EpochShard(i, 3, batch_size=4))) for i in range(3)]
     for step in range(EpochShard(0, 3, 4).steps(50)):
@@ -245,7 +245,7 @@ def test_epoch_shard_refuses(fields, name):
 
 
 @pytest.mark.parametrize("kind", ["arrays", "records"])
-def test_an_epoch_refuses(splits, kind):
+def test_examples_refuses_wrong_arguments(splits, kind):
     for arguments, name in [((-1, 0), "seed"), ((0, -1), "epoch"), ((0, 1.5), "epoch"), (("x", 0), "seed")]:
         with pytest.raises(ValueError, match="expected") as caught:
             splits[kind].examples(*arguments)
@@ -327,7 +327,7 @@ def an_example(**features):
         lambda folder: rewrite(folder, [an_example(**{"encoded": bytes(64), "class/label": 0})] * 5),
     ],
 )
-def test_damage_inside_a_shard_is_found_before_work_is_spent(folder, tmp_path, damage):
+def test_damage_inside_a_shard_is_found_by_check(folder, tmp_path, damage):
     damage(folder)
     found = data.open_data(folder)
     for read in (found.train.check, found.identity, lambda: data.write_records(found, tmp_path / "again")):
@@ -340,7 +340,7 @@ def test_damage_inside_a_shard_is_found_before_work_is_spent(folder, tmp_path, d
     found.train.take(0, 12).check()
 
 
-def test_the_last_shard_is_checked_when_records_are_written_again(folder, tmp_path):
+def test_rewriting_records_checks_the_last_shard(folder, tmp_path):
     swapped = [folder / f"test-{i:05d}-of-00004.tfrecord" for i in (2, 3)]
     contents = [path.read_bytes() for path in swapped]
     for path, content in zip(swapped, reversed(contents), strict=True):
@@ -350,7 +350,7 @@ def test_the_last_shard_is_checked_when_records_are_written_again(folder, tmp_pa
         data.write_records(replace(found, test=found.test.take(found.test.size - 2)), tmp_path / "again")
 
 
-def test_an_image_in_a_record_that_cannot_be_decoded_is_named(pictures, tmp_path):
+def test_undecodable_image_in_a_record_is_named(pictures, tmp_path):
     folder = data.write_records(data.image_folder(pictures, 8), tmp_path / "r", shards=1)
     path = folder / "train-00000-of-00001.tfrecord"
     record = an_example(**{"encoded": b"junk", "class/label": 0})
@@ -394,7 +394,7 @@ def test_an_image_in_a_record_that_cannot_be_decoded_is_named(pictures, tmp_path
         lambda index: index["splits"]["train"]["shards"][0].update(file="records.json"),
     ],
 )
-def test_an_index_that_is_none_is_refused(folder, change):
+def test_unreadable_index_is_refused(folder, change):
     path = folder / RECORDS_INDEX
     index = json.loads(path.read_text())
     change(index)
@@ -405,7 +405,7 @@ def test_an_index_that_is_none_is_refused(folder, change):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"3", b"\xff"])
-def test_an_index_that_is_no_index_is_refused(folder, content):
+def test_index_of_another_structure_is_refused(folder, content):
     (folder / RECORDS_INDEX).write_bytes(content)
     with pytest.raises(ValueError, match=r"damaged .*records\.json") as caught:
         data.open_data(folder)
@@ -421,7 +421,7 @@ def test_labels_of_other_classes_are_refused(folder):
     assert_sentence(caught.value, "train")
 
 
-def test_open_records_refuses(written, pictures, tmp_path):
+def test_open_records_refuses_wrong_arguments(written, pictures, tmp_path):
     with pytest.raises(TypeError) as caught:
         data.open_records(None)
     assert_sentence(caught.value, "data")
@@ -434,7 +434,7 @@ def test_open_records_refuses(written, pictures, tmp_path):
     assert_sentence(caught.value, "image_shape")
 
 
-def test_write_records_refuses(arrays, tmp_path):
+def test_write_records_refuses_wrong_arguments(arrays, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     (tmp_path / "file").touch()
@@ -453,7 +453,7 @@ def test_write_records_refuses(arrays, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
 
 
-def test_records_are_whole_or_not_there(arrays, tmp_path, monkeypatch):
+def test_interrupted_writing_leaves_no_records(arrays, tmp_path, monkeypatch):
     def full(self, record):
         raise tf.errors.ResourceExhaustedError(None, None, "no space left")
 
@@ -470,7 +470,7 @@ def test_records_are_whole_or_not_there(arrays, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_the_command_writes_records(pictures, tmp_path):
+def test_command_writes_records(pictures, tmp_path):
     arguments = ["records", "--data", str(pictures), "--out", str(tmp_path / "r"), "--shards", "2", "--size", "8x6"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output

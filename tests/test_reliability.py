@@ -123,7 +123,7 @@ def bomb(tensors, letters):
 @pytest.mark.parametrize(
     ("tensors", "letters", "why"), [(700, 100_000, "names without end"), (6000, 1, "more than 5,000 tables")]
 )
-def test_a_file_that_unpacks_to_more_than_it_is_is_refused(tmp_path, monkeypatch, tensors, letters, why):
+def test_file_that_unpacks_to_much_is_refused(tmp_path, monkeypatch, tensors, letters, why):
     monkeypatch.setattr(size_check, "_MOST_TABLES", 5000)
     path = tmp_path / "bomb.tflite"
     path.write_bytes(bomb(tensors, letters))
@@ -144,7 +144,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("why", DAMAGE)
-def test_what_the_structural_check_refuses(contents, tmp_path, why):
+def test_structural_check_refuses_damage(contents, tmp_path, why):
     model = unpack(contents[0], "m")
     DAMAGE[why](model, model.subgraphs[0])
     (tmp_path / "m.tflite").write_bytes(pack(model))
@@ -154,7 +154,7 @@ def test_what_the_structural_check_refuses(contents, tmp_path, why):
         assert_sentence(error.value, "path")
 
 
-def test_packing_again_keeps_a_file(contents, tmp_path):
+def test_repacking_keeps_a_file(contents, tmp_path):
     """The same tensors, operators and stored numbers, these at multiples of 16 bytes."""
     for content in contents:
         (tmp_path / "a.tflite").write_bytes(content)
@@ -166,14 +166,14 @@ def test_packing_again_keeps_a_file(contents, tmp_path):
         assert set(places(again)) == {0}
 
 
-def test_numbers_out_of_place_are_seen(contents):
+def test_misaligned_buffers_are_detected(contents):
     """As the schema's own packing leaves them."""
     builder = flatbuffers.Builder()
     builder.Finish(unpack(contents[0], "m").Pack(builder), file_identifier=b"TFL3")
     assert set(places(bytes(builder.Output()))) != {0}
 
 
-def test_a_file_that_crashes_litert_crashes_a_child(contents):
+def test_crash_of_litert_is_confined_to_a_child(contents):
     """The structural check refuses this one; LiteRT itself reads an output that is not there."""
     model = unpack(contents[2], "m")
     model.subgraphs[0].outputs = [-1]
@@ -182,7 +182,7 @@ def test_a_file_that_crashes_litert_crashes_a_child(contents):
         run_worker("run_once", request, [np.frombuffer(pack(model), np.uint8)])
 
 
-def test_the_interpreter_here_sees_only_what_survived_there(contents, tmp_path, monkeypatch):
+def test_foreign_file_is_tried_in_a_child_first(contents, tmp_path, monkeypatch):
     """A file from elsewhere is tried in a child, once; the file of an export is not."""
     from tfsep.tflite import _trial_run
 
@@ -230,7 +230,7 @@ def killed_after(program, folder, seconds):
     child.stdout.close()
 
 
-def test_a_killed_writer_leaves_the_old_file_or_the_new(tmp_path):
+def test_killed_writer_leaves_the_old_or_the_new_file(tmp_path):
     whole = {hashlib.sha256(bytes([turn]) * 4_000_000).hexdigest() for turn in (0, 1)}
     rng = random.Random(0)
     for _ in range(10):
@@ -243,7 +243,7 @@ def test_a_killed_writer_leaves_the_old_file_or_the_new(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "b.bin"], "what the killed ones left is gone"
 
 
-def test_temporary_files_of_living_processes_stay(tmp_path):
+def test_temporary_files_of_running_processes_are_kept(tmp_path):
     other = tmp_path / f".partial-{os.getppid()}-a.bin"
     another = tmp_path / ".partial-99999999-another.bin"
     for path in (other, another):
@@ -268,7 +268,7 @@ for recipe in itertools.cycle(["float16", "float32"]):
 
 
 @pytest.mark.slow
-def test_a_killed_export_leaves_the_old_file_or_the_new(tmp_path):
+def test_killed_export_leaves_the_old_or_the_new_file(tmp_path):
     rng = random.Random(0)
     for _ in range(8):
         killed_after(EXPORTER, tmp_path, rng.uniform(0, 0.5))
@@ -277,7 +277,7 @@ def test_a_killed_export_leaves_the_old_file_or_the_new(tmp_path):
 
 
 @pytest.mark.slow
-def test_many_exports_take_no_more_memory(tmp_path):
+def test_many_exports_do_not_grow_memory(tmp_path):
     model = network()
     for _ in range(10):
         tflite.export(model, tmp_path / "m.tflite", "int8", X)

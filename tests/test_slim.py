@@ -45,7 +45,7 @@ def pools(slim, variable_scope, x):
 
 
 @pytest.mark.parametrize("program", [separables, convolutions, pools])
-def test_sweeps_equal_slims(program):
+def test_sweeps_equal_slim(program):
     check(lambda *arguments: list(program(*arguments)), image(2, 9, 10, 3))
 
 
@@ -152,11 +152,11 @@ def normalized(slim, variable_scope, x):
         *(default_scopes, nested_scopes, shared, scopes_within_layers, repeated, collected, every_rank, normalized),
     ],
 )
-def test_programs_equal_slims(program):
+def test_programs_equal_slim(program):
     check(program, image(2, 12, 12, 3))
 
 
-def test_tensorflows_own_scopes_prefix_names():
+def test_tensorflow_scopes_prefix_names():
     """Code that keeps `tf.compat.v1.variable_scope` has the same names where it names its scopes."""
 
     def program(slim, variable_scope, x):
@@ -170,7 +170,7 @@ def test_tensorflows_own_scopes_prefix_names():
     assert_same(ours(program, image(1, 8, 8, 3), v1.variable_scope)[0], theirs(program, image(1, 8, 8, 3)))
 
 
-def test_the_comparison_sees_what_differs():
+def test_comparison_fails_on_differences():
     one = theirs(default_scopes, image(1, 8, 8, 3))
     assert_same(one, one)
     name, value = next(iter(one.variables.items()))
@@ -187,7 +187,7 @@ def test_the_comparison_sees_what_differs():
     assert isinstance(one, Run)
 
 
-def test_other_weights_are_another_result():
+def test_comparison_fails_on_other_weights():
     run, model = ours(default_scopes, image(1, 8, 8, 3))
     model.weights[0].assign(np.flip(model.weights[0], 0))
     with pytest.raises(AssertionError):
@@ -206,7 +206,7 @@ FUNCTIONS = [
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_signatures_are_slims(name):
+def test_signatures_equal_slim(name):
     mine, slims = (
         inspect.signature(eval(f"module.{name}", {"module": module})).parameters.values() for module in (slim, tf_slim)
     )
@@ -253,7 +253,7 @@ def test_channels_first():
     assert_close(first.outputs[0].transpose(0, 2, 3, 1), last.outputs[0], 1e-5)
 
 
-def test_an_empty_variables_dict_and_kinds_of_collections():
+def test_kinds_of_collections():
     def program(slim, variable_scope, x):
         net = slim.conv2d(x, 4, 3, variables_collections={"weights": ["kernels"], "biases": ["offsets", "all"]})
         net = slim.separable_conv2d(net, 4, 3, variables_collections=["all"])
@@ -274,7 +274,7 @@ def test_an_empty_variables_dict_and_kinds_of_collections():
     assert collections[0] == collections[1]
 
 
-def test_variables_read_back_as_slims():
+def test_variables_have_slim_names():
     """What each query of the variables finds, by name, after the same program."""
 
     def program(slim, variable_scope, x):
@@ -319,7 +319,7 @@ def test_variables_read_back_as_slims():
 
 @pytest.mark.parametrize("options", [{}, {"uniform": False}])
 @pytest.mark.parametrize("shape", [(3, 3, 40, 300), (400, 800)])
-def test_initializers_draw_as_slims(options, shape):
+def test_initializers_draw_like_slim(options, shape):
     for name, more in (
         ("xavier_initializer", {}),
         ("variance_scaling_initializer", {"mode": "FAN_OUT", "factor": 1.5}),
@@ -330,7 +330,7 @@ def test_initializers_draw_as_slims(options, shape):
         assert abs(np.abs(ours).max() / np.abs(slims).max() - 1) < 1e-3
 
 
-def test_the_truncated_normal_has_slims_own_scale():
+def test_truncated_normal_has_the_scale_of_slim():
     """Slim makes up for the cut by 1.3 and not by 1.2925: the bound of the cut tells."""
     bound = 2 * np.sqrt(1.3 * 2 / 1000)
     for module in (slim, tf_slim):
@@ -340,7 +340,7 @@ def test_the_truncated_normal_has_slims_own_scale():
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.3])
-def test_regularizers_are_slims(scale):
+def test_regularizers_equal_slim(scale):
     w = image(3, 4)
     for name, arguments in (
         *((name, (scale,)) for name in ("l1_regularizer", "l2_regularizer")),
@@ -354,7 +354,7 @@ def test_regularizers_are_slims(scale):
             assert_close(ours(w), expected, 1e-6, name)
 
 
-def test_losses_are_slims():
+def test_losses_equal_slim():
     def program(slim, variable_scope, x):
         with slim.arg_scope(
             [slim.conv2d, slim.separable_conv2d, slim.fully_connected],

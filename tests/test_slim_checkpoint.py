@@ -103,13 +103,13 @@ def test_comparison_detects_a_wrong_weight(checkpoint):
         assert_close(model(image)["Conv2d_1_depthwise"], expected["Conv2d_1_depthwise"], 1e-4)
 
 
-def test_every_variable_is_used_once(checkpoint):
+def test_slim_variables_are_all_weights_once(checkpoint):
     model = custom()
     variables = weights.slim_variables(model)
     assert len(variables) == len(model.weights) == len({id(v) for v in variables.values()})
 
 
-def test_moving_averages(checkpoint):
+def test_use_ema_loads_moving_averages(checkpoint):
     prefix, *_ = checkpoint
     plain, averaged = custom(), custom()
     weights.load_slim_checkpoint(plain, prefix)
@@ -120,7 +120,7 @@ def test_moving_averages(checkpoint):
         np.testing.assert_allclose(theirs[name], factor * np.asarray(value), rtol=1e-6)
 
 
-def test_background(checkpoint):
+def test_background_class_is_kept_or_dropped(checkpoint):
     prefix, *_ = checkpoint
     kept, dropped = custom(7), custom(6)
     weights.load_slim_checkpoint(kept, prefix)
@@ -132,7 +132,7 @@ def test_background(checkpoint):
     assert_sentence(error.value, "background")
 
 
-def test_the_index_file_names_the_checkpoint(checkpoint):
+def test_index_file_is_accepted_as_the_checkpoint(checkpoint):
     by_prefix, by_index = custom(), custom()
     weights.load_slim_checkpoint(by_prefix, checkpoint[0])
     weights.load_slim_checkpoint(by_index, f"{checkpoint[0]}.index")
@@ -168,7 +168,7 @@ def test_helper_refused_fails_for_a_changed_model(checkpoint, monkeypatch):
         refused(custom(), checkpoint[0], "path: expected")
 
 
-def test_what_does_not_fit_is_listed_and_nothing_changes(checkpoint):
+def test_mismatches_are_listed_and_leave_the_model_unchanged(checkpoint):
     prefix, *_ = checkpoint
     refused(
         custom(6), prefix, "wrongly shaped: ", "Conv2d_1c_1x1/weights (1, 1, 40, 7) for (1, 1, 40, 6)", "biases (7,)"
@@ -182,7 +182,7 @@ def test_what_does_not_fit_is_listed_and_nothing_changes(checkpoint):
     refused(shorter, prefix, "missing: ", "unused: MobilenetV1/Conv2d_3/")
 
 
-def test_a_checkpoint_without_averages(checkpoint, tmp_path):
+def test_checkpoint_without_averages_is_refused(checkpoint, tmp_path):
     reader = tf.train.load_checkpoint(checkpoint[0])
     names = [n for n in reader.get_variable_to_shape_map() if "Average" not in n and n != "global_step"]
     slim_reference.save(tmp_path / "m.ckpt", {name: reader.get_tensor(name) for name in names})
@@ -207,7 +207,7 @@ def test_integer_variables(checkpoint, tmp_path, value):
     refused(custom(), tmp_path / "m.ckpt", "wrongly typed: MobilenetV1/Logits/Conv2d_1c_1x1/biases")
 
 
-def test_missing_and_damaged_files(checkpoint, tmp_path):
+def test_missing_and_damaged_files_are_refused(checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         weights.load_slim_checkpoint(custom(), tmp_path / "model.ckpt")
     assert_sentence(error.value, "path")
@@ -251,7 +251,7 @@ def test_nested_models_and_separable_layers():
     assert list(weights.slim_variables(model)) == ["A/sep/depthwise_weights", "A/sep/pointwise_weights", "A/sep/biases"]
 
 
-def test_two_layers_under_one_slim_name(checkpoint):
+def test_two_layers_of_one_slim_name_are_refused(checkpoint):
     inputs = keras.Input((8, 8, 3))
     halves = [
         keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(3, 1, name="A.conv")], name=name) for name in "lr"
@@ -289,7 +289,7 @@ def exact(slims_own):
     return float64_end_points(path, image)
 
 
-def test_slims_own_checkpoint_in_float64(slims_own, exact):
+def test_tf_slim_checkpoint_in_float64(slims_own, exact):
     """Without rounding in the way, every end point of slim's network is ours."""
     path, image, _ = slims_own
     reader = tf.train.load_checkpoint(str(path))
@@ -302,7 +302,7 @@ def test_slims_own_checkpoint_in_float64(slims_own, exact):
         assert_close(exact[name], value, 1e-9, name)
 
 
-def test_slims_own_checkpoint_and_outputs(slims_own, exact):
+def test_published_slim_checkpoint_reproduces_outputs(slims_own, exact):
     """Slim on TF 2.12 beside us, both in float32.
 
     The weights are random, and the network doubles a rounding error every layer or so: slim's own float32 outputs are

@@ -70,7 +70,7 @@ def mobilenet(size=128, classes=1001, **options):
     return keras.Model(inputs, mobilenet_v1(slim, inputs, classes, 0.25, **options)[1])
 
 
-def test_a_mobilenet_in_slim_code_is_the_one_of_models():
+def test_mobilenet_in_slim_code_equals_models_mobilenet():
     """The same names, shapes, losses and numbers as the builder's."""
     ours = mobilenet(64, 7)
     inputs = keras.Input((64, 64, 3))
@@ -88,7 +88,7 @@ def test_a_mobilenet_in_slim_code_is_the_one_of_models():
         assert_close(actual[name], expected[name], 1e-6, name)
 
 
-def test_slims_own_checkpoint(fixtures):
+def test_slim_checkpoint_loads_into_slim_code(fixtures):
     """Slim's checkpoint, and what slim computed from it on TF 2.12, where float32 has not yet drifted."""
     folder = fixtures / "slim_mobilenet_v1_025_128"
     model = mobilenet()
@@ -99,7 +99,7 @@ def test_slims_own_checkpoint(fixtures):
             assert_close(ours[name], stored[name], 1e-4, name)
 
 
-def test_slims_own_checkpoint_in_float64(fixtures):
+def test_slim_checkpoint_loads_into_slim_code_in_float64(fixtures):
     """Without rounding in the way, every end point of slim's network."""
     folder = fixtures / "slim_mobilenet_v1_025_128"
     reader = tf.train.load_checkpoint(str(folder / "model.ckpt"))
@@ -175,7 +175,7 @@ def test_saving_and_loading(is_training, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_precision_is_kerass_policy(policy):
+def test_keras_dtype_policy_sets_precision(policy):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -204,7 +204,7 @@ def names(model):
     return [layer.name for layer in model.layers[1:]]
 
 
-def test_models_one_after_the_other_have_plain_names():
+def test_successive_models_restart_layer_names():
     first = small_model()
     assert "SeparableConv2d_1" in names(first)
     assert names(small_model()) == names(first)
@@ -216,7 +216,7 @@ def test_models_one_after_the_other_have_plain_names():
     assert not {id(v) for v in one.weights} & {id(v) for v in other.weights}
 
 
-def test_graphs_go_with_their_models():
+def test_graph_is_freed_with_its_model():
     graphs, latest = [], slim.Graph()
     for i in range(4):
         if i % 2:
@@ -247,7 +247,7 @@ def test_several_inputs():
     assert "slim.Graph()" in str(error.value)
 
 
-def test_an_input_that_joins():
+def test_input_joined_later():
     one, two = keras.Input((8,)), keras.Input((4,))
     net = slim.fully_connected(keras.layers.Concatenate()([slim.fully_connected(one, 4), two]), 4)
     net = keras.ops.relu(net) + slim.fully_connected(two, 4)
@@ -255,7 +255,7 @@ def test_an_input_that_joins():
     assert keras.Model([one, two], net).count_params() == 36 + 36 + 20
 
 
-def test_graphs_nest():
+def test_nested_graphs():
     x = keras.Input((8,))
     with slim.Graph() as outer:
         net = slim.fully_connected(x, 4)
@@ -269,7 +269,7 @@ def test_graphs_nest():
     assert len(slim.get_variables("fully_connected_2")) == 2
 
 
-def test_many_joins_are_quick():
+def test_joining_many_inputs_is_fast():
     """2⁶⁰ paths lead from the end to the input, each behind layers that slim does not know."""
     net = x = keras.Input((8,))
     for _ in range(60):
@@ -279,7 +279,7 @@ def test_many_joins_are_quick():
     assert len(slim.get_variables()) == 4
 
 
-def test_threads_build_their_own():
+def test_threads_build_separate_models():
     models_, errors = {}, []
 
     def build(i):
@@ -306,7 +306,7 @@ def test_threads_build_their_own():
         *("gelu", "softmax", "log_softmax", "identity"),
     ],
 )
-def test_activations_of_tensorflow_are_kerass(name, tmp_path):
+def test_tensorflow_activations_become_keras_activations(name, tmp_path):
     for module in (tf.nn, v1.nn, tf, v1):
         function = getattr(module, name, None)
         if function is None:
@@ -366,7 +366,7 @@ INITIALIZERS = {
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 @pytest.mark.parametrize("name", INITIALIZERS)
-def test_initializers_that_slim_code_passes(name):
+def test_initializers_of_slim_code(name):
     """Each has its spread, and one object draws other numbers for each layer."""
     given, spread = INITIALIZERS[name]
     x = keras.Input((400,))
@@ -391,7 +391,7 @@ def test_constant_initializers(given, value):
     np.testing.assert_array_equal(slim.get_variables_by_name("biases")[0], np.full(4, value))
 
 
-def test_each_kernel_of_a_separable_convolution_has_its_initializer():
+def test_separable_convolution_has_an_initializer_for_each_kernel():
     x = keras.Input((8, 8, 3))
     for scope, pointwise, expected in (("a", "ones", 1), ("b", None, 2)):
         twos = keras.initializers.Constant(2)
@@ -400,7 +400,7 @@ def test_each_kernel_of_a_separable_convolution_has_its_initializer():
         assert np.all(np.asarray(slim.get_unique_variable(f"{scope}/pointwise_weights")) == expected)
 
 
-def test_depthwise_kernels_are_drawn_with_their_own_fan_in():
+def test_depthwise_initializer_uses_depthwise_fan_in():
     slim.separable_conv2d(keras.Input((8, 8, 400)), None, 3, weights_initializer=slim.variance_scaling_initializer())
     spread = np.asarray(slim.get_unique_variable("SeparableConv2d/depthwise_weights")).std()
     assert abs(spread / (np.sqrt(1.3 * 2 / 9) * 0.8796) - 1) < 0.05
@@ -425,7 +425,7 @@ def test_parameters_of_batch_norm():
     assert [float(loss) for loss in layer.losses] == [8.0]
 
 
-def test_what_is_not_trained():
+def test_trainable_false_freezes_variables():
     x = keras.Input((8, 8, 3))
     with slim.arg_scope([slim.conv2d, slim.separable_conv2d, slim.batch_norm], trainable=False):
         net = slim.separable_conv2d(slim.conv2d(x, 4, 3), 4, 3)
@@ -436,7 +436,7 @@ def test_what_is_not_trained():
     assert len(slim.get_variables()) == 10
 
 
-def test_dropout_has_slims_arguments():
+def test_dropout_takes_slim_arguments():
     x = keras.Input((1000,))
     model = keras.Model(x, slim.dropout(x, 0.25, noise_shape=[1, 1000], seed=3))
     y = np.asarray(model(np.ones((4, 1000), "float32"), training=True))
@@ -454,7 +454,7 @@ def test_collections_can_be_cleared_and_filled_by_hand():
     assert slim.get_collection("ends") == []
 
 
-def test_a_normalizer_is_called_with_its_params():
+def test_normalizer_receives_its_params():
     def doubled(net, by):
         return net * by
 
@@ -466,7 +466,7 @@ def test_a_normalizer_is_called_with_its_params():
     assert len(slim.get_variables()) == 1
 
 
-def test_tensorflows_scope_that_says_it_shares():
+def test_reuse_of_a_tensorflow_variable_scope():
     x = keras.Input((8,))
     with v1.variable_scope("net") as scope:
         slim.fully_connected(x, 8, scope="fc")
@@ -597,18 +597,18 @@ MISTYPED = {
         for i, call in enumerate(calls)
     ],
 )
-def test_wrong_arguments(kind, argument, call):
+def test_wrong_arguments_are_refused(kind, argument, call):
     with pytest.raises(kind) as error:
         call(keras.Input((8, 8, 3)))
     assert_sentence(error.value, argument)
 
 
-def test_dots_in_scopes_that_tensorflow_opened():
+def test_dots_in_tensorflow_variable_scopes():
     with v1.variable_scope("a.b"), pytest.raises(ValueError, match=r"without dots.*got 'a\.b/c'"):
         CONV(keras.Input((8, 8, 3)), 4, 3, scope="c")
 
 
-def test_a_tensorflow_1_graph_is_refused():
+def test_tensorflow_1_graph_is_refused():
     x = keras.Input((8, 8, 3))
     with (
         tf.Graph().as_default(),
@@ -618,7 +618,7 @@ def test_a_tensorflow_1_graph_is_refused():
     assert_sentence(error.value, "inputs")
 
 
-def test_errors_say_what_is_shared():
+def test_sharing_errors_name_the_shared_layer():
     x = keras.Input((8, 8, 3))
     CONV(x, 4, 3, scope="a")
     with pytest.raises(ValueError, match=r"^stride: expected strides=\(1, 1\), as .* got \(2, 2\)$"):
@@ -640,7 +640,7 @@ NO_FUNCTIONS = {
 
 
 @pytest.mark.parametrize("argument", NO_FUNCTIONS)
-def test_what_is_no_function_is_named(argument):
+def test_error_names_an_argument_that_is_not_callable(argument):
     with pytest.raises((TypeError, ValueError)) as error:
         NO_FUNCTIONS[argument](keras.Input((8, 8, 3)))
     assert_sentence(error.value, argument)

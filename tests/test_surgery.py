@@ -56,7 +56,7 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_whole_networks(family):
+def test_folded_networks_compute_the_same(family):
     """In float64: random deep networks make a rounding of float32 larger than 1e-5, whichever way it is made."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
@@ -67,7 +67,7 @@ def test_whole_networks(family):
     assert normalizations(folded) == 0
 
 
-def test_a_trained_network():
+def test_folded_trained_network_computes_the_same():
     trained = saved.load("fashion_mnist")
     model, images = trained.model, trained.images[:100] / np.float32(127.5) - 1
     folded = surgery.fold_batch_norm(model)
@@ -112,7 +112,7 @@ NORMALIZATIONS = {
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_layer(kind, normalization):
+def test_each_layer_kind_folds(kind, normalization):
     shape, make = KINDS[kind]
     model = keras.Sequential([L.Input(shape), make(), NORMALIZATIONS[normalization](), L.ReLU()])
     folded = assert_same(model, image(2, *shape))
@@ -128,7 +128,7 @@ def test_channels_first():
     assert normalizations(assert_same(model, image(2, 3, 9, 8))) == 0
 
 
-def test_blocks_and_nested_models():
+def test_blocks_and_nested_models_fold():
     inputs = L.Input((16, 16, 3))
     inner = keras.Sequential([layers.Conv2D(5, 3), L.BatchNormalization(), L.ReLU()], name="inner")
     y = layers.DepthwiseSeparableConv(6, strides=2)(inputs)
@@ -306,14 +306,14 @@ REASONS = {
 
 
 @pytest.mark.parametrize("case", REASONS)
-def test_what_stays_is_said(case):
+def test_unfolded_normalizations_are_reported(case):
     build, reason = REASONS[case]
     message = kept(build)
     assert "model/n (" in message
     assert reason in message
 
 
-def test_nothing_in_front():
+def test_normalization_without_a_convolution_stays():
     model = keras.Sequential([L.Input((7,)), L.BatchNormalization(name="n"), L.Dense(5)], name="model")
     with pytest.warns(UserWarning, match=r"model/n \(nothing is in front of it\)"):
         assert_same(model, image(2, 7))
@@ -331,19 +331,19 @@ HOLDERS = {
 
 
 @pytest.mark.parametrize("case", HOLDERS)
-def test_what_stays_inside_other_layers_is_said(case):
+def test_normalizations_inside_other_layers_are_reported(case):
     layer = HOLDERS[case]()
     reason = f"it is inside a layer of class {type(layer).__name__}, which is not opened"
     assert f"model/{layer.name}/n ({reason})" in kept(layer)
 
 
-def test_a_block_that_computes_otherwise():
+def test_block_with_its_own_call_stays():
     message = kept(DoubledBlock(4, name="b"), stay=2)
     for name in ("depthwise_bn", "pointwise_bn"):
         assert f"model/b/{name} (it is inside a block of class DoubledBlock, which overrides call)" in message
 
 
-def test_a_block_with_an_adapted_part():
+def test_block_with_a_low_rank_part_stays():
     block = layers.DepthwiseSeparableConv(4, name="b")
     block.build((None, 9, 8, 3))
     block.pointwise.activation = keras.activations.relu
@@ -367,7 +367,7 @@ TRAINING = {
 
 
 @pytest.mark.parametrize("case", TRAINING)
-def test_inference_by_the_statistics_of_the_batch(case):
+def test_normalization_that_infers_by_batch_statistics_stays(case):
     build, names = TRAINING[case]
     inputs = L.Input((9, 8, 3))
     model = randomized(keras.Model(inputs, build(inputs), name="model"))
@@ -396,7 +396,7 @@ def test_frozen_statistics(training):
     folds(lambda x: untrained(L.Conv2D(4, 3)(x), training=training))
 
 
-def test_a_mask_goes_on():
+def test_masks_are_passed_on():
     """The mask of a normalization is for its statistics in training; what is behind gets the same."""
     model = folds(lambda x: L.LSTM(5)(L.BatchNormalization()(L.Dense(4)(L.Masking(0.5)(x)))), (12, 3))
     data = image(2, 12, 3)
@@ -407,7 +407,7 @@ def test_a_mask_goes_on():
     assert np.abs(model(data) - model(image(2, 12, 3))).max() > 1e-3
 
 
-def test_an_input_given_by_name():
+def test_inputs_given_by_name():
     folds(lambda x: L.BatchNormalization()(inputs=L.Conv2D(4, 3)(x)))
 
 
@@ -430,11 +430,11 @@ class Renamed(layers.BatchNormalization):
         return super().get_config()
 
 
-def test_subclasses_that_compute_the_same():
+def test_subclasses_without_own_call_fold():
     folds(lambda x: Renamed()(Named(4)(x)))
 
 
-def test_functional_models_of_a_class():
+def test_functional_subclass_models():
     folded = assert_same(Given(name="own"), image(2, 9, 8, 3))
     assert normalizations(folded) == 0
     assert folded.name == "own"
@@ -442,7 +442,7 @@ def test_functional_models_of_a_class():
 
 
 @pytest.mark.parametrize("layer", [L.Dense(6, name="c"), L.Conv2D(6, 3, name="c")])
-def test_low_rank_adaptations(layer):
+def test_low_rank_adapted_layers_stay(layer):
     model = keras.Sequential([L.Input((9, 8, 3)), layer, L.BatchNormalization(name="n"), L.Dense(4)], name="model")
     layer.enable_lora(2)
     model.layers[-1].enable_lora(2)
@@ -450,7 +450,7 @@ def test_low_rank_adaptations(layer):
         assert_same(model, image(2, 9, 8, 3))
 
 
-def test_quantized_weights():
+def test_keras_quantized_layers_stay():
     model = keras.Sequential([L.Input((7,)), L.Dense(5, name="c"), L.BatchNormalization(name="n")], name="model")
     model.layers[0].quantize("int8")
     with pytest.warns(UserWarning, match=r"model/n \('c' is quantized\)"):
@@ -458,7 +458,7 @@ def test_quantized_weights():
     np.testing.assert_array_equal(folded(image(2, 7)), model(image(2, 7)))
 
 
-def test_layers_that_are_adapted_to_data():
+def test_adapted_preprocessing_layers_keep_their_state():
     """What Keras's own `set_weights` leaves out, on top and inside a layer."""
     data = 3 * image(20, 7) + 5
     model = keras.Sequential([L.Input((7,)), L.Normalization(), L.Dense(5), L.BatchNormalization()])
@@ -468,7 +468,7 @@ def test_layers_that_are_adapted_to_data():
     assert_close(surgery.fold_batch_norm(outer)(data.reshape(5, 4, 7)), outer(data.reshape(5, 4, 7)), 1e-5)
 
 
-def test_layers_shared_between_models():
+def test_layers_shared_between_models_fold():
     inputs = L.Input((9, 8, 3))
     y = L.Conv2D(4, 3)(inputs)
     z = L.BatchNormalization()(y)
@@ -480,7 +480,7 @@ def test_layers_shared_between_models():
         assert_same(part, image(2, 7, 6, 4))
 
 
-def test_names_of_outputs():
+def test_output_names_are_kept():
     inputs = L.Input((9, 8, 3), name="x")
     p = L.BatchNormalization(name="p")(L.Conv2D(4, 3, name="c")(inputs))
     q = L.BatchNormalization(name="q")(L.Conv2D(4, 3)(L.BatchNormalization()(L.Conv2D(4, 3, name="d")(inputs))))
@@ -494,13 +494,13 @@ def test_names_of_outputs():
     assert np.isfinite(folded.train_on_batch(image(2, 9, 8, 3), targets)).all()
 
 
-def test_names_of_a_sequential_models_ends():
+def test_names_of_sequential_inputs_and_outputs_are_kept():
     model = keras.Sequential([L.Input((7,), name="x"), L.Dense(5, name="d"), L.BatchNormalization(name="p")])
     folded = assert_same(model, image(2, 7))
     assert [folded.inputs[0].name, *(layer.name for layer in folded.layers)] == ["x", "p"]
 
 
-def test_a_compiled_model():
+def test_compiled_model_is_folded():
     model = keras.Sequential([L.Input((7,)), L.Dense(5), L.BatchNormalization()])
     inputs = L.Input((7,))
     for given in (model, keras.Model(inputs, model(inputs))):
@@ -520,7 +520,7 @@ APPLICATIONS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", APPLICATIONS)
-def test_applications(name):
+def test_keras_applications_fold(name):
     shape, stay = APPLICATIONS[name]
     model = getattr(keras.applications, name)(input_shape=shape, weights=None)
     rng = np.random.default_rng(0)
@@ -540,7 +540,7 @@ def test_applications(name):
     assert_close(folded(x), model(x), 1e-5)
 
 
-def test_assert_same_complains(monkeypatch):
+def test_assert_same_fails_on_other_models(monkeypatch):
     right = _foldable.scale_and_shift_of
     monkeypatch.setattr(_foldable, "scale_and_shift_of", lambda n: tuple(1.001 * part for part in right(n)))
     with pytest.raises(AssertionError):
@@ -548,13 +548,13 @@ def test_assert_same_complains(monkeypatch):
 
 
 @pytest.mark.parametrize("given", [None, [], L.Dense(3), Subclassed(), GivenAndDoubled()])
-def test_what_is_no_model(given):
+def test_non_models_are_refused(given):
     with pytest.raises(TypeError) as error:
         surgery.fold_batch_norm(given)
     assert_sentence(error.value, "model")
 
 
-def test_a_model_that_was_not_built():
+def test_unbuilt_model_is_refused():
     with pytest.raises(ValueError) as error:  # noqa: PT011
         surgery.fold_batch_norm(keras.Sequential([L.Dense(3), L.BatchNormalization()]))
     assert_sentence(error.value, "model")

@@ -71,7 +71,7 @@ def test_arbitrary_convolutions(case):
 
 
 @pytest.mark.parametrize(("groups", "per_group", "multiplier"), [(1, 24, 8), (8, 2, 2), (None, 12, 1)])
-def test_wide_images(groups, per_group, multiplier):
+def test_images_wider_than_kernel_blocks(groups, per_group, multiplier):
     """Native kernels work in blocks of pixels and channels; one may be correct and the next not."""
     for dtype in ("bfloat16", "float32"):
         for stride, rate, width in itertools.product((1, 2), (1, 2, 4), (29, 64)):
@@ -86,7 +86,7 @@ def test_wide_random_cases():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_a_thousand_random_cases(seed):
+def test_thousand_random_cases(seed):
     rng = np.random.default_rng(1000 + seed)
     for number in range(1000):
         check(random_case(rng, wide=number % 5 == 0))

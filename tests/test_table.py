@@ -8,7 +8,7 @@ from tfsep._utils.table import Table
 TABLE = Table(("name", "count", "note"), [("a|b", 12345, "x"), ("long name", 7, ""), ("none", None, "[bold]")])
 
 
-def test_text_is_aligned_and_whole():
+def test_text_is_aligned_and_complete():
     lines = TABLE.text().splitlines()
     assert len(lines) == 5
     assert "12,345" in lines[2]
@@ -22,7 +22,7 @@ def test_markdown_escapes_and_aligns():
     assert lines[:3] == ["| name | count | note |", "| --- | ---: | --- |", "| a\\|b | 12,345 | x |"]
 
 
-def test_csv_reads_back():
+def test_csv_is_read_back():
     rows = list(csv.reader(io.StringIO(TABLE.csv())))
     assert rows == [["name", "count", "note"], ["a|b", "12345", "x"], ["long name", "7", ""], ["none", "", "[bold]"]]
 

@@ -78,7 +78,7 @@ def mobilenet(tmp_path_factory):
 
 
 @pytest.mark.parametrize("recipe", ["float32", "int8", "dynamic_int8"])
-def test_xnnpacks_rules_say_what_xnnpack_does(zoo, recipe):
+def test_xnnpack_rules_match_the_delegate(zoo, recipe):
     """The rules explain exactly the nodes that were left, and stop none that was taken."""
     taken = frozenset().union(*LiteRTModel(zoo[recipe]).partitions())
     nodes = nodes_in(zoo[recipe])
@@ -91,7 +91,7 @@ def test_xnnpacks_rules_say_what_xnnpack_does(zoo, recipe):
     assert report.partitions == len(LiteRTModel(zoo[recipe]).partitions()) > 1
 
 
-def test_scales_too_far_apart_are_left_behind(zoo):
+def test_scales_too_far_apart_are_not_delegated(zoo):
     """A node of XNNPACK's addition, whose second step becomes 1/1025 and 257 of its output's."""
     tensor = next(node for node in nodes_in(zoo["int8"]) if node.row.name == "CONV_2D").outputs[0]
     for times, needs in ((2**-10, None), (1 / 1025, "inputs whose"), (255, None), (257, "inputs whose")):
@@ -102,7 +102,7 @@ def test_scales_too_far_apart_are_left_behind(zoo):
         assert rule is None or rule.needs.startswith(needs)
 
 
-def test_a_node_that_no_rule_explains_is_said_to_be(zoo, monkeypatch):
+def test_unexplained_node_is_reported(zoo, monkeypatch):
     monkeypatch.setattr(Target, "broken_rule", lambda target, node: None)
     report = tflite.check_targets(zoo["float32"], "xnnpack")["xnnpack"]
     assert {found.why for found in report.findings} == {"is left behind, and no documented rule says why"}
@@ -133,7 +133,7 @@ OPERATOR = {
 
 
 @pytest.mark.parametrize(("target", "layer"), BROKEN)
-def test_each_rule_stops_its_operator(zoo, target, layer):
+def test_each_rule_rejects_its_operator(zoo, target, layer):
     report = tflite.check_targets(zoo["int8"], target)[target]
     (number,) = [op.number for op in tflite.inspect(zoo["int8"]).operators if OPERATOR[layer](op)]
     (found,) = [found for found in report.findings if found.node == number]
@@ -143,7 +143,7 @@ def test_each_rule_stops_its_operator(zoo, target, layer):
     assert (report.basis, report.passed) == ("documented rule", False)
 
 
-def test_types_are_rules_too(zoo):
+def test_tensor_types_are_checked(zoo):
     whys = {
         target: {f.why for f in tflite.check_targets(zoo["float32"], target)[target].findings} for target in WITH_RULES
     }
@@ -155,7 +155,7 @@ def test_types_are_rules_too(zoo):
     assert not dynamic.passed
 
 
-def test_rules_on_nodes_that_the_converter_does_not_make(zoo):
+def test_rules_on_handmade_nodes(zoo):
     """A bias that is left out, a computed weight, a later version, a batch of two."""
     nodes = nodes_in(zoo["int8"])
     conv = next(node for node in nodes if node.row.name == "CONV_2D" and node.groups == 1 and node.strides == (1, 1))
@@ -170,12 +170,12 @@ def test_rules_on_nodes_that_the_converter_does_not_make(zoo):
     assert broken_rule("edgetpu", two).needs == "a batch of one"
 
 
-def test_on_the_edge_tpu_nothing_runs_behind_the_first_that_does_not(zoo):
+def test_edge_tpu_runs_nothing_after_the_first_unsupported_operator(zoo):
     report = tflite.check_targets(zoo["int8"], "edgetpu")["edgetpu"]
     assert report.taken == min(found.node for found in report.findings)
 
 
-def test_the_rules_are_data():
+def test_rules_are_data():
     for name, target in tflite.TARGETS.items():
         assert target.name == name
         assert target.measure is not None or name in WITH_RULES
@@ -188,7 +188,7 @@ def test_the_rules_are_data():
             assert rule.change
 
 
-def test_mobilenet_passes_or_says_why(mobilenet):
+def test_mobilenet_passes_or_is_explained(mobilenet):
     report = tflite.check_targets(mobilenet)
     passed = {r.target for r in report.reports if r.passed}
     assert passed == {"tflm", "gpu", "edgetpu", "ethos-u"}
@@ -219,7 +219,7 @@ def test_the_guide_has_the_shipped_files_figures():
             assert by_target[target].startswith("pass") == report[target].passed
 
 
-def test_micro_runs_it_and_the_arena_is_the_smallest(mobilenet):
+def test_micro_runs_the_file_in_the_smallest_arena(mobilenet):
     report = tflite.check_targets(mobilenet, "tflm")["tflm"]
     assert report.facts["elements_that_differ"] == 0
     assert report.facts["elements_compared"] == 40
@@ -237,7 +237,7 @@ interpreter.invoke()
         assert done.returncode == code
 
 
-def test_micro_says_why_it_does_not_run(zoo):
+def test_micro_failure_is_explained(zoo):
     for path, operator, why in (
         (ROOT / "saved_models" / "fashion_mnist" / "model_dynamic_int8.tflite", "CONV_2D", "Hybrid models are not"),
         (zoo["dynamic_int8"], "GELU", "Didn't find op"),
@@ -251,7 +251,7 @@ def test_micro_says_why_it_does_not_run(zoo):
         assert found.change
 
 
-def test_an_arena_in_which_a_kernel_aborts_is_too_small():
+def test_arena_in_which_a_kernel_aborts_is_too_small():
     program = """
 import os
 from tfsep._workers import _micro
@@ -263,7 +263,7 @@ print(_micro._smallest_arena(b"a file", []))
     assert done.stdout == "9008\n"
 
 
-def test_micro_outputs_that_differ_are_counted(mobilenet, monkeypatch):
+def test_differing_micro_outputs_are_counted(mobilenet, monkeypatch):
     def other(*args, **kwargs):
         reply = run_worker(*args, **kwargs)
         reply.arrays[0].ravel()[3] ^= 1
@@ -276,7 +276,7 @@ def test_micro_outputs_that_differ_are_counted(mobilenet, monkeypatch):
     assert "1 of 40 outputs" in report.findings[0].why
 
 
-def test_micro_outputs_are_told_apart(tmp_path):
+def test_micro_outputs_are_matched(tmp_path):
     """Two outputs whose names are in another order than the file's list."""
     image = keras.Input((6, 6, 4), name="image")
     heads = [L.Dense(n, name=name)(L.Flatten()(image)) for n, name in ((3, "z"), (2, "a"))]
@@ -286,7 +286,7 @@ def test_micro_outputs_are_told_apart(tmp_path):
     assert report.facts["elements_compared"] == 20
 
 
-def test_a_crash_in_micro_is_a_finding(mobilenet, monkeypatch):
+def test_crash_in_micro_is_reported(mobilenet, monkeypatch):
     for log, why in (("", ""), ("a/b.cc:3 No room.\n", " and says: No room.")):
 
         def crash(*args, log=log, **kwargs):
@@ -299,7 +299,7 @@ def test_a_crash_in_micro_is_a_finding(mobilenet, monkeypatch):
         assert "recipe" not in report.findings[0].change
 
 
-def test_a_node_of_a_loops_body_is_not_taken_for_one_of_the_graph(mobilenet):
+def test_nodes_of_a_loop_body_are_not_counted_in_the_graph(mobilenet):
     nodes = nodes_in(mobilenet)
     for said, number in (("CONV_2D (number 0)", 0), ("MUL (number 0)", None), ("MUL (number 99)", None)):
         (found,) = _measured._refused(f"says: Node {said} failed to prepare with status 1", nodes).findings
@@ -307,7 +307,7 @@ def test_a_node_of_a_loops_body_is_not_taken_for_one_of_the_graph(mobilenet):
         assert found.change == "use another layer: the interpreter refuses this operator as it is here"
 
 
-def test_a_micro_that_says_nothing_is_said_to(mobilenet, monkeypatch):
+def test_silent_micro_worker_is_reported(mobilenet, monkeypatch):
     monkeypatch.setattr(_measured, "run_worker", lambda *args: Reply({"ran": False}, [], ""))
     (found,) = tflite.check_targets(mobilenet, "tflm")["tflm"].findings
     assert found.why == "does not run, and says nothing"
@@ -329,7 +329,7 @@ def test_a_target_of_ones_own_is_a_record(mobilenet, monkeypatch):
 @pytest.mark.parametrize(
     ("targets", "kind"), [("tpu", ValueError), ([], ValueError), (3, TypeError), (["gpu", None], ValueError)]
 )
-def test_unknown_targets(mobilenet, targets, kind):
+def test_unknown_targets_are_refused(mobilenet, targets, kind):
     with pytest.raises(kind) as error:
         tflite.check_targets(mobilenet, targets)
     assert_sentence(error.value, "target")
@@ -342,7 +342,7 @@ def test_without_the_package_for_micro(mobilenet, monkeypatch):
     assert_sentence(error.value, "target")
 
 
-def test_workers_that_fail_are_said_to():
+def test_failing_workers_are_reported():
     for name, request, message in (
         ("run_once", {"kernels": "AUTO", "keep_tensors": False}, "not a valid Flatbuffer"),
         ("nothing", {}, "nothing"),

@@ -80,7 +80,7 @@ def hidden(path):
 
 
 @pytest.mark.parametrize("name", ["recurrent", "recurrent_float16", "attention", "embedding"])
-def test_the_count_is_one_and_that_of_the_memory(others, name):
+def test_memory_estimate_equals_the_measured_arena(others, name):
     export = others[name]
     report = tflite.check_targets(export.path, "xnnpack")["xnnpack"]
     assert report.taken == export.delegated == len(hidden(export.path))
@@ -89,7 +89,7 @@ def test_the_count_is_one_and_that_of_the_memory(others, name):
     assert all(found.change for found in report.findings)
 
 
-def test_a_file_for_the_reference_kernels_is_counted_too(tmp_path):
+def test_file_for_reference_kernels_is_measured(tmp_path):
     """It was verified on kernels without XNNPACK, which takes it all the same."""
     images = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype("float32")
     model = keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(4, 3, activation="relu")])
@@ -103,7 +103,7 @@ def test_a_file_for_the_reference_kernels_is_counted_too(tmp_path):
     )
 
 
-def test_a_loop_is_left_behind(others):
+def test_loops_are_not_delegated(others):
     """The interpreter leaves out a loop's output that nobody takes; it is -1, as the bias that a layer has not."""
     file = others["recurrent"]
     operators = {op["op_name"]: op for op in LiteRTModel(file.path).interpreter._get_ops_details()}
@@ -118,12 +118,12 @@ def test_a_loop_is_left_behind(others):
     assert (file.delegated, file.nodes) == (3, 5)
 
 
-def test_weights_of_what_is_left_behind(others):
+def test_weights_of_undelegated_operators(others):
     found = changes(others["recurrent_float16"].path, "xnnpack")
     assert ("DEQUANTIZE", "makes weights for operators that are left behind") in found
 
 
-def test_what_is_said_fits_the_operator(others):
+def test_advice_fits_the_operator(others):
     on_xnnpack = changes(others["attention"].path, "xnnpack")
     softmaxes = {
         found.node: found.change
@@ -156,7 +156,7 @@ def test_what_is_said_fits_the_operator(others):
         ("cmsis-nn", {"LESS", "ADD", "SELECT"}),
     ],
 )
-def test_whole_numbers_are_not_what_targets_compute(others, target, operators):
+def test_integer_arithmetic_is_not_delegated(others, target, operators):
     found = changes(others["embedding"].path, target)
     assert {name for (name, _), change in found.items() if change.startswith("compute indices")} == operators
     tables = [change for (name, _), change in found.items() if name == "GATHER"]
@@ -164,14 +164,14 @@ def test_whole_numbers_are_not_what_targets_compute(others, target, operators):
     assert bool(tables) == (target not in ("gpu", "nnapi"))
 
 
-def test_a_table_that_is_computed_is_no_embedding(others):
+def test_computed_table_is_not_an_embedding(others):
     path = others["embedding"].path
     (gather,) = [node for node in nodes_of(tflite.inspect(path), read_tflite(path)[1]) if node.row.name == "GATHER"]
     assert "this table" in broken_rule("xnnpack", gather).change
     assert "deformable" in broken_rule("xnnpack", replace(gather, constants=frozenset())).change
 
 
-def test_what_the_api_level_29_has_not(others):
+def test_operators_missing_from_api_level_29(others):
     path = others["attention"].path
     found = {(operator, why) for operator, why in changes(path, "nnapi") if operator != "MEAN"}
     assert found >= {
@@ -184,7 +184,7 @@ def test_what_the_api_level_29_has_not(others):
     assert broken_rule("nnapi", replace(node, row=node.row._replace(name="SPLIT"))).needs == "float32 or uint8"
 
 
-def test_what_the_reference_kernels_have_not_is_compared_with_the_others(tmp_path):
+def test_operators_missing_from_reference_kernels_are_compared_with_builtin_ones(tmp_path):
     """ELU is in LiteRT's default kernels, and in TensorFlow Lite Micro's."""
     pytest.importorskip("tflite_micro", reason="needs the extra micro")
     model = keras.Sequential([keras.Input((4, 4, 2)), L.ELU()])

@@ -52,7 +52,7 @@ def model_of(*stack, shape=SHAPE):
     + [("int8", stride, rate) for stride, rate in ((1, 1), (2, 1), (1, 2), ((1, 2), (2, 3)))],
 )
 @pytest.mark.parametrize("name", LAYERS)
-def test_each_layer_is_its_operators_and_its_numbers(name, stride, rate, recipe, tmp_path):
+def test_each_layer_exports_to_its_operators_and_values(name, stride, rate, recipe, tmp_path):
     make, operators = LAYERS[name]
     model = model_of(make(stride, rate))
     report = tflite.export(model, tmp_path / "m.tflite", recipe, calibration=X)
@@ -131,7 +131,7 @@ def stack():
 
 
 @pytest.mark.parametrize(("base", "interface"), [("int8", "float32"), ("int8", "uint8"), ("int16x8", "float32")])
-def test_a_recipe_of_ones_own(stack, tmp_path, base, interface):
+def test_custom_recipe(stack, tmp_path, base, interface):
     own = replace(tflite.RECIPES[base], name="own", interface=interface, tolerance=0.35)
     report = tflite.export(stack, tmp_path / "m.tflite", own, calibration=X)
     assert report.recipe == "own"
@@ -155,7 +155,7 @@ def test_a_prepared_model_in_a_recipe_of_ones_own(tmp_path, interface, elements)
 
 
 @pytest.mark.parametrize("recipe", ["float16", "dynamic_int8", "int8", "int16x8"])
-def test_a_recipes_own_tolerance_holds(stack, tmp_path, recipe):
+def test_recipe_tolerance_is_applied(stack, tmp_path, recipe):
     strict = replace(tflite.RECIPES[recipe], tolerance=1e-12)
     with pytest.raises(tflite.VerificationError, match="expected a relative RMS error of at most") as error:
         tflite.export(stack, tmp_path / "m.tflite", strict, calibration=X)
@@ -163,14 +163,14 @@ def test_a_recipes_own_tolerance_holds(stack, tmp_path, recipe):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_signature_has_the_models_names(files):
+def test_signature_has_the_names_of_the_model(files):
     from ai_edge_litert.interpreter import Interpreter
 
     signature = Interpreter(str(files["float32"].path)).get_signature_list()
     assert signature == {"serving_default": {"inputs": ["image"], "outputs": ["MobilenetV1_Predictions"]}}
 
 
-def test_the_json_beside_the_file_is_the_report(files):
+def test_json_beside_the_file_is_the_report(files):
     report = files["int8"]
     stored = json.loads(report.path.with_suffix(".json").read_text())
     assert stored == json.loads(report.to_json())
@@ -220,7 +220,7 @@ def test_inspect_against_the_interpreter(files):
     assert "DEPTHWISE_CONV_2D" in str(found)
 
 
-def test_verify_passes_on_the_right_file(files, network):
+def test_verify_passes_on_the_file_of_the_model(files, network):
     model, data = network
     report = tflite.verify(model, files["float32"].path, data)
     assert report.passed
@@ -231,7 +231,7 @@ def test_verify_passes_on_the_right_file(files, network):
 
 
 @pytest.mark.parametrize("recipe", tflite.RECIPES)
-def test_verify_fails_on_another_models_file(files, network, recipe):
+def test_verify_fails_on_the_file_of_another_model(files, network, recipe):
     model, data = network
     other = keras.models.clone_model(model)
     other.set_weights([np.random.default_rng(3).permutation(w.ravel()).reshape(w.shape) for w in model.get_weights()])
@@ -282,14 +282,14 @@ def test_a_changed_weight_is_found_in_every_recipe(files, network, recipe, chang
 
 
 @pytest.mark.parametrize("recipe", tflite.RECIPES)
-def test_an_honest_files_weights_are_the_models(files, recipe):
+def test_weights_of_the_file_are_those_of_the_model(files, recipe):
     report = files[recipe].verification
     assert report.weights >= 28
     assert report.weight_error <= 1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1.0])
-def test_a_wrong_number_in_any_output_fails(files, network, monkeypatch, bad):
+def test_wrong_output_value_fails(files, network, monkeypatch, bad):
     """One element of one sample, as a broken kernel would leave it."""
     run = LiteRTModel.__call__
 
@@ -303,7 +303,7 @@ def test_a_wrong_number_in_any_output_fails(files, network, monkeypatch, bad):
         tflite.verify(network[0], files["float32"].path, network[1])
 
 
-def test_verify_takes_a_saved_model(network, files, tmp_path):
+def test_verify_accepts_a_saved_model(network, files, tmp_path):
     network[0].save(tmp_path / "m.keras")
     assert tflite.verify(tmp_path / "m.keras", files["float32"].path, network[1]).passed
 
@@ -336,7 +336,7 @@ def test_forms_of_data(files, network, form):
     assert report.accuracy == (1.0 if form in ("pair", "generator of pairs", "dataset") else None)
 
 
-def test_verify_keeps_nothing(files, network):
+def test_verify_memory_does_not_grow_with_the_data(files, network):
     """Ten times the data takes no more memory."""
     model, data = network
 
@@ -382,7 +382,7 @@ def test_list_inputs_keep_their_order(tmp_path):
 
 
 @pytest.mark.parametrize("names", list(itertools.permutations(["image", "aux", "zoom"])))
-def test_a_tuple_of_inputs_is_in_the_models_order(names, tmp_path):
+def test_tuple_of_inputs_is_in_the_order_of_the_model(names, tmp_path):
     """Equal shapes, so that nothing but the order tells the inputs apart, and ranges that calibration must not swap."""
     inputs = [keras.Input((6, 6, 2), name=name) for name in names]
     images = [layers.Conv2D(2, 3)(x) for x in inputs]
@@ -402,7 +402,7 @@ def test_a_tuple_of_inputs_is_in_the_models_order(names, tmp_path):
     assert np.std(tflite.predict(report.path, data) - expected) < 0.05 * np.std(expected)
 
 
-def test_a_batch_of_several(network, tmp_path):
+def test_batch_of_several(network, tmp_path):
     model, data = network
     report = tflite.export(model, tmp_path / "m.tflite", "int8", calibration=data[:50], batch_size=8, data=data[:13])
     assert report.inputs[0].shape == (8, 32, 32, 3)
@@ -412,14 +412,14 @@ def test_a_batch_of_several(network, tmp_path):
     assert tflite.predict(report.path, data[:13]).shape == (13, 10)
 
 
-def test_open_sizes_are_given(tmp_path):
+def test_input_shape_sets_open_sizes(tmp_path):
     model = models.MobileNetV1((None, None, 3), 5, 0.25)
     with pytest.raises(ValueError, match="input_shape: expected the sizes that 'MobilenetV1' leaves open"):
         tflite.export(model, tmp_path / "m.tflite")
     assert tflite.export(model, tmp_path / "m.tflite", input_shape=(40, 32, 3)).inputs[0].shape == (1, 40, 32, 3)
 
 
-def test_a_subclassed_model(tmp_path):
+def test_subclassed_model(tmp_path):
     class Mine(keras.Model):
         def __init__(self):
             super().__init__()
@@ -434,7 +434,7 @@ def test_a_subclassed_model(tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
-def test_a_model_of_another_precision_is_exported_in_float32(policy, tmp_path):
+def test_model_of_another_precision_is_exported_in_float32(policy, tmp_path):
     block = layers.DepthwiseSeparableConv(3, rate=2, dtype=policy)
     nested = keras.Sequential([keras.Input((8, 8, 4), dtype="float32"), block])
     model = keras.Sequential([keras.Input((8, 8, 4), dtype="float32", name="image"), nested, keras.layers.Flatten()])
@@ -446,7 +446,7 @@ def test_a_model_of_another_precision_is_exported_in_float32(policy, tmp_path):
     assert_close(tflite.predict(report.path, x), tf.cast(model(x), "float32"), 3e-2)
 
 
-def test_exporting_leaves_the_model_as_it_was(network, tmp_path):
+def test_export_leaves_the_model_unchanged(network, tmp_path):
     model, data = network
     before = [np.array(w) for w in model.weights]
     tflite.export(model, tmp_path / "m.tflite", "int8", calibration=data)
@@ -460,7 +460,7 @@ def test_benchmark(files):
     assert report.runs == 20
 
 
-def test_googles_file_runs(fixtures):
+def test_published_google_file_runs(fixtures):
     path = fixtures / "official" / "mobilenet_v1_0.25_128_quant.tflite"
     probabilities = tflite.predict(path, np.zeros((1, 128, 128, 3), "float32"))
     assert probabilities.shape == (1, 1001)

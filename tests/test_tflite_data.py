@@ -21,7 +21,7 @@ def pieces(sizes, width=3):
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("size", [1, 2, 4, 100])
-def test_chunks_are_the_samples_in_order(sizes, size):
+def test_chunks_keep_the_samples_in_order(sizes, size):
     batches, whole, labels = pieces(sizes)
     chunks = list(SampleReader((FIELD,)).chunks(iter(batches), size))
     assert all(0 < chunk.size <= size for chunk in chunks)
@@ -30,7 +30,7 @@ def test_chunks_are_the_samples_in_order(sizes, size):
     assert all(a.size + b.size > size for a, b in itertools.pairwise(chunks)), "two that were to be joined"
 
 
-def test_chunks_are_of_one_kind():
+def test_chunks_have_one_structure():
     """Samples of another width, and those without labels, begin a new one."""
     (wide, *_), narrow = pieces([2], 5)[0], pieces([1, 1])[0]
     chunks = list(SampleReader((FIELD,)).chunks([*narrow, wide, wide[0], wide[0][:1]]))
@@ -49,7 +49,7 @@ def test_chunks_without_a_size_are_a_few_megabytes():
         assert sum(sizes) == 9
 
 
-def test_a_generator_may_fill_the_same_memory_again():
+def test_generator_may_reuse_its_memory():
     buffer, label = np.zeros((2, 2, 3), "float32"), np.zeros(2, int)
 
     def refilled():
@@ -63,7 +63,7 @@ def test_a_generator_may_fill_the_same_memory_again():
     np.testing.assert_array_equal(np.concatenate([images[:, 1, 2] for _, images in seen]), expected)
 
 
-def test_nothing_is_read_before_it_is_wanted():
+def test_data_are_read_lazily():
     def endless():
         while True:
             yield np.zeros((2, 3), "float32")

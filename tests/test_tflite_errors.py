@@ -90,7 +90,7 @@ EXPORT = {
 
 
 @pytest.mark.parametrize("case", EXPORT)
-def test_export_refuses_and_leaves_nothing(case, model, tmp_path):
+def test_refused_export_leaves_no_file(case, model, tmp_path):
     kind, argument, options = EXPORT[case]
     options = {name: value() if callable(value) else value for name, value in options.items()}
     with pytest.raises(kind) as error:
@@ -99,14 +99,14 @@ def test_export_refuses_and_leaves_nothing(case, model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_fails_verification_is_not_kept(model, tmp_path):
+def test_failed_verification_keeps_no_file(model, tmp_path):
     with pytest.raises(tflite.VerificationError) as error:
         tflite.export(model, tmp_path / "m.tflite", "int8", calibration=X, tolerance=1e-9)
     assert error.value.report.samples == 16
     assert not list(tmp_path.iterdir())
 
 
-def test_an_older_file_survives_a_failed_export(model, tmp_path):
+def test_older_file_survives_a_failed_export(model, tmp_path):
     path = tflite.export(model, tmp_path / "m.tflite").path
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     with pytest.raises(tflite.VerificationError):
@@ -114,7 +114,7 @@ def test_an_older_file_survives_a_failed_export(model, tmp_path):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-def test_paths(model, tmp_path):
+def test_wrong_paths_are_refused(model, tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         tflite.export(model, tmp_path / "none" / "m.tflite")
     assert_sentence(error.value, "path")
@@ -125,7 +125,7 @@ def test_paths(model, tmp_path):
     assert_sentence(no_path.value, "path")
 
 
-def test_a_file_without_its_report_is_not_kept(model, tmp_path):
+def test_file_is_not_kept_without_its_report(model, tmp_path):
     (tmp_path / "m.json").mkdir()
     for before in (None, b"an older file"):
         if before is not None:
@@ -137,7 +137,7 @@ def test_a_file_without_its_report_is_not_kept(model, tmp_path):
         assert left == ({} if before is None else {"m.tflite": before})
 
 
-def test_a_read_only_folder(model, tmp_path, monkeypatch):
+def test_read_only_folder_is_refused(model, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(PermissionError) as error:
         tflite.export(model, tmp_path / "m.tflite")
@@ -145,7 +145,7 @@ def test_a_read_only_folder(model, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("failing", ["write_bytes", "write_text", "replace"])
-def test_a_full_disk_leaves_nothing(model, tmp_path, monkeypatch, failing):
+def test_full_disk_leaves_no_file(model, tmp_path, monkeypatch, failing):
     original = getattr(Path, failing)
 
     def full(self, *args, **kwargs):
@@ -160,7 +160,7 @@ def test_a_full_disk_leaves_nothing(model, tmp_path, monkeypatch, failing):
     assert not list(tmp_path.iterdir())
 
 
-def test_models(tmp_path):
+def test_wrong_models_are_refused(tmp_path):
     with pytest.raises(TypeError) as error:
         tflite.export(lambda x: x, tmp_path / "m.tflite")
     assert_sentence(error.value, "model")
@@ -177,7 +177,7 @@ class Determinant(keras.layers.Layer):
         return (input_shape[0], 1)
 
 
-def test_an_operator_without_a_builtin_needs_flex(tmp_path):
+def test_operator_without_a_builtin_is_refused(tmp_path):
     model = keras.Sequential([keras.Input((3, 3)), Determinant()])
     with pytest.raises(ValueError) as error:  # noqa: PT011
         tflite.export(model, tmp_path / "m.tflite")
@@ -195,7 +195,7 @@ def test_an_operator_without_a_builtin_needs_flex(tmp_path):
 
 
 @pytest.mark.parametrize("use", [tflite.inspect, tflite.benchmark, lambda p: tflite.predict(p, X)])
-def test_missing_and_foreign_files(use, tmp_path):
+def test_missing_and_foreign_files_are_refused(use, tmp_path):
     for odd in (None, 3):
         with pytest.raises(TypeError) as no_path:
             use(odd)
@@ -249,20 +249,20 @@ VERIFY = {
 
 
 @pytest.mark.parametrize("case", VERIFY)
-def test_verify_refuses(case, model, file):
+def test_verify_refuses_wrong_data(case, model, file):
     kind, argument, data = VERIFY[case]
     with pytest.raises(kind) as error:
         tflite.verify(model, file, data)
     assert_sentence(error.value, argument)
 
 
-def test_verify_refuses_another_interface(model, file, tmp_path):
+def test_verify_refuses_a_file_of_another_interface(model, file, tmp_path):
     other = keras.Sequential([keras.Input((6, 8, 2)), keras.layers.Flatten()])
     with pytest.raises(ValueError, match=r"path: expected a file with input \(6, 8, 2\)"):
         tflite.verify(other, file, X)
 
 
-def test_verify_refuses_files_of_other_names(tmp_path):
+def test_verify_refuses_a_file_of_other_input_names(tmp_path):
     def of(*names):
         inputs = [keras.Input((4,), name=name) for name in names]
         return keras.Model(inputs, keras.layers.Concatenate()(inputs))
@@ -280,7 +280,7 @@ def test_labels_may_be_a_list(model, file):
 
 
 @pytest.mark.parametrize("tolerance", [-1, "a", np.nan, None])
-def test_verify_refuses_a_tolerance_and_odd_paths(model, file, tolerance):
+def test_verify_refuses_wrong_tolerances_and_paths(model, file, tolerance):
     path = file if tolerance is not None else None
     with pytest.raises((ValueError, TypeError)) as error:
         tflite.verify(model, path, X, tolerance=tolerance)
@@ -290,13 +290,13 @@ def test_verify_refuses_a_tolerance_and_odd_paths(model, file, tolerance):
 @pytest.mark.parametrize(
     ("options", "argument"), [({"threads": 0}, "threads"), ({"runs": 0}, "runs"), ({"warmup": -1}, "warmup")]
 )
-def test_benchmark_refuses(file, options, argument):
+def test_benchmark_refuses_wrong_arguments(file, options, argument):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         tflite.benchmark(file, **options)
     assert_sentence(error.value, argument)
 
 
-def test_an_endless_generator_of_good_images_ends(model, tmp_path):
+def test_endless_generators_are_cut_off(model, tmp_path):
     def endless():
         rng = np.random.default_rng(0)
         while True:
@@ -315,7 +315,7 @@ def test_few_samples_are_noted(model, tmp_path):
     assert given.notes == (few,)
 
 
-def test_calibration_data_that_training_did_not_see_are_noted(tmp_path):
+def test_unlikely_calibration_data_are_noted(tmp_path):
     """As far as a model tells: by what its first normalization has seen, however deep it is nested."""
     x = np.random.default_rng(0).uniform(-1, 1, (64, 8, 8, 2)).astype("float32")
     block = keras.Sequential([keras.Input((8, 8, 2)), layers.DepthwiseSeparableConv(4, momentum=0.5)])
@@ -365,6 +365,6 @@ def test_recipes_are_frozen():
         tflite.RECIPES["int8"].tolerance = 1.0
 
 
-def test_the_converter_reason_is_one_line():
+def test_converter_errors_are_one_line():
     assert _converter._reason(Exception("a\nfoo error: bad op\nb")) == "foo error: bad op"
     assert _converter._reason(Exception("")) == "Exception"

@@ -51,7 +51,7 @@ def test_accuracy_after_training(whole):
     assert result.test_accuracy > 0.9
 
 
-def test_the_log_has_every_epoch(whole):
+def test_log_has_every_epoch(whole):
     result, lines = whole
     records = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
     assert [r["epoch"] for r in records] == [1, 2, 3]
@@ -60,7 +60,7 @@ def test_the_log_has_every_epoch(whole):
     assert len(lines) == 3
 
 
-def test_the_model_gives_probabilities(whole, data):
+def test_trained_model_gives_probabilities(whole, data):
     result, _ = whole
     probabilities = result.model(next(iter(data.test.batches(8)))[0])
     np.testing.assert_allclose(np.sum(probabilities, axis=-1), 1.0, rtol=1e-5)
@@ -78,7 +78,7 @@ def stopping_at(count):
     return write_arrays
 
 
-def test_a_resumed_run_is_the_same_run(whole, data, tmp_path, monkeypatch):
+def test_resumed_run_reaches_identical_weights(whole, data, tmp_path, monkeypatch):
     """A run that is killed around its second checkpoint goes on to the very same weights, and logs each epoch once."""
     lines = []
     monkeypatch.setattr(RunDirectory, "write_arrays", stopping_at(3))
@@ -106,7 +106,7 @@ with messages_to(lambda line: print(line, flush=True)):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wait", [0.0, 0.2, 0.7])
-def test_a_killed_run_is_the_same_run(whole, data, tmp_path, wait):
+def test_killed_run_resumes_to_identical_weights(whole, data, tmp_path, wait):
     """`kill -9`, some time after the first epoch was reported, as often in a step as in a checkpoint."""
     here = Path(__file__).parent
     process = subprocess.Popen(
@@ -124,13 +124,13 @@ def test_a_killed_run_is_the_same_run(whole, data, tmp_path, wait):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_finished_run_resumes_to_itself(whole, data):
+def test_resuming_a_finished_run_changes_nothing(whole, data):
     result, _ = whole
     again = train(TINY, data, result.folder, resume=True)
     assert again.test_accuracy == result.test_accuracy
 
 
-def test_a_run_is_not_overwritten(whole, data):
+def test_existing_run_is_not_overwritten(whole, data):
     with pytest.raises(ValueError, match="folder: expected one without a run"):
         train(TINY, data, whole[0].folder)
 

@@ -94,7 +94,7 @@ def test_values_and_gradients(kind, stride, rate, padding):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS[::5])
-def test_adjoint_and_gradient_of_the_forward_op(kind, stride, rate, padding):
+def test_op_is_adjoint_and_gradient_of_the_forward_op(kind, stride, rate, padding):
     """``<Ax, y> = <x, Aᵀy>``, and Aᵀy is TensorFlow's gradient of ``<Ax, y>`` to x."""
     op, shape, _, _ = grouped(kind)
     forward = ops.depthwise_conv2d if kind == "depthwise" else ops.conv2d
@@ -300,7 +300,7 @@ def test_separable_channels_first():
     assert_close(tf.transpose(first, [0, 2, 3, 1]), last, 1e-14)
 
 
-def test_the_matrix_of_the_worked_example():
+def test_matrix_of_the_worked_example():
     """The 4×9 matrix of a 2×2 kernel on a 3×3 image, as a guide to convolution arithmetic prints it."""
     matrix = ops.convolution_matrix([[1.0, 2.0], [3.0, 4.0]], (3, 3))
     assert matrix.shape == (4, 9)
@@ -318,7 +318,7 @@ def test_the_matrix_of_the_worked_example():
 
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(("stride", "rate", "padding"), OPTIONS)
-def test_the_matrix_is_the_convolution(groups, stride, rate, padding):
+def test_matrix_equals_the_convolution(groups, stride, rate, padding):
     """C is the Jacobian of the convolution, one input at a time in NumPy; y = Cx, and x' = Cᵀy is the transposed op."""
     filters = 4
     size = outputs((3, 2), (3, 2), stride, padding, None, rate)[1]
@@ -335,7 +335,7 @@ def test_the_matrix_is_the_convolution(groups, stride, rate, padding):
     assert_close(flat, tf.reshape(ops.conv2d_transpose(y, w, stride, padding, groups, None, rate), [-1, 1]), 1e-12)
 
 
-def test_the_matrix_of_one_channel_and_of_a_depthwise_filter():
+def test_matrix_of_one_channel_and_of_a_depthwise_filter():
     w, depthwise, x = tensors((2, 3), (2, 3, 4, 2), (1, 5, 6, 4))
     plain = tf.sparse.to_dense(ops.convolution_matrix(w, (5, 6), 2, "same"))
     assert_close(plain, tf.sparse.to_dense(ops.convolution_matrix(w[..., None, None], (5, 6, 1), 2, "same")), 0)
@@ -344,7 +344,7 @@ def test_the_matrix_of_one_channel_and_of_a_depthwise_filter():
     assert_close(y, tf.reshape(ops.depthwise_conv2d(x, depthwise, 2), [-1, 1]), 1e-12)
 
 
-def test_the_matrix_in_a_graph_has_a_gradient():
+def test_matrix_in_a_graph_has_a_gradient():
     x, w = tensors((1, 4, 4, 2), (3, 3, 2, 3))
 
     @tf.function(autograph=False)

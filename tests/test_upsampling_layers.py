@@ -61,11 +61,11 @@ def test_channels_first(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_all_arguments_are_in_the_config(name):
+def test_config_holds_every_argument(name):
     check_config(getattr(layers, name))
 
 
-def test_the_arguments_are_kerass():
+def test_signatures_extend_keras():
     check_signature(layers.Conv2DTranspose, keras.layers.Conv2DTranspose)
 
 
@@ -90,7 +90,7 @@ def test_equal_to_keras(options):
         assert ours.compute_output_shape(X.shape) == expected.shape
 
 
-def test_a_full_kernel_is_drawn_as_keras_draws_it():
+def test_standard_kernel_is_drawn_as_in_keras():
     ours, theirs = (
         kind(6, 3, kernel_initializer=keras.initializers.HeNormal(seed=1))
         for kind in (layers.Conv2DTranspose, keras.layers.Conv2DTranspose)
@@ -101,7 +101,7 @@ def test_a_full_kernel_is_drawn_as_keras_draws_it():
 
 
 @pytest.mark.parametrize("name", ["DepthwiseConv2DTranspose", "SeparableConv2DTranspose"])
-def test_true_fan_in(name):
+def test_depthwise_initializers_use_the_true_fan_in(name):
     layer = LAYERS[name](depthwise_initializer="he_normal")
     layer.build((None, 4, 5, 1024))
     kernel = np.asarray(layer.weights[0])
@@ -111,7 +111,7 @@ def test_true_fan_in(name):
 
 @pytest.mark.parametrize(("stride", "rate"), [(1, 1), (2, 1), (2, 2), (2, 3)])
 @pytest.mark.parametrize("multiplier", [1, 2])
-def test_each_channel_is_up_sampled_by_its_own_filters(stride, rate, multiplier):
+def test_each_channel_is_upsampled_by_its_own_filters(stride, rate, multiplier):
     """Channel c·M + m of the result is channel c transposed by filter m, one pair at a time."""
     layer = layers.DepthwiseConv2DTranspose(3, stride, depth_multiplier=multiplier, rate=rate, use_bias=False)
     y = np.asarray(layer(X))
@@ -199,7 +199,7 @@ EXPORTED = {
 
 @pytest.mark.parametrize("recipe", ["float32", "int8"])
 @pytest.mark.parametrize("case", EXPORTED)
-def test_files(case, recipe, tmp_path):
+def test_exported_files(case, recipe, tmp_path):
     make, operators = EXPORTED[case]
     model = randomized(make())
     data = np.random.default_rng(2).uniform(-1, 1, (16, *X.shape[1:])).astype("f")

@@ -43,7 +43,7 @@ def test_logits_of_keras_applications(size):
     assert np.std(theirs(x)) > 1e-2
 
 
-def test_another_epsilon_is_taken_into_account():
+def test_other_epsilon_is_converted():
     theirs, x = applications(), images((64, 64))
     model = ours(arg_scope=models.mobilenet_v1_arg_scope(batch_norm_epsilon=0.3))
     weights.load_keras_applications(model, theirs)
@@ -51,7 +51,7 @@ def test_another_epsilon_is_taken_into_account():
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.25, 0.35])
-def test_files_of_keras_applications(alpha, tmp_path):
+def test_files_of_keras_applications_load(alpha, tmp_path):
     """Keras rounds the filters of a width down, layer by layer."""
     theirs, x = applications(alpha=alpha), images((64, 64))
     theirs.save(tmp_path / "m.keras")
@@ -73,7 +73,7 @@ def test_other_padding_changes_the_logits():
         weights.load_keras_applications(ours((None, None), padding="same"), applications((64, 64)))
 
 
-def test_imagenet_without_a_network(monkeypatch):
+def test_imagenet_weights_offline_are_refused(monkeypatch):
     def offline(*args, **kwargs):
         raise Exception("URL fetch failure on https://somewhere: None -- [Errno -2]")
 
@@ -103,7 +103,7 @@ def test_helper_refused_fails_for_an_accepted_source():
         refused(weights.load_keras_applications, ours(), applications())
 
 
-def test_other_sources_than_keras_applications(tmp_path):
+def test_other_models_than_keras_applications_are_refused(tmp_path):
     load = weights.load_keras_applications
     refused(load, ours(), applications(classes=11))
     refused(load, ours(), applications(alpha=0.5))
@@ -198,7 +198,7 @@ def test_logits_of_torch(names, form, tmp_path):
     np.testing.assert_allclose(model(x), by_loops(state, names, x), atol=1e-5)
 
 
-def test_another_epsilon_and_padding_are_seen():
+def test_other_epsilon_and_padding_change_the_result():
     state, x = state_dict(TIMM), images((9, 8))
     model = torchlike()
     weights.load_torch(model, state, epsilon=0.1)
@@ -239,7 +239,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("case", STATES)
-def test_state_dicts_that_do_not_fit(case):
+def test_mismatched_state_dicts_are_refused(case):
     refused(weights.load_torch, torchlike(), STATES[case])
 
 

@@ -37,7 +37,7 @@ def photographs(folder, size):
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-def test_googles_files(name, fixtures, tmp_path):
+def test_published_google_files_load(name, fixtures, tmp_path):
     path = fixtures / "official" / name
     model = models.from_tflite(path)
     x = np.stack(list(photographs(path.parent, model.input_shape[1:3])))
@@ -56,7 +56,7 @@ def test_googles_files(name, fixtures, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", tflite.RECIPES)
-def test_files_of_every_recipe(recipe, tmp_path):
+def test_files_of_every_recipe_load(recipe, tmp_path):
     model, x = network(), images((30, 26))
     path = tflite.export(model, tmp_path / "m.tflite", recipe, calibration=x).path
     imported = models.from_tflite(path)
@@ -66,7 +66,7 @@ def test_files_of_every_recipe(recipe, tmp_path):
     assert np.std(model(x)) > 0.01
 
 
-def test_a_files_own_ranges_are_exact(tmp_path):
+def test_ranges_of_a_file_are_exact(tmp_path):
     model, x = network(), images((30, 26))
     path = tflite.export(quantize.observe(quantize.prepare(model), x), tmp_path / "m.tflite", "int8", data=x).path
     prepared = models.from_tflite(path, ranges="from_file")
@@ -108,13 +108,13 @@ def test_padding_rule_is_detected(padding, size, tmp_path):
         {"conv_defs": (Conv(3, 1, 4), DepthSepConv(3, 2, 5, rate=3))},
     ],
 )
-def test_other_networks_of_the_kind(options, tmp_path):
+def test_other_depthwise_separable_networks_load(options, tmp_path):
     model, x = network(**options), images((30, 26))
     path = tflite.export(model, tmp_path / "m.tflite").path
     np.testing.assert_allclose(models.from_tflite(path)(x), model(x), atol=2e-5)
 
 
-def test_the_background_is_left_out(tmp_path):
+def test_background_class_is_dropped(tmp_path):
     model, x = network(classifier_activation=None), images((30, 26))
     path = tflite.export(model, tmp_path / "m.tflite").path
     six = network(classes=6, classifier_activation=None, seed=1)
@@ -125,7 +125,7 @@ def test_the_background_is_left_out(tmp_path):
     assert_sentence(error.value, "background")
 
 
-def test_weights_go_to_other_forms_of_the_same_network(tmp_path):
+def test_weights_load_into_equivalent_networks(tmp_path):
     """Into a model with another epsilon, and into one without normalization."""
     model, x = network(), images((30, 26))
     path = tflite.export(model, tmp_path / "m.tflite").path
@@ -156,7 +156,7 @@ def test_helper_refused_fails_for_an_accepted_file_and_a_missing_phrase(file):
         refused(network(classes=6), file, "no such words")
 
 
-def test_other_models_are_refused_and_stay_as_they_are(file):
+def test_other_models_are_refused_and_unchanged(file):
     refused(network(classes=6), file, "kernel (1, 1, 9, 7) for (1, 1, 9, 6)")
     refused(network(conv_defs=CUSTOM[:3]), file, "7 layers with kernels for 6", "kernel")
     refused(network(conv_defs=(Conv(3, 1, 6), *CUSTOM[1:])), file, "the file's stride (2, 2)")
@@ -247,7 +247,7 @@ def test_given_qparams_are_kept_to_the_last_bit():
             layer.set_qparams(scale, zero)
 
 
-def test_a_channel_without_weights_is_exact(tmp_path):
+def test_channel_of_zero_weights_is_exact(tmp_path):
     """Its bias does not fit 32 bits at the smallest scale of a kernel, so the converter widens that."""
     model, x = network(classes=None, conv_defs=CUSTOM[:1]), images((30, 26))
     kernel, beta = model.weights[0], model.weights[2]

@@ -155,6 +155,13 @@ def reduction(
 ) -> list[Reduction]:
     """Compare a full layer with a separable one over width multipliers, by counting both.
 
+    Args:
+        channels: of the input.
+        filters: output channels at width 1.
+        kernel: rows and columns of the window.
+        size: rows and columns of the image.
+        alphas: width multipliers, applied to channels and filters.
+
     Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), section 3.1, and 3.3 for the width multiplier.
 
     Examples:
@@ -177,6 +184,9 @@ def reduction(
 
 def step_table(steps: list[Step]) -> Table:
     """Return the steps of an example as a table.
+
+    Args:
+        steps: in order, a row each.
 
     Examples:
         >>> step_table([Step("a pixel", (1, 1, 1, 1), np.ones((1, 1)))]).rows
@@ -212,6 +222,9 @@ def blocks() -> list[str]:
 def compact(value: np.ndarray) -> str:
     """Return an array on one line, numbers as short as they are.
 
+    Args:
+        value: of any rank.
+
     Examples:
         >>> compact(np.array([[1.0, 2.5]]))
         '[[1, 2.5]]'
@@ -226,7 +239,8 @@ def draw_grid(axes: Any, values: np.ndarray, title: str, rows: str = "row", colu
         axes: to draw on.
         values: (R, C).
         title: above the grid.
-        rows, columns: what the two axes count, from 0.
+        rows: what the vertical axis counts, from 0.
+        columns: what the horizontal axis counts, from 0.
 
     Raises:
         ValueError: if `values` is no matrix, or has no number in it.

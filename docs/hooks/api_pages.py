@@ -54,12 +54,14 @@ def _undocumented(symbol: griffe.Object, path: str) -> Iterator[str]:
     if symbol.docstring is None:
         yield path
     elif symbol.is_function or symbol.is_class:
-        for name in _parameter_names(symbol) - _documented_names(symbol.docstring):
+        bases = symbol.mro() if symbol.is_class else []
+        documented = [_documented_names(s.docstring) for s in (symbol, *bases) if s.docstring]
+        for name in _parameter_names(symbol).difference(*documented):
             yield f"{path}({name})"
     if symbol.is_class:
         for method in symbol.functions.values():
             # The summary of a method tells what its only parameter is.
-            if method.name in KERAS_METHODS or not method.is_public or len(_parameter_names(method)) < 2:
+            if method.name.startswith("_") or method.name in KERAS_METHODS or len(_parameter_names(method)) < 2:
                 continue
             yield from _undocumented(method, f"{path}.{method.name}")
 

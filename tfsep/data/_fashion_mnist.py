@@ -29,6 +29,7 @@ FASHION_MNIST_CLASSES = (
     "Bag",
     "Ankle boot",
 )
+"""The names of Fashion-MNIST's classes, by label."""
 
 FASHION_MNIST_NOTICE = """\
 The images in samples.npz are from Fashion-MNIST (H. Xiao, K. Rasul, R. Vollgraf, arXiv 1708.07747).

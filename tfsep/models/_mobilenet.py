@@ -200,8 +200,13 @@ def _with_width(multiplier: float) -> Callable[..., tuple[Tensor, EndPoints]]:
 
 
 mobilenet_v1_075 = _with_width(0.75)
+"""`mobilenet_v1` with a depth multiplier of 0.75."""
+
 mobilenet_v1_050 = _with_width(0.50)
+"""`mobilenet_v1` with a depth multiplier of 0.5."""
+
 mobilenet_v1_025 = _with_width(0.25)
+"""`mobilenet_v1` with a depth multiplier of 0.25."""
 
 DEFAULT_IMAGE_SIZE = 224
 _builders: tuple[Any, ...] = (mobilenet_v1, mobilenet_v1_075, mobilenet_v1_050, mobilenet_v1_025)

@@ -131,7 +131,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("int16x8", "activations in int16 and weights in int8", "int8", "int16", "int16", True, 0.4),
     )
 }
-"""By name. A new recipe is a row here; the command's choices and `export` read it."""
+"""The recipes that `export` and the command know by name. A new recipe is a row here."""
 
 
 def get_recipe(recipe: str | Recipe) -> Recipe:
