@@ -292,6 +292,10 @@ def test_exported_files(case, recipe, tmp_path):
 
 
 QUANTIZED = {
+    "same": lambda: layers.Conv1DTranspose(5, 3, 2, "same"),
+    "elements": lambda: layers.Conv1DTranspose(5, 3, 2, (1, 0), 1, use_bias=False),
+    "stride and rate": lambda: layers.Conv1DTranspose(4, 3, 2, rate=3),
+    "groups": lambda: layers.Conv1DTranspose(6, 3, 2, 1, groups=2, activation="relu"),
     "keras": lambda: L.Conv1DTranspose(5, 3, strides=3, output_padding=2),
 }
 

@@ -302,6 +302,7 @@ def test_data_set_refuses_inconsistent_splits():
         (lambda: data.open_data(None), "data"),
         (lambda: data.open_batches(None, (2, 2, 1)), "data"),
     ],
+    ids=["image_folder", "fashion_mnist", "read_idx", "open_data", "open_batches"],
 )
 def test_non_paths_are_refused(opened, argument):
     with pytest.raises(TypeError) as caught:

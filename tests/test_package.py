@@ -1,7 +1,9 @@
-"""The package as a whole: light to import, documented by examples that run, built of rooms that point one way."""
+"""The package as a whole: light to import, documented by examples that run, with imports that point one way."""
 
+import ast
 import dataclasses
 import doctest
+import graphlib
 import importlib
 import inspect
 import os
@@ -25,7 +27,7 @@ MODULES = [
     if not name.endswith("__main__") and "_saved_models" not in name
 ]
 
-ROOMS = [
+SUBPACKAGES = [
     *("geometry", "plots", "defs", "cost", "ops", "layers", "surgery", "quantize", "models", "weights", "slim"),
     *("tflite", "data", "train", "importing", "classify", "examples", "saved", "demo"),
 ]
@@ -39,9 +41,9 @@ WITHOUT_EXAMPLE = {
 }
 
 
-def public(room):
-    """Name and thing of all that a room makes public, but for records and errors, which come out of its functions."""
-    module = importlib.import_module(f"tfsep.{room}")
+def public(subpackage):
+    """Name and object of everything public in a subpackage, except records and errors, which its functions return."""
+    module = importlib.import_module(f"tfsep.{subpackage}")
     own = [n for n, t in vars(module).items() if n[0] != "_" and getattr(t, "__module__", None) == module.__name__]
     for name in getattr(module, "__all__", own):
         thing = getattr(module, name)
@@ -49,7 +51,7 @@ def public(room):
             continue
         record = dataclasses.is_dataclass(thing) or hasattr(thing, "_fields")
         if not record and not (inspect.isclass(thing) and issubclass(thing, Exception)):
-            yield f"{room}.{name}", thing
+            yield f"{subpackage}.{name}", thing
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -66,10 +68,10 @@ def test_examples_in_docstrings_run(name, tmp_path, monkeypatch):
     assert runner.summarize().failed == 0
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_public_names_have_examples(room):
-    lacking = {name for name, thing in public(room) if ">>>" not in (inspect.getdoc(thing) or "")}
-    assert lacking == {name for name in WITHOUT_EXAMPLE if name.startswith(f"{room}.")}
+@pytest.mark.parametrize("subpackage", SUBPACKAGES)
+def test_public_names_have_examples(subpackage):
+    lacking = {name for name, thing in public(subpackage) if ">>>" not in (inspect.getdoc(thing) or "")}
+    assert lacking == {name for name in WITHOUT_EXAMPLE if name.startswith(f"{subpackage}.")}
 
 
 def test_public_names_are_found():
@@ -96,11 +98,11 @@ def test_subpackages_load_on_first_use():
 
 
 @pytest.mark.parametrize(
-    "room", ["ops", "layers", "quantize", "models", "weights", "slim", "tflite", "data", "train", "saved", "demo"]
+    "subpackage", ["ops", "layers", "quantize", "models", "weights", "slim", "tflite", "data", "train", "saved", "demo"]
 )
-def test_another_backend_is_refused(room):
+def test_another_backend_is_refused(subpackage):
     done = subprocess.run(
-        [sys.executable, "-c", f"import tfsep.{room}"],
+        [sys.executable, "-c", f"import tfsep.{subpackage}"],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": "torch"},
         capture_output=True,
@@ -141,25 +143,52 @@ def test_keras_and_tensorflow_are_imported_in_one_module():
             assert not re.search(r"^\s*(import|from) (keras|tensorflow)\b", path.read_text(), re.M), path
 
 
+# Each imports only what stands before it.
 ORDER = [
-    *("geometry", "plots", "defs", "ops", "layers", "cost", "surgery", "quantize", "weights", "models"),
-    *("slim", "data", "tflite", "train", "importing", "classify", "examples", "saved", "demo", "cli"),
+    *("_version", "_utils", "_flatbuffer", "_workers", "geometry", "_keras"),
+    *("plots", "defs", "ops", "layers", "cost", "surgery", "quantize", "weights", "models"),
+    *("slim", "data", "tflite", "train", "importing", "classify", "examples", "saved", "demo", "cli", "__main__"),
 ]
 
 
+def imports_of_modules():
+    """The modules of the package that each of its modules imports when it is loaded."""
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources()}
+    modules = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    graph = {}
+    for name, path in modules.items():
+        imported = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {alias.name for node in imported if isinstance(node, ast.Import) for alias in node.names}
+        for node in imported:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                inner = (f"{node.module}.{alias.name}" for alias in node.names)
+                names |= {each if each in modules else node.module for each in inner}
+        graph[name] = names & modules.keys()
+    return graph
+
+
+def subpackage_of(module):
+    return module.split(".")[1] if "." in module else None
+
+
 def test_imports_point_one_way():
-    """A room imports only rooms above it in the list; helpers (`_table` and the like) are above all."""
-    for path in sources():
-        room = path.relative_to(ROOT / "tfsep").parts[0].removesuffix(".py")
-        if room not in ORDER:
-            continue
-        top_level = re.findall(r"^(?:from|import) tfsep(?:\.(\w+))?(?: import (.+))?$", path.read_text(), re.M)
-        for module, names in top_level:
-            for other in [module] if module else [n.strip() for n in names.strip("()").split(",")]:
-                if other in ORDER and other != room:
-                    assert ORDER.index(other) < ORDER.index(room), f"{path.name} imports {other}"
+    """Between subpackages, helpers among them; the package's face imports the names that it exports."""
+    graph = imports_of_modules()
+    assert {subpackage_of(module) for module in graph} == {None, *ORDER}
+    for module, imported in graph.items():
+        for other in imported:
+            place, found = subpackage_of(module), subpackage_of(other)
+            if place and place != found:
+                assert found, f"{module} imports tfsep itself"
+                assert ORDER.index(found) < ORDER.index(place), f"{module} imports {other}"
+
+
+def test_no_modules_import_each_other():
+    graph = imports_of_modules()
+    assert sum(map(len, graph.values())) > 400
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules of a cycle
 
 
 def test_no_file_is_too_long():
     for path in sources():
-        assert len(path.read_text().splitlines()) <= 420, path
+        assert len(path.read_text().splitlines()) <= 400, path

@@ -312,21 +312,21 @@ def an_example(**features):
     return tf.train.Example(features=tf.train.Features(feature=made)).SerializeToString()
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda folder: flip(folder, 3),  # a length
-        lambda folder: flip(folder, 9),  # its checksum
-        lambda folder: flip(folder, 60),  # a record
-        lambda folder: flip(folder, -1),  # the last checksum
-        swap,
-        lambda folder: rewrite(folder, [b"junk"] * 13),
-        lambda folder: rewrite(folder, [an_example(encoded=bytes(64))] * 13),
-        lambda folder: rewrite(folder, [an_example(**{"encoded": bytes(63), "class/label": 0})] * 13),
-        lambda folder: rewrite(folder, [an_example(**{"encoded": bytes(64), "class/label": 0})] * 13),
-        lambda folder: rewrite(folder, [an_example(**{"encoded": bytes(64), "class/label": 0})] * 5),
-    ],
-)
+DAMAGE = {
+    "a length": lambda folder: flip(folder, 3),
+    "the checksum of a length": lambda folder: flip(folder, 9),
+    "a record": lambda folder: flip(folder, 60),
+    "the last checksum": lambda folder: flip(folder, -1),
+    "two shards swapped": swap,
+    "records of other content": lambda folder: rewrite(folder, [b"junk"] * 13),
+    "no labels": lambda folder: rewrite(folder, [an_example(encoded=bytes(64))] * 13),
+    "too few bytes": lambda folder: rewrite(folder, [an_example(**{"encoded": bytes(63), "class/label": 0})] * 13),
+    "other images": lambda folder: rewrite(folder, [an_example(**{"encoded": bytes(64), "class/label": 0})] * 13),
+    "too few images": lambda folder: rewrite(folder, [an_example(**{"encoded": bytes(64), "class/label": 0})] * 5),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damage_inside_a_shard_is_found_by_check(folder, tmp_path, damage):
     damage(folder)
     found = data.open_data(folder)
@@ -366,35 +366,35 @@ def test_undecodable_image_in_a_record_is_named(pictures, tmp_path):
     assert_sentence(caught.value, "data")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda index: index.pop("version"),
-        lambda index: index.update(version=2),
-        lambda index: index.pop("name"),
-        lambda index: index.update(name=3),
-        lambda index: index.update(image_shape=[8, 8]),
-        lambda index: index.update(image_shape=[8, 8, 0]),
-        lambda index: index.update(image_shape=3),
-        lambda index: index.update(class_names=["a", 1, "c"]),
-        lambda index: index.update(other=1),
-        lambda index: index.pop("splits"),
-        lambda index: index.update(splits=[]),
-        lambda index: index["splits"].pop("test"),
-        lambda index: index["splits"]["train"].pop("encoding"),
-        lambda index: index["splits"]["train"].update(encoding="jpeg2000"),
-        lambda index: index["splits"]["train"].update(encoding=["file"]),
-        lambda index: index["splits"]["train"].update(largest_label="2"),
-        lambda index: index["splits"]["train"].update(shards=3),
-        lambda index: index["splits"]["train"]["shards"][0].pop("sha256"),
-        lambda index: index["splits"]["train"]["shards"][0].update(images=0),
-        lambda index: index["splits"]["train"]["shards"][0].update(images=True),
-        lambda index: index["splits"]["train"]["shards"][0].update(sha256=None),
-        lambda index: index["splits"]["train"]["shards"][0].update(file="../x.tfrecord"),
-        lambda index: index["splits"]["train"]["shards"][0].update(file="records.json"),
-    ],
-)
-def test_unreadable_index_is_refused(folder, change):
+WRONG_INDEX = {
+    "without version": lambda index: index.pop("version"),
+    "version=2": lambda index: index.update(version=2),
+    "without name": lambda index: index.pop("name"),
+    "name=3": lambda index: index.update(name=3),
+    "image_shape=[8, 8]": lambda index: index.update(image_shape=[8, 8]),
+    "image_shape=[8, 8, 0]": lambda index: index.update(image_shape=[8, 8, 0]),
+    "image_shape=3": lambda index: index.update(image_shape=3),
+    "class_names=['a', 1, 'c']": lambda index: index.update(class_names=["a", 1, "c"]),
+    "other=1": lambda index: index.update(other=1),
+    "without splits": lambda index: index.pop("splits"),
+    "splits=[]": lambda index: index.update(splits=[]),
+    "without a test split": lambda index: index["splits"].pop("test"),
+    "split without encoding": lambda index: index["splits"]["train"].pop("encoding"),
+    "split encoding='jpeg2000'": lambda index: index["splits"]["train"].update(encoding="jpeg2000"),
+    "split encoding=['file']": lambda index: index["splits"]["train"].update(encoding=["file"]),
+    "split largest_label='2'": lambda index: index["splits"]["train"].update(largest_label="2"),
+    "split shards=3": lambda index: index["splits"]["train"].update(shards=3),
+    "shard without sha256": lambda index: index["splits"]["train"]["shards"][0].pop("sha256"),
+    "shard images=0": lambda index: index["splits"]["train"]["shards"][0].update(images=0),
+    "shard images=True": lambda index: index["splits"]["train"]["shards"][0].update(images=True),
+    "shard sha256=None": lambda index: index["splits"]["train"]["shards"][0].update(sha256=None),
+    "shard file='../x.tfrecord'": lambda index: index["splits"]["train"]["shards"][0].update(file="../x.tfrecord"),
+    "shard file='records.json'": lambda index: index["splits"]["train"]["shards"][0].update(file="records.json"),
+}
+
+
+@pytest.mark.parametrize("change", WRONG_INDEX.values(), ids=WRONG_INDEX)
+def test_index_of_another_structure_is_refused(folder, change):
     path = folder / RECORDS_INDEX
     index = json.loads(path.read_text())
     change(index)
@@ -405,7 +405,7 @@ def test_unreadable_index_is_refused(folder, change):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"3", b"\xff"])
-def test_index_of_another_structure_is_refused(folder, content):
+def test_unreadable_index_is_refused(folder, content):
     (folder / RECORDS_INDEX).write_bytes(content)
     with pytest.raises(ValueError, match=r"damaged .*records\.json") as caught:
         data.open_data(folder)

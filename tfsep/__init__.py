@@ -1,6 +1,6 @@
 """Efficient convolutions for Keras, from network definition to a ``.tflite`` file proven to compute the same.
 
-Rooms are loaded on first use: ``import tfsep`` imports neither TensorFlow nor Keras.
+Subpackages are loaded on first use: ``import tfsep`` imports neither TensorFlow nor Keras.
 """
 
 import logging
@@ -10,18 +10,18 @@ from typing import Any
 from tfsep._version import __version__
 from tfsep.defs import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv
 
-_ROOMS = (
+_SUBPACKAGES = (
     *("cost", "data", "defs", "examples", "geometry", "layers", "models", "ops", "plots", "quantize", "slim"),
     *("surgery", "tflite", "train", "weights"),
 )
 
-__all__ = ["MOBILENETV1_CONV_DEFS", "Conv", "DepthSepConv", "__version__", *_ROOMS]  # noqa: PLE0604
+__all__ = ["MOBILENETV1_CONV_DEFS", "Conv", "DepthSepConv", "__version__", *_SUBPACKAGES]  # noqa: PLE0604
 
 logging.getLogger("tfsep").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in _SUBPACKAGES:
         return import_module(f"tfsep.{name}")
     raise AttributeError(f"module 'tfsep' has no attribute {name!r}")
 

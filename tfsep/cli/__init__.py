@@ -1,9 +1,9 @@
-"""The command ``tfsep``: arguments and printing. Everything it does is in the other rooms, loaded when it is needed.
+"""The command ``tfsep``: arguments and printing. The work is done by the other subpackages, loaded when needed.
 
-Exit codes: 0 fine, 1 a check failed, 2 wrong use, 3 another worker is gone, 130 stopped by Ctrl-C.
+Exit codes: 0 success, 1 a failed check, 2 wrong use, 3 the loss of another worker, 130 a stop by Ctrl-C.
 """
 
-from tfsep.cli import _commands, _data, _targets, _training, _weights  # noqa: F401 - importing them makes their commands
+from tfsep.cli import _commands, _data, _targets, _training, _weights  # noqa: F401 - their import defines the commands
 from tfsep.cli._app import app
 
 

@@ -43,9 +43,9 @@ def examples() -> None:
     from tfsep._utils.native_stderr import silence_native_stderr
 
     with silence_native_stderr():
-        from tfsep import examples as room
+        from tfsep.examples import blocks
 
-        for block in room.blocks():
+        for block in blocks():
             print(block + "\n")
 
 

@@ -59,7 +59,7 @@ def train(
 
     with silence_native_stderr():
         from tfsep import saved
-        from tfsep import train as room
+        from tfsep import train as training
         from tfsep.data import open_data
 
         given = {
@@ -74,10 +74,10 @@ def train(
                 seed=seed,
             ),
         }
-        recipe = room.TrainConfig.of(given)
-        with room.join(strategy.value, timeout) as devices:
+        recipe = training.TrainConfig.of(given)
+        with training.join(strategy.value, timeout) as devices:
             images = open_data(data, None if size is None else (*size_of(size), 3))
-            result = room.train(recipe, images, out, resume=resume, devices=devices)
+            result = training.train(recipe, images, out, resume=resume, devices=devices)
             _say(result)
             if publish is not None and devices.is_chief:
                 line(f"published in {saved.publish(result, recipe, images, publish)}")
@@ -102,7 +102,7 @@ def quantize(
 
     with silence_native_stderr():
         from tfsep import saved, tflite
-        from tfsep import train as room
+        from tfsep import train as training
         from tfsep.data import open_data
         from tfsep.models import load_model
 
@@ -110,10 +110,10 @@ def quantize(
             **_settings(config, settings),
             **_given(epochs=epochs, learning_rate=learning_rate, seed=seed),
         }
-        recipe = room.QuantizeConfig.of(given)
+        recipe = training.QuantizeConfig.of(given)
         loaded = load_model(model)
         images = open_data(data, None if size is None else (*size_of(size), 3))
-        result = room.finetune(loaded, recipe, images, out, resume=resume)
+        result = training.finetune(loaded, recipe, images, out, resume=resume)
         _say(result)
         line(str(tflite.export(result.model, out / "model_int8.tflite", "int8", data=images.test.batches())))
         if publish is not None:
@@ -128,9 +128,9 @@ def settings(
     from tfsep._utils.native_stderr import silence_native_stderr
 
     with silence_native_stderr():
-        from tfsep import train as room
+        from tfsep import train as training
 
-        print(room.to_toml(room.QuantizeConfig() if quantize else room.TrainConfig()), end="")
+        print(training.to_toml(training.QuantizeConfig() if quantize else training.TrainConfig()), end="")
 
 
 def _settings(config: Path | None, more: list[str] | None) -> dict[str, Any]:

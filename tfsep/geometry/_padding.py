@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tfsep.geometry._sizes import Padding, Pads, Pair, PairLike, RowPadding, as_python, pair
+from tfsep.geometry._sizes import Padding, PaddingLike, Pads, Pair, PairLike, RowPadding, as_python, pair
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
 
-def normalize_padding(padding: Any) -> Padding:
+def normalize_padding(padding: PaddingLike) -> Padding:
     """Return the padding of images as ``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``.
 
     Args:
@@ -43,7 +43,7 @@ def normalize_padding(padding: Any) -> Padding:
     )
 
 
-def normalize_row_padding(padding: Any) -> RowPadding:
+def normalize_row_padding(padding: PaddingLike) -> RowPadding:
     """Return the padding of a sequence as ``"valid"``, ``"same"``, ``"causal"`` or ``(before, after)``.
 
     ``"causal"`` is ``(k - 1)·r`` before and nothing after: no output depends on a later input.
@@ -75,7 +75,7 @@ def normalize_row_padding(padding: Any) -> RowPadding:
     )
 
 
-def normalize_data_format(data_format: Any) -> str:
+def normalize_data_format(data_format: str) -> str:
     """Check a data format.
 
     Args:

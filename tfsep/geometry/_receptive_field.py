@@ -10,6 +10,7 @@ from tfsep.geometry._sizes import PaddingLike, Pair, PairLike, pair
 from tfsep.geometry._window import Window
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 COUNTED = 2**14
@@ -22,11 +23,11 @@ class Definition(Protocol):
     """A layer of a network's definition, such as `tfsep.Conv`."""
 
     @property
-    def kernel(self) -> Any: ...
+    def kernel(self) -> PairLike: ...
     @property
-    def stride(self) -> Any: ...
+    def stride(self) -> PairLike: ...
     @property
-    def rate(self) -> Any: ...
+    def rate(self) -> PairLike: ...
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def receptive_field(
     return ReceptiveField((seen[0], seen[1]), (stride[0], stride[1]), (before[0], before[1]))
 
 
-def coverage(rates: Iterable[Rate], kernel: PairLike = 3) -> "NDArray[Any]":
+def coverage(rates: Iterable[Rate], kernel: PairLike = 3) -> "NDArray[np.int64]":
     """Count how many times each pixel of the input feeds one output of a stack of dilated convolutions.
 
     This is the number of paths from the pixel to the output, or the stack's impulse response if every weight is one. A

@@ -1,6 +1,6 @@
-"""One row a kind of layer: what counting, folding, quantizing and exporting know about it.
+"""One row a kind of layer: its classes, op and kernels, and how it is quantized and exported.
 
-To add a kind of layer, add its op, its layer and its row in `LAYER_KINDS`. These read the rows:
+To add a kind of layer, add its op, its layer and its row in `LAYER_KINDS`. These subpackages read the rows:
 
 - `tfsep.cost` counts a layer by `LayerKind.kernels`;
 - `tfsep.surgery` folds a batch normalization into the last kernel, by `Kernel.scaled`;
@@ -19,6 +19,7 @@ import numpy as np
 
 from tfsep import ops
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import Layer, Tensor, TensorLike
 from tfsep.layers._batch_normalization import BatchNormalization
 from tfsep.layers._conv1d import Conv1D, DepthwiseConv1D, SeparableConv1D
 from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D, SeparableConv2D
@@ -42,12 +43,12 @@ class Kernel:
     """A kernel of a layer.
 
     Attributes:
-        name: of the weight, and of the layer's attribute that holds it.
-        channel_axes: the kernel's axes that are output channels: `STANDARD`, `DEPTHWISE` or `TRANSPOSED`.
-        op: in reports of cost; None for the op of the layer.
-        part: suffix of the layer's name in reports of cost; None for the part that has the layer's own name.
-        pointwise: whether it has one tap and leaves the layer's strides and rate to another kernel.
-        bias: the name of the weight that is added behind it; None if the layer's own bias is, or none.
+        name: of the weight, and of the layer's attribute for it.
+        channel_axes: axes of output channels: `STANDARD`, `DEPTHWISE` or `TRANSPOSED`.
+        op: name of the op in reports of cost; None for the layer's own.
+        part: suffix of the layer's name in reports of cost; None for no suffix.
+        pointwise: whether it has one tap, and the strides and rate are those of another kernel.
+        bias: name of a bias of its own; None if it has none, or the layer's.
     """
 
     name: str = "kernel"
@@ -63,11 +64,11 @@ class Kernel:
         return (self.name,) if self.bias is None else (self.name, self.bias)
 
     def channels(self, shape: tuple[int, ...]) -> int:
-        """Return the number of output channels of a kernel of this shape, in one group."""
+        """Return the number of output channels, in one group, of a kernel of this shape."""
         return prod(shape[axis] for axis in self.channel_axes)
 
     def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape in which one number an output channel broadcasts over a kernel of this shape, in one group.
+        """Return the shape in which a vector (F,) broadcasts over a kernel of this shape, in one group.
 
         Examples:
             >>> Kernel(channel_axes=TRANSPOSED).channel_shape((3, 3, 8, 4))
@@ -91,26 +92,26 @@ class Kernel:
 
 @dataclass(frozen=True)
 class LayerKind:
-    """What is known about a kind of layer.
+    """The facts about a kind of layer.
 
     Attributes:
-        name: of its op, in reports of cost.
-        keras_class: its class in `keras.layers`; None where Keras has none.
-        tfsep_class: its class in `tfsep.layers`; None where there is none.
-        kernels: in the order in which they are applied; none of a layer that takes no products of its input. A batch
-            normalization behind the layer folds into the last one.
-        op: (x, kernels, window's arguments) → the result; None where no Keras layer of this kind is computed by it.
-        transposed: whether its first kernel is applied at each input position, and not for each output.
-        corners: pixels that each tap interpolates between, 0 where taps see pixels themselves.
-        quantized: ``"operator"`` if one integer operator computes it (a transposed one where the operator has its
-            window), ``"parts"`` if a chain of other layers does, a layer for each kernel; None if it stays in float32.
+        name: of its op in reports of cost.
+        keras_class: its class in `keras.layers`, or None.
+        tfsep_class: its class in `tfsep.layers`, or None.
+        kernels: in the order of application; empty for a layer without matrix products. A batch normalization behind
+            the layer folds into the last one.
+        op: (x, kernels, strides, padding, rate) → the result, of the Keras class; None if that is never computed here.
+        transposed: whether the first kernel is applied once an input position, in place of once an output position.
+        corners: pixels that each tap interpolates between; 0 for taps on pixels.
+        quantized: ``"operator"`` for one integer operator (of a transposed kind, if the operator has its window),
+            ``"parts"`` for a chain of other layers, one a kernel; None for a kind that stays in float32.
         keras_method: the public method of the Keras class that an export replaces by `compute`: ``"convolution_op"``,
-            to which Keras's own ``call`` adds bias and activation, or ``"call"``; None if Keras's is left.
+            without bias and activation, or ``"call"``; None if the Keras class is exported as it is.
     """
 
     name: str
-    keras_class: type | None = None
-    tfsep_class: type | None = None
+    keras_class: type[Layer] | None = None
+    tfsep_class: type[Layer] | None = None
     kernels: tuple[Kernel, ...] = ()
     op: Callable[..., Any] | None = None
     transposed: bool = False
@@ -119,22 +120,22 @@ class LayerKind:
     keras_method: Literal["convolution_op", "call"] | None = None
 
     @property
-    def classes(self) -> tuple[type, ...]:
+    def classes(self) -> tuple[type[Layer], ...]:
         """The classes of this kind."""
         return tuple(each for each in (self.keras_class, self.tfsep_class) if each is not None)
 
-    def compute(self, layer: Any, x: Any, *kernels: Any) -> Any:
-        """Return what a layer of this kind makes of x with the given kernels, without its bias and activation.
+    def compute(self, layer: Layer, x: Tensor, *kernels: TensorLike) -> Tensor:
+        """Apply a layer of this kind with the given kernels, without its bias and activation.
 
         Args:
-            layer: of `tfsep.layers`, or of Keras, built or not.
-            x: of the layer's input shape.
+            layer: of `tfsep.layers`, or of `keras.layers` in channels_last.
+            x: tensor of the layer's input shape.
             *kernels: of the shapes of the layer's own.
         """
         if isinstance(layer, Convolution):
             return layer.convolve(x, *kernels)
         if self.op is None:
-            raise TypeError(f"layer: expected a kind that an op computes, got {self.name}")
+            raise TypeError(f"layer: expected a kind with an op, got {layer.name!r} ({self.name})")
         options = {}
         if hasattr(layer, "kernel_size"):
             options = {"strides": layer.strides, "padding": layer.padding, "rate": layer.dilation_rate}
@@ -256,15 +257,15 @@ LAYER_KINDS: tuple[LayerKind, ...] = (
     LayerKind("prelu", keras_class=keras.layers.PReLU),
     LayerKind("embedding", keras_class=keras.layers.Embedding),
 )
-"""All kinds that are told apart."""
+"""The kinds of layers, one row each."""
 
 _BY_CLASS = {each: kind for kind in LAYER_KINDS for each in kind.classes}
 
 
-def kind_of(layer: Any) -> LayerKind | None:
-    """Return the row of the class of a layer, or of the nearest of its bases that has one; None where none has.
+def kind_of(layer: Layer) -> LayerKind | None:
+    """Return the row of a layer's class or of its nearest base with a row; None if there is none.
 
-    A class of another subpackage can bring its row along, as the attribute ``layer_kind``.
+    A class of another subpackage can have its row as the attribute ``layer_kind``.
 
     Examples:
         >>> kind_of(keras.layers.Conv2D(8, 3)).name, kind_of(keras.layers.Flatten())

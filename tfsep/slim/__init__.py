@@ -1,10 +1,9 @@
 """TF-slim's functions on Keras tensors: slim code moves over by changing one import.
 
-``from tfsep import slim`` in place of ``import tf_slim as slim``, a `keras.Input` in place of a placeholder, and the
-result is a Keras model of ordinary layers. Names, argument order and meaning are slim's; an argument that cannot have
-its meaning is refused in a sentence. What is not slim's has to take Keras tensors as well: `keras.ops.concatenate` in
-place of ``tf.concat``. Activations (``tf.nn.relu6``), initializers and ``tf.compat.v1.variable_scope`` are understood
-as they are.
+With ``from tfsep import slim`` in place of ``import tf_slim as slim`` and a `keras.Input` in place of a placeholder,
+the result is a Keras model of ordinary layers. Names, argument order and meaning are slim's; arguments without a
+counterpart in Keras are refused. Other functions have to take Keras tensors, too: `keras.ops.concatenate` in place of
+``tf.concat``. Activations (``tf.nn.relu6``), initializers and ``tf.compat.v1.variable_scope`` work unchanged.
 
 Examples:
     >>> from tfsep import slim
@@ -24,24 +23,23 @@ Examples:
     >>> list(slim.utils.convert_collection_to_dict("variables"))[4]
     'MobilenetV1/Conv2d_1_depthwise/depthwise_weights'
 
-Layers are named by slim's scopes with dots for slashes, and so `tfsep.weights.load_slim_checkpoint` finds them.
+Layers are named by slim's scopes, with dots for slashes, by which `tfsep.weights.load_slim_checkpoint` finds them.
 
-Where the state is. Slim keeps names, layers to share and collections in the graph that TensorFlow 1 builds in, and here
-they are in a `Graph`. A graph belongs to the Keras inputs that it was built on: the tensor that a function is given
-says which one is meant, a new `keras.Input` starts a new one, and so two models built one after the other both have
-slim's plain names. A graph holds its layers and tensors weakly and goes with them. A model of several inputs is built
-inside ``with slim.Graph():``, where everything is that graph's. What takes no tensor (`get_variables` and the like)
-asks the graph of the ``with``, or else the one built in last.
+State: names, layers to share and collections, which slim keeps in TensorFlow 1's graph, are in a `Graph`. It belongs to
+the Keras inputs of a model, and functions find it by the tensor they are given. A new `keras.Input` starts a new graph,
+so two models built one after the other both have slim's default names. A graph refers weakly to layers and tensors, and
+is deleted with them. Build a model of several inputs inside ``with slim.Graph():``. Functions without a tensor
+(`get_variables`) read the graph of the ``with``, or else the last one used.
 
-Scopes. ``tf.compat.v1.variable_scope`` prefixes names, but outside TensorFlow 1's graphs it does not tell its ``reuse``
-and counts default names for the whole process. `slim.variable_scope` does both as in slim.
+Scopes: ``tf.compat.v1.variable_scope`` prefixes names, but outside TensorFlow 1's graphs it does not tell its
+``reuse``, and it counts default names for the whole process. `slim.variable_scope` follows slim in both.
 
-Losses. A Keras model keeps its weights' regularization in ``model.losses``, and `fit` adds it; TensorFlow's collection
-of them stays empty.
+Losses: a Keras model keeps the regularization of its weights in ``model.losses``, and `fit` adds it; TensorFlow's
+collection of regularization losses stays empty.
 
-The phase. A Keras model is told on each call whether it trains. So ``is_training=True`` leaves the phase to that call,
-and ``is_training=False`` fixes it: frozen statistics, no dropout, also in ``fit``. (A ``training=False`` on a layer's
-call would not: in ``fit`` a functional model overrides it.)
+Phase: a Keras model is told on each call whether it trains. So ``is_training=True`` leaves the phase to the call, and
+``is_training=False`` fixes it: frozen statistics, no dropout, also in ``fit``. (``training=False`` on the call of a
+layer has no such effect: in ``fit``, a functional model overrides it.)
 """
 
 from tf_slim import add_arg_scope, arg_scope, current_arg_scope, has_arg_scope

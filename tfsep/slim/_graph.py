@@ -1,4 +1,4 @@
-"""Names in use, layers to share and collections: what slim keeps in TensorFlow 1's graph."""
+"""The state that slim keeps in TensorFlow 1's graph: names in use, layers to share, collections."""
 
 from collections.abc import Iterable
 from contextvars import ContextVar, Token
@@ -7,15 +7,17 @@ from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import calls_behind
+from tfsep._keras.types import Layer, Tensor
 from tfsep._utils.arguments import short_repr
+from tfsep.slim._types import Collections, Variable, VariablesCollections
 from tfsep.weights._slim_checkpoint import SLIM_VARIABLES
 
 
 class Graph:
-    """What slim remembers of one model while it is built; see `tfsep.slim` on when one begins.
+    """The state of one model under construction; the page of `tfsep.slim` says when a new one begins.
 
-    Use as a context: inside it, every function of `tfsep.slim` builds and reads here, whatever the input. Layers,
-    variables and tensors are held weakly: they live as long as the model does.
+    As a context, it is the graph of every function of `tfsep.slim` inside, whatever their inputs. It refers weakly to
+    layers, variables and tensors, which live as long as the model.
 
     Examples:
         >>> from tfsep import slim
@@ -27,8 +29,8 @@ class Graph:
     """
 
     def __init__(self) -> None:
-        self.layers: WeakValueDictionary[str, Any] = WeakValueDictionary()
-        self.variables: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self.layers: WeakValueDictionary[str, Layer] = WeakValueDictionary()
+        self.variables: WeakValueDictionary[str, Variable] = WeakValueDictionary()
         self._collections: dict[str, list[tuple[str, ref]]] = {}
         self.names: set[str] = set()
         self._root: set[str] = set()
@@ -43,13 +45,22 @@ class Graph:
         _entered.reset(self._tokens.pop())
 
     def unique_name(self, name: str) -> str:
-        """Return a name that no layer has yet, `name` or that with a number, and keep it from others."""
+        """Reserve a name that no layer has yet, and return it.
+
+        Args:
+            name: the name; a number is appended where it is taken.
+        """
         return _unique(self.names, name)
 
-    def open(self, scope: Any, name: str, unique: bool) -> str:
-        """Note that a scope is opened inside `scope`, and return its name, numbered where it has to be `unique`.
+    def open(self, scope: tf.compat.v1.VariableScope, name: str, unique: bool) -> str:
+        """Record that a scope is opened inside another, and return its name.
 
-        Names are counted per entry of the enclosing scope: who enters a scope again, to share, finds the same defaults.
+        Names are counted anew at each entry of the enclosing scope, so that layers to share get the same default names.
+
+        Args:
+            scope: the enclosing scope.
+            name: of the scope that is opened.
+            unique: whether a number is appended where the name is taken.
         """
         names = self._scopes.setdefault(scope, set()) if scope.name else self._root
         if unique:
@@ -57,8 +68,14 @@ class Graph:
         names.add(name)
         return name
 
-    def add_layer(self, scope: str, layer: Any, collections: Any) -> None:
-        """Add a layer and its variables, under slim's names, to what can be read back."""
+    def add_layer(self, scope: str, layer: Layer, collections: VariablesCollections) -> None:
+        """Register a layer and its variables under slim's names.
+
+        Args:
+            scope: of the layer.
+            layer: with its variables.
+            collections: names of collections for the variables, or a dict of them by the kind of variable.
+        """
         self.layers[scope] = layer
         self.names.add(scope)
         names = SLIM_VARIABLES[type(layer).__name__]
@@ -69,14 +86,20 @@ class Graph:
             chosen = collections.get(kind) if isinstance(collections, dict) else collections
             self._collect(chosen, f"{scope}/{slim_name}", variable)
 
-    def add_output(self, collections: Any, alias: str, output: Any) -> Any:
-        """Add a result to its collections, under its scope's name, and return it."""
+    def add_output(self, collections: Collections, alias: str, output: Tensor) -> Tensor:
+        """Add a result to collections, and return it.
+
+        Args:
+            collections: names of collections, or None.
+            alias: name of the result in them, its scope.
+            output: the result.
+        """
         self.own([output])
         self._collect(collections, alias, output)
         return output
 
-    def own(self, tensors: Iterable[Any]) -> None:
-        """Make these tensors this graph's, those that are no other's."""
+    def own(self, tensors: Iterable[Tensor]) -> None:
+        """Make this graph the owner of the tensors that have none."""
         for tensor in tensors:
             _graphs.setdefault(tensor, self)
 
@@ -89,12 +112,12 @@ class Graph:
                 entries.append((alias, ref(thing)))
 
     def collection(self, key: str) -> list[tuple[str, Any]]:
-        """Return names and things of a collection, in the order in which they came."""
+        """Return the contents of a collection, with their names, in the order of their addition."""
         entries = ((alias, item()) for alias, item in self._collections.get(key, ()))
         return [(alias, thing) for alias, thing in entries if thing is not None]
 
     def clear_collection(self, key: str) -> None:
-        """Forget a collection."""
+        """Empty a collection."""
         self._collections.pop(key, None)
 
 
@@ -103,12 +126,12 @@ _entered: ContextVar[Graph | None] = ContextVar("entered", default=None)
 _latest: ContextVar[ref | None] = ContextVar("latest", default=None)
 
 
-def graph_of(tensor: Any) -> Graph:
-    """Return the graph that a layer on `tensor` belongs to, a new one where its Keras inputs have none.
+def graph_of(tensor: Tensor) -> Graph:
+    """Return the graph of a tensor, a new one where its Keras inputs have none.
 
     Raises:
-        TypeError: if it is no Keras tensor.
-        ValueError: if its inputs belong to several graphs, or if TensorFlow does not execute eagerly.
+        TypeError: for what is no Keras tensor.
+        ValueError: for inputs of several graphs, or without eager execution.
     """
     if not keras.utils.is_keras_tensor(tensor):
         raise TypeError(
@@ -128,12 +151,12 @@ def graph_of(tensor: Any) -> Graph:
 
 
 def current_graph() -> Graph:
-    """Return the graph whose context is open, or the one built in last; an empty one where that is gone."""
+    """Return the graph whose context is open, or the last one used; an empty one where that is gone."""
     latest = _latest.get()
     return _entered.get() or (latest and latest()) or Graph()
 
 
-def _inherited(tensor: Any) -> Graph:
+def _inherited(tensor: Tensor) -> Graph:
     found: list[Graph] = []
     inputs = []
     for source in _sources(tensor):
@@ -161,7 +184,7 @@ def _sources(tensor: Any) -> list[Any]:
 
 
 def _unique(names: set[str], name: str) -> str:
-    """Return `name`, or with the first free number behind it, having added it to `names`."""
+    """Add a name, with the first free number where it is taken, to `names`, and return it."""
     chosen, number = name, 0
     while chosen in names:
         number += 1

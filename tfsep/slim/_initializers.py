@@ -1,33 +1,35 @@
-"""Slim's initializers as Keras's."""
-
-from typing import Any
+"""Slim's initializers as Keras initializers."""
 
 from tfsep._keras.backend import keras, tf
 from tfsep._utils.arguments import positive_number
 
-# A normal distribution cut at two standard deviations keeps 0.8796² of its variance. Keras makes up for that exactly,
-# slim by a factor of 1.3.
+# A normal distribution truncated at two standard deviations has 0.8796² of its variance. Keras corrects for that
+# exactly, slim by a factor of 1.3.
 _SLIM_TRUNCATED = 1.3 * 0.87962566103423978**2
 
 _MODES = ("FAN_IN", "FAN_OUT", "FAN_AVG")
 
 
 def variance_scaling_initializer(
-    factor: float = 2.0, mode: str = "FAN_IN", uniform: bool = False, seed: int | None = None, dtype: Any = tf.float32
-) -> Any:
-    """Return an initializer of variance ``factor / n``, n being the fan that `mode` names; by default He's.
+    factor: float = 2.0,
+    mode: str = "FAN_IN",
+    uniform: bool = False,
+    seed: int | None = None,
+    dtype: tf.DType = tf.float32,
+) -> keras.initializers.Initializer:
+    """Return an initializer of variance ``factor / n`` with the fan n of `mode`; He's by default.
 
-    A depthwise kernel is drawn with its true fan-in kh·kw, as everywhere in this library; slim counts C·kh·kw.
+    The fan-in of a depthwise kernel is kh·kw, as everywhere in this library; slim's is C·kh·kw.
 
     Args:
         factor: of the variance.
         mode: ``"FAN_IN"``, ``"FAN_OUT"`` or ``"FAN_AVG"``.
-        uniform: whether the distribution is uniform in place of a truncated normal one.
+        uniform: whether the distribution is uniform rather than truncated normal.
         seed: of the random numbers.
-        dtype: a floating one; the values have the variable's.
+        dtype: a floating one; values have the dtype of the variable.
 
     Raises:
-        ValueError: if an argument is none of those.
+        ValueError: for an argument out of range.
 
     Source: K. He et al., "Delving Deep into Rectifiers" (arXiv 1502.01852).
 
@@ -44,11 +46,18 @@ def variance_scaling_initializer(
     return keras.initializers.VarianceScaling(scale, mode.lower(), "uniform" if uniform else "truncated_normal", seed)
 
 
-def xavier_initializer(uniform: bool = True, seed: int | None = None, dtype: Any = tf.float32) -> Any:
-    """Return Glorot's initializer, slim's default: the variance is one over the mean of fan-in and fan-out.
+def xavier_initializer(
+    uniform: bool = True, seed: int | None = None, dtype: tf.DType = tf.float32
+) -> keras.initializers.Initializer:
+    """Return Glorot's initializer, slim's default, of variance one over the mean of fan-in and fan-out.
 
     Args:
-        uniform, seed, dtype: as in `variance_scaling_initializer`.
+        uniform: whether the distribution is uniform rather than truncated normal.
+        seed: of the random numbers.
+        dtype: a floating one; values have the dtype of the variable.
+
+    Raises:
+        ValueError: if `dtype` is not floating.
 
     Source: X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
 
@@ -61,3 +70,4 @@ def xavier_initializer(uniform: bool = True, seed: int | None = None, dtype: Any
 
 
 xavier_initializer_conv2d = xavier_initializer
+"""Another name of `xavier_initializer`."""

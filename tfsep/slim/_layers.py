@@ -1,23 +1,37 @@
-"""Slim's convolutions and its fully connected layer."""
+"""Slim's convolutions and fully connected layer."""
 
 from typing import Any
 
 from tf_slim import add_arg_scope
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import Tensor
 from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PaddingLike, PairLike
 from tfsep.geometry._sizes import pair
 from tfsep.layers import Conv2D, DepthwiseConv2D, SeparableConv2D
 from tfsep.slim._arguments import channels, initializer, regularizer, require_channels
 from tfsep.slim._initializers import xavier_initializer
 from tfsep.slim._scope import layer_scope
+from tfsep.slim._types import (
+    ActivationLike,
+    Collections,
+    Function,
+    InitializerLike,
+    RegularizerLike,
+    Reuse,
+    ScopeLike,
+    VariablesCollections,
+)
 
 _XAVIER = xavier_initializer()
 _ZEROS = keras.initializers.Zeros()
 
 
-def _bias(normalizer_fn: Any, biases_initializer: Any, biases_regularizer: Any) -> dict[str, Any]:
-    """A layer's options of its bias, which a normalizer replaces and None leaves out."""
+def _bias(
+    normalizer_fn: Function | None, biases_initializer: InitializerLike, biases_regularizer: RegularizerLike
+) -> dict[str, Any]:
+    """Keras's options of a bias: none where there is a normalizer, or where the initializer is None."""
     if normalizer_fn is not None or biases_initializer is None:
         return {"use_bias": False}
     return {
@@ -27,8 +41,10 @@ def _bias(normalizer_fn: Any, biases_initializer: Any, biases_regularizer: Any) 
     }
 
 
-def _window(kernel_size: Any, stride: Any, padding: Any, rate: Any, data_format: Any) -> dict[str, Any]:
-    """A convolution's options of its window, under the names of `tfsep.layers`."""
+def _window(
+    kernel_size: PairLike, stride: PairLike, padding: PaddingLike, rate: PairLike, data_format: str | None
+) -> dict[str, Any]:
+    """Keras's options of a window, under the names of `tfsep.layers`."""
     return {
         "kernel_size": pair(kernel_size, "kernel_size"),
         "strides": pair(stride, "stride"),
@@ -40,54 +56,60 @@ def _window(kernel_size: Any, stride: Any, padding: Any, rate: Any, data_format:
 
 @add_arg_scope
 def convolution(
-    inputs: Any,
+    inputs: Tensor,
     num_outputs: int,
-    kernel_size: Any,
-    stride: Any = 1,
-    padding: str = "SAME",
+    kernel_size: PairLike,
+    stride: PairLike = 1,
+    padding: PaddingLike = "SAME",
     data_format: str | None = None,
-    rate: Any = 1,
-    activation_fn: Any = tf.nn.relu,
-    normalizer_fn: Any = None,
+    rate: PairLike = 1,
+    activation_fn: ActivationLike = tf.nn.relu,
+    normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: Any = _XAVIER,
-    weights_regularizer: Any = None,
-    biases_initializer: Any = _ZEROS,
-    biases_regularizer: Any = None,
-    reuse: Any = None,
-    variables_collections: Any = None,
-    outputs_collections: Any = None,
+    weights_initializer: InitializerLike = _XAVIER,
+    weights_regularizer: RegularizerLike = None,
+    biases_initializer: InitializerLike = _ZEROS,
+    biases_regularizer: RegularizerLike = None,
+    reuse: Reuse = None,
+    variables_collections: VariablesCollections = None,
+    outputs_collections: Collections = None,
     trainable: bool = True,
-    scope: Any = None,
+    scope: ScopeLike = None,
     conv_dims: int | None = None,
-) -> Any:
+) -> Tensor:
     """Convolve images, then normalize or add a bias, then activate.
 
     Args:
         inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
         num_outputs: output channels F.
-        kernel_size, stride, rate: an int or a pair; other than slim, any stride goes with any rate.
-        padding: ``"SAME"`` or ``"VALID"``; pixels, too, as in `tfsep.layers.Conv2D`.
-        data_format: ``"NHWC"`` (None, too) or ``"NCHW"``.
+        kernel_size: rows and columns of the kernel, an int or a pair.
+        stride: rows and columns of a step, an int or a pair; unlike in slim, any stride goes with any rate.
+        padding: ``"SAME"`` or ``"VALID"``, or the zeros on each side in the forms of `tfsep.layers.Conv2D`.
+        data_format: ``"NHWC"`` or ``"NCHW"``; None is ``"NHWC"``.
+        rate: dilation of rows and columns, an int or a pair.
         activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
-        normalizer_fn, normalizer_params: a function, called with the result and these arguments in place of a bias.
-        weights_initializer, biases_initializer: slim's, Keras's, TensorFlow's, or a function of shape and dtype; None
-            for no bias.
-        weights_regularizer, biases_regularizer: slim's, Keras's, or a function of the weights.
-        reuse: True to share the layer that `scope` names; see `variable_scope`.
-        variables_collections: a collection, a list of them, or a dict of those by ``"weights"`` and ``"biases"``.
-        outputs_collections: a collection or a list of them, which gain the result under the scope's name.
+        normalizer_fn: a function like slim's `batch_norm`, applied to the result in place of a bias; None for none.
+        normalizer_params: dict of its arguments.
+        weights_initializer: of the kernel: an initializer of slim, Keras or TensorFlow, or a function of shape and
+            dtype.
+        weights_regularizer: of the kernel: a regularizer of slim or Keras, or a function of the weights; None for none.
+        biases_initializer: of the bias, in the forms of `weights_initializer`; None for no bias.
+        biases_regularizer: of the bias, in the forms of `weights_regularizer`; None for none.
+        reuse: True shares the layer of `scope`; see `variable_scope`.
+        variables_collections: names of collections for the variables, or a dict of them by ``"weights"`` and
+            ``"biases"``.
+        outputs_collections: names of collections for the result, under the scope's name.
         trainable: whether the layer is trained.
-        scope: the layer's scope; None for ``Conv``, ``Conv_1`` and so on.
+        scope: scope of the layer; None for ``Conv``, ``Conv_1`` and so on.
         conv_dims: 2 or None.
 
     Returns:
         Keras tensor (N, H', W', F), or (N, F, H', W').
 
     Raises:
-        TypeError: if `inputs` is no Keras tensor, or an initializer, regularizer or activation is none.
-        ValueError: for another rank; an argument that is out of range; a scope that is taken, or one that has nothing
-            to share under reuse, or something else.
+        TypeError: if `inputs` is no Keras tensor, or an initializer, regularizer or activation is of another type.
+        ValueError: for inputs of another rank, an argument out of range, a scope that is taken, or, under reuse, a
+            scope without a layer or with a different one.
 
     Examples:
         >>> from tfsep import slim
@@ -114,27 +136,60 @@ def convolution(
 
 @add_arg_scope
 def convolution2d(
-    inputs: Any,
+    inputs: Tensor,
     num_outputs: int,
-    kernel_size: Any,
-    stride: Any = 1,
-    padding: str = "SAME",
+    kernel_size: PairLike,
+    stride: PairLike = 1,
+    padding: PaddingLike = "SAME",
     data_format: str | None = None,
-    rate: Any = 1,
-    activation_fn: Any = tf.nn.relu,
-    normalizer_fn: Any = None,
+    rate: PairLike = 1,
+    activation_fn: ActivationLike = tf.nn.relu,
+    normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: Any = _XAVIER,
-    weights_regularizer: Any = None,
-    biases_initializer: Any = _ZEROS,
-    biases_regularizer: Any = None,
-    reuse: Any = None,
-    variables_collections: Any = None,
-    outputs_collections: Any = None,
+    weights_initializer: InitializerLike = _XAVIER,
+    weights_regularizer: RegularizerLike = None,
+    biases_initializer: InitializerLike = _ZEROS,
+    biases_regularizer: RegularizerLike = None,
+    reuse: Reuse = None,
+    variables_collections: VariablesCollections = None,
+    outputs_collections: Collections = None,
     trainable: bool = True,
-    scope: Any = None,
-) -> Any:
-    """Do what `convolution` does, with an argument scope of its own.
+    scope: ScopeLike = None,
+) -> Tensor:
+    """Convolve images, then normalize or add a bias, then activate: `convolution` under slim's other names.
+
+    `arg_scope` tells it from `convolution`.
+
+    Args:
+        inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
+        num_outputs: output channels F.
+        kernel_size: rows and columns of the kernel, an int or a pair.
+        stride: rows and columns of a step, an int or a pair; unlike in slim, any stride goes with any rate.
+        padding: ``"SAME"`` or ``"VALID"``, or the zeros on each side in the forms of `tfsep.layers.Conv2D`.
+        data_format: ``"NHWC"`` or ``"NCHW"``; None is ``"NHWC"``.
+        rate: dilation of rows and columns, an int or a pair.
+        activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
+        normalizer_fn: a function like slim's `batch_norm`, applied to the result in place of a bias; None for none.
+        normalizer_params: dict of its arguments.
+        weights_initializer: of the kernel: an initializer of slim, Keras or TensorFlow, or a function of shape and
+            dtype.
+        weights_regularizer: of the kernel: a regularizer of slim or Keras, or a function of the weights; None for none.
+        biases_initializer: of the bias, in the forms of `weights_initializer`; None for no bias.
+        biases_regularizer: of the bias, in the forms of `weights_regularizer`; None for none.
+        reuse: True shares the layer of `scope`; see `variable_scope`.
+        variables_collections: names of collections for the variables, or a dict of them by ``"weights"`` and
+            ``"biases"``.
+        outputs_collections: names of collections for the result, under the scope's name.
+        trainable: whether the layer is trained.
+        scope: scope of the layer; None for ``Conv``, ``Conv_1`` and so on.
+
+    Returns:
+        Keras tensor (N, H', W', F), or (N, F, H', W').
+
+    Raises:
+        TypeError: if `inputs` is no Keras tensor, or an initializer, regularizer or activation is of another type.
+        ValueError: for inputs of another rank, an argument out of range, a scope that is taken, or, under reuse, a
+            scope without a layer or with a different one.
 
     Examples:
         >>> from tfsep import slim
@@ -147,48 +202,63 @@ def convolution2d(
 
 @add_arg_scope
 def separable_convolution2d(
-    inputs: Any,
+    inputs: Tensor,
     num_outputs: int | None,
-    kernel_size: Any,
+    kernel_size: PairLike,
     depth_multiplier: int = 1,
-    stride: Any = 1,
-    padding: str = "SAME",
+    stride: PairLike = 1,
+    padding: PaddingLike = "SAME",
     data_format: str = "NHWC",
-    rate: Any = 1,
-    activation_fn: Any = tf.nn.relu,
-    normalizer_fn: Any = None,
+    rate: PairLike = 1,
+    activation_fn: ActivationLike = tf.nn.relu,
+    normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: Any = _XAVIER,
-    pointwise_initializer: Any = None,
-    weights_regularizer: Any = None,
-    biases_initializer: Any = _ZEROS,
-    biases_regularizer: Any = None,
-    reuse: Any = None,
-    variables_collections: Any = None,
-    outputs_collections: Any = None,
+    weights_initializer: InitializerLike = _XAVIER,
+    pointwise_initializer: InitializerLike = None,
+    weights_regularizer: RegularizerLike = None,
+    biases_initializer: InitializerLike = _ZEROS,
+    biases_regularizer: RegularizerLike = None,
+    reuse: Reuse = None,
+    variables_collections: VariablesCollections = None,
+    outputs_collections: Collections = None,
     trainable: bool = True,
-    scope: Any = None,
-) -> Any:
-    """Convolve depthwise and then, unless `num_outputs` is None, 1×1; then normalize or add a bias, then activate.
+    scope: ScopeLike = None,
+) -> Tensor:
+    """Convolve depthwise and, unless `num_outputs` is None, 1×1, then normalize or add a bias, then activate.
 
     Args:
         inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
         num_outputs: output channels F; None for the depthwise convolution alone.
-        kernel_size, stride, rate: of the depthwise convolution, an int or a pair; other than slim, any stride goes with
-            any rate.
+        kernel_size: rows and columns of the depthwise kernel, an int or a pair.
         depth_multiplier: depthwise filters a channel, M.
-        weights_initializer: of the depthwise kernel.
-        pointwise_initializer: of the pointwise kernel; None for the same.
-        weights_regularizer: of both kernels.
-        padding, data_format, activation_fn, normalizer_fn, normalizer_params, biases_initializer, biases_regularizer,
-            reuse, variables_collections, outputs_collections, trainable: as in `convolution`.
-        scope: the layer's scope; None for ``SeparableConv2d``, ``SeparableConv2d_1`` and so on.
+        stride: rows and columns of a step, an int or a pair; unlike in slim, any stride goes with any rate.
+        padding: ``"SAME"`` or ``"VALID"``, or the zeros on each side in the forms of `tfsep.layers.Conv2D`.
+        data_format: ``"NHWC"`` or ``"NCHW"``; None is ``"NHWC"``.
+        rate: dilation of rows and columns, an int or a pair.
+        activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
+        normalizer_fn: a function like slim's `batch_norm`, applied to the result in place of a bias; None for none.
+        normalizer_params: dict of its arguments.
+        weights_initializer: of the depthwise kernel: an initializer of slim, Keras or TensorFlow, or a function of
+            shape and dtype.
+        pointwise_initializer: of the pointwise kernel, in the forms of `weights_initializer`; None for the same.
+        weights_regularizer: of both kernels: a regularizer of slim or Keras, or a function of the weights; None for
+            none.
+        biases_initializer: of the bias, in the forms of `weights_initializer`; None for no bias.
+        biases_regularizer: of the bias, in the forms of `weights_regularizer`; None for none.
+        reuse: True shares the layer of `scope`; see `variable_scope`.
+        variables_collections: names of collections for the variables, or a dict of them by ``"weights"`` and
+            ``"biases"``.
+        outputs_collections: names of collections for the result, under the scope's name.
+        trainable: whether the layer is trained.
+        scope: scope of the layer; None for ``SeparableConv2d``, ``SeparableConv2d_1`` and so on.
 
     Returns:
         Keras tensor (N, H', W', F) or, depthwise alone, (N, H', W', C·M); channels second with ``"NCHW"``.
 
     Raises:
-        TypeError, ValueError: as `convolution`.
+        TypeError: if `inputs` is no Keras tensor, or an initializer, regularizer or activation is of another type.
+        ValueError: for inputs of another rank, an argument out of range, a scope that is taken, or, under reuse, a
+            scope without a layer or with a different one.
 
     Examples:
         >>> from tfsep import slim
@@ -226,35 +296,48 @@ def separable_convolution2d(
 
 @add_arg_scope
 def fully_connected(
-    inputs: Any,
+    inputs: Tensor,
     num_outputs: int,
-    activation_fn: Any = tf.nn.relu,
-    normalizer_fn: Any = None,
+    activation_fn: ActivationLike = tf.nn.relu,
+    normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: Any = _XAVIER,
-    weights_regularizer: Any = None,
-    biases_initializer: Any = _ZEROS,
-    biases_regularizer: Any = None,
-    reuse: Any = None,
-    variables_collections: Any = None,
-    outputs_collections: Any = None,
+    weights_initializer: InitializerLike = _XAVIER,
+    weights_regularizer: RegularizerLike = None,
+    biases_initializer: InitializerLike = _ZEROS,
+    biases_regularizer: RegularizerLike = None,
+    reuse: Reuse = None,
+    variables_collections: VariablesCollections = None,
+    outputs_collections: Collections = None,
     trainable: bool = True,
-    scope: Any = None,
-) -> Any:
-    """Multiply by a matrix over the last axis, then normalize or add a bias, then activate.
+    scope: ScopeLike = None,
+) -> Tensor:
+    """Multiply the last axis by a matrix, then normalize or add a bias, then activate.
 
     Args:
         inputs: Keras tensor (N, ..., C).
         num_outputs: length F of the result.
-        activation_fn, normalizer_fn, normalizer_params, weights_initializer, weights_regularizer, biases_initializer,
-            biases_regularizer, reuse, variables_collections, outputs_collections, trainable: as in `convolution`.
-        scope: the layer's scope; None for ``fully_connected``, ``fully_connected_1`` and so on.
+        activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
+        normalizer_fn: a function like slim's `batch_norm`, applied to the result in place of a bias; None for none.
+        normalizer_params: dict of its arguments.
+        weights_initializer: of the matrix: an initializer of slim, Keras or TensorFlow, or a function of shape and
+            dtype.
+        weights_regularizer: of the matrix: a regularizer of slim or Keras, or a function of the weights; None for none.
+        biases_initializer: of the bias, in the forms of `weights_initializer`; None for no bias.
+        biases_regularizer: of the bias, in the forms of `weights_regularizer`; None for none.
+        reuse: True shares the layer of `scope`; see `variable_scope`.
+        variables_collections: names of collections for the variables, or a dict of them by ``"weights"`` and
+            ``"biases"``.
+        outputs_collections: names of collections for the result, under the scope's name.
+        trainable: whether the layer is trained.
+        scope: scope of the layer; None for ``fully_connected``, ``fully_connected_1`` and so on.
 
     Returns:
         Keras tensor (N, ..., F).
 
     Raises:
-        TypeError, ValueError: as `convolution`.
+        TypeError: if `inputs` is no Keras tensor, or an initializer, regularizer or activation is of another type.
+        ValueError: for inputs of another rank, an argument out of range, a scope that is taken, or, under reuse, a
+            scope without a layer or with a different one.
 
     Examples:
         >>> from tfsep import slim
@@ -276,4 +359,7 @@ def fully_connected(
 
 
 conv2d = convolution2d
+"""The short name of `convolution2d`."""
+
 separable_conv2d = separable_convolution2d
+"""The short name of `separable_convolution2d`."""

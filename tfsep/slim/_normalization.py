@@ -1,74 +1,97 @@
 """Slim's batch normalization."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tf_slim import add_arg_scope
 
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Tensor
 from tfsep._utils.arguments import number_in_range, short_repr
 from tfsep.layers import BatchNormalization
 from tfsep.slim._arguments import initializer, never_trains, regularizer, require_channels
 from tfsep.slim._scope import layer_scope
+from tfsep.slim._types import (
+    ActivationLike,
+    Collections,
+    Function,
+    InitializerLike,
+    RegularizerLike,
+    Reuse,
+    ScopeLike,
+    VariablesCollections,
+)
 
 UPDATE_OPS = tf.compat.v1.GraphKeys.UPDATE_OPS
 
 
 @add_arg_scope
 def batch_norm(
-    inputs: Any,
+    inputs: Tensor,
     decay: float = 0.999,
     center: bool = True,
     scale: bool = False,
     epsilon: float = 0.001,
-    activation_fn: Any = None,
-    param_initializers: dict[str, Any] | None = None,
-    param_regularizers: dict[str, Any] | None = None,
-    updates_collections: Any = UPDATE_OPS,
+    activation_fn: ActivationLike = None,
+    param_initializers: Mapping[str, InitializerLike] | None = None,
+    param_regularizers: Mapping[str, RegularizerLike] | None = None,
+    updates_collections: str | None = UPDATE_OPS,
     is_training: bool | None = True,
-    reuse: Any = None,
-    variables_collections: Any = None,
-    outputs_collections: Any = None,
+    reuse: Reuse = None,
+    variables_collections: VariablesCollections = None,
+    outputs_collections: Collections = None,
     trainable: bool = True,
-    batch_weights: Any = None,
-    fused: bool | None = None,  # noqa: ARG001 - the layer chooses the kernel, and the numbers are the same
+    batch_weights: None = None,
+    fused: bool | None = None,  # noqa: ARG001 - the layer chooses the kernel
     data_format: str = "NHWC",
     zero_debias_moving_mean: bool = False,
-    scope: Any = None,
+    scope: ScopeLike = None,
     renorm: bool = False,
-    renorm_clipping: Any = None,
+    renorm_clipping: None = None,
     renorm_decay: float = 0.99,
-    adjustment: Any = None,
-) -> Any:
+    adjustment: None = None,
+) -> Tensor:
     """Normalize every channel over batch and space.
 
-    The moving variance is Keras's, without Bessel's correction n / (n − 1), which slim's fused kernel puts in.
+    The moving variance is Keras's, without the Bessel correction n / (n − 1) of slim's fused kernel.
 
     Args:
         inputs: Keras tensor (N, ..., C), or (N, C, ...) with ``"NCHW"``.
         decay: momentum of the moving statistics.
-        center, scale: whether there is a ``beta``, and a ``gamma``.
+        center: whether there is a ``beta``.
+        scale: whether there is a ``gamma``.
         epsilon: added to the variance.
-        activation_fn: as in `convolution`.
-        param_initializers: by ``"beta"``, ``"gamma"``, ``"moving_mean"`` and ``"moving_variance"``.
-        param_regularizers: by ``"beta"`` and ``"gamma"``.
-        updates_collections: ``tf.compat.v1.GraphKeys.UPDATE_OPS`` or None: Keras moves the statistics in the step of
-            training itself, so that no update can be left out or put elsewhere.
-        is_training: True or None leave the phase to each call of the model; False normalizes by the moving statistics
-            in every call, and leaves them as they are. A layer is shared only under the one that it was made with.
-        reuse, outputs_collections: as in `convolution`.
-        variables_collections: as in `convolution`, by ``"beta"``, ``"gamma"``, ``"moving_mean"``,
+        activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
+        param_initializers: dict of initializers by ``"beta"``, ``"gamma"``, ``"moving_mean"`` and
             ``"moving_variance"``.
-        trainable: whether beta and gamma are trained; False goes with ``is_training=False``, since in Keras a layer
-            that is not trained keeps its statistics as well.
-        fused: the kernel is chosen by the layer, which does not change the numbers.
-        scope: the layer's scope; None for ``BatchNorm``, ``BatchNorm_1`` and so on.
-        batch_weights, zero_debias_moving_mean, renorm, renorm_clipping, renorm_decay, adjustment: only slim's defaults.
+        param_regularizers: dict of regularizers by ``"beta"`` and ``"gamma"``.
+        updates_collections: ``tf.compat.v1.GraphKeys.UPDATE_OPS`` or None: Keras updates the statistics within the
+            training step, so that no update can be left out or moved.
+        is_training: True or None leave the phase to each call of the model; False normalizes by the moving statistics
+            in every call and does not update them. A layer is shared only under the value that it was made with.
+        reuse: True shares the layer of `scope`; see `variable_scope`.
+        variables_collections: names of collections for the variables, or a dict of them by ``"beta"``, ``"gamma"``,
+            ``"moving_mean"`` and ``"moving_variance"``.
+        outputs_collections: names of collections for the result, under the scope's name.
+        trainable: whether beta and gamma are trained; False requires ``is_training=False``, because Keras does not
+            update the statistics of a layer that is not trained.
+        batch_weights: only None, slim's default.
+        fused: without effect: the layer chooses the kernel, and the numbers are the same.
+        data_format: ``"NHWC"`` or ``"NCHW"``.
+        zero_debias_moving_mean: only False, slim's default.
+        scope: scope of the layer; None for ``BatchNorm``, ``BatchNorm_1`` and so on.
+        renorm: only False, slim's default.
+        renorm_clipping: only None, slim's default.
+        renorm_decay: only 0.99, slim's default.
+        adjustment: only None, slim's default.
 
     Returns:
         Keras tensor of the same shape.
 
     Raises:
-        TypeError, ValueError: as `convolution`; for an argument that is not slim's default where only that is taken.
+        TypeError: if `inputs` is no Keras tensor, or an initializer, regularizer or activation is of another type.
+        ValueError: for an unknown number of channels, an argument out of range or without a counterpart in Keras, a
+            scope that is taken, or, under reuse, a scope without a layer or with a different one.
 
     Source: S. Ioffe, C. Szegedy, "Batch Normalization" (arXiv 1502.03167).
 
@@ -123,8 +146,8 @@ _PARTS = {
 }
 
 
-def _by_part(given: Any, name: str, option: str, convert: Any) -> dict[str, Any]:
-    """Slim's dict by variable as Keras's options, ``beta_initializer`` and so on."""
+def _by_part(given: Mapping[str, Any] | None, name: str, option: str, convert: Function) -> dict[str, Any]:
+    """Keras's options, ``beta_initializer`` and so on, of slim's dict by variable."""
     for part in given or ():
         if part not in _PARTS[option]:
             raise ValueError(f"{name}: expected keys of {', '.join(_PARTS[option])}, got {part!r}")
@@ -132,7 +155,7 @@ def _by_part(given: Any, name: str, option: str, convert: Any) -> dict[str, Any]
 
 
 def _require_defaults(**arguments: tuple[Any, Any]) -> None:
-    """Raise for an argument, (value, default), that has no counterpart in Keras and is not at its default."""
+    """Raise unless each argument, a pair (value, default) without a counterpart in Keras, has its default."""
     for name, (value, default) in arguments.items():
         if value is not default and value != default:
             raise ValueError(

@@ -1,28 +1,31 @@
-"""Slim's layers without variables, and those that apply others again and again."""
+"""Slim's layers without variables, and repeated layers."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tf_slim import add_arg_scope
 
 from tfsep._keras.backend import keras
+from tfsep._keras.types import Shape, Tensor, TensorLike
 from tfsep._utils.arguments import number_in_range, positive_int, short_repr
+from tfsep.geometry import PaddingLike, PairLike
 from tfsep.geometry._padding import normalize_padding
 from tfsep.geometry._sizes import pair
 from tfsep.slim._arguments import channels, never_trains, require_callable
 from tfsep.slim._graph import graph_of
 from tfsep.slim._scope import layer_name, name_in_scope, variable_scope
+from tfsep.slim._types import Collections, Function, ScopeLike
 
 
 def _apply(
-    layer: Callable[..., Any],
-    inputs: Any,
-    scope: Any,
+    layer: Function,
+    inputs: Tensor,
+    scope: ScopeLike,
     default_name: str,
-    outputs_collections: Any = None,
+    outputs_collections: Collections = None,
     minimum_rank: int = 2,
-) -> Any:
-    """Call the Keras layer that `layer` makes of a name."""
+) -> Tensor:
+    """Call a Keras layer, made by `layer` of its name."""
     graph = graph_of(inputs)
     if inputs.ndim < minimum_rank:
         raise ValueError(f"inputs: expected rank {minimum_rank} or more, got shape {tuple(inputs.shape)}")
@@ -31,14 +34,14 @@ def _apply(
 
 
 def _pool(
-    layer: Any,
-    inputs: Any,
-    kernel_size: Any,
-    stride: Any,
-    padding: Any,
-    data_format: Any,
-    outputs_collections: Any,
-    scope: Any,
+    layer: Function,
+    inputs: Tensor,
+    kernel_size: PairLike,
+    stride: PairLike,
+    padding: PaddingLike,
+    data_format: str,
+    outputs_collections: Collections,
+    scope: ScopeLike,
     default_name: str,
 ) -> Any:
     if not isinstance(window := normalize_padding(padding), str):
@@ -56,27 +59,31 @@ def _pool(
 
 @add_arg_scope
 def avg_pool2d(
-    inputs: Any,
-    kernel_size: Any,
-    stride: Any = 2,
-    padding: str = "VALID",
+    inputs: Tensor,
+    kernel_size: PairLike,
+    stride: PairLike = 2,
+    padding: PaddingLike = "VALID",
     data_format: str = "NHWC",
-    outputs_collections: Any = None,
-    scope: Any = None,
-) -> Any:
+    outputs_collections: Collections = None,
+    scope: ScopeLike = None,
+) -> Tensor:
     """Average over a window.
 
     Args:
         inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
-        kernel_size, stride: an int or a pair.
-        padding: ``"VALID"`` or ``"SAME"``, which leaves what is outside the image out of the mean.
+        kernel_size: rows and columns of the window, an int or a pair.
+        stride: rows and columns of a step, an int or a pair.
+        padding: ``"VALID"`` or ``"SAME"``; the mean is over pixels inside the image.
         data_format: ``"NHWC"`` or ``"NCHW"``.
-        outputs_collections: as in `convolution`.
-        scope: the layer's name; None for ``AvgPool2D``. One that is taken gets a number.
+        outputs_collections: names of collections for the result, under the layer's name.
+        scope: name of the layer; None for ``AvgPool2D``. One that is taken gets a number.
+
+    Returns:
+        Keras tensor (N, H', W', C), or (N, C, H', W').
 
     Raises:
         TypeError: if `inputs` is no Keras tensor.
-        ValueError: for another rank, or an argument that is out of range.
+        ValueError: for inputs of another rank, or an argument out of range.
 
     Examples:
         >>> from tfsep import slim
@@ -88,15 +95,31 @@ def avg_pool2d(
 
 @add_arg_scope
 def max_pool2d(
-    inputs: Any,
-    kernel_size: Any,
-    stride: Any = 2,
-    padding: str = "VALID",
+    inputs: Tensor,
+    kernel_size: PairLike,
+    stride: PairLike = 2,
+    padding: PaddingLike = "VALID",
     data_format: str = "NHWC",
-    outputs_collections: Any = None,
-    scope: Any = None,
-) -> Any:
-    """Take the largest of a window; arguments and errors as in `avg_pool2d`, its default name ``MaxPool2D``.
+    outputs_collections: Collections = None,
+    scope: ScopeLike = None,
+) -> Tensor:
+    """Take the maximum over a window.
+
+    Args:
+        inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
+        kernel_size: rows and columns of the window, an int or a pair.
+        stride: rows and columns of a step, an int or a pair.
+        padding: ``"VALID"`` or ``"SAME"``.
+        data_format: ``"NHWC"`` or ``"NCHW"``.
+        outputs_collections: names of collections for the result, under the layer's name.
+        scope: name of the layer; None for ``MaxPool2D``. One that is taken gets a number.
+
+    Returns:
+        Keras tensor (N, H', W', C), or (N, C, H', W').
+
+    Raises:
+        TypeError: if `inputs` is no Keras tensor.
+        ValueError: for inputs of another rank, or an argument out of range.
 
     Examples:
         >>> from tfsep import slim
@@ -108,28 +131,28 @@ def max_pool2d(
 
 @add_arg_scope
 def dropout(
-    inputs: Any,
+    inputs: Tensor,
     keep_prob: float = 0.5,
-    noise_shape: Any = None,
+    noise_shape: Shape | None = None,
     is_training: bool | None = True,
-    outputs_collections: Any = None,
-    scope: Any = None,
+    outputs_collections: Collections = None,
+    scope: ScopeLike = None,
     seed: int | None = None,
-) -> Any:
-    """Drop elements while training, and scale those that are kept by ``1 / keep_prob``.
+) -> Tensor:
+    """Drop elements in training, and divide the others by `keep_prob`.
 
     Args:
         inputs: Keras tensor.
-        keep_prob: share that is kept, in [0.001, 1].
-        noise_shape: shape of what is drawn, broadcast to the input's; None for an element each.
+        keep_prob: share of the elements to keep, in [0.001, 1].
+        noise_shape: shape of the random mask, broadcast to the input's; None for the input's shape.
         is_training: True or None leave the phase to each call of the model; False never drops.
-        outputs_collections: as in `convolution`.
-        scope: the layer's name; None for ``Dropout``. One that is taken gets a number.
+        outputs_collections: names of collections for the result, under the layer's name.
+        scope: name of the layer; None for ``Dropout``. One that is taken gets a number.
         seed: of the random numbers.
 
     Raises:
         TypeError: if `inputs` is no Keras tensor.
-        ValueError: for an argument that is out of range.
+        ValueError: for an argument out of range.
 
     Examples:
         >>> from tfsep import slim
@@ -151,13 +174,13 @@ def dropout(
 
 
 @add_arg_scope
-def flatten(inputs: Any, outputs_collections: Any = None, scope: Any = None) -> Any:
-    """Return (N, ...) as (N, K), in the order in which it is.
+def flatten(inputs: Tensor, outputs_collections: Collections = None, scope: ScopeLike = None) -> Tensor:
+    """Reshape (N, ...) to (N, K).
 
     Args:
         inputs: Keras tensor of rank 2 or more.
-        outputs_collections: as in `convolution`.
-        scope: the layer's name; None for ``Flatten``. One that is taken gets a number.
+        outputs_collections: names of collections for the result, under the layer's name.
+        scope: name of the layer; None for ``Flatten``. One that is taken gets a number.
 
     Raises:
         TypeError: if `inputs` is no Keras tensor.
@@ -174,12 +197,12 @@ def flatten(inputs: Any, outputs_collections: Any = None, scope: Any = None) -> 
 
 
 @add_arg_scope
-def softmax(logits: Any, scope: Any = None) -> Any:
+def softmax(logits: Tensor, scope: ScopeLike = None) -> Tensor:
     """Return the softmax over the last axis.
 
     Args:
         logits: Keras tensor of rank 2 or more.
-        scope: the layer's name; None for ``softmax``. One that is taken gets a number.
+        scope: name of the layer; None for ``softmax``. One that is taken gets a number.
 
     Raises:
         TypeError: if `logits` is no Keras tensor.
@@ -195,25 +218,26 @@ def softmax(logits: Any, scope: Any = None) -> Any:
 
 @add_arg_scope
 def one_hot_encoding(
-    labels: Any,
+    labels: TensorLike,
     num_classes: int,
     on_value: float = 1.0,
     off_value: float = 0.0,
-    outputs_collections: Any = None,
-    scope: Any = None,
-) -> Any:
-    """Return integer labels (N,) as (N, num_classes), `on_value` at the label and `off_value` elsewhere.
+    outputs_collections: Collections = None,
+    scope: ScopeLike = None,
+) -> Tensor:
+    """Return integer labels (N,) as (N, num_classes), with `on_value` at the label and `off_value` elsewhere.
 
     Args:
-        labels: a Keras tensor, or a tensor or array of integers, which goes into no collection.
-        num_classes: length of the result.
-        on_value, off_value: numbers.
-        outputs_collections: as in `convolution`.
-        scope: the name in the collections; None for ``OneHotEncoding``.
+        labels: ints (N,): a Keras tensor; where there are no collections, any tensor or array.
+        num_classes: number of columns.
+        on_value: number at the label.
+        off_value: number elsewhere.
+        outputs_collections: names of collections for the result.
+        scope: name in the collections; None for ``OneHotEncoding``.
 
     Raises:
-        ValueError: if num_classes is no positive int.
-        TypeError: if what is no Keras tensor has to go into a collection.
+        ValueError: if `num_classes` is not a positive int.
+        TypeError: for collections with labels that are no Keras tensor.
 
     Examples:
         >>> one_hot_encoding(np.array([2, 0]), 3).numpy().tolist()
@@ -226,15 +250,22 @@ def one_hot_encoding(
     return graph.add_output(outputs_collections, name_in_scope(graph, scope, "OneHotEncoding"), encoded)
 
 
-def _name_of(layer: Any, default: str) -> str:
-    """The name of a function, of that in a `functools.partial`, or the default."""
+def _name_of(layer: Function, default: str) -> str:
+    """Name of a function, or of the one in a `functools.partial`; the default for others."""
     named = layer if hasattr(layer, "__name__") else getattr(layer, "func", None)
     return str(getattr(named, "__name__", default))
 
 
-def _in_turn(inputs: Any, layer: Any, calls: Any, default: str, scope: Any, arguments: dict[str, Any]) -> Any:
-    """Apply `layer` once for every tuple in `calls`, each in a scope with its number."""
-    graph_of(inputs)  # which says what is wrong with what is no Keras tensor
+def _in_turn(
+    inputs: Tensor,
+    layer: Function,
+    calls: Iterable[Sequence[Any]],
+    default: str,
+    scope: ScopeLike,
+    arguments: dict[str, Any],
+) -> Tensor:
+    """Apply a layer once for each tuple of arguments, in numbered scopes."""
+    graph_of(inputs)  # raises for what is no Keras tensor
     require_callable(layer, "layer")
     with variable_scope(scope, default, [inputs]):
         name = _name_of(layer, default.lower()) if scope is None else scope
@@ -243,18 +274,20 @@ def _in_turn(inputs: Any, layer: Any, calls: Any, default: str, scope: Any, argu
     return inputs
 
 
-def repeat(inputs: Any, repetitions: int, layer: Any, *args: Any, **kwargs: Any) -> Any:
-    """Apply the same layer with the same arguments several times, in scopes ``scope/scope_1``, ``scope/scope_2``...
+def repeat(inputs: Tensor, repetitions: int, layer: Function, *args: Any, **kwargs: Any) -> Tensor:
+    """Apply the same layer several times, in scopes ``scope/scope_1``, ``scope/scope_2``...
 
     Args:
         inputs: Keras tensor.
-        repetitions: how many times.
-        layer: a function with arguments ``(inputs, *args, **kwargs, scope=...)``.
-        *args, **kwargs: of the layer, but for `scope`, which is that of all; None for ``Repeat``, in which each is
-            named by the layer's function.
+        repetitions: number of applications.
+        layer: a function of ``(inputs, *args, **kwargs, scope=...)``.
+        *args: positional arguments of the layer.
+        **kwargs: keyword arguments of the layer. `scope` is that of all together; None for ``Repeat``, with the name of
+            the layer's function for each.
 
     Raises:
-        ValueError: if repetitions is no positive int.
+        TypeError: if `inputs` is no Keras tensor, or `layer` no function.
+        ValueError: if `repetitions` is not a positive int.
 
     Examples:
         >>> from tfsep import slim
@@ -266,18 +299,19 @@ def repeat(inputs: Any, repetitions: int, layer: Any, *args: Any, **kwargs: Any)
     return _in_turn(inputs, layer, calls, "Repeat", kwargs.pop("scope", None), kwargs)
 
 
-def stack(inputs: Any, layer: Any, stack_args: Any, **kwargs: Any) -> Any:
+def stack(inputs: Tensor, layer: Function, stack_args: Sequence[Any], **kwargs: Any) -> Tensor:
     """Apply a layer with one set of arguments after the other, in scopes ``scope/scope_1``, ``scope/scope_2``...
 
     Args:
         inputs: Keras tensor.
-        layer: a function with arguments ``(inputs, *args, **kwargs, scope=...)``.
-        stack_args: a list of arguments, each a tuple or a single one.
-        **kwargs: of every call, but for `scope`, which is that of all; None for ``Stack``, in which each is named by
-            the layer's function.
+        layer: a function of ``(inputs, *args, **kwargs, scope=...)``.
+        stack_args: list of positional arguments, each a tuple or a single one.
+        **kwargs: keyword arguments of every call. `scope` is that of all together; None for ``Stack``, with the name of
+            the layer's function for each.
 
     Raises:
-        ValueError: if stack_args is no list or tuple.
+        TypeError: if `inputs` is no Keras tensor, or `layer` no function.
+        ValueError: if `stack_args` is no list or tuple.
 
     Examples:
         >>> from tfsep import slim

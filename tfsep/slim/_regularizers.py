@@ -1,20 +1,18 @@
-"""Slim's regularizers as Keras's."""
-
-from typing import Any
+"""Slim's regularizers as Keras regularizers."""
 
 from tfsep._keras.backend import keras
 from tfsep._utils.arguments import number_in_range
 
 
-def l1_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG001 - there are no ops to name
+def l1_regularizer(scale: float, scope: str | None = None) -> keras.regularizers.Regularizer | None:  # noqa: ARG001 - there are no ops to name
     """Return the regularizer ``scale · Σ|w|``, or None for a scale of zero.
 
     Args:
-        scale: at least zero.
+        scale: factor, at least zero.
         scope: slim's name of the op; without effect.
 
     Raises:
-        ValueError: for a scale under zero.
+        ValueError: for a negative scale.
 
     Examples:
         >>> float(l1_regularizer(0.5)(np.array([1.0, -3.0], "float32")))
@@ -24,14 +22,15 @@ def l1_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG0
     return keras.regularizers.L1(scale) if scale else None
 
 
-def l2_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG001
+def l2_regularizer(scale: float, scope: str | None = None) -> keras.regularizers.Regularizer | None:  # noqa: ARG001
     """Return slim's regularizer ``scale · Σw² / 2``, or None for a scale of zero; Keras's has no half.
 
     Args:
-        scale, scope: as in `l1_regularizer`.
+        scale: factor, at least zero.
+        scope: slim's name of the op; without effect.
 
     Raises:
-        ValueError: for a scale under zero.
+        ValueError: for a negative scale.
 
     Examples:
         >>> float(l2_regularizer(0.5)(np.array([1.0, -3.0], "float32")))
@@ -41,15 +40,20 @@ def l2_regularizer(scale: float, scope: str | None = None) -> Any:  # noqa: ARG0
     return keras.regularizers.L2(scale / 2) if scale else None
 
 
-def l1_l2_regularizer(scale_l1: float = 1.0, scale_l2: float = 1.0, scope: str | None = None) -> Any:  # noqa: ARG001
+def l1_l2_regularizer(
+    scale_l1: float = 1.0,
+    scale_l2: float = 1.0,
+    scope: str | None = None,  # noqa: ARG001
+) -> keras.regularizers.Regularizer | None:
     """Return the sum of `l1_regularizer` and `l2_regularizer`, or None where both scales are zero.
 
     Args:
-        scale_l1, scale_l2: at least zero.
-        scope: as in `l1_regularizer`.
+        scale_l1: factor of `l1_regularizer`, at least zero.
+        scale_l2: factor of `l2_regularizer`, at least zero.
+        scope: slim's name of the op; without effect.
 
     Raises:
-        ValueError: for a scale under zero.
+        ValueError: for a negative scale.
 
     Examples:
         >>> float(l1_l2_regularizer(0.5, 0.5)(np.array([1.0, -3.0], "float32")))

@@ -1,4 +1,4 @@
-"""Variable scopes: where a layer's variables are named, and whether a layer that is there is shared."""
+"""Variable scopes: names of a layer's variables, and sharing of layers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,34 +6,36 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import Layer, Tensor
 from tfsep._utils.arguments import short_repr
-from tfsep.slim._arguments import activated, require_callable
+from tfsep.slim._arguments import activate, require_callable
 from tfsep.slim._graph import Graph, graph_of
+from tfsep.slim._types import ActivationLike, Collections, Function, Reuse, ScopeLike, VariablesCollections
 
 AUTO_REUSE = tf.compat.v1.AUTO_REUSE
 
-_reuse: ContextVar[Any] = ContextVar("reuse", default=False)
+_reuse: ContextVar[Reuse] = ContextVar("reuse", default=False)
 
 
 @contextmanager
 def variable_scope(
-    name_or_scope: Any, default_name: str | None = None, values: Any = None, reuse: Any = None
-) -> Iterator[Any]:
-    """Open a variable scope as ``tf.compat.v1.variable_scope`` does, with the reuse and the counting of slim's graphs.
+    name_or_scope: ScopeLike, default_name: str | None = None, values: Any = None, reuse: Reuse = None
+) -> Iterator[tf.compat.v1.VariableScope]:
+    """Open a variable scope of TensorFlow 1, with the reuse and the counting of slim's graphs.
 
     Args:
-        name_or_scope: a name, appended to that of the scope in force; a scope that was opened before; or None.
+        name_or_scope: a name inside the enclosing scope, a scope that was opened before, or None.
         default_name: the name where `name_or_scope` is None, with ``_1``, ``_2`` and so on where it is taken.
-        values: the Keras tensors that go in: they say in which model `default_name` is made unique.
-        reuse: True to share the layers that are there, and only those; ``tf.compat.v1.AUTO_REUSE`` to share those that
-            are there and make the others; None or False for what the enclosing scope says.
+        values: the Keras tensors of the layers, which determine the model in which `default_name` is unique.
+        reuse: True shares existing layers and makes no others; ``tf.compat.v1.AUTO_REUSE`` shares existing layers and
+            makes the others; None and False leave it to the enclosing scope.
 
     Returns:
-        A context with TensorFlow's scope, of which ``.name`` is the whole name.
+        A context of TensorFlow's scope; its ``.name`` is the whole name.
 
     Raises:
-        ValueError: for a name with dots, which in Keras's names stand for slashes; if there is neither name nor
-            default; if reuse is set without a name.
+        ValueError: for a name with dots, which stand for slashes in Keras's names; for neither a name nor a default;
+            for reuse without a name.
 
     Examples:
         >>> from tfsep import slim
@@ -54,7 +56,7 @@ def variable_scope(
         tensor = _keras_tensor(values)
         if tensor is not None:
             graph_of(tensor).open(tf.compat.v1.get_variable_scope(), name_or_scope, unique=False)
-    # A scope on which `reuse_variables` was called is the one kind that tells.
+    # TensorFlow tells the reuse of a scope only after `reuse_variables`.
     inherited = _reuse.get() or tf.compat.v1.get_variable_scope().reuse is True
     with tf.compat.v1.variable_scope(name_or_scope) as scope:
         token = _reuse.set(reuse or inherited)
@@ -64,7 +66,7 @@ def variable_scope(
             _reuse.reset(token)
 
 
-def _default(default_name: str | None, values: Any, reuse: Any) -> str:
+def _default(default_name: str | None, values: Any, reuse: Reuse) -> str:
     if reuse:
         raise ValueError(f"scope: expected the name of what is to be shared where reuse is {reuse}, got None")
     _require_name(default_name)
@@ -77,8 +79,8 @@ def _default(default_name: str | None, values: Any, reuse: Any) -> str:
     return graph_of(tensor).open(tf.compat.v1.get_variable_scope(), str(default_name), unique=True)
 
 
-def _keras_tensor(values: Any) -> Any:
-    """The first Keras tensor of those that go into a scope, or None."""
+def _keras_tensor(values: Any) -> Tensor | None:
+    """The first Keras tensor in a structure, or None."""
     return next((value for value in tf.nest.flatten(values) if keras.utils.is_keras_tensor(value)), None)
 
 
@@ -90,22 +92,28 @@ def _require_name(name: Any) -> None:
 
 
 class Scope(NamedTuple):
-    """The open scope of one layer: its graph, its whole name, and whether a layer that is there is shared."""
+    """The open scope of one layer.
+
+    Attributes:
+        graph: of the layer.
+        name: the whole name.
+        reuse: whether an existing layer is shared.
+    """
 
     graph: Graph
     name: str
-    reuse: Any
+    reuse: Reuse
 
     @property
     def layer_name(self) -> str:
-        """The scope as Keras's name of a layer."""
+        """The scope as the name of a Keras layer."""
         return layer_name(self.name)
 
-    def call(self, layer: Any, inputs: Any, collections: Any) -> Any:
-        """Call `layer` on `inputs`, or, under reuse, the layer that this scope has.
+    def call(self, layer: Layer, inputs: Tensor, collections: VariablesCollections) -> Tensor:
+        """Call a layer, or, under reuse, the existing layer of this scope.
 
         Raises:
-            ValueError: if there is a layer and none may be, or the reverse, or one of other arguments.
+            ValueError: for a name that is taken, or, under reuse, a scope without a layer or with a different one.
         """
         found = self.graph.layers.get(self.name) if self.reuse else None
         if found is not None:
@@ -125,13 +133,13 @@ class Scope(NamedTuple):
 
     def finish(
         self,
-        outputs: Any,
-        activation_fn: Any,
-        collections: Any,
-        normalizer_fn: Any = None,
+        outputs: Tensor,
+        activation_fn: ActivationLike,
+        collections: Collections,
+        normalizer_fn: Function | None = None,
         normalizer_params: dict[str, Any] | None = None,
-    ) -> Any:
-        """Apply what follows the layer, and add the result to its collections."""
+    ) -> Tensor:
+        """Apply normalizer and activation, and add the result to its collections."""
         if normalizer_fn is not None:
             require_callable(normalizer_fn, "normalizer_fn")
             if not isinstance(normalizer_params, dict | None):
@@ -139,26 +147,26 @@ class Scope(NamedTuple):
             outputs = normalizer_fn(outputs, **(normalizer_params or {}))
         if activation_fn is not None:
             name = self.graph.unique_name(f"{self.name}/Activation")
-            outputs = activated(outputs, activation_fn, layer_name(name))
+            outputs = activate(outputs, activation_fn, layer_name(name))
         return self.graph.add_output(collections, self.name, outputs)
 
 
 @contextmanager
-def layer_scope(inputs: Any, scope: Any, default_name: str, reuse: Any = None) -> Iterator[Scope]:
+def layer_scope(inputs: Tensor, scope: ScopeLike, default_name: str, reuse: Reuse = None) -> Iterator[Scope]:
     """Open the scope of a layer on `inputs`."""
     graph = graph_of(inputs)
     with variable_scope(scope, default_name, [inputs], reuse) as opened:
-        _require_name(opened.name)  # the enclosing scopes, too, which may be TensorFlow's own
+        _require_name(opened.name)  # enclosing scopes may be TensorFlow's own
         yield Scope(graph, opened.name, _reuse.get())
 
 
 def layer_name(name: str) -> str:
-    """Return a slim name as Keras's name of a layer, which may have no slash."""
+    """Return a slim name as the name of a Keras layer, where slashes are not allowed."""
     return name.replace("/", ".")
 
 
-def name_in_scope(graph: Graph, scope: Any, default_name: str) -> str:
-    """Return the whole name of something without variables, numbered where it is taken."""
+def name_in_scope(graph: Graph, scope: ScopeLike, default_name: str) -> str:
+    """Return the whole name of a layer without variables, numbered where it is taken."""
     if scope is None:
         scope = default_name
     _require_name(scope)
@@ -175,18 +183,18 @@ _SLIM_NAMES = {
     "frozen": "is_training",
     "use_bias": "biases_initializer",
 }
-"""What slim's user wrote, by the setting of a layer that it became."""
+"""Slim's arguments by the settings of a Keras layer."""
 
-_OF_NEW_WEIGHTS = ("initializer", "regularizer", "trainable")
-
-
-def _settings(layer: Any) -> dict[str, Any]:
-    """A layer's arguments, without those that only say how its weights begin and are trained."""
-    return {key: value for key, value in layer.get_config().items() if not key.endswith(_OF_NEW_WEIGHTS)}
+_INITIAL_SETTINGS = ("initializer", "regularizer", "trainable")
 
 
-def _require_same(name: str, found: Any, layer: Any, inputs: Any) -> None:
-    """Raise unless `layer`, called on `inputs`, is what `found` is."""
+def _settings(layer: Layer) -> dict[str, Any]:
+    """A layer's arguments, except those of the initialization and training of its weights."""
+    return {key: value for key, value in layer.get_config().items() if not key.endswith(_INITIAL_SETTINGS)}
+
+
+def _require_same(name: str, found: Layer, layer: Layer, inputs: Tensor) -> None:
+    """Raise unless a new layer, called on `inputs`, is equal to the one found."""
     if type(found) is not type(layer):
         raise ValueError(f"reuse: expected a {type(found).__name__}, as {name!r} is, got a {type(layer).__name__}")
     asked = _settings(layer)

@@ -1,11 +1,13 @@
-"""Reading variables and collections back."""
+"""Look-up of variables and collections."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from tfsep._keras.backend import tf
 from tfsep._utils.arguments import short_repr
 from tfsep.slim._graph import current_graph
+from tfsep.slim._types import ScopeLike, Variable
 
 KEYS = tf.compat.v1.GraphKeys
 
@@ -15,8 +17,8 @@ _ELSEWHERE = {
 }
 
 
-def named(collection: str, scope: Any = None) -> list[tuple[str, Any]]:
-    """Return slim's names and what has them, of a collection and a scope, a regular expression that a name begins with.
+def named(collection: str, scope: ScopeLike = None) -> list[tuple[str, Any]]:
+    """Return the contents of a collection, with slim's names, whose names begin with the scope.
 
     Raises:
         ValueError: for a collection whose content Keras keeps elsewhere.
@@ -36,13 +38,13 @@ def named(collection: str, scope: Any = None) -> list[tuple[str, Any]]:
     return [(name, thing) for name, thing in found if re.match(pattern, f"{name}:0")]
 
 
-def get_collection(key: str, scope: Any = None) -> list[Any]:
-    """Return what a collection holds, as ``tf.compat.v1.get_collection`` does.
+def get_collection(key: str, scope: ScopeLike = None) -> list[Any]:
+    """Return the contents of a collection; the counterpart of ``tf.compat.v1.get_collection``.
 
     Args:
         key: a collection named in `variables_collections` or `outputs_collections`, or ``"variables"``,
             ``"model_variables"`` or ``"trainable_variables"``.
-        scope: a regular expression that names begin with, or a scope.
+        scope: a regular expression for the beginning of names, or a scope; None for all.
 
     Raises:
         ValueError: for regularization losses and update ops, which Keras keeps elsewhere.
@@ -56,16 +58,18 @@ def get_collection(key: str, scope: Any = None) -> list[Any]:
     return [thing for _, thing in named(key, scope)]
 
 
-def get_variables(scope: Any = None, suffix: str | None = None, collection: str = KEYS.GLOBAL_VARIABLES) -> list[Any]:
-    """Return the variables of a scope whose slim names end in `suffix`, in the order in which they were made.
+def get_variables(
+    scope: ScopeLike = None, suffix: str | None = None, collection: str = KEYS.GLOBAL_VARIABLES
+) -> list[Variable]:
+    """Return the variables of a scope, in the order of their creation.
 
     Args:
-        scope: a regular expression that names begin with, or a scope; None for all.
-        suffix: a regular expression that names end with.
-        collection: where to look.
+        scope: a regular expression for the beginning of names, or a scope; None for all.
+        suffix: a regular expression for the end of names; None for all.
+        collection: to look in.
 
     Raises:
-        ValueError: as `get_collection`.
+        ValueError: for regularization losses and update ops, which Keras keeps elsewhere.
 
     Examples:
         >>> from tfsep import slim
@@ -79,8 +83,12 @@ def get_variables(scope: Any = None, suffix: str | None = None, collection: str 
     return get_collection(collection, pattern)
 
 
-def get_model_variables(scope: Any = None, suffix: str | None = None) -> list[Any]:
-    """Return what `get_variables` does: every variable made here is a model's.
+def get_model_variables(scope: ScopeLike = None, suffix: str | None = None) -> list[Variable]:
+    """Return the variables of a scope, all of which are a model's: `get_variables` of another collection.
+
+    Args:
+        scope: a regular expression for the beginning of names, or a scope; None for all.
+        suffix: a regular expression for the end of names; None for all.
 
     Examples:
         >>> from tfsep import slim
@@ -91,8 +99,12 @@ def get_model_variables(scope: Any = None, suffix: str | None = None) -> list[An
     return get_variables(scope, suffix, KEYS.MODEL_VARIABLES)
 
 
-def get_trainable_variables(scope: Any = None, suffix: str | None = None) -> list[Any]:
-    """Return those of `get_variables` that are trained.
+def get_trainable_variables(scope: ScopeLike = None, suffix: str | None = None) -> list[Variable]:
+    """Return the trainable variables of a scope, in the order of their creation.
+
+    Args:
+        scope: a regular expression for the beginning of names, or a scope; None for all.
+        suffix: a regular expression for the end of names; None for all.
 
     Examples:
         >>> from tfsep import slim
@@ -103,8 +115,12 @@ def get_trainable_variables(scope: Any = None, suffix: str | None = None) -> lis
     return get_variables(scope, suffix, KEYS.TRAINABLE_VARIABLES)
 
 
-def get_variables_by_suffix(suffix: str, scope: Any = None) -> list[Any]:
-    """Return what `get_variables` does, with its arguments the other way round.
+def get_variables_by_suffix(suffix: str, scope: ScopeLike = None) -> list[Variable]:
+    """Return the variables of a scope by the end of their names.
+
+    Args:
+        suffix: a regular expression for the end of names; None for all.
+        scope: a regular expression for the beginning of names, or a scope; None for all.
 
     Examples:
         >>> from tfsep import slim
@@ -115,12 +131,12 @@ def get_variables_by_suffix(suffix: str, scope: Any = None) -> list[Any]:
     return get_variables(scope, suffix)
 
 
-def get_variables_by_name(given_name: str, scope: Any = None) -> list[Any]:
-    """Return the variables with this name in whatever scope, or in one.
+def get_variables_by_name(given_name: str, scope: ScopeLike = None) -> list[Variable]:
+    """Return the variables of a name, in any scope or in one.
 
     Args:
-        given_name: slim's, without a scope: ``"weights"``, ``"depthwise_weights"``, ``"biases"``, ``"beta"``...
-        scope: as in `get_variables`.
+        given_name: slim's name without the scope: ``"weights"``, ``"depthwise_weights"``, ``"biases"``, ``"beta"``...
+        scope: a regular expression for the beginning of names, or a scope; None for all.
 
     Examples:
         >>> from tfsep import slim
@@ -131,8 +147,11 @@ def get_variables_by_name(given_name: str, scope: Any = None) -> list[Any]:
     return get_variables(scope, f"/{given_name}:|^{given_name}:")
 
 
-def get_unique_variable(var_op_name: str) -> Any:
-    """Return the variable of this whole name.
+def get_unique_variable(var_op_name: str) -> Variable:
+    """Return a variable by its whole name.
+
+    Args:
+        var_op_name: whole name, scopes included.
 
     Raises:
         ValueError: if there is none.
@@ -149,15 +168,17 @@ def get_unique_variable(var_op_name: str) -> Any:
     return variable
 
 
-def get_variables_to_restore(include: Any = None, exclude: Any = None) -> list[Any]:
+def get_variables_to_restore(
+    include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
+) -> list[Variable]:
     """Return the variables of some scopes without those of others.
 
     Args:
-        include: a list of scopes; None for all.
-        exclude: a list of scopes; None for none.
+        include: list of scopes; None for all.
+        exclude: list of scopes to leave out; None for none.
 
     Raises:
-        TypeError: if one is no list or tuple.
+        TypeError: if an argument is no list or tuple.
 
     Examples:
         >>> from tfsep import slim

@@ -1,17 +1,19 @@
-"""What slim has in ``slim.utils``."""
+"""The functions of ``slim.utils``."""
 
 from typing import Any
 
+from tfsep._keras.types import Tensor
 from tfsep.slim._graph import current_graph, graph_of
+from tfsep.slim._types import Collections
 from tfsep.slim._variables import named
 
 
 def convert_collection_to_dict(collection: str, clear_collection: bool = False) -> dict[str, Any]:
-    """Return the things of a collection by slim's names: variables by theirs, results by the scope of their layer.
+    """Return the contents of a collection by slim's names: of a variable its own, of a result the scope of its layer.
 
     Args:
-        collection: as in `tfsep.slim.get_collection`.
-        clear_collection: whether it is emptied.
+        collection: name, in the forms of `tfsep.slim.get_collection`.
+        clear_collection: whether to empty it.
 
     Examples:
         >>> from tfsep import slim
@@ -26,12 +28,12 @@ def convert_collection_to_dict(collection: str, clear_collection: bool = False) 
     return found
 
 
-def collect_named_outputs(collections: Any, alias: str, outputs: Any) -> Any:
+def collect_named_outputs(collections: Collections, alias: str, outputs: Tensor) -> Tensor:
     """Add a tensor to collections under a name, and return it.
 
     Args:
-        collections: a collection, a list of them, or None.
-        alias: the name; a slash at its end is left out.
+        collections: names of collections, or None.
+        alias: name of the tensor; a slash at its end is left out.
         outputs: Keras tensor.
 
     Examples:

@@ -1,0 +1,121 @@
+"""The public API as its documentation shows it: every parameter has its own entry, and a type that says something."""
+
+import dataclasses
+import importlib
+import inspect
+import re
+import types
+from typing import Any, NamedTuple
+
+import pytest
+
+import tfsep
+
+SUBPACKAGES = sorted(name for name in tfsep.__all__ if isinstance(getattr(tfsep, name), types.ModuleType))
+
+LARGEST_SHARE_OF_ANY = 0.12
+TYPED = ["ops", "layers", "models", "quantize", "tflite"]
+
+# Keras calls these; their parameters are those of `keras.layers.Layer`.
+KERAS_METHODS = {"call", "build", "compute_output_shape", "get_config", "from_config"}
+
+
+class Callable(NamedTuple):
+    """A public function or method, or a class by its constructor, and the docstring of its parameters."""
+
+    name: str
+    parameters: list[inspect.Parameter]
+    doc: str
+
+    @property
+    def is_method(self):
+        return self.name.count(".") > 1
+
+
+def callable_of(name, function, documented):
+    signature = inspect.signature(function)
+    parameters = [each for each in signature.parameters.values() if each.name not in ("self", "cls")]
+    return Callable(name, parameters, inspect.getdoc(documented) or "")
+
+
+def callables(name):
+    """Public functions, constructors and methods of a subpackage; those of other libraries left aside."""
+    module = importlib.import_module(f"tfsep.{name}")
+    own = [n for n, t in vars(module).items() if n[0] != "_" and getattr(t, "__module__", None) == module.__name__]
+    for symbol in getattr(module, "__all__", own):
+        thing = getattr(module, symbol)
+        if not getattr(thing, "__module__", "").startswith("tfsep"):
+            continue
+        if inspect.isfunction(thing):
+            yield callable_of(f"{name}.{symbol}", thing, thing)
+        elif inspect.isclass(thing):
+            if "__init__" in vars(thing) and not dataclasses.is_dataclass(thing):
+                yield callable_of(f"{name}.{symbol}", thing.__init__, thing)
+            for method, value in vars(thing).items():
+                function = getattr(value, "__func__", value)
+                if method[0] != "_" and method not in KERAS_METHODS and inspect.isfunction(function):
+                    yield callable_of(f"{name}.{symbol}.{method}", function, function)
+
+
+def entries(doc):
+    """Names with an entry of their own under `Args:` or `Attributes:`, and the text of all entries."""
+    section = re.search(r"^(?:Args|Attributes):\n((?:[ \t]+.*\n|\n)*)", doc + "\n", re.M)
+    if not section:
+        return set(), ""
+    indent = re.match(r"\s*", section[1])[0]
+    return set(re.findall(rf"^{indent}\*{{0,2}}(\w+)(?: \(.*?\))?:", section[1], re.M)), section[1]
+
+
+def undocumented(subject):
+    names = [each.name for each in subject.parameters]
+    if subject.is_method and len(names) == 1:  # its summary says what it is
+        return []
+    documented, _ = entries(subject.doc)
+    return [name for name in names if name not in documented and name != "kwargs"]
+
+
+def refers_elsewhere(subject):
+    return re.findall(r"\bas in `\S+|\bas `\w+`(?= (?:takes|has)|\.)|\bas \w+ in `\S+", entries(subject.doc)[1])
+
+
+@pytest.mark.parametrize("name", SUBPACKAGES)
+def test_every_parameter_is_documented(name):
+    lacking = {each.name: undocumented(each) for each in callables(name)}
+    assert not {name: parameters for name, parameters in lacking.items() if parameters}
+
+
+@pytest.mark.parametrize("name", SUBPACKAGES)
+def test_no_entry_sends_its_reader_elsewhere(name):
+    chains = {each.name: refers_elsewhere(each) for each in callables(name)}
+    assert not {name: found for name, found in chains.items() if found}
+
+
+def test_parameters_have_types():
+    annotations = [each.annotation for name in TYPED for found in callables(name) for each in found.parameters]
+    assert len(annotations) > 300
+    share = sum(each in (Any, inspect.Parameter.empty) for each in annotations) / len(annotations)
+    assert share < LARGEST_SHARE_OF_ANY, f"{share:.1%} of the parameters are Any"
+
+
+def test_the_checks_find_what_is_wrong():
+    def documented(one, two, **kwargs):
+        """Do it.
+
+        Args:
+            one: text,
+                in two lines.
+            two: text.
+        """
+
+    def grouped(one, two):
+        """Do it.
+
+        Args:
+            one, two: as in `other`.
+        """
+
+    good, bad = (callable_of(f"x.{each.__name__}", each, each) for each in (documented, grouped))
+    assert not undocumented(good)
+    assert not refers_elsewhere(good)
+    assert undocumented(bad) == ["one", "two"]
+    assert refers_elsewhere(bad)
