@@ -416,7 +416,7 @@ def test_help_without_tensorflow():
         text=True,
         check=True,
     )
-    assert "tfsep.tflite.RECIPES" in done.stdout
+    assert "dynamic_int8" in done.stdout
     assert not done.stderr
 
 

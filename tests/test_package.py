@@ -98,7 +98,8 @@ def test_subpackages_load_on_first_use():
 
 
 @pytest.mark.parametrize(
-    "subpackage", ["ops", "layers", "quantize", "models", "weights", "slim", "tflite", "data", "train", "saved", "demo"]
+    "subpackage",
+    ["ops", "layers", "quantize", "models", "weights", "slim", "tflite._export", "data", "train", "saved", "demo"],
 )
 def test_another_backend_is_refused(subpackage):
     done = subprocess.run(
@@ -110,6 +111,18 @@ def test_another_backend_is_refused(subpackage):
         check=False,
     )
     assert done.stderr.strip().splitlines()[-1] == "ValueError: KERAS_BACKEND: expected 'tensorflow', got 'torch'"
+
+
+def test_files_need_no_tensorflow():
+    """Recipes, targets and what works on files alone come without TensorFlow; the rest loads it on first use."""
+    code = """
+import sys
+from tfsep import tflite
+print(len(tflite.inspect("saved_models/fashion_mnist/model_int8.tflite").operators), "tensorflow" in sys.modules)
+print([name for name in tflite.__all__ if not hasattr(tflite, name)], "tensorflow" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["21 False", "[] True"]
 
 
 def test_another_backend_in_keras_settings_is_refused():

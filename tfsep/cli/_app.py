@@ -32,7 +32,7 @@ class Format(StrEnum):
 
 RECIPE_HELP = "How numbers are stored and computed: {recipes}."
 TARGET_HELP = "{targets}; several with commas, or 'all'."
-"""The names stand in `tfsep.tflite`, whose import loads TensorFlow: they are filled in when help is shown."""
+"""The names stand in `tfsep.tflite`, whose import takes NumPy: they are filled in when help is shown."""
 SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or of records"
 DATA_HELP = f"{SET_HELP}, a folder of images alone, or a .npy or .npz file (x, y; or arrays named as the inputs)."
 MEAN_HELP = "Of pixels in [0, 255], one or one a channel with commas; as recorded beside the model, or 127.5."
@@ -73,22 +73,11 @@ class _Command(TyperCommand):
         """Fill in the names and print the help."""
         options = [option for option in self.params if isinstance(option, TyperOption) and "{" in (option.help or "")]
         if options:
-            names = _recipes_and_targets()
+            from tfsep.tflite import RECIPES, TARGETS
+
             for option in options:
-                option.help = (option.help or "").format(**names)
+                option.help = (option.help or "").format(recipes=", ".join(RECIPES), targets=", ".join(TARGETS))
         super().format_help(ctx, formatter)
-
-
-def _recipes_and_targets() -> dict[str, str]:
-    """The names of the recipes and targets, or where they are found if TensorFlow cannot be loaded."""
-    from tfsep._utils.native_stderr import silence_native_stderr
-
-    try:
-        with silence_native_stderr():
-            from tfsep import tflite
-    except (ImportError, ValueError):
-        return {"recipes": "a name in tfsep.tflite.RECIPES", "targets": "a name in tfsep.tflite.TARGETS"}
-    return {"recipes": ", ".join(tflite.RECIPES), "targets": ", ".join(tflite.TARGETS)}
 
 
 def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

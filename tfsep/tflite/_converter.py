@@ -13,10 +13,10 @@ from tfsep import ops
 from tfsep._flatbuffer.reader import unpack
 from tfsep._keras.backend import tf
 from tfsep.tflite._calibration import Calibration
+from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe, get_recipe
-from tfsep.tflite._sample_reader import InputSpec
 from tfsep.tflite._weight_check import Weight, stored_weights
 
 

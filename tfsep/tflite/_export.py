@@ -18,13 +18,14 @@ from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, rea
 from tfsep.tflite._calibration_check import unlike_training
 from tfsep.tflite._converter import convert_model
 from tfsep.tflite._export_report import ExportReport
+from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._output_comparison import compare_outputs
 from tfsep.tflite._recipes import Recipe, get_recipe
 from tfsep.tflite._reference_model import ReferenceModel, reference_model
-from tfsep.tflite._sample_reader import InputSpec, SampleReader
+from tfsep.tflite._sample_reader import SampleReader
 from tfsep.tflite._tensor_info import tensor_info
 from tfsep.tflite._verify_report import VerifyReport, require_passed
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfsep._flatbuffer.reader import read_tflite
 from tfsep._utils.arguments import positive_int
-from tfsep.tflite._sample_reader import InputSpec
+from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._trial_run import mark_runnable, require_runnable
 

@@ -11,7 +11,7 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import leaf_layers, require_model
 from tfsep._keras.model_io import inputs_of, output_names, shape_for
 from tfsep._keras.types import Layer, Model
-from tfsep.tflite._sample_reader import InputSpec
+from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._tensor_info import TensorInfo
 
 

@@ -9,20 +9,7 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Data, Shape
-
-
-class InputSpec(NamedTuple):
-    """An input of a network.
-
-    Attributes:
-        name: of the input.
-        shape: without the batch; None where any size is taken.
-        dtype: NumPy's name.
-    """
-
-    name: str
-    shape: Shape
-    dtype: str
+from tfsep.tflite._input_spec import InputSpec
 
 
 class Batch(NamedTuple):
