@@ -122,7 +122,7 @@ NETWORKS = {
 
 
 def with_every_layer(prepared):
-    """The same model, whose outputs are all tensors on a grid."""
+    """The same model, whose outputs are all quantized results."""
     kinds = (ActivationQuantizer, QuantizedAveragePooling)
     outputs = {}
     for layer in prepared.layers:

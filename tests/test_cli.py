@@ -22,6 +22,7 @@ from tfsep._keras.backend import keras
 from tfsep.cli import app
 from tfsep.cost import cost
 from tfsep.models import load_model
+from tfsep.train._trainer import Trainer
 
 X = np.random.default_rng(0).normal(size=(40, 12, 12, 1)).astype("float32")
 
@@ -207,10 +208,10 @@ def test_printed_settings_are_a_valid_config_file(options, config, tmp_path):
 
 
 def test_stopped_run_says_how_to_resume(folder, tmp_path, monkeypatch):
-    def stop(self, batches, each=None):
+    def stop(self, batches, after_step=None):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train.Trainer, "epoch", stop)
+    monkeypatch.setattr(Trainer, "epoch", stop)
     common = ["train", "--data", folder / "images", "--size", 12, "--out", tmp_path / "run", "--epochs", 1]
     done = run(*common, "--set", "batch_size=8", "--validation", 4)
     assert done.exit_code == 130

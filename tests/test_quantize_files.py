@@ -20,7 +20,7 @@ from quantize_networks import (
     trained,
 )
 
-from tfsep import data, models, quantize, tflite
+from tfsep import data, models, quantize, saved, tflite
 from tfsep.data._fashion_mnist import _package_folders
 from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
 from tfsep.quantize._inference_mode import litert_rounding
@@ -39,6 +39,15 @@ def test_every_layer_of_the_file_equals_the_prepared_model(name, tmp_path):
     off, elements, _ = differing(model, given[:24], tmp_path)
     assert off == 0
     assert elements > 100_000
+
+
+def test_the_shipped_prepared_model_is_exported_again(tmp_path):
+    shipped = saved.load("fashion_mnist_int8")
+    given = data.preprocess(shipped.images[:100]).numpy()
+    report = tflite.export(shipped.model, tmp_path / "m.tflite", "int8", data=given)
+    assert (report.verification.differing, report.verification.elements) == (0, 1000)
+    np.testing.assert_array_equal(tflite.predict(report.path, given), shipped.model(given))
+    np.testing.assert_array_equal(tflite.predict(shipped.folder / "model_int8.tflite", given), shipped.model(given))
 
 
 @pytest.mark.slow
@@ -193,12 +202,12 @@ def test_the_reference_kernel_of_a_mean_truncates_its_multiplier(side, keepdims,
 
 @pytest.mark.parametrize("name", [pytest.param("residual", marks=pytest.mark.slow), "branches"])
 def test_compare_layers_finds_the_tensor_of_each_layer(name, tmp_path):
-    """The prepared model's layers, which know their grids, are the file's tensors, to a step of the other kernels."""
+    """The prepared model's quantized results are the file's tensors, to a unit of the other kernels."""
     _, quantized, given = prepared_network(name)
     path = tflite.export(quantized, tmp_path / "m.tflite", "int8", data=given).path
     report = tflite.compare_layers(quantized, path, given)
-    on_grids = [layer for layer in quantized.layers if isinstance(layer, ActivationQuantizer)]
-    assert len(report.rows) >= len(on_grids) - 1
+    quantizers = [layer for layer in quantized.layers if isinstance(layer, ActivationQuantizer)]
+    assert len(report.rows) >= len(quantizers) - 1
     assert all(row.sqnr > 25 for row in report.rows)
 
 

@@ -70,8 +70,8 @@ def test_fused_layers_stay_together_in_float32(name):
     prepared = quantize.prepare(
         stack(L.Conv2D(4, 1, name="before"), nested, L.Conv2D(2, 1, name="behind")), float_layers=[name]
     )
-    linears = [layer for layer in prepared.layers if isinstance(layer, quantize.QuantizedMatmul)]
-    assert [layer.layer.name for layer in linears] == ["before", "behind"]
+    matmuls = [layer for layer in prepared.layers if isinstance(layer, quantize.QuantizedMatmul)]
+    assert [layer.layer.name for layer in matmuls] == ["before", "behind"]
     assert {"first", "normalization", "rectifier"} < {layer.name for layer in prepared.layers}
     assert float_layers_of(prepared) == ("first",)
 

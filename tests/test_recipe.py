@@ -11,10 +11,9 @@ import tensorflow as tf
 from checks import assert_sentence
 from stripes import stripes
 
-from tfsep import train as training
 from tfsep.data import FASHION_MNIST_CLASSES, Split
 from tfsep.defs import NETWORKS
-from tfsep.train import FitConfig, QuantizeConfig, TrainConfig
+from tfsep.train import FitConfig, QuantizeConfig, TrainConfig, read_config, to_toml
 from tfsep.train._augment import augment, mix, random_numbers
 from tfsep.train._batches import epoch_batches, smooth_labels
 from tfsep.train._config import parse_setting
@@ -96,18 +95,18 @@ def test_settings_accept_numpy_numbers():
     "config", [TrainConfig(alpha=0.5, flip=False, optimizer="sgd"), QuantizeConfig(float_layers=("a", "b"))]
 )
 def test_settings_round_trip_through_toml(config, tmp_path):
-    text = training.to_toml(config, ("made by hand", "in a test"))
+    text = to_toml(config, ("made by hand", "in a test"))
     assert text.startswith("# made by hand\n# in a test\n\n")
     assert tomllib.loads(text).keys() == asdict(config).keys()
     (tmp_path / "config.toml").write_text(text)
-    assert type(config).of(training.read_config(tmp_path / "config.toml")) == config
+    assert type(config).of(read_config(tmp_path / "config.toml")) == config
 
 
 @pytest.mark.parametrize("content", [b"epochs = ", b"\xff\xfe", b"= 3"])
 def test_invalid_toml_file(content, tmp_path):
     (tmp_path / "c.toml").write_bytes(content)
     with pytest.raises(ValueError, match="config: expected TOML, got") as caught:
-        training.read_config(tmp_path / "c.toml")
+        read_config(tmp_path / "c.toml")
     assert_sentence(caught.value, "config")
 
 

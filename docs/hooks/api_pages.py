@@ -20,6 +20,12 @@ TYPES = "tfsep._keras.types"
 KERAS_METHODS = ("build", "call", "compute_output_shape", "get_config", "from_config")
 """Keras prescribes them, and says there what they do: no pages here."""
 
+DOCSTRING_OF = """\
+::: {}
+    options:
+      members: []
+      show_root_heading: false
+      show_root_toc_entry: false"""
 log = logging.getLogger("mkdocs.hooks.api_pages")
 
 
@@ -120,8 +126,8 @@ def _page(module: griffe.Module) -> str:
     rows = [f"| [`{s.name}`][{module.path}.{s.name}] | {_summary(s)} |" for s in symbols]
     rows += [f"| `{name}` | `{path}` itself |" for name, path in _foreign_names(module).items()]
     entries = [f"::: {module.path}.{s.name}" for s in symbols]
-    lines = [f"# {_title(module)}", module.docstring.value if module.docstring else ""]
-    return "\n\n".join([*lines, "\n".join(["| symbol | |", "| --- | --- |", *rows]), *entries, ""])
+    table = "\n".join(["| symbol | |", "| --- | --- |", *rows])
+    return "\n\n".join([f"# {_title(module)}", DOCSTRING_OF.format(module.path), table, *entries, ""])
 
 
 def _index(modules: list[griffe.Module]) -> str:

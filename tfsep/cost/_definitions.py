@@ -1,4 +1,4 @@
-"""The cost of definitions: integer arithmetic alone, so it is there before any network is built."""
+"""The cost of definitions, by integer arithmetic alone, without building a network."""
 
 from tfsep._utils.arguments import positive_int
 from tfsep.cost._report import CostReport, CostRow, area

@@ -1,4 +1,4 @@
-"""The cost of a Keras model: its layers' calls are watched while it is traced once on static shapes."""
+"""The cost of a Keras model: the calls of its layers, recorded in one trace on static shapes."""
 
 from collections.abc import Sequence
 from math import prod
@@ -18,7 +18,7 @@ class Call(NamedTuple):
     """One call of a layer: its path in the model, the layer, and the shapes of its input and its output."""
 
     name: str
-    layer: Any
+    layer: Layer
     input_shape: Shape
     output_shape: Shape
 
@@ -33,7 +33,7 @@ class Call(NamedTuple):
 
 
 def _rows(call: Call) -> list[CostRow] | None:
-    """The rows of a call; None for a layer of no known kind.
+    """The rows of a call; None for a layer of an unknown kind.
 
     A layer that Keras applies at every step of time is counted at each, a quantized one as the layer that it holds.
     """
@@ -62,7 +62,7 @@ def _rows_of_kind(kind: LayerKind, call: Call) -> list[CostRow]:
 
 
 def _kernel_row(kind: LayerKind, kernel: Kernel, call: Call) -> CostRow:
-    """The row of one kernel: its weights meet each position once, of the input where it is transposed."""
+    """The row of one kernel: each weight is used once an output position or, transposed, once an input position."""
     layer, shape = call.layer, tuple(getattr(call.layer, kernel.name).shape)
     *others, last = kind.kernels
     output_shape = call.output_shape if kernel is last else _with_channels(call, kernel.channels(shape))
@@ -95,7 +95,7 @@ def _window(kernel: Kernel, layer: Layer, taps: Shape) -> dict[str, Any]:
 
 
 def _groups(kernel: Kernel, call: Call, shape: Shape) -> int:
-    """The groups of channels that a kernel's shape means."""
+    """The number of channel groups that a kernel's shape implies."""
     if kernel.pointwise:
         return 1
     if kernel.channel_axes == STANDARD:
@@ -104,7 +104,7 @@ def _groups(kernel: Kernel, call: Call, shape: Shape) -> int:
 
 
 def _sampling_row(kind: LayerKind, call: Call) -> list[CostRow]:
-    """What it takes to interpolate each number that a tap sees."""
+    """The row of the sampling between pixels, a product a corner for each number a tap; none for most kinds."""
     if not kind.corners:
         return []
     positions, channels = call.positions(call.output_shape), call.input_shape[call.channel_axis]
@@ -114,7 +114,7 @@ def _sampling_row(kind: LayerKind, call: Call) -> list[CostRow]:
 
 
 class _Recorder:
-    """Collects rows while a model runs: parameters once, MACs at every call."""
+    """Collects rows while a model is traced: parameters at a layer's first call, MACs at every call."""
 
     def __init__(self) -> None:
         self.rows: list[CostRow] = []
@@ -122,15 +122,15 @@ class _Recorder:
         self._path: list[str] = []
         self._claimed: set[int] = set()
 
-    def enter(self, layer: Any) -> None:
+    def enter(self, layer: Layer) -> None:
         self._path.append(layer.name)
 
-    def leave(self, layer: Any, inputs: Any, outputs: Any) -> None:
+    def leave(self, layer: Layer, inputs: Any, outputs: Any) -> None:
         name = "/".join(self._path[1:]) or layer.name
         self._path.pop()
         self.add(name, layer, inputs, outputs)
 
-    def add(self, name: str, layer: Any, inputs: Any, outputs: Any) -> None:
+    def add(self, name: str, layer: Layer, inputs: Any, outputs: Any) -> None:
         params = self._claim(layer)
         rows = _rows(Call(name, layer, _shape(inputs), _shape(outputs)))
         if rows is not None:
@@ -143,8 +143,8 @@ class _Recorder:
             self.rows.append(CostRow(name, type(layer).__name__, None, None, None, 1, _shape(outputs)[1:], params, 0))
             self.uncounted.append(name)
 
-    def _claim(self, layer: Any) -> int:
-        """The number of parameters that no call before this one has claimed."""
+    def _claim(self, layer: Layer) -> int:
+        """The number of a layer's parameters that no earlier call has counted."""
         fresh = [weight for weight in layer.weights if id(weight) not in self._claimed]
         self._claimed.update(map(id, fresh))
         return sum(prod(weight.shape) for weight in fresh)

@@ -25,7 +25,7 @@ def _sides(tensor: Any) -> tuple[int, ...]:
 
 
 class _Graph:
-    """One graph of a model, with what is needed to find an operator's constants, stored whole or as float16."""
+    """One graph of a model, and the constants of its operators, stored as they are or as float16."""
 
     def __init__(self, model: Any, graph: Any) -> None:
         self.model, self.tensors, self.operators = model, graph.tensors, graph.operators
@@ -56,7 +56,7 @@ class _Graph:
 
 
 def cost_of_tflite(path: str | PathLike[str]) -> CostReport:
-    """Return the cost of one run of a file, whatever its batch."""
+    """Return the cost of one run of a file, for its whole batch."""
     _, model = read_tflite(path)
     graph = _Graph(model, model.subgraphs[0])
     rows: list[CostRow] = []

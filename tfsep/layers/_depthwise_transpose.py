@@ -19,9 +19,9 @@ __all__ = ["DepthwiseConv2DTranspose", "SeparableConv2DTranspose"]
 
 
 def _up_sample(x: Tensor, kernel: TensorLike, geometry: Transposed, data_format: str, rank: int) -> Tensor:
-    """Make M channels of each, by its own filters (kh, kw, C, M): one group a channel."""
-    transposed = tf.transpose(kernel, [0, 1, 3, 2])
-    return convolve_transpose(x, transposed, geometry, data_format, rank, groups=transposed.shape[3])
+    """Make M channels of each, by its own filters (..., C, M): one group a channel."""
+    transposed = tf.linalg.matrix_transpose(kernel)
+    return convolve_transpose(x, transposed, geometry, data_format, rank, groups=transposed.shape[-1])
 
 
 @keras.saving.register_keras_serializable(package="tfsep")

@@ -23,7 +23,7 @@ EndPoints: TypeAlias = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class ArgScope:
-    """How every layer of the network is made: what slim's ``mobilenet_v1_arg_scope`` sets.
+    """The settings of all layers of a network, as slim's ``mobilenet_v1_arg_scope`` sets them.
 
     Attributes:
         weight_decay: slim's L2 scale; the loss gains ``weight_decay · Σw² / 2`` a kernel.
@@ -32,7 +32,7 @@ class ArgScope:
         regularize_depthwise: whether depthwise kernels are decayed too.
         batch_norm_decay: momentum of the moving statistics.
         batch_norm_epsilon: added to the variance.
-        activation: of the layers whose definition has none of its own.
+        activation: of the layers whose definition says ``"default"``.
         synchronized: whether replicas normalize by the statistics of all, in place of their own.
     """
 
@@ -51,7 +51,7 @@ class ArgScope:
         return keras.initializers.TruncatedNormal(stddev=self.stddev)
 
     def regularizer(self) -> keras.regularizers.Regularizer | None:
-        """Return the regularizer of a kernel, or None: slim's L2 loss has a half in it that Keras's has not."""
+        """Return the regularizer of a kernel, or None; slim's L2 loss is half of Keras's for the same scale."""
         return keras.regularizers.L2(self.weight_decay / 2) if self.weight_decay else None
 
 

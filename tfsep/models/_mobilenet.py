@@ -40,7 +40,7 @@ def mobilenet_v1_arg_scope(
         regularize_depthwise: whether depthwise kernels are decayed too.
         batch_norm_decay: momentum of the moving statistics.
         batch_norm_epsilon: added to the variance.
-        activation: of the layers whose definition has none of its own.
+        activation: of the layers whose definition says ``"default"``.
 
     Examples:
         >>> mobilenet_v1_arg_scope(weight_decay=0.0).regularizer() is None

@@ -1,4 +1,4 @@
-"""Recipes: how a file stores numbers and computes with them, as data. A new recipe is a row of `RECIPES`."""
+"""Recipes: how a file stores numbers and computes with them, as data."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("int16x8", "activations in int16 and weights in int8", "int8", "int16", "int16", True, 0.4),
     )
 }
-"""The recipes that `export` knows by name."""
+"""The recipes that `export` and the command know by name. A new recipe is a row here."""
 
 
 def get_recipe(recipe: str | Recipe) -> Recipe:

@@ -13,7 +13,7 @@ from tfsep.train._cluster import read_cluster
 from tfsep.train._worker_connections import HEARTBEAT_TIMEOUT, WorkerConnections
 
 STRATEGIES = ("one", "mirrored", "multi-worker")
-"""What `join` takes: this device, all devices of this machine, several machines."""
+"""The strategies of `join`: one device, all devices of this machine, several machines."""
 
 
 @dataclass(frozen=True)

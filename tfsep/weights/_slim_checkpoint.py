@@ -130,7 +130,7 @@ def load_slim_checkpoint(
             already, and may have none.
         background: ``"keep"`` loads the classifier as it is; ``"drop"`` leaves class 0 out, slim's background class, so
             that a checkpoint of 1001 classes fits a model of 1000.
-        log: called with one line that says what was decided: raw or averaged weights, the background class, and the
+        log: called with one line about the decisions: raw or averaged weights, the background class, and the
             model's padding, of which a checkpoint says nothing; None logs it, at level INFO.
 
     Raises:
