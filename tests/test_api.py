@@ -97,7 +97,7 @@ def test_parameters_have_types():
     assert share < LARGEST_SHARE_OF_ANY, f"{share:.1%} of the parameters are Any"
 
 
-def test_the_checks_find_what_is_wrong():
+def test_checks_find_mistakes():
     def documented(one, two, **kwargs):
         """Do it.
 

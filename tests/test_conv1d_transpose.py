@@ -187,7 +187,7 @@ def test_config_holds_every_argument():
     check_config(layers.Conv1DTranspose, values)
 
 
-def test_arguments_are_kerass():
+def test_signatures_extend_keras():
     check_signature(layers.Conv1DTranspose, L.Conv1DTranspose)
 
 

@@ -47,7 +47,7 @@ def test_a_scaled_kernel_scales_the_output_channels(kind, cls):
 @pytest.mark.parametrize(
     ("kind", "cls"), [pair for pair in WITH_KERNELS if pair[0].op or pair[1] is pair[0].tfsep_class]
 )
-def test_a_kind_computes_what_its_layers_do(kind, cls):
+def test_kind_computes_what_its_layers_do(kind, cls):
     layer, x = built(kind, cls)
     kernels = [] if cls is layers.DeformableConv2D else [getattr(layer, kernel.name) for kernel in kind.kernels]
     assert_close(kind.compute(layer, x, *(kernels or [layer.kernel])), layer(x))

@@ -53,7 +53,7 @@ def our_end_points(
 
 
 @pytest.mark.parametrize("case", in_part(CASES, 2))
-def test_end_points_equal_slims(case, tmp_path):
+def test_end_points_equal_slim(case, tmp_path):
     options = {"conv_defs": MOBILENETV1_CONV_DEFS, **CASES[case]}
     image = np.random.default_rng(1).uniform(-1, 1, (2, *options["size"], 3)).astype("float32")
     model = our_end_points(**options)

@@ -313,7 +313,7 @@ def test_silent_micro_worker_is_reported(mobilenet, monkeypatch):
     assert found.why == "does not run, and says nothing"
 
 
-def test_a_target_of_ones_own_is_a_record(mobilenet, monkeypatch):
+def test_custom_target_is_a_record(mobilenet, monkeypatch):
     source = Source("a data sheet", "1")
     rule = Rule(("CONV_2D",), lambda node: False, "something else", "use another layer")
     operators = frozenset(tflite.inspect(mobilenet).op_counts)

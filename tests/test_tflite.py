@@ -142,7 +142,7 @@ def test_custom_recipe(stack, tmp_path, base, interface):
 
 
 @pytest.mark.parametrize(("interface", "elements"), [("float32", None), ("uint8", 16 * 8)])
-def test_a_prepared_model_in_a_recipe_of_ones_own(tmp_path, interface, elements):
+def test_prepared_model_with_a_custom_recipe(tmp_path, interface, elements):
     model = model_of(layers.Conv2D(8, 3), keras.layers.GlobalAveragePooling2D())
     prepared = quantize.observe(quantize.prepare(model), X)
     own = replace(tflite.RECIPES["int8"], name="own", interface=interface)

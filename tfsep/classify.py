@@ -1,7 +1,7 @@
-"""What a model says of images: the classes that it finds most likely."""
+"""Classification of image files: the most likely classes of each."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike, fsdecode
 from pathlib import Path
@@ -18,11 +18,17 @@ from tfsep.data._decode import decode_image
 from tfsep.models import load_model
 
 BACKGROUND = "background"
-"""The first line of ImageNet's labels as slim has them, which a model of 1000 classes does not know."""
+"""First line of slim's ImageNet labels, a class that models of 1000 classes do not have."""
 
 
 class Guess(NamedTuple):
-    """A class, counted from 0, its label where labels are known, and the model's number for it."""
+    """A class of an image.
+
+    Attributes:
+        number: of the class, from 0.
+        label: None where there are no labels.
+        score: output of the model for it.
+    """
 
     number: int
     label: str | None
@@ -31,15 +37,15 @@ class Guess(NamedTuple):
 
 @dataclass(frozen=True)
 class Classification:
-    """What a model said of images.
+    """The most likely classes of images.
 
     Attributes:
-        model: its path.
-        preprocessing: how the images were prepared.
-        source: where that is from, in words.
-        images: their paths.
-        guesses: for each image, the most likely first.
-        notes: what a user should know.
+        model: path of the model.
+        preprocessing: of the images.
+        source: origin of the preprocessing, in words.
+        images: paths of the images.
+        guesses: of each image, the most likely first.
+        notes: remarks for the reader.
     """
 
     model: str
@@ -50,7 +56,7 @@ class Classification:
     notes: tuple[str, ...] = ()
 
     def table(self) -> Table:
-        """Return a row a guess."""
+        """Return a table with a row for each guess."""
         rows = [
             (image if place == 0 else "", guess.number, guess.label or "", f"{guess.score:.4f}")
             for image, guesses in zip(self.images, self.guesses, strict=True)
@@ -59,7 +65,7 @@ class Classification:
         return Table(("image", "class", "label", "score"), rows)
 
     def to_json(self) -> str:
-        """Return all of it as JSON."""
+        """Return the record as JSON."""
         images = [
             {"image": image, "top": [{"class": g.number, "label": g.label, "score": g.score} for g in guesses]}
             for image, guesses in zip(self.images, self.guesses, strict=True)
@@ -68,7 +74,7 @@ class Classification:
         return json.dumps({**own, "notes": list(self.notes), "images": images}, indent=2)
 
     def __str__(self) -> str:
-        """Return the table under a line on how the images were prepared."""
+        """Return the table under a line about the preprocessing."""
         head = f"{self.model}: {self.preprocessing.describe()} ({self.source})"
         return "\n".join([head, *self.notes, "", self.table().text()])
 
@@ -80,21 +86,21 @@ def classify(
     preprocessing: Preprocessing | None = None,
     top: int = 5,
 ) -> Classification:
-    """Run a model on image files.
+    """Return the most likely classes of image files.
 
     Args:
-        model: a ``.keras`` or ``.tflite`` file; a ``.tflite`` file's input and output may be quantized.
+        model: a ``.keras`` or ``.tflite`` file, of floats or quantized.
         images: JPEG, PNG, BMP or GIF files.
-        labels: a text file of one line a class. One line more, of which the first is "background", fits too.
-        preprocessing: how images are prepared; None for what the JSON beside the model records, and, without that, for
-            a central crop of 0.875 and [-1, 1].
-        top: how many classes of each image.
+        labels: a text file with a line for each class, optionally after a first line "background".
+        preprocessing: of the images; None for the record beside the model or, without one, for a central crop of 0.875
+            and [-1, 1].
+        top: number of classes for each image.
 
     Raises:
-        TypeError: for what is no path, or a model whose input is no image of floats.
+        TypeError: if an argument is no path.
         FileNotFoundError: if a file does not exist.
-        ValueError: if the model is not whole or takes or gives something else, if an image cannot be decoded, or the
-            labels are not the model's.
+        ValueError: for a damaged model, a model that is no classifier of images, an image that cannot be decoded, or
+            labels of another number of classes.
 
     Examples:
         >>> classify("missing.tflite", ["cat.png"])
@@ -107,7 +113,7 @@ def classify(
     given, kept = preprocessing, read_preprocessing(path)
     how = given or kept or CENTRAL
     source = "as given" if given else "as recorded beside the model" if kept else "the default"
-    shape, run = _opened(path)
+    shape, run = _open_model(path)
     rows, columns, channels = shape
     how.require_channels(channels)
     if how.size is None and None in (rows, columns):
@@ -116,7 +122,7 @@ def classify(
     if not names:
         raise ValueError("images: expected at least one file, got none")
     size = how.size or (rows, columns)
-    scores = [_scores(run(_prepared(name, how, size, channels)), path) for name in names]
+    scores = [_scores(run(_read_image(name, how, size, channels)), path) for name in names]
     words, notes = _labels(labels, len(scores[0]))
     guesses = tuple(
         tuple(Guess(int(i), words[i] if words else None, float(each[i])) for i in np.argsort(-each)[:top])
@@ -125,12 +131,12 @@ def classify(
     return Classification(str(path), how, source, tuple(map(str, names)), guesses, notes)
 
 
-def _opened(path: Path) -> tuple[tuple[Any, ...], Any]:
-    """The (H, W, C) that a model takes, and a function that runs it."""
+def _open_model(path: Path) -> tuple[tuple[Any, ...], Callable[[np.ndarray], Any]]:
+    """The input shape (H, W, C) of a model, and a function that runs it."""
     if path.suffix == ".keras":
         model = load_model(path)
         shape = tuple(getattr(model, "input_shape", ()))[1:]
-        run: Any = lambda x: np.asarray(model(x, training=False))  # noqa: E731
+        run: Callable[[np.ndarray], Any] = lambda x: np.asarray(model(x, training=False))  # noqa: E731
     elif path.suffix == ".tflite":
         inputs = tflite.inspect(path).role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else ()
@@ -142,8 +148,8 @@ def _opened(path: Path) -> tuple[tuple[Any, ...], Any]:
     return shape, run
 
 
-def _prepared(path: Path, how: Preprocessing, size: tuple[int, int], channels: int) -> np.ndarray:
-    """One image file as the model takes it, (1, H, W, C)."""
+def _read_image(path: Path, how: Preprocessing, size: tuple[int, int], channels: int) -> np.ndarray:
+    """An image file as the input of the model, (1, H, W, C)."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(f"images: expected an image file, got {path}, which {what}")
@@ -157,14 +163,14 @@ def _prepared(path: Path, how: Preprocessing, size: tuple[int, int], channels: i
 
 
 def _scores(output: Any, path: Path) -> np.ndarray:
-    """The numbers of one image's classes."""
+    """The scores of the classes of one image."""
     if not isinstance(output, np.ndarray) or output.ndim != 2:
         raise ValueError(f"model: expected one output (N, classes), got another of {path}")
     return output[0]
 
 
 def _labels(path: str | PathLike[str] | None, classes: int) -> tuple[list[str] | None, tuple[str, ...]]:
-    """A label for each class, and what was done to have them."""
+    """A label for each class, and notes on them."""
     if path is None:
         return None, ()
     path = as_path(path, "labels")

@@ -1,10 +1,11 @@
-"""The main job, end to end on a shipped model: worked example, cost, every recipe exported and proven, a report."""
+"""The demo, end to end on a shipped model: worked example, cost, verified export with every recipe, a report."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from tfsep._version import __version__
 from tfsep.cost import CostReport, cost
 from tfsep.data import preprocess
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 _logger = logging.getLogger(__name__)
 
 REPORT = "report.html"
@@ -28,16 +33,22 @@ _INK, _SOFT, _LINE, _ACCENT = "#1c2330", "#5c6675", "#d9dee6", "#2f6fde"
 
 @dataclass(frozen=True)
 class RecipeResult:
-    """What came of one recipe: the export with its proof, the time of an image, the classes that the file names."""
+    """Results of one recipe.
 
-    export: Any
-    benchmark: Any
+    Attributes:
+        export: report of the verified export.
+        benchmark: time of an image.
+        classes: predictions of the file for the first images.
+    """
+
+    export: tflite.ExportReport
+    benchmark: tflite.BenchmarkReport
     classes: np.ndarray
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made.
+    """Results of the demo.
 
     Attributes:
         report: path of the HTML page.
@@ -54,20 +65,20 @@ def demo(
     threads: int = 1,
     images: int | None = None,
 ) -> DemoResult:
-    """Export a shipped model in every recipe, verify each file on real test images, time it, and write one HTML report.
+    """Export a shipped model with every recipe, verify and time each file on test images, and write one HTML report.
 
     Args:
-        folder: gets the ``.tflite`` files, their reports as JSON, and ``report.html``; made if need be.
+        folder: for the ``.tflite`` files, their reports as JSON, and ``report.html``; made if it does not exist.
         name: of the shipped model.
         threads: for the timing.
-        images: how many of the model's test images the files are verified on; None for all thousand.
+        images: number of test images to verify on; None for all thousand.
 
     Returns:
-        Where the report is, and the results.
+        The path of the report, and the results.
 
     Raises:
-        VerificationError: if a file does not compute what the model computes.
-        ValueError: if `images` is no positive number.
+        VerificationError: for a file whose outputs differ from the model's.
+        ValueError: if `images` or `threads` is not a positive int.
 
     Examples:
         >>> demo("tfsep-demo").report  # doctest: +SKIP
@@ -98,7 +109,11 @@ def demo(
 
 
 def _page(
-    shipped: saved.SavedModel, images: int, counted: CostReport, steps: list[Any], results: dict[str, RecipeResult]
+    shipped: saved.SavedModel,
+    images: int,
+    counted: CostReport,
+    steps: list[examples.Step],
+    results: dict[str, RecipeResult],
 ) -> str:
     accuracy = next(iter(results.values())).export.model_accuracy
     smallest = results["int8"].export
@@ -114,14 +129,14 @@ def _page(
             ),
             html.paragraph(f"tfsep {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}.", soft=True),
             html.heading("Files, proven on real images"),
-            html.table(_files(results)),
+            html.table(_file_table(results)),
             html.figure(
                 _plot(results),
                 "Accuracy (the dashed line is the Keras model), size, and time of one image: median, with the tenth "
                 "and ninetieth percentile.",
             ),
             html.heading("Images and what the int8 file says"),
-            html.cards(_cards(shipped, results["int8"].classes)),
+            html.cards(_image_cards(shipped, results["int8"].classes)),
             html.heading("What the network costs"),
             html.table(counted.table()),
             html.heading("The worked example"),
@@ -134,7 +149,7 @@ def _page(
     )
 
 
-def _files(results: dict[str, RecipeResult]) -> Table:
+def _file_table(results: dict[str, RecipeResult]) -> Table:
     headers = (
         "recipe",
         "size, kB",
@@ -161,8 +176,8 @@ def _files(results: dict[str, RecipeResult]) -> Table:
     return Table(headers, rows)
 
 
-def _plot(results: dict[str, RecipeResult]) -> Any:
-    """Accuracy, size and time of each recipe, side by side; drawn without a display."""
+def _plot(results: dict[str, RecipeResult]) -> "Figure":
+    """Accuracy, size and time of each recipe, side by side, drawn without a display."""
     from matplotlib.figure import Figure
 
     names = list(results)[::-1]
@@ -181,31 +196,31 @@ def _plot(results: dict[str, RecipeResult]) -> Any:
     values = [r.export.accuracy for r in ordered]
     accuracy.axvline(ordered[0].export.model_accuracy, color=_SOFT, linewidth=1, linestyle=(0, (4, 3)))
     accuracy.scatter(values, names, s=55, color=_ACCENT, zorder=3)
-    _label(accuracy, values, [f"{value:.4f}" for value in values])
+    _annotate(accuracy, values, [f"{value:.4f}" for value in values])
     accuracy.set_xlabel("accuracy")
     accuracy.locator_params(axis="x", nbins=4)
 
     sizes = [r.export.size_bytes / 1000 for r in ordered]
     size.barh(names, sizes, color=_ACCENT, height=0.55)
-    _label(size, sizes, [f"{value:,.0f}" for value in sizes])
+    _annotate(size, sizes, [f"{value:,.0f}" for value in sizes])
     size.set_xlabel("size, kB")
 
     timings = [r.benchmark for r in ordered]
     medians = [t.median_ms for t in timings]
     spread = [[t.median_ms - t.p10_ms for t in timings], [t.p90_ms - t.median_ms for t in timings]]
     latency.barh(names, medians, color=_ACCENT, height=0.55, xerr=spread, error_kw={"ecolor": _INK, "elinewidth": 1})
-    _label(latency, [t.p90_ms for t in timings], [f"{value:.2f}" for value in medians])
+    _annotate(latency, [t.p90_ms for t in timings], [f"{value:.2f}" for value in medians])
     latency.set_xlabel("ms an image")
     return figure
 
 
-def _label(axes: Any, ends: list[float], texts: list[str]) -> None:
-    """Write each row's value behind its mark."""
+def _annotate(axes: "Axes", ends: Sequence[float | None], texts: list[str]) -> None:
+    """Write the value of each row at the end of its bar."""
     for row, (end, text) in enumerate(zip(ends, texts, strict=True)):
         axes.annotate(text, (end, row), xytext=(7, 0), textcoords="offset points", va="center", fontsize=9, color=_INK)
 
 
-def _cards(shipped: saved.SavedModel, classes: np.ndarray) -> list[str]:
+def _image_cards(shipped: saved.SavedModel, classes: np.ndarray) -> list[str]:
     made = []
     for image, label, named in zip(shipped.images, shipped.labels, classes, strict=False):
         truth, said = shipped.class_names[label], shipped.class_names[named]

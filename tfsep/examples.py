@@ -1,6 +1,6 @@
-"""The subject's worked examples, each computed by this library, step by step.
+"""Worked examples of convolutions and their cost, computed step by step.
 
-Every number is what an op, a layer or a ``.tflite`` file returned; nothing is typed in.
+Every number is the result of an op, a layer or a ``.tflite`` file.
 
 Examples:
     >>> worked_example()[-1].value.tolist()
@@ -9,28 +9,38 @@ Examples:
 
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tfsep import layers, ops, tflite
 from tfsep._keras.backend import keras
+from tfsep._keras.types import Layer, Model
 from tfsep._utils.table import Table
 from tfsep.cost import CostReport, cost
 from tfsep.defs import Conv, DepthSepConv
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 IMAGE = np.stack([np.tile([1.0, 2.0, 3.0, 4.0], (4, 1)), np.ones((4, 4))], axis=-1)[None].astype("float32")
-"""(1, 4, 4, 2): every row of channel 0 is 1, 2, 3, 4; channel 1 is all ones."""
+"""(1, 4, 4, 2): rows of 1, 2, 3, 4 in channel 0, and ones in channel 1."""
 
 FILTER = np.broadcast_to(np.array([[0.0, 2.0], [1.0, 3.0]], "float32"), (3, 3, 2, 2)).copy()
 """(3, 3, 2, 2), constant over the window: 0 and 1 on the two channels for the first multiplier, then 2 and 3."""
 
 ONES = np.ones((1, 1, 4, 1), "float32")
-"""(1, 1, 4, 1): the 1×1 convolution that adds the four depthwise results."""
+"""(1, 1, 4, 1): the 1×1 convolution that sums the four depthwise channels."""
 
 
 class Step(NamedTuple):
-    """One step of an example: what was done, the shape that came out, and the value, (H, W) of pixels."""
+    """One step of an example.
+
+    Attributes:
+        title: the operation.
+        shape: of its result.
+        value: one channel of the result, (H, W).
+    """
 
     title: str
     shape: tuple[int, ...]
@@ -38,16 +48,16 @@ class Step(NamedTuple):
 
 
 def worked_example() -> list[Step]:
-    """Convolve a 4×4 image of two channels fully, depthwise, and separably: in two steps, and in one, in four ways.
+    """Compute the standard, depthwise and separable convolution of a 4×4 image of two channels, the last in four ways.
 
     Returns:
-        The steps in order; the last ones hold 72 and 90, as op, as layer, and from a ``.tflite`` file.
+        The steps in order; the last four have the values 72 and 90, by ops, by a layer, and by a ``.tflite`` file.
 
     Examples:
         >>> print(worked_example()[-1].value[0])
         [72. 90.]
     """
-    full = ops.conv2d(IMAGE, FILTER).numpy()
+    standard = ops.conv2d(IMAGE, FILTER).numpy()
     depthwise = ops.depthwise_conv2d(IMAGE, FILTER).numpy()
     separable = {
         "depthwise_conv2d, then a 1×1 conv2d of ones": ops.conv2d(depthwise, ONES).numpy(),
@@ -61,7 +71,7 @@ def worked_example() -> list[Step]:
         separable["SeparableConv2D, from its .tflite file"] = np.asarray(tflite.predict(path, IMAGE))
     return [
         *(_step(f"image, channel {c}", IMAGE, c) for c in range(2)),
-        *(_step(f"conv2d, output channel {c}", full, c) for c in range(2)),
+        *(_step(f"conv2d, output channel {c}", standard, c) for c in range(2)),
         *(_step(f"depthwise_conv2d, channel {c // 2}, multiplier {c % 2}", depthwise, c) for c in range(4)),
         *(_step(title, value, 0) for title, value in separable.items()),
     ]
@@ -71,7 +81,7 @@ def _step(title: str, batch: np.ndarray, channel: int) -> Step:
     return Step(title, batch.shape, batch[0, :, :, channel])
 
 
-def _separable_model() -> Any:
+def _separable_model() -> Model:
     inputs = keras.Input(IMAGE.shape[1:])
     layer = layers.SeparableConv2D(1, 3, depth_multiplier=2, use_bias=False)
     model = keras.Model(inputs, layer(inputs))
@@ -80,7 +90,7 @@ def _separable_model() -> Any:
 
 
 def parameter_examples() -> dict[str, CostReport]:
-    """Count what a full, a grouped and a separable convolution cost.
+    """Count the cost of a standard, a grouped and a separable convolution.
 
     Returns:
         Reports by title: 3 → 256 channels without bias (6,912 weights against 795), and 16 → 32 channels on 64×64 with
@@ -105,7 +115,7 @@ def parameter_examples() -> dict[str, CostReport]:
     }
 
 
-def _cost_of(stack: list[Any], input_shape: tuple[int, int, int]) -> CostReport:
+def _cost_of(stack: list[Layer], input_shape: tuple[int, int, int]) -> CostReport:
     return cost(keras.Sequential([keras.Input(input_shape), *stack]))
 
 
@@ -128,14 +138,15 @@ def grouped_example() -> tuple[np.ndarray, int]:
 
 
 class Reduction(NamedTuple):
-    """What a separable layer costs beside a full one, at one width multiplier.
+    """Cost of a separable layer relative to a standard one, at one width multiplier.
 
     Attributes:
         alpha: width multiplier of the layer's input and output.
-        full, separable: MACs.
-        ratio: separable over full, as counted.
+        full: MACs of the standard layer.
+        separable: MACs of the separable layer.
+        ratio: `separable` over `full`, counted.
         formula: ``1/N + 1/K²`` with the scaled N; equal to `ratio`.
-        of_full_width: the separable layer's MACs over those at α = 1, near α².
+        of_full_width: `separable` over its value at α = 1, near α².
     """
 
     alpha: float
@@ -153,7 +164,7 @@ def reduction(
     size: int = 14,
     alphas: tuple[float, ...] = (1, 0.75, 0.5, 0.25),
 ) -> list[Reduction]:
-    """Compare a full layer with a separable one over width multipliers, by counting both.
+    """Compare a standard layer with a separable one at several width multipliers.
 
     Args:
         channels: of the input.
@@ -196,7 +207,7 @@ def step_table(steps: list[Step]) -> Table:
 
 
 def blocks() -> list[str]:
-    """Return all examples as text to print, each computed now.
+    """Compute all examples, and return them as text.
 
     Examples:
         >>> "72" in blocks()[0]
@@ -220,7 +231,7 @@ def blocks() -> list[str]:
 
 
 def compact(value: np.ndarray) -> str:
-    """Return an array on one line, numbers as short as they are.
+    """Return an array as text on one line, in the shortest form of its numbers.
 
     Args:
         value: of any rank.
@@ -232,18 +243,18 @@ def compact(value: np.ndarray) -> str:
     return np.array2string(value, separator=", ", formatter={"float_kind": "{:g}".format}).replace("\n", "")
 
 
-def draw_grid(axes: Any, values: np.ndarray, title: str, rows: str = "row", columns: str = "column") -> None:
-    """Draw a matrix on Matplotlib axes: a cell a number, darker for a larger one, blank for NaN, which is no number.
+def draw_grid(axes: "Axes", values: np.ndarray, title: str, rows: str = "row", columns: str = "column") -> None:
+    """Draw a matrix on Matplotlib axes, a cell for each number, darker for larger numbers and blank for NaN.
 
     Args:
         axes: to draw on.
         values: (R, C).
         title: above the grid.
-        rows: what the vertical axis counts, from 0.
-        columns: what the horizontal axis counts, from 0.
+        rows: label of the vertical axis.
+        columns: label of the horizontal axis.
 
     Raises:
-        ValueError: if `values` is no matrix, or has no number in it.
+        ValueError: for values that are no matrix, or are all NaN.
 
     Examples:
         >>> from matplotlib.figure import Figure
@@ -263,8 +274,8 @@ def draw_grid(axes: Any, values: np.ndarray, title: str, rows: str = "row", colu
             ink = "white" if shades[row, column] > 0.55 else "black"
             axes.text(column + 0.5, row + 0.5, f"{value:g}", color=ink, ha="center", va="center")
     axes.set(title=title, xlabel=columns, ylabel=rows, aspect="equal")
-    axes.set_xticks(np.arange(values.shape[1]) + 0.5, range(values.shape[1]))
-    axes.set_yticks(np.arange(values.shape[0]) + 0.5, range(values.shape[0]))
+    axes.set_xticks(np.arange(values.shape[1]) + 0.5, [str(column) for column in range(values.shape[1])])
+    axes.set_yticks(np.arange(values.shape[0]) + 0.5, [str(row) for row in range(values.shape[0])])
     axes.invert_yaxis()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

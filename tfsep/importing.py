@@ -1,4 +1,4 @@
-"""Trained weights from elsewhere as a model of this library in a file, with how its images are prepared beside it."""
+"""Import of trained weights as a model file, with the record of its preprocessing beside it."""
 
 import logging
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsep import models, weights
+from tfsep._keras.types import Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.atomic_files import atomic_file
 from tfsep.data import CENTRAL, Preprocessing, save_with_preprocessing
@@ -15,27 +16,27 @@ from tfsep.data import CENTRAL, Preprocessing, save_with_preprocessing
 _logger = logging.getLogger(__name__)
 
 IMAGENET_STATISTICS = Preprocessing.standardizing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), crop=0.875)
-"""How torchvision, and much of timm, prepares images."""
+"""The preprocessing of torchvision, and of many models of timm."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What is known of the models of one kind of source.
+    """The models of one kind of source.
 
     Attributes:
-        load: (model, source, options) → nothing.
-        padding: how they pad, a rule's name.
-        classes: how many they have where nobody says.
-        preprocessing: that they were trained with; None where that differs.
+        load: loads weights; called with the model, the source and options.
+        padding: rule of their convolutions, by its name in `tfsep.models.MobileNetV1`.
+        classes: default number of classes.
+        preprocessing: of their training; None where it differs between models.
     """
 
-    load: Callable[[Any, str, dict[str, Any]], None]
+    load: Callable[[Model, str, dict[str, Any]], None]
     padding: str
     classes: int
     preprocessing: Preprocessing | None
 
 
-def _load_slim(model: Any, source: str, options: dict[str, Any]) -> None:
+def _load_slim(model: Model, source: str, options: dict[str, Any]) -> None:
     weights.load_slim_checkpoint(model, source, use_ema=options["use_ema"])
 
 
@@ -45,7 +46,7 @@ _TORCH = _Source(
     lambda model, source, options: weights.load_torch(model, source, options["epsilon"]), "explicit", 1000, None
 )
 _SOURCES = {".keras": _KERAS, ".h5": _KERAS, ".safetensors": _TORCH, ".pt": _TORCH, ".pth": _TORCH}
-"""By a file's suffix; a slim checkpoint's prefix may have any."""
+"""By the suffix of a file; any other is the prefix of a slim checkpoint."""
 
 
 def import_model(
@@ -59,28 +60,33 @@ def import_model(
     use_ema: bool = False,
     epsilon: float = 1e-5,
     preprocessing: Preprocessing | None = None,
-) -> Any:
-    """Make a MobileNet v1 of trained weights, and write it as a ``.keras`` file, whole or not at all.
+) -> Model:
+    """Make a MobileNet v1 of trained weights, and write it as a ``.keras`` file, completely or not at all.
 
     Args:
-        source: a ``.tflite`` file, see `tfsep.models.from_tflite`; a ``.keras`` or ``.weights.h5`` file or
-            ``"imagenet"``, see `tfsep.weights.load_keras_applications`; a ``.safetensors`` or ``.pt`` file, see
-            `load_torch`; or the prefix of a checkpoint, see `load_slim_checkpoint`.
+        source: a ``.tflite`` file (`tfsep.models.from_tflite`); a ``.keras`` or ``.weights.h5`` file or ``"imagenet"``
+            (`tfsep.weights.load_keras_applications`); a ``.safetensors`` or ``.pt`` file (`tfsep.weights.load_torch`);
+            or the prefix of a checkpoint (`tfsep.weights.load_slim_checkpoint`).
         out: the ``.keras`` file; the JSON beside it records the preprocessing.
-        size, alpha, classes: of the model; None for 224×224, 1, and 1000 classes, slim's 1001. A ``.tflite`` file says
-            them itself.
-        ranges: whether to keep a quantized ``.tflite`` file's ranges, in a model of `tfsep.quantize`.
-        use_ema: of a checkpoint, its moving averages.
-        epsilon: of PyTorch's batch normalizations.
-        preprocessing: to record; None for slim's and Keras's, [-1, 1]. PyTorch's models differ, so none is recorded.
+        size: rows and columns of the input; None for 224×224. None for a ``.tflite`` file, which has its own.
+        alpha: width multiplier; None for 1. None for a ``.tflite`` file, which has its own.
+        classes: number of classes; None for 1000, or 1001 of a checkpoint. None for a ``.tflite`` file, which has its
+            own.
+        ranges: whether to keep the ranges of a quantized ``.tflite`` file, in a model of `tfsep.quantize`.
+        use_ema: whether to take the moving averages of a checkpoint.
+        epsilon: of the batch normalizations of PyTorch.
+        preprocessing: to record; None for slim's and Keras's, [-1, 1]. The models of PyTorch differ: None records
+            nothing.
 
     Returns:
         The model.
 
     Raises:
-        TypeError: for what is no path.
-        FileNotFoundError, ConnectionError, ImportError: if there is nothing to load by.
-        ValueError: if the source is damaged, or no MobileNet v1 of this width, size and classes.
+        TypeError: if `source` or `out` is no path.
+        FileNotFoundError: if the source does not exist.
+        ConnectionError: if ``"imagenet"`` cannot be downloaded.
+        ImportError: if the package that reads the source is missing.
+        ValueError: for a damaged source, or one that is no MobileNet v1 of this width, size and classes.
         OSError: if the file cannot be written.
 
     Examples:
@@ -114,7 +120,7 @@ def import_model(
         kind.load(model, name, {"use_ema": use_ema, "epsilon": epsilon})
         how = preprocessing or kind.preprocessing
     if how is None:
-        # First of the two: without a record beside it, no model is prepared for by another one's.
+        # Removed first, so that the new model never has the record of another one beside it.
         out.with_suffix(".json").unlink(missing_ok=True)
         with atomic_file(out, "out") as partial:
             model.save(partial)

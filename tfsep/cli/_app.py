@@ -1,4 +1,4 @@
-"""The application: its errors as sentences, and what several commands share."""
+"""The application: errors as sentences, and the arguments that several commands share."""
 
 import os
 import sys
@@ -6,12 +6,16 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
 from tfsep._utils.messages import messages_to
+
+if TYPE_CHECKING:
+    from tfsep._keras.types import Data, Model
+    from tfsep.data import Preprocessing
 
 app = typer.Typer(
     name="tfsep",
@@ -23,7 +27,7 @@ app = typer.Typer(
 
 
 class Format(StrEnum):
-    """How a table is printed."""
+    """Formats of a printed table."""
 
     TABLE = "table"
     MARKDOWN = "markdown"
@@ -40,27 +44,27 @@ STD_HELP = "And their standard deviation; as recorded beside the model, or 127.5
 TOLERANCE_HELP = "Largest relative RMS error; the recipe's if not given."
 
 
-def _sentence(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _checked(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn the library's errors into one sentence and an exit code."""
+def _report_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Print the library's messages, and its errors as one sentence with an exit code."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            with messages_to(line):
+            with messages_to(print_line):
                 command(*args, **kwargs)
         except BrokenPipeError:
-            # Whoever read our output has had enough, as `head` has; there is nobody left to tell.
+            # The reader of the output, such as `head`, has closed the pipe.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt:
-            # By now what was in work is stopped, and has said so.
+            # The work is stopped by now, and a message has said so.
             raise typer.Exit(130) from None
         except (ValueError, TypeError, OSError, ImportError) as error:
             failed = type(error).__name__ == "VerificationError"
-            print(f"tfsep: {_sentence(error)}", file=sys.stderr)
+            print(f"tfsep: {_one_line(error)}", file=sys.stderr)
             raise typer.Exit(1 if failed else 2) from None
 
     return run
@@ -81,8 +85,8 @@ class _Command(TyperCommand):
 
 
 def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function the command of this name."""
-    return lambda command: app.command(name, cls=_Command)(_checked(command))
+    """Register a function as a command."""
+    return lambda command: app.command(name, cls=_Command)(_report_errors(command))
 
 
 def _print_version(wanted: bool) -> None:
@@ -94,31 +98,41 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(
+def _global_options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    del version  # its callback has done what it asks for
-    # TensorFlow's start-up lines say nothing about what the user asked for.
+    del version  # handled by its callback
+    # Suppress TensorFlow's start-up messages.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
-def line(text: str) -> None:
-    """Print a line at once, as whoever follows a long run in a file wants it."""
+def print_line(text: str) -> None:
+    """Print a line and flush it, so that a long run can be followed in a file."""
     print(text, flush=True)
 
 
-def batches_of(
+def open_samples(
     argument: str,
     source: str | None,
-    model: Any,
+    model: "Model",
     shape: tuple[int, ...] | None,
     split: str,
     samples: int | None,
-    preprocessing: Any = None,
-) -> Any:
-    """What a user names as data for a model, of this shape where the model leaves it open; None for nothing."""
+    preprocessing: "Preprocessing | None" = None,
+) -> "Data | None":
+    """Return samples for a model, by the name or path of an option; None where it is not given.
+
+    Args:
+        argument: name of the option, for errors.
+        source: its value.
+        model: of one input, or of several.
+        shape: of the input, where the model leaves it open; None for the model's own.
+        split: of a data set, ``"train"`` or ``"test"``.
+        samples: largest number of samples; None for all.
+        preprocessing: of images; None for the default.
+    """
     from tfsep._keras.model_io import inputs_of
     from tfsep.data import open_arrays, open_batches
 
@@ -129,17 +143,17 @@ def batches_of(
         names = list(inputs) if isinstance(inputs, dict) else [each.name for each in inputs]
         given = open_arrays(source, names, samples)
         arrays, targets = given if isinstance(given, tuple) else (given, None)
-        # By place where the model has an order: names that files cannot have are others there.
+        # In the model's order where it has one: a .tflite file may name its inputs differently.
         ordered = arrays if isinstance(inputs, dict) else tuple(arrays.values())
         return ordered if targets is None else [(ordered, targets)]
-    wanted = _only_input(model, argument) if shape is None else shape
+    wanted = _single_input_shape(model, argument) if shape is None else shape
     if len(wanted) != 3 and Path(source).suffix not in (".npy", ".npz"):
         raise ValueError(f"{argument}: expected a .npy or .npz file for a model of inputs {wanted}, got {source!r}")
-    return open_batches(source, wanted, split, samples, preprocessing, classes_of(model))
+    return open_batches(source, wanted, split, samples, preprocessing, class_count(model))
 
 
-def classes_of(model: Any) -> int:
-    """How many classes a model's first output tells apart; 0 where it is no row of classes."""
+def class_count(model: "Model") -> int:
+    """The number of classes in a model's first output; 0 where it is not of shape (N, classes)."""
     from tfsep._keras.backend import tf
     from tfsep._keras.model_io import outputs_of
 
@@ -147,8 +161,8 @@ def classes_of(model: Any) -> int:
     return int(shape[1] or 0) if len(shape) == 2 else 0
 
 
-def _only_input(model: Any, argument: str) -> tuple[int | None, ...]:
-    """The shape of a model's one input, without the batch."""
+def _single_input_shape(model: "Model", argument: str) -> tuple[int | None, ...]:
+    """The shape of a model's single input, without the batch."""
     from tfsep._keras.model_io import inputs_of
 
     inputs = inputs_of(model)
@@ -157,17 +171,19 @@ def _only_input(model: Any, argument: str) -> tuple[int | None, ...]:
     return tuple(inputs.shape[1:])
 
 
-def preprocessing_of(model: Path, mean: str | None, std: str | None, otherwise: Any = None) -> Any:
-    """The record beside a model, or another one, with the mean and standard deviation that are given in its place."""
+def preprocessing_for(
+    model: Path, mean: str | None, std: str | None, default: "Preprocessing | None" = None
+) -> "Preprocessing":
+    """The preprocessing recorded beside a model, or a default, with the mean and standard deviation of the options."""
     from dataclasses import replace
 
     from tfsep.data import DEFAULT, read_preprocessing
 
-    how = read_preprocessing(model) or otherwise or DEFAULT
+    how = read_preprocessing(model) or default or DEFAULT
     if mean is None and std is None:
         return how
-    means = how.mean if mean is None else _numbers_of("mean", mean)
-    scales = how.std if std is None else _numbers_of("std", std)
+    means = how.mean if mean is None else _parse_numbers("mean", mean)
+    scales = how.std if std is None else _parse_numbers("std", std)
     if not all(scales):
         raise ValueError(f"std: expected numbers other than zero, got {std}")
     if len(scales) != len(means) and 1 not in (len(scales), len(means)):
@@ -178,17 +194,19 @@ def preprocessing_of(model: Path, mean: str | None, std: str | None, otherwise: 
     return replace(how, scale=scales, offset=offsets)
 
 
-def stated_of(model: Path, mean: str | None, std: str | None, how: Any, sources: tuple[str | None, ...]) -> Any:
-    """What is said of images: as told or recorded, or as those that the file was made on were prepared; None else."""
+def known_preprocessing(
+    model: Path, mean: str | None, std: str | None, how: "Preprocessing", sources: tuple[str | None, ...]
+) -> "Preprocessing | None":
+    """The preprocessing for reports: given, recorded beside the model, or applied to images; None otherwise."""
     from tfsep.data import read_preprocessing
 
     prepared = any(source is not None and Path(source).suffix not in (".npy", ".npz") for source in sources)
-    told = mean is not None or std is not None or read_preprocessing(model) is not None
-    return how if told or prepared else None
+    is_known = mean is not None or std is not None or read_preprocessing(model) is not None
+    return how if is_known or prepared else None
 
 
-def _numbers_of(option: str, text: str) -> tuple[float, ...]:
-    """The numbers, with commas, of an option."""
+def _parse_numbers(option: str, text: str) -> tuple[float, ...]:
+    """The numbers of an option, with commas."""
     from tfsep._utils.arguments import number_in_range
 
     try:
@@ -198,15 +216,15 @@ def _numbers_of(option: str, text: str) -> tuple[float, ...]:
     return tuple(number_in_range(each, option, float, -1e6, 1e6) for each in numbers)
 
 
-def shape_of(model: Any, size: str, channels: int | None = None) -> tuple[int, ...]:
-    """Rows and columns as the user gives them, and channels: those given, or the model's own."""
-    own = channels if channels is not None else _only_input(model, "size")[-1]
+def input_shape_of(model: "Model", size: str, channels: int | None = None) -> tuple[int, ...]:
+    """(H, W, C) of rows and columns in an option, and of channels that are given or the model's own."""
+    own = channels if channels is not None else _single_input_shape(model, "size")[-1]
     if own is None:
         raise ValueError(f"size: expected a model of known channels, got {model.name!r}, which leaves them open")
-    return (*size_of(size), own)
+    return (*parse_size(size), own)
 
 
-def size_of(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
     """Rows and columns from ``224`` or ``224x160``."""
     from tfsep.geometry._sizes import pair
 

@@ -1,4 +1,4 @@
-"""The commands about models and files: the main job, counting, exporting, verifying."""
+"""The commands about models and files: the demo, counting, export, verification."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +12,12 @@ from tfsep.cli._app import (
     STD_HELP,
     TOLERANCE_HELP,
     Format,
-    batches_of,
     command,
-    preprocessing_of,
-    shape_of,
-    size_of,
-    stated_of,
+    input_shape_of,
+    known_preprocessing,
+    open_samples,
+    parse_size,
+    preprocessing_for,
 )
 from tfsep.defs import NETWORKS
 
@@ -69,12 +69,12 @@ def cost(
     options = alpha, min_depth, output_stride, classes
     if network in NETWORKS:
         *sides, own = NETWORKS[network].image_shape
-        shape = (*(sides if size is None else size_of(size)), own if channels is None else channels)
+        shape = (*(sides if size is None else parse_size(size)), own if channels is None else channels)
         report = count(NETWORKS[network], shape, *options)
     elif channels is not None and size is None:
         raise ValueError(f"channels: expected none without --size for a file, got {channels}")
     elif network.endswith(".tflite"):
-        report = count(Path(network), None if size is None else (*size_of(size), channels or 3), *options)
+        report = count(Path(network), None if size is None else (*parse_size(size), channels or 3), *options)
     elif network.endswith(".keras"):
         from tfsep._utils.native_stderr import silence_native_stderr
 
@@ -82,7 +82,7 @@ def cost(
             from tfsep.models import load_model
 
             model = load_model(network)
-            report = count(model, None if size is None else shape_of(model, size, channels), *options)
+            report = count(model, None if size is None else input_shape_of(model, size, channels), *options)
     else:
         raise ValueError(f"network: expected {', '.join(NETWORKS)}, a .keras file or a .tflite file, got {network!r}")
     forms = {Format.TABLE: report.to_text, Format.MARKDOWN: report.to_markdown, Format.CSV: report.to_csv}
@@ -114,15 +114,15 @@ def export(
         from tfsep.tflite._recipes import get_recipe
 
         chosen = get_recipe(recipe)
-        loaded, how = load_model(model), preprocessing_of(model, mean, std)
-        shape = None if size is None else shape_of(loaded, size)
+        loaded, how = load_model(model), preprocessing_for(model, mean, std)
+        shape = None if size is None else input_shape_of(loaded, size)
         report = tflite.export(
             loaded,
             out or model.with_name(f"{model.stem}_{recipe}.tflite"),
             chosen,
-            calibration=batches_of("calibration", calibration, loaded, shape, "train", samples, how),
-            data=batches_of("data", data, loaded, shape, "test", samples, how),
-            preprocessing=stated_of(model, mean, std, how, (calibration, data)),
+            calibration=open_samples("calibration", calibration, loaded, shape, "train", samples, how),
+            data=open_samples("data", data, loaded, shape, "test", samples, how),
+            preprocessing=known_preprocessing(model, mean, std, how, (calibration, data)),
             input_shape=shape,
             tolerance=tolerance,
             allow_flex=allow_flex,
@@ -148,8 +148,8 @@ def verify(
         from tfsep import tflite
         from tfsep.models import load_model
 
-        loaded, how = load_model(model), preprocessing_of(model, mean, std)
+        loaded, how = load_model(model), preprocessing_for(model, mean, std)
         inputs = tflite.inspect(file).role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else None
-        given = batches_of("data", data, loaded, shape, "test", samples, how)
+        given = open_samples("data", data, loaded, shape, "test", samples, how)
         print(tflite.verify(loaded, file, given, tolerance=tolerance, weights=weights))

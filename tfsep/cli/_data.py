@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfsep.cli._app import SET_HELP, command, line, size_of
+from tfsep.cli._app import SET_HELP, command, parse_size, print_line
 
 
 @command("records")
@@ -22,7 +22,7 @@ def records(
     with silence_native_stderr():
         from tfsep.data import open_data, open_records, write_records
 
-        shape = (*((None, None) if size is None else size_of(size)), channels)
+        shape = (*((None, None) if size is None else parse_size(size)), channels)
         written = open_records(write_records(open_data(data, shape), out, shards))
         for name, split in (("train", written.train), ("test", written.test)):
-            line(f"{name}: {split.size:,} images in {len(split.shard_sizes)} shards in {out}")
+            print_line(f"{name}: {split.size:,} images in {len(split.shard_sizes)} shards in {out}")

@@ -1,4 +1,4 @@
-"""The commands about where a file runs: what is in it, whether a target takes it, and how fast it is."""
+"""The commands about running a file: its contents, its targets, its speed."""
 
 import itertools
 from pathlib import Path
@@ -15,17 +15,17 @@ from tfsep.cli._app import (
     TARGET_HELP,
     TOLERANCE_HELP,
     Format,
-    batches_of,
-    classes_of,
+    class_count,
     command,
-    preprocessing_of,
-    shape_of,
-    stated_of,
+    input_shape_of,
+    known_preprocessing,
+    open_samples,
+    preprocessing_for,
 )
 
 
-def targets_named(text: str) -> tuple[str, ...]:
-    """The targets that a user names."""
+def parse_targets(text: str) -> tuple[str, ...]:
+    """Targets by their names, with commas; all of them for 'all'."""
     from tfsep import tflite
 
     return tuple(tflite.TARGETS) if text == "all" else tuple(part.strip() for part in text.split(","))
@@ -45,7 +45,7 @@ def inspect(
         if target is None:
             print(tflite.inspect(file))
             return
-        report = tflite.check_targets(file, targets_named(target))
+        report = tflite.check_targets(file, parse_targets(target))
         print(report)
     if not report.passed:
         raise typer.Exit(1)
@@ -81,19 +81,19 @@ def convert(
         from tfsep.tflite._recipes import get_recipe
 
         chosen = get_recipe(recipe)
-        loaded, how = load_model(model), preprocessing_of(model, mean, std)
-        shape = None if size is None else shape_of(loaded, size)
+        loaded, how = load_model(model), preprocessing_for(model, mean, std)
+        shape = None if size is None else input_shape_of(loaded, size)
         report = tflite.convert(
             loaded,
             out,
             chosen,
-            batches_of("calibration", calibration, loaded, shape, "train", samples, how),
-            targets=() if target is None else targets_named(target),
-            data=batches_of("data", data, loaded, shape, "test", samples, how),
-            labels=_labels(labels, (data, calibration), classes_of(loaded)),
-            preprocessing=stated_of(model, mean, std, how, (calibration, data)),
+            open_samples("calibration", calibration, loaded, shape, "train", samples, how),
+            targets=() if target is None else parse_targets(target),
+            data=open_samples("data", data, loaded, shape, "test", samples, how),
+            labels=_read_labels(labels, (data, calibration), class_count(loaded)),
+            preprocessing=known_preprocessing(model, mean, std, how, (calibration, data)),
             name=name,
-            threads=_numbers(threads),
+            threads=_parse_thread_counts(threads),
             input_shape=shape,
             tolerance=tolerance,
         )
@@ -102,8 +102,8 @@ def convert(
         raise typer.Exit(1)
 
 
-def _labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
-    """The lines of a file, or the names of the classes of the first data set that has as many as the model."""
+def _read_labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
+    """The lines of a file, or the class names of the first data set with as many classes as the model."""
     from tfsep.data._open_data import class_names_of
 
     if path is not None:
@@ -136,33 +136,34 @@ def bench(
         if plot is not None and plot.suffix not in (".png", ".svg"):
             raise ValueError(f"plot: expected a name that ends in .png or .svg, got {plot}")
         paths = [path for file in files for path in files_of(file)]
-        counts = _numbers(threads)
+        counts = _parse_thread_counts(threads)
         times = tflite.benchmark_all(paths, counts, runs=runs, warmup=warmup)
-        print(_printed(times.table(), format))
+        print(_format_table(times.table(), format))
         for path, count in itertools.product(paths, counts) if profile else ():
             table = tflite.profile(path, count, runs=runs, warmup=warmup).table()
             table = Table(("file", "threads", *table.headers), [(path, count, *row) for row in table.rows])
-            print(f"\n{_printed(table, format)}")
+            print(f"\n{_format_table(table, format)}")
         if plot is not None:
             points = points_of(times)
-            _draw(points, plot)
+            _save_plot(points, plot)
             left = len(paths) - len(points)
             lacking = f"; {left} without a report of an accuracy left out" if left else ""
             print(f"\nplot: {plot}, each file at its fastest{lacking}")
 
 
-def _numbers(text: str) -> list[int]:
+def _parse_thread_counts(text: str) -> list[int]:
+    """Numbers of threads, with commas."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise ValueError(f"threads: expected numbers such as 1,2, got {text!r}")
     return [int(part) for part in parts]
 
 
-def _printed(table: Table, format: Format) -> str:
+def _format_table(table: Table, format: Format) -> str:
     return {Format.TABLE: table.text, Format.MARKDOWN: table.markdown, Format.CSV: table.csv}[format]()
 
 
-def _draw(points: Any, path: Path) -> None:
+def _save_plot(points: Any, path: Path) -> None:
     from tfsep._utils.atomic_files import atomic_file
     from tfsep.plots import pareto
 

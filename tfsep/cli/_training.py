@@ -1,4 +1,4 @@
-"""The commands that train."""
+"""The commands for training."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfsep.cli._app import SET_HELP, command, line, size_of
+from tfsep.cli._app import SET_HELP, command, parse_size, print_line
 from tfsep.defs import NETWORKS
 
 DataOption = Annotated[str, typer.Option(help=f"{SET_HELP}.")]
@@ -63,8 +63,8 @@ def train(
         from tfsep.data import open_data
 
         given = {
-            **_settings(config, settings),
-            **_given(
+            **_merged_settings(config, settings),
+            **_options_given(
                 network=network,
                 alpha=alpha,
                 epochs=epochs,
@@ -76,11 +76,11 @@ def train(
         }
         recipe = training.TrainConfig.of(given)
         with training.join(strategy.value, timeout) as devices:
-            images = open_data(data, None if size is None else (*size_of(size), 3))
+            images = open_data(data, None if size is None else (*parse_size(size), 3))
             result = training.train(recipe, images, out, resume=resume, devices=devices)
-            _say(result)
+            _print_result(result)
             if publish is not None and devices.is_chief:
-                line(f"published in {saved.publish(result, recipe, images, publish)}")
+                print_line(f"published in {saved.publish(result, recipe, images, publish)}")
 
 
 @command("quantize")
@@ -107,17 +107,17 @@ def quantize(
         from tfsep.models import load_model
 
         given = {
-            **_settings(config, settings),
-            **_given(epochs=epochs, learning_rate=learning_rate, seed=seed),
+            **_merged_settings(config, settings),
+            **_options_given(epochs=epochs, learning_rate=learning_rate, seed=seed),
         }
         recipe = training.QuantizeConfig.of(given)
         loaded = load_model(model)
-        images = open_data(data, None if size is None else (*size_of(size), 3))
+        images = open_data(data, None if size is None else (*parse_size(size), 3))
         result = training.finetune(loaded, recipe, images, out, resume=resume)
-        _say(result)
-        line(str(tflite.export(result.model, out / "model_int8.tflite", "int8", data=images.test.batches())))
+        _print_result(result)
+        print_line(str(tflite.export(result.model, out / "model_int8.tflite", "int8", data=images.test.batches())))
         if publish is not None:
-            line(f"published in {saved.publish(result, recipe, images, publish)}")
+            print_line(f"published in {saved.publish(result, recipe, images, publish)}")
 
 
 @command("settings")
@@ -133,17 +133,19 @@ def settings(
         print(training.to_toml(training.QuantizeConfig() if quantize else training.TrainConfig()), end="")
 
 
-def _settings(config: Path | None, more: list[str] | None) -> dict[str, Any]:
-    """The settings of a file, and those given one by one, which go before them."""
+def _merged_settings(config: Path | None, more: list[str] | None) -> dict[str, Any]:
+    """The settings of a file, overridden by those given one by one."""
     from tfsep.train._config import parse_setting, read_config
 
     return {**({} if config is None else read_config(config)), **dict(map(parse_setting, more or ()))}
 
 
-def _given(**options: Any) -> dict[str, Any]:
+def _options_given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _say(result: Any) -> None:
+def _print_result(result: Any) -> None:
     held_out = "" if result.validation_accuracy is None else f"held-out accuracy {result.validation_accuracy:.4f}, "
-    line(f"{held_out}test accuracy {result.test_accuracy:.4f}, {result.seconds:.0f} s, {result.folder / 'model.keras'}")
+    print_line(
+        f"{held_out}test accuracy {result.test_accuracy:.4f}, {result.seconds:.0f} s, {result.folder / 'model.keras'}"
+    )

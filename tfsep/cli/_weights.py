@@ -1,11 +1,11 @@
-"""The commands that bring trained weights in, and that say what a model sees."""
+"""The commands for importing trained weights and for classifying images."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tfsep.cli._app import MEAN_HELP, STD_HELP, command, preprocessing_of, size_of
+from tfsep.cli._app import MEAN_HELP, STD_HELP, command, parse_size, preprocessing_for
 
 
 @command("import")
@@ -46,7 +46,7 @@ def import_weights(
         import_model(
             source,
             out,
-            size=None if size is None else size_of(size),
+            size=None if size is None else parse_size(size),
             alpha=alpha,
             classes=classes,
             ranges=ranges,
@@ -80,10 +80,10 @@ def predict(
         from tfsep.classify import classify
         from tfsep.data import CENTRAL
 
-        given: dict[str, Any] = {"crop": crop, "size": None if size is None else size_of(size)}
+        given: dict[str, Any] = {"crop": crop, "size": None if size is None else parse_size(size)}
         changed = {name: value for name, value in given.items() if value is not None}
         how = None
         if changed or mean is not None or std is not None:
-            how = replace(preprocessing_of(model, mean, std, CENTRAL), **changed)
+            how = replace(preprocessing_for(model, mean, std, CENTRAL), **changed)
         result = classify(model, images, labels, how, top)
         print(result.to_json() if json else result)

@@ -1,4 +1,4 @@
-"""Trained models that ship with the package, and how one is put together.
+"""Trained models that ship with the package, and their publication.
 
 A folder holds ``model.keras`` (images in [-1, 1] to probabilities), ``model_<recipe>.tflite`` with its report as JSON,
 ``samples.npz`` (images to calibrate and to try the model on), ``config.toml`` with ``log.jsonl`` and ``curves.png`` of
@@ -6,6 +6,6 @@ its training, and ``README.md``, the card.
 """
 
 from tfsep.saved._publish import publish
-from tfsep.saved._saved_folder import SAMPLES, SavedModel, export_all, load, saved_models
+from tfsep.saved._saved_folder import SavedModel, export_all, load, saved_models
 
-__all__ = ["SAMPLES", "SavedModel", "export_all", "load", "publish", "saved_models"]
+__all__ = ["SavedModel", "export_all", "load", "publish", "saved_models"]

@@ -1,4 +1,4 @@
-"""Putting a trained model together as a folder to ship."""
+"""Publication of a trained model as a folder to ship."""
 
 import json
 import os
@@ -26,16 +26,16 @@ def publish(
     data: ImageData,
     destination: str | PathLike[str],
 ) -> Path:
-    """Put a trained model together as a folder to ship: the model, its files, config, log, curves, samples and a card.
+    """Write a trained model as a folder to ship: the model, its files, config, log, curves, samples and a card.
 
-    A float model is exported in every recipe, calibrated on the first training images, a prepared one as int8; each
+    A float model is exported with every recipe, calibrated on the first training images; a prepared model as int8. Each
     file is verified on the whole test split.
 
     Args:
-        result: of `tfsep.train.train` or `tfsep.train.finetune`.
-        config: what it was trained by.
-        data: what it was trained on.
-        destination: the folder; made if need be.
+        result: from `tfsep.train.train` or `tfsep.train.finetune`.
+        config: settings of the training.
+        data: data set of the training.
+        destination: the folder; made if it does not exist.
 
     Returns:
         The folder.

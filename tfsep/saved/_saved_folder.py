@@ -1,15 +1,15 @@
-"""Trained models that ship with the package: where they are, and their loading and exporting."""
+"""Trained models that ship with the package: location, loading, export."""
 
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tfsep import tflite
+from tfsep._keras.types import Data, Model
 from tfsep._utils.atomic_files import make_folder
 from tfsep.data import Preprocessing, Split
 from tfsep.models import load_model
@@ -25,7 +25,7 @@ def saved_models() -> Path:
     """Return the folder of the shipped models, in an installed package or in a checkout.
 
     Raises:
-        FileNotFoundError: if neither has it.
+        FileNotFoundError: if there is none.
 
     Examples:
         >>> saved_models().is_dir()
@@ -45,16 +45,17 @@ class SavedModel:
 
     Attributes:
         name: of its folder.
-        folder: where it is.
+        folder: its path.
         model: from images in [-1, 1] to probabilities.
-        class_names: of the model's classes.
-        calibration: uint8 images (N, H, W, C) from the training set.
-        images, labels: uint8 images and int32 labels from the test set.
+        class_names: by label.
+        calibration: uint8 images (N, H, W, C) of the training set.
+        images: uint8 images (N, H, W, C) of the test set.
+        labels: their int32 labels (N,).
     """
 
     name: str
     folder: Path
-    model: Any
+    model: Model
     class_names: tuple[str, ...]
     calibration: np.ndarray
     images: np.ndarray
@@ -68,8 +69,11 @@ class SavedModel:
 def load(name: str = "fashion_mnist") -> SavedModel:
     """Load a shipped model with its images.
 
+    Args:
+        name: of its folder.
+
     Raises:
-        FileNotFoundError: if there is none of that name.
+        FileNotFoundError: if there is no such model.
 
     Examples:
         >>> load().images.shape
@@ -92,25 +96,25 @@ def load(name: str = "fashion_mnist") -> SavedModel:
 
 
 def export_all(
-    model: Any,
+    model: Model,
     folder: str | PathLike[str],
-    calibration: Any,
-    data: Callable[[], Any],
+    calibration: Data | None,
+    data: Callable[[], Data],
     recipes: Iterable[str | tflite.Recipe] = tuple(tflite.RECIPES),
     preprocessing: Preprocessing | None = None,
-) -> dict[str, Any]:
-    """Export a model in every recipe, or those given, and verify each file, as ``model_<recipe>.tflite`` in `folder`.
+) -> dict[str, tflite.ExportReport]:
+    """Export a model with several recipes as ``model_<recipe>.tflite``, and verify each file.
 
     Args:
         model: a Keras model.
-        folder: made if need be.
-        calibration: what the recipes with integers are calibrated on, as `tfsep.tflite.export` takes it.
-        data: called once a recipe; returns what the file is verified on, batches of (images, labels).
-        recipes: names from `tfsep.tflite.RECIPES`, or recipes of one's own, each of another name.
-        preprocessing: how images are prepared for the model, for the reports.
+        folder: for the files; made if it does not exist.
+        calibration: samples for integer recipes, in the forms of `tfsep.tflite.export`; None without such recipes.
+        data: called once for each recipe; returns the samples to verify on, batches of (images, labels).
+        recipes: names in `tfsep.tflite.RECIPES`, or recipes of other names.
+        preprocessing: of the images, for the reports.
 
     Returns:
-        The reports, by the recipe's name.
+        The reports, by name of the recipe.
     """
     folder = make_folder(folder, "folder")
     reports = {}
