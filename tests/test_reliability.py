@@ -174,7 +174,7 @@ def test_misaligned_buffers_are_detected(contents):
 
 
 def test_crash_of_litert_is_confined_to_a_child(tmp_path):
-    """A reshape without a shape passes the structural check, since inputs may be left out; LiteRT reads at address 0."""
+    """A reshape without a shape passes the structural check, since inputs may be left out; LiteRT reads at 0."""
     model = unpack((ROOT / "saved_models/fashion_mnist/model_int8.tflite").read_bytes(), "m")
     operator = next(each for each in model.subgraphs[0].operators if operator_name(model, each) == "RESHAPE")
     operator.inputs = [operator.inputs[0], -1]
