@@ -1,6 +1,7 @@
 """Keras layers: supersets of those of `keras.layers` under the same names; the mathematics is in `tfsep.ops`."""
 
 from tfsep.layers import (
+    _activations,
     _batch_normalization,
     _conv1d,
     _conv2d,
@@ -9,6 +10,7 @@ from tfsep.layers import (
     _depthwise_transpose,
     _separable_block,
 )
+from tfsep.layers._activations import *  # noqa: F403
 from tfsep.layers._batch_normalization import *  # noqa: F403
 from tfsep.layers._conv1d import *  # noqa: F403
 from tfsep.layers._conv2d import *  # noqa: F403
@@ -19,6 +21,7 @@ from tfsep.layers._separable_block import *  # noqa: F403
 
 # Each module lists its own public names.
 __all__: list[str] = []
+__all__ += _activations.__all__
 __all__ += _batch_normalization.__all__
 __all__ += _conv1d.__all__
 __all__ += _conv2d.__all__

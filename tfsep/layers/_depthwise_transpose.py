@@ -2,26 +2,18 @@
 
 from typing import Any
 
-from tfsep._keras.backend import keras, tf
+from tfsep._keras.backend import keras
 from tfsep._keras.types import (
     ActivationLike,
     ConstraintLike,
     InitializerLike,
     RegularizerLike,
-    Tensor,
-    TensorLike,
 )
-from tfsep.geometry import PaddingLike, PairLike, Transposed
+from tfsep.geometry import PaddingLike, PairLike
 from tfsep.layers._kernel_types import DepthwiseConvolution, SeparableConvolution, TransposedConvolution
-from tfsep.ops._conv_transpose import convolve_separable_transpose, convolve_transpose
+from tfsep.ops._conv_transpose import convolve_separable_transpose, upsample_depthwise
 
 __all__ = ["DepthwiseConv2DTranspose", "SeparableConv2DTranspose"]
-
-
-def _up_sample(x: Tensor, kernel: TensorLike, geometry: Transposed, data_format: str, rank: int) -> Tensor:
-    """Make M channels of each, by its own filters (..., C, M): one group a channel."""
-    transposed = tf.linalg.matrix_transpose(kernel)
-    return convolve_transpose(x, transposed, geometry, data_format, rank, groups=transposed.shape[-1])
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
@@ -68,7 +60,7 @@ class DepthwiseConv2DTranspose(TransposedConvolution, DepthwiseConvolution):
         (TensorShape([1, 16, 16, 8]), 80)
     """
 
-    _op = staticmethod(_up_sample)
+    _op = staticmethod(upsample_depthwise)
 
     def __init__(
         self,

@@ -3,28 +3,15 @@
 from typing import Any
 
 from tfsep._keras.backend import keras
-from tfsep._keras.types import ActivationLike, InitializerLike, RegularizerLike, Shape, Tensor, TensorLike
+from tfsep._keras.types import ActivationLike, InitializerLike, RegularizerLike, Shape, Tensor
 from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PaddingLike, PairLike
 from tfsep.geometry._padding import choose_rate, normalize_data_format
+from tfsep.layers._activations import leaky_relu
 from tfsep.layers._batch_normalization import BatchNormalization
 from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D
 
-__all__ = ["DepthwiseSeparableConv", "leaky_relu"]
-
-
-@keras.saving.register_keras_serializable(package="tfsep")
-def leaky_relu(x: TensorLike) -> Tensor:
-    """Return ``max(x, 0.1·x)``: LeakyReLU with the usual slope of depthwise separable blocks.
-
-    Args:
-        x: tensor of any shape.
-
-    Examples:
-        >>> [round(float(v), 1) for v in leaky_relu(np.array([-1.0, 2.0], "float32"))]
-        [-0.1, 2.0]
-    """
-    return keras.activations.leaky_relu(x, negative_slope=0.1)
+__all__ = ["DepthwiseSeparableConv"]
 
 
 @keras.saving.register_keras_serializable(package="tfsep")

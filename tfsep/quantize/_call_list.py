@@ -113,7 +113,7 @@ def _add(call: LayerCall, calls: _Calls) -> list[int]:
     """Add a call, or those that it consists of; return the numbers of its results."""
     layer: Layer = call.layer
     inside = (*call.within, layer.name)
-    same = _kind(layer, len(call.sources)), call.sources, repr(sorted(call.arguments.items()))
+    same = _identity_key(layer, len(call.sources)), call.sources, repr(sorted(call.arguments.items()))
     if same in calls.results and not isinstance(layer, keras.Model):
         return calls.results[same]
     if isinstance(layer, keras.Model):
@@ -132,8 +132,11 @@ def _add(call: LayerCall, calls: _Calls) -> list[int]:
     return results
 
 
-def _kind(layer: Layer, count: int) -> Hashable:
-    """What two calls have in common that the converter merges: the layer, or all of a pure one but its name."""
+def _identity_key(layer: Layer, count: int) -> Hashable:
+    """A key that two layers share if the converter merges their calls on the same tensors.
+
+    It is the layer's identity, or, for a pure layer, its class and config without the name.
+    """
     if (type(layer), count) in layers_of_operators():
         return id(type(layer))
     if not is_pure(layer):
