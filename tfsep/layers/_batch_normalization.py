@@ -34,14 +34,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         epsilon: added to the variance.
         center: whether beta is added.
         scale: whether gamma multiplies.
-        beta_initializer: of beta (C,).
-        gamma_initializer: of gamma (C,).
-        moving_mean_initializer: of the moving mean (C,).
-        moving_variance_initializer: of the moving variance (C,).
-        beta_regularizer: of beta; None for none.
-        gamma_regularizer: of gamma; None for none.
-        beta_constraint: of beta; None for none.
-        gamma_constraint: of gamma; None for none.
+        beta_initializer: initializer of beta (C,).
+        gamma_initializer: initializer of gamma (C,).
+        moving_mean_initializer: initializer of the moving mean (C,).
+        moving_variance_initializer: initializer of the moving variance (C,).
+        beta_regularizer: regularizer of beta; None for none.
+        gamma_regularizer: regularizer of gamma; None for none.
+        beta_constraint: constraint of beta; None for none.
+        gamma_constraint: constraint of gamma; None for none.
         renorm: whether to use batch renormalization.
         renorm_clipping: limits of its corrections, by the names ``"rmax"``, ``"rmin"`` and ``"dmax"``; None for none.
         renorm_momentum: of the moving statistics of the renormalization.

@@ -30,6 +30,19 @@ _REGISTRIES = {
 }
 
 
+def arguments_of(local_variables: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a layer's `__init__`, given its `locals()`, as keywords for that of its base.
+
+    A layer states each argument once, in its signature; what it means is the bases' to know.
+
+    Examples:
+        >>> arguments_of({"self": None, "filters": 8, "kwargs": {"name": "conv"}})
+        {'filters': 8, 'name': 'conv'}
+    """
+    others = ("self", "__class__", "kwargs")
+    return {name: value for name, value in local_variables.items() if name not in others} | local_variables["kwargs"]
+
+
 class Convolution(keras.layers.Layer):
     """Arguments, bias, activation and shapes of a convolution layer; a subclass adds its kernels and its op.
 
@@ -42,9 +55,9 @@ class Convolution(keras.layers.Layer):
         rate: another name of dilation_rate.
         activation: applied to the result; None for none.
         use_bias: whether a bias is added.
-        bias_initializer: of the bias.
-        bias_regularizer: of the bias.
-        bias_constraint: of the bias.
+        bias_initializer: initializer of the bias.
+        bias_regularizer: regularizer of the bias.
+        bias_constraint: constraint of the bias.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Attributes:

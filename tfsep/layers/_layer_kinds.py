@@ -18,12 +18,15 @@ from tfsep import ops
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Tensor, TensorLike
 from tfsep.layers._batch_normalization import BatchNormalization
-from tfsep.layers._conv1d import Conv1D, DepthwiseConv1D, SeparableConv1D
-from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D, SeparableConv2D
-from tfsep.layers._conv_transpose import Conv1DTranspose, Conv2DTranspose
+from tfsep.layers._conv import Conv1D, Conv2D, DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
+from tfsep.layers._conv_transpose import (
+    Conv1DTranspose,
+    Conv2DTranspose,
+    DepthwiseConv2DTranspose,
+    SeparableConv2DTranspose,
+)
 from tfsep.layers._convolution_base import Convolution
 from tfsep.layers._deform_conv import DeformableConv2D
-from tfsep.layers._depthwise_transpose import DepthwiseConv2DTranspose, SeparableConv2DTranspose
 from tfsep.layers._kernel_spec import DEPTHWISE_AXES, STANDARD_AXES, TRANSPOSED_AXES, KernelSpec
 
 

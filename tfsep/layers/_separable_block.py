@@ -9,7 +9,7 @@ from tfsep.geometry import PaddingLike, PairLike
 from tfsep.geometry._padding import choose_rate, normalize_data_format
 from tfsep.layers._activations import leaky_relu
 from tfsep.layers._batch_normalization import BatchNormalization
-from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D
+from tfsep.layers._conv import Conv2D, DepthwiseConv2D
 
 __all__ = ["DepthwiseSeparableConv"]
 
@@ -24,7 +24,7 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         strides: step of the depthwise window, an int or a pair (rows, columns), equal or not.
         padding: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``; of the depthwise
             convolution.
-        depth_multiplier: depthwise filters a channel, M.
+        depth_multiplier: depthwise filters per channel, M.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for Keras's setting.
         dilation_rate: distance between neighbouring taps of the depthwise convolution, an int or a pair; any stride
             goes with any rate.
@@ -34,11 +34,10 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         pointwise_normalization: whether batch normalization follows the 1×1 convolution; without it, that has a bias.
         momentum: of the moving statistics of both batch normalizations.
         epsilon: added to the variance in both batch normalizations.
-        depthwise_initializer: of the depthwise kernel (kh, kw, C, M); a variance-scaling one draws it with its true
-            fan-in kh·kw.
-        pointwise_initializer: of the 1×1 kernel (1, 1, C·M, F).
-        depthwise_regularizer: of the depthwise kernel; None for none.
-        pointwise_regularizer: of the 1×1 kernel; None for none.
+        depthwise_initializer: initializer of the depthwise kernel (kh, kw, C, M); the fan-in is kh·kw.
+        pointwise_initializer: initializer of the 1×1 kernel (1, 1, C·M, F).
+        depthwise_regularizer: regularizer of the depthwise kernel; None for none.
+        pointwise_regularizer: regularizer of the 1×1 kernel; None for none.
         rate: another name of dilation_rate.
         **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 

@@ -112,9 +112,9 @@ class _Folding:
 
     def _obstacle(self, named: dict[str, Layer], normalization: Layer) -> str | None:
         """The reason against folding a normalization into the layer in front of it, or None."""
-        call, *others = self.graph.calls[normalization.name]
         if self.barred:
             return self.barred
+        call, *others = self.graph.calls[normalization.name]
         if others:
             return "it is called more than once"
         if call.training and not uses_moving_statistics(normalization):
