@@ -33,7 +33,7 @@ def stored_numbers(model: ModelT, tensor: TensorT) -> np.ndarray | None:
 
 
 def scales_of(tensor: TensorT) -> Scales | None:
-    """Return the scales and zero points of a tensor, one or one a channel; None where it has none."""
+    """Return the scales and zero points of a tensor, one, or one per channel; None where it has none."""
     own = tensor.quantization
     if own is None or own.scale is None or not len(own.scale):
         return None

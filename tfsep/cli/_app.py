@@ -39,7 +39,7 @@ TARGET_HELP = "{targets}; several with commas, or 'all'."
 """The names stand in `tfsep.tflite`, whose import takes NumPy: they are filled in when help is shown."""
 SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or of records"
 DATA_HELP = f"{SET_HELP}, a folder of images alone, or a .npy or .npz file (x, y; or arrays named as the inputs)."
-MEAN_HELP = "Of pixels in [0, 255], one or one a channel with commas; as recorded beside the model, or 127.5."
+MEAN_HELP = "Of pixels in [0, 255], one, or one per channel with commas; as recorded beside the model, or 127.5."
 STD_HELP = "And their standard deviation; as recorded beside the model, or 127.5."
 TOLERANCE_HELP = "Largest relative RMS error; the recipe's if not given."
 
@@ -127,11 +127,11 @@ def open_samples(
     Args:
         argument: name of the option, for errors.
         source: its value.
-        model: of one input, or of several.
-        shape: of the input, where the model leaves it open; None for the model's own.
-        split: of a data set, ``"train"`` or ``"test"``.
+        model: model of one input, or of several.
+        shape: shape of the input, where the model leaves it open; None for the model's own.
+        split: split of a data set, ``"train"`` or ``"test"``.
         samples: largest number of samples; None for all.
-        preprocessing: of images; None for the default.
+        preprocessing: preprocessing of images; None for the default.
     """
     from tfsep._keras.model_io import inputs_of
     from tfsep.data import open_arrays, open_batches
@@ -212,7 +212,7 @@ def _parse_numbers(option: str, text: str) -> tuple[float, ...]:
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise ValueError(f"{option}: expected a number, or one a channel with commas, got {text!r}") from error
+        raise ValueError(f"{option}: expected a number, or one per channel with commas, got {text!r}") from error
     return tuple(number_in_range(each, option, float, -1e6, 1e6) for each in numbers)
 
 

@@ -108,7 +108,7 @@ def _read_labels(path: Path | None, sources: tuple[str | None, ...], classes: in
 
     if path is not None:
         if not path.is_file():
-            raise FileNotFoundError(f"labels: expected a file with a line a class, got {path}, which does not exist")
+            raise FileNotFoundError(f"labels: expected a file with a line per class, got {path}, which does not exist")
         return tuple(path.read_text(errors="replace").rstrip("\n").split("\n"))
     named = (class_names_of(source) for source in sources if source is not None)
     return next((names for names in named if names and len(names) == classes), None)

@@ -60,7 +60,7 @@ def import_weights(
 def predict(
     model: Annotated[Path, typer.Argument(help="A .keras or .tflite file.")],
     images: Annotated[list[Path], typer.Argument(help="JPEG, PNG, BMP or GIF files.")],
-    labels: Annotated[Path | None, typer.Option(help="A text file of one line a class.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="A text file with one line per class.")] = None,
     crop: Annotated[
         float | None,
         typer.Option(help="Central share of rows and columns to keep; as recorded, or 0.875, if not given."),

@@ -11,7 +11,7 @@ class ImageData:
     """A data set of labelled images.
 
     Attributes:
-        name: of the data set.
+        name: name of the data set.
         class_names: by label.
         train: the images to train on.
         test: the images to evaluate on, of the same shape.

@@ -48,8 +48,8 @@ class IndexedShards:
     """A split in shards.
 
     Attributes:
-        encoding: of all images, a key of `DECODERS`.
-        largest_label: of all shards.
+        encoding: encoding of all images, a key of `DECODERS`.
+        largest_label: largest label of all shards.
         shards: in order.
 
     Raises:
@@ -72,7 +72,7 @@ class RecordIndex:
     """The index.
 
     Attributes:
-        name: of the data set.
+        name: name of the data set.
         notice: copyright and licence of the images; empty where unknown.
         image_shape: (H, W, C) of each image.
         class_names: by label.

@@ -74,7 +74,7 @@ class Network:
         """Return the primitive layers of the body, in the order of computation.
 
         Args:
-            channels: of the image; needed only if the first definition is an `InvertedResidual`.
+            channels: number of channels of the image; needed only if the first definition is an `InvertedResidual`.
             alpha: width multiplier, greater than zero.
             min_depth: fewest channels of a layer.
             output_stride: total stride to hold by growing rates, see `with_output_stride`; None for no bound.

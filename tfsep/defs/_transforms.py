@@ -201,7 +201,8 @@ def resolve(
 
     Args:
         conv_defs: the definitions of a network, in order.
-        channels: of the network's input; needed only if the first definition is an `InvertedResidual`.
+        channels: number of channels of the network's input; needed only if the first definition is an
+            `InvertedResidual`.
         names: gives each definition its names: `numbered_places` or `slim_places`.
 
     Raises:

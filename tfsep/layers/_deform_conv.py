@@ -152,7 +152,7 @@ class DeformableConv2D(StandardConvolution):
         """Convolve once for the offsets, and once with moved taps, without bias and activation.
 
         Args:
-            inputs: of the layer's input shape.
+            inputs: tensor of the layer's input shape.
             *kernels: one of the shape of the layer's own.
         """
         (kernel,) = kernels

@@ -21,11 +21,11 @@ class StandardConvolution(Convolution):
 
     Args:
         filters: output channels F.
-        groups: of the input channels C and of the filters.
+        groups: number of groups of the input channels C and of the filters.
         kernel_initializer: initializer of the kernel (kh, kw, C / groups, F).
         kernel_regularizer: regularizer of the kernel.
         kernel_constraint: constraint of the kernel.
-        **options: of `Convolution`.
+        **options: arguments of `Convolution`.
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve)
@@ -81,7 +81,7 @@ class DepthwiseConvolution(Convolution):
         depthwise_initializer: initializer of the kernel (kh, kw, C, M).
         depthwise_regularizer: regularizer of the kernel.
         depthwise_constraint: constraint of the kernel.
-        **options: of `Convolution`.
+        **options: arguments of `Convolution`.
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_depthwise)
@@ -132,7 +132,7 @@ class SeparableConvolution(Convolution):
         pointwise_regularizer: regularizer of the pointwise kernel.
         depthwise_constraint: constraint of the depthwise kernel.
         pointwise_constraint: constraint of the pointwise kernel.
-        **options: of `Convolution`.
+        **options: arguments of `Convolution`.
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_separable)
@@ -188,7 +188,7 @@ class TransposedConvolution(Convolution):
     Args:
         output_padding: additional outputs at the end of each axis, less than the strides; None for the default size of
             each padding.
-        **options: of the class that this is mixed into.
+        **options: arguments of the class that this is mixed into.
     """
 
     def __init__(self, *, output_padding: PairLike | None, **options: Any) -> None:

@@ -32,7 +32,7 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         depthwise_normalization: whether batch normalization follows the depthwise convolution; without it, that has a
             bias.
         pointwise_normalization: whether batch normalization follows the 1×1 convolution; without it, that has a bias.
-        momentum: of the moving statistics of both batch normalizations.
+        momentum: momentum of the moving statistics of both batch normalizations.
         epsilon: added to the variance in both batch normalizations.
         depthwise_initializer: initializer of the depthwise kernel (kh, kw, C, M); the fan-in is kh·kw.
         pointwise_initializer: initializer of the 1×1 kernel (1, 1, C·M, F).
@@ -132,7 +132,7 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         """Apply the two convolutions, each with its normalization and the activation.
 
         Args:
-            inputs: of the block's input shape.
+            inputs: tensor of the block's input shape.
             training: whether the normalizations use the batch's statistics.
         """
         y = inputs

@@ -27,12 +27,12 @@ class ArgScope:
 
     Attributes:
         weight_decay: slim's L2 scale; the loss gains ``weight_decay · Σw² / 2`` a kernel.
-        stddev: of the truncated normal that draws the kernels; None draws by He's rule, the better start without
-            slim's long schedule.
+        stddev: standard deviation of the truncated normal that draws the kernels; None draws by He's rule, the better
+            start without slim's long schedule.
         regularize_depthwise: whether depthwise kernels are decayed too.
         batch_norm_decay: momentum of the moving statistics.
         batch_norm_epsilon: added to the variance.
-        activation: of the layers whose definition says ``"default"``.
+        activation: activation of the layers whose definition says ``"default"``.
         synchronized: whether replicas normalize by the statistics of all, in place of their own.
     """
 

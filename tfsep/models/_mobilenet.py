@@ -36,11 +36,11 @@ def mobilenet_v1_arg_scope(
 
     Args:
         weight_decay: slim's L2 scale; the loss gains ``weight_decay · Σw² / 2`` a kernel.
-        stddev: of the truncated normal that draws the kernels; None draws by He's rule.
+        stddev: standard deviation of the truncated normal that draws the kernels; None draws by He's rule.
         regularize_depthwise: whether depthwise kernels are decayed too.
         batch_norm_decay: momentum of the moving statistics.
         batch_norm_epsilon: added to the variance.
-        activation: of the layers whose definition says ``"default"``.
+        activation: activation of the layers whose definition says ``"default"``.
 
     Examples:
         >>> mobilenet_v1_arg_scope(weight_decay=0.0).regularizer() is None
@@ -243,7 +243,7 @@ def MobileNetV1(
         dropout: share of the features that training drops.
         classifier_activation: applied to the logits; None for the logits themselves.
         arg_scope: how each layer is made, see `mobilenet_v1_arg_scope`; None for its defaults.
-        name: of the model, and the prefix of its layers' names.
+        name: name of the model, and the prefix of its layers' names.
 
     Returns:
         A model from images (N, H, W, C) to (N, num_classes).

@@ -109,7 +109,7 @@ def separable_conv2d(
         depthwise_filter: (kh, kw, C, M), of x's dtype.
         pointwise_filter: (1, 1, C·M, F), of x's dtype.
         strides: step of the depthwise window, an int or a pair (rows, columns).
-        padding: of the depthwise part: ``"valid"``, ``"same"`` (TensorFlow's), an int, ``(ph, pw)`` or
+        padding: padding of the depthwise part: ``"valid"``, ``"same"`` (TensorFlow's), an int, ``(ph, pw)`` or
             ``((top, bottom), (left, right))``.
         rate: dilation of the depthwise part, an int or a pair (rows, columns); any stride goes with any rate.
         data_format: ``"channels_last"`` or ``"channels_first"``, of x and of the result.
@@ -220,8 +220,8 @@ def separable_conv1d(
         depthwise_filter: (k, C, M), of x's dtype.
         pointwise_filter: (1, C·M, F), of x's dtype.
         strides: step of the depthwise window.
-        padding: of the depthwise part: ``"valid"``, ``"same"`` (TensorFlow's), ``"causal"``, an int, or ``(before,
-            after)``. ``"causal"`` is ``((k - 1)·r, 0)``: no output depends on a later input.
+        padding: padding of the depthwise part: ``"valid"``, ``"same"`` (TensorFlow's), ``"causal"``, an int, or
+            ``(before, after)``. ``"causal"`` is ``((k - 1)·r, 0)``: no output depends on a later input.
         rate: dilation of the depthwise part; any stride goes with any rate.
         data_format: ``"channels_last"`` or ``"channels_first"``, of x and of the result.
 

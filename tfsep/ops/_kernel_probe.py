@@ -46,16 +46,16 @@ def computes_correctly(
     crashed the process.
 
     Convolutions are alike if they agree in whether they have a stride, unequal strides, a rate, groups, and more than
-    one channel a group: some kernels are wrong for one channel only.
+    one channel per group: some kernels are wrong for one channel only.
 
     Args:
         product: which of the three products.
         kernels: standard or depthwise.
-        dtype: of image and filter.
-        strides: of the window.
-        rate: of the window.
-        groups: of channels.
-        per_group: input channels a group.
+        dtype: dtype of image and filter.
+        strides: strides of the window.
+        rate: rate of the window.
+        groups: number of channel groups.
+        per_group: input channels per group.
     """
     if product == "filter_gradient" and kernels.name == "standard" and dtype == "bfloat16" and max(rate) > 1:
         return False
@@ -101,7 +101,7 @@ def _matches_reference(
     counts: tuple[int, int, int],
     rng: np.random.Generator,
 ) -> bool:
-    """Whether a kernel's result equals the loop's, for `counts` channels a group, filters a group, and groups."""
+    """Whether a kernel's result equals the loop's, for `counts` channels per group, filters per group, and groups."""
     per_group, multiplier, groups = counts
     channels, filters = per_group * groups, multiplier * groups
     shapes = (

@@ -25,8 +25,8 @@ apart.
 | gradient to filter | all else, and depthwise under XLA | products of shifted images, summed, tap by tap |
 | groups | all three native ops exist | as above, all groups at once |
 | groups | all else | each group by itself |
-| transposed | export, one channel a group | zeros inserted into x, one DEPTHWISE_CONV_2D with the flipped filter |
-| transposed | one channel a group | each channel repeated for each of its filters, then transposed depthwise |
+| transposed | export, one channel per group | zeros inserted into x, one DEPTHWISE_CONV_2D with the flipped filter |
+| transposed | one channel per group | each channel repeated for each of its filters, then transposed depthwise |
 | transposed | training and inference | the gradient to x, with its own derivatives |
 | transposed | export, groups 1 and rate 1 | TRANSPOSE_CONV, and a SLICE if the padding is not SAME's |
 | transposed | export, common factor | divided by the factor, zeros inserted between the pixels of the result |

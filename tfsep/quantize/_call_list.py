@@ -19,7 +19,7 @@ class LayerCall:
         layer: the layer, or an operator without one; None for an input of the model.
         sources: the numbers of the calls whose results it takes.
         arguments: the arguments beside tensors.
-        shape: of its result; None for the batch and for sizes that are not known.
+        shape: shape of its result; None for the batch and for sizes that are not known.
         within: the names of the nested models, and of the composite layer, that it is a part of.
     """
 
@@ -70,8 +70,8 @@ class _Calls(NamedTuple):
 
     Attributes:
         made: the calls.
-        parts: by layer, the layers that it was decomposed to, so that a shared layer has them once.
-        results: by call, the numbers of its results.
+        parts: for each layer, the layers that it was decomposed to, so that a shared layer has them once.
+        results: for each call, the numbers of its results.
     """
 
     made: list[LayerCall]

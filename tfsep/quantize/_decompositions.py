@@ -24,7 +24,7 @@ def decomposed(layer: Layer, shape: Shape) -> list[Layer]:
 
     Args:
         layer: a built layer.
-        shape: of its result; None where a size is not known.
+        shape: shape of its result; None where a size is not known.
 
     Raises:
         ValueError: for constraints that would apply to a flipped kernel.

@@ -68,9 +68,9 @@ class _Planner:
     """Plans one operator after the other.
 
     Attributes:
-        calls: of the model.
+        calls: calls of the model.
         ops: planned so far.
-        op_of: by call, the number of the operation that has its result.
+        op_of: for each call, the number of the operation that has its result.
     """
 
     def __init__(self, calls: CallList, float_layers: tuple[str, ...]) -> None:

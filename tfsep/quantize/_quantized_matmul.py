@@ -32,7 +32,7 @@ class QuantizedMatmul(keras.layers.Layer):
     Args:
         layer: a layer whose row in the table of layer kinds has ``quantized="operator"``, without activation.
         normalization: the batch normalization behind it, or None.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Input: a quantized tensor, and its quantization parameters (2,).
 
@@ -105,7 +105,7 @@ class QuantizedMatmul(keras.layers.Layer):
         """Return what a file stores: kernel (F, fan-in) and bias (F,) as whole numbers, and the kernel's scales (F,).
 
         Args:
-            input_scale: of the layer's input, a scalar.
+            input_scale: scale of the layer's input, a scalar.
         """
         kernel, bias, scale = self._stored(input_scale)
         broadcast = (1,) * (len(kernel.shape) - len(self._channels)) + self._channels

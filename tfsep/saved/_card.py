@@ -16,8 +16,8 @@ class Card:
     """The facts on a model's card.
 
     Attributes:
-        name: of the model's folder.
-        result: of the training.
+        name: name of the model's folder.
+        result: result of the training.
         config: settings of the training.
         data: the data set of the training.
         reports: export reports of the files, by recipe.

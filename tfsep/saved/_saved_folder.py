@@ -44,7 +44,7 @@ class SavedModel:
     """A shipped model, loaded.
 
     Attributes:
-        name: of its folder.
+        name: name of its folder.
         folder: its path.
         model: from images in [-1, 1] to probabilities.
         class_names: by label.
@@ -70,7 +70,7 @@ def load(name: str = "fashion_mnist") -> SavedModel:
     """Load a shipped model with its images.
 
     Args:
-        name: of its folder.
+        name: name of its folder.
 
     Raises:
         FileNotFoundError: if there is no such model.
@@ -111,7 +111,7 @@ def export_all(
         calibration: samples for integer recipes, in the forms of `tfsep.tflite.export`; None without such recipes.
         data: called once for each recipe; returns the samples to verify on, batches of (images, labels).
         recipes: names in `tfsep.tflite.RECIPES`, or recipes of other names.
-        preprocessing: of the images, for the reports.
+        preprocessing: preprocessing of the images, for the reports.
 
     Returns:
         The reports, by name of the recipe.

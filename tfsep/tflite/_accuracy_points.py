@@ -14,10 +14,10 @@ class Point(NamedTuple):
     """A file as a point of a plot.
 
     Attributes:
-        name: of the file, without its suffix; with its folder's, where several files have the same.
+        name: name of the file, without its suffix; with its folder's, where several files have the same.
         accuracy: on the data of the verification.
         median_ms: median time of one run.
-        size_bytes: of the file.
+        size_bytes: size in bytes of the file.
     """
 
     name: str

@@ -24,7 +24,7 @@ class Calibration:
     """Samples to measure ranges on.
 
     Attributes:
-        samples: a tuple of arrays a sample, one an input, without the batch.
+        samples: a tuple of arrays per sample, one per input, without the batch.
         distinct: number of distinct samples.
         low: smallest of all their numbers.
         high: largest of all their numbers.

@@ -54,7 +54,7 @@ def export(
 
     Args:
         model: a built Keras model; every variable is frozen at its present value.
-        path: of the file, ``.tflite``, in a folder that exists.
+        path: path of the file, ``.tflite``, in a folder that exists.
         recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`; or a
             `Recipe` of one's own.
         calibration: samples of the training set to measure ranges of activations on, in any form that `data` has; some
@@ -66,7 +66,7 @@ def export(
             ``(a, b)``), or a dict by name; or an iterable of any of these, a ``tf.data.Dataset`` or a generator. None
             for the calibration samples, or, without those, for a few seeded random ones; the report notes where nothing
             but the calibration data checks their range.
-        batch_size: of the file's inputs.
+        batch_size: batch size of the file's inputs.
         input_shape: without the batch, for a model of one input that leaves sizes open.
         allow_flex: whether operators may need TensorFlow on the device. A file with such operators is kept without
             verification, as nothing in Python runs them, and its report says so.

@@ -15,9 +15,9 @@ class ExportReport:
     """A file that was written, and its verification.
 
     Attributes:
-        path: of the file; the report is beside it as JSON.
+        path: path of the file; the report is beside it as JSON.
         recipe: its name.
-        size_bytes: of the file.
+        size_bytes: size in bytes of the file.
         sha256: of the file.
         ops: number of operators of each name.
         delegated: number of operators of the main graph that XNNPACK, LiteRT's default on CPUs, takes.
@@ -29,7 +29,7 @@ class ExportReport:
         inputs: with type, shape, scale and zero point.
         outputs: with type, shape, scale and zero point.
         notes: remarks for the user.
-        versions: of the packages that made the file.
+        versions: versions of the packages that made the file.
         preprocessing: how images are prepared for the model, in the form of JSON; None where that was not given.
     """
 
@@ -103,7 +103,7 @@ class ExportReport:
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def table(self) -> Table:
-        """Return a row a measure."""
+        """Return one row per measure."""
         rows = [
             ("file", str(self.path)),
             ("recipe", self.recipe),

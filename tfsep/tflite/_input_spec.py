@@ -7,7 +7,7 @@ class InputSpec(NamedTuple):
     """An input of a network.
 
     Attributes:
-        name: of the input.
+        name: name of the input.
         shape: without the batch; None where any size is taken.
         dtype: NumPy's name.
     """

@@ -123,7 +123,8 @@ def compare_outputs(
         source: the model, its sizes those of the file.
         file: its file.
         data: as `verify` takes it.
-        recipe: of the file; its tolerance holds where none is given, widened by half a step of quantized outputs.
+        recipe: recipe of the file; its tolerance holds where none is given, widened by half a step of quantized
+            outputs.
         tolerance: largest relative RMS error, or None.
 
     Returns:

@@ -218,10 +218,10 @@ class _StoredMatmul(NamedTuple):
     """The numbers that an operator of a file computes with.
 
     Attributes:
-        kernel: integers, a row an output channel.
-        scales: an output channel.
+        kernel: integers, one row per output channel.
+        scales: scales of the kernel, one per output channel.
         bias: integers; zeros where it has none.
-        input_scale: of its input.
+        input_scale: scale of its input.
     """
 
     kernel: np.ndarray

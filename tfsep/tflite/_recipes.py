@@ -12,7 +12,7 @@ class ConverterFlags(NamedTuple):
 
     Attributes:
         optimize: whether ``optimizations`` is ``[tf.lite.Optimize.DEFAULT]``.
-        supported_types: of ``target_spec``; empty for the converter's default.
+        supported_types: supported types of ``target_spec``; empty for the converter's default.
         operators: name of the ``tf.lite.OpsSet`` of a calibrated file.
         interfaces: types that the file's floating inputs and outputs may have.
     """

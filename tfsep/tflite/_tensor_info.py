@@ -14,8 +14,9 @@ class TensorInfo(NamedTuple):
         name: in the file's signature.
         shape: with the batch.
         dtype: NumPy's name.
-        scale: of quantized numbers, ``real = scale · (stored - zero_point)``; 0 for numbers that are stored as such.
-        zero_point: of quantized numbers.
+        scale: scale of quantized numbers, ``real = scale · (stored - zero_point)``; 0 for numbers that are stored as
+            such.
+        zero_point: zero point of quantized numbers.
     """
 
     name: str

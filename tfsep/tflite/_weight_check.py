@@ -37,9 +37,9 @@ class WeightComparison(NamedTuple):
 
     Attributes:
         compared: number of the model's weight tensors.
-        error: of the weight with the largest error, in units of its rounding; infinite where the file has none of its
-            shape.
-        name: of that weight.
+        error: error of the weight with the largest error, in units of its rounding; infinite where the file has none of
+            its shape.
+        name: name of that weight.
     """
 
     compared: int

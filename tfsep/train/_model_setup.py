@@ -17,7 +17,7 @@ def build_model(config: TrainConfig, data: ImageData, precision: str | None = No
     Args:
         config: the settings.
         data: gives the shape of the images and the number of classes.
-        precision: of the computation; None for that of the settings.
+        precision: precision of the computation; None for that of the settings.
     """
     keras.utils.set_random_seed(config.seed)
     with dtype_policy(precision or config.precision):

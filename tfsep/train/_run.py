@@ -35,7 +35,7 @@ class TrainResult:
 
     Attributes:
         model: from prepared images to probabilities.
-        folder: of the run: model, checkpoint, log, curves and config.
+        folder: folder of the run: model, checkpoint, log, curves and config.
         test_accuracy: share of the test split that is classified correctly, computed once, at the end.
         validation_accuracy: the same share of the held-out training images; None if none were held out.
         seconds: time of this call.
@@ -54,7 +54,7 @@ def accuracy(model: Model | Callable[..., Tensor], split: Split, batch_size: int
     Args:
         model: from prepared images (N, H, W, C) to scores (N, K), called with ``training=False``.
         split: the labelled images.
-        batch_size: images a call of the model.
+        batch_size: images per call of the model.
 
     Examples:
         >>> split = Split.of(np.zeros((4, 28, 28, 1), "uint8"), np.array([0, 0, 0, 1]))

@@ -47,7 +47,7 @@ class Devices:
         """Return the values of all workers, in their order.
 
         Args:
-            value: of this worker, for JSON.
+            value: value of this worker, for JSON.
         """
         return self.connections.exchange(value) if self.connections else [value]
 

@@ -22,7 +22,7 @@ def train(
     Args:
         config: the settings.
         data: the data set; its test split is used once, at the end.
-        folder: of the run, created if missing. Its files: ``model.keras`` (from images to probabilities),
+        folder: folder of the run, created if missing. Its files: ``model.keras`` (from images to probabilities),
             ``model.json`` (preprocessing), ``checkpoint.npz`` (all variables, after every epoch), ``log.jsonl`` (one
             JSON object an epoch), ``curves.png``, ``config.json`` and ``data.json`` (hashes of the data). Nothing is
             written before every image has been read once.

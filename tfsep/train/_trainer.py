@@ -158,7 +158,7 @@ def seed_dropout(model: Model, seed: int) -> None:
 
     Args:
         model: in training.
-        seed: of the epoch.
+        seed: seed of the epoch.
 
     Examples:
         >>> seed_dropout(keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)]), 3)

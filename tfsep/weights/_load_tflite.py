@@ -19,7 +19,7 @@ def load_tflite(model: Model, path: str | PathLike[str], background: Literal["ke
 
     Args:
         model: with the same convolutions as the file, in the same order, and the same padding.
-        path: of the file.
+        path: path of the file.
         background: ``"keep"`` loads the classifier as it is; ``"drop"`` leaves class 0 out, the background class of
             Google's files, so that 1001 classes fit a model of 1000.
 

@@ -66,10 +66,10 @@ def convert(
             (N,) from 0; for several inputs a tuple of arrays in the model's own order, or a dict by name; or an
             iterable of any of these, a ``tf.data.Dataset`` or a generator. None for the calibration samples, or,
             without those, for a few seeded random ones.
-        labels: of the classes, in order; their numbers where not given.
+        labels: labels of the classes, in order; their numbers where not given.
         preprocessing: how images are prepared for the model, to be recorded in reports, snippets and metadata for
             inputs that may be images; it is not applied. None where that is not known.
-        name: of the files, letters, digits, ``_``, ``-`` and ``.``.
+        name: name of the files, letters, digits, ``_``, ``-`` and ``.``.
         threads: numbers of threads to time the file with.
         input_shape: without the batch, for a model of one input that leaves sizes open.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.

@@ -15,7 +15,7 @@ class Finding:
     Attributes:
         node: the operator's number in the file; None for a finding on the whole file.
         operator: name of its kind.
-        name: of its output.
+        name: name of its output.
         why: the target's requirement, or its message.
         change: what to change in the network, or how it is exported.
         source: document and version of the requirement.
@@ -41,7 +41,7 @@ class TargetReport:
         nodes: number of operators.
         partitions: number of parts of the graph that run as a whole; None where that is not known.
         findings: one for each operator that does not run as intended.
-        source: of the rules, or the package that measured.
+        source: source of the rules, or the package that measured.
         facts: other measures, by name.
     """
 
@@ -72,7 +72,7 @@ class TargetReport:
         ]
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """Return the findings, a row a reason: operators, reason, change, source."""
+        """Return the findings, one row per reason: operators, reason, change, source."""
         groups: dict[tuple[str, str, str], list[Finding]] = {}
         for found in self.findings:
             groups.setdefault((found.why, found.change, found.source), []).append(found)
@@ -96,8 +96,8 @@ class TargetsReport:
     """A file on several targets.
 
     Attributes:
-        path: of the file.
-        reports: one a target, in the order given.
+        path: path of the file.
+        reports: one report per target, in the order given.
     """
 
     path: str
@@ -117,11 +117,11 @@ class TargetsReport:
         return {report.target: report.to_dict() for report in self.reports}
 
     def table(self) -> Table:
-        """Return a row a target."""
+        """Return one row per target."""
         return Table(("target", "basis", "result"), [(r.target, r.basis, r.summary()) for r in self.reports])
 
     def findings(self) -> Table:
-        """Return a row a reason, with all its operators."""
+        """Return one row per reason, with all its operators."""
         rows = [(report.target, *row) for report in self.reports for row in report.rows()]
         return Table(("target", "operators", "why", "change", "source"), rows)
 

@@ -14,7 +14,7 @@ class Source(NamedTuple):
     """Where rules are documented.
 
     Attributes:
-        name: of a document or a file of source code.
+        name: name of a document or a file of source code.
         version: the one that was read.
     """
 
@@ -48,7 +48,7 @@ class TargetFile(NamedTuple):
     """A file to be checked.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         content: its bytes.
         nodes: the operators of its main graph.
     """

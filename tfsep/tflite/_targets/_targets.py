@@ -52,11 +52,11 @@ def check_targets(path: str | PathLike[str], targets: str | Iterable[str] | None
     Lite Micro's own.
 
     Args:
-        path: of the ``.tflite`` file.
+        path: path of the ``.tflite`` file.
         targets: a name in `TARGETS` or several; None for all.
 
     Returns:
-        A report a target.
+        One report per target.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: if there is no such file, it is damaged, LiteRT does not run it where
