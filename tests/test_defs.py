@@ -85,6 +85,7 @@ def test_definitions_have_slims_fields():
         (DepthSepConv(3, 1, 0), "conv_defs[1].depth"),
         (DepthSepConv(3, 1, 8, 0), "conv_defs[1].rate"),
         (Conv(3, 1, 8, activation=3), "conv_defs[1].activation"),
+        (DepthSepConv(3, 1, 8, activation="relu66"), "conv_defs[1].activation"),
         (InvertedResidual(0, 1, 8, 6), "conv_defs[1].kernel"),
         (InvertedResidual(3, 1, 8, 0), "conv_defs[1].expansion"),
         (InvertedResidual(3, 1, 8, 6, squeeze=-0.25), "conv_defs[1].squeeze"),
@@ -147,7 +148,7 @@ def test_transforms_do_not_change_their_argument():
 def test_inverted_residual_expands_to_slims_layers():
     """Expansion to six times the input's channels, squeeze-and-excite to a quarter of them, residual."""
     block = InvertedResidual(5, 1, 16, 6, squeeze=0.25, activation="hard_swish")
-    layers = defs.resolve([Conv(3, 2, 16), Conv(3, 1, 16), block], names=defs.slim_places)[2:]
+    layers = defs.resolve([Conv(3, 2, 16), Conv(3, 1, 16), block], naming_rule=defs.slim_places)[2:]
     assert [layer.name.removeprefix("expanded_conv/") for layer in layers] == [
         *("expand", "depthwise", "squeeze_excite/AvgPool", "squeeze_excite/Conv", "squeeze_excite/Conv_1"),
         *("squeeze_excite/mul", "project", "add"),
@@ -176,7 +177,7 @@ def test_inverted_residual_expands_to_slims_layers():
     ],
 )
 def test_inverted_residual_leaves_parts_out(block, parts):
-    layers = defs.resolve([block], channels=16, names=defs.slim_places)
+    layers = defs.resolve([block], channels=16, naming_rule=defs.slim_places)
     assert [layer.name for layer in layers] == [f"expanded_conv/{part}" for part in parts]
 
 
@@ -193,8 +194,8 @@ def test_output_stride_goes_through_blocks():
         InvertedResidual(3, 2, 32, 6),
         InvertedResidual(3, 1, 32, 6),
     ]
-    layers = defs.resolve(defs.with_output_stride(blocks, 4), names=defs.slim_places)
-    windows = {layer.name: (layer.stride[0], layer.rate[0]) for layer in layers if layer.kind == "depthwise_conv2d"}
+    layers = defs.resolve(defs.with_output_stride(blocks, 4), naming_rule=defs.slim_places)
+    windows = {layer.name: (layer.stride[0], layer.rate[0]) for layer in layers if layer.op == "depthwise_conv2d"}
     assert list(windows.values()) == [(2, 1), (1, 1), (1, 2)]
 
 
@@ -211,7 +212,7 @@ def test_make_divisible_follows_slims_rule(depth, least):
 
 
 def test_width_by_another_rule_keeps_expansion_a_factor():
-    network = Network([Conv(3, 2, 32), InvertedResidual(3, 1, 24, 6)], width_rule=defs.make_divisible)
+    network = Network([Conv(3, 2, 32), InvertedResidual(3, 1, 24, 6)], defs.MOBILENET_V2)
     assert [layer.depth for layer in network.layers(alpha=0.35)] == [16, 96, None, 8]
 
 
@@ -220,6 +221,9 @@ def test_network_record():
     assert Network.of(network) is network
     assert network.conv_defs == defs.normalize(defs.FASHION_CONV_DEFS)
     assert network.layers() == defs.resolve(defs.FASHION_CONV_DEFS)
+    with pytest.raises(ValueError) as unknown:  # noqa: PT011
+        defs.Family("a family", "Scope", defs.slim_places, defs.truncate, "relu66")
+    assert_sentence(unknown.value, "activation")
     with pytest.raises(TypeError) as error:
-        Network([3])
+        Network([3], defs.MOBILENET_V1)
     assert_sentence(error.value, "conv_defs[0]")

@@ -1,5 +1,7 @@
 """MobileNet v1: slim's end points, names and rules, as a function on tensors and as a Keras model."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from checks import assert_close, assert_sentence
 
 from tfsep import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv, models
 from tfsep.cost import cost
-from tfsep.defs import NETWORKS, InvertedResidual, Network, make_divisible, slim_places
+from tfsep.defs import MOBILENET_V1, MOBILENET_V2, NETWORKS, InvertedResidual, Network
+from tfsep.defs._layer_def import ACTIVATIONS
 from tfsep.weights import slim_variables
 
 BODY = ["Conv2d_0", *(f"Conv2d_{i}_{part}" for i in range(1, 14) for part in ("depthwise", "pointwise"))]
@@ -181,9 +184,7 @@ MOBILENETV2 = Network(
         ),
         Conv(1, 1, 1280),
     ),
-    scope="MobilenetV2",
-    names=slim_places,
-    width_rule=make_divisible,
+    MOBILENET_V2,
 )
 
 
@@ -220,7 +221,7 @@ def test_blocks_have_slims_names():
 def test_squeeze_and_excite_against_numpy():
     """A block against its formula, written with NumPy on what its layers hold."""
     block = InvertedResidual(1, 1, 8, 2, squeeze=0.5, activation="relu")
-    network = Network([Conv(1, 1, 8), block], scope="Net", names=slim_places)
+    network = Network([Conv(1, 1, 8), block], replace(MOBILENET_V2, scope="Net"))
     model = models.from_definitions(network, (5, 4, 3), None)
     rng = np.random.default_rng(1)
     model.set_weights([np.abs(rng.normal(size=w.shape)) * 0.3 for w in model.weights])
@@ -250,7 +251,33 @@ def test_plain_definitions_follow_mobilenet_v1():
     assert models.from_definitions(NETWORKS["fashion_mnist"], num_classes=10).input_shape == (None, 28, 28, 1)
 
 
+def test_family_gives_the_activation_of_definitions_that_name_none():
+    relu = Network([Conv(1, 1, 8), Conv(1, 1, 8, activation="tanh")], replace(MOBILENET_V1, activation="relu"))
+
+    def activations(**options):
+        model = models.from_definitions(relu, (4, 4, 3), None, **options)
+        return [layer.activation.__name__ for layer in model.layers if isinstance(layer, keras.layers.Activation)]
+
+    assert activations() == ["relu", "tanh"]
+    assert activations(arg_scope=models.ArgScope(activation="silu")) == ["silu", "tanh"]
+    assert all(callable(keras.activations.get(name)) for name in ACTIVATIONS)
+
+
+def test_definitions_with_blocks_follow_mobilenet_v2():
+    conv_defs = [Conv(3, 2, 8), InvertedResidual(3, 1, 16, 6)]
+    model = models.from_definitions(conv_defs, (8, 8, 1), 2)
+    assert model.name == "MobilenetV2"
+    assert model.count_params() == cost(conv_defs, (8, 8, 1), num_classes=2).params
+
+
+def test_network_without_a_shape_takes_its_own_in_builder_and_cost():
+    network = NETWORKS["fashion_mnist"]
+    assert cost(network, num_classes=10) == cost(network, (28, 28, 1), num_classes=10)
+    assert cost(network, num_classes=10).params == models.from_definitions(network, num_classes=10).count_params()
+
+
 ERRORS = {
+    "no shape": ("input_shape", lambda: models.from_definitions([Conv(3, 2, 8)])),
     "rank": ("inputs", lambda: models.mobilenet_v1(keras.Input((224, 3)))),
     "channels": ("inputs", lambda: models.mobilenet_v1_base(keras.Input((32, 32, None)))),
     "end point": ("final_endpoint", lambda: models.mobilenet_v1_base(images(), "Conv2d_14_pointwise")),

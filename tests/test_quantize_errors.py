@@ -66,11 +66,6 @@ def shared_with_sigmoid():
     return keras.Model(inputs, L.Concatenate()([L.Dense(2)(inputs), L.Dense(2, activation="sigmoid")(inputs)]))
 
 
-def told_to_train():
-    inputs = keras.Input((4,))
-    return keras.Model(inputs, L.BatchNormalization()(L.Dense(2)(inputs), training=True))
-
-
 def of_two_results():
     inputs = keras.Input((4,))
     halves = keras.ops.split(inputs, 2, axis=1)
@@ -95,7 +90,6 @@ MODELS = {
     "no model": (lambda: 3, TypeError),
     "not built": (lambda: keras.Sequential([L.Dense(2)]), ValueError),
     "its own call": (OwnCall, TypeError),
-    "told to train": (told_to_train, ValueError),
     "of two results": (of_two_results, ValueError),
     "another layer": (lambda: keras.Sequential([keras.Input((4, 4)), L.LSTM(2)]), ValueError),
     "another activation": (lambda: keras.Sequential([keras.Input((4,)), L.Dense(2, activation="elu")]), ValueError),

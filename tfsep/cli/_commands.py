@@ -68,7 +68,7 @@ def cost(
 
     options = alpha, min_depth, output_stride, classes
     if network in NETWORKS:
-        *sides, own = NETWORKS[network].image_shape
+        *sides, own = NETWORKS[network].input_shape()
         shape = (*(sides if size is None else parse_size(size)), own if channels is None else channels)
         report = count(NETWORKS[network], shape, *options)
     elif channels is not None and size is None:

@@ -12,7 +12,6 @@ from tfsep._utils.arguments import positive_int
 from tfsep.cost._definitions import cost_of_defs
 from tfsep.cost._report import CostReport, CostRow
 from tfsep.defs import ConvDef, Network
-from tfsep.geometry._sizes import normalize_shape
 
 if TYPE_CHECKING:
     from tfsep._keras.types import Model
@@ -37,7 +36,8 @@ def cost(
         network: definitions (a `tfsep.defs.Network` or its layers and blocks); a Keras model, nested and subclassed
             ones too; or the path of a ``.tflite`` file. In a model, parameters of a shared layer are counted once, its
             MACs at every call, and those of a layer in `keras.layers.TimeDistributed` at every step.
-        input_shape: (H, W, C) of definitions, or of a model that leaves sizes open.
+        input_shape: (H, W, C) of definitions, or of a model that leaves sizes open. None for that of a
+            `tfsep.defs.Network`, or of a built model.
         alpha: width multiplier of definitions: every depth is multiplied by it.
         min_depth: least depth of a definition that `alpha` leaves.
         output_stride: largest number by which definitions divide the input's sides; strides beyond it become rates.
@@ -76,13 +76,10 @@ def cost(
         raise TypeError(
             f"network: expected definitions, a Keras model or the path of a .tflite file, got {type(network).__name__}"
         )
-    shape = () if input_shape is None else normalize_shape(input_shape, "input_shape")
-    if len(shape) != 3:
-        raise ValueError(f"input_shape: expected (H, W, C), got {input_shape}")
-    rows, columns, channels = (positive_int(side, "input_shape") for side in shape)
-    shape = rows, columns, channels
     definitions: Any = network
-    return cost_of_defs(Network.of(definitions), shape, alpha, min_depth, output_stride, num_classes)
+    network = Network.of(definitions)
+    rows, columns, channels = (positive_int(side, "input_shape") for side in network.input_shape(input_shape))
+    return cost_of_defs(network, (rows, columns, channels), alpha, min_depth, output_stride, num_classes)
 
 
 def _is_keras_model(network: Any) -> bool:

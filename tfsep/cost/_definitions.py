@@ -35,7 +35,7 @@ def cost_of_defs(
 def _output_shape(layer: LayerDef, input_shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """The shape (H, W, C) of a layer's result."""
     *size, channels = input_shape
-    if layer.kind == "global_average_pool":
+    if layer.op == "global_average_pool":
         return 1, 1, channels
     rows, columns = Window(layer.kernel, layer.stride, "same", layer.rate).output_size((size[0], size[1]))
     assert rows is not None
@@ -47,12 +47,12 @@ def _rows(layer: LayerDef, input_shape: tuple[int, int, int], output_shape: tupl
     """The rows of a convolution and of its normalization; other operations have neither weights nor MACs."""
     if not layer.is_convolution:
         return []
-    groups = input_shape[-1] if layer.kind == "depthwise_conv2d" else 1
+    groups = input_shape[-1] if layer.op == "depthwise_conv2d" else 1
     *size, depth = output_shape
     weights = area(layer.kernel) * input_shape[-1] // groups * depth
     window = layer.kernel, layer.stride, layer.rate
     biases = 0 if layer.normalization else depth
-    row = CostRow(layer.name, layer.kind, *window, groups, output_shape, weights + biases, weights * size[0] * size[1])
+    row = CostRow(layer.name, layer.op, *window, groups, output_shape, weights + biases, weights * size[0] * size[1])
     return [row, _normalization(row)] if layer.normalization else [row]
 
 

@@ -157,7 +157,7 @@ def cost_of_model(model: Model, input_shape: Sequence[int] | None) -> CostReport
     recorder = _Recorder()
     signature = _signature(model, input_shape)
     with watch_layer_calls(recorder.enter, recorder.leave):
-        tf.function(model, autograph=False).get_concrete_function(signature)
+        tf.function(lambda inputs: model(inputs, training=False), autograph=False).get_concrete_function(signature)
     return CostReport(tuple(recorder.rows), tuple(recorder.uncounted))
 
 
@@ -166,7 +166,7 @@ def _signature(model: Model, input_shape: Sequence[int] | None) -> Any:
     if input_shape is not None:
         input_shape = shape_for(model, input_shape)
         if not model.built:
-            model(tf.zeros((1, *input_shape)))
+            model(tf.zeros((1, *input_shape)), training=False)
     inputs = inputs_of(model)
     if input_shape is not None:
         return tf.TensorSpec((1, *input_shape), "float32" if inputs is None else tf.nest.flatten(inputs)[0].dtype)

@@ -1,4 +1,4 @@
-"""Networks as data: a named tuple a layer or block, and pure functions from definitions to definitions.
+"""Networks as data: a named tuple for each layer or block, and pure functions from definitions to definitions.
 
 Definitions expand to primitive layers (`resolve`), which the model builder and the cost table both read, so that the
 two cannot disagree. Nothing here needs TensorFlow.

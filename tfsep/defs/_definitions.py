@@ -1,13 +1,14 @@
-"""Definitions: what one writes to describe a network, a named tuple a layer or block.
+"""Definitions: what one writes to describe a network, a named tuple for each layer or block.
 
-Each class knows its own expansion into primitive layers; nothing else in the library depends on the class. A new kind
-of block is a class here, and a name in `ConvDef`.
+Each class knows its own expansion into primitive layers. A new kind of block is a class here, and a name in `ConvDef`;
+only `Network.of` asks for the class, to find the family of definitions alone. The activation of a whole network is that
+of its `Family`; a definition's own is for a layer or block that differs.
 """
 
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from tfsep._utils.arguments import positive_int, positive_number
-from tfsep.defs._layer_def import DEFAULT_ACTIVATION, LayerDef, Place
+from tfsep.defs._layer_def import ACTIVATIONS, DEFAULT_ACTIVATION, LayerDef, Place, check_activation
 from tfsep.geometry import Pair, PairLike
 from tfsep.geometry._sizes import pair
 
@@ -22,7 +23,7 @@ class Conv(NamedTuple):
         stride: step of the window, an int or a pair.
         depth: output channels, before the width multiplier.
         rate: dilation, an int or a pair.
-        activation: a Keras activation's name, None for none, or ``"default"`` for the model builder's.
+        activation: a Keras activation's name, None for none, or ``"default"`` for the network's, see `Family`.
     """
 
     kernel: PairLike
@@ -59,7 +60,7 @@ class DepthSepConv(NamedTuple):
         stride: step of the depthwise window, an int or a pair.
         depth: output channels, before the width multiplier.
         rate: dilation of the depthwise convolution, an int or a pair.
-        activation: a Keras activation's name, None for none, or ``"default"`` for the model builder's.
+        activation: a Keras activation's name, None for none, or ``"default"`` for the network's, see `Family`.
 
     Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), Figure 3.
     """
@@ -106,7 +107,7 @@ class InvertedResidual(NamedTuple):
             of 8. 1 leaves the expansion out.
         squeeze: channels that squeeze-and-excite reduces to, over those of the depthwise convolution, such as 1/4; None
             for no squeeze-and-excite.
-        activation: a Keras activation's name, None for none, or ``"default"`` for the model builder's.
+        activation: a Keras activation's name, None for none, or ``"default"`` for the network's, see `Family`.
         residual: whether the input is added to the result, where the stride is 1 and both have as many channels.
         rate: dilation of the depthwise convolution, an int or a pair.
 
@@ -197,8 +198,7 @@ _Definition = TypeVar("_Definition", Conv, DepthSepConv, InvertedResidual)
 
 def _normalized(definition: _Definition, where: str) -> _Definition:
     """Return a definition with the fields that all have checked, and window and rate as pairs."""
-    if not isinstance(definition.activation, str | None):
-        raise ValueError(f"{where}.activation: expected a name or None, got {definition.activation!r}")
+    check_activation(definition.activation, f"{where}.activation", (*ACTIVATIONS, DEFAULT_ACTIVATION, None))
     return definition._replace(
         kernel=pair(definition.kernel, f"{where}.kernel"),
         stride=pair(definition.stride, f"{where}.stride"),
@@ -233,7 +233,7 @@ def _depthwise(
 
 
 def _squeeze_and_excite(scope: str, channels: int, ratio: float, source: str) -> list[LayerDef]:
-    """A gate a channel, of the means over the image (J. Hu et al., arXiv 1709.01507; MobileNet v3's hard sigmoid)."""
+    """A gate for each channel, of its mean (J. Hu et al., arXiv 1709.01507; MobileNet v3's hard sigmoid)."""
     mean, reduce, gate, product = (f"{scope}/{name}" for name in ("AvgPool", "Conv", "Conv_1", "mul"))
     return [
         LayerDef(mean, "global_average_pool", inputs=(source,)),

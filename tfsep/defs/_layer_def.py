@@ -1,19 +1,44 @@
 """Primitive layers: the form that every definition expands to, which model builder and cost table read."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from tfsep.geometry import Pair
 
 __all__ = ["LayerDef", "Place"]
 
-LayerKind: TypeAlias = Literal["conv2d", "depthwise_conv2d", "add", "multiply", "global_average_pool"]
-"""The operation of a primitive layer."""
+LayerOp: TypeAlias = Literal["conv2d", "depthwise_conv2d", "add", "multiply", "global_average_pool"]
+"""The operation of a primitive layer; `tfsep.models` and `tfsep.cost` have a case for each."""
 
 DEFAULT_ACTIVATION = "default"
-"""The name of the activation that the model builder is told to use: ReLU6 unless said otherwise."""
+"""The activation of the network's family, or the one that the model builder is given in its place."""
+
+ACTIVATIONS = (
+    "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
+    "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
+    "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus",
+    "swish", "tanh", "tanh_shrink", "threshold",
+)  # fmt: skip
+"""The activations of Keras by name. They stand here because definitions are checked without Keras."""
 
 INPUT = "input"
 """The name of the network's input in `LayerDef.inputs`."""
+
+
+def check_activation(name: str | None, argument: str, allowed: Sequence[str | None] = ACTIVATIONS) -> None:
+    """Raise unless this is the name of an activation; one registered with Keras, "package>name", Keras itself checks.
+
+    Args:
+        name: the caller's argument.
+        argument: its name, which an error starts with.
+        allowed: the names, None among them where there may be no activation.
+
+    Raises:
+        ValueError: for another name.
+    """
+    is_registered = isinstance(name, str) and ">" in name
+    if not is_registered and name not in allowed:
+        raise ValueError(f"{argument}: expected the name of a Keras activation, such as 'relu6', got {name!r}")
 
 
 class LayerDef(NamedTuple):
@@ -21,19 +46,19 @@ class LayerDef(NamedTuple):
 
     Attributes:
         name: unique in the network, TF-slim's variable scope: ``Conv2d_0``, ``expanded_conv_3/expand``.
-        kind: the operation.
+        op: the operation.
         kernel: rows and columns of the window.
         stride: step of the window.
         rate: dilation of the window.
         depth: output channels; None for the number of input channels.
         inputs: names of the layers whose results are the inputs, `INPUT` for the network's input.
-        activation: a Keras activation's name, `DEFAULT_ACTIVATION`, or None for none.
+        activation: a name in `ACTIVATIONS`, `DEFAULT_ACTIVATION`, or None for none.
         normalization: whether batch normalization follows the operation; a convolution without one has a bias.
         end_points: names under which the model builder returns the result.
     """
 
     name: str
-    kind: LayerKind
+    op: LayerOp
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     rate: Pair = (1, 1)
@@ -46,7 +71,7 @@ class LayerDef(NamedTuple):
     @property
     def is_convolution(self) -> bool:
         """Whether the layer has a kernel."""
-        return self.kind in ("conv2d", "depthwise_conv2d")
+        return self.op in ("conv2d", "depthwise_conv2d")
 
 
 class Place(NamedTuple):

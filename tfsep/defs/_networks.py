@@ -1,14 +1,16 @@
-"""Networks as records: definitions, and the rules of their family.
+"""Networks as records: definitions, and the family whose rules make layers of them.
 
 A network with a key in `NETWORKS` is counted by ``tfsep cost``, built by `tfsep.models.from_definitions`, trained by
-``tfsep train --network`` and described on its card.
+``tfsep train --network`` and described on its card. A new network is its definitions and a row there; a network whose
+names or widths follow other rules needs a `Family` first.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from tfsep.defs._definitions import Conv, ConvDef, ConvDefs, DepthSepConv
-from tfsep.defs._layer_def import LayerDef
+from tfsep.defs._definitions import Conv, ConvDef, ConvDefs, DepthSepConv, InvertedResidual, make_divisible
+from tfsep.defs._layer_def import LayerDef, check_activation
 from tfsep.defs._transforms import (
     NamingRule,
     WidthRule,
@@ -16,11 +18,62 @@ from tfsep.defs._transforms import (
     numbered_places,
     resolve,
     scale_width,
+    slim_places,
     truncate,
     with_output_stride,
 )
+from tfsep.geometry._sizes import normalize_shape
 
-__all__ = ["FASHION_CONV_DEFS", "MOBILENETV1_CONV_DEFS", "NETWORKS", "Network"]
+__all__ = [
+    "FASHION_CONV_DEFS",
+    "MOBILENETV1_CONV_DEFS",
+    "MOBILENET_V1",
+    "MOBILENET_V2",
+    "NETWORKS",
+    "Family",
+    "Network",
+]
+
+ImageShape: TypeAlias = tuple[int | None, int | None, int | None]
+"""(H, W, C); None for a size that is left open."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """The rules that the networks of a family share.
+
+    Attributes:
+        name: the family's usual name.
+        scope: TF-slim's variable scope of all layers, and the name of the Keras model.
+        naming_rule: gives each definition its names: `numbered_places` or `slim_places`.
+        width_rule: rounds channels under a width multiplier: `truncate` or `make_divisible`.
+        activation: name of the Keras activation of all definitions that name none of their own.
+
+    Raises:
+        ValueError: for an unknown activation.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> replace(MOBILENET_V1, activation="relu").scope
+        'MobilenetV1'
+    """
+
+    name: str
+    scope: str
+    naming_rule: NamingRule
+    width_rule: WidthRule
+    activation: str
+
+    def __post_init__(self) -> None:
+        """Check the activation."""
+        check_activation(self.activation, "activation")
+
+
+MOBILENET_V1 = Family("MobileNet v1", "MobilenetV1", numbered_places, truncate, "relu6")
+"""Names and widths of TF-slim's ``mobilenet_v1``: layers numbered in order, channels without their fraction."""
+
+MOBILENET_V2 = Family("MobileNet v2", "MobilenetV2", slim_places, make_divisible, "relu6")
+"""Names and widths of TF-slim's ``mobilenet_v2``: scopes by kind of block, channels in multiples of 8."""
 
 
 @dataclass(frozen=True)
@@ -29,27 +82,24 @@ class Network:
 
     Attributes:
         conv_defs: the definitions of the body, from the image to the features that are pooled.
-        title: what the network is, with an article, as a card says it.
-        image_shape: (H, W, C) of the images that it is meant for; it takes others, too.
-        scope: TF-slim's variable scope of all layers, and the name of the Keras model.
-        names: gives each definition its names, `numbered_places` or `slim_places`.
-        width_rule: rounds channels under a width multiplier, `truncate` or `make_divisible`.
+        family: the rules: `MOBILENET_V1`, `MOBILENET_V2`, or a `Family` of one's own.
+        title: the network's name on its card.
+        image_shape: (H, W, C) of the images that it is meant for; it takes others, too. None for no particular ones.
 
     Raises:
-        ValueError: if there is no definition, or one has a size under 1.
+        ValueError: if there is no definition, or one has a size under 1 or an unknown activation.
         TypeError: if an entry is no definition.
 
     Examples:
-        >>> [layer.depth for layer in Network([Conv(3, 2, 32), Conv(3, 1, 64)]).layers(alpha=0.5)]
-        [16, 32]
+        >>> network = Network([Conv(3, 2, 32), Conv(3, 1, 64)], MOBILENET_V2)
+        >>> [(layer.name, layer.depth) for layer in network.layers(alpha=0.3)]
+        [('Conv', 16), ('Conv_1', 24)]
     """
 
     conv_defs: ConvDefs
-    title: str = "a network"
-    image_shape: tuple[int, int, int] = (224, 224, 3)
-    scope: str = "MobilenetV1"
-    names: NamingRule = numbered_places
-    width_rule: WidthRule = truncate
+    family: Family
+    title: str = "a network of its own definitions"
+    image_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         """Normalize the definitions."""
@@ -57,16 +107,24 @@ class Network:
 
     @classmethod
     def of(cls, network: "Network | Iterable[ConvDef]") -> "Network":
-        """Return a network as it is, and definitions as one by MobileNet v1's rules.
+        """Return a network as it is, and definitions as one of the family that has such definitions.
+
+        That is `MOBILENET_V2` for definitions with an `InvertedResidual`, and `MOBILENET_V1` for others.
 
         Args:
             network: a network, or definitions in order.
 
         Examples:
-            >>> Network.of([Conv(3, 2, 32)]).scope
-            'MobilenetV1'
+            >>> Network.of([Conv(3, 2, 32)]).family.name
+            'MobileNet v1'
+            >>> Network.of([Conv(3, 2, 32), InvertedResidual(3, 1, 32, expansion=6)]).family.name
+            'MobileNet v2'
         """
-        return network if isinstance(network, Network) else cls(tuple(network))
+        if isinstance(network, Network):
+            return network
+        conv_defs = tuple(network)
+        has_blocks = any(isinstance(definition, InvertedResidual) for definition in conv_defs)
+        return cls(conv_defs, MOBILENET_V2 if has_blocks else MOBILENET_V1)
 
     def layers(
         self, channels: int | None = None, alpha: float = 1.0, min_depth: int = 8, output_stride: int | None = None
@@ -86,8 +144,29 @@ class Network:
             >>> len(NETWORKS["mobilenet_v1"].layers())
             27
         """
-        conv_defs = with_output_stride(scale_width(self.conv_defs, alpha, min_depth, self.width_rule), output_stride)
-        return resolve(conv_defs, channels, self.names)
+        rules = self.family
+        conv_defs = with_output_stride(scale_width(self.conv_defs, alpha, min_depth, rules.width_rule), output_stride)
+        return resolve(conv_defs, channels, rules.naming_rule)
+
+    def input_shape(self, given: Sequence[int | None] | None = None) -> ImageShape:
+        """Return the shape (H, W, C) of a network's input: as given, or that of the images it is meant for.
+
+        Args:
+            given: (H, W, C); H and W may be None. None for `image_shape`.
+
+        Raises:
+            ValueError: for a shape of another length, or None where the network is not meant for particular images.
+
+        Examples:
+            >>> NETWORKS["fashion_mnist"].input_shape(), NETWORKS["fashion_mnist"].input_shape((32, 32, 1))
+            ((28, 28, 1), (32, 32, 1))
+        """
+        wanted = self.image_shape if given is None else given
+        shape = () if wanted is None else normalize_shape(wanted, "input_shape")
+        if len(shape) != 3:
+            raise ValueError(f"input_shape: expected (H, W, C), got {wanted}")
+        rows, columns, channels = shape
+        return rows, columns, channels
 
 
 MOBILENETV1_CONV_DEFS: ConvDefs = (
@@ -122,7 +201,7 @@ FASHION_CONV_DEFS: ConvDefs = (
 """A MobileNet for images of 28×28: 64 times fewer pixels than 224×224 want three strides fewer."""
 
 NETWORKS: dict[str, Network] = {
-    "mobilenet_v1": Network(MOBILENETV1_CONV_DEFS, "a MobileNet v1"),
-    "fashion_mnist": Network(FASHION_CONV_DEFS, "a MobileNet v1", (28, 28, 1)),
+    "mobilenet_v1": Network(MOBILENETV1_CONV_DEFS, MOBILENET_V1, "MobileNet v1", (224, 224, 3)),
+    "fashion_mnist": Network(FASHION_CONV_DEFS, MOBILENET_V1, "MobileNet v1 for images of 28×28", (28, 28, 1)),
 }
 """The networks that have a name, as `tfsep.train.TrainConfig` and the command line take it."""

@@ -9,8 +9,8 @@ __all__ = ["PADDING_RULES"]
 
 
 def _keras_padding(layer: LayerDef) -> Padding:
-    """Return the pads that SAME has on an image whose sides are multiples of the stride, for images of any size."""
-    if layer.kind == "conv2d" or layer.stride == (1, 1):
+    """Return fixed pads for a strided depthwise layer: those of SAME on an image whose sides its stride divides."""
+    if layer.op == "conv2d" or layer.stride == (1, 1):
         return "same"
     rows, columns = (
         same_pads(s * ((k - 1) * r + 1), k, s, r)

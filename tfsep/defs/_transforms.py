@@ -195,7 +195,7 @@ def slim_places(conv_defs: ConvDefs) -> Sequence[Place]:
 
 
 def resolve(
-    conv_defs: Iterable[ConvDef], channels: int | None = None, names: NamingRule = numbered_places
+    conv_defs: Iterable[ConvDef], channels: int | None = None, naming_rule: NamingRule = numbered_places
 ) -> tuple[LayerDef, ...]:
     """Return the primitive layers of a network's definitions, in the order of computation.
 
@@ -203,7 +203,7 @@ def resolve(
         conv_defs: the definitions of a network, in order.
         channels: number of channels of the network's input; needed only if the first definition is an
             `InvertedResidual`.
-        names: gives each definition its names: `numbered_places` or `slim_places`.
+        naming_rule: gives each definition its names: `numbered_places` or `slim_places`.
 
     Raises:
         ValueError: if a definition has a size under 1, or needs `channels`.
@@ -215,7 +215,7 @@ def resolve(
     """
     conv_defs = normalize(conv_defs)
     layers: list[LayerDef] = []
-    for definition, place in zip(conv_defs, names(conv_defs), strict=True):
+    for definition, place in zip(conv_defs, naming_rule(conv_defs), strict=True):
         layers += definition.expand(place, layers[-1].name if layers else INPUT, channels)
         channels = definition.depth
     return tuple(layers)

@@ -8,7 +8,6 @@ from tfsep._keras.types import ActivationLike, Model, Tensor
 from tfsep._utils.arguments import positive_int
 from tfsep.defs import ConvDef, Network
 from tfsep.defs._layer_def import classifier
-from tfsep.geometry._sizes import normalize_shape
 from tfsep.models._layer_builder import ArgScope, EndPoints, build_layers
 
 __all__ = ["from_definitions"]
@@ -30,8 +29,8 @@ def from_definitions(
     """Return a network as a Keras model, pooled over the whole image.
 
     Args:
-        network: a network, such as one of `tfsep.defs.NETWORKS`; or definitions, for MobileNet v1's rules.
-        input_shape: (H, W, C); H and W may be None. None for the network's own.
+        network: a network, such as one of `tfsep.defs.NETWORKS`; or definitions, see `tfsep.defs.Network.of`.
+        input_shape: (H, W, C); H and W may be None. None for the network's own, which definitions alone do not have.
         num_classes: length of the result; 0 or None for the features, (N, C').
         alpha: width multiplier.
         min_depth: fewest channels of a layer, whatever the multiplier.
@@ -53,17 +52,16 @@ def from_definitions(
         >>> model.input_shape, model.output_shape
         ((None, 28, 28, 1), (None, 10))
     """
-    network, arg_scope = Network.of(network), arg_scope or ArgScope()
-    shape = normalize_shape(network.image_shape if input_shape is None else input_shape, "input_shape")
-    if len(shape) != 3:
-        raise ValueError(f"input_shape: expected (H, W, C), got {shape}")
+    network = Network.of(network)
+    arg_scope = (arg_scope or ArgScope()).with_default_activation(network.family.activation)
+    shape = network.input_shape(input_shape)
     if not isinstance(dropout, Real) or not 0 <= dropout < 1:
         raise ValueError(f"dropout: expected a number in [0, 1), got {dropout!r}")
     require_classes(num_classes)
     inputs = keras.Input(shape, name="image")
     require_images(inputs)
     layers = network.layers(shape[-1], alpha, min_depth, output_stride)
-    scope = network.scope
+    scope = network.family.scope
     features, _ = build_layers(inputs, layers, scope, padding, arg_scope)
     features, _ = pool_features(features, True, scope)
     if not num_classes:

@@ -6,12 +6,12 @@ A Keras layer's name is slim's variable scope with dots for slashes (Keras takes
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ActivationLike, Layer, Tensor
-from tfsep.defs._layer_def import DEFAULT_ACTIVATION, INPUT, LayerDef
+from tfsep.defs._layer_def import DEFAULT_ACTIVATION, INPUT, LayerDef, LayerOp
 from tfsep.defs._padding import padding_of
 from tfsep.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
@@ -26,13 +26,13 @@ class ArgScope:
     """The settings of all layers of a network, as slim's ``mobilenet_v1_arg_scope`` sets them.
 
     Attributes:
-        weight_decay: slim's L2 scale; the loss gains ``weight_decay · Σw² / 2`` a kernel.
+        weight_decay: slim's L2 scale; the loss gains ``weight_decay · Σw² / 2`` for each kernel.
         stddev: standard deviation of the truncated normal that draws the kernels; None draws by He's rule, the better
             start without slim's long schedule.
         regularize_depthwise: whether depthwise kernels are decayed too.
         batch_norm_decay: momentum of the moving statistics.
         batch_norm_epsilon: added to the variance.
-        activation: activation of the layers whose definition says ``"default"``.
+        activation: activation of the layers whose definition names none; ``"default"`` for the family's.
         synchronized: whether replicas normalize by the statistics of all, in place of their own.
     """
 
@@ -41,8 +41,20 @@ class ArgScope:
     regularize_depthwise: bool = False
     batch_norm_decay: float = 0.9997
     batch_norm_epsilon: float = 1e-3
-    activation: ActivationLike = "relu6"
+    activation: ActivationLike = DEFAULT_ACTIVATION
     synchronized: bool = False
+
+    def with_default_activation(self, activation: str) -> "ArgScope":
+        """Return the settings with an activation in place of ``"default"``.
+
+        Args:
+            activation: name of the Keras activation of the network's family.
+
+        Examples:
+            >>> ArgScope().with_default_activation("relu").activation
+            'relu'
+        """
+        return replace(self, activation=activation) if self.activation == DEFAULT_ACTIVATION else self
 
     def initializer(self) -> keras.initializers.Initializer:
         """Return a new initializer for one kernel."""
@@ -83,7 +95,7 @@ def build_layers(
 def _apply(layer: LayerDef, inputs: Tensor | list[Tensor], scope: str, padding: str, arg_scope: ArgScope) -> Tensor:
     """Operation, batch normalization and activation of a layer."""
     name = f"{scope}.{layer.name}".replace("/", ".")
-    net = _OPERATIONS[layer.kind](layer, name, padding, arg_scope)(inputs)
+    net = _OPERATIONS[layer.op](layer, name, padding, arg_scope)(inputs)
     if layer.normalization:
         net = BatchNormalization(
             momentum=arg_scope.batch_norm_decay,
@@ -125,7 +137,7 @@ def _convolution_options(layer: LayerDef, name: str, padding: str) -> dict[str, 
     }
 
 
-_OPERATIONS: dict[str, Callable[[LayerDef, str, str, ArgScope], Layer]] = {
+_OPERATIONS: dict[LayerOp, Callable[[LayerDef, str, str, ArgScope], Layer]] = {
     "conv2d": _convolution,
     "depthwise_conv2d": _depthwise_convolution,
     "add": lambda layer, name, padding, arg_scope: keras.layers.Add(name=name),  # noqa: ARG005

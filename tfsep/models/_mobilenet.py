@@ -4,12 +4,13 @@ Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), and TF-slim's ``mo
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from numbers import Real
 from typing import Any
 
 from tfsep._keras.types import ActivationLike, Model, Tensor
-from tfsep.defs import MOBILENETV1_CONV_DEFS, ConvDef, LayerDef, Network
+from tfsep.defs import MOBILENET_V1, MOBILENETV1_CONV_DEFS, ConvDef, LayerDef, Network
 from tfsep.models._from_definitions import classify, from_definitions, pool_features, require_classes, require_images
 from tfsep.models._layer_builder import ArgScope, EndPoints, build_layers
 
@@ -35,12 +36,12 @@ def mobilenet_v1_arg_scope(
     """Return how the layers are made, under slim's name and with slim's defaults.
 
     Args:
-        weight_decay: slim's L2 scale; the loss gains ``weight_decay · Σw² / 2`` a kernel.
+        weight_decay: slim's L2 scale; the loss gains ``weight_decay · Σw² / 2`` for each kernel.
         stddev: standard deviation of the truncated normal that draws the kernels; None draws by He's rule.
         regularize_depthwise: whether depthwise kernels are decayed too.
         batch_norm_decay: momentum of the moving statistics.
         batch_norm_epsilon: added to the variance.
-        activation: activation of the layers whose definition says ``"default"``.
+        activation: activation of the layers whose definition names none.
 
     Examples:
         >>> mobilenet_v1_arg_scope(weight_decay=0.0).regularizer() is None
@@ -94,12 +95,14 @@ def mobilenet_v1_base(
     layers = network.layers(inputs.shape[-1], depth_multiplier, min_depth, output_stride)
     layers = _up_to(layers, final_endpoint)
     rule = _padding_rule(padding, use_explicit_padding)
-    return build_layers(inputs, layers, scope, rule, arg_scope or ArgScope())
+    settings = (arg_scope or ArgScope()).with_default_activation(network.family.activation)
+    return build_layers(inputs, layers, scope, rule, settings)
 
 
 def _network(conv_defs: Iterable[ConvDef] | None, scope: str) -> Network:
     """The network of MobileNet v1's rules with these definitions."""
-    return Network(tuple(MOBILENETV1_CONV_DEFS if conv_defs is None else conv_defs), scope=scope)
+    conv_defs = tuple(MOBILENETV1_CONV_DEFS if conv_defs is None else conv_defs)
+    return Network(conv_defs, replace(MOBILENET_V1, scope=scope))
 
 
 def _up_to(layers: tuple[LayerDef, ...], final_endpoint: str | None) -> tuple[LayerDef, ...]:

@@ -53,7 +53,7 @@ def call_list_of(model: Model) -> CallList:
 
     Raises:
         TypeError: for another kind of model.
-        ValueError: for a model that was not built, or a call with ``training=True``, with a tensor by name, or of which
+        ValueError: for a model that was not built, or a call with a tensor by name, or of which
             a second result is used.
     """
     model = plain_model(model)
@@ -104,8 +104,7 @@ def _arguments(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a call beside tensors, without those that have no effect."""
     if any(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten(kwargs)):
         raise ValueError(f"model: expected layers that take tensors by position, got {name!r}, which takes one by name")
-    if kwargs.get("training") not in (None, False):
-        raise ValueError(f"model: expected layers that training=True is not given to, got {name!r}")
+    # Keras's predict overrides training=True of a call, so a call has it for nothing.
     return {key: value for key, value in kwargs.items() if key not in ("training", "mask")}
 
 

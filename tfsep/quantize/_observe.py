@@ -43,7 +43,7 @@ def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
     batches = data if isinstance(data, tf.data.Dataset) else _sliced(data).batch(size)
     samples = 0
     with observing():
-        run = tf.function(model, autograph=False)
+        run = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
         for batch in batches:
             inputs = _inputs_in(batch, model)
             samples += int(tf.shape(tf.nest.flatten(inputs)[0])[0])

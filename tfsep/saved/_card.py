@@ -105,9 +105,10 @@ JSON beside it. {self._ranges}
 
     @property
     def _title(self) -> str:
+        # A fine-tuned model may be of any network: its settings name none.
         if not isinstance(self.config, TrainConfig):
             return "fine-tuned for int8"
-        return f"{NETWORKS[self.config.network].title} from definitions"
+        return NETWORKS[self.config.network].title
 
     @property
     def _description(self) -> str:
@@ -118,10 +119,9 @@ JSON beside it. {self._ranges}
             )
         shape, classes = self.data.image_shape, len(self.data.class_names)
         name, network = self.config.network, NETWORKS[self.config.network]
-        title = network.title[0].upper() + network.title[1:]
         counted = cost(network, shape, alpha=self.config.alpha, num_classes=classes)
         return (
-            f'{title} body (`tfsep.defs.NETWORKS["{name}"]`, width {self.config.alpha}), '
+            f'{network.title} (`tfsep.defs.NETWORKS["{name}"]`, width {self.config.alpha}), '
             f"trained from scratch on images of\n{' × '.join(map(str, shape))}: "
             f"{self.result.model.count_params():,} parameters, {counted.macs:,} MACs (multiply-accumulates) an image."
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfsep import ops
 from tfsep._flatbuffer.reader import unpack
-from tfsep._keras.backend import tf
+from tfsep._keras.backend import keras, tf
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
@@ -123,12 +123,13 @@ def _trace(signature: ModelSignature, batch_size: int) -> Any:
     A variable would become a resource in the file, which the converter neither folds nor quantizes.
     """
     model = signature.model
-    trainable = [tf.constant(variable.numpy()) for variable in model.trainable_variables]
-    others = [tf.constant(variable.numpy()) for variable in model.non_trainable_variables]
+    constants = [(variable, tf.constant(variable.numpy())) for variable in model.variables]
 
     def frozen(**inputs: Any) -> dict[str, Any]:
         structure = signature.pack_inputs([inputs[name] for name in signature.input_names])
-        outputs, _ = model.stateless_call(trainable, others, structure)
+        # `stateless_call` hands `training` to the model's own call, which need not take it.
+        with keras.StatelessScope(constants):
+            outputs = model(structure, training=False)
         return dict(zip(signature.output_names, signature.sort_outputs(outputs), strict=True))
 
     specs = {spec.name: tf.TensorSpec((batch_size, *spec.shape), spec.dtype, spec.name) for spec in signature.inputs}

@@ -58,7 +58,7 @@ class ModelSignature:
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Run the model in inference mode on arrays in the order of its inputs."""
         structure = self.pack_inputs([tf.constant(array) for array in inputs])
-        return tuple(np.asarray(output) for output in self.sort_outputs(self.model(structure)))
+        return tuple(np.asarray(output) for output in self.sort_outputs(self.model(structure, training=False)))
 
     def input_order(self, inputs: Sequence[TensorInfo]) -> list[int]:
         """Return for each input of a file the place of the model's: by name, where there are several."""
@@ -150,7 +150,7 @@ def _subclassed_signature(model: Model, input_shape: tuple[int, ...] | None, not
     """The signature of a subclassed model, which has no symbolic inputs."""
     if input_shape is None:
         raise ValueError(f"input_shape: expected the shape of one input of {model.name!r}, without the batch, got None")
-    outputs = tf.nest.flatten(model(tf.zeros((1, *input_shape))))
+    outputs = tf.nest.flatten(model(tf.zeros((1, *input_shape)), training=False))
     names = [f"output_{i}" for i in range(len(outputs))]
     return _signature(model, [InputSpec("input", input_shape, "float32")], names, note)
 

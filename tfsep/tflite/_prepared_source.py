@@ -133,7 +133,7 @@ class PreparedSource:
     def layer_outputs(self, inputs: Sequence[np.ndarray]) -> LayerOutputs:
         """Run the model, and return its quantized results, by the layers of the model that was prepared."""
         model, keys, ancestors = self._layer_model
-        outputs = model(self.signature.pack_inputs([tf.constant(array) for array in inputs]))
+        outputs = model(self.signature.pack_inputs([tf.constant(array) for array in inputs]), training=False)
         return LayerOutputs(dict(zip(keys, map(np.asarray, outputs), strict=True)), ancestors)
 
 

@@ -15,7 +15,7 @@ from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import leaf_layers, require_model
 from tfsep._keras.types import Layer, Model
 from tfsep.defs import LayerDef
-from tfsep.defs._layer_def import LayerKind
+from tfsep.defs._layer_def import LayerOp
 from tfsep.defs._padding import padding_of
 from tfsep.geometry import Padding, Window
 from tfsep.layers import Conv2D, DepthwiseConv2D
@@ -81,10 +81,10 @@ class ModelStage:
         """The convolution as a primitive layer of a definition."""
         if isinstance(self.layer, keras.layers.Dense):
             return LayerDef(self.layer.name, "conv2d", (1, 1), (1, 1), (1, 1), self.layer.units)
-        kind: LayerKind = "depthwise_conv2d" if self.depthwise else "conv2d"
+        op: LayerOp = "depthwise_conv2d" if self.depthwise else "conv2d"
         depth = None if self.depthwise else self.layer.filters
         window = self.layer.window
-        return LayerDef(self.layer.name, kind, window.kernel, window.strides, window.rate, depth)
+        return LayerDef(self.layer.name, op, window.kernel, window.strides, window.rate, depth)
 
     def pads_like(self, padding: Padding) -> bool:
         """Whether the layer pads like this, on images of its input's size if that is known."""

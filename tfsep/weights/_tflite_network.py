@@ -87,7 +87,7 @@ class FileNetwork:
         found: list[ConvDef] = []
         layers = iter([layer.definition for layer in self.body])
         for layer in layers:
-            if layer.kind == "conv2d":
+            if layer.op == "conv2d":
                 found.append(Conv(layer.kernel, layer.stride, _depth(layer), layer.rate))
                 continue
             behind = next(layers, None)

@@ -14,7 +14,7 @@ from tfsep._flatbuffer.constants import real_numbers, scales_of, stored_numbers
 from tfsep._flatbuffer.reader import operator_name, read_tflite, type_name
 from tfsep._utils.arguments import as_path
 from tfsep.defs import LayerDef
-from tfsep.defs._layer_def import LayerKind
+from tfsep.defs._layer_def import LayerOp
 from tfsep.geometry import Padding, Pads
 from tfsep.weights._conv_bn_stages import SourceStage
 from tfsep.weights._tflite_network import FileLayer, FileNetwork, QParams, UnsupportedFileError
@@ -150,9 +150,9 @@ class _Reader:
             height, width = height - top - bottom, width - left - right
         if min(height, width) < 1:
             raise UnsupportedFileError(f"PAD of {padding} around nothing")
-        kind: LayerKind = "depthwise_conv2d" if depthwise else "conv2d"
+        op: LayerOp = "depthwise_conv2d" if depthwise else "conv2d"
         depth = None if depthwise else kernel.shape[3]
-        self._add(operator, kind, kernel, (stride, rate, depth), padding, (height, width))
+        self._add(operator, op, kernel, (stride, rate, depth), padding, (height, width))
 
     def _dense(self, operator: Any) -> None:
         if _option(operator, "weightsFormat"):
@@ -161,7 +161,7 @@ class _Reader:
         self._add(operator, "conv2d", kernel, ((1, 1), (1, 1), kernel.shape[3]), "valid", (1, 1))
 
     def _add(
-        self, operator: Any, kind: LayerKind, kernel: np.ndarray, window: Any, padding: Padding, size: tuple[int, int]
+        self, operator: Any, op: LayerOp, kernel: np.ndarray, window: Any, padding: Padding, size: tuple[int, int]
     ) -> None:
         """Add a layer to the body, or as the classifier."""
         layers, most = (self._body, _MAX_LAYERS) if self._pooled < 0 else (self._classifiers, 1)
@@ -174,8 +174,8 @@ class _Reader:
         activation = _ACTIVATIONS.get(_option(operator, "fusedActivationFunction"))
         if activation is None:
             raise UnsupportedFileError(f"an activation behind {name} that is no ReLU and no ReLU6")
-        definition = LayerDef(name, kind, kernel.shape[:2], *window)
-        stage = SourceStage(name, kernel, kind == "depthwise_conv2d", self._bias(operator))
+        definition = LayerDef(name, op, kernel.shape[:2], *window)
+        stage = SourceStage(name, kernel, op == "depthwise_conv2d", self._bias(operator))
         layers.append(FileLayer(definition, stage, padding, size, activation, self._qparams(int(operator.outputs[0]))))
 
     def _pad(self, operator: Any) -> None:

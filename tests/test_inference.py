@@ -1,0 +1,152 @@
+"""Inference means inference: functions that take a model compute what `predict` does, and leave the model as it was."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+
+from tfsep import quantize, surgery, tflite, train
+from tfsep.cost import cost
+from tfsep.data import Split
+
+X = np.random.default_rng(0).normal(size=(32, 16, 16, 3)).astype("float32")
+
+
+@keras.saving.register_keras_serializable("tests")
+class TrainsByDefault(L.Layer):
+    """A layer whose own default is to train, as Keras's layers that resize and augment have it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.normalization = L.BatchNormalization()
+
+    def call(self, x, training=True):
+        return self.normalization(x, training=training)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.stack = [L.Resizing(8, 8), L.Conv2D(4, 3), L.BatchNormalization(), L.GlobalAveragePooling2D(), L.Dense(3)]
+
+    def call(self, x):
+        for layer in self.stack:
+            x = layer(x)
+        return x
+
+
+def functional(body):
+    inputs = keras.Input((16, 16, 3))
+    return keras.Model(inputs, L.Dense(3)(L.GlobalAveragePooling2D()(body(inputs))))
+
+
+def subclassed():
+    model = Subclassed()
+    model(X[:1], training=False)
+    return model
+
+
+def normalized(x, **options):
+    return L.BatchNormalization()(L.Conv2D(4, 3)(x), **options)
+
+
+MODELS = {
+    "resized": lambda: functional(lambda x: normalized(L.Resizing(8, 8)(x))),
+    "center crop": lambda: functional(lambda x: normalized(L.CenterCrop(8, 8)(x))),
+    "flipped at random": lambda: functional(lambda x: normalized(L.RandomFlip(seed=1)(x))),
+    "noisy": lambda: functional(lambda x: normalized(L.GaussianNoise(1.0)(L.RandomBrightness(0.5, seed=1)(x)))),
+    "a layer that trains by default": lambda: functional(lambda x: TrainsByDefault()(L.Conv2D(4, 3)(x))),
+    "training=True": lambda: functional(lambda x: L.Dropout(0.5)(normalized(x, training=True), training=True)),
+    "nested": lambda: functional(functional_inside),
+    "sequential": lambda: keras.Sequential(
+        [keras.Input((16, 16, 3)), L.RandomZoom(0.5), L.Resizing(8, 8), L.Conv2D(4, 3), L.BatchNormalization()]
+    ),
+    "subclassed": subclassed,
+}
+
+
+def functional_inside(x):
+    inputs = keras.Input((16, 16, 3))
+    return keras.Model(inputs, normalized(L.Resizing(8, 8)(inputs)))(x)
+
+
+def made(name):
+    """A model whose moving statistics are not those of its data, so that it matters which are used."""
+    model = MODELS[name]()
+    rng = np.random.default_rng(1)
+    for variable in model.variables:
+        if variable.name.startswith("moving"):
+            variable.assign(rng.uniform(0.5, 2.0, variable.shape))
+    return model
+
+
+def state(model):
+    """Every variable of a model, those of random generators too."""
+    return {variable.path: np.array(variable.value) for variable in model.variables}
+
+
+def assert_unchanged(model, before):
+    assert {path: value.tolist() for path, value in state(model).items()} == {
+        path: value.tolist() for path, value in before.items()
+    }
+
+
+def shape_of(name):
+    return (16, 16, 3) if name == "subclassed" else None
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_state_is_seen(name):
+    """Called as Keras's layers default to, most of these models change: the comparison would see it."""
+    model = made(name)
+    before = state(model)
+    model(X, training=True)
+    with pytest.raises(AssertionError):
+        assert_unchanged(model, before)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_file_computes_what_predict_does(name, tmp_path):
+    model = made(name)
+    before = state(model)
+    expected = np.asarray(model(X, training=False))
+    shape = shape_of(name)
+    report = tflite.export(model, tmp_path / "m.tflite", data=X, input_shape=shape, batch_size=16)
+    assert_unchanged(model, before)
+    np.testing.assert_allclose(tflite.predict(report.path, X), expected, atol=1e-5)
+    if name != "subclassed":  # Keras's own predict moves the statistics of such a model
+        np.testing.assert_allclose(model.predict(X, verbose=0), expected, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:model. left 1 batch normalization")
+@pytest.mark.parametrize("name", MODELS)
+def test_functions_that_take_a_model_leave_it_as_it_was(name, tmp_path):
+    model, shape = made(name), shape_of(name)
+    before = state(model)
+    path = tflite.export(model, tmp_path / "m.tflite", "int8", X, data=X, input_shape=shape).path
+    tflite.convert(model, tmp_path / "folder", "int8", X, data=X, input_shape=shape)
+    cost(model, shape)
+    if name != "subclassed":  # which says nothing of its inputs
+        tflite.verify(model, path, X)
+        tflite.compare_layers(model, path, X[:8])
+        surgery.fold_batch_norm(model)
+    assert_unchanged(model, before)
+
+
+def test_accuracy_leaves_a_model_as_it_was():
+    model = keras.Sequential([made("resized"), L.Softmax()])
+    before = state(model)
+    train.accuracy(model, Split.of(np.zeros((8, 16, 16, 3), "uint8"), np.zeros(8, "int64")))
+    assert_unchanged(model, before)
+
+
+def test_prepare_takes_calls_that_were_told_to_train():
+    """Keras's predict overrides training=True, and so the file has a normalization by moving statistics."""
+    model = made("training=True")
+    before = state(model)
+    prepared = quantize.observe(quantize.prepare(model), X)
+    assert_unchanged(model, before)
+    np.testing.assert_allclose(prepared(X), model.predict(X, verbose=0), atol=0.05)
+    seen = state(prepared)
+    quantize.observe(prepared, X[:4])
+    assert [p for p, value in state(prepared).items() if "moving" in p and value.tolist() != seen[p].tolist()] == []
