@@ -75,7 +75,7 @@ class RecordIndex:
         name: name of the data set.
         notice: copyright and licence of the images; empty where unknown.
         image_shape: (H, W, C) of each image.
-        class_names: by label.
+        class_names: names of the classes, by label.
         splits: ``"train"`` and ``"test"``.
 
     Raises:

@@ -47,7 +47,7 @@ class SavedModel:
         name: name of its folder.
         folder: its path.
         model: from images in [-1, 1] to probabilities.
-        class_names: by label.
+        class_names: names of the classes, by label.
         calibration: uint8 images (N, H, W, C) of the training set.
         images: uint8 images (N, H, W, C) of the test set.
         labels: their int32 labels (N,).
