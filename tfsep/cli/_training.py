@@ -1,4 +1,4 @@
-"""The commands for training."""
+"""The commands train, quantize and settings: training, fine-tuning for int8, and the settings of both."""
 
 from enum import StrEnum
 from pathlib import Path

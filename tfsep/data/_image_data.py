@@ -12,7 +12,7 @@ class ImageData:
 
     Attributes:
         name: name of the data set.
-        class_names: names of the classes, by label.
+        class_names: class names by label.
         train: the images to train on.
         test: the images to evaluate on, of the same shape.
         notice: copyright and licence of the images, to be passed on with them; empty where unknown.

@@ -32,7 +32,7 @@ class FileSplit(IndexedSplit):
         names: path of each image inside the folder of its class, a string tensor (N,).
         labels: int32 tensor (N,).
         image_shape: (H, W, C) after the resize.
-        preprocessing: from files to images, and from images to the input of a network.
+        preprocessing: preprocessing from files to images, and from images to the input of a network.
     """
 
     folders: Tensor
@@ -130,7 +130,7 @@ def image_folder(
     seed: int = 0,
     preprocessing: Preprocessing | None = None,
 ) -> ImageData:
-    """Return the data set of a folder with one folder of images per class.
+    """Return the data set of a folder with one folder of images for each class.
 
     Args:
         folder: ``folder/<class>/*.png`` (JPEG, PNG, BMP or GIF), to be split by `test_share`, or
@@ -139,8 +139,7 @@ def image_folder(
         channels: 1 for grey, 3 for colour.
         test_share: share of the images for the test split, in a folder without one of its own.
         seed: seed of the order of the images, and so of the split.
-        preprocessing: preprocessing of the images, from files to the input of a network; None for the defaults of
-            `Preprocessing`.
+        preprocessing: preprocessing from files to the input of a network; None for the defaults of `Preprocessing`.
 
     Raises:
         TypeError: if `folder` is no path.

@@ -50,7 +50,7 @@ class IndexedShards:
     Attributes:
         encoding: encoding of all images, a key of `DECODERS`.
         largest_label: largest label of all shards.
-        shards: in order.
+        shards: shards in order.
 
     Raises:
         ValueError: for a field of another type or out of range; the message starts with its name.
@@ -75,7 +75,7 @@ class RecordIndex:
         name: name of the data set.
         notice: copyright and licence of the images; empty where unknown.
         image_shape: (H, W, C) of each image.
-        class_names: names of the classes, by label.
+        class_names: class names by label.
         splits: ``"train"`` and ``"test"``.
 
     Raises:

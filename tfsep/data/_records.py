@@ -85,7 +85,7 @@ class RecordSplit(Split):
         image_shape: (H, W, C) of each image.
         stored_encoding: `encoding` in the index.
         stored_largest_label: `largest_label` in the index, of all shards.
-        preprocessing: from files to images, and from images to the input of a network.
+        preprocessing: preprocessing from files to images, and from images to the input of a network.
     """
 
     folder: Path
@@ -220,7 +220,7 @@ def open_records(folder: str | PathLike[str], image_shape: Shape | None = None) 
     A missing, additional or truncated shard is an error here; damage inside a shard is found by `Split.check`.
 
     Args:
-        folder: from `write_records`.
+        folder: folder from `write_records`.
         image_shape: (H, W, C) of images of files after the resize; sizes that are None or not given are those of the
             index. Images stored as pixels keep their size.
 

@@ -20,7 +20,7 @@ class BenchmarkReport:
 
     Attributes:
         path: path of the file.
-        threads: number of threads of LiteRT.
+        threads: number of LiteRT's threads.
         runs: number of timed runs.
         median_ms: median time.
         p10_ms: tenth percentile.
@@ -69,7 +69,7 @@ class BenchmarkTable:
     reports: tuple[BenchmarkReport, ...]
 
     def table(self) -> Table:
-        """Return one row per report."""
+        """Return a row for each report."""
         return Table(_HEADERS, [report.row() for report in self.reports])
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ def benchmark(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, wa
 
     Args:
         path: path of the ``.tflite`` file.
-        threads: number of threads of LiteRT; XNNPACK, its default on CPUs, is on.
+        threads: number of LiteRT's threads; XNNPACK, its default on CPUs, is on.
         runs: number of timed runs.
         warmup: number of runs before these, which are not timed.
 
@@ -112,7 +112,7 @@ def benchmark_all(
         warmup: number of runs of each before these, which are not timed.
 
     Returns:
-        One report per file and number of threads.
+        A report for each file and number of threads.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, it is damaged, or a number is out of range; for no

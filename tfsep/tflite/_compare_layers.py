@@ -77,7 +77,7 @@ class LayerReport:
         return min(self.rows, key=lambda row: row.sqnr)
 
     def table(self) -> Table:
-        """Return one row per layer."""
+        """Return a row for each layer."""
         return Table(
             ("layer", "tensor", "shape", "SQNR, dB", "largest error", "cosine"),
             [(r.label, r.tensor, "×".join(map(str, r.shape)), *r.measures()) for r in self.rows],
@@ -131,7 +131,7 @@ def compare_layers(model: Model | str | PathLike[str], path: str | PathLike[str]
             model's own order, or a dict by name; or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
 
     Returns:
-        One row per layer, as a table and a plot.
+        A row for each layer, as a table and a plot.
 
     Raises:
         ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for a file of another

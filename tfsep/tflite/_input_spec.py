@@ -8,7 +8,7 @@ class InputSpec(NamedTuple):
 
     Attributes:
         name: name of the input.
-        shape: without the batch; None where any size is taken.
+        shape: shape without the batch; None where any size is taken.
         dtype: NumPy's name.
     """
 

@@ -18,8 +18,8 @@ class TensorRow(NamedTuple):
 
     Attributes:
         number: place in the file.
-        name: in the file.
-        shape: with the batch.
+        name: name in the file.
+        shape: shape with the batch.
         dtype: NumPy's name.
         role: ``"input"``, ``"output"``, ``"constant"`` or ``"activation"``.
         scales: scales of its quantization, one for the whole tensor or one per channel; empty where there is none.
@@ -63,7 +63,7 @@ class Inspection:
 
     Attributes:
         path: path of the file.
-        size_bytes: size in bytes of the file.
+        size_bytes: size of the file in bytes.
         operators: operators of its main graph.
         tensors: tensors of its main graph.
         signatures: names of the signatures.

@@ -29,7 +29,7 @@ class LayerOutputs(NamedTuple):
 
     Attributes:
         arrays: the outputs.
-        ancestors: for each result, the results that it is computed from.
+        ancestors: the results that each result is computed from.
     """
 
     arrays: dict[LayerKey, np.ndarray]

@@ -18,7 +18,7 @@ class LiteRTModel:
 
     Args:
         path: path of the file.
-        threads: number of threads of LiteRT; XNNPACK, its default on CPUs, is on.
+        threads: number of LiteRT's threads; XNNPACK, its default on CPUs, is on.
         display_name: the file's name in errors, where that is not its path.
         reference_kernels: whether the reference kernels compute, those of microcontrollers, in place of XNNPACK's.
         keep_tensors: whether every tensor can be read, see `operator_outputs`; without XNNPACK, which keeps none of its
@@ -28,8 +28,8 @@ class LiteRTModel:
     Attributes:
         flatbuffer: the file as the schema's ``ModelT``.
         interpreter: LiteRT's.
-        inputs: in the file's own order.
-        outputs: by name, where the file has a signature.
+        inputs: inputs in the file's own order.
+        outputs: outputs by name, where the file has a signature.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.

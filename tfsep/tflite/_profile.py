@@ -48,7 +48,7 @@ class ProfileReport:
 
     Attributes:
         path: path of the file.
-        threads: number of threads of LiteRT.
+        threads: number of LiteRT's threads.
         rows: an operator each, in the order of execution.
         whole_ms: median time of the file as a whole.
     """
@@ -64,7 +64,7 @@ class ProfileReport:
         return sum(row.ms for row in self.rows)
 
     def table(self) -> Table:
-        """Return one row per operator, and their sum."""
+        """Return a row for each operator, and their sum."""
         headers = ("op", "operator", "name", "ms", "time", "MACs", "of MACs", "time / MACs")
         rows = [
             (
@@ -94,12 +94,12 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
 
     Args:
         path: path of the ``.tflite`` file.
-        threads: number of threads of LiteRT; XNNPACK, its default on CPUs, is on.
+        threads: number of LiteRT's threads; XNNPACK, its default on CPUs, is on.
         runs: number of timed runs of each operator.
         warmup: number of runs of each before these, which are not timed.
 
     Returns:
-        One row per operator.
+        A row for each operator.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: if there is no such file, it is damaged, or a number is out of range.

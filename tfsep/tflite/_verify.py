@@ -46,7 +46,7 @@ def verify(
             or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
         tolerance: largest relative RMS error, see `VerifyReport`; None for that of the recipe in `RECIPES` that has
             the file's types.
-        threads: number of threads of LiteRT.
+        threads: number of LiteRT's threads.
         weights: whether to compare the weights; False for a file whose weights another tool changed on purpose, by
             pruning or clustering.
 
@@ -100,7 +100,7 @@ def predict(path: str | PathLike[str], data: Data, *, threads: int = 1) -> Any:
         data: an array (N, ...) of the file's input, floats where the file has quantized numbers; for several inputs a
             tuple of arrays in the file's order, which `export` makes the model's own, or a dict by name; or an iterable
             of any of these, a ``tf.data.Dataset`` or a generator. Labels are ignored.
-        threads: number of threads of LiteRT.
+        threads: number of LiteRT's threads.
 
     Returns:
         An array (N, ...), float32 where the file has quantized numbers; of several outputs, a dict by name.

@@ -124,7 +124,7 @@ class VerifyReport:
         return asdict(self)
 
     def table(self) -> Table:
-        """Return one row per measure."""
+        """Return a row for each measure."""
         rows = [
             ("samples", f"{self.samples:,}"),
             ("largest error", f"{self.max_error:.3g}"),

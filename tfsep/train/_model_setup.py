@@ -70,7 +70,7 @@ def with_softmax(model: Model) -> Model:
     """Return the model followed by a softmax, on the same weights.
 
     Args:
-        model: from images to logits.
+        model: model from images to logits.
 
     Examples:
         >>> inputs = keras.Input((3,))

@@ -150,7 +150,7 @@ def assign_stages(
     """Assign the weights of a source to a model: all of them, or none if any does not match.
 
     Args:
-        model: to assign to.
+        model: model to assign to.
         model_stages: stages of the model, in order.
         stages: stages of the source, in the same order.
         argument: name of the argument that gave the source, for the message.

@@ -32,7 +32,7 @@ class FileLayer:
 
     Attributes:
         definition: the convolution, under the name of its weights in the file.
-        stage: its weights.
+        stage: weights of the layer.
         padding: padding of the convolution.
         size: rows and columns of its input.
         activation: ``"linear"``, ``"relu"`` or ``"relu6"``.

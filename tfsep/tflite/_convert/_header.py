@@ -10,7 +10,7 @@ def c_header(name: str, content: bytes, arena_bytes: int | None) -> str:
 
     Args:
         name: name of the arrays, made an identifier.
-        content: content of the file.
+        content: bytes of the file.
         arena_bytes: size of TensorFlow Lite Micro's arena; None where it was not measured.
     """
     symbol = identifier(name)

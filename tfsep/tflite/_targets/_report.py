@@ -34,7 +34,7 @@ class TargetReport:
     """A file on one target.
 
     Attributes:
-        target: its name.
+        target: name of the target.
         basis: ``"measured"`` or ``"documented rule"``.
         passed: whether every operator runs as intended, with the right results where they were measured.
         taken: number of operators that run as intended; on the Edge TPU, none after the first that does not.
@@ -97,7 +97,7 @@ class TargetsReport:
 
     Attributes:
         path: path of the file.
-        reports: one report per target, in the order given.
+        reports: one for each target, in the order given.
     """
 
     path: str
@@ -117,7 +117,7 @@ class TargetsReport:
         return {report.target: report.to_dict() for report in self.reports}
 
     def table(self) -> Table:
-        """Return one row per target."""
+        """Return a row for each target."""
         return Table(("target", "basis", "result"), [(r.target, r.basis, r.summary()) for r in self.reports])
 
     def findings(self) -> Table:

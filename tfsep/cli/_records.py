@@ -1,4 +1,4 @@
-"""The commands about data sets."""
+"""The command records: a data set as TFRecord shards."""
 
 from pathlib import Path
 from typing import Annotated
