@@ -154,6 +154,18 @@ def test_export_verify_bench_inspect(folder):
     assert "DEPTHWISE_CONV_2D" in run("inspect", file).stdout
 
 
+@pytest.mark.parametrize(("options", "samples"), [([], 500), (["--samples", 20], 20), (["--samples", 560], 560)])
+@pytest.mark.parametrize("name", ["export", "convert"])
+def test_samples_to_calibrate_and_to_verify_on(folder, tmp_path, name, options, samples):
+    np.save(tmp_path / "many.npy", np.random.default_rng(0).normal(size=(600, 12, 12, 1)).astype("float32"))
+    out = tmp_path / "m.tflite" if name == "export" else tmp_path
+    data = ["--calibration", tmp_path / "many.npy", "--data", tmp_path / "many.npy"]
+    done = run(name, folder / "m.keras", "--recipe", "int8", *data, *options, "--out", out, "--tolerance", 0.9)
+    assert done.exit_code == 0, done.output
+    stored = json.loads((tmp_path / ("m.json" if name == "export" else "model.json")).read_text())
+    assert (stored["calibration"]["samples"], stored["verification"]["samples"]) == (samples, samples)
+
+
 def test_export_on_a_folder_of_images(folder):
     images = ["--calibration", folder / "images", "--data", folder / "images"]
     done = run("export", folder / "m.keras", "--recipe", "int8", *images, "--out", folder / "images.tflite")

@@ -16,6 +16,7 @@ from tfsep._workers import Reply, WorkerError, run_worker
 from tfsep.tflite._inspect import OperatorRow
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._targets import _measured
+from tfsep.tflite._targets._alternatives import alternative_to
 from tfsep.tflite._targets._node import Node, nodes_of
 from tfsep.tflite._targets._target import Rule, Source, Target
 
@@ -313,11 +314,22 @@ def test_silent_micro_worker_is_reported(mobilenet, monkeypatch):
     assert found.why == "does not run, and says nothing"
 
 
+def test_target_has_advice_of_its_own_for_an_operator_that_it_lacks(mobilenet, monkeypatch):
+    operators = frozenset(tflite.inspect(mobilenet).op_counts) - {"CONV_2D", "SOFTMAX"}
+    rules = (Rule((), lambda node: False, "luck", ""), Rule(("CONV_2D",), lambda node: False, "", "use a matrix"))
+    monkeypatch.setitem(tflite.TARGETS, "own", Target("own", "a target", Source("a sheet", "1"), operators, rules))
+    changes = {f.operator: (f.why, f.change) for f in tflite.check_targets(mobilenet, "own")["own"].findings}
+    assert changes.pop("CONV_2D") == ("is no operator of this target", "use a matrix")
+    softmax = next(node for node in nodes_in(mobilenet) if node.row.name == "SOFTMAX")
+    assert changes.pop("SOFTMAX") == ("is no operator of this target", alternative_to(softmax))
+    assert set(changes.values()) == {("needs luck", "")}
+
+
 def test_custom_target_is_a_record(mobilenet, monkeypatch):
     source = Source("a data sheet", "1")
     rule = Rule(("CONV_2D",), lambda node: False, "something else", "use another layer")
     operators = frozenset(tflite.inspect(mobilenet).op_counts)
-    monkeypatch.setitem(tflite.TARGETS, "own", Target("own", source, operators, (rule,), prefix_only=True))
+    monkeypatch.setitem(tflite.TARGETS, "own", Target("own", "a target", source, operators, (rule,), prefix_only=True))
     assert "own" in [report.target for report in tflite.check_targets(mobilenet).reports]
     report = tflite.check_targets(mobilenet, "own")["own"]
     assert {(f.operator, f.why, f.source) for f in report.findings} == {

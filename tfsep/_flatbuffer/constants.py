@@ -24,7 +24,7 @@ class Scales(NamedTuple):
 
 
 def stored_numbers(model: ModelT, tensor: TensorT) -> np.ndarray | None:
-    """Return the numbers that a file stores for a tensor, in its shape; None for a computed one or another type."""
+    """Return the stored numbers of a constant tensor, in its shape; None for a computed one, or for another type."""
     data, kind = model.buffers[tensor.buffer].data, type_name(tensor)
     if data is None or not len(data) or kind not in (*FLOATS, *INTEGERS):
         return None
@@ -33,7 +33,7 @@ def stored_numbers(model: ModelT, tensor: TensorT) -> np.ndarray | None:
 
 
 def scales_of(tensor: TensorT) -> Scales | None:
-    """Return the scales and zero points of a tensor, one or one a channel; None where it has none."""
+    """Return the scales and zero points of a tensor, one for all channels or one for each; None where it has none."""
     own = tensor.quantization
     if own is None or own.scale is None or not len(own.scale):
         return None

@@ -132,7 +132,7 @@ class _OperatorForm(NamedTuple):
 
     Attributes:
         tensors: places of the required inputs.
-        ranks: their smallest and largest number of dimensions.
+        ranks: smallest and largest number of dimensions.
         option: name of a required option; empty for none.
     """
 

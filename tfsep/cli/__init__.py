@@ -3,7 +3,7 @@
 Exit codes: 0 success, 1 a failed check, 2 wrong use, 3 the loss of another worker, 130 a stop by Ctrl-C.
 """
 
-from tfsep.cli import _commands, _data, _targets, _training, _weights  # noqa: F401 - their import defines the commands
+from tfsep.cli import _demo, _export, _files, _records, _training, _weights  # noqa: F401 - they define the commands
 from tfsep.cli._app import app
 
 

@@ -36,10 +36,11 @@ class Format(StrEnum):
 
 RECIPE_HELP = "How numbers are stored and computed: {recipes}."
 TARGET_HELP = "{targets}; several with commas, or 'all'."
-"""The names stand in `tfsep.tflite`, whose import takes NumPy: they are filled in when help is shown."""
+SAMPLES_HELP = "Most samples to calibrate and to verify on; {samples} if not given."
+"""Names and number stand in `tfsep.tflite`, whose import takes NumPy: they are filled in when help is shown."""
 SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or of records"
 DATA_HELP = f"{SET_HELP}, a folder of images alone, or a .npy or .npz file (x, y; or arrays named as the inputs)."
-MEAN_HELP = "Of pixels in [0, 255], one or one a channel with commas; as recorded beside the model, or 127.5."
+MEAN_HELP = "Of pixels in [0, 255], one, or one for each channel with commas; as recorded beside the model, or 127.5."
 STD_HELP = "And their standard deviation; as recorded beside the model, or 127.5."
 TOLERANCE_HELP = "Largest relative RMS error; the recipe's if not given."
 
@@ -71,16 +72,18 @@ def _report_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Command(TyperCommand):
-    """A command whose options' help may have `{recipes}` and `{targets}` in it."""
+    """A command whose options' help may have `{recipes}`, `{targets}` and `{samples}` in it."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Fill in the names and print the help."""
+        """Fill in the facts and print the help."""
         options = [option for option in self.params if isinstance(option, TyperOption) and "{" in (option.help or "")]
         if options:
             from tfsep.tflite import RECIPES, TARGETS
+            from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES
 
+            facts = {"recipes": ", ".join(RECIPES), "targets": ", ".join(TARGETS), "samples": MAX_CALIBRATION_SAMPLES}
             for option in options:
-                option.help = (option.help or "").format(recipes=", ".join(RECIPES), targets=", ".join(TARGETS))
+                option.help = (option.help or "").format(**facts)
         super().format_help(ctx, formatter)
 
 
@@ -126,12 +129,12 @@ def open_samples(
 
     Args:
         argument: name of the option, for errors.
-        source: its value.
-        model: of one input, or of several.
-        shape: of the input, where the model leaves it open; None for the model's own.
-        split: of a data set, ``"train"`` or ``"test"``.
+        source: value of the option.
+        model: model of one input, or of several.
+        shape: shape of the input, where the model leaves it open; None for the model's own.
+        split: split of a data set, ``"train"`` or ``"test"``.
         samples: largest number of samples; None for all.
-        preprocessing: of images; None for the default.
+        preprocessing: preprocessing of images; None for the default.
     """
     from tfsep._keras.model_io import inputs_of
     from tfsep.data import open_arrays, open_batches
@@ -212,7 +215,7 @@ def _parse_numbers(option: str, text: str) -> tuple[float, ...]:
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise ValueError(f"{option}: expected a number, or one a channel with commas, got {text!r}") from error
+        raise ValueError(f"{option}: expected a number, or one for each channel with commas, got {text!r}") from error
     return tuple(number_in_range(each, option, float, -1e6, 1e6) for each in numbers)
 
 
@@ -233,3 +236,18 @@ def parse_size(text: str) -> tuple[int, int]:
         raise ValueError(f"size: expected rows and columns such as 224 or 224x160, got {text!r}")
     numbers = [int(part) for part in parts]
     return pair(numbers * (3 - len(numbers)), "size")
+
+
+def parse_targets(text: str) -> tuple[str, ...]:
+    """Names of targets from an option, with commas; all of them for 'all'."""
+    from tfsep import tflite
+
+    return tuple(tflite.TARGETS) if text == "all" else tuple(part.strip() for part in text.split(","))
+
+
+def parse_thread_counts(text: str) -> list[int]:
+    """Numbers of threads from an option, with commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"threads: expected numbers such as 1,2, got {text!r}")
+    return [int(part) for part in parts]

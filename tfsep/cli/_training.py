@@ -1,4 +1,4 @@
-"""The commands for training."""
+"""The commands train, quantize and settings: training, fine-tuning for int8, and the settings of both."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -37,7 +37,7 @@ def train(
     network: Annotated[str | None, typer.Option(help=f"{' or '.join(NETWORKS)}.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Width multiplier.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
     validation: Annotated[int | None, typer.Option(help="Training images that are held out to watch the run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,

@@ -1,11 +1,11 @@
-"""The commands for importing trained weights and for classifying images."""
+"""The command import: a Keras model of trained weights from elsewhere."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tfsep.cli._app import MEAN_HELP, STD_HELP, command, parse_size, preprocessing_for
+from tfsep.cli._app import command, parse_size
 
 
 @command("import")
@@ -54,36 +54,3 @@ def import_weights(
             epsilon=epsilon,
             preprocessing=IMAGENET_STATISTICS if imagenet_statistics else None,
         )
-
-
-@command("predict")
-def predict(
-    model: Annotated[Path, typer.Argument(help="A .keras or .tflite file.")],
-    images: Annotated[list[Path], typer.Argument(help="JPEG, PNG, BMP or GIF files.")],
-    labels: Annotated[Path | None, typer.Option(help="A text file of one line a class.")] = None,
-    crop: Annotated[
-        float | None,
-        typer.Option(help="Central share of rows and columns to keep; as recorded, or 0.875, if not given."),
-    ] = None,
-    size: Annotated[str | None, typer.Option(help="Rows and columns, for a model that leaves them open.")] = None,
-    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
-    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
-    top: Annotated[int, typer.Option(min=1, help="Classes of each image.")] = 5,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Say which classes a model finds most likely in images, and how these were prepared for it."""
-    from tfsep._utils.native_stderr import silence_native_stderr
-
-    with silence_native_stderr():
-        from dataclasses import replace
-
-        from tfsep.classify import classify
-        from tfsep.data import CENTRAL
-
-        given: dict[str, Any] = {"crop": crop, "size": None if size is None else parse_size(size)}
-        changed = {name: value for name, value in given.items() if value is not None}
-        how = None
-        if changed or mean is not None or std is not None:
-            how = replace(preprocessing_for(model, mean, std, CENTRAL), **changed)
-        result = classify(model, images, labels, how, top)
-        print(result.to_json() if json else result)

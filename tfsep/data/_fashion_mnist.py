@@ -63,7 +63,7 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     """Read an IDX file of bytes, the format of MNIST.
 
     Args:
-        path: of the file, gzip-compressed or not.
+        path: path of the file, gzip-compressed or not.
 
     Returns:
         A uint8 array of the shape in the file's header.
@@ -113,8 +113,8 @@ def fashion_mnist(folder: str | PathLike[str] | None = None) -> ImageData:
     """Return Fashion-MNIST: 60,000 and 10,000 grey images of 28×28 in ten classes.
 
     Args:
-        folder: of the four IDX files, gzip-compressed or not. None takes the Debian package ``dataset-fashion-mnist``
-            where it is installed, and otherwise downloads through Keras.
+        folder: folder of the four IDX files, gzip-compressed or not. None takes the Debian package
+            ``dataset-fashion-mnist`` where it is installed, and otherwise downloads through Keras.
 
     Raises:
         TypeError: if `folder` is no path.

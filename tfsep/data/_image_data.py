@@ -11,8 +11,8 @@ class ImageData:
     """A data set of labelled images.
 
     Attributes:
-        name: of the data set.
-        class_names: by label.
+        name: name of the data set.
+        class_names: class names by label.
         train: the images to train on.
         test: the images to evaluate on, of the same shape.
         notice: copyright and licence of the images, to be passed on with them; empty where unknown.

@@ -25,14 +25,14 @@ IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 class FileSplit(IndexedSplit):
     """Images in files.
 
-    Memory holds names and labels: 28 bytes an image, and the name where it is longer than 22 bytes.
+    Memory holds names and labels: 28 bytes per image, and the name where it is longer than 22 bytes.
 
     Attributes:
         folders: folder of each class, a string tensor (K,).
         names: path of each image inside the folder of its class, a string tensor (N,).
         labels: int32 tensor (N,).
         image_shape: (H, W, C) after the resize.
-        preprocessing: from files to images, and from images to the input of a network.
+        preprocessing: preprocessing from files to images, and from images to the input of a network.
     """
 
     folders: Tensor
@@ -130,7 +130,7 @@ def image_folder(
     seed: int = 0,
     preprocessing: Preprocessing | None = None,
 ) -> ImageData:
-    """Return the data set of a folder with one folder of images a class.
+    """Return the data set of a folder with one folder of images for each class.
 
     Args:
         folder: ``folder/<class>/*.png`` (JPEG, PNG, BMP or GIF), to be split by `test_share`, or
@@ -138,8 +138,8 @@ def image_folder(
         image_size: rows and columns of every image after the resize, an int or a pair.
         channels: 1 for grey, 3 for colour.
         test_share: share of the images for the test split, in a folder without one of its own.
-        seed: of the order of the images, and so of the split.
-        preprocessing: of the images, from files to the input of a network; None for the defaults of `Preprocessing`.
+        seed: seed of the order of the images, and so of the split.
+        preprocessing: preprocessing from files to the input of a network; None for the defaults of `Preprocessing`.
 
     Raises:
         TypeError: if `folder` is no path.
@@ -150,12 +150,12 @@ def image_folder(
     Examples:
         >>> image_folder("no such folder")
         Traceback (most recent call last):
-        FileNotFoundError: folder: expected a folder with one folder a class, got no such folder, which does not exist
+        FileNotFoundError: folder: expected a folder with one folder per class, got no such folder, which does not exist
     """
     folder = as_path(folder, "folder")
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"folder: expected a folder with one folder a class, got {folder}, which does not exist"
+            f"folder: expected a folder with one folder per class, got {folder}, which does not exist"
         )
     preprocessing = preprocessing or DEFAULT
     rows, columns = preprocessing.size or pair(image_size, "image_size")

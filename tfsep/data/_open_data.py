@@ -32,8 +32,8 @@ def open_data(
         source: ``"fashion_mnist"``, a folder of its four IDX files, of records, or of images by class.
         image_shape: (H, W, C) of images of files after the resize; sizes that are None or not given are 224×224 in
             colour for a folder of images, and those of the index for records.
-        preprocessing: of the images; None for the defaults of `Preprocessing`. Images of IDX files and of records of
-            pixels have their size already and are not cropped or resized.
+        preprocessing: preprocessing of the images; None for the defaults of `Preprocessing`. Images of IDX files and of
+            records of pixels have their size already and are not cropped or resized.
 
     Raises:
         TypeError: if `source` is no path.
@@ -88,9 +88,9 @@ def open_batches(
             classes; or a ``.npy`` file, or a ``.npz`` file of samples ``x`` and optional labels ``y``, whose arrays are
             not preprocessed.
         image_shape: (H, W, C) of the model's input.
-        split: of the data set, ``"train"`` or ``"test"``.
+        split: split of the data set, ``"train"`` or ``"test"``.
         limit: largest number of samples; None for all.
-        preprocessing: of the images; None for the defaults of `Preprocessing`.
+        preprocessing: preprocessing of the images; None for the defaults of `Preprocessing`.
         classes: number of classes of the model; labels of a data set with another number are left out. None where it is
             not known.
 
@@ -155,7 +155,7 @@ def open_arrays(source: str | PathLike[str], names: Sequence[str], limit: int | 
 
     Args:
         source: the file, with an array (N, ...) under each name and optional labels (N,) under ``y``.
-        names: of the inputs.
+        names: names of the inputs.
         limit: largest number of samples; None for all.
 
     Returns:

@@ -26,9 +26,9 @@ class Preprocessing:
     Attributes:
         crop: share of rows and of columns to keep, in the middle, in (0, 1].
         size: rows and columns to resize to, an int or a pair; None for the input size of the network.
-        interpolation: of the resize, by its name in ``tf.image.resize``; antialiased.
-        scale: divisor of a pixel, one number or one a channel; the default, with that of `offset`, gives [-1, 1].
-        offset: subtracted after the division, one number or one a channel.
+        interpolation: interpolation of the resize, by its name in ``tf.image.resize``; antialiased.
+        scale: divisor of a pixel, one number or one per channel; the default, with that of `offset`, gives [-1, 1].
+        offset: subtracted after the division, one number or one for each channel.
 
     Raises:
         ValueError: for a field of another type or out of range; the message starts with its name.
@@ -72,8 +72,8 @@ class Preprocessing:
         """Return the record of ``(pixel / 255 - mean) / deviation``, the form of torchvision and timm.
 
         Args:
-            mean: of pixels in [0, 1], one number or one a channel.
-            deviation: their standard deviation, one number or one a channel.
+            mean: mean of pixels in [0, 1], one number or one for each channel.
+            deviation: standard deviation of these pixels, one number or one for each channel.
             **options: other fields of the record.
 
         Examples:
@@ -90,22 +90,22 @@ class Preprocessing:
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Mean in ``(pixel - mean) / std`` of pixels in [0, 255]: one number, or one a channel."""
+        """Mean in ``(pixel - mean) / std`` of pixels in [0, 255]: one number, or one for each channel."""
         return tuple(float(each) for each in np.atleast_1d(np.multiply(self.offset, self.scale)))
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Standard deviation in ``(pixel - mean) / std`` of pixels in [0, 255]: one number, or one a channel."""
+        """Standard deviation in ``(pixel - mean) / std`` of pixels in [0, 255]: one number, or one for each channel."""
         return tuple(float(each) for each in np.atleast_1d(np.multiply(self.scale, np.ones_like(self.offset))))
 
     def require_channels(self, channels: int | None) -> None:
         """Raise unless `scale` and `offset` fit images of this number of channels.
 
         Args:
-            channels: of the images; None where it is not known.
+            channels: number of channels of the images; None where it is not known.
 
         Raises:
-            ValueError: if there is neither one number nor one a channel.
+            ValueError: if there is neither one number nor one for each channel.
 
         Examples:
             >>> Preprocessing(scale=(1.0, 2.0)).require_channels(3)
@@ -145,7 +145,7 @@ class Preprocessing:
         """Return the record of a dict.
 
         Args:
-            record: from `to_dict`.
+            record: dict from `to_dict`.
 
         Raises:
             ValueError: for another dict, or no dict.
@@ -241,9 +241,9 @@ def save_with_preprocessing(
     except in the instant between two renames.
 
     Args:
-        model: to save.
+        model: model to save.
         preprocessing: the record.
-        path: of the ``.keras`` file.
+        path: path of the ``.keras`` file.
         argument: the name of `path` in error messages.
 
     Returns:

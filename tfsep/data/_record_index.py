@@ -48,9 +48,9 @@ class IndexedShards:
     """A split in shards.
 
     Attributes:
-        encoding: of all images, a key of `DECODERS`.
-        largest_label: of all shards.
-        shards: in order.
+        encoding: encoding of all images, a key of `DECODERS`.
+        largest_label: largest label of all shards.
+        shards: shards in order.
 
     Raises:
         ValueError: for a field of another type or out of range; the message starts with its name.
@@ -72,10 +72,10 @@ class RecordIndex:
     """The index.
 
     Attributes:
-        name: of the data set.
+        name: name of the data set.
         notice: copyright and licence of the images; empty where unknown.
         image_shape: (H, W, C) of each image.
-        class_names: by label.
+        class_names: class names by label.
         splits: ``"train"`` and ``"test"``.
 
     Raises:

@@ -67,7 +67,7 @@ def _parse_record(record: Tensor) -> tuple[Tensor, Tensor]:
 class RecordSplit(Split):
     """Images in shards.
 
-    Memory holds a few numbers a shard and, during an epoch, up to two shuffle windows.
+    Memory holds a few numbers per shard and, during an epoch, up to two shuffle windows.
 
     Shards are read from their beginnings. An epoch takes them in a shuffled order, eight side by side, and shuffles
     images in windows of 1024. So its order is less uniform than that of a split whose images are read by number, and
@@ -80,12 +80,12 @@ class RecordSplit(Split):
     number of images can be held out.
 
     Attributes:
-        folder: of the shards.
+        folder: folder of the shards.
         slices: records to read, in order.
         image_shape: (H, W, C) of each image.
         stored_encoding: `encoding` in the index.
         stored_largest_label: `largest_label` in the index, of all shards.
-        preprocessing: from files to images, and from images to the input of a network.
+        preprocessing: preprocessing from files to images, and from images to the input of a network.
     """
 
     folder: Path
@@ -220,7 +220,7 @@ def open_records(folder: str | PathLike[str], image_shape: Shape | None = None) 
     A missing, additional or truncated shard is an error here; damage inside a shard is found by `Split.check`.
 
     Args:
-        folder: from `write_records`.
+        folder: folder from `write_records`.
         image_shape: (H, W, C) of images of files after the resize; sizes that are None or not given are those of the
             index. Images stored as pixels keep their size.
 

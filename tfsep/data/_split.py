@@ -42,7 +42,7 @@ class Split(ABC):
     Attributes:
         image_shape: (H, W, C) of each image.
         labels: all labels, an int32 tensor (N,).
-        preprocessing: from files to images, and from images to the input of a network.
+        preprocessing: preprocessing from files to images, and from images to the input of a network.
 
     Examples:
         >>> split = Split.of(np.zeros((5, 2, 2, 1), "uint8"), np.arange(5))
@@ -121,7 +121,7 @@ class Split(ABC):
         workers together read every image once.
 
         Args:
-            seed: at least 0.
+            seed: number from 0 that draws the order.
             epoch: number of the epoch, at least 0.
             shard: this worker's share, of ``shard.size(split.size)`` examples; None for all of them.
 
@@ -243,7 +243,7 @@ class ArraySplit(IndexedSplit):
         pixels: uint8 tensor (N, H, W, C).
         labels: int32 tensor (N,).
         image_shape: (H, W, C).
-        preprocessing: from images to the input of a network.
+        preprocessing: preprocessing from images to the input of a network.
     """
 
     pixels: Tensor

@@ -53,8 +53,8 @@ def write_records(data: ImageData, folder: str | PathLike[str], shards: int = 16
 
     Args:
         data: any data set, one of records too.
-        folder: to make; it must be empty or not exist. It appears only when everything is written.
-        shards: files for each split, at most one an image. An epoch reads eight at a time: the more shards, the better
+        folder: folder to make; it must be empty or not exist. It appears only when everything is written.
+        shards: files for each split, at most one per image. An epoch reads eight at a time: the more shards, the better
             it is shuffled. With fewer shards than workers, several workers read the same ones.
 
     Returns:

@@ -30,7 +30,7 @@ def check_activation(name: str | None, argument: str, allowed: Sequence[str | No
 
     Args:
         name: the caller's argument.
-        argument: its name, which an error starts with.
+        argument: name of the argument, which an error starts with.
         allowed: the names, None among them where there may be no activation.
 
     Raises:

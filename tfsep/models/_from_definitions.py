@@ -120,7 +120,7 @@ def classify(
         features: (N, H', W', C').
         num_classes: length of the logits.
         dropout: share of the features that training drops.
-        activation: from logits to predictions; None for no predictions.
+        activation: function from logits to predictions; None for no predictions.
         spatial_squeeze: whether logits are (N, num_classes) in place of (N, H', W', num_classes).
         scope: prefix of the layers' names.
         arg_scope: how the classifier is made.

@@ -19,7 +19,7 @@ def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Model:
     [-1, 1] for Google's files, whose class 0 is the background.
 
     Args:
-        path: of one of Google's float or quantized files, or of a file that this library exported.
+        path: path of one of Google's float or quantized files, or of a file that this library exported.
         ranges: None for a float model. ``"from_file"`` for a model of `tfsep.quantize.prepare` with the file's own
             quantization parameters of activations, and int8 weights with a scale for each channel. It computes very
             nearly the same as the file, and exactly the same as the file that is exported from it; it can be trained

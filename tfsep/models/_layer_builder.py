@@ -74,7 +74,7 @@ def build_layers(
 
     Args:
         inputs: what layers call the network's input.
-        layers: in the order of computation.
+        layers: layers in the order of computation.
         scope: prefix of the layers' names.
         padding: a key of `tfsep.defs.PADDING_RULES`.
         arg_scope: how each layer is made.

@@ -15,7 +15,7 @@ def load_model(path: str | PathLike[str]) -> Model:
     """Load a ``.keras`` file, Keras's safe mode on.
 
     Args:
-        path: of the file; it may hold layers of `tfsep.layers` and `tfsep.quantize`.
+        path: path of the file; it may hold layers of `tfsep.layers` and `tfsep.quantize`.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -151,7 +151,7 @@ def mobilenet_v1(
         min_depth: fewest channels of a layer, whatever the multiplier.
         depth_multiplier: width multiplier α; a layer has ``max(int(depth · α), min_depth)`` channels.
         conv_defs: the layers, `tfsep.Conv` and `tfsep.DepthSepConv`, any number; None for MobileNet v1's.
-        prediction_fn: from logits to predictions: a Keras activation's name, a function, or None for no predictions.
+        prediction_fn: makes predictions of logits: a Keras activation's name, a function, or None for no predictions.
         spatial_squeeze: whether logits are (N, num_classes) in place of (N, 1, 1, num_classes).
         scope: prefix of the layers' names.
         global_pool: average over the whole image, whatever its size, in place of a window of at most 7×7.

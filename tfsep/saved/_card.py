@@ -16,8 +16,8 @@ class Card:
     """The facts on a model's card.
 
     Attributes:
-        name: of the model's folder.
-        result: of the training.
+        name: name of the model's folder.
+        result: result of the training.
         config: settings of the training.
         data: the data set of the training.
         reports: export reports of the files, by recipe.
@@ -123,7 +123,7 @@ JSON beside it. {self._ranges}
         return (
             f'{network.title} (`tfsep.defs.NETWORKS["{name}"]`, width {self.config.alpha}), '
             f"trained from scratch on images of\n{' × '.join(map(str, shape))}: "
-            f"{self.result.model.count_params():,} parameters, {counted.macs:,} MACs (multiply-accumulates) an image."
+            f"{self.result.model.count_params():,} parameters, {counted.macs:,} MACs (multiply-accumulates) per image."
         )
 
     @property
@@ -136,7 +136,8 @@ JSON beside it. {self._ranges}
     def _ranges(self) -> str:
         if self._is_int8:
             return "Its ranges are the trained ones; nothing was calibrated."
-        return "Integer recipes were calibrated on 500 training images."
+        samples = next((report.calibration["samples"] for report in self.reports.values() if report.calibration), 0)
+        return f"Integer recipes were calibrated on {samples} training images."
 
     def _files(self) -> Table:
         return Table(

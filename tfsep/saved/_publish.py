@@ -12,11 +12,11 @@ from tfsep._utils.atomic_files import make_folder
 from tfsep.data import ImageData, write_preprocessing
 from tfsep.saved._card import Card
 from tfsep.saved._saved_folder import SAMPLES, export_all
+from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES
 from tfsep.train import FitConfig, QuantizeConfig, TrainResult, to_toml
 from tfsep.train._run_directory import CURVES, LOG, MODEL
 
 TEST_SAMPLES = 1000
-CALIBRATION_SAMPLES = 500
 CONFIG = "config.toml"
 
 
@@ -32,7 +32,7 @@ def publish(
     file is verified on the whole test split.
 
     Args:
-        result: from `tfsep.train.train` or `tfsep.train.finetune`.
+        result: result from `tfsep.train.train` or `tfsep.train.finetune`.
         config: settings of the training.
         data: data set of the training.
         destination: the folder; made if it does not exist.
@@ -44,7 +44,7 @@ def publish(
         OSError: if the folder cannot be made or written to.
     """
     destination = make_folder(destination, "destination")
-    calibration, how = data.train.take(0, CALIBRATION_SAMPLES).images(), data.train.preprocessing
+    calibration, how = data.train.take(0, MAX_CALIBRATION_SAMPLES).images(), data.train.preprocessing
     if isinstance(config, QuantizeConfig):
         reports = export_all(result.model, destination, None, data.test.batches, ["int8"], how)
     else:

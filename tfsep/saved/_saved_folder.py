@@ -44,13 +44,13 @@ class SavedModel:
     """A shipped model, loaded.
 
     Attributes:
-        name: of its folder.
-        folder: its path.
-        model: from images in [-1, 1] to probabilities.
-        class_names: by label.
+        name: name of the model's folder.
+        folder: path of the folder.
+        model: model from images in [-1, 1] to probabilities.
+        class_names: class names by label.
         calibration: uint8 images (N, H, W, C) of the training set.
         images: uint8 images (N, H, W, C) of the test set.
-        labels: their int32 labels (N,).
+        labels: int32 labels of the images (N,).
     """
 
     name: str
@@ -70,7 +70,7 @@ def load(name: str = "fashion_mnist") -> SavedModel:
     """Load a shipped model with its images.
 
     Args:
-        name: of its folder.
+        name: name of the model's folder.
 
     Raises:
         FileNotFoundError: if there is no such model.
@@ -107,11 +107,11 @@ def export_all(
 
     Args:
         model: a Keras model.
-        folder: for the files; made if it does not exist.
+        folder: folder for the files; made if it does not exist.
         calibration: samples for integer recipes, in the forms of `tfsep.tflite.export`; None without such recipes.
         data: called once for each recipe; returns the samples to verify on, batches of (images, labels).
         recipes: names in `tfsep.tflite.RECIPES`, or recipes of other names.
-        preprocessing: of the images, for the reports.
+        preprocessing: preprocessing of the images, for the reports.
 
     Returns:
         The reports, by name of the recipe.

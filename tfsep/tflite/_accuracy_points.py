@@ -14,10 +14,10 @@ class Point(NamedTuple):
     """A file as a point of a plot.
 
     Attributes:
-        name: of the file, without its suffix; with its folder's, where several files have the same.
-        accuracy: on the data of the verification.
+        name: name of the file, without its suffix; with its folder's, where several files have the same.
+        accuracy: accuracy on the data of the verification.
         median_ms: median time of one run.
-        size_bytes: of the file.
+        size_bytes: size of the file in bytes.
     """
 
     name: str
@@ -43,7 +43,7 @@ def files_of(path: str | PathLike[str]) -> list[Path]:
 
 
 def points_of(times: BenchmarkTable) -> list[Point]:
-    """Return accuracies from the reports beside the files, with the times; one point a file, its fastest.
+    """Return accuracies from the reports beside the files, with the times; one point per file, its fastest.
 
     Files without a report of an accuracy are left out.
 

@@ -19,8 +19,8 @@ class BenchmarkReport:
     """Times of one run of a file, in milliseconds.
 
     Attributes:
-        path: of the file.
-        threads: of LiteRT.
+        path: path of the file.
+        threads: number of LiteRT's threads.
         runs: number of timed runs.
         median_ms: median time.
         p10_ms: tenth percentile.
@@ -63,13 +63,13 @@ class BenchmarkTable:
     """Times of several files, side by side.
 
     Attributes:
-        reports: of each file with each number of threads in turn, in the order given.
+        reports: reports of each file with each number of threads in turn, in the order given.
     """
 
     reports: tuple[BenchmarkReport, ...]
 
     def table(self) -> Table:
-        """Return a row a report."""
+        """Return a row for each report."""
         return Table(_HEADERS, [report.row() for report in self.reports])
 
     def __str__(self) -> str:
@@ -81,8 +81,8 @@ def benchmark(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, wa
     """Time a file on this machine's CPU, in its own batch, on seeded random inputs, in a process of its own.
 
     Args:
-        path: of the ``.tflite`` file.
-        threads: of LiteRT; XNNPACK, its default on CPUs, is on.
+        path: path of the ``.tflite`` file.
+        threads: number of LiteRT's threads; XNNPACK, its default on CPUs, is on.
         runs: number of timed runs.
         warmup: number of runs before these, which are not timed.
 
@@ -106,13 +106,13 @@ def benchmark_all(
     """Time several files side by side: one run of each in turn, so that other load on the machine slows all alike.
 
     Args:
-        paths: of ``.tflite`` files.
+        paths: paths of ``.tflite`` files.
         threads: numbers of LiteRT's threads; each file is timed with each.
         runs: number of timed runs of each.
         warmup: number of runs of each before these, which are not timed.
 
     Returns:
-        A report a file and number of threads.
+        A report for each file and number of threads.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, it is damaged, or a number is out of range; for no

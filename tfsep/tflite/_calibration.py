@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.types import Data
+from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES
 from tfsep.tflite._sample_reader import SampleReader
 
-MAX_SAMPLES = 500
 MIN_SAMPLES = 4
 FEW_SAMPLES = 32
 
@@ -24,7 +24,7 @@ class Calibration:
     """Samples to measure ranges on.
 
     Attributes:
-        samples: a tuple of arrays a sample, one an input, without the batch.
+        samples: a tuple of arrays for each sample, an array for each input, without the batch.
         distinct: number of distinct samples.
         low: smallest of all their numbers.
         high: largest of all their numbers.
@@ -54,7 +54,7 @@ class Calibration:
         return tuple(np.stack(arrays) for arrays in zip(*self.samples, strict=True))
 
 
-def read_calibration(data: Data, reader: SampleReader, max_samples: int = MAX_SAMPLES) -> Calibration:
+def read_calibration(data: Data, reader: SampleReader, max_samples: int = MAX_CALIBRATION_SAMPLES) -> Calibration:
     """Read at most `max_samples` samples and check that they give meaningful ranges.
 
     A generator may be endless: nothing past the last sample is read, nor more batches than `max_samples`, as batches

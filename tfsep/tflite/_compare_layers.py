@@ -27,15 +27,15 @@ class LayerRow(NamedTuple):
     """One layer of a model beside the tensor of a file that holds its output.
 
     Attributes:
-        name: of the layer, as ``quantize.prepare(model, float_layers=[name])`` takes it: in a
+        name: name of the layer, as ``quantize.prepare(model, float_layers=[name])`` takes it: in a
             `tfsep.layers.DepthwiseSeparableConv` that of the block and the part; in a prepared model, that of the layer
             in the model that was prepared.
         tensor: number of the file's tensor.
-        shape: of a sample.
+        shape: shape of a sample.
         sqnr: signal to quantization noise, ``10·log10(Σ model² / Σ (file − model)²)``, in dB; infinite where nothing
             differs. A step of 8 bits over the whole range costs some 40 to 50.
         max_error: largest absolute difference.
-        cosine: of the angle between both, over all samples.
+        cosine: cosine of the angle between both, over all samples.
         result: 0 for the first result of that name; higher where a layer is called again, or becomes several operators.
     """
 
@@ -62,7 +62,7 @@ class LayerReport:
     """The layers of a model beside those of a file, in the order in which the file computes them.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         samples: the number of samples.
         rows: the layers.
     """
@@ -77,7 +77,7 @@ class LayerReport:
         return min(self.rows, key=lambda row: row.sqnr)
 
     def table(self) -> Table:
-        """Return a row a layer."""
+        """Return a row for each layer."""
         return Table(
             ("layer", "tensor", "shape", "SQNR, dB", "largest error", "cosine"),
             [(r.label, r.tensor, "×".join(map(str, r.shape)), *r.measures()) for r in self.rows],
@@ -91,7 +91,7 @@ class LayerReport:
         """Draw the ratio of signal to noise of each layer, in the file's order, into an image file; return its path.
 
         Args:
-            path: of the image, in a format that Matplotlib writes.
+            path: path of the image, in a format that Matplotlib writes.
 
         Raises:
             FileNotFoundError: if its folder does not exist.
@@ -126,12 +126,12 @@ def compare_layers(model: Model | str | PathLike[str], path: str | PathLike[str]
 
     Args:
         model: the Keras model, or the path of its ``.keras`` file; the one in floats, to see the cost of quantization.
-        path: of the ``.tflite`` file, of any recipe.
+        path: path of the ``.tflite`` file, of any recipe.
         data: some tens of samples: an array (N, ...) of the model's input; for several inputs a tuple of arrays in the
             model's own order, or a dict by name; or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
 
     Returns:
-        A row a layer, as a table and a plot.
+        A row for each layer, as a table and a plot.
 
     Raises:
         ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for a file of another

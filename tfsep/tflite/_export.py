@@ -14,19 +14,19 @@ from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import as_path, positive_int, positive_number
 from tfsep._utils.atomic_files import atomic_files
 from tfsep.data import Preprocessing
-from tfsep.tflite._calibration import MAX_SAMPLES, Calibration, check_range, read_calibration
+from tfsep.tflite._calibration import Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
-from tfsep.tflite._converter import convert_model
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._output_comparison import compare_outputs
-from tfsep.tflite._recipes import Recipe, get_recipe
+from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, Recipe, get_recipe
 from tfsep.tflite._reference_model import ReferenceModel, reference_model
 from tfsep.tflite._sample_reader import SampleReader
 from tfsep.tflite._tensor_info import tensor_info
+from tfsep.tflite._tflite_converter import convert_model
 from tfsep.tflite._verify_report import VerifyReport, require_passed
 
 _RANDOM_SAMPLES = 8
@@ -43,7 +43,7 @@ def export(
     input_shape: tuple[int, ...] | None = None,
     allow_flex: bool = False,
     tolerance: float | None = None,
-    max_calibration_samples: int = MAX_SAMPLES,
+    max_calibration_samples: int = MAX_CALIBRATION_SAMPLES,
     preprocessing: Preprocessing | None = None,
 ) -> ExportReport:
     """Write a model as a ``.tflite`` file and prove that the file computes what the model computes.
@@ -54,11 +54,10 @@ def export(
 
     Args:
         model: a built Keras model; every variable is frozen at its present value.
-        path: of the file, ``.tflite``, in a folder that exists.
-        recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`; or a
-            `Recipe` of one's own.
+        path: path of the file, ``.tflite``, in a folder that exists.
+        recipe: a name in `RECIPES`, or a `Recipe` of one's own.
         calibration: samples of the training set to measure ranges of activations on, in any form that `data` has; some
-            hundred give good ranges. Required for recipes with integer activations, ``"int8"`` and ``"int16x8"``. None
+            hundred give good ranges. Required for recipes with integer activations (`Recipe.needs_calibration`). None
             for a model of `tfsep.quantize.prepare`, which has its ranges: its recipe is ``"int8"``, and every kernel,
             bias, scale and output of the file has to be the model's own.
         data: samples to verify the file on: an array (N, ...) of the model's input; a tuple (x, labels), labels ints
@@ -66,12 +65,12 @@ def export(
             ``(a, b)``), or a dict by name; or an iterable of any of these, a ``tf.data.Dataset`` or a generator. None
             for the calibration samples, or, without those, for a few seeded random ones; the report notes where nothing
             but the calibration data checks their range.
-        batch_size: of the file's inputs.
-        input_shape: without the batch, for a model of one input that leaves sizes open.
+        batch_size: batch size of the file's inputs.
+        input_shape: shape without the batch, for a model of one input that leaves sizes open.
         allow_flex: whether operators may need TensorFlow on the device. A file with such operators is kept without
             verification, as nothing in Python runs them, and its report says so.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
-        max_calibration_samples: the largest number of samples to read.
+        max_calibration_samples: most samples of `calibration` to read.
         preprocessing: how images are prepared for the model, to be recorded in the report; it is not applied.
 
     Returns:

@@ -15,10 +15,10 @@ class ExportReport:
     """A file that was written, and its verification.
 
     Attributes:
-        path: of the file; the report is beside it as JSON.
-        recipe: its name.
-        size_bytes: of the file.
-        sha256: of the file.
+        path: path of the file; the report is beside it as JSON.
+        recipe: name of the recipe.
+        size_bytes: size of the file in bytes.
+        sha256: SHA-256 hash of the file.
         ops: number of operators of each name.
         delegated: number of operators of the main graph that XNNPACK, LiteRT's default on CPUs, takes.
         nodes: number of operators of the main graph; those in a loop's body are not counted.
@@ -26,10 +26,10 @@ class ExportReport:
         data: source of the samples of the verification: ``"given"``, ``"calibration"`` or ``"random"``, seeded normal
             numbers.
         calibration: number of samples, of distinct ones, and their range; or None.
-        inputs: with type, shape, scale and zero point.
-        outputs: with type, shape, scale and zero point.
+        inputs: inputs with type, shape, scale and zero point.
+        outputs: outputs with type, shape, scale and zero point.
         notes: remarks for the user.
-        versions: of the packages that made the file.
+        versions: versions of the packages that made the file.
         preprocessing: how images are prepared for the model, in the form of JSON; None where that was not given.
     """
 
@@ -103,7 +103,7 @@ class ExportReport:
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def table(self) -> Table:
-        """Return a row a measure."""
+        """Return a row for each measure."""
         rows = [
             ("file", str(self.path)),
             ("recipe", self.recipe),

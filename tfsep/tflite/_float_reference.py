@@ -7,11 +7,11 @@ from typing import Self
 
 import numpy as np
 
-from tfsep.tflite._converter import float32_weights
 from tfsep.tflite._layer_outputs import LayerOutputs, called_layer_outputs
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._tflite_converter import float32_weights
 from tfsep.tflite._verify_report import VerifyReport
 from tfsep.tflite._weight_check import compare_weights, stored_weights
 

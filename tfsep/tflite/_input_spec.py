@@ -7,8 +7,8 @@ class InputSpec(NamedTuple):
     """An input of a network.
 
     Attributes:
-        name: of the input.
-        shape: without the batch; None where any size is taken.
+        name: name of the input.
+        shape: shape without the batch; None where any size is taken.
         dtype: NumPy's name.
     """
 

@@ -18,13 +18,13 @@ class TensorRow(NamedTuple):
 
     Attributes:
         number: place in the file.
-        name: in the file.
-        shape: with the batch.
+        name: name in the file.
+        shape: shape with the batch.
         dtype: NumPy's name.
         role: ``"input"``, ``"output"``, ``"constant"`` or ``"activation"``.
-        scales: of its quantization, one for the whole tensor or one a channel; empty where there is none.
-        zero_points: of its quantization, as many.
-        axis: of the channels, where there is a scale for each.
+        scales: scales of its quantization, one for the whole tensor or one per channel; empty where there is none.
+        zero_points: zero points of its quantization, as many.
+        axis: axis of the channels, where there is a scale for each.
     """
 
     number: int
@@ -43,7 +43,7 @@ class OperatorRow(NamedTuple):
     Attributes:
         number: place in that order.
         name: such as ``"DEPTHWISE_CONV_2D"``; a custom operator's own.
-        version: of the operator; runtimes know versions up to some number.
+        version: version of the operator; runtimes know versions up to some number.
         inputs: numbers of tensors, -1 for one that is left out.
         outputs: numbers of tensors.
         options: the schema's, by name.
@@ -62,10 +62,10 @@ class Inspection:
     """Content of a file.
 
     Attributes:
-        path: of the file.
-        size_bytes: of the file.
-        operators: of its main graph.
-        tensors: of its main graph.
+        path: path of the file.
+        size_bytes: size of the file in bytes.
+        operators: operators of its main graph.
+        tensors: tensors of its main graph.
         signatures: names of the signatures.
     """
 
@@ -108,7 +108,7 @@ def inspect(path: str | PathLike[str]) -> Inspection:
     """Read the content of a ``.tflite`` file.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         Its operators and tensors.

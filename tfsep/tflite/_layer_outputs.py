@@ -16,7 +16,7 @@ class LayerKey(NamedTuple):
     """A result of a layer.
 
     Attributes:
-        name: of the layer.
+        name: name of the layer.
         result: 0 for the first result of that name.
     """
 
@@ -29,7 +29,7 @@ class LayerOutputs(NamedTuple):
 
     Attributes:
         arrays: the outputs.
-        ancestors: of each result the results that it is computed from.
+        ancestors: the results that each result is computed from.
     """
 
     arrays: dict[LayerKey, np.ndarray]

@@ -17,8 +17,8 @@ class LiteRTModel:
     """A file in LiteRT's interpreter, after it has run once in a process of its own.
 
     Args:
-        path: of the file.
-        threads: of LiteRT; XNNPACK, its default on CPUs, is on.
+        path: path of the file.
+        threads: number of LiteRT's threads; XNNPACK, its default on CPUs, is on.
         display_name: the file's name in errors, where that is not its path.
         reference_kernels: whether the reference kernels compute, those of microcontrollers, in place of XNNPACK's.
         keep_tensors: whether every tensor can be read, see `operator_outputs`; without XNNPACK, which keeps none of its
@@ -28,8 +28,8 @@ class LiteRTModel:
     Attributes:
         flatbuffer: the file as the schema's ``ModelT``.
         interpreter: LiteRT's.
-        inputs: in the file's own order.
-        outputs: by name, where the file has a signature.
+        inputs: inputs in the file's own order.
+        outputs: outputs by name, where the file has a signature.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.

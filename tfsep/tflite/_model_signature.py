@@ -23,7 +23,7 @@ class ModelSignature:
 
     Attributes:
         model: the Keras model.
-        inputs: as ``model.inputs`` has them.
+        inputs: inputs as ``model.inputs`` has them.
         output_names: sorted.
         note: a remark for the user about the model that is run, or nothing.
     """
@@ -96,7 +96,7 @@ def signature_of(model: Model, input_shape: tuple[int, ...] | None = None) -> Mo
 
     Args:
         model: a built Keras model.
-        input_shape: without the batch; for a model of one input that leaves sizes open, or that was not built on
+        input_shape: shape without the batch; for a model of one input that leaves sizes open, or that was not built on
             symbolic inputs.
 
     Raises:

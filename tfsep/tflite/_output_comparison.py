@@ -121,9 +121,9 @@ def compare_outputs(
 
     Args:
         reference: the model, its sizes those of the file.
-        file: its file.
-        data: as `verify` takes it.
-        recipe: of the file; its tolerance holds where none is given, widened by half a step of quantized outputs.
+        file: file of the model.
+        data: samples as `verify` takes them.
+        recipe: recipe of the file; its tolerance holds where none is given, plus half a step of quantized outputs.
         tolerance: largest relative RMS error, or None.
 
     Returns:

@@ -21,7 +21,7 @@ class ProfileRow(NamedTuple):
     Attributes:
         number: place in the file.
         operator: name of its kind.
-        name: of its output.
+        name: name of its output.
         ms: median time, timed by itself.
         time_share: share of the sum over the operators.
         macs: multiply-accumulates for one image.
@@ -47,8 +47,8 @@ class ProfileReport:
     """A file, operator by operator.
 
     Attributes:
-        path: of the file.
-        threads: of LiteRT.
+        path: path of the file.
+        threads: number of LiteRT's threads.
         rows: an operator each, in the order of execution.
         whole_ms: median time of the file as a whole.
     """
@@ -64,7 +64,7 @@ class ProfileReport:
         return sum(row.ms for row in self.rows)
 
     def table(self) -> Table:
-        """Return a row an operator, and their sum."""
+        """Return a row for each operator, and their sum."""
         headers = ("op", "operator", "name", "ms", "time", "MACs", "of MACs", "time / MACs")
         rows = [
             (
@@ -93,13 +93,13 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
     not in these times; the time of the file as a whole is listed beside their sum.
 
     Args:
-        path: of the ``.tflite`` file.
-        threads: of LiteRT; XNNPACK, its default on CPUs, is on.
+        path: path of the ``.tflite`` file.
+        threads: number of LiteRT's threads; XNNPACK, its default on CPUs, is on.
         runs: number of timed runs of each operator.
         warmup: number of runs of each before these, which are not timed.
 
     Returns:
-        A row an operator.
+        A row for each operator.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: if there is no such file, it is damaged, or a number is out of range.

@@ -12,7 +12,7 @@ class ConverterFlags(NamedTuple):
 
     Attributes:
         optimize: whether ``optimizations`` is ``[tf.lite.Optimize.DEFAULT]``.
-        supported_types: of ``target_spec``; empty for the converter's default.
+        supported_types: supported types of ``target_spec``; empty for the converter's default.
         operators: name of the ``tf.lite.OpsSet`` of a calibrated file.
         interfaces: types that the file's floating inputs and outputs may have.
     """
@@ -32,7 +32,11 @@ CONVERTER_FLAGS = {
     ("int8", "int8"): ConverterFlags(True, (), "TFLITE_BUILTINS_INT8", ("int8", "uint8", "float32")),
     ("int8", "int16"): ConverterFlags(True, (), _INT16X8, ("int16", "float32")),
 }
-"""By types of weights and activations."""
+"""By types of weights and activations, the pairs that a recipe may combine."""
+
+MAX_CALIBRATION_SAMPLES = 500
+"""Most samples to measure ranges on, where the caller gives no number. It stands here because help names it: nothing is
+imported for it."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +44,16 @@ class Recipe:
     """Types and tolerance of a file, and with them the converter's flags.
 
     Attributes:
-        name: as `export` takes it, and as reports have it.
-        summary: in one line.
+        name: name that `export` takes and reports have.
+        summary: description in one line.
         weights: type in which weights are stored: ``"float32"``, ``"float16"`` or ``"int8"``.
         activations: type in which activations are computed: ``"float32"``, ``"int8"`` or ``"int16"``.
         interface: type of the file's floating inputs and outputs: that of the activations, ``"float32"``, or
             ``"uint8"`` for activations in int8.
         needs_calibration: whether ranges of activations have to be measured on data, as integer ones have.
-        tolerance: default of the largest relative RMS error of verification: above the error of rounding alone in
-            deep networks, trained and untrained (for the shipped one 2e-7, 6e-4, 0.007, 0.024 and 0.016, in the
-            order of `RECIPES`; for an untrained one of full width 1e-6, 0.01, 0.15, 0.26 and 0.17; for
-            Google's of width 0.25, rounded once more, 1e-5, 0.03, 0.21, 0.33 and 0.27), and under that
-            of a wrong operator, which is of the order of 1. Wrong weights are found by a check of their own.
+        tolerance: default of the largest relative RMS error of verification: above the error of rounding alone in deep
+            networks, measured beside `RECIPES`, and under that of a wrong operator, which is of the order of 1. Wrong
+            weights are found by a check of their own.
 
     Raises:
         ValueError: for types that no converter combines, or a tolerance that is not greater than zero.
@@ -105,33 +107,72 @@ def _require_one_of(argument: str, given: str, names: Iterable[str], condition: 
         raise ValueError(f"{argument}: expected one of {', '.join(known)}{condition}, got {given!r}")
 
 
+# The relative RMS errors that rounding alone makes, measured; the tolerance of each recipe is above them:
+#
+#                shipped model,   MobileNet v1 of full   Google's of width 0.25,
+#                trained          width, untrained       rounded once more
+# float32        2e-7             1e-6                   1e-5
+# float16        6e-4             0.01                   0.03
+# dynamic_int8   0.007            0.15                   0.21
+# int8           0.024            0.26                   0.33
+# int16x8        0.016            0.17                   0.27
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("float32", "all in float32", "float32", "float32", "float32", False, 1e-4),
-        Recipe("float16", "weights stored in float16, half the size", "float16", "float32", "float32", False, 0.05),
         Recipe(
-            "dynamic_int8",
-            "weights in int8, activations quantized as they come, a quarter of the size",
-            "int8",
-            "float32",
-            "float32",
-            False,
-            0.3,
+            name="float32",
+            summary="all in float32",
+            weights="float32",
+            activations="float32",
+            interface="float32",
+            needs_calibration=False,
+            tolerance=1e-4,
         ),
         Recipe(
-            "int8",
-            "all in int8, inputs and outputs too: for phones' DSPs, NPUs and microcontrollers",
-            "int8",
-            "int8",
-            "int8",
-            True,
-            0.4,
+            name="float16",
+            summary="weights stored in float16, half the size",
+            weights="float16",
+            activations="float32",
+            interface="float32",
+            needs_calibration=False,
+            tolerance=0.05,
         ),
-        Recipe("int16x8", "activations in int16 and weights in int8", "int8", "int16", "int16", True, 0.4),
+        Recipe(
+            name="dynamic_int8",
+            summary="weights in int8, activations quantized as they come, a quarter of the size",
+            weights="int8",
+            activations="float32",
+            interface="float32",
+            needs_calibration=False,
+            tolerance=0.3,
+        ),
+        Recipe(
+            name="int8",
+            summary="all in int8, inputs and outputs too: for phones' DSPs, NPUs and microcontrollers",
+            weights="int8",
+            activations="int8",
+            interface="int8",
+            needs_calibration=True,
+            tolerance=0.4,
+        ),
+        Recipe(
+            name="int16x8",
+            summary="activations in int16 and weights in int8",
+            weights="int8",
+            activations="int16",
+            interface="int16",
+            needs_calibration=True,
+            tolerance=0.4,
+        ),
     )
 }
-"""The recipes that `export` and the command know by name. A new recipe is a row here."""
+"""The recipes that `export` and the command know by name; `Recipe.summary` tells what each is.
+
+A new recipe is a row here. It combines a pair of types that `CONVERTER_FLAGS` has, one of that pair's interfaces, and a
+tolerance. A new type, such as int4, takes more: its pairs in `CONVERTER_FLAGS`; its storage in `tfsep/_flatbuffer/`;
+its rounding in `_weight_check.py`; its recognition in a file in `_verify.py`; and, as a type of inputs and outputs, the
+code that fills them in `_convert/_snippets.py`.
+"""
 
 
 def get_recipe(recipe: str | Recipe) -> Recipe:

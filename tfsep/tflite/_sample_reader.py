@@ -53,7 +53,7 @@ class SampleReader:
     """Reads data for a network of these inputs.
 
     Attributes:
-        inputs: of the network.
+        inputs: inputs of the network.
         argument: name of the data in errors.
     """
 

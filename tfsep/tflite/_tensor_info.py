@@ -11,11 +11,11 @@ class TensorInfo(NamedTuple):
     """An input or output of a file.
 
     Attributes:
-        name: in the file's signature.
-        shape: with the batch.
+        name: name in the file's signature.
+        shape: shape with the batch.
         dtype: NumPy's name.
-        scale: of quantized numbers, ``real = scale · (stored - zero_point)``; 0 for numbers that are stored as such.
-        zero_point: of quantized numbers.
+        scale: scale of quantized numbers, ``real = scale · (stored - zero_point)``; 0 for numbers stored as such.
+        zero_point: zero point of quantized numbers.
     """
 
     name: str

@@ -25,7 +25,7 @@ def require_runnable(content: bytes, kernels: str, keep_tensors: bool, path: str
     """Run a file's bytes, which have passed the structural check, in a process of their own, unless they have run.
 
     Args:
-        content: of the file.
+        content: bytes of the file.
         kernels: name of an ``OpResolverType``.
         keep_tensors: whether every tensor is kept.
         path: the file's name in errors.

@@ -40,13 +40,13 @@ def verify(
 
     Args:
         model: the Keras model from which the file was made, or the path of its ``.keras`` file.
-        path: of the ``.tflite`` file.
+        path: path of the ``.tflite`` file.
         data: an array (N, ...) of the model's input; a tuple (x, labels), labels ints (N,) from 0; for several
             inputs a tuple of arrays in the model's own order (``Model([a, b])`` takes ``(a, b)``), or a dict by name;
             or an iterable of any of these, a ``tf.data.Dataset`` or a generator.
         tolerance: largest relative RMS error, see `VerifyReport`; None for that of the recipe in `RECIPES` that has
             the file's types.
-        threads: of LiteRT.
+        threads: number of LiteRT's threads.
         weights: whether to compare the weights; False for a file whose weights another tool changed on purpose, by
             pruning or clustering.
 
@@ -96,11 +96,11 @@ def predict(path: str | PathLike[str], data: Data, *, threads: int = 1) -> Any:
     """Run a file on data and return its outputs as real numbers.
 
     Args:
-        path: of the ``.tflite`` file.
+        path: path of the ``.tflite`` file.
         data: an array (N, ...) of the file's input, floats where the file has quantized numbers; for several inputs a
             tuple of arrays in the file's order, which `export` makes the model's own, or a dict by name; or an iterable
             of any of these, a ``tf.data.Dataset`` or a generator. Labels are ignored.
-        threads: of LiteRT.
+        threads: number of LiteRT's threads.
 
     Returns:
         An array (N, ...), float32 where the file has quantized numbers; of several outputs, a dict by name.

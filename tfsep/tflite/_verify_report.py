@@ -17,11 +17,11 @@ class VerificationError(ValueError):
     """A file that does not compute what its model computes.
 
     Args:
-        message: of the error.
-        report: of the verification.
+        message: message of the error.
+        report: report of the verification.
 
     Attributes:
-        report: of the verification.
+        report: report of the verification.
     """
 
     def __init__(self, message: str, report: "VerifyReport") -> None:
@@ -41,8 +41,8 @@ class VerifyReport:
         tolerance: the largest rms_error that passes. The default is the recipe's, and for a quantized output half a
             step more, which rounding alone may add.
         weights: number of the model's weight tensors that were compared; None if they were not.
-        weight_error: of the weight that is furthest from the model's, normalization folded in, in units of the rounding
-            of the file's type: at most 1 passes. None if they were not compared.
+        weight_error: error of the weight that is furthest from the model's, normalization folded in, in units of the
+            rounding of the file's type: at most 1 passes. None if they were not compared.
         top1_agreement: share of samples with the same class in both; None where the output is no row of classes.
         accuracy: share of samples whose label the file predicts; None without labels.
         model_accuracy: share of samples whose label the model predicts; None without labels.
@@ -124,7 +124,7 @@ class VerifyReport:
         return asdict(self)
 
     def table(self) -> Table:
-        """Return a row a measure."""
+        """Return a row for each measure."""
         rows = [
             ("samples", f"{self.samples:,}"),
             ("largest error", f"{self.max_error:.3g}"),

@@ -22,8 +22,8 @@ class Weight(NamedTuple):
     """A constant that an operator reads.
 
     Attributes:
-        name: in its file.
-        values: as real numbers.
+        name: name in its file.
+        values: values as real numbers.
         rounding: the largest error of each number from storing it in the file's type.
     """
 
@@ -37,9 +37,8 @@ class WeightComparison(NamedTuple):
 
     Attributes:
         compared: number of the model's weight tensors.
-        error: of the weight with the largest error, in units of its rounding; infinite where the file has none of its
-            shape.
-        name: of that weight.
+        error: largest error of a weight, in units of its rounding; infinite where the file has none of its shape.
+        name: name of that weight.
     """
 
     compared: int

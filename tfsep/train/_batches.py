@@ -12,7 +12,7 @@ def smooth_labels(labels: TensorLike, classes: int, smoothing: float) -> Tensor:
 
     Args:
         labels: classes in [0, K).
-        classes: their number K.
+        classes: number of classes, K.
         smoothing: share of each label that is spread over all classes.
 
     Source: C. Szegedy et al., "Rethinking the Inception Architecture" (arXiv 1512.00567), section 7.

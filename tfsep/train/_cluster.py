@@ -15,7 +15,7 @@ class Cluster:
 
     Attributes:
         addresses: ``host:port`` of each worker, the chief's first.
-        index: of this worker; 0 is the chief's.
+        index: index of this worker; 0 is the chief's.
     """
 
     addresses: tuple[str, ...]

@@ -24,7 +24,7 @@ class FitConfig:
         optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum.
         learning_rate: peak of the schedule, a linear warm-up over `warmup_epochs`, then half a cosine down to 0.
         warmup_epochs: length of the warm-up; None for 2, or fewer if `epochs` is 2 or less.
-        momentum: of SGD, in [0, 0.9999].
+        momentum: momentum of SGD, in [0, 0.9999].
         weight_decay: decoupled from the gradient (arXiv 1711.05101); not applied to biases and normalizations.
         label_smoothing: share of each label that is spread over all classes (arXiv 1512.00567, section 7).
         mixup: alpha of the Beta distribution from which the shares of two mixed images are drawn (arXiv 1710.09412);
@@ -36,7 +36,7 @@ class FitConfig:
         patience: number of epochs without a better held-out accuracy after which the run ends with its best epoch's
             weights; 0 runs to the end and keeps the last weights.
         validation: number of training images held out for the accuracy of each epoch; the test split is not used.
-        seed: of all random numbers, in [0, 2**32 - 1].
+        seed: seed of all random numbers, in [0, 2**32 - 1].
 
     Raises:
         ValueError: for a field of another type or out of range; the message names it.
@@ -169,7 +169,7 @@ def read_config(path: str | PathLike[str]) -> dict[str, Any]:
     """Return the settings in a TOML file, by name, for `TrainConfig.of` or `QuantizeConfig.of`.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
         FileNotFoundError: if there is no such file.

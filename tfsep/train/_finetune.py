@@ -75,7 +75,7 @@ def finetune(
         model: a float model from prepared images to probabilities, such as one of `tfsep.train.train`.
         config: the settings.
         data: the data set; its test split is used once, at the end.
-        folder: of the run, created if missing; its files are those of `tfsep.train.train`.
+        folder: folder of the run, created if missing; its files are those of `tfsep.train.train`.
         resume: whether to continue from the folder's checkpoint; model, settings and data must be the same as before.
 
     Returns:

@@ -17,7 +17,7 @@ def build_model(config: TrainConfig, data: ImageData, precision: str | None = No
     Args:
         config: the settings.
         data: gives the shape of the images and the number of classes.
-        precision: of the computation; None for that of the settings.
+        precision: precision of the computation; None for that of the settings.
     """
     keras.utils.set_random_seed(config.seed)
     with dtype_policy(precision or config.precision):
@@ -70,7 +70,7 @@ def with_softmax(model: Model) -> Model:
     """Return the model followed by a softmax, on the same weights.
 
     Args:
-        model: from images to logits.
+        model: model from images to logits.
 
     Examples:
         >>> inputs = keras.Input((3,))

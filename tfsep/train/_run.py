@@ -34,8 +34,8 @@ class TrainResult:
     """The result of a run.
 
     Attributes:
-        model: from prepared images to probabilities.
-        folder: of the run: model, checkpoint, log, curves and config.
+        model: model from prepared images to probabilities.
+        folder: folder of the run: model, checkpoint, log, curves and config.
         test_accuracy: share of the test split that is classified correctly, computed once, at the end.
         validation_accuracy: the same share of the held-out training images; None if none were held out.
         seconds: time of this call.
@@ -52,7 +52,7 @@ def accuracy(model: Model | Callable[..., Tensor], split: Split, batch_size: int
     """Return the share of a split's images that a model classifies correctly, in [0, 1].
 
     Args:
-        model: from prepared images (N, H, W, C) to scores (N, K), called with ``training=False``.
+        model: model from prepared images (N, H, W, C) to scores (N, K), called with ``training=False``.
         split: the labelled images.
         batch_size: images a call of the model.
 

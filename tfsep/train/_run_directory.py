@@ -27,7 +27,7 @@ class RunDirectory:
     """The files of a run; each is replaced as a whole, so that none is ever cut short.
 
     Args:
-        path: of the folder, which need not exist.
+        path: path of the folder, which need not exist.
         config: settings of the run.
         identity: facts by which a resumed run knows its data and its first model, for JSON.
     """

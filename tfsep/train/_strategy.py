@@ -22,7 +22,7 @@ class Devices:
 
     Attributes:
         strategy: the ``tf.distribute.Strategy`` in whose scope the model is made.
-        connections: to the other workers; None for a single worker.
+        connections: connections to the other workers; None for a single worker.
     """
 
     strategy: tf.distribute.Strategy
@@ -47,7 +47,7 @@ class Devices:
         """Return the values of all workers, in their order.
 
         Args:
-            value: of this worker, for JSON.
+            value: value of this worker, for JSON.
         """
         return self.connections.exchange(value) if self.connections else [value]
 
@@ -55,7 +55,7 @@ class Devices:
         """Raise a ValueError unless all workers have the same facts.
 
         Args:
-            facts: by topic and name, for JSON; the message says which differ.
+            facts: facts by topic and name, for JSON; the message says which differ.
         """
         for other, theirs in enumerate(self.exchange(facts)):
             for about, own in facts.items():

@@ -22,9 +22,9 @@ def train(
     Args:
         config: the settings.
         data: the data set; its test split is used once, at the end.
-        folder: of the run, created if missing. Its files: ``model.keras`` (from images to probabilities),
+        folder: folder of the run, created if missing. Its files: ``model.keras`` (from images to probabilities),
             ``model.json`` (preprocessing), ``checkpoint.npz`` (all variables, after every epoch), ``log.jsonl`` (one
-            JSON object an epoch), ``curves.png``, ``config.json`` and ``data.json`` (hashes of the data). Nothing is
+            JSON object per epoch), ``curves.png``, ``config.json`` and ``data.json`` (hashes of the data). Nothing is
             written before every image has been read once.
         resume: whether to continue from the folder's checkpoint; settings and data must be the same as before.
         devices: the devices to train on, from `join`; None for the strategy in scope. All workers need the same

@@ -18,7 +18,7 @@ class Trainer:
     """A model in training, with its optimizer and the moving average of its weights.
 
     Args:
-        model: from images (N, H, W, C) to logits (N, K), made in the scope of the current ``tf.distribute`` strategy.
+        model: model from images (N, H, W, C) to logits (N, K), made in the scope of the ``tf.distribute`` strategy.
         optimizer: one that is not built yet.
         config: the settings, of which `average` and `accumulate` are used.
         teacher: a model from the same images to probabilities; None for none.
@@ -157,8 +157,8 @@ def seed_dropout(model: Model, seed: int) -> None:
     """Seed the dropout layers of a model anew, so that dropout is a function of the epoch.
 
     Args:
-        model: in training.
-        seed: of the epoch.
+        model: the model in training.
+        seed: seed of the epoch.
 
     Examples:
         >>> seed_dropout(keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)]), 3)

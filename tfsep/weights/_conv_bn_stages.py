@@ -38,7 +38,7 @@ class SourceStage(NamedTuple):
     """The weights of one stage, from any source.
 
     Attributes:
-        name: of the stage in the source.
+        name: name of the stage in the source.
         kernel: (kh, kw, C, F); of a dense layer (1, 1, C, F); of a depthwise convolution (kh, kw, C, M).
         depthwise: whether the convolution is depthwise.
         bias: (F,), or None.
@@ -128,7 +128,7 @@ def require_padding(model_stages: Sequence[ModelStage], rule: str, source: str) 
     """Raise a ValueError unless all layers of a model pad by a rule.
 
     Args:
-        model_stages: of the model.
+        model_stages: stages of the model.
         rule: a key of `tfsep.defs.PADDING_RULES`.
         source: whose weights need this padding, for the message.
     """
@@ -150,9 +150,9 @@ def assign_stages(
     """Assign the weights of a source to a model: all of them, or none if any does not match.
 
     Args:
-        model: to assign to.
-        model_stages: of the model, in order.
-        stages: of the source, in the same order.
+        model: model to assign to.
+        model_stages: stages of the model, in order.
+        stages: stages of the source, in the same order.
         argument: name of the argument that gave the source, for the message.
         source: name of the source, for the message.
 

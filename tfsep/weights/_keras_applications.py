@@ -37,7 +37,7 @@ def load_keras_applications(model: Model, source: Model | str | PathLike[str]) -
     images whose sides are multiples of 32. The model stays unchanged unless everything fits.
 
     Args:
-        model: with the same convolutions as the source, in the same order.
+        model: model with the same convolutions as the source, in the same order.
         source: a ``keras.applications.MobileNet``, its ``.keras`` file, its ``.weights.h5`` file, or ``"imagenet"`` for
             the weights that Keras downloads, of the model's own width, and size where it is one of theirs. A
             source of a width under 0.25 has layers of less than 8 filters, which ``MobileNetV1(..., min_depth=1)`` has.

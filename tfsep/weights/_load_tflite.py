@@ -18,8 +18,8 @@ def load_tflite(model: Model, path: str | PathLike[str], background: Literal["ke
     everything fits.
 
     Args:
-        model: with the same convolutions as the file, in the same order, and the same padding.
-        path: of the file.
+        model: model with the same convolutions as the file, in the same order, and the same padding.
+        path: path of the file.
         background: ``"keep"`` loads the classifier as it is; ``"drop"`` leaves class 0 out, the background class of
             Google's files, so that 1001 classes fit a model of 1000.
 
@@ -45,8 +45,8 @@ def load_network(model: Model, network: FileNetwork, path: str | PathLike[str] =
     """Load the weights of a network that was read from a file into a model with the same layers.
 
     Args:
-        model: with the same convolutions as the network, in the same order.
-        network: from `read_network`.
+        model: model with the same convolutions as the network, in the same order.
+        network: network from `read_network`.
         path: name of the network in messages.
 
     Raises:

@@ -39,7 +39,7 @@ def load_torch(model: Model, source: Mapping[str, Any] | str | PathLike[str], ep
     numbers and names, timm's among them. The model stays unchanged unless everything fits.
 
     Args:
-        model: with the same convolutions as the source, in the same order.
+        model: model with the same convolutions as the source, in the same order.
         source: a state dict (names to tensors or arrays), or one under ``"state_dict"``; or the path of a
             ``.safetensors`` file, which needs no PyTorch, or of a ``.pt`` or ``.pth`` file, which needs PyTorch and is
             loaded with ``weights_only=True``.

@@ -124,7 +124,7 @@ def load_slim_checkpoint(
     stays unchanged unless everything fits.
 
     Args:
-        model: from `tfsep.models`, or any Keras model whose layer names are slim scopes with dots for slashes.
+        model: model from `tfsep.models`, or any Keras model whose layer names are slim scopes with dots for slashes.
         path: prefix of the checkpoint, ``.../model.ckpt``, or its ``.index`` file.
         use_ema: whether to load ``…/ExponentialMovingAverage`` of each trained variable. Batch statistics are averages
             already, and may have none.

@@ -32,8 +32,8 @@ class FileLayer:
 
     Attributes:
         definition: the convolution, under the name of its weights in the file.
-        stage: its weights.
-        padding: of the convolution.
+        stage: weights of the layer.
+        padding: padding of the convolution.
         size: rows and columns of its input.
         activation: ``"linear"``, ``"relu"`` or ``"relu6"``.
         qparams: quantization parameters of its output, or None for floats.

@@ -32,7 +32,7 @@ def read_network(path: str | PathLike[str]) -> FileNetwork:
     """Return the MobileNet in a ``.tflite`` file.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
         TypeError: if `path` is no path.

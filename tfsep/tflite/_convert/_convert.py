@@ -16,7 +16,6 @@ from tfsep._utils.atomic_files import atomic_files, make_folder
 from tfsep.data import Preprocessing
 from tfsep.models import load_model
 from tfsep.tflite._benchmark import benchmark_all, thread_counts
-from tfsep.tflite._calibration import MAX_SAMPLES
 from tfsep.tflite._convert._header import c_header
 from tfsep.tflite._convert._metadata import LABELS, can_describe, channels_of, with_metadata
 from tfsep.tflite._convert._report import ConvertReport, readme
@@ -24,7 +23,7 @@ from tfsep.tflite._convert._snippets import snippets
 from tfsep.tflite._export import export
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._litert_model import LiteRTModel
-from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, Recipe
 from tfsep.tflite._targets import check_targets, targets_named
 from tfsep.tflite._tensor_info import TensorInfo
 
@@ -43,7 +42,7 @@ def convert(
     threads: Iterable[int] = (1,),
     input_shape: tuple[int, ...] | None = None,
     tolerance: float | None = None,
-    max_calibration_samples: int = MAX_SAMPLES,
+    max_calibration_samples: int = MAX_CALIBRATION_SAMPLES,
 ) -> ConvertReport:
     """Convert any Keras model into a folder for devices: exported and verified by `export`, timed, checked for targets.
 
@@ -55,9 +54,8 @@ def convert(
 
     Args:
         model: a built Keras model, with layers of Keras or of this library, or the path of a ``.keras`` file.
-        folder: is made if it does not exist.
-        recipe: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"`` or ``"int16x8"``, see `RECIPES`; or a
-            `Recipe` of one's own.
+        folder: folder for the files, made if it does not exist.
+        recipe: a name in `RECIPES`, or a `Recipe` of one's own.
         calibration: samples of the training set to measure ranges of activations on, in any form that `data` has;
             required for recipes with integer activations, and None for a model of `tfsep.quantize.prepare`.
         targets: a name in `TARGETS` or several. A target that does not take the file is in the report, and the folder
@@ -66,14 +64,14 @@ def convert(
             (N,) from 0; for several inputs a tuple of arrays in the model's own order, or a dict by name; or an
             iterable of any of these, a ``tf.data.Dataset`` or a generator. None for the calibration samples, or,
             without those, for a few seeded random ones.
-        labels: of the classes, in order; their numbers where not given.
+        labels: labels of the classes, in order; their numbers where not given.
         preprocessing: how images are prepared for the model, to be recorded in reports, snippets and metadata for
             inputs that may be images; it is not applied. None where that is not known.
-        name: of the files, letters, digits, ``_``, ``-`` and ``.``.
+        name: name of the files, letters, digits, ``_``, ``-`` and ``.``.
         threads: numbers of threads to time the file with.
-        input_shape: without the batch, for a model of one input that leaves sizes open.
+        input_shape: shape without the batch, for a model of one input that leaves sizes open.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
-        max_calibration_samples: the largest number of samples to read.
+        max_calibration_samples: most samples of `calibration` to read.
 
     Returns:
         The reports of export, benchmark and targets, and the names of the files.
@@ -85,7 +83,7 @@ def convert(
             it, labels that are not as many as the classes, or a name with other characters.
         FileNotFoundError: if there is no such ``.keras`` file.
         OSError: if the folder cannot be written to.
-        ImportError: for the target ``"tflm"`` without the package ``tflite-micro``, the extra ``micro``.
+        ImportError: for a target whose package is not installed: ``tflite-micro``, the extra ``micro``.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()])
@@ -140,7 +138,8 @@ def convert(
         described=described,
         notes=(*made.notes, *notes),
     )
-    arena = checked["tflm"].facts.get("arena_bytes") if checked is not None and "tflm" in wanted else None
+    facts = [report.facts for report in checked.reports] if checked is not None else []
+    arena = next((fact["arena_bytes"] for fact in facts if "arena_bytes" in fact), None)
     texts = [
         report.to_json(),
         c_header(name, content, arena),

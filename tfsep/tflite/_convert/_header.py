@@ -9,8 +9,8 @@ def c_header(name: str, content: bytes, arena_bytes: int | None) -> str:
     """Return a C and C++ header that holds a file.
 
     Args:
-        name: of the arrays, made an identifier.
-        content: of the file.
+        name: name of the arrays, made an identifier.
+        content: bytes of the file.
         arena_bytes: size of TensorFlow Lite Micro's arena; None where it was not measured.
     """
     symbol = identifier(name)

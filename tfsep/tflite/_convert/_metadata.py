@@ -39,12 +39,12 @@ def with_metadata(
     """Return a file with metadata in it, and with its labels appended as an archive, where libraries look for them.
 
     Args:
-        content: of the file.
-        name: of the model.
-        inputs: in the file's own order.
-        outputs: in the file's own order.
+        content: bytes of the file.
+        name: name of the model.
+        inputs: inputs in the file's own order.
+        outputs: outputs in the file's own order.
         preprocessing: how images are prepared; None where that is not known.
-        labels: of the first output; none for no label file.
+        labels: labels of the first output; none for no label file.
 
     Raises:
         ValueError: if it cannot be described.

@@ -23,7 +23,7 @@ class ConvertReport:
         export: report of the export, with the verification.
         benchmark: the file's time and memory on this machine.
         targets: whether targets take the file; None where none was asked for.
-        labels: of the classes; none where the output is no row of classes.
+        labels: labels of the classes; none where the output is no row of classes.
         described: whether the file has metadata in it.
         notes: remarks for the user, including the export's.
     """

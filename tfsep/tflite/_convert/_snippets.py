@@ -14,7 +14,7 @@ class _Type(NamedTuple):
     """A type of stored numbers in other languages.
 
     Attributes:
-        size: in bytes.
+        size: number of bytes.
         put: call on Kotlin's ByteBuffer, ``{}`` for the number.
         get: call on Kotlin's ByteBuffer.
         kotlin: conversion of Kotlin's Int.
@@ -46,8 +46,8 @@ def snippets(
 
     Args:
         file: name of the file.
-        inputs: in the file's own order.
-        outputs: in the file's own order.
+        inputs: inputs in the file's own order.
+        outputs: outputs in the file's own order.
         preprocessing: how images are prepared; None where that is not known.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What to use in place of an operator that a target does not have, a row each."""
+"""What to use in place of an operator that a target does not have, a row for each case."""
 
 from typing import NamedTuple
 

@@ -37,6 +37,24 @@ from tfsep.tflite._targets._texts import (
 )
 from tfsep.tflite._tensor_info import TensorInfo
 
+_XNNPACK = operator_names("""
+    ABS ADD AVERAGE_POOL_2D BATCH_MATMUL CEIL CONCATENATION CONV_2D COS DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV
+    ELU EXP EXPAND_DIMS FLOOR FULLY_CONNECTED GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM
+    MUL NEG PAD PRELU QUANTIZE RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR ROUND RSQRT SIN SLICE SOFTMAX
+    SPACE_TO_DEPTH SPLIT SQRT SQUARE SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV
+""")
+"""The operators that XNNPACK has, by its documentation.
+
+Neither this list nor its rules decide: what XNNPACK takes is measured. They explain what it was measured to leave.
+"""
+
+_XNNPACK_QUANTIZED = operator_names("""
+    ADD CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE ELU EXPAND_DIMS FULLY_CONNECTED LEAKY_RELU
+    LOGISTIC MAX_POOL_2D MEAN MUL PAD QUANTIZE RESHAPE RESIZE_BILINEAR SLICE SPACE_TO_DEPTH SPLIT STRIDED_SLICE SUB TANH
+    TRANSPOSE TRANSPOSE_CONV
+""")
+"""Those of them that it has in 8 bits, too; the others need float32, by a rule below."""
+
 _SAMPLES = 4
 _ROUNDING = 1e-5
 """Share of the largest output by which two orders of summing floats may differ."""
@@ -196,23 +214,13 @@ def _micro_version() -> str:
         return "tflite-micro"
 
 
-_XNNPACK = operator_names("""
-    ABS ADD AVERAGE_POOL_2D BATCH_MATMUL CEIL CONCATENATION CONV_2D COS DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV
-    ELU EXP EXPAND_DIMS FLOOR FULLY_CONNECTED GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM
-    MUL NEG PAD PRELU QUANTIZE RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR ROUND RSQRT SIN SLICE SOFTMAX
-    SPACE_TO_DEPTH SPLIT SQRT SQUARE SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV
-""")
-_XNNPACK_QUANTIZED = operator_names("""
-    ADD CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE ELU EXPAND_DIMS FULLY_CONNECTED LEAKY_RELU
-    LOGISTIC MAX_POOL_2D MEAN MUL PAD QUANTIZE RESHAPE RESIZE_BILINEAR SLICE SPACE_TO_DEPTH SPLIT STRIDED_SLICE SUB TANH
-    TRANSPOSE TRANSPOSE_CONV
-""")
 _FLOAT_ONLY = tuple(sorted(_XNNPACK - _XNNPACK_QUANTIZED))
 _LOGITS = "leave the softmax out of the model, and apply it to the logits on the host"
 
 MEASURED_TARGETS = (
     Target(
         name="xnnpack",
+        summary="LiteRT's default on CPUs, measured: the operators that it takes, and the number of partitions",
         source=Source("XNNPACK delegate, README and xnnpack_delegate.cc", "LiteRT 2.3"),
         operators=_XNNPACK,
         rules=(
@@ -259,9 +267,10 @@ MEASURED_TARGETS = (
     ),
     Target(
         name="tflm",
+        summary="TensorFlow Lite Micro for microcontrollers, measured: outputs and the smallest arena",
         source=Source("TensorFlow Lite Micro's interpreter", "as installed"),
         measure=_measure_tflm,
         require=_require_tflm,
     ),
 )
-"""XNNPACK's rules explain the operators that it was measured to leave."""
+"""Their reports are those of `Target.measure`."""

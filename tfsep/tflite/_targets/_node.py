@@ -21,8 +21,8 @@ class Node:
 
     Attributes:
         row: the operator in the file.
-        inputs: its tensors, None for one that is left out.
-        outputs: its tensors.
+        inputs: tensors that it reads, None for one that is left out.
+        outputs: tensors that it makes.
         constants: numbers of the file's constant tensors, including those in float16 that an operator converts.
         settings: axes, steps and shapes that the file stores as tensors, by their place among the inputs.
         in_integers: whether any operator of the file computes in 8-bit integers.

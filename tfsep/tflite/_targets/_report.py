@@ -15,7 +15,7 @@ class Finding:
     Attributes:
         node: the operator's number in the file; None for a finding on the whole file.
         operator: name of its kind.
-        name: of its output.
+        name: name of its output.
         why: the target's requirement, or its message.
         change: what to change in the network, or how it is exported.
         source: document and version of the requirement.
@@ -34,14 +34,14 @@ class TargetReport:
     """A file on one target.
 
     Attributes:
-        target: its name.
+        target: name of the target.
         basis: ``"measured"`` or ``"documented rule"``.
         passed: whether every operator runs as intended, with the right results where they were measured.
         taken: number of operators that run as intended; on the Edge TPU, none after the first that does not.
         nodes: number of operators.
         partitions: number of parts of the graph that run as a whole; None where that is not known.
         findings: one for each operator that does not run as intended.
-        source: of the rules, or the package that measured.
+        source: source of the rules, or the package that measured.
         facts: other measures, by name.
     """
 
@@ -96,8 +96,8 @@ class TargetsReport:
     """A file on several targets.
 
     Attributes:
-        path: of the file.
-        reports: one a target, in the order given.
+        path: path of the file.
+        reports: one for each target, in the order given.
     """
 
     path: str
@@ -117,7 +117,7 @@ class TargetsReport:
         return {report.target: report.to_dict() for report in self.reports}
 
     def table(self) -> Table:
-        """Return a row a target."""
+        """Return a row for each target."""
         return Table(("target", "basis", "result"), [(r.target, r.basis, r.summary()) for r in self.reports])
 
     def findings(self) -> Table:

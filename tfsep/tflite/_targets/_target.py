@@ -14,7 +14,7 @@ class Source(NamedTuple):
     """Where rules are documented.
 
     Attributes:
-        name: of a document or a file of source code.
+        name: name of a document or a file of source code.
         version: the one that was read.
     """
 
@@ -48,8 +48,8 @@ class TargetFile(NamedTuple):
     """A file to be checked.
 
     Attributes:
-        path: of the file.
-        content: its bytes.
+        path: path of the file.
+        content: bytes of the file.
         nodes: the operators of its main graph.
     """
 
@@ -63,16 +63,19 @@ class Target:
     """A runtime or accelerator that a file may run on.
 
     Attributes:
-        name: as `check_targets` takes it.
+        name: name that `check_targets` takes.
+        summary: what it is, and what is checked for it, in one line.
         source: where its operators and rules are documented.
         operators: names of the operators that it has at all.
-        rules: conditions on them; the first that an operator breaks is reported.
+        rules: conditions on them; the first that an operator breaks is reported. A rule may name an operator that the
+            target does not have, to give advice of its own; others have that of `ALTERNATIVES`, for all targets.
         prefix_only: whether it runs the graph only up to the first operator that it does not take.
         measure: function of the target and a file that runs the file; None for a target known by its rules alone.
         require: function that raises `ImportError` where `measure` lacks a package; None where it needs none.
     """
 
     name: str
+    summary: str
     source: Source
     operators: frozenset[str] = frozenset()
     rules: tuple[Rule, ...] = ()
@@ -83,9 +86,12 @@ class Target:
     def broken_rule(self, node: Node) -> Rule | None:
         """Return the first rule that an operator breaks, or None."""
         name = node.row.name
-        if name not in self.operators:
+        is_listed = name in self.operators
+        asked = (rule for rule in self.rules if name in rule.operators or (is_listed and not rule.operators))
+        broken = next((rule for rule in asked if not rule.holds(node)), None)
+        if broken is None and not is_listed:
             return Rule((name,), never, "", alternative_to(node))
-        return next((rule for rule in self.rules if name in (rule.operators or (name,)) and not rule.holds(node)), None)
+        return broken
 
     def finding(self, rule: Rule, node: Node) -> Finding:
         """Return the report's entry for an operator that breaks a rule.

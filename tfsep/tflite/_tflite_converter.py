@@ -26,9 +26,9 @@ def convert_model(
     """Return the bytes of a file of this model, with inputs and outputs in the model's own order.
 
     Args:
-        signature: of the model, with all sizes known.
-        recipe: of the file.
-        batch_size: of the file's inputs.
+        signature: signature of the model, with all sizes known.
+        recipe: recipe of the file.
+        batch_size: batch size of the file's inputs.
         calibration: samples; None for a recipe in floats, and for a prepared model, which has its ranges.
         allow_flex: whether operators may need TensorFlow on the device.
 

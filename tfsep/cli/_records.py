@@ -1,4 +1,4 @@
-"""The commands about data sets."""
+"""The command records: a data set as TFRecord shards."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from tfsep.cli._app import SET_HELP, command, parse_size, print_line
 def records(
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     data: Annotated[str, typer.Option(help=f"{SET_HELP}.")] = "fashion_mnist",
-    shards: Annotated[int, typer.Option(help="Files a split.")] = 16,
+    shards: Annotated[int, typer.Option(help="Files per split.")] = 16,
     size: Annotated[str | None, typer.Option(help="Rows and columns that a folder's images are brought to.")] = None,
     channels: Annotated[int | None, typer.Option(help="And their channels: 3, or 1 for grey.")] = None,
 ) -> None:

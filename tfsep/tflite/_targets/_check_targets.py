@@ -12,7 +12,10 @@ from tfsep.tflite._targets._report import TargetsReport
 from tfsep.tflite._targets._target import Target, TargetFile
 
 TARGETS: dict[str, Target] = {target.name: target for target in (*MEASURED_TARGETS, *DOCUMENTED_TARGETS)}
-"""By name. A new target is a record in `_documented.py`, or in `_measured.py` with a function that runs the file."""
+"""The targets by name; `Target.summary` tells what each is, and the guide on targets has a table of them.
+
+A new target is a record in `_documented.py`, or in `_measured.py` with a function that runs the file.
+"""
 
 
 def targets_named(names: str | Iterable[str]) -> tuple[Target, ...]:
@@ -40,28 +43,23 @@ def check_targets(path: str | PathLike[str], targets: str | Iterable[str] | None
 
     Operators are those of the file's main graph: a loop, such as a recurrent layer's, counts as one.
 
-    Two targets are measured on this machine. For ``"xnnpack"``, LiteRT's default on CPUs, these are the operators that
-    it takes, and the number of partitions. For ``"tflm"``, TensorFlow Lite Micro for microcontrollers, these are the
-    outputs on seeded inputs beside those of LiteRT's reference kernels, and the smallest arena in which the file runs.
-    That arena holds pointers of this machine's size; a microcontroller, with pointers half as long, needs somewhat
-    less.
+    A target with a `Target.measure` is measured on this machine: it runs the file. The arena of TensorFlow Lite Micro
+    holds pointers of this machine's size; a microcontroller, with pointers half as long, needs somewhat less.
 
-    The others, ``"gpu"``, ``"nnapi"`` (for API level 29; Android 15 deprecates it), ``"edgetpu"``, ``"ethos-u"`` and
-    ``"cmsis-nn"``, go by documented rules, see `TARGETS`, each with its source and version; a driver may still leave
-    out an operator that passes. ``"cmsis-nn"`` checks for CMSIS-NN's fast kernels; other operators run on TensorFlow
-    Lite Micro's own.
+    The others go by documented rules, each with its source and version; a driver may still leave out an operator that
+    passes. `Target.summary` says what each target is, and what is checked for it.
 
     Args:
-        path: of the ``.tflite`` file.
+        path: path of the ``.tflite`` file.
         targets: a name in `TARGETS` or several; None for all.
 
     Returns:
-        A report a target.
+        A report for each target.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: if there is no such file, it is damaged, LiteRT does not run it where
             that is measured, or for an unknown target.
-        ImportError: for ``"tflm"`` without the package ``tflite-micro``, the extra ``micro``.
+        ImportError: for a target whose package is not installed: ``tflite-micro``, the extra ``micro``.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(4, 3), keras.layers.Softmax()])

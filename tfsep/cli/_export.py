@@ -1,0 +1,157 @@
+"""The commands export, verify and convert: a Keras model as a .tflite file, proven to compute the same."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfsep.cli._app import (
+    DATA_HELP,
+    MEAN_HELP,
+    RECIPE_HELP,
+    SAMPLES_HELP,
+    STD_HELP,
+    TARGET_HELP,
+    TOLERANCE_HELP,
+    class_count,
+    command,
+    input_shape_of,
+    known_preprocessing,
+    open_samples,
+    parse_targets,
+    parse_thread_counts,
+    preprocessing_for,
+)
+
+
+@command("export")
+def export(
+    model: Annotated[Path, typer.Argument(help="A .keras file.")],
+    out: Annotated[Path | None, typer.Option(help="The .tflite file; beside the model where not given.")] = None,
+    recipe: Annotated[str, typer.Option(help=RECIPE_HELP)] = "float32",
+    calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
+    data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help=SAMPLES_HELP)] = None,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
+    ] = None,
+    tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
+    allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
+) -> None:
+    """Export a model, verify the file against it, and keep the file only if it computes the same."""
+    from tfsep._utils.native_stderr import silence_native_stderr
+
+    with silence_native_stderr():
+        from tfsep import tflite
+        from tfsep.models import load_model
+        from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, get_recipe
+
+        chosen, most = get_recipe(recipe), samples or MAX_CALIBRATION_SAMPLES
+        loaded, how = load_model(model), preprocessing_for(model, mean, std)
+        shape = None if size is None else input_shape_of(loaded, size)
+        report = tflite.export(
+            loaded,
+            out or model.with_name(f"{model.stem}_{recipe}.tflite"),
+            chosen,
+            calibration=open_samples("calibration", calibration, loaded, shape, "train", most, how),
+            data=open_samples("data", data, loaded, shape, "test", most, how),
+            preprocessing=known_preprocessing(model, mean, std, how, (calibration, data)),
+            input_shape=shape,
+            tolerance=tolerance,
+            max_calibration_samples=most,
+            allow_flex=allow_flex,
+        )
+        print(report)
+
+
+@command("verify")
+def verify(
+    model: Annotated[Path, typer.Argument(help="A .keras file.")],
+    file: Annotated[Path, typer.Argument(help="A .tflite file.")],
+    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Most samples to verify on; all if not given.")] = None,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
+    weights: Annotated[bool, typer.Option(help="Compare the stored weights too.")] = True,
+) -> None:
+    """Run a file beside its model and compare; exit with 1 if outputs differ by more than the tolerance, or weights."""
+    from tfsep._utils.native_stderr import silence_native_stderr
+
+    with silence_native_stderr():
+        from tfsep import tflite
+        from tfsep.models import load_model
+
+        loaded, how = load_model(model), preprocessing_for(model, mean, std)
+        inputs = tflite.inspect(file).role("input")
+        shape = inputs[0].shape[1:] if len(inputs) == 1 else None
+        given = open_samples("data", data, loaded, shape, "test", samples, how)
+        print(tflite.verify(loaded, file, given, tolerance=tolerance, weights=weights))
+
+
+@command("convert")
+def convert(
+    model: Annotated[Path, typer.Argument(help="A .keras file, of any Keras model.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files.")],
+    recipe: Annotated[str, typer.Option(help=RECIPE_HELP)] = "int8",
+    calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
+    target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
+    data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A text file with a line for each class; those of the data where not given.")
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
+    name: Annotated[str, typer.Option(help="Name of the files.")] = "model",
+    threads: Annotated[str, typer.Option(help="Numbers of threads to time with, with commas.")] = "1",
+    samples: Annotated[int | None, typer.Option(min=1, help=SAMPLES_HELP)] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
+    ] = None,
+    tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
+) -> None:
+    """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses."""
+    from tfsep._utils.native_stderr import silence_native_stderr
+
+    with silence_native_stderr():
+        from tfsep import tflite
+        from tfsep.models import load_model
+        from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, get_recipe
+
+        chosen, most = get_recipe(recipe), samples or MAX_CALIBRATION_SAMPLES
+        loaded, how = load_model(model), preprocessing_for(model, mean, std)
+        shape = None if size is None else input_shape_of(loaded, size)
+        report = tflite.convert(
+            loaded,
+            out,
+            chosen,
+            open_samples("calibration", calibration, loaded, shape, "train", most, how),
+            targets=() if target is None else parse_targets(target),
+            data=open_samples("data", data, loaded, shape, "test", most, how),
+            labels=_read_labels(labels, (data, calibration), class_count(loaded)),
+            preprocessing=known_preprocessing(model, mean, std, how, (calibration, data)),
+            name=name,
+            threads=parse_thread_counts(threads),
+            input_shape=shape,
+            tolerance=tolerance,
+            max_calibration_samples=most,
+        )
+        print(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _read_labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
+    """The lines of a file, or the class names of the first data set with as many classes as the model."""
+    from tfsep.data._open_data import class_names_of
+
+    if path is not None:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"labels: expected a file with a line for each class, got {path}, which does not exist"
+            )
+        return tuple(path.read_text(errors="replace").rstrip("\n").split("\n"))
+    named = (class_names_of(source) for source in sources if source is not None)
+    return next((names for names in named if names and len(names) == classes), None)

@@ -1,0 +1,164 @@
+"""The commands cost, inspect, bench and predict: what a network or file holds, takes, and says."""
+
+import itertools
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tfsep._utils.table import Table
+from tfsep.cli._app import (
+    MEAN_HELP,
+    STD_HELP,
+    TARGET_HELP,
+    Format,
+    command,
+    input_shape_of,
+    parse_size,
+    parse_targets,
+    parse_thread_counts,
+    preprocessing_for,
+)
+from tfsep.defs import NETWORKS
+
+
+@command("cost")
+def cost(
+    network: Annotated[str, typer.Argument(help=f"{', '.join(NETWORKS)}, a .keras file or a .tflite file.")],
+    size: Annotated[str | None, typer.Option(help="Input rows and columns: 224, or 224x160.")] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="Input channels; the model's own, or 3, where not given.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Width multiplier.")] = 1.0,
+    min_depth: Annotated[int, typer.Option(help="Fewest channels of a layer.")] = 8,
+    output_stride: Annotated[int | None, typer.Option(help="Total stride to hold by growing rates.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Count a classifier of so many classes.")] = None,
+    flops: Annotated[bool, typer.Option("--flops", help="Show FLOPs, 2 per MAC, as well.")] = False,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
+) -> None:
+    """Count parameters and MACs, row by row."""
+    from tfsep.cost import cost as count
+
+    options = alpha, min_depth, output_stride, classes
+    if network in NETWORKS:
+        *sides, own = NETWORKS[network].input_shape()
+        shape = (*(sides if size is None else parse_size(size)), own if channels is None else channels)
+        report = count(NETWORKS[network], shape, *options)
+    elif channels is not None and size is None:
+        raise ValueError(f"channels: expected none without --size for a file, got {channels}")
+    elif network.endswith(".tflite"):
+        report = count(Path(network), None if size is None else (*parse_size(size), channels or 3), *options)
+    elif network.endswith(".keras"):
+        from tfsep._utils.native_stderr import silence_native_stderr
+
+        with silence_native_stderr():
+            from tfsep.models import load_model
+
+            model = load_model(network)
+            report = count(model, None if size is None else input_shape_of(model, size, channels), *options)
+    else:
+        raise ValueError(f"network: expected {', '.join(NETWORKS)}, a .keras file or a .tflite file, got {network!r}")
+    forms = {Format.TABLE: report.to_text, Format.MARKDOWN: report.to_markdown, Format.CSV: report.to_csv}
+    print(forms[format](flops))
+
+
+@command("inspect")
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A .tflite file.")],
+    target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
+) -> None:
+    """List a file's operators, tensors and quantization; or say whether targets take it, and exit with 1 if not."""
+    from tfsep._utils.native_stderr import silence_native_stderr
+
+    with silence_native_stderr():
+        from tfsep import tflite
+
+        if target is None:
+            print(tflite.inspect(file))
+            return
+        report = tflite.check_targets(file, parse_targets(target))
+        print(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@command("bench")
+def bench(
+    files: Annotated[list[Path], typer.Argument(help=".tflite files, or folders of them.")],
+    threads: Annotated[str, typer.Option(help="Numbers of threads, with commas.")] = "1",
+    runs: Annotated[int, typer.Option(min=1, help="Timed runs.")] = 50,
+    warmup: Annotated[int, typer.Option(min=0, help="Runs before them.")] = 10,
+    profile: Annotated[bool, typer.Option("--profile", help="Time each operator, beside its MACs.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the accuracy in the files' reports against time and size: a .png or .svg.")
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
+) -> None:
+    """Time files side by side, one run of each in turn: median, spread and memory."""
+    from tfsep._utils.native_stderr import silence_native_stderr
+
+    with silence_native_stderr():
+        from tfsep import tflite
+        from tfsep.tflite._accuracy_points import files_of, points_of
+
+        if plot is not None and plot.suffix not in (".png", ".svg"):
+            raise ValueError(f"plot: expected a name that ends in .png or .svg, got {plot}")
+        paths = [path for file in files for path in files_of(file)]
+        counts = parse_thread_counts(threads)
+        times = tflite.benchmark_all(paths, counts, runs=runs, warmup=warmup)
+        print(_format_table(times.table(), format))
+        for path, count in itertools.product(paths, counts) if profile else ():
+            table = tflite.profile(path, count, runs=runs, warmup=warmup).table()
+            table = Table(("file", "threads", *table.headers), [(path, count, *row) for row in table.rows])
+            print(f"\n{_format_table(table, format)}")
+        if plot is not None:
+            points = points_of(times)
+            _save_plot(points, plot)
+            left = len(paths) - len(points)
+            lacking = f"; {left} without a report of an accuracy left out" if left else ""
+            print(f"\nplot: {plot}, each file at its fastest{lacking}")
+
+
+def _format_table(table: Table, format: Format) -> str:
+    return {Format.TABLE: table.text, Format.MARKDOWN: table.markdown, Format.CSV: table.csv}[format]()
+
+
+def _save_plot(points: Any, path: Path) -> None:
+    from tfsep._utils.atomic_files import atomic_file
+    from tfsep.plots import pareto
+
+    with atomic_file(path, "plot") as file:
+        pareto(points).savefig(file, dpi=150, format=path.suffix[1:])
+
+
+@command("predict")
+def predict(
+    model: Annotated[Path, typer.Argument(help="A .keras or .tflite file.")],
+    images: Annotated[list[Path], typer.Argument(help="JPEG, PNG, BMP or GIF files.")],
+    labels: Annotated[Path | None, typer.Option(help="A text file with a line for each class.")] = None,
+    crop: Annotated[
+        float | None,
+        typer.Option(help="Central share of rows and columns to keep; as recorded, or 0.875, if not given."),
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Rows and columns, for a model that leaves them open.")] = None,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes of each image.")] = 5,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which classes a model finds most likely in images, and how these were prepared for it."""
+    from tfsep._utils.native_stderr import silence_native_stderr
+
+    with silence_native_stderr():
+        from dataclasses import replace
+
+        from tfsep.classify import classify
+        from tfsep.data import CENTRAL
+
+        given: dict[str, Any] = {"crop": crop, "size": None if size is None else parse_size(size)}
+        changed = {name: value for name, value in given.items() if value is not None}
+        how = None
+        if changed or mean is not None or std is not None:
+            how = replace(preprocessing_for(model, mean, std, CENTRAL), **changed)
+        result = classify(model, images, labels, how, top)
+        print(result.to_json() if json else result)
