@@ -14,7 +14,7 @@ from checks import assert_sentence
 from processes import run_forked
 
 from tfsep import layers, tflite
-from tfsep.tflite import _converter
+from tfsep.tflite import _tflite_converter
 
 X = np.random.default_rng(0).normal(size=(16, 8, 8, 2)).astype("float32")
 
@@ -366,5 +366,5 @@ def test_recipes_are_frozen():
 
 
 def test_converter_errors_are_one_line():
-    assert _converter._reason(Exception("a\nfoo error: bad op\nb")) == "foo error: bad op"
-    assert _converter._reason(Exception("")) == "Exception"
+    assert _tflite_converter._reason(Exception("a\nfoo error: bad op\nb")) == "foo error: bad op"
+    assert _tflite_converter._reason(Exception("")) == "Exception"

@@ -166,8 +166,7 @@ RECIPES: dict[str, Recipe] = {
         ),
     )
 }
-"""The recipes that `export` and the command know by name: ``"float32"``, ``"float16"``, ``"dynamic_int8"``, ``"int8"``
-and ``"int16x8"``.
+"""The recipes that `export` and the command know by name; `Recipe.summary` tells what each is.
 
 A new recipe is a row here. It combines a pair of types that `CONVERTER_FLAGS` has, one of that pair's interfaces, and a
 tolerance. A new type, such as int4, takes more: its pairs in `CONVERTER_FLAGS`; its storage in `tfsep/_flatbuffer/`;

@@ -83,7 +83,7 @@ def convert(
             it, labels that are not as many as the classes, or a name with other characters.
         FileNotFoundError: if there is no such ``.keras`` file.
         OSError: if the folder cannot be written to.
-        ImportError: for the target ``"tflm"`` without the package ``tflite-micro``, the extra ``micro``.
+        ImportError: for a target whose package is not installed: ``tflite-micro``, the extra ``micro``.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()])
@@ -138,7 +138,8 @@ def convert(
         described=described,
         notes=(*made.notes, *notes),
     )
-    arena = checked["tflm"].facts.get("arena_bytes") if checked is not None and "tflm" in wanted else None
+    facts = [report.facts for report in checked.reports] if checked is not None else []
+    arena = next((fact["arena_bytes"] for fact in facts if "arena_bytes" in fact), None)
     texts = [
         report.to_json(),
         c_header(name, content, arena),

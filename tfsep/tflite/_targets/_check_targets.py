@@ -12,8 +12,7 @@ from tfsep.tflite._targets._report import TargetsReport
 from tfsep.tflite._targets._target import Target, TargetFile
 
 TARGETS: dict[str, Target] = {target.name: target for target in (*MEASURED_TARGETS, *DOCUMENTED_TARGETS)}
-"""By name: ``"xnnpack"`` and ``"tflm"``, which are measured; ``"gpu"``, ``"nnapi"``, ``"edgetpu"``, ``"ethos-u"`` and
-``"cmsis-nn"``, which go by documented rules. `Target.summary` tells what each is.
+"""The targets by name; `Target.summary` tells what each is, and the guide on targets has a table of them.
 
 A new target is a record in `_documented.py`, or in `_measured.py` with a function that runs the file.
 """
