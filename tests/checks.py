@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 
 def assert_close(actual, expected, tolerance=1e-5, what=""):
@@ -24,6 +25,28 @@ def assert_sentence(error, argument):
     assert ", got" in text, text
     assert "\n" not in text, text
     assert len(text) < 500, text
+
+
+def assert_refused(run, argument, kind=ValueError):
+    """Assert that a call raises an error of a kind, in a sentence that names the argument; return its text."""
+    with pytest.raises(kind) as error:
+        run()
+    assert_sentence(error.value, argument)
+    return str(error.value)
+
+
+def assert_refused_in_graph_too(case, in_graph):
+    """Assert that a case (kind, argument, run) of an op is refused, eagerly or in a graph; return the text."""
+    kind, argument, run = case
+    return assert_refused(tf.function(run, autograph=False) if in_graph else run, argument, kind)
+
+
+def tape_gradients(op, x, w, upstream, *options):
+    """Return TensorFlow's gradients of the sum of ``op(x, w, *options) * upstream`` to x and w."""
+    with tf.GradientTape() as tape:
+        tape.watch([x, w])
+        loss = tf.reduce_sum(op(x, w, *options) * upstream)
+    return tape.gradient(loss, [x, w])
 
 
 def places(content):

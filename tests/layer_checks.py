@@ -85,6 +85,24 @@ def _check_gradients(layer, x):
         assert_close(float(tf.reduce_sum(gradient * step)), slope, 1e-5, f"gradient to {name}")
 
 
+def check_channels_first(last, first, x):
+    """Check that a layer in channels_first computes what its twin in channels_last does; return that one's result."""
+    y = np.asarray(last(x))
+    moved = np.moveaxis(x, -1, 1)
+    first.build(moved.shape)
+    first.set_weights(last.get_weights())
+    assert_close(np.moveaxis(np.asarray(first(moved)), 1, -1), y, what="channels_first")
+    return y
+
+
+def randomize(model):
+    """Give a model seeded weights, its variances between 0.5 and 2."""
+    rng = np.random.default_rng(0)
+    model.set_weights(
+        [rng.uniform(0.5, 2, w.shape) if "variance" in w.path else rng.normal(0, 0.4, w.shape) for w in model.weights]
+    )
+
+
 def _arguments(kind):
     found = inspect.signature(kind).parameters.values()
     return [(p.name, p.default) for p in found if p.kind != p.VAR_KEYWORD]

@@ -5,6 +5,7 @@ interpreter, each begins without a thread, a device or a module of this project.
 interpreter's clean-up; a `NewInterpreter` shows that as well.
 """
 
+import ast
 import multiprocessing
 import os
 import runpy
@@ -88,6 +89,14 @@ def run_forked(program: Path | str, *arguments: object, timeout: float | None = 
         return process.wait(timeout)
     finally:
         process.kill()
+
+
+def imported_by(program: str, names: tuple[str, ...]) -> list[str]:
+    """Run a program in a new interpreter, and return those of some modules that it imported."""
+    ended = NewInterpreter(f"{program}\nimport sys; print([m for m in {names!r} if m in sys.modules])").wait()
+    assert ended.returncode == 0, ended.stderr
+    found: list[str] = ast.literal_eval(ended.stdout.splitlines()[-1])
+    return found
 
 
 def _main(program, arguments, environment, outputs):

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from checks import assert_close, assert_sentence, in_part
+import tensorflow as tf
+from checks import assert_close, assert_refused, assert_refused_in_graph_too, assert_sentence, in_part, tape_gradients
 from oracles import batch_normalization, conv2d, depthwise_conv2d, gradients, pads, separable_conv2d
 
 
@@ -39,6 +40,28 @@ def test_assert_sentence_accepts_a_sentence():
 def test_assert_sentence_fails_on_other_messages(text):
     with pytest.raises(AssertionError):
         assert_sentence(ValueError(text), "strides")
+
+
+def refuse(kind, text):
+    raise kind(text)
+
+
+def test_assert_refused():
+    sentence = "strides: expected a positive int, got 0"
+    assert assert_refused(lambda: refuse(ValueError, sentence), "strides") == sentence
+    for in_graph in (False, True):
+        assert_refused_in_graph_too((TypeError, "strides", lambda: refuse(TypeError, sentence)), in_graph)
+    with pytest.raises(AssertionError):
+        assert_refused(lambda: refuse(ValueError, sentence), "rate")
+    with pytest.raises(pytest.fail.Exception):
+        assert_refused(lambda: None, "strides")
+    with pytest.raises(TypeError):
+        assert_refused(lambda: refuse(TypeError, sentence), "strides")
+
+
+def test_tape_gradients_of_a_product():
+    x, w, upstream = (tf.constant(value) for value in (3.0, 4.0, 2.0))
+    assert [float(g) for g in tape_gradients(lambda x, w, power: x**power * w, x, w, upstream, 2)] == [48.0, 18.0]
 
 
 def test_conv2d_oracle_by_hand():

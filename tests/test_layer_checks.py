@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from layer_checks import check_config, check_layer, check_signature
+from layer_checks import check_channels_first, check_config, check_layer, check_signature, randomize
 
 from tfsep import layers
 
@@ -134,3 +134,24 @@ def test_different_signature_is_found():
     check_signature(layers.Conv2D, keras.layers.Conv2D)
     with pytest.raises(AssertionError, match="the arguments are others"):
         check_signature(OtherOrder, keras.layers.Conv2D)
+
+
+class OtherWhereChannelsAreFirst(layers.Conv2D):
+    def call(self, inputs):
+        return super().call(inputs) * (1.0 if self.data_format == "channels_last" else 2.0)
+
+
+def test_other_result_in_channels_first_is_found():
+    def twins(cls):
+        return cls(3, 3), cls(3, 3, data_format="channels_first")
+
+    assert check_channels_first(*twins(Subclass), X).shape == (2, 4, 3, 3)
+    with pytest.raises(AssertionError, match="channels_first: off by"):
+        check_channels_first(*twins(OtherWhereChannelsAreFirst), X)
+
+
+def test_randomize_keeps_variances_positive():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(100), keras.layers.BatchNormalization()])
+    randomize(model)
+    assert np.ptp(model.layers[0].kernel) > 1
+    assert 0.5 <= np.min(model.layers[1].moving_variance) < np.max(model.layers[1].moving_variance) <= 2

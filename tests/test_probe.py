@@ -10,7 +10,7 @@ from tfsep import ops
 from tfsep.geometry import Window
 from tfsep.ops import _kernel_probe as probe
 from tfsep.ops import _lowering
-from tfsep.ops._tf_kernels import DEPTHWISE, STANDARD
+from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS
 
 PRODUCTS = ("forward", "input_gradient", "filter_gradient")
 
@@ -36,14 +36,14 @@ def test_reference_products_match_the_oracle():
 
 def test_basic_kernels_pass(fresh):
     for product in PRODUCTS:
-        assert probe.computes_correctly(product, DEPTHWISE, "float32", (1, 1), (1, 1))
-        assert probe.computes_correctly(product, STANDARD, "float32", (2, 2), (1, 1), per_group=3)
+        assert probe.computes_correctly(product, DEPTHWISE_KERNELS, "float32", (1, 1), (1, 1))
+        assert probe.computes_correctly(product, STANDARD_KERNELS, "float32", (2, 2), (1, 1), per_group=3)
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
 @pytest.mark.parametrize("wrong", ["a rate missed", "scaled", "garbage in one", "shape", "raises"])
 def test_wrong_kernel_is_rejected(product, wrong, fresh, monkeypatch):
-    right = getattr(STANDARD, product)
+    right = getattr(STANDARD_KERNELS, product)
 
     def spoiled(one, other, window, *shape):
         value = right(one, other, window, *shape)
@@ -57,10 +57,10 @@ def test_wrong_kernel_is_rejected(product, wrong, fresh, monkeypatch):
             return value[..., :-1]
         raise tf.errors.UnimplementedError(None, None, "no such kernel")
 
-    monkeypatch.setitem(probe._KINDS, "standard", STANDARD._replace(**{product: spoiled}))
-    assert not probe.computes_correctly(product, STANDARD, "float32", (1, 1), (2, 2), per_group=3)
+    monkeypatch.setitem(probe._KINDS, "standard", STANDARD_KERNELS._replace(**{product: spoiled}))
+    assert not probe.computes_correctly(product, STANDARD_KERNELS, "float32", (1, 1), (2, 2), per_group=3)
     for other in set(PRODUCTS) - {product}:
-        assert probe.computes_correctly(other, STANDARD, "float32", (1, 1), (1, 1), per_group=3)
+        assert probe.computes_correctly(other, STANDARD_KERNELS, "float32", (1, 1), (1, 1), per_group=3)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -68,20 +68,20 @@ def test_half_precision_accumulation_is_rejected(dtype, fresh, monkeypatch):
     def forward(x, w, window):
         rows, columns = (x.shape[axis] - w.shape[axis - 1] + 1 for axis in (1, 2))
         taps = np.ndindex(*w.shape[:2])
-        return sum(STANDARD.tap_product(x[:, i : i + rows, j : j + columns], w[i, j]) for i, j in taps)
+        return sum(STANDARD_KERNELS.tap_product(x[:, i : i + rows, j : j + columns], w[i, j]) for i, j in taps)
 
     def exact(*given):
         return tf.cast(forward(*(tf.cast(value, "float32") for value in given[:2]), given[2]), dtype)
 
     for kernel, right in ((forward, False), (exact, True)):
         probe._passes.cache_clear()
-        monkeypatch.setitem(probe._KINDS, "standard", STANDARD._replace(forward=kernel))
-        assert probe.computes_correctly("forward", STANDARD, dtype, (1, 1), (1, 1), per_group=3) == right
+        monkeypatch.setitem(probe._KINDS, "standard", STANDARD_KERNELS._replace(forward=kernel))
+        assert probe.computes_correctly("forward", STANDARD_KERNELS, dtype, (1, 1), (1, 1), per_group=3) == right
 
 
 def test_crashing_kernel_is_never_tried(fresh, monkeypatch):
     monkeypatch.setattr(probe, "_passes", lambda *_: pytest.fail("tried"))
-    assert not probe.computes_correctly("filter_gradient", STANDARD, "bfloat16", (1, 1), (2, 1))
+    assert not probe.computes_correctly("filter_gradient", STANDARD_KERNELS, "bfloat16", (1, 1), (2, 1))
 
 
 def test_probe_inside_a_user_graph(fresh):

@@ -25,7 +25,7 @@ class Guess(NamedTuple):
     """A class of an image.
 
     Attributes:
-        number: of the class, from 0.
+        number: number of the class, from 0.
         label: None where there are no labels.
         score: output of the model for it.
     """
@@ -41,10 +41,10 @@ class Classification:
 
     Attributes:
         model: path of the model.
-        preprocessing: of the images.
+        preprocessing: preprocessing of the images.
         source: origin of the preprocessing, in words.
         images: paths of the images.
-        guesses: of each image, the most likely first.
+        guesses: guesses for each image, the most likely first.
         notes: remarks for the reader.
     """
 
@@ -92,8 +92,8 @@ def classify(
         model: a ``.keras`` or ``.tflite`` file, of floats or quantized.
         images: JPEG, PNG, BMP or GIF files.
         labels: a text file with a line for each class, optionally after a first line "background".
-        preprocessing: of the images; None for the record beside the model or, without one, for a central crop of 0.875
-            and [-1, 1].
+        preprocessing: preprocessing of the images; None for the record beside the model or, without one, for a central
+            crop of 0.875 and [-1, 1].
         top: number of classes for each image.
 
     Raises:

@@ -52,7 +52,7 @@ class DemoResult:
 
     Attributes:
         report: path of the HTML page.
-        results: by recipe.
+        results: results by recipe.
     """
 
     report: Path
@@ -69,7 +69,7 @@ def demo(
 
     Args:
         folder: for the ``.tflite`` files, their reports as JSON, and ``report.html``; made if it does not exist.
-        name: of the shipped model.
+        name: name of the shipped model.
         threads: for the timing.
         images: number of test images to verify on; None for all thousand.
 

@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
     Attributes:
         title: the operation.
-        shape: of its result.
+        shape: shape of its result.
         value: one channel of the result, (H, W).
     """
 
@@ -167,7 +167,7 @@ def reduction(
     """Compare a standard layer with a separable one at several width multipliers.
 
     Args:
-        channels: of the input.
+        channels: number of channels of the input.
         filters: output channels at width 1.
         kernel: rows and columns of the window.
         size: rows and columns of the image.
@@ -234,7 +234,7 @@ def compact(value: np.ndarray) -> str:
     """Return an array as text on one line, in the shortest form of its numbers.
 
     Args:
-        value: of any rank.
+        value: tensor of any rank.
 
     Examples:
         >>> compact(np.array([[1.0, 2.5]]))

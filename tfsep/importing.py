@@ -27,7 +27,7 @@ class _Source:
         load: loads weights; called with the model, the source and options.
         padding: rule of their convolutions, by its name in `tfsep.models.MobileNetV1`.
         classes: default number of classes.
-        preprocessing: of their training; None where it differs between models.
+        preprocessing: preprocessing of their training; None where it differs between models.
     """
 
     load: Callable[[Model, str, dict[str, Any]], None]
@@ -74,7 +74,7 @@ def import_model(
             own.
         ranges: whether to keep the ranges of a quantized ``.tflite`` file, in a model of `tfsep.quantize`.
         use_ema: whether to take the moving averages of a checkpoint.
-        epsilon: of the batch normalizations of PyTorch.
+        epsilon: epsilon of the batch normalizations of PyTorch.
         preprocessing: to record; None for slim's and Keras's, [-1, 1]. The models of PyTorch differ: None records
             nothing.
 

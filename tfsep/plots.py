@@ -21,7 +21,7 @@ def coverage(rates: "Iterable[int | Pair]", kernel: PairLike = 3, *, figure: "Fi
     If there are holes, a second plot shows the rates that `tfsep.geometry.check_rates` suggests.
 
     Args:
-        rates: of the layers, ints or pairs (rows, columns), from the input on; the strides are 1.
+        rates: rates of the layers, ints or pairs (rows, columns), from the input on; the strides are 1.
         kernel: rows and columns, an int or a pair.
         figure: an empty figure to draw into, such as ``plt.figure(layout="constrained")``, which pyplot shows; None for
             a new one, which pyplot does not manage.
@@ -183,8 +183,8 @@ def pareto_front(cost: Sequence[float], gain: Sequence[float]) -> list[int]:
     """Return the indices of the Pareto-optimal points, by cost: no other point costs at most as much and gains more.
 
     Args:
-        cost: of each point, less is better.
-        gain: of each point, more is better.
+        cost: cost of each point, less is better.
+        gain: gain of each point, more is better.
 
     Examples:
         >>> pareto_front([3, 1, 2], [0.9, 0.8, 0.7])

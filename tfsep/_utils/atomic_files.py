@@ -18,7 +18,7 @@ def make_folder(path: str | PathLike[str], argument: str) -> Path:
     """Make a folder and its parents, if they do not exist, and return it.
 
     Args:
-        path: of the folder.
+        path: path of the folder.
         argument: name of the argument, which an error starts with.
 
     Raises:

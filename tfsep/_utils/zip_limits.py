@@ -11,7 +11,7 @@ def check_unpacked_size(path: str | PathLike[str]) -> None:
     """Refuse a ZIP archive that unpacks to far more bytes than it has, as a decompression bomb does.
 
     Args:
-        path: of the archive.
+        path: path of the archive.
 
     Raises:
         ValueError: for such an archive.

@@ -52,9 +52,9 @@ def run_worker(
     """Run a worker by name in a process of its own.
 
     Args:
-        name: of the worker, see `tfsep._workers.__main__`.
+        name: name of the worker, see `tfsep._workers.__main__`.
         request: values that JSON can hold.
-        arrays: of the request.
+        arrays: arrays of the request.
         seconds: time limit.
 
     Raises:

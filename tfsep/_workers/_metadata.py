@@ -16,8 +16,8 @@ def describe(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[st
 
     Args:
         request: ``name``; ``inputs`` and ``outputs``, each a list of tensors with ``name``; ``image``, its channels or
-            None; ``mean`` and ``std``, one number or one a channel, where the normalization is known; and ``labels``, a
-            file's name or None.
+            None; ``mean`` and ``std``, one number, or one per channel, where the normalization is known; and
+            ``labels``, a file's name or None.
         arrays: none.
     """
     import flatbuffers

@@ -39,10 +39,10 @@ def cost(
         input_shape: (H, W, C) of definitions, or of a model that leaves sizes open. None for that of a
             `tfsep.defs.Network`, or of a built model.
         alpha: width multiplier of definitions: every depth is multiplied by it.
-        min_depth: of definitions: the least depth that `alpha` leaves a layer.
-        output_stride: of definitions: the most by which the input's sides are divided; strides beyond it become rates.
+        min_depth: least depth of a definition that `alpha` leaves.
+        output_stride: largest number by which definitions divide the input's sides; strides beyond it become rates.
             None for no limit.
-        num_classes: of definitions: adds a classifier with this many classes, weights and biases; None for none.
+        num_classes: number of classes of a classifier that is added to definitions, weights and biases; None for none.
 
     Returns:
         The report. Of definitions, a convolution's row holds its weights, and normalization is a row of its own.

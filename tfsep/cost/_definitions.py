@@ -7,7 +7,7 @@ from tfsep.defs._layer_def import INPUT, classifier
 from tfsep.geometry import Window
 
 STATISTICS = 4
-"""Numbers a channel of batch normalization: gamma, beta, moving mean and moving variance."""
+"""Numbers per channel of batch normalization: gamma, beta, moving mean and moving variance."""
 
 
 def cost_of_defs(

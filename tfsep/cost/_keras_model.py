@@ -9,7 +9,8 @@ from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.model_io import inputs_of, shape_for
 from tfsep._keras.types import Layer, Model
 from tfsep.cost._report import CostReport, CostRow
-from tfsep.layers._layer_kinds import STANDARD, TRANSPOSED, Kernel, LayerKind, kind_of
+from tfsep.layers._kernel_spec import KernelSpec
+from tfsep.layers._layer_kinds import LayerKind, kind_of
 
 Shape = tuple[int, ...]
 
@@ -61,9 +62,9 @@ def _rows_of_kind(kind: LayerKind, call: Call) -> list[CostRow]:
     return [*rows[:-1], *_sampling_row(kind, call), rows[-1]]
 
 
-def _kernel_row(kind: LayerKind, kernel: Kernel, call: Call) -> CostRow:
-    """The row of one kernel: each weight is used once an output position or, transposed, once an input position."""
-    layer, shape = call.layer, tuple(getattr(call.layer, kernel.name).shape)
+def _kernel_row(kind: LayerKind, kernel: KernelSpec, call: Call) -> CostRow:
+    """The row of one kernel: each weight is used at each output position; transposed, at each input position."""
+    layer, axis, shape = call.layer, call.channel_axis, tuple(getattr(call.layer, kernel.name).shape)
     *others, last = kind.kernels
     output_shape = call.output_shape if kernel is last else _with_channels(call, kernel.channels(shape))
     positions = call.positions(call.input_shape if kind.transposed and kernel is kind.kernels[0] else output_shape)
@@ -71,7 +72,7 @@ def _kernel_row(kind: LayerKind, kernel: Kernel, call: Call) -> CostRow:
         name=f"{call.name}/{kernel.part}" if kernel.part else call.name,
         kind=kernel.op or kind.name,
         **_window(kernel, layer, shape[:-2]),
-        groups=_groups(kernel, call, shape),
+        groups=kernel.groups(shape, call.input_shape[axis], call.output_shape[axis]),
         output_shape=output_shape[1:],
         params=sum(prod(getattr(layer, name).shape) for name in kernel.weights) if kernel in others else 0,
         macs=positions * prod(shape),
@@ -85,7 +86,7 @@ def _with_channels(call: Call, channels: int) -> Shape:
     return tuple(shape)
 
 
-def _window(kernel: Kernel, layer: Layer, taps: Shape) -> dict[str, Any]:
+def _window(kernel: KernelSpec, layer: Layer, taps: Shape) -> dict[str, Any]:
     """Kernel, stride and rate of a row; of a dense layer None."""
     if not taps:
         return {"kernel": None, "stride": None, "rate": None}
@@ -94,23 +95,18 @@ def _window(kernel: Kernel, layer: Layer, taps: Shape) -> dict[str, Any]:
     return {"kernel": taps, "stride": stride, "rate": rate}
 
 
-def _groups(kernel: Kernel, call: Call, shape: Shape) -> int:
-    """The number of channel groups that a kernel's shape implies."""
-    if kernel.pointwise:
-        return 1
-    if kernel.channel_axes == STANDARD:
-        return call.input_shape[call.channel_axis] // shape[-2]
-    return call.output_shape[call.channel_axis] // shape[-2] if kernel.channel_axes == TRANSPOSED else shape[-2]
-
-
 def _sampling_row(kind: LayerKind, call: Call) -> list[CostRow]:
-    """The row of the sampling between pixels, a product a corner for each number a tap; none for most kinds."""
+    """The row of the sampling between pixels; none for a kind whose taps are on pixels.
+
+    Every tap, at each output position and in each input channel, is interpolated from `LayerKind.corners` pixels: as
+    many products.
+    """
     if not kind.corners:
         return []
     positions, channels = call.positions(call.output_shape), call.input_shape[call.channel_axis]
-    seen = positions, prod(call.layer.kernel_size), channels
+    sampled = positions, prod(call.layer.kernel_size), channels
     name = f"{call.name}/sampling"
-    return [CostRow(name, "bilinear_sampling", None, None, None, 1, seen, 0, kind.corners * prod(seen))]
+    return [CostRow(name, "bilinear_sampling", None, None, None, 1, sampled, 0, kind.corners * prod(sampled))]
 
 
 class _Recorder:

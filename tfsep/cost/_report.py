@@ -11,12 +11,13 @@ class CostRow(NamedTuple):
     """What one layer costs for one image.
 
     Attributes:
-        name: of the layer.
-        kind: of operation: ``"conv2d"``, ``"depthwise_conv2d"``, ``"batch_normalization"`` and so on.
-        kernel: size of the kernel, one number a spatial axis; None for a layer without a window.
-        stride: of the window, one number a spatial axis; None for a layer without a window.
-        rate: dilation of the window, one number a spatial axis; None for a layer without a window.
-        groups: of channels, 1 for a standard convolution, the number of input channels for a depthwise one.
+        name: name of the layer.
+        kind: kind of operation: ``"conv2d"``, ``"depthwise_conv2d"``, ``"batch_normalization"`` and so on.
+        kernel: size of the kernel, one number per spatial axis; None for a layer without a window.
+        stride: stride of the window, one number per spatial axis; None for a layer without a window.
+        rate: dilation of the window, one number per spatial axis; None for a layer without a window.
+        groups: number of channel groups, 1 for a standard convolution, the number of input channels for a depthwise
+            one.
         output_shape: without the batch.
         params: weights, biases and statistics.
         macs: multiply-accumulates.
@@ -57,7 +58,7 @@ class CostReport:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations: two a MAC, a multiplication and an addition."""
+        """Floating-point operations: two per MAC, a multiplication and an addition."""
         return 2 * self.macs
 
     def table(self, flops: bool = False) -> Table:

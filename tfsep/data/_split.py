@@ -207,7 +207,7 @@ class IndexedSplit(Split):
     """A split whose images are read by number, in any order.
 
     The workers' batches of a step are together the batch of a single process, in any epoch. The order of an epoch takes
-    8 bytes an image while it lasts, divided by the number of workers.
+    8 bytes per image while it lasts, divided by the number of workers.
     """
 
     @abstractmethod

@@ -130,7 +130,7 @@ def same_pads(size: int, kernel: int, stride: int, rate: int) -> Pair:
     The output has ``ceil(i / s)`` elements. The total padding that this takes is halved, an odd pixel goes after.
 
     Args:
-        size: of the input, i.
+        size: size of the input, i.
         kernel: number of taps, k.
         stride: step of the window, s.
         rate: dilation, r.

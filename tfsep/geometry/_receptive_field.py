@@ -48,8 +48,8 @@ class ReceptiveField:
         """Return the first and last row, and the first and last column, of an output's region; some may be padding.
 
         Args:
-            row: of the output.
-            column: of the output.
+            row: row of the output.
+            column: column of the output.
 
         Examples:
             >>> receptive_field([1, 2], padding="same").region(0, 4)
@@ -65,8 +65,8 @@ class ReceptiveField:
         """Return row and column of the middle of an output's region.
 
         Args:
-            row: of the output.
-            column: of the output.
+            row: row of the output.
+            column: column of the output.
 
         Examples:
             >>> receptive_field([1, 2], padding="same").center(0, 4)
@@ -91,7 +91,8 @@ def receptive_field(
         layers: definitions (`tfsep.Conv`, `tfsep.DepthSepConv`, or anything with kernel, stride and rate), from the
             input on; or rates, ints or pairs, of layers with stride 1.
         kernel: kernel size of layers that are given by their rates, an int or a pair.
-        padding: of every layer: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``.
+        padding: padding of every layer: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left,
+            right))``.
         size: rows and columns of the input, an int or a pair; needed only for ``"same"`` with a stride, which pads
             depending on the size.
 
@@ -132,7 +133,7 @@ def coverage(rates: Iterable[Rate], kernel: PairLike = 3) -> "NDArray[np.int64]"
     the outer product of the counts along each.
 
     Args:
-        rates: of the layers, ints or pairs (rows, columns), from the input on; the strides are 1.
+        rates: rates of the layers, ints or pairs (rows, columns), from the input on; the strides are 1.
         kernel: rows and columns, an int or a pair.
 
     Returns:
@@ -174,7 +175,8 @@ class RatesCheck:
         size: rows and columns of the receptive field.
         holes: number of its pixels that the output does not depend on.
         largest_hole: the longest run of rows, and of columns, that are left out.
-        common_divisor: of the rates, along rows and along columns. Above 1, neighbouring outputs share no pixel.
+        common_divisor: greatest common divisor of the rates, along rows and along columns. Above 1, neighbouring
+            outputs share no pixel.
         distance: the paper's M2, the largest distance between the pixels that the layers after the first use. The
             paper's rule is M2 ≤ kernel. It assumes a first rate of 1 and depends on the order of the rates, so it can
             differ from the exact count in `holes`.
@@ -216,7 +218,7 @@ def check_rates(rates: Iterable[Rate], kernel: PairLike = 3) -> RatesCheck:
     field, those with the smallest maximum are suggested.
 
     Args:
-        rates: of the layers, ints or pairs (rows, columns), from the input on; the strides are 1.
+        rates: rates of the layers, ints or pairs (rows, columns), from the input on; the strides are 1.
         kernel: rows and columns, an int or a pair.
 
     Raises:

@@ -15,7 +15,7 @@ class Transposed(NamedTuple):
     """The geometry of a transposed convolution: an axis of size ``i`` gives ``(i - 1)·s + reach`` outputs.
 
     Attributes:
-        window: of the convolution that is transposed, with its padding in pixels.
+        window: window of the convolution that is transposed, with its padding in pixels.
         reach: rows and columns of output for an input of one pixel; under 1 if the padding crops more than that.
     """
 
@@ -33,7 +33,7 @@ class Transposed(NamedTuple):
         - pixels: ``(i - 1)·s + k' - before - after + output_padding``.
 
         Args:
-            window: of the convolution that is transposed.
+            window: window of the convolution that is transposed.
             output_padding: additional rows and columns at the end, an int or a pair, each less than the stride; or
                 None.
 

@@ -30,21 +30,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Args:
         axis: that is normalized: the channels', an int or several.
-        momentum: of the moving statistics: the share that each step keeps.
+        momentum: momentum of the moving statistics: the share that each step keeps.
         epsilon: added to the variance.
         center: whether beta is added.
         scale: whether gamma multiplies.
-        beta_initializer: of beta (C,).
-        gamma_initializer: of gamma (C,).
-        moving_mean_initializer: of the moving mean (C,).
-        moving_variance_initializer: of the moving variance (C,).
-        beta_regularizer: of beta; None for none.
-        gamma_regularizer: of gamma; None for none.
-        beta_constraint: of beta; None for none.
-        gamma_constraint: of gamma; None for none.
+        beta_initializer: initializer of beta (C,).
+        gamma_initializer: initializer of gamma (C,).
+        moving_mean_initializer: initializer of the moving mean (C,).
+        moving_variance_initializer: initializer of the moving variance (C,).
+        beta_regularizer: regularizer of beta; None for none.
+        gamma_regularizer: regularizer of gamma; None for none.
+        beta_constraint: constraint of beta; None for none.
+        gamma_constraint: constraint of gamma; None for none.
         renorm: whether to use batch renormalization.
         renorm_clipping: limits of its corrections, by the names ``"rmax"``, ``"rmin"`` and ``"dmax"``; None for none.
-        renorm_momentum: of the moving statistics of the renormalization.
+        renorm_momentum: momentum of the moving statistics of the renormalization.
         synchronized: whether statistics are those of all replicas.
         frozen: whether to normalize by the moving statistics in training, too, and leave them as they are, while gamma
             and beta are trained. In Keras neither ``training=False`` in the layer's call does this, which a functional
@@ -157,7 +157,7 @@ _Array = TypeVar("_Array", np.ndarray, tf.Tensor)
 def scale_and_shift(
     gamma: _Array | None, beta: _Array | None, mean: _Array, variance: _Array, epsilon: float
 ) -> tuple[_Array, _Array]:
-    """Return a batch normalization by moving statistics as ``scale · x + shift``, a number a channel each.
+    """Return a batch normalization by moving statistics as ``scale · x + shift``, each with one number per channel.
 
     ``scale = γ / sqrt(v + ε)`` and ``shift = β − m · scale``.
 

@@ -30,21 +30,34 @@ _REGISTRIES = {
 }
 
 
+def arguments_of(local_variables: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a layer's `__init__`, given its `locals()`, as keywords for that of its base.
+
+    A layer states each argument once, in its signature; what it means is the bases' to know.
+
+    Examples:
+        >>> arguments_of({"self": None, "filters": 8, "kwargs": {"name": "conv"}})
+        {'filters': 8, 'name': 'conv'}
+    """
+    others = ("self", "__class__", "kwargs")
+    return {name: value for name, value in local_variables.items() if name not in others} | local_variables["kwargs"]
+
+
 class Convolution(keras.layers.Layer):
     """Arguments, bias, activation and shapes of a convolution layer; a subclass adds its kernels and its op.
 
     Args:
-        kernel_size: of the window, an int or one number a spatial axis.
-        strides: of the window, an int or one number a spatial axis.
+        kernel_size: size of the window, an int or one number per spatial axis.
+        strides: strides of the window, an int or one number per spatial axis.
         padding: whatever `normalize_padding` takes; of sequences, `normalize_row_padding`.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for Keras's setting.
-        dilation_rate: distance between neighbouring taps, an int or one number a spatial axis.
+        dilation_rate: distance between neighbouring taps, an int or one number per spatial axis.
         rate: another name of dilation_rate.
         activation: applied to the result; None for none.
         use_bias: whether a bias is added.
-        bias_initializer: of the bias.
-        bias_regularizer: of the bias.
-        bias_constraint: of the bias.
+        bias_initializer: initializer of the bias.
+        bias_regularizer: regularizer of the bias.
+        bias_constraint: constraint of the bias.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Attributes:
@@ -115,17 +128,17 @@ class Convolution(keras.layers.Layer):
 
     @property
     def kernel_size(self) -> tuple[int, ...]:
-        """Size of the kernel, one number a spatial axis."""
+        """Size of the kernel, one number per spatial axis."""
         return self.window.kernel[2 - self.rank :]
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Steps of the window, one number a spatial axis."""
+        """Steps of the window, one number per spatial axis."""
         return self.window.strides[2 - self.rank :]
 
     @property
     def rate(self) -> tuple[int, ...]:
-        """Dilation, the distance between neighbouring taps, one number a spatial axis."""
+        """Dilation, the distance between neighbouring taps, one number per spatial axis."""
         return self.window.rate[2 - self.rank :]
 
     @property
@@ -159,7 +172,7 @@ class Convolution(keras.layers.Layer):
         """Convolve, add the bias and apply the activation.
 
         Args:
-            inputs: of the layer's input shape.
+            inputs: tensor of the layer's input shape.
         """
         y = self.convolve(inputs, *self._kernels())
         return self.activation(y if self.bias is None else self._biased(y, self.bias))
@@ -168,8 +181,8 @@ class Convolution(keras.layers.Layer):
         """Convolve with the given kernels, without bias and activation.
 
         Args:
-            inputs: of the layer's input shape.
-            *kernels: of the shapes of the layer's own.
+            inputs: tensor of the layer's input shape.
+            *kernels: tensors of the shapes of the layer's own kernels.
         """
         return self._op(inputs, *kernels, *self._op_arguments())
 

@@ -15,7 +15,7 @@ from tfsep._keras.types import (
 from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PaddingLike, PairLike
 from tfsep.layers._kernel_types import StandardConvolution
-from tfsep.ops._conv2d import convolve
+from tfsep.ops._conv import convolve
 from tfsep.ops._deform_conv import convolve_deformable
 
 __all__ = ["DeformableConv2D"]
@@ -46,16 +46,16 @@ class DeformableConv2D(StandardConvolution):
         dilation_rate: another name of rate.
         activation: applied to the result: a name, a function, or None for none.
         use_bias: whether a bias is added.
-        kernel_initializer: of the kernel (kh, kw, C / groups, F).
-        offset_initializer: of the kernel of the convolution that gives offsets and mask.
-        bias_initializer: of the bias (F,).
-        kernel_regularizer: of the kernel; None for none.
-        offset_regularizer: of the offsets' kernel; None for none.
-        bias_regularizer: of the bias; None for none.
-        activity_regularizer: of the result; None for none.
-        kernel_constraint: of the kernel; None for none.
-        offset_constraint: of the offsets' kernel; None for none.
-        bias_constraint: of the bias; None for none.
+        kernel_initializer: initializer of the kernel (kh, kw, C / groups, F).
+        offset_initializer: initializer of the kernel of the convolution that gives offsets and mask.
+        bias_initializer: initializer of the bias (F,).
+        kernel_regularizer: regularizer of the kernel; None for none.
+        offset_regularizer: regularizer of the offsets' kernel; None for none.
+        bias_regularizer: regularizer of the bias; None for none.
+        activity_regularizer: regularizer of the result; None for none.
+        kernel_constraint: constraint of the kernel; None for none.
+        offset_constraint: constraint of the offsets' kernel; None for none.
+        bias_constraint: constraint of the bias; None for none.
         **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Weights: `kernel` (kh, kw, C / groups, F), `bias`, `offset_kernel` (kh, kw, C, 2·OG·kh·kw, or 3·OG·kh·kw) and
@@ -152,7 +152,7 @@ class DeformableConv2D(StandardConvolution):
         """Convolve once for the offsets, and once with moved taps, without bias and activation.
 
         Args:
-            inputs: of the layer's input shape.
+            inputs: tensor of the layer's input shape.
             *kernels: one of the shape of the layer's own.
         """
         (kernel,) = kernels

@@ -1,17 +1,19 @@
 """The kinds of kernel that a convolution layer of any rank can have: standard, depthwise, separable; transposed or not.
 
-A public layer is one of these with a signature, a rank and an op.
+A public layer is one of these with a signature and a rank; a transposed one has an op of its own.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from tfsep._keras.backend import keras
-from tfsep._keras.types import ConstraintLike, InitializerLike, RegularizerLike, Shape
+from tfsep._keras.types import ConstraintLike, InitializerLike, RegularizerLike, Shape, Tensor
 from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PairLike
 from tfsep.geometry._sizes import pair, single
 from tfsep.layers._convolution_base import Convolution
 from tfsep.ops._arguments import TransposedArguments
+from tfsep.ops._conv import convolve, convolve_depthwise, convolve_separable
 
 
 class StandardConvolution(Convolution):
@@ -19,12 +21,14 @@ class StandardConvolution(Convolution):
 
     Args:
         filters: output channels F.
-        groups: of the input channels C and of the filters.
-        kernel_initializer: of the kernel (kh, kw, C / groups, F).
-        kernel_regularizer: of the kernel.
-        kernel_constraint: of the kernel.
-        **options: of `Convolution`.
+        groups: number of groups of the input channels C and of the filters.
+        kernel_initializer: initializer of the kernel (kh, kw, C / groups, F).
+        kernel_regularizer: regularizer of the kernel.
+        kernel_constraint: constraint of the kernel.
+        **options: arguments of `Convolution`.
     """
+
+    _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve)
 
     def __init__(
         self,
@@ -73,12 +77,14 @@ class DepthwiseConvolution(Convolution):
     """Each channel has filters of its own.
 
     Args:
-        depth_multiplier: filters a channel, M.
-        depthwise_initializer: of the kernel (kh, kw, C, M).
-        depthwise_regularizer: of the kernel.
-        depthwise_constraint: of the kernel.
-        **options: of `Convolution`.
+        depth_multiplier: filters per channel, M.
+        depthwise_initializer: initializer of the kernel (kh, kw, C, M).
+        depthwise_regularizer: regularizer of the kernel.
+        depthwise_constraint: constraint of the kernel.
+        **options: arguments of `Convolution`.
     """
+
+    _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_depthwise)
 
     def __init__(
         self,
@@ -119,15 +125,17 @@ class SeparableConvolution(Convolution):
 
     Args:
         filters: output channels F.
-        depth_multiplier: depthwise filters a channel, M.
-        depthwise_initializer: of the depthwise kernel (kh, kw, C, M).
-        pointwise_initializer: of the pointwise kernel (1, 1, C·M, F).
-        depthwise_regularizer: of the depthwise kernel.
-        pointwise_regularizer: of the pointwise kernel.
-        depthwise_constraint: of the depthwise kernel.
-        pointwise_constraint: of the pointwise kernel.
-        **options: of `Convolution`.
+        depth_multiplier: depthwise filters per channel, M.
+        depthwise_initializer: initializer of the depthwise kernel (kh, kw, C, M).
+        pointwise_initializer: initializer of the pointwise kernel (1, 1, C·M, F).
+        depthwise_regularizer: regularizer of the depthwise kernel.
+        pointwise_regularizer: regularizer of the pointwise kernel.
+        depthwise_constraint: constraint of the depthwise kernel.
+        pointwise_constraint: constraint of the pointwise kernel.
+        **options: arguments of `Convolution`.
     """
+
+    _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_separable)
 
     def __init__(
         self,
@@ -180,7 +188,7 @@ class TransposedConvolution(Convolution):
     Args:
         output_padding: additional outputs at the end of each axis, less than the strides; None for the default size of
             each padding.
-        **options: of the class that this is mixed into.
+        **options: arguments of the class that this is mixed into.
     """
 
     def __init__(self, *, output_padding: PairLike | None, **options: Any) -> None:

@@ -1,93 +1,33 @@
-"""One row a kind of layer: its classes, op and kernels, and how it is quantized and exported.
+"""The kinds of layers, one row each: classes, op and kernels, and how a kind is quantized and exported.
 
 To add a kind of layer, add its op, its layer and its row in `LAYER_KINDS`. These subpackages read the rows:
 
-- `tfsep.cost` counts a layer by `LayerKind.kernels`;
-- `tfsep.surgery` folds a batch normalization into the last kernel, by `Kernel.scaled`;
-- `tfsep.quantize` computes a kind with ``quantized="operator"`` by `LayerKind.compute`, and shapes its scales, one an
-  output channel, by `Kernel.channel_shape`; it replaces a kind with ``quantized="parts"`` by a chain of convolutions,
-  one for each of `LayerKind.kernels`, behind zero insertion where it is `LayerKind.transposed`;
+- `tfsep.cost` counts the weights and products of each of `LayerKind.kernels`;
+- `tfsep.surgery` folds a batch normalization into the last kernel, along `KernelSpec.channel_axes`;
+- `tfsep.quantize` computes a kind with ``quantized="operator"`` by `LayerKind.compute`, with one scale for each output
+  channel of its kernel; it replaces a kind with ``quantized="parts"`` by a chain of convolutions, one for each of
+  `LayerKind.kernels`, behind zero insertion where it is `LayerKind.transposed`;
 - `tfsep.tflite` replaces the method `LayerKind.keras_method` of the Keras class while a model is traced.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any, Literal
-
-import numpy as np
 
 from tfsep import ops
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Tensor, TensorLike
 from tfsep.layers._batch_normalization import BatchNormalization
-from tfsep.layers._conv1d import Conv1D, DepthwiseConv1D, SeparableConv1D
-from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D, SeparableConv2D
-from tfsep.layers._conv_transpose import Conv1DTranspose, Conv2DTranspose
+from tfsep.layers._conv import Conv1D, Conv2D, DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
+from tfsep.layers._conv_transpose import (
+    Conv1DTranspose,
+    Conv2DTranspose,
+    DepthwiseConv2DTranspose,
+    SeparableConv2DTranspose,
+)
 from tfsep.layers._convolution_base import Convolution
 from tfsep.layers._deform_conv import DeformableConv2D
-from tfsep.layers._depthwise_transpose import DepthwiseConv2DTranspose, SeparableConv2DTranspose
-
-STANDARD = (-1,)
-"""Channel axes of a kernel (..., C / groups, F), in which each filter sees all channels of its group."""
-
-DEPTHWISE = (-2, -1)
-"""Channel axes of a kernel (..., C, M), in which each channel has filters of its own."""
-
-TRANSPOSED = (-2,)
-"""Channel axes of a kernel (..., F / groups, C)."""
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A kernel of a layer.
-
-    Attributes:
-        name: of the weight, and of the layer's attribute for it.
-        channel_axes: axes of output channels: `STANDARD`, `DEPTHWISE` or `TRANSPOSED`.
-        op: name of the op in reports of cost; None for the layer's own.
-        part: suffix of the layer's name in reports of cost; None for no suffix.
-        pointwise: whether it has one tap, and the strides and rate are those of another kernel.
-        bias: name of a bias of its own; None if it has none, or the layer's.
-    """
-
-    name: str = "kernel"
-    channel_axes: tuple[int, ...] = STANDARD
-    op: str | None = None
-    part: str | None = None
-    pointwise: bool = False
-    bias: str | None = None
-
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """The names of the kernel and of its own bias."""
-        return (self.name,) if self.bias is None else (self.name, self.bias)
-
-    def channels(self, shape: tuple[int, ...]) -> int:
-        """Return the number of output channels, in one group, of a kernel of this shape."""
-        return prod(shape[axis] for axis in self.channel_axes)
-
-    def channel_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape in which a vector (F,) broadcasts over a kernel of this shape, in one group.
-
-        Examples:
-            >>> Kernel(channel_axes=TRANSPOSED).channel_shape((3, 3, 8, 4))
-            (8, 1)
-        """
-        return tuple(int(shape[axis]) if axis in self.channel_axes else 1 for axis in range(min(self.channel_axes), 0))
-
-    def scaled(self, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Return the kernel with each output channel multiplied by its element of `scale` (F,).
-
-        Examples:
-            >>> Kernel(channel_axes=TRANSPOSED).scaled(np.ones((1, 4)), np.array([1.0, 2.0])).tolist()  # two groups
-            [[1.0, 1.0, 2.0, 2.0]]
-        """
-        if self.channel_axes != TRANSPOSED:
-            return kernel * scale.reshape(self.channel_shape(kernel.shape))
-        groups = len(scale) // kernel.shape[-2]
-        grouped = kernel.reshape(*kernel.shape[:-1], groups, -1) * scale.reshape(groups, -1).T[..., np.newaxis]
-        return grouped.reshape(kernel.shape)
+from tfsep.layers._kernel_spec import DEPTHWISE_AXES, STANDARD_AXES, TRANSPOSED_AXES, KernelSpec
 
 
 @dataclass(frozen=True)
@@ -95,16 +35,18 @@ class LayerKind:
     """The facts about a kind of layer.
 
     Attributes:
-        name: of its op in reports of cost.
-        keras_class: its class in `keras.layers`, or None.
-        tfsep_class: its class in `tfsep.layers`, or None.
-        kernels: in the order of application; empty for a layer without matrix products. A batch normalization behind
-            the layer folds into the last one.
-        op: (x, kernels, strides, padding, rate) → the result, of the Keras class; None if that is never computed here.
-        transposed: whether the first kernel is applied once an input position, in place of once an output position.
-        corners: pixels that each tap interpolates between; 0 for taps on pixels.
-        quantized: ``"operator"`` for one integer operator (of a transposed kind, if the operator has its window),
-            ``"parts"`` for a chain of other layers, one a kernel; None for a kind that stays in float32.
+        name: name of the op in reports of cost.
+        keras_class: the class in `keras.layers`; None if Keras has none.
+        tfsep_class: the class in `tfsep.layers`; None if there is none.
+        kernels: the kernels, in the order of application; empty for a layer without matrix products. A batch
+            normalization behind the layer folds into the last one, along its `KernelSpec.channel_axes`.
+        op: the op that computes the Keras class, (x, kernels, strides, padding, rate) → result; None for a kind whose
+            Keras class is only counted and folded.
+        transposed: whether the first kernel is applied at each input position, not at each output position.
+        corners: the number of pixels that each tap interpolates between; 0 for taps on pixels.
+        quantized: how `tfsep.quantize` computes it: ``"operator"``, as one integer operator (a transposed kind whose
+            window no operator has, as a chain of other layers); ``"parts"``, as a chain of other layers, one for each
+            kernel; None for a kind that stays in float32.
         keras_method: the public method of the Keras class that an export replaces by `compute`: ``"convolution_op"``,
             without bias and activation, or ``"call"``; None if the Keras class is exported as it is.
     """
@@ -112,7 +54,7 @@ class LayerKind:
     name: str
     keras_class: type[Layer] | None = None
     tfsep_class: type[Layer] | None = None
-    kernels: tuple[Kernel, ...] = ()
+    kernels: tuple[KernelSpec, ...] = ()
     op: Callable[..., Any] | None = None
     transposed: bool = False
     corners: int = 0
@@ -128,9 +70,9 @@ class LayerKind:
         """Apply a layer of this kind with the given kernels, without its bias and activation.
 
         Args:
-            layer: of `tfsep.layers`, or of `keras.layers` in channels_last.
-            x: tensor of the layer's input shape.
-            *kernels: of the shapes of the layer's own.
+            layer: a layer of `tfsep.layers`, or one of `keras.layers` in channels_last.
+            x: a tensor of the layer's input shape.
+            *kernels: tensors of the shapes of the layer's own kernels.
         """
         if isinstance(layer, Convolution):
             return layer.convolve(x, *kernels)
@@ -144,14 +86,16 @@ class LayerKind:
         return self.op(x, *kernels, **options)
 
 
-def _separable(op: str, pointwise_op: str) -> tuple[Kernel, Kernel]:
+def _separable(op: str, pointwise_op: str) -> tuple[KernelSpec, KernelSpec]:
     return (
-        Kernel("depthwise_kernel", DEPTHWISE, op, part="depthwise"),
-        Kernel("pointwise_kernel", STANDARD, pointwise_op, part="pointwise", pointwise=True),
+        KernelSpec("depthwise_kernel", DEPTHWISE_AXES, op, part="depthwise"),
+        KernelSpec("pointwise_kernel", STANDARD_AXES, pointwise_op, part="pointwise", pointwise=True),
     )
 
 
-_STANDARD, _DEPTHWISE, _TRANSPOSED = ((Kernel(channel_axes=axes),) for axes in (STANDARD, DEPTHWISE, TRANSPOSED))
+_STANDARD = (KernelSpec(channel_axes=STANDARD_AXES),)
+_DEPTHWISE = (KernelSpec(channel_axes=DEPTHWISE_AXES),)
+_TRANSPOSED = (KernelSpec(channel_axes=TRANSPOSED_AXES),)
 
 LAYER_KINDS: tuple[LayerKind, ...] = (
     LayerKind("dense", keras_class=keras.layers.Dense, kernels=_STANDARD, op=tf.linalg.matmul, quantized="operator"),
@@ -247,7 +191,7 @@ LAYER_KINDS: tuple[LayerKind, ...] = (
     LayerKind(
         "deformable_conv2d",
         tfsep_class=DeformableConv2D,
-        kernels=(Kernel("offset_kernel", op="conv2d", part="offset", bias="offset_bias"), Kernel()),
+        kernels=(KernelSpec("offset_kernel", op="conv2d", part="offset", bias="offset_bias"), KernelSpec()),
         corners=4,
     ),
     LayerKind("batch_normalization", keras_class=keras.layers.BatchNormalization, tfsep_class=BatchNormalization),

@@ -3,28 +3,15 @@
 from typing import Any
 
 from tfsep._keras.backend import keras
-from tfsep._keras.types import ActivationLike, InitializerLike, RegularizerLike, Shape, Tensor, TensorLike
+from tfsep._keras.types import ActivationLike, InitializerLike, RegularizerLike, Shape, Tensor
 from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PaddingLike, PairLike
 from tfsep.geometry._padding import choose_rate, normalize_data_format
+from tfsep.layers._activations import leaky_relu
 from tfsep.layers._batch_normalization import BatchNormalization
-from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D
+from tfsep.layers._conv import Conv2D, DepthwiseConv2D
 
-__all__ = ["DepthwiseSeparableConv", "leaky_relu"]
-
-
-@keras.saving.register_keras_serializable(package="tfsep")
-def leaky_relu(x: TensorLike) -> Tensor:
-    """Return ``max(x, 0.1·x)``: LeakyReLU with the usual slope of depthwise separable blocks.
-
-    Args:
-        x: tensor of any shape.
-
-    Examples:
-        >>> [round(float(v), 1) for v in leaky_relu(np.array([-1.0, 2.0], "float32"))]
-        [-0.1, 2.0]
-    """
-    return keras.activations.leaky_relu(x, negative_slope=0.1)
+__all__ = ["DepthwiseSeparableConv"]
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
@@ -37,7 +24,7 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         strides: step of the depthwise window, an int or a pair (rows, columns), equal or not.
         padding: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``; of the depthwise
             convolution.
-        depth_multiplier: depthwise filters a channel, M.
+        depth_multiplier: depthwise filters per channel, M.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for Keras's setting.
         dilation_rate: distance between neighbouring taps of the depthwise convolution, an int or a pair; any stride
             goes with any rate.
@@ -45,13 +32,12 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         depthwise_normalization: whether batch normalization follows the depthwise convolution; without it, that has a
             bias.
         pointwise_normalization: whether batch normalization follows the 1×1 convolution; without it, that has a bias.
-        momentum: of the moving statistics of both batch normalizations.
+        momentum: momentum of the moving statistics of both batch normalizations.
         epsilon: added to the variance in both batch normalizations.
-        depthwise_initializer: of the depthwise kernel (kh, kw, C, M); a variance-scaling one draws it with its true
-            fan-in kh·kw.
-        pointwise_initializer: of the 1×1 kernel (1, 1, C·M, F).
-        depthwise_regularizer: of the depthwise kernel; None for none.
-        pointwise_regularizer: of the 1×1 kernel; None for none.
+        depthwise_initializer: initializer of the depthwise kernel (kh, kw, C, M); the fan-in is kh·kw.
+        pointwise_initializer: initializer of the 1×1 kernel (1, 1, C·M, F).
+        depthwise_regularizer: regularizer of the depthwise kernel; None for none.
+        pointwise_regularizer: regularizer of the 1×1 kernel; None for none.
         rate: another name of dilation_rate.
         **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
@@ -146,7 +132,7 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         """Apply the two convolutions, each with its normalization and the activation.
 
         Args:
-            inputs: of the block's input shape.
+            inputs: tensor of the block's input shape.
             training: whether the normalizations use the batch's statistics.
         """
         y = inputs

@@ -233,6 +233,18 @@ def convolve_depthwise_transpose(
     return arguments.from_nhwc(lowering.depthwise_conv2d_transpose(x, filter, geometry), data_format)
 
 
+def upsample_depthwise(
+    x: TensorLike, filter: TensorLike, geometry: TransposedLike, data_format: str, rank: int = 2
+) -> Tensor:
+    """Depthwise up-sampling with a geometry, parsed or not: each channel by M filters of its own (..., C, M).
+
+    It makes C·M channels, as one group of a transposed convolution for each channel, and sums none of them, unlike the
+    transpose of a depthwise convolution.
+    """
+    transposed = tf.linalg.matrix_transpose(filter)
+    return convolve_transpose(x, transposed, geometry, data_format, rank, groups=transposed.shape[-1])
+
+
 @without_autograph
 def convolve_separable_transpose(
     x: TensorLike,
@@ -245,5 +257,5 @@ def convolve_separable_transpose(
     """Separable up-sampling of images (rank 2) or sequences (rank 1) with a geometry, parsed or not."""
     x, depthwise, pointwise = arguments.separable_operands(x, depthwise_filter, pointwise_filter, data_format, rank)
     geometry = arguments.checked_transposed(x, depthwise, geometry, rank)
-    y = lowering.conv2d_transpose(x, tf.transpose(depthwise, [0, 1, 3, 2]), geometry, x.shape[3])
+    y = lowering.conv2d_transpose(x, tf.linalg.matrix_transpose(depthwise), geometry, x.shape[3])
     return arguments.from_nhwc(lowering.conv2d(y, pointwise, POINTWISE), data_format, rank)

@@ -155,7 +155,7 @@ class _TapLayout(NamedTuple):
     """The layout of the sampled taps, over which the filter goes.
 
     Attributes:
-        window: of the convolution.
+        window: window of the convolution.
         offset_groups: number of groups of channels with offsets of their own.
         as_image: False for (N, H', W', kh·kw·C), the taps of an output as channels, for the filter as a 1×1 one. True
             for (N, H'·kh, W'·kw, C), the taps as an image, for the filter with strides of its own size: with several
@@ -268,6 +268,6 @@ def _leading_pads(window: Window, size: Size) -> Size:
 
 
 def _index_dtype(x: Tensor, groups: int) -> tf.DType:
-    """The integer dtype that counts the rows of the table, of which each pixel has one a group."""
+    """The integer dtype that counts the rows of the table, of which each pixel has one per group."""
     known = x.shape[:3].is_fully_defined()
     return tf.int32 if known and x.shape[:3].num_elements() * groups < tf.int32.max else tf.int64

@@ -12,11 +12,11 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep.geometry import Pair, Window
-from tfsep.ops._tf_kernels import DEPTHWISE, STANDARD, ConvolutionKernels
+from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS, ConvolutionKernels
 
 Product: TypeAlias = Literal["forward", "input_gradient", "filter_gradient"]
 
-_KINDS = {kernels.name: kernels for kernels in (DEPTHWISE, STANDARD)}
+_KINDS = {kernels.name: kernels for kernels in (DEPTHWISE_KERNELS, STANDARD_KERNELS)}
 _SPACINGS = {"float16": 2**-10, "bfloat16": 2**-7}
 """Relative spacing of numbers in half precision.
 
@@ -46,16 +46,16 @@ def computes_correctly(
     crashed the process.
 
     Convolutions are alike if they agree in whether they have a stride, unequal strides, a rate, groups, and more than
-    one channel a group: some kernels are wrong for one channel only.
+    one channel per group: some kernels are wrong for one channel only.
 
     Args:
         product: which of the three products.
         kernels: standard or depthwise.
-        dtype: of image and filter.
-        strides: of the window.
-        rate: of the window.
-        groups: of channels.
-        per_group: input channels a group.
+        dtype: dtype of image and filter.
+        strides: strides of the window.
+        rate: rate of the window.
+        groups: number of channel groups.
+        per_group: input channels per group.
     """
     if product == "filter_gradient" and kernels.name == "standard" and dtype == "bfloat16" and max(rate) > 1:
         return False
@@ -75,8 +75,8 @@ def _passes(
     per_group: int,
 ) -> bool:
     kernels, rng = _KINDS[name], np.random.default_rng(0)
-    multipliers = (1, 2) if kernels is DEPTHWISE else (5,)
-    groups = 17 if kernels is DEPTHWISE or grouped else 1
+    multipliers = (1, 2) if kernels is DEPTHWISE_KERNELS else (5,)
+    groups = 17 if kernels is DEPTHWISE_KERNELS or grouped else 1
 
     def matches_in_all_cases() -> bool:
         return all(
@@ -101,7 +101,7 @@ def _matches_reference(
     counts: tuple[int, int, int],
     rng: np.random.Generator,
 ) -> bool:
-    """Whether a kernel's result equals the loop's, for `counts` channels a group, filters a group, and groups."""
+    """Whether a kernel's result equals the loop's, for `counts` channels per group, filters per group, and groups."""
     per_group, multiplier, groups = counts
     channels, filters = per_group * groups, multiplier * groups
     shapes = (
@@ -115,7 +115,7 @@ def _matches_reference(
     # Freed memory is reused: elements that a kernel leaves unwritten show as NaN.
     for value in (x, grouped, upstream):
         tf.fill(value.shape, tf.constant(np.nan, dtype))
-    shape = (*window.kernel, channels, multiplier) if kernels is DEPTHWISE else grouped.shape
+    shape = (*window.kernel, channels, multiplier) if kernels is DEPTHWISE_KERNELS else grouped.shape
     filter = tf.reshape(grouped, shape)
     try:
         if product == "forward":

@@ -1,10 +1,11 @@
 """How a convolution is computed: the one place that chooses between TensorFlow's ways of doing it.
 
 Everything here takes checked arguments (`_arguments`), tensors in NHWC, and a `Window`. A convolution is linear in the
-image and in the filter (`_bilinear`), so three products give it and its derivatives of any order: the forward product,
-the gradient to x and the gradient to the filter. The first row that applies is taken. A *native op* is TensorFlow's own
-kernel; it *exists* for a case if this build was seen to compute it correctly (`_kernel_probe`). *Halves* are float16
-and bfloat16; *common factor* is that of stride and rate; *phases* are the images of pixels a rate apart.
+image and in the filter (`_bilinear_map`), so three products give it and its derivatives of any order: the forward
+product, the gradient to x and the gradient to the filter. The first row that applies is taken. A *native op* is
+TensorFlow's own kernel; it *exists* for a case if this build was seen to compute it correctly (`_kernel_probe`).
+*Halves* are float16 and bfloat16; *common factor* is that of stride and rate; *phases* are the images of pixels a rate
+apart.
 
 | Product | Case | Lowering |
 | --- | --- | --- |
@@ -24,8 +25,8 @@ and bfloat16; *common factor* is that of stride and rate; *phases* are the image
 | gradient to filter | all else, and depthwise under XLA | products of shifted images, summed, tap by tap |
 | groups | all three native ops exist | as above, all groups at once |
 | groups | all else | each group by itself |
-| transposed | export, one channel a group | zeros inserted into x, one DEPTHWISE_CONV_2D with the flipped filter |
-| transposed | one channel a group | each channel repeated for each of its filters, then transposed depthwise |
+| transposed | export, one channel per group | zeros inserted into x, one DEPTHWISE_CONV_2D with the flipped filter |
+| transposed | one channel per group | each channel repeated for each of its filters, then transposed depthwise |
 | transposed | training and inference | the gradient to x, with its own derivatives |
 | transposed | export, groups 1 and rate 1 | TRANSPOSE_CONV, and a SLICE if the padding is not SAME's |
 | transposed | export, common factor | divided by the factor, zeros inserted between the pixels of the result |
@@ -49,7 +50,7 @@ from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
 from tfsep.geometry import Pair, Transposed, Window
 from tfsep.ops import _window_arithmetic as windows
-from tfsep.ops._bilinear import BilinearMap
+from tfsep.ops._bilinear_map import BilinearMap
 from tfsep.ops._export_context import is_compiling, is_exporting
 from tfsep.ops._kernel_probe import Product, computes_correctly
 from tfsep.ops._pixel_layout import (
@@ -64,7 +65,7 @@ from tfsep.ops._pixel_layout import (
     spatial_size,
     to_phases,
 )
-from tfsep.ops._tf_kernels import DEPTHWISE, STANDARD, ConvolutionKernels
+from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS, ConvolutionKernels
 from tfsep.ops._window_arithmetic import NO_PADS, ONE
 
 HALF_PRECISIONS = ("float16", "bfloat16")
@@ -74,7 +75,7 @@ def conv2d(x: Tensor, filter: Tensor, window: Window) -> Tensor:
     """Convolve x (N, H, W, C) with filter (kh, kw, C / groups, F)."""
 
     def run(x: Tensor, filter: Tensor, groups: int) -> Tensor:
-        return _convolve(STANDARD, x, filter, window, filter.shape[3], groups)
+        return _convolve(STANDARD_KERNELS, x, filter, window, filter.shape[3], groups)
 
     return _in_groups(run, x, filter, window, x.shape[3] // filter.shape[2])
 
@@ -92,19 +93,19 @@ def conv2d_transpose(x: Tensor, filter: Tensor, geometry: Transposed, groups: in
         return depthwise_conv2d_transpose(x, tf.reshape(depthwise, [rows, columns, channels * per_group, 1]), geometry)
 
     def run(x: Tensor, filter: Tensor, groups: int) -> Tensor:
-        return _transpose(STANDARD, x, filter, geometry, groups * per_group, groups)
+        return _transpose(STANDARD_KERNELS, x, filter, geometry, groups * per_group, groups)
 
     return _in_groups(run, x, filter, geometry.window, groups)
 
 
 def depthwise_conv2d(x: Tensor, filter: Tensor, window: Window) -> Tensor:
     """Convolve each channel of x (N, H, W, C) with its own filters (kh, kw, C, M): (N, H', W', C·M)."""
-    return _convolve(DEPTHWISE, x, filter, window, filter.shape[2] * filter.shape[3])
+    return _convolve(DEPTHWISE_KERNELS, x, filter, window, filter.shape[2] * filter.shape[3])
 
 
 def depthwise_conv2d_transpose(x: Tensor, filter: Tensor, geometry: Transposed) -> Tensor:
     """Convolve x (N, H, W, C·M) with the transpose of `depthwise_conv2d` with filter (kh, kw, C, M): (N, H', W', C)."""
-    return _transpose(DEPTHWISE, x, filter, geometry, filter.shape[2])
+    return _transpose(DEPTHWISE_KERNELS, x, filter, geometry, filter.shape[2])
 
 
 def _in_groups(
@@ -115,7 +116,9 @@ def _in_groups(
         groups == 1
         or is_exporting()
         or all(
-            computes_correctly(product, STANDARD, x.dtype.name, window.strides, window.rate, groups, filter.shape[2])
+            computes_correctly(
+                product, STANDARD_KERNELS, x.dtype.name, window.strides, window.rate, groups, filter.shape[2]
+            )
             for product in ("forward", "input_gradient", "filter_gradient")
         )
     ):
@@ -228,8 +231,8 @@ class _Lowering:
     @classmethod
     def now(cls, kernels: ConvolutionKernels, filter: Tensor, groups: int) -> "_Lowering":
         """The lowering in the present context: eager, traced, compiled by XLA or exported."""
-        per_group = filter.shape[2] if kernels is STANDARD else 1
-        by_taps = is_compiling() and kernels is DEPTHWISE
+        per_group = filter.shape[2] if kernels is STANDARD_KERNELS else 1
+        by_taps = is_compiling() and kernels is DEPTHWISE_KERNELS
         return cls(kernels, filter.dtype.name, groups, per_group, by_taps, is_exporting())
 
     def forward(self, x: Tensor, filter: Tensor, window: Window) -> Tensor:
@@ -295,14 +298,15 @@ class _Lowering:
 
     def _has_native(self, product: Product, window: Window) -> bool:
         if self.exporting:
-            return product == "forward" or (self.kernels is STANDARD and self.groups == 1 and window.rate == ONE)
+            undilated = self.kernels is STANDARD_KERNELS and self.groups == 1 and window.rate == ONE
+            return product == "forward" or undilated
         if self.by_taps:
             return False
         case = window.strides, window.rate, self.groups, self.per_group
         return computes_correctly(product, self.kernels, self.dtype, *case)
 
     def _has_fast_native_input_gradient(self, window: Window) -> bool:
-        slow = self.kernels is DEPTHWISE and (window.strides == ONE or self.dtype == "bfloat16")
+        slow = self.kernels is DEPTHWISE_KERNELS and (window.strides == ONE or self.dtype == "bfloat16")
         return not slow and self._has_native("input_gradient", window)
 
     def _native_input_gradient(self, upstream: Tensor, filter: Tensor, window: Window, size: Size) -> Tensor:

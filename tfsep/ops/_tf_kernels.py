@@ -125,7 +125,7 @@ def _standard_tap_gradient(x: Tensor, upstream: Tensor) -> Tensor:
     return tf.matmul(x, upstream, transpose_a=True)
 
 
-DEPTHWISE = ConvolutionKernels(
+DEPTHWISE_KERNELS = ConvolutionKernels(
     "depthwise",
     _depthwise,
     _depthwise_input_gradient,
@@ -134,7 +134,7 @@ DEPTHWISE = ConvolutionKernels(
     _depthwise_tap_product,
     _depthwise_tap_gradient,
 )
-STANDARD = ConvolutionKernels(
+STANDARD_KERNELS = ConvolutionKernels(
     "standard",
     _standard,
     _standard_input_gradient,

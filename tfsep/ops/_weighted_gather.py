@@ -11,7 +11,7 @@ from operator import add
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
-from tfsep.ops._bilinear import BilinearMap
+from tfsep.ops._bilinear_map import BilinearMap
 
 
 def weighted_gather(table: Tensor, weights: Tensor, index: Tensor) -> Tensor:

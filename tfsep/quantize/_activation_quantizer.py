@@ -48,7 +48,7 @@ class ActivationQuantizer(keras.layers.Layer):
         max_value: the largest high end, or None. A rectifier with a maximum that kernels lack is a range that ends
             there, as integers saturate.
         calls: the number of operations that share the layer.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Input: what the operation takes; each quantized tensor is followed by its quantization parameters.
 
@@ -141,7 +141,7 @@ class ActivationQuantizer(keras.layers.Layer):
     def _track(self, y: Tensor) -> None:
         """Update the range: the first results are the range; then training moves toward them, and `observe` widens.
 
-        A shared layer moves once a step, toward the range of all its operations together.
+        A shared layer moves once per step, toward the range of all its operations together.
         """
         calls, seen = self.calls, tf.convert_to_tensor(self.seen)
         first, last = seen % calls == 0, seen % calls == calls - 1
@@ -194,7 +194,7 @@ class ActivationQuantizer(keras.layers.Layer):
         """Set the range that has these quantization parameters, exactly.
 
         Args:
-            scale: of float32, positive.
+            scale: positive scale, float32.
             zero: zero point of int8, −128 to 127.
 
         Raises:

@@ -19,7 +19,7 @@ class LayerCall:
         layer: the layer, or an operator without one; None for an input of the model.
         sources: the numbers of the calls whose results it takes.
         arguments: the arguments beside tensors.
-        shape: of its result; None for the batch and for sizes that are not known.
+        shape: shape of its result; None for the batch and for sizes that are not known.
         within: the names of the nested models, and of the composite layer, that it is a part of.
     """
 
@@ -70,8 +70,8 @@ class _Calls(NamedTuple):
 
     Attributes:
         made: the calls.
-        parts: by layer, the layers that it was decomposed to, so that a shared layer has them once.
-        results: by call, the numbers of its results.
+        parts: for each layer, the layers that it was decomposed to, so that a shared layer has them once.
+        results: for each call, the numbers of its results.
     """
 
     made: list[LayerCall]
@@ -112,7 +112,7 @@ def _add(call: LayerCall, calls: _Calls) -> list[int]:
     """Add a call, or those that it consists of; return the numbers of its results."""
     layer: Layer = call.layer
     inside = (*call.within, layer.name)
-    same = _kind(layer, len(call.sources)), call.sources, repr(sorted(call.arguments.items()))
+    same = _identity_key(layer, len(call.sources)), call.sources, repr(sorted(call.arguments.items()))
     if same in calls.results and not isinstance(layer, keras.Model):
         return calls.results[same]
     if isinstance(layer, keras.Model):
@@ -131,8 +131,11 @@ def _add(call: LayerCall, calls: _Calls) -> list[int]:
     return results
 
 
-def _kind(layer: Layer, count: int) -> Hashable:
-    """What two calls have in common that the converter merges: the layer, or all of a pure one but its name."""
+def _identity_key(layer: Layer, count: int) -> Hashable:
+    """A key that two layers share if the converter merges their calls on the same tensors.
+
+    It is the layer's identity, or, for a pure layer, its class and config without the name.
+    """
     if (type(layer), count) in layers_of_operators():
         return id(type(layer))
     if not is_pure(layer):

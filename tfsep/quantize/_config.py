@@ -13,11 +13,11 @@ class Config:
     """The settings of `prepare`.
 
     Attributes:
-        runtime: whose rounding inference emulates: ``"xnnpack"``, LiteRT's default on CPUs, or ``"reference"``, the
-            fixed-point kernels of TensorFlow Lite for Microcontrollers. LiteRT's own reference kernels differ from
-            those only in dense layers, which they round once instead of twice.
-        ranges: of activations: ``"moving"`` averages of each batch's minimum and maximum, or ``"learned"``: the same
-            for the first `observations` steps, and trained with the weights from then on.
+        runtime: kernels whose rounding inference emulates: ``"xnnpack"``, LiteRT's default on CPUs, or
+            ``"reference"``, the fixed-point kernels of TensorFlow Lite for Microcontrollers. LiteRT's own reference
+            kernels differ from those only in dense layers, which they round once instead of twice.
+        ranges: ranges of activations: ``"moving"`` averages of each batch's minimum and maximum, or ``"learned"``: the
+            same for the first `observations` steps, and trained with the weights from then on.
         momentum: how much of a moving range stays at each step, 0 to 0.9999.
         observations: steps after which the optimizer trains learned ranges, at least 1.
         float_layers: names of layers, composite layers or nested models that stay in float32, as

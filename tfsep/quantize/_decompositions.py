@@ -13,7 +13,8 @@ from tfsep import layers
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Layer, Shape
 from tfsep.geometry import Pads, Transposed, Window
-from tfsep.layers._layer_kinds import DEPTHWISE, TRANSPOSED, Kernel, LayerKind, kind_of
+from tfsep.layers._kernel_spec import DEPTHWISE_AXES, TRANSPOSED_AXES, KernelSpec
+from tfsep.layers._layer_kinds import LayerKind, kind_of
 from tfsep.quantize._built_layers import filled, one_tap
 from tfsep.quantize._zero_insertion import ZeroInsertion
 
@@ -23,7 +24,7 @@ def decomposed(layer: Layer, shape: Shape) -> list[Layer]:
 
     Args:
         layer: a built layer.
-        shape: of its result; None where a size is not known.
+        shape: shape of its result; None where a size is not known.
 
     Raises:
         ValueError: for constraints that would apply to a flipped kernel.
@@ -141,9 +142,9 @@ def _convolutions(layer: Layer, kind: LayerKind) -> Iterator[Layer]:
         values, groups = np.asarray(getattr(layer, kernel.name)), 1
         if kind.transposed and not kernel.pointwise:
             values = np.flip(values, tuple(range(len(layer.kernel_size))))
-        if kernel.channel_axes == TRANSPOSED:
+        if kernel.channel_axes == TRANSPOSED_AXES:
             groups = getattr(layer, "groups", 1)
-            values = _as_forward(values, groups)
+            values = kernel.standard(values, groups)
         is_last = kernel is kind.kernels[-1]
         bias = [layer.bias] if is_last and layer.bias is not None else []
         convolution = _convolution(layer, kind, kernel, values, groups, is_last)
@@ -152,7 +153,7 @@ def _convolutions(layer: Layer, kind: LayerKind) -> Iterator[Layer]:
 
 
 def _convolution(
-    layer: Layer, kind: LayerKind, kernel: Kernel, values: np.ndarray, groups: int, is_last: bool
+    layer: Layer, kind: LayerKind, kernel: KernelSpec, values: np.ndarray, groups: int, is_last: bool
 ) -> Layer:
     """The convolution by one kernel of a layer."""
     options: dict[str, Any] = {"kernel_size": values.shape[:-2]}
@@ -165,7 +166,7 @@ def _convolution(
     else:
         options |= {"use_bias": False, "name": f"{layer.name}_{kernel.part}"}
     rank = len(layer.kernel_size)
-    is_depthwise = kernel.channel_axes == DEPTHWISE
+    is_depthwise = kernel.channel_axes == DEPTHWISE_AXES
     own = "depthwise" if is_depthwise else "pointwise" if kernel.pointwise else "kernel"
     for what in ("regularizer", "constraint"):
         options[f"{'depthwise' if is_depthwise else 'kernel'}_{what}"] = getattr(layer, f"{own}_{what}")
@@ -175,10 +176,3 @@ def _convolution(
 
 
 _OPTIONS_OF_THE_LAST = ("activation", "use_bias", "bias_regularizer", "bias_constraint", "name")
-
-
-def _as_forward(kernel: np.ndarray, groups: int) -> np.ndarray:
-    """A transposed kernel (..., F / groups, C) as a convolution has it, (..., C / groups, F)."""
-    *sides, filters, channels = kernel.shape
-    grouped = np.moveaxis(kernel.reshape(*sides, filters, groups, channels // groups), -3, -1)
-    return np.moveaxis(grouped, -3, -2).reshape(*sides, channels // groups, groups * filters)

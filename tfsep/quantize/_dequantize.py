@@ -16,7 +16,7 @@ class Dequantize(keras.layers.Layer):
 
     Args:
         to: the name of the layer that stays in float32.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Examples:
         >>> Dequantize()(np.array([[0.5]], "float32")).numpy()
@@ -39,7 +39,7 @@ class Dequantize(keras.layers.Layer):
         """Return the shape of the inputs.
 
         Args:
-            input_shape: of the inputs.
+            input_shape: shape of the inputs.
         """
         return input_shape
 

@@ -1,8 +1,15 @@
-"""Fixed-point arithmetic as in gemmlowp, on int64 tensors in place of C's smaller integers.
+"""Fixed-point arithmetic below the integer kernels: that of gemmlowp, on int64 tensors in place of C's integers.
+
+Multipliers, roundings and shifts; and exp and 1 / (1 + x), without floats, of numbers in 32 bits: with k integer bits,
+the value is ``raw · 2^(k − 31)``. The kernels are in `_xnnpack_kernels` and `_reference_kernels`.
 
 Source: B. Jacob et al. (arXiv 1712.05877), section 2.2 and appendix B, and the functions of gemmlowp's
-``fixedpoint.h`` that are named here. The tests compare them with LiteRT.
+``fixedpoint.h`` (``exp_on_negative_values``, ``one_over_one_plus_x_for_x_in_0_1`` and those that are named below). The
+tests compare them with LiteRT.
 """
+
+from collections.abc import Sequence
+from math import exp, prod
 
 import numpy as np
 
@@ -11,6 +18,9 @@ from tfsep._keras.types import Tensor
 
 # Not a tensor: the first tensor starts TensorFlow, and the importer may still have devices to set up.
 ONE = np.int64(1)
+
+LARGEST = 2**31 - 1
+"""The largest number of 32 bits: one, with no integer bits."""
 
 
 def multiplier_of(real: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,8 +73,8 @@ def times_fixed(x: Tensor, multiplier: Tensor, exponent: Tensor) -> Tensor:
     return shift_right(high_product(tf.bitwise.left_shift(x, left), multiplier), right)
 
 
-def _multiplier16(real: Tensor) -> tuple[Tensor, Tensor]:
-    """A positive float32 as a 15-bit multiplier and an exponent."""
+def multiplier16_of(real: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a positive float32 as a 15-bit multiplier and an exponent."""
     multiplier, exponent = multiplier_of(tf.cast(real, "float64"))
     return tf.minimum(tf.bitwise.right_shift(multiplier + 2**15, ONE * 16), 2**15 - 1), exponent
 
@@ -76,18 +86,55 @@ def times_once(x: Tensor, real: Tensor) -> Tensor:
     return tf.bitwise.right_shift(x * multiplier + tf.bitwise.left_shift(ONE, bits - 1), bits)
 
 
-def hard_silu(x: Tensor, x_scale: Tensor, scale: Tensor) -> Tensor:
-    """Return ``x · relu6(x + 3) / 6`` of integers from the zero point, in 16 bits: the kernel of TensorFlow Lite."""
-    fine = tf.cast(x, "int64") * 2**7
-    fine_scale = x_scale / 128
-    out_multiplier, out_exponent = _multiplier16(fine_scale / scale)
-    in_multiplier, in_exponent = _multiplier16(fine_scale / tf.constant(3 / 32768, "float32"))
-    before_shift = high_product(fine, out_multiplier, 16)
-    # (x / 3), clipped to [−1, 1), in units of 2^−15.
-    gate = shift_left(fine, tf.maximum(in_exponent - 1, 0), 16)
-    gate = high_product(gate, in_multiplier, 16)
-    gate = shift_left(gate, tf.cast(in_exponent > 0, "int64"), 16)
-    gate = shift_right(gate, tf.maximum(-in_exponent, 0))
-    gate = tf.bitwise.right_shift(gate + 2**15, ONE)
-    product = truncated_product(gate, before_shift)
-    return tf.cast(shift_right(product, -out_exponent), "float32")
+def sum_and_count(x: Tensor, axes: Sequence[int], keepdims: bool) -> tuple[Tensor, int]:
+    """Return the sums over some axes, and the number of integers in each."""
+    return tf.reduce_sum(x, axes, keepdims=keepdims), prod(x.shape[axis] for axis in axes)
+
+
+def _constant(real: float, integer_bits: int = 0) -> np.int64:
+    return ONE * round(real * 2 ** (31 - integer_bits))
+
+
+def _near_zero(x: Tensor) -> Tensor:
+    """exp of x in [−1/4, 0): a polynomial of degree 4 around −1/8."""
+    x += _constant(1 / 8)
+    square = high_product(x, x)
+    cube, fourth = high_product(square, x), high_product(square, square)
+    higher = high_product(shift_right(fourth, ONE * 2) + cube, _constant(1 / 3)) + square
+    middle = _constant(exp(-1 / 8))
+    return middle + high_product(middle, x + shift_right(higher, ONE))
+
+
+def exp_of_negative(x: Tensor, integer_bits: int) -> Tensor:
+    """Return exp of x ≤ 0, with no integer bits: exp of the remainder under 1/4, times one factor per further bit."""
+    fraction_bits = 31 - integer_bits
+    quarter = ONE * 2 ** (fraction_bits - 2)
+    small = tf.bitwise.bitwise_and(x, quarter - 1) - quarter
+    result = _near_zero(shift_left(small, ONE * integer_bits, 32))
+    rest = small - x
+    for exponent in range(-2, integer_bits):
+        bit = tf.bitwise.bitwise_and(rest, ONE * 2 ** (fraction_bits + exponent))
+        result = tf.where(bit != 0, high_product(result, _constant(exp(-(2.0**exponent)))), result)
+    return tf.where(x == 0, ONE * LARGEST, result)
+
+
+def inverse_of_one_plus(x: Tensor) -> Tensor:
+    """Return 1 / (1 + x) for x in [0, 1), both with no integer bits: three of Newton's steps, in two integer bits."""
+    half = tf.bitwise.right_shift(x + LARGEST + 1, ONE)
+    y = _constant(48 / 17, 2) + high_product(half, _constant(-32 / 17, 2))
+    for _ in range(3):
+        rest = _constant(1.0, 2) - high_product(half, y)
+        y += shift_left(high_product(y, rest), ONE * 2, 32)
+    return shift_left(y, ONE, 32)
+
+
+def rescaled(x: Tensor, scale: Tensor, integer_bits: int) -> tuple[Tensor, Tensor]:
+    """Return integers as numbers with integer bits, and the largest integer that these hold."""
+    real = tf.minimum(tf.cast(scale, "float64") * 2.0 ** (31 - integer_bits), LARGEST * 1.0)
+    multiplier, exponent = multiplier_of(real)
+    left = tf.maximum(exponent, 0)
+    most = tf.floor(
+        (2**integer_bits - 1) * 2.0 ** (31 - integer_bits) / tf.cast(tf.bitwise.left_shift(ONE, left), "float64")
+    )
+    product = high_product(tf.bitwise.left_shift(x, left), multiplier)
+    return shift_right(product, tf.maximum(-exponent, 0)), tf.cast(most, "int64")

@@ -14,9 +14,9 @@ class Result(NamedTuple):
     """A result inside a prepared model.
 
     Attributes:
-        name: of the layer of the float model, as `Config.float_layers` takes it.
+        name: name of the float model's layer, as `Config.float_layers` takes it.
         tensor: the symbolic tensor in the prepared model.
-        before: places, in the list of results, of those that it is made of.
+        before: positions in the list of results of all those that it is computed from.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Result(NamedTuple):
 
 
 def results_of(model: Model) -> list[Result]:
-    """Return the results of a prepared model's layers, each behind those that it is made of.
+    """Return the results of a prepared model's layers, each behind those that it is computed from.
 
     Examples:
         >>> from tfsep.quantize import prepare
@@ -34,7 +34,7 @@ def results_of(model: Model) -> list[Result]:
         ['first', 'second']
     """
     found: list[Result] = []
-    # By tensor, the places of the results that it is made of, its own included.
+    # For each tensor, the positions of the results that it is computed from, its own included.
     places: dict[int, frozenset[int]] = {}
     for call in calls_behind(model.outputs):
         before = frozenset[int]().union(*(places[id(tensor)] for tensor in call.inputs))

@@ -1,7 +1,8 @@
 """One row for each operation that `prepare` quantizes, and for each activation.
 
 To add an operation, add its row to `_ROWS`: the Keras layers and the operator that mean it, its computation in real
-numbers, and its integer kernel in each runtime. `prepare` plans it, trains it and infers it from that row alone.
+numbers, and its integer kernel in each runtime. `prepare` plans it, trains it and infers it from that row alone. The
+kernels are functions of `_xnnpack_kernels` and `_reference_kernels`.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,12 +14,12 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer, Tensor
 from tfsep.layers import leaky_relu
-from tfsep.quantize import _fixed_point, _fixed_point_exp
-from tfsep.quantize import _integer_kernels as kernels
+from tfsep.quantize import _reference_kernels as reference
+from tfsep.quantize import _xnnpack_kernels as xnnpack
 from tfsep.quantize._qparams import to_integers
 from tfsep.quantize._zero_insertion import ZeroInsertion
 
-Kernel = Callable[..., Tensor]
+IntegerKernel = Callable[..., Tensor]
 """``(a, scale of a, b, scale of b, …, scale of the result, **options)`` → integers of the result, from its zero point,
 before they are clipped to 8 bits; each input is integers from its zero point."""
 
@@ -28,7 +29,7 @@ class Operation:
     """An operation that `prepare` quantizes.
 
     Attributes:
-        name: by which planned operations and `ActivationQuantizer` refer to it.
+        name: key in `OPERATIONS`, by which planned operations and `ActivationQuantizer` refer to it.
         layers: Keras layer classes that compute it.
         keras_op: the operation of `keras.ops` that computes it of two tensors.
         plan: how a call of the layers is planned: ``"pairwise"``, two tensors at a time; ``"mean"``, over all axes
@@ -36,8 +37,8 @@ class Operation:
             input; ``"average_pooling"``, the same with rounding; None for an operation that is only planned as part of
             another layer.
         compute: (tensors, **options) → the result in real numbers, for training and for the converter.
-        kernels: by runtime, its integer kernel; a runtime without one is refused.
-        litert_kernels: by runtime, the kernel of LiteRT where it rounds otherwise than the runtime itself.
+        integer_kernels: its integer kernel for each runtime, by name; a runtime without one is refused.
+        litert_kernels: the kernel of LiteRT for each runtime whose own kernel rounds otherwise.
         fixed_range: low and high end of the result, where runtimes fix them.
         input: what its kernels take: ``"quantized"`` tensors, the ``"sums"`` of a `QuantizedMatmul` with their scale,
             or a ``"float"`` tensor.
@@ -49,8 +50,8 @@ class Operation:
     keras_op: Callable[..., Tensor] | None = None
     plan: Literal["pairwise", "mean", "same_qparams", "average_pooling"] | None = None
     compute: Callable[..., Tensor] = lambda x, **_: x
-    kernels: Mapping[str, Kernel] = field(default_factory=dict)
-    litert_kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    integer_kernels: Mapping[str, IntegerKernel] = field(default_factory=dict)
+    litert_kernels: Mapping[str, IntegerKernel] = field(default_factory=dict)
     fixed_range: tuple[float, float] | None = None
     input: Literal["quantized", "sums", "float"] = "quantized"
     is_pure: bool = True
@@ -66,12 +67,12 @@ class Operation:
 
         Args:
             tensors: the inputs, each quantized one followed by its quantization parameters.
-            scale: of the result.
-            options: of the operation.
-            runtime: whose kernel computes it.
+            scale: the scale of the result.
+            options: arguments of the operation.
+            runtime: name of the runtime whose kernel computes it.
             litert: whether to round as LiteRT does where that differs from the runtime.
         """
-        kernel = {**self.kernels, **(self.litert_kernels if litert else {})}[runtime]
+        kernel = {**self.integer_kernels, **(self.litert_kernels if litert else {})}[runtime]
         if self.input == "quantized":
             pairs = zip(tensors[::2], tensors[1::2], strict=True)
             tensors = [part for x, qparams in pairs for part in (to_integers(x, qparams), qparams[0])]
@@ -90,28 +91,28 @@ def _hard_silu(x: Tensor) -> Tensor:
 _ROWS = (
     Operation(
         "quantize",
-        kernels=dict.fromkeys(("xnnpack", "reference"), lambda x, scale: tf.round(x / scale)),
+        integer_kernels=dict.fromkeys(("xnnpack", "reference"), lambda x, scale: tf.round(x / scale)),
         input="float",
     ),
     Operation(
         "convolution",
-        kernels={"xnnpack": kernels.xnnpack_requantize, "reference": kernels.reference_requantize},
+        integer_kernels={"xnnpack": xnnpack.requantize, "reference": reference.requantize},
         input="sums",
     ),
     Operation(
         "dense",
-        kernels={"xnnpack": kernels.xnnpack_requantize, "reference": kernels.reference_requantize},
-        litert_kernels={"reference": kernels.litert_reference_requantize_dense},
+        integer_kernels={"xnnpack": xnnpack.requantize, "reference": reference.requantize},
+        litert_kernels={"reference": reference.litert_requantize_dense},
         input="sums",
     ),
-    Operation("rectifier", kernels=dict.fromkeys(("xnnpack", "reference"), lambda x, x_scale, scale: x)),  # noqa: ARG005
+    Operation("rectifier", integer_kernels=dict.fromkeys(("xnnpack", "reference"), lambda x, x_scale, scale: x)),  # noqa: ARG005
     Operation(
         "add",
         layers=(keras.layers.Add,),
         keras_op=keras.ops.add,
         plan="pairwise",
         compute=lambda a, b: a + b,
-        kernels={"xnnpack": kernels.xnnpack_add, "reference": kernels.reference_add},
+        integer_kernels={"xnnpack": xnnpack.add, "reference": reference.add},
     ),
     Operation(
         "multiply",
@@ -119,41 +120,41 @@ _ROWS = (
         keras_op=keras.ops.multiply,
         plan="pairwise",
         compute=lambda a, b: a * b,
-        kernels={"xnnpack": kernels.xnnpack_multiply, "reference": kernels.reference_multiply},
+        integer_kernels={"xnnpack": xnnpack.multiply, "reference": reference.multiply},
     ),
     Operation(
         "mean",
         layers=(keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling2D),
         plan="mean",
         compute=lambda x, axes, keepdims: tf.reduce_mean(x, axes, keepdims=keepdims),
-        kernels={"xnnpack": kernels.xnnpack_mean, "reference": kernels.reference_mean},
+        integer_kernels={"xnnpack": xnnpack.mean, "reference": reference.mean},
     ),
     Operation(
         "leaky_relu",
         compute=_leaky_relu,
-        kernels={"xnnpack": kernels.xnnpack_leaky_relu, "reference": kernels.reference_leaky_relu},
+        integer_kernels={"xnnpack": xnnpack.leaky_relu, "reference": reference.leaky_relu},
     ),
     Operation(
         "hard_silu",
         compute=_hard_silu,
-        kernels=dict.fromkeys(("xnnpack", "reference"), _fixed_point.hard_silu),
+        integer_kernels=dict.fromkeys(("xnnpack", "reference"), reference.hard_silu),
     ),
     Operation(
         "sigmoid",
         compute=tf.nn.sigmoid,
-        kernels={"xnnpack": kernels.rounded_once(tf.nn.sigmoid), "reference": _fixed_point_exp.sigmoid},
+        integer_kernels={"xnnpack": xnnpack.rounded_once(tf.nn.sigmoid), "reference": reference.sigmoid},
         fixed_range=(0.0, 255 / 256),
     ),
     Operation(
         "tanh",
         compute=tf.nn.tanh,
-        kernels={"xnnpack": kernels.rounded_once(tf.nn.tanh)},
+        integer_kernels={"xnnpack": xnnpack.rounded_once(tf.nn.tanh)},
         fixed_range=(-1.0, 127 / 128),
     ),
     Operation(
         "softmax",
         compute=tf.nn.softmax,
-        kernels={"xnnpack": kernels.rounded_once(tf.nn.softmax), "reference": _fixed_point_exp.softmax},
+        integer_kernels={"xnnpack": xnnpack.rounded_once(tf.nn.softmax), "reference": reference.softmax},
         fixed_range=(0.0, 255 / 256),
     ),
     Operation(
@@ -195,9 +196,9 @@ class FusedActivation:
     """A rectifier that operators include, as the ends of the integers that they write.
 
     Attributes:
-        compute: on real numbers.
-        low: the least that it lets through; None for no such end.
-        high: the most that it lets through; None for no such end.
+        compute: the function of real numbers.
+        low: lower end of the results; None for none.
+        high: upper end of the results; None for none.
     """
 
     compute: Callable[[Tensor], Tensor]
@@ -217,12 +218,12 @@ class Activation:
     """How an activation is quantized.
 
     Attributes:
-        function: of `keras.activations`, or another that layers are given.
+        function: the function of `keras.activations`, or another that layers are given.
         keras_op: the operation of `keras.ops` that computes it.
-        fused: its rectifier, by its name in `FUSED_ACTIVATIONS`.
-        operation: its function, by its name in `OPERATIONS`, where it is an operator of its own.
-        options: of the operation.
-        max_value: the most that its rectifier lets through, where `fused` has no such end: the range ends there.
+        fused: name of its rectifier in `FUSED_ACTIVATIONS`.
+        operation: name in `OPERATIONS` of an activation that is an operator of its own; None for rectifiers.
+        options: arguments of the operation.
+        max_value: upper end of the range, for a rectifier with a maximum that no fused one has; None for no such end.
         affine: factor and offset in front of the rectifier, computed by a convolution of one tap.
     """
 
@@ -288,7 +289,9 @@ def _rectifier(max_value: float | None, slope: float) -> Activation | None:
 
 @cache
 def layers_of_operators() -> dict[tuple[type[keras.Operation], int], Callable[..., Layer]]:
-    """Return, by the class of an operator, which Keras does not export, and its number of tensors, the same as a layer.
+    """Return a constructor of the equivalent layer for each operator, such as ``x + x``.
+
+    The keys are the operator's class, which Keras does not export, and its number of tensors.
 
     Examples:
         >>> x = keras.Input((1,))

@@ -68,9 +68,9 @@ class _Planner:
     """Plans one operator after the other.
 
     Attributes:
-        calls: of the model.
+        calls: calls of the model.
         ops: planned so far.
-        op_of: by call, the number of the operation that has its result.
+        op_of: for each call, the number of the operation that has its result.
     """
 
     def __init__(self, calls: CallList, float_layers: tuple[str, ...]) -> None:
@@ -188,7 +188,7 @@ class _Planner:
         else:
             factor, offset = (keras.initializers.Constant(each) for each in own.affine)
             taps = self.one_tap(layer, call, depthwise_initializer=factor, bias_initializer=offset)
-            op = PlannedOp(name, "matmul", (source,), taps, fused_activation=own.fused, max_value=own.max_value)
+            op = PlannedOp(name, "matmul", (source,), taps, None, "convolution", own.fused, max_value=own.max_value)
         return self.append(replace(op, result_of=layer.name))
 
     def one_tap(self, layer: Layer, call: LayerCall, **options: Any) -> Layer:
@@ -253,7 +253,8 @@ def _normalization(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
     ones = planner.one_tap(layer, call, use_bias=False, depthwise_initializer="ones")
     if layer.axis not in (-1, len(call.shape) - 1):
         raise _unsupported(layer)
-    return planner.finish(layer, call, fusion, PlannedOp(layer.name, "matmul", planner.sources(call), ones, layer))
+    op = PlannedOp(layer.name, "matmul", planner.sources(call), ones, layer, "convolution")
+    return planner.finish(layer, call, fusion, op)
 
 
 def _activation(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
@@ -340,6 +341,7 @@ def _planner_of(layer: Layer) -> _Plan:
     operation, kind = operation_for(layer), kind_of(layer)
     if operation is not None and operation.plan is not None:
         return _PLANS[operation.plan]
+    # Layers with quantized="parts" have become chains, except those in channels_first, which `_matmul` refuses.
     if kind is not None and kind.quantized is not None:
         return _matmul
     if isinstance(layer, keras.layers.BatchNormalization):

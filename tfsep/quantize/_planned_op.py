@@ -12,21 +12,21 @@ class PlannedOp:
     """One operation of a prepared model.
 
     Attributes:
-        name: of the layer that computes it in the prepared model.
+        name: name of the layer that computes it in the prepared model.
         kind: ``"operation"``, whose result has a range of its own; ``"matmul"``, an operation with weights;
             ``"same_qparams"``, whose result keeps the quantization parameters of its source; ``"average_pooling"``, the
             same with rounding; or ``"float"``, not quantized.
-        sources: the numbers of the planned operations that it takes.
-        layer: the layer that computes it, where one does.
-        normalization: the batch normalization that is folded into the layer.
-        operation: its name in `OPERATIONS`.
-        fused_activation: its rectifier, by its name in `FUSED_ACTIVATIONS`.
+        sources: positions in the plan of the operations whose results it takes.
+        layer: the layer that computes it; None for inputs and operations without a layer.
+        normalization: the batch normalization that is folded into the layer; None for none.
+        operation: name in `OPERATIONS` of an operation with a range (`has_range`); empty for the other kinds.
+        fused_activation: name in `FUSED_ACTIVATIONS` of the activation that the operator includes.
         options: arguments of the operation.
         arguments: arguments of the layer's call, beside tensors.
-        max_value: the largest high end of its range, which saturates as a rectifier of that maximum does.
-        result_of: the name of the float model's layer that has this result, or a part of it, if it differs from `name`.
-        feeds_quantized: of a float operation, whether quantized ones follow, so that the converter has to be kept from
-            quantizing it.
+        max_value: upper limit of the range, in place of a rectifier with that maximum; None for no limit.
+        result_of: name of the float model's layer that has this result, or a part of it; empty for `name`.
+        feeds_quantized: whether it is a float operation in front of quantized ones, which the converter must not
+            quantize.
     """
 
     name: str
@@ -34,7 +34,7 @@ class PlannedOp:
     sources: tuple[int, ...]
     layer: Layer | None = None
     normalization: Layer | None = None
-    operation: str = "convolution"
+    operation: str = ""
     fused_activation: str = "linear"
     options: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)

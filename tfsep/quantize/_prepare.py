@@ -106,7 +106,7 @@ def _require_float32(calls: CallList) -> None:
 def _require_kernels(plan: Plan, runtime: str) -> None:
     """Raise for an operation whose kernel in the runtime is not emulated."""
     for op in plan.ops:
-        if op.has_range and runtime not in OPERATIONS[op.operation].kernels:
+        if op.has_range and runtime not in OPERATIONS[op.operation].integer_kernels:
             raise ValueError(
                 f"runtime: expected one whose {op.operation} is emulated, as xnnpack's, got {runtime!r} for "
                 f"{op.layer_name!r}: float_layers leaves that layer in float32"

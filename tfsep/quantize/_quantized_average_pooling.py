@@ -14,7 +14,7 @@ class QuantizedAveragePooling(keras.layers.Layer):
 
     Args:
         layer: the average pooling of Keras.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Input: a quantized tensor, and its quantization parameters (2,).
 

@@ -32,7 +32,7 @@ class QuantizedMatmul(keras.layers.Layer):
     Args:
         layer: a layer whose row in the table of layer kinds has ``quantized="operator"``, without activation.
         normalization: the batch normalization behind it, or None.
-        **kwargs: of `keras.layers.Layer`.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Input: a quantized tensor, and its quantization parameters (2,).
 
@@ -73,7 +73,8 @@ class QuantizedMatmul(keras.layers.Layer):
         kind = kind_of(self.layer)
         assert kind is not None
         self._kind = kind
-        self._channels = kind.kernels[-1].channel_shape(self.layer.kernel.shape)
+        (self._spec,) = kind.kernels
+        self._channels = self._spec.channel_shape(self.layer.kernel.shape)
         if self.normalization is not None:
             if not self.normalization.built:
                 self.normalization.build((*shape[:-1], prod(self._channels)))
@@ -104,7 +105,7 @@ class QuantizedMatmul(keras.layers.Layer):
         """Return what a file stores: kernel (F, fan-in) and bias (F,) as whole numbers, and the kernel's scales (F,).
 
         Args:
-            input_scale: of the layer's input, a scalar.
+            input_scale: scale of the layer's input, a scalar.
         """
         kernel, bias, scale = self._stored(input_scale)
         broadcast = (1,) * (len(kernel.shape) - len(self._channels)) + self._channels
@@ -117,7 +118,7 @@ class QuantizedMatmul(keras.layers.Layer):
         kernel, bias = tf.cast(self.layer.kernel, "float64"), self._bias("float64")
         if self.normalization is not None:
             factor, shift = scale_and_shift_of(self.normalization)
-            kernel *= tf.reshape(factor, self._channels)
+            kernel = self._spec.scaled(kernel, factor)
             bias = bias * factor + shift
         return tf.cast(kernel, "float32"), tf.cast(bias, "float32")
 

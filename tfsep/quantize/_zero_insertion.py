@@ -16,8 +16,8 @@ class ZeroInsertion(keras.layers.Layer):
 
     Args:
         strides: distance from one pixel to the next, in rows and columns, or in steps of a sequence.
-        padding: zeros before and behind, a pair an axis; a negative number crops.
-        **kwargs: of `keras.layers.Layer`.
+        padding: zeros before and behind, one pair per axis; a negative number crops.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Input: (N, H, W, C), or (N, L, C).
 

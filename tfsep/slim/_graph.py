@@ -59,7 +59,7 @@ class Graph:
 
         Args:
             scope: the enclosing scope.
-            name: of the scope that is opened.
+            name: name of the scope that is opened.
             unique: whether a number is appended where the name is taken.
         """
         names = self._scopes.setdefault(scope, set()) if scope.name else self._root
@@ -72,7 +72,7 @@ class Graph:
         """Register a layer and its variables under slim's names.
 
         Args:
-            scope: of the layer.
+            scope: scope of the layer.
             layer: with its variables.
             collections: names of collections for the variables, or a dict of them by the kind of variable.
         """

@@ -22,10 +22,10 @@ def variance_scaling_initializer(
     The fan-in of a depthwise kernel is kh·kw, as everywhere in this library; slim's is C·kh·kw.
 
     Args:
-        factor: of the variance.
+        factor: factor of the variance.
         mode: ``"FAN_IN"``, ``"FAN_OUT"`` or ``"FAN_AVG"``.
         uniform: whether the distribution is uniform rather than truncated normal.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
         dtype: a floating one; values have the dtype of the variable.
 
     Raises:
@@ -53,7 +53,7 @@ def xavier_initializer(
 
     Args:
         uniform: whether the distribution is uniform rather than truncated normal.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
         dtype: a floating one; values have the dtype of the variable.
 
     Raises:

@@ -90,11 +90,12 @@ def convolution(
         activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
         normalizer_fn: a function like slim's `batch_norm`, applied to the result in place of a bias; None for none.
         normalizer_params: dict of its arguments.
-        weights_initializer: of the kernel: an initializer of slim, Keras or TensorFlow, or a function of shape and
-            dtype.
-        weights_regularizer: of the kernel: a regularizer of slim or Keras, or a function of the weights; None for none.
-        biases_initializer: of the bias, in the forms of `weights_initializer`; None for no bias.
-        biases_regularizer: of the bias, in the forms of `weights_regularizer`; None for none.
+        weights_initializer: initializer of the kernel: an initializer of slim, Keras or TensorFlow, or a function of
+            shape and dtype.
+        weights_regularizer: regularizer of the kernel: a regularizer of slim or Keras, or a function of the weights;
+            None for none.
+        biases_initializer: initializer of the bias, in the forms of `weights_initializer`; None for no bias.
+        biases_regularizer: regularizer of the bias, in the forms of `weights_regularizer`; None for none.
         reuse: True shares the layer of `scope`; see `variable_scope`.
         variables_collections: names of collections for the variables, or a dict of them by ``"weights"`` and
             ``"biases"``.
@@ -171,11 +172,12 @@ def convolution2d(
         activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
         normalizer_fn: a function like slim's `batch_norm`, applied to the result in place of a bias; None for none.
         normalizer_params: dict of its arguments.
-        weights_initializer: of the kernel: an initializer of slim, Keras or TensorFlow, or a function of shape and
-            dtype.
-        weights_regularizer: of the kernel: a regularizer of slim or Keras, or a function of the weights; None for none.
-        biases_initializer: of the bias, in the forms of `weights_initializer`; None for no bias.
-        biases_regularizer: of the bias, in the forms of `weights_regularizer`; None for none.
+        weights_initializer: initializer of the kernel: an initializer of slim, Keras or TensorFlow, or a function of
+            shape and dtype.
+        weights_regularizer: regularizer of the kernel: a regularizer of slim or Keras, or a function of the weights;
+            None for none.
+        biases_initializer: initializer of the bias, in the forms of `weights_initializer`; None for no bias.
+        biases_regularizer: regularizer of the bias, in the forms of `weights_regularizer`; None for none.
         reuse: True shares the layer of `scope`; see `variable_scope`.
         variables_collections: names of collections for the variables, or a dict of them by ``"weights"`` and
             ``"biases"``.
@@ -230,7 +232,7 @@ def separable_convolution2d(
         inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
         num_outputs: output channels F; None for the depthwise convolution alone.
         kernel_size: rows and columns of the depthwise kernel, an int or a pair.
-        depth_multiplier: depthwise filters a channel, M.
+        depth_multiplier: depthwise filters per channel, M.
         stride: rows and columns of a step, an int or a pair; unlike in slim, any stride goes with any rate.
         padding: ``"SAME"`` or ``"VALID"``, or the zeros on each side in the forms of `tfsep.layers.Conv2D`.
         data_format: ``"NHWC"`` or ``"NCHW"``; None is ``"NHWC"``.
@@ -238,13 +240,14 @@ def separable_convolution2d(
         activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
         normalizer_fn: a function like slim's `batch_norm`, applied to the result in place of a bias; None for none.
         normalizer_params: dict of its arguments.
-        weights_initializer: of the depthwise kernel: an initializer of slim, Keras or TensorFlow, or a function of
-            shape and dtype.
-        pointwise_initializer: of the pointwise kernel, in the forms of `weights_initializer`; None for the same.
-        weights_regularizer: of both kernels: a regularizer of slim or Keras, or a function of the weights; None for
-            none.
-        biases_initializer: of the bias, in the forms of `weights_initializer`; None for no bias.
-        biases_regularizer: of the bias, in the forms of `weights_regularizer`; None for none.
+        weights_initializer: initializer of the depthwise kernel: an initializer of slim, Keras or TensorFlow, or a
+            function of shape and dtype.
+        pointwise_initializer: initializer of the pointwise kernel, in the forms of `weights_initializer`; None for the
+            same.
+        weights_regularizer: regularizer of both kernels: a regularizer of slim or Keras, or a function of the weights;
+            None for none.
+        biases_initializer: initializer of the bias, in the forms of `weights_initializer`; None for no bias.
+        biases_regularizer: regularizer of the bias, in the forms of `weights_regularizer`; None for none.
         reuse: True shares the layer of `scope`; see `variable_scope`.
         variables_collections: names of collections for the variables, or a dict of them by ``"weights"`` and
             ``"biases"``.
@@ -319,11 +322,12 @@ def fully_connected(
         activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
         normalizer_fn: a function like slim's `batch_norm`, applied to the result in place of a bias; None for none.
         normalizer_params: dict of its arguments.
-        weights_initializer: of the matrix: an initializer of slim, Keras or TensorFlow, or a function of shape and
-            dtype.
-        weights_regularizer: of the matrix: a regularizer of slim or Keras, or a function of the weights; None for none.
-        biases_initializer: of the bias, in the forms of `weights_initializer`; None for no bias.
-        biases_regularizer: of the bias, in the forms of `weights_regularizer`; None for none.
+        weights_initializer: initializer of the matrix: an initializer of slim, Keras or TensorFlow, or a function of
+            shape and dtype.
+        weights_regularizer: regularizer of the matrix: a regularizer of slim or Keras, or a function of the weights;
+            None for none.
+        biases_initializer: initializer of the bias, in the forms of `weights_initializer`; None for no bias.
+        biases_regularizer: regularizer of the bias, in the forms of `weights_regularizer`; None for none.
         reuse: True shares the layer of `scope`; see `variable_scope`.
         variables_collections: names of collections for the variables, or a dict of them by ``"weights"`` and
             ``"biases"``.

@@ -148,7 +148,7 @@ def dropout(
         is_training: True or None leave the phase to each call of the model; False never drops.
         outputs_collections: names of collections for the result, under the layer's name.
         scope: name of the layer; None for ``Dropout``. One that is taken gets a number.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
 
     Raises:
         TypeError: if `inputs` is no Keras tensor.

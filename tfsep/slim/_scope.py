@@ -95,7 +95,7 @@ class Scope(NamedTuple):
     """The open scope of one layer.
 
     Attributes:
-        graph: of the layer.
+        graph: graph of the layer.
         name: the whole name.
         reuse: whether an existing layer is shared.
     """

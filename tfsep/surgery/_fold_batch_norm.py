@@ -88,7 +88,7 @@ class _Folding:
         self.fills: list[Callable[[], None]] = []
         named = {layer.name: layer for layer in source.layers}
         for layer in filter(is_normalization, source.layers):
-            if reason := next(self._obstacles(named, layer), None):
+            if reason := self._obstacle(named, layer):
                 self._keep(reason, layer.name)
             else:
                 self.absorbed.add(layer)
@@ -110,29 +110,34 @@ class _Folding:
     def _keep(self, reason: str, *names: str) -> None:
         self.kept.append(f"{'/'.join((self.source.name, *names))} ({reason})")
 
-    def _obstacles(self, named: dict[str, Layer], normalization: Layer) -> Iterator[str]:
-        """Reasons against folding a normalization into the layer in front of it; only the first is sure to be true."""
+    def _obstacle(self, named: dict[str, Layer], normalization: Layer) -> str | None:
+        """The reason against folding a normalization into the layer in front of it, or None."""
         if self.barred:
-            yield self.barred
+            return self.barred
         call, *others = self.graph.calls[normalization.name]
         if others:
-            yield "it is called more than once"
+            return "it is called more than once"
         if call.training and not uses_moving_statistics(normalization):
-            yield "it is called with training=True"
+            return "it is called with training=True"
         if call.source is None:
-            yield "nothing is in front of it"
-        before = str(call.source)
-        layer: Any = named.get(before)
+            return "nothing is in front of it"
+        return self._obstacle_in_front(str(call.source), named, call.masked) or next(
+            mismatches(named[str(call.source)], normalization), None
+        )
+
+    def _obstacle_in_front(self, before: str, named: dict[str, Layer], masked: bool) -> str | None:
+        """The reason against folding that lies in the layer in front, or in its other uses; None for none."""
+        layer = named.get(before)
         if layer is None or not has_foldable_class(layer):
             kind = "" if layer is None else f" of class {type(layer).__name__}"
-            yield f"it follows {before!r}{kind}, no convolution or dense layer"
+            return f"it follows {before!r}{kind}, no convolution or dense layer"
         if len(self.graph.calls[before]) > 1:
-            yield f"{before!r} is called more than once"
+            return f"{before!r} is called more than once"
         if self.graph.uses[before] > 1:
-            yield f"{before!r} is used elsewhere too"
-        if call.masked and not layer.supports_masking:
-            yield f"it hands on a mask, which {before!r} does not"
-        yield from mismatches(layer, normalization)
+            return f"{before!r} is used elsewhere too"
+        if masked and not layer.supports_masking:
+            return f"it hands on a mask, which {before!r} does not"
+        return None
 
     def _call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a layer of the folded model; a folded normalization passes on its input."""

@@ -1,4 +1,8 @@
-"""Which layers a batch normalization folds into, the reasons against it, and the folded weights."""
+"""Which layers a batch normalization folds into, the reasons against it, and the folded weights.
+
+Along which axes of a kernel a normalization is folded is a fact of the kernel: `KernelSpec.channel_axes`, in the row of
+the layer's kind (`tfsep.layers._layer_kinds`).
+"""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,7 +16,7 @@ from tfsep.layers._layer_kinds import LAYER_KINDS, kind_of
 
 _NORMALIZATIONS = (keras.layers.BatchNormalization, layers.BatchNormalization)
 _FOLDABLE = tuple(each for kind in LAYER_KINDS if kind.kernels for each in kind.classes)
-"""Classes of layers whose output channels are products with a kernel, which can take a factor a channel."""
+"""Classes of layers whose output channels are products with a kernel, which can take a factor for each channel."""
 
 _BOOKKEEPING = {"get_config", "from_config", "compute_output_shape"}
 """Methods that a subclass can override, beside `__init__`, and still compute what its base does."""
@@ -88,13 +92,16 @@ def is_foldable(layer: Layer, normalization: Layer) -> bool:
 
 
 def assign_folded(layer: Layer, normalization: Layer, into: Layer) -> None:
-    """Assign `layer`'s weights, with its normalization folded in, to `into`: a copy of it that has a bias."""
+    """Assign `layer`'s weights, with its normalization folded in, to `into`: a copy of it that has a bias.
+
+    The last kernel of the layer's kind takes the scale, along its `channel_axes`.
+    """
     kind = kind_of(layer)
     assert kind is not None
     kernel = kind.kernels[-1]
     scale, shift = (np.asarray(part) for part in scale_and_shift_of(normalization))
     values = {weight.name: np.asarray(keras.ops.cast(weight, "float64")) for weight in layer.weights}
     values["bias"] = values.get("bias", 0.0) * scale + shift
-    values[kernel.name] = kernel.scaled(values[kernel.name], scale)
+    values[kernel.name] = np.asarray(kernel.scaled(values[kernel.name], scale))
     for weight in into.weights:
         weight.assign(values[weight.name])

@@ -14,8 +14,8 @@ from tfsep._utils.table import Table
 from tfsep.models import load_model
 from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs
 from tfsep.tflite._litert_model import LiteRTModel
-from tfsep.tflite._reference_model import reference_model
 from tfsep.tflite._sample_reader import SampleReader
+from tfsep.tflite._source_model import source_of
 
 _LEAST_SIMILARITY = 0.25
 """Of a layer's output and a tensor that may hold it."""
@@ -148,15 +148,15 @@ def compare_layers(model: Model | str | PathLike[str], path: str | PathLike[str]
         >>> [row.name for row in report.rows], report.worst.sqnr > 30
         (['conv'], True)
     """
-    reference = reference_model(load_model(model) if isinstance(model, str | PathLike) else model)
+    source = source_of(load_model(model) if isinstance(model, str | PathLike) else model)
     file = LiteRTModel(path, keep_tensors=True)
-    reference = reference.sized_as(file)
-    signature = reference.signature
+    source = source.sized_as(file)
+    signature = source.signature
     order = signature.input_order(file.inputs)
     pairs: dict[int, tuple[LayerKey, _LayerError]] | None = None
     samples = 0
     for batch in SampleReader(signature.inputs).chunks(data, _CHUNK):
-        layers = reference.layer_outputs(batch.inputs)
+        layers = source.layer_outputs(batch.inputs)
         tensors = file.operator_outputs([batch.inputs[i] for i in order])
         if pairs is None:
             matched = _match_layers(layers, tensors, file.tensor_ancestors())

@@ -23,8 +23,8 @@ from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._output_comparison import compare_outputs
 from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, Recipe, get_recipe
-from tfsep.tflite._reference_model import ReferenceModel, reference_model
 from tfsep.tflite._sample_reader import SampleReader
+from tfsep.tflite._source_model import SourceModel, source_of
 from tfsep.tflite._tensor_info import tensor_info
 from tfsep.tflite._tflite_converter import convert_model
 from tfsep.tflite._verify_report import VerifyReport, require_passed
@@ -96,10 +96,10 @@ def export(
     batch_size = positive_int(batch_size, "batch_size")
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
-    reference = reference_model(model, input_shape)
-    inputs = reference.signature.inputs
-    _require_static(reference.signature)
-    reference.require_exportable(chosen, calibration is not None)
+    source = source_of(model, input_shape)
+    inputs = source.signature.inputs
+    _require_static(source.signature)
+    source.require_exportable(chosen, calibration is not None)
     measured = None
     if calibration is not None:
         reader = SampleReader(inputs, "calibration")
@@ -107,11 +107,11 @@ def export(
             calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
         )
 
-    content = convert_model(reference.signature, chosen, batch_size, measured, allow_flex)
+    content = convert_model(source.signature, chosen, batch_size, measured, allow_flex)
     samples = _verification_data(inputs, data, measured)
     with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
         file.write_bytes(content)
-        report = _verified_report(reference, file, path, chosen, measured, samples, tolerance)
+        report = _verified_report(source, file, path, chosen, measured, samples, tolerance)
         report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
         sidecar.write_text(report.to_json())
     return report
@@ -136,9 +136,9 @@ def _require_static(signature: ModelSignature) -> None:
 
 
 class _VerificationData(NamedTuple):
-    """Samples to verify a file on, and their source as the report names it."""
+    """Samples to verify a file on, and where they come from, as the report says it."""
 
-    source: str
+    origin: str
     samples: Data
 
 
@@ -162,7 +162,7 @@ def _random(rng: np.random.Generator, spec: InputSpec) -> np.ndarray:
 
 
 def _verified_report(
-    reference: ReferenceModel,
+    source: SourceModel,
     file: Path,
     path: Path,
     recipe: Recipe,
@@ -171,22 +171,22 @@ def _verified_report(
     tolerance: float | None,
 ) -> ExportReport:
     """Run the file beside the model, and return the report if it passes."""
-    found, signature = inspect(file), reference.signature
+    found, signature = inspect(file), source.signature
     flex = [name for name in found.op_counts if name.startswith("Flex")]
     notes = [signature.note] if signature.note else []
     if calibration is not None and recipe.needs_calibration:
-        notes += calibration.notes() + _range_notes(signature, calibration, data.source)
+        notes += calibration.notes() + _range_notes(signature, calibration, data.origin)
     if flex:
         # Neither LiteRT's package nor TensorFlow's has the runtime of these operators.
         notes.append(f"not verified: {', '.join(flex)} need TensorFlow on the device, and do not run here")
         verification, delegated = None, 0
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
-        litert = LiteRTModel(file, display_name=path, reference_kernels=reference.reference_kernels, trusted=True)
-        verification = _verify_file(reference, litert, path, recipe, calibration, data, tolerance)
-        notes += _verification_notes(verification, recipe, tolerance, data.source) + reference.notes(verification)
+        litert = LiteRTModel(file, display_name=path, reference_kernels=source.reference_kernels, trusted=True)
+        verification = _verify_file(source, litert, path, recipe, calibration, data, tolerance)
+        notes += _verification_notes(verification, recipe, tolerance, data.origin) + source.notes(verification)
         inputs, outputs = litert.inputs, litert.outputs
-        if reference.reference_kernels:
+        if source.reference_kernels:
             # The report counts what XNNPACK takes, which the reference kernels leave out.
             litert = LiteRTModel(file, display_name=path, trusted=True)
         delegated = len(litert.delegated())
@@ -200,7 +200,7 @@ def _verified_report(
         delegated=delegated,
         nodes=len(found.operators),
         verification=verification,
-        data=None if flex else data.source,
+        data=None if flex else data.origin,
         calibration=None if calibration is None else calibration.summary(),
         inputs=inputs,
         outputs=outputs,
@@ -210,7 +210,7 @@ def _verified_report(
 
 
 def _verify_file(
-    reference: ReferenceModel,
+    source: SourceModel,
     file: LiteRTModel,
     path: Path,
     recipe: Recipe,
@@ -219,17 +219,17 @@ def _verify_file(
     tolerance: float | None,
 ) -> VerifyReport:
     """Compare outputs, range of the data and weights, and return the report if all pass."""
-    report = compare_outputs(reference, file, data.samples, recipe, tolerance)
-    if calibration is not None and data.source == "given":
+    report = compare_outputs(source, file, data.samples, recipe, tolerance)
+    if calibration is not None and data.origin == "given":
         check_range(calibration, report.low, report.high)
-    report, worst_weight = reference.check_weights(file, path, report)
+    report, worst_weight = source.check_weights(file, path, report)
     return require_passed(report, path, worst_weight)
 
 
-def _range_notes(signature: ModelSignature, calibration: Calibration, source: str) -> list[str]:
+def _range_notes(signature: ModelSignature, calibration: Calibration, origin: str) -> list[str]:
     """Remarks on the range of the calibration data, which the model itself does not state."""
     notes = [unlike_training(signature, calibration)]
-    if source == "calibration":
+    if origin == "calibration":
         notes.append(
             f"calibration data range {calibration.range()}, and nothing else was given to check that range on: "
             "the file is right only for inputs of that range"
@@ -237,7 +237,7 @@ def _range_notes(signature: ModelSignature, calibration: Calibration, source: st
     return [note for note in notes if note is not None]
 
 
-def _verification_notes(verification: VerifyReport, recipe: Recipe, tolerance: float | None, source: str) -> list[str]:
+def _verification_notes(verification: VerifyReport, recipe: Recipe, tolerance: float | None, origin: str) -> list[str]:
     """Remarks on a verification that passed."""
     notes = verification.notes()
     if tolerance is None and verification.tolerance > 2 * recipe.tolerance:
@@ -245,7 +245,7 @@ def _verification_notes(verification: VerifyReport, recipe: Recipe, tolerance: f
     if verification.saturated:
         share = "under 0.01%" if verification.saturated < 1e-4 else f"{verification.saturated:.2%}"
         notes.append(f"{share} of the input elements are outside the range that the file stores")
-    if source == "random":
+    if origin == "random":
         notes.append(
             f"verified on {verification.samples} samples of random numbers only, which say little of the numbers "
             "that the model is for: give data"

@@ -7,8 +7,8 @@ import numpy as np
 from tfsep._keras.types import Data
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._recipes import Recipe
-from tfsep.tflite._reference_model import ReferenceModel
 from tfsep.tflite._sample_reader import Batch, SampleReader
+from tfsep.tflite._source_model import SourceModel
 from tfsep.tflite._verify_report import VerifyReport
 
 
@@ -115,12 +115,12 @@ class _OutputComparison:
 
 
 def compare_outputs(
-    reference: ReferenceModel, file: LiteRTModel, data: Data, recipe: Recipe, tolerance: float | None
+    source: SourceModel, file: LiteRTModel, data: Data, recipe: Recipe, tolerance: float | None
 ) -> VerifyReport:
     """Run a model and its file side by side on all the data.
 
     Args:
-        reference: the model, its sizes those of the file.
+        source: the model, its sizes those of the file.
         file: file of the model.
         data: samples as `verify` takes them.
         recipe: recipe of the file; its tolerance holds where none is given, plus half a step of quantized outputs.
@@ -132,9 +132,9 @@ def compare_outputs(
     Raises:
         ValueError: if there is no data.
     """
-    signature = reference.signature
+    signature = source.signature
     order = signature.input_order(file.inputs)
-    comparison, counter = _OutputComparison(file), reference.element_counter(file)
+    comparison, counter = _OutputComparison(file), source.element_counter(file)
     for batch in SampleReader(signature.inputs).chunks(data):
         file_batch = batch._replace(inputs=tuple(batch.inputs[i] for i in order))
         expected, actual = signature(batch.inputs), file(file_batch.inputs)

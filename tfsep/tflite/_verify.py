@@ -13,8 +13,8 @@ from tfsep.models import load_model
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._output_comparison import compare_outputs
 from tfsep.tflite._recipes import Recipe, recipe_of_types
-from tfsep.tflite._reference_model import reference_model
 from tfsep.tflite._sample_reader import SampleReader
+from tfsep.tflite._source_model import source_of
 from tfsep.tflite._verify_report import VerifyReport, require_passed
 
 
@@ -66,12 +66,12 @@ def verify(
     """
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
-    reference = reference_model(load_model(model) if isinstance(model, str | PathLike) else model)
-    file = LiteRTModel(path, threads, reference_kernels=reference.reference_kernels)
-    reference = reference.sized_as(file)
-    report, worst_weight = compare_outputs(reference, file, data, _recipe_of(file), tolerance), ""
+    source = source_of(load_model(model) if isinstance(model, str | PathLike) else model)
+    file = LiteRTModel(path, threads, reference_kernels=source.reference_kernels)
+    source = source.sized_as(file)
+    report, worst_weight = compare_outputs(source, file, data, _recipe_of(file), tolerance), ""
     if weights:
-        report, worst_weight = reference.check_weights(file, path, report)
+        report, worst_weight = source.check_weights(file, path, report)
     return require_passed(report, path, worst_weight)
 
 

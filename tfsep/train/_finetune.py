@@ -22,7 +22,7 @@ class QuantizeConfig(FitConfig):
     accuracy is kept.
 
     Attributes:
-        runtime: whose arithmetic the model reproduces, see `tfsep.quantize.Config`.
+        runtime: kernels whose arithmetic the model reproduces, see `tfsep.quantize.Config`.
         ranges: how the ranges of activations follow the data, see `tfsep.quantize.Config`.
         float_layers: names of layers that are not quantized, see `tfsep.quantize.Config`.
         distill: share of each label that the float model's own probabilities replace.

@@ -54,7 +54,7 @@ def accuracy(model: Model | Callable[..., Tensor], split: Split, batch_size: int
     Args:
         model: model from prepared images (N, H, W, C) to scores (N, K), called with ``training=False``.
         split: the labelled images.
-        batch_size: images a call of the model.
+        batch_size: images per call of the model.
 
     Examples:
         >>> split = Split.of(np.zeros((4, 28, 28, 1), "uint8"), np.array([0, 0, 0, 1]))

@@ -72,7 +72,7 @@ class TargetReport:
         ]
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """Return the findings, a row a reason: operators, reason, change, source."""
+        """Return the findings, one row per reason: operators, reason, change, source."""
         groups: dict[tuple[str, str, str], list[Finding]] = {}
         for found in self.findings:
             groups.setdefault((found.why, found.change, found.source), []).append(found)
@@ -121,7 +121,7 @@ class TargetsReport:
         return Table(("target", "basis", "result"), [(r.target, r.basis, r.summary()) for r in self.reports])
 
     def findings(self) -> Table:
-        """Return a row a reason, with all its operators."""
+        """Return one row per reason, with all its operators."""
         rows = [(report.target, *row) for report in self.reports for row in report.rows()]
         return Table(("target", "operators", "why", "change", "source"), rows)
 

@@ -1,4 +1,4 @@
-"""A model in floats as the reference of its file: outputs and weights are equal up to rounding."""
+"""A model in floats as the source of its file: outputs and weights are equal up to rounding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +17,8 @@ from tfsep.tflite._weight_check import compare_weights, stored_weights
 
 
 @dataclass(frozen=True)
-class FloatReference:
-    """A model in floats; see `ReferenceModel`."""
+class FloatSource:
+    """A model in floats; see `SourceModel`."""
 
     signature: ModelSignature
     reference_kernels: bool = False

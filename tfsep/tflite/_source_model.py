@@ -1,4 +1,4 @@
-"""A Keras model as the reference of its file: one interface to models in floats and to those of `quantize.prepare`."""
+"""A Keras model as the source of its file: one interface to models in floats and to those of `quantize.prepare`."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -8,11 +8,11 @@ import numpy as np
 
 from tfsep._keras.types import Model
 from tfsep.quantize._prepared_model import is_prepared
-from tfsep.tflite._float_reference import FloatReference
+from tfsep.tflite._float_source import FloatSource
 from tfsep.tflite._layer_outputs import LayerOutputs
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_signature import ModelSignature, signature_of
-from tfsep.tflite._prepared_reference import PreparedReference
+from tfsep.tflite._prepared_source import PreparedSource
 from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._verify_report import VerifyReport
 
@@ -27,7 +27,7 @@ class ElementCounter(Protocol):
         """Return a report with the counts."""
 
 
-class ReferenceModel(Protocol):
+class SourceModel(Protocol):
     """What export, verification and the comparison of layers ask of a model."""
 
     @property
@@ -70,8 +70,8 @@ class ReferenceModel(Protocol):
         """Run the model, and return every layer's output."""
 
 
-def reference_model(model: Model, input_shape: tuple[int, ...] | None = None) -> ReferenceModel:
-    """Return a model as a reference.
+def source_of(model: Model, input_shape: tuple[int, ...] | None = None) -> SourceModel:
+    """Return a model as a source.
 
     Args:
         model: a built Keras model.
@@ -81,4 +81,4 @@ def reference_model(model: Model, input_shape: tuple[int, ...] | None = None) ->
         TypeError, ValueError: if it is no built Keras model, or the shape does not fit it.
     """
     signature = signature_of(model, input_shape)
-    return PreparedReference(signature) if is_prepared(signature.model) else FloatReference(signature)
+    return PreparedSource(signature) if is_prepared(signature.model) else FloatSource(signature)

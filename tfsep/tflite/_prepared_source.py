@@ -1,4 +1,4 @@
-"""A model of `quantize.prepare` as the reference of its file: kernels, biases, scales and outputs are its own."""
+"""A model of `quantize.prepare` as the source of its file: kernels, biases, scales and outputs are its own."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -41,8 +41,8 @@ _SMALLEST_RANGE = 1e-6
 
 
 @dataclass(frozen=True)
-class PreparedReference:
-    """A model of `quantize.prepare`; see `ReferenceModel`."""
+class PreparedSource:
+    """A model of `quantize.prepare`; see `SourceModel`."""
 
     signature: ModelSignature
 
@@ -165,10 +165,10 @@ class _StepCounts:
 class _ElementCounter:
     """Elements that differ from the model's; again with LiteRT's rounding, where that is not the model's."""
 
-    def __init__(self, reference: PreparedReference, file: LiteRTModel) -> None:
-        self._signature, self._outputs = reference.signature, file.outputs
-        self._float_layers = float_layers_of(reference.signature.model)
-        self._otherwise = _operators_rounded_otherwise(file) if reference.reference_kernels else ()
+    def __init__(self, source: PreparedSource, file: LiteRTModel) -> None:
+        self._signature, self._outputs = source.signature, file.outputs
+        self._float_layers = float_layers_of(source.signature.model)
+        self._otherwise = _operators_rounded_otherwise(file) if source.reference_kernels else ()
         self._counts, self._litert_counts = _StepCounts(), _StepCounts()
 
     def add(self, inputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
@@ -218,10 +218,10 @@ class _StoredMatmul(NamedTuple):
     """The numbers that an operator of a file computes with.
 
     Attributes:
-        kernel: integers, a row an output channel.
-        scales: an output channel.
+        kernel: integers, one row per output channel.
+        scales: scales of the kernel, one per output channel.
         bias: integers; zeros where it has none.
-        input_scale: of its input.
+        input_scale: scale of its input.
     """
 
     kernel: np.ndarray
