@@ -15,7 +15,7 @@ class Scales(NamedTuple):
     """Quantization of a tensor, ``real = scale · (stored − zero)``, in a shape that broadcasts to the tensor's.
 
     Attributes:
-        scale: float64.
+        scale: scales, float64.
         zero: zero points, float64.
     """
 
