@@ -49,6 +49,28 @@ def tape_gradients(op, x, w, upstream, *options):
     return tape.gradient(loss, [x, w])
 
 
+def assert_second_derivatives(op, x, w, a, b):
+    """Assert that the slope along (a, b) of the gradients of ``sum(op(x, w) ** 3)`` is their central difference.
+
+    The cube makes the function one that is no longer bilinear in x and w.
+    """
+
+    def slope(x, w):
+        with tf.GradientTape() as tape:
+            tape.watch([x, w])
+            loss = tf.reduce_sum(op(x, w) ** 3)
+        to_x, to_w = tape.gradient(loss, [x, w])
+        return tf.reduce_sum(to_x * a) + tf.reduce_sum(to_w * b)
+
+    with tf.GradientTape() as tape:
+        tape.watch([x, w])
+        value = slope(x, w)
+    to_x, to_w = tape.gradient(value, [x, w])
+    step = 1e-6
+    difference = (slope(x + step * a, w + step * b) - slope(x - step * a, w - step * b)) / (2 * step)
+    assert_close(tf.reduce_sum(to_x * a) + tf.reduce_sum(to_w * b), difference, 1e-6)
+
+
 def places(content):
     """Yield where each stored tensor of a file's bytes begins, modulo 16."""
     from ai_edge_litert import schema_py_generated as schema

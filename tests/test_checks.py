@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_refused, assert_refused_in_graph_too, assert_sentence, in_part, tape_gradients
+from checks import (
+    assert_close,
+    assert_refused,
+    assert_refused_in_graph_too,
+    assert_second_derivatives,
+    assert_sentence,
+    in_part,
+    tape_gradients,
+)
 from oracles import batch_normalization, conv2d, depthwise_conv2d, gradients, pads, separable_conv2d
 
 
@@ -62,6 +70,18 @@ def test_assert_refused():
 def test_tape_gradients_of_a_product():
     x, w, upstream = (tf.constant(value) for value in (3.0, 4.0, 2.0))
     assert [float(g) for g in tape_gradients(lambda x, w, power: x**power * w, x, w, upstream, 2)] == [48.0, 18.0]
+
+
+@tf.custom_gradient
+def product_with_a_constant_for_a_gradient(x, w):
+    return x * w, lambda upstream: (upstream * w, upstream * tf.stop_gradient(x))
+
+
+def test_second_derivatives_of_a_product():
+    values = [tf.constant(value, "float64") for value in ([1.0, 2.0], [3.0, 4.0], [0.5, 0.25], [1.0, -1.0])]
+    assert_second_derivatives(lambda x, w: x * w, *values)
+    with pytest.raises(AssertionError, match="off by"):
+        assert_second_derivatives(product_with_a_constant_for_a_gradient, *values)
 
 
 def test_conv2d_oracle_by_hand():

@@ -47,6 +47,19 @@ class KernelSpec:
         """Return the number of output channels, in one group, of a kernel of this shape."""
         return prod(shape[axis] for axis in self.channel_axes)
 
+    def channel_sizes(self, input_channels: int, output_channels: int, groups: int) -> tuple[int, int]:
+        """Return the sizes of the last two axes of a kernel in a layer with these channels and groups.
+
+        Examples:
+            >>> KernelSpec(channel_axes=TRANSPOSED_AXES).channel_sizes(6, 8, groups=2)
+            (4, 6)
+        """
+        if self.channel_axes == DEPTHWISE_AXES:
+            return input_channels, output_channels // input_channels
+        if self.channel_axes == TRANSPOSED_AXES:
+            return output_channels // groups, input_channels
+        return input_channels // groups, output_channels
+
     def groups(self, shape: tuple[int, ...], input_channels: int, output_channels: int) -> int:
         """Return the number of channel groups of a kernel of this shape, in a layer with these channels.
 

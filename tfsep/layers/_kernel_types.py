@@ -12,6 +12,7 @@ from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PairLike
 from tfsep.geometry._sizes import pair, single
 from tfsep.layers._convolution_base import Convolution
+from tfsep.layers._kernel_spec import TRANSPOSED_AXES, KernelSpec
 from tfsep.ops._arguments import TransposedArguments
 from tfsep.ops._conv import convolve, convolve_depthwise, convolve_separable
 
@@ -29,6 +30,7 @@ class StandardConvolution(Convolution):
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve)
+    _spec: ClassVar[KernelSpec] = KernelSpec()
 
     def __init__(
         self,
@@ -56,11 +58,9 @@ class StandardConvolution(Convolution):
         channels = self._input_channels(input_shape)
         if channels % self.groups:
             raise ValueError(f"groups: expected a divisor of the {channels} input channels, got {self.groups}")
-        self.kernel = self._add_weight("kernel", "kernel", (*self.kernel_size, *self._kernel_channels(channels)))
+        sizes = self._spec.channel_sizes(channels, self.filters, self.groups)
+        self.kernel = self._add_weight("kernel", "kernel", (*self.kernel_size, *sizes))
         self._add_bias(self.filters)
-
-    def _kernel_channels(self, channels: int) -> tuple[int, int]:
-        return channels // self.groups, self.filters
 
     def _kernels(self) -> tuple[keras.Variable, ...]:
         return (self.kernel,)
@@ -208,8 +208,7 @@ class TransposedConvolution(Convolution):
 class StandardTransposedConvolution(TransposedConvolution, StandardConvolution):
     """A standard transposed convolution, with a kernel (kh, kw, F / groups, C)."""
 
-    def _kernel_channels(self, channels: int) -> tuple[int, int]:
-        return self.filters // self.groups, channels
+    _spec = KernelSpec(channel_axes=TRANSPOSED_AXES)
 
     def _op_arguments(self) -> tuple[Any, ...]:
         return (*super()._op_arguments(), self.groups)

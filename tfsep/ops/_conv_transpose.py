@@ -1,7 +1,8 @@
 """Transposed convolutions, as functions on tensors: the gradient to x of `_lowering`, as an op of its own.
 
-Below the public ops, `convolve_transpose`, `convolve_depthwise_transpose` and `convolve_separable_transpose` take a
-parsed `Transposed` geometry too, for layers, which parse it once.
+Below the public ops, `convolve_transpose`, `convolve_depthwise_transpose`, `convolve_separable_transpose` and
+`upsample_depthwise`, the op of `tfsep.layers.DepthwiseConv2DTranspose`, take a parsed `Transposed` geometry too, for
+layers, which parse it once.
 """
 
 from tfsep._keras.backend import tf

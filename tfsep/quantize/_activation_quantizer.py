@@ -39,14 +39,14 @@ class ActivationQuantizer(keras.layers.Layer):
     quantization parameters, such as the inputs of a concatenation, share one such layer.
 
     Args:
-        runtime: whose rounding inference emulates: ``"xnnpack"`` or ``"reference"``.
+        runtime: kernels whose rounding inference emulates: ``"xnnpack"`` or ``"reference"``.
         ranges: ``"moving"`` averages of each batch's minimum and maximum, or ``"learned"``: trained with the weights
             once `observations` steps were seen.
         momentum: how much of a moving range stays at each step.
         observations: steps after which the optimizer trains learned ranges.
         fixed_range: low and high end of a range that the runtime fixes, or None.
-        max_value: the largest high end, or None. A rectifier with a maximum that kernels lack is a range that ends
-            there, as integers saturate.
+        max_value: upper limit of the range; None for no limit. Integers saturate there, as a rectifier with that
+            maximum would, which the kernels lack.
         calls: the number of operations that share the layer.
         **kwargs: arguments of `keras.layers.Layer`.
 

@@ -1,4 +1,4 @@
-"""Average pooling on 8-bit integers."""
+"""Average pooling on 8-bit integers, the same in both runtimes."""
 
 from typing import Any
 

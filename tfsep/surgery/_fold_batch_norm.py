@@ -1,8 +1,9 @@
 """Batch normalization folded into the layers in front of it."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from tfsep import layers
@@ -186,7 +187,7 @@ class _Folding:
         """A depthwise separable block, without its normalizations if all of them can be folded."""
         plain = layers.DepthwiseSeparableConv
         parts = {"depthwise": block.depthwise_bn, "pointwise": block.pointwise_bn}
-        if reason := next(self._obstacles_of(block, parts), None):
+        if reason := self._obstacle_in_block(block, parts):
             self._keep_inner(block, reason)
             return self._same(block)
         copy = plain.from_config({**plain.get_config(block), **{f"{part}_normalization": False for part in parts}})
@@ -195,15 +196,14 @@ class _Folding:
             self.fills.append(partial(fill, getattr(block, part), into=getattr(copy, part)))
         return copy
 
-    def _obstacles_of(self, block: Any, parts: dict[str, Any]) -> Iterator[str]:
-        """Reasons against folding a block's normalizations."""
+    def _obstacle_in_block(self, block: Any, parts: dict[str, Any]) -> str | None:
+        """The reason against folding a block's normalizations, or None."""
         if bar := self._bar(block):
-            yield bar
+            return bar
         if overridden := overrides(block, [layers.DepthwiseSeparableConv]):
-            yield f"it is inside a block of {overridden}"
-        for part, own in parts.items():
-            if own is not None:
-                yield from mismatches(getattr(block, part), own)
+            return f"it is inside a block of {overridden}"
+        pairs = ((getattr(block, part), own) for part, own in parts.items() if own is not None)
+        return next(chain.from_iterable(mismatches(*pair) for pair in pairs), None)
 
     def _keep_inner(self, layer: Layer, reason: str) -> None:
         for inner in filter(is_normalization, layers_in(layer)[1:]):
