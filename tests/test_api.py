@@ -38,14 +38,17 @@ def callable_of(name, function, documented):
     return Callable(name, parameters, inspect.getdoc(documented) or "")
 
 
-def callables(name):
-    """Public functions, constructors and methods of a subpackage; those of other libraries left aside."""
+def public(name):
+    """Public objects of a subpackage by name; those of other libraries left aside."""
     module = importlib.import_module(f"tfsep.{name}")
     own = [n for n, t in vars(module).items() if n[0] != "_" and getattr(t, "__module__", None) == module.__name__]
-    for symbol in getattr(module, "__all__", own):
-        thing = getattr(module, symbol)
-        if not getattr(thing, "__module__", "").startswith("tfsep"):
-            continue
+    things = {symbol: getattr(module, symbol) for symbol in getattr(module, "__all__", own)}
+    return {n: t for n, t in things.items() if getattr(t, "__module__", "").startswith("tfsep")}
+
+
+def callables(name):
+    """Public functions, constructors and methods of a subpackage."""
+    for symbol, thing in public(name).items():
         if inspect.isfunction(thing):
             yield callable_of(f"{name}.{symbol}", thing, thing)
         elif inspect.isclass(thing):
@@ -55,6 +58,17 @@ def callables(name):
                 function = getattr(value, "__func__", value)
                 if method[0] != "_" and method not in KERAS_METHODS and inspect.isfunction(function):
                     yield callable_of(f"{name}.{symbol}.{method}", function, function)
+
+
+def record_fields(record):
+    """Names of the public fields of a dataclass or named tuple, inherited ones too; none of another class."""
+    names = [each.name for each in dataclasses.fields(record)] if dataclasses.is_dataclass(record) else []
+    return [name for name in (*names, *getattr(record, "_fields", ())) if name[0] != "_"]
+
+
+def undocumented_fields(record):
+    documented, _ = entries(inspect.cleandoc(record.__doc__ or ""))  # `getdoc` would take a base's
+    return [name for name in record_fields(record) if name not in documented]
 
 
 def entries(doc):
@@ -82,6 +96,12 @@ def refers_elsewhere(subject):
 def test_every_parameter_is_documented(name):
     lacking = {each.name: undocumented(each) for each in callables(name)}
     assert not {name: parameters for name, parameters in lacking.items() if parameters}
+
+
+@pytest.mark.parametrize("name", SUBPACKAGES)
+def test_every_field_of_a_record_is_documented(name):
+    lacking = {each.__name__: undocumented_fields(each) for each in public(name).values() if inspect.isclass(each)}
+    assert not {name: fields for name, fields in lacking.items() if fields}
 
 
 @pytest.mark.parametrize("name", SUBPACKAGES)
@@ -119,3 +139,40 @@ def test_checks_find_mistakes():
     assert not refers_elsewhere(good)
     assert undocumented(bad) == ["one", "two"]
     assert refers_elsewhere(bad)
+
+
+def test_record_check_finds_mistakes():
+    @dataclasses.dataclass
+    class Documented:
+        """A record.
+
+        Attributes:
+            one: text.
+        """
+
+        one: int
+
+    @dataclasses.dataclass
+    class Inheriting(Documented):
+        """A record of more.
+
+        Attributes:
+            two: text.
+        """
+
+        two: int
+        three: int
+
+    class Silent(Documented):
+        pass
+
+    class Pair(NamedTuple):
+        """Two of them; one: first, two: second."""
+
+        one: int
+        two: int
+
+    assert not undocumented_fields(Documented)
+    assert undocumented_fields(Inheriting) == ["one", "three"]
+    assert undocumented_fields(Silent) == ["one"]
+    assert undocumented_fields(Pair) == ["one", "two"]

@@ -291,12 +291,19 @@ ERRORS = {
     "file": (FileNotFoundError, "path", lambda: cost("missing.tflite")),
     "alpha of a file": (ValueError, "alpha", lambda: cost("missing.tflite", alpha=0.5)),
     "shape of a file": (ValueError, "input_shape", lambda: cost("missing.tflite", (1, 1, 1))),
+    "activation": (ValueError, "conv_defs[0].activation", lambda: cost(activated("relu66"), (8, 8, 3))),
+    "activation of no function": (ValueError, "conv_defs[0].activation", lambda: cost(activated("a>b"), (8, 8, 3))),
+    "squeeze": (ValueError, "conv_defs[0].squeeze", lambda: cost([defs.InvertedResidual(3, 1, 8, 6, 2)], (8, 8, 3))),
     "no sequence": (ValueError, "input_shape", lambda: cost(MOBILENETV1_CONV_DEFS, 224)),
     "alpha past all": (ValueError, "depth_multiplier", lambda: cost(MOBILENETV1_CONV_DEFS, (224, 224, 3), 1e308)),
     "another shape of a model": (ValueError, "input_shape", lambda: cost(models.MobileNetV1((32, 32, 3)), (32, 32, 1))),
     "shape of two inputs": (ValueError, "input_shape", lambda: cost(two_inputs(), (4,))),
     "classes of a model": (ValueError, "num_classes", lambda: cost(Subclassed(), num_classes=3)),
 }
+
+
+def activated(name):
+    return [Conv(3, 1, 8, activation=name)]
 
 
 def two_inputs():

@@ -1,7 +1,10 @@
 """Definitions: slim's rules for width, output stride and blocks, written again here, and the wording of errors."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
-from checks import assert_sentence
+from checks import assert_refused, assert_sentence
 
 from tfsep import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv, defs
 from tfsep.defs import InvertedResidual, Network
@@ -89,6 +92,8 @@ def test_definitions_have_slims_fields():
         (InvertedResidual(0, 1, 8, 6), "conv_defs[1].kernel"),
         (InvertedResidual(3, 1, 8, 0), "conv_defs[1].expansion"),
         (InvertedResidual(3, 1, 8, 6, squeeze=-0.25), "conv_defs[1].squeeze"),
+        (InvertedResidual(3, 1, 8, 6, squeeze=2), "conv_defs[1].squeeze"),
+        (Conv(3, 1, 8, activation="package>unknown"), "conv_defs[1].activation"),
         (InvertedResidual(3, 1, 8, 6, residual=1), "conv_defs[1].residual"),
     ],
 )
@@ -221,9 +226,60 @@ def test_network_record():
     assert Network.of(network) is network
     assert network.conv_defs == defs.normalize(defs.FASHION_CONV_DEFS)
     assert network.layers() == defs.resolve(defs.FASHION_CONV_DEFS)
-    with pytest.raises(ValueError) as unknown:  # noqa: PT011
-        defs.Family("a family", "Scope", defs.slim_places, defs.truncate, "relu66")
-    assert_sentence(unknown.value, "activation")
-    with pytest.raises(TypeError) as error:
-        Network([3], defs.MOBILENET_V1)
-    assert_sentence(error.value, "conv_defs[0]")
+    assert replace(network, image_shape=[np.int64(32), 32, 3]).image_shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [
+        ("name", None, ValueError),
+        ("name", "", ValueError),
+        ("scope", 3, ValueError),
+        ("scope", "Mobilenet/V1", ValueError),
+        ("scope", "", ValueError),
+        ("naming_rule", 3, TypeError),
+        ("width_rule", 3, TypeError),
+        ("activation", "relu66", ValueError),
+        ("activation", None, ValueError),
+        ("activation", "package>unknown", ValueError),
+        ("full_width_head", 1, ValueError),
+    ],
+)
+def test_family_checks_its_fields(field, value, kind):
+    assert_refused(lambda: replace(defs.MOBILENET_V1, **{field: value}), field, kind)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [
+        ("conv_defs", 3, TypeError),
+        ("family", 3, TypeError),
+        ("family", "MobileNet v1", TypeError),
+        ("title", None, ValueError),
+        ("title", 3, ValueError),
+        ("image_shape", 3, ValueError),
+        ("image_shape", (3,), ValueError),
+        ("image_shape", (28, 28, 0), ValueError),
+        ("image_shape", (None, None, 3), ValueError),
+        ("image_shape", ("28", 28, 1), ValueError),
+    ],
+)
+def test_network_checks_its_fields(field, value, kind):
+    assert_refused(lambda: replace(defs.NETWORKS["fashion_mnist"], **{field: value}), field, kind)
+
+
+def test_network_refuses_entries_that_are_no_definitions():
+    assert_refused(lambda: Network([3], defs.MOBILENET_V1), "conv_defs[0]", TypeError)
+    assert_refused(lambda: Network.of(3), "conv_defs", TypeError)
+
+
+@pytest.mark.parametrize(("multiplier", "depths"), [(0.5, [16, 16, 64]), (1.0, [32, 32, 64]), (1.5, [48, 48, 96])])
+def test_full_width_head_is_never_narrowed(multiplier, depths):
+    network = [Conv(3, 2, 32), Conv(1, 1, 32), Conv(1, 1, 64)]
+    assert [d.depth for d in defs.scale_width(network, multiplier, full_width_head=True)] == depths
+    assert [d.depth for d in defs.scale_width(network, multiplier)] == [int(multiplier * d.depth) for d in network]
+
+
+def test_full_width_head_leaves_a_last_block_its_residual():
+    network = Network([Conv(3, 2, 32), InvertedResidual(3, 1, 32, 6)], defs.MOBILENET_V2)
+    assert network.layers(alpha=0.5)[-1].op == "add"

@@ -209,6 +209,14 @@ def test_mobilenet_v2_equals_keras_applications():
     assert_close(ours(x), theirs(x))
 
 
+@pytest.mark.parametrize("alpha", [0.35, 0.5, 0.75, 1.0, 1.3, 1.4])
+def test_mobilenet_v2_has_the_cost_of_keras_applications_at_each_width(alpha):
+    theirs = keras.applications.MobileNetV2((32, 32, 3), alpha=alpha, weights=None, classes=10)
+    ours = cost(MOBILENETV2, (32, 32, 3), alpha, num_classes=10)
+    assert ours.params == theirs.count_params()
+    assert ours.macs == cost(theirs).macs
+
+
 def test_blocks_have_slims_names():
     model = models.from_definitions(MOBILENETV2, (32, 32, 3), 4, 0.35)
     names = {name.rpartition("/")[0] for name in slim_variables(model)}

@@ -38,7 +38,7 @@ def cost(
             MACs at every call, and those of a layer in `keras.layers.TimeDistributed` at every step.
         input_shape: (H, W, C) of definitions, or of a model that leaves sizes open. None for that of a
             `tfsep.defs.Network`, or of a built model.
-        alpha: width multiplier of definitions: every depth is multiplied by it.
+        alpha: width multiplier of definitions, see `tfsep.defs.scale_width`.
         min_depth: least depth of a definition that `alpha` leaves.
         output_stride: largest number by which definitions divide the input's sides; strides beyond it become rates.
             None for no limit.

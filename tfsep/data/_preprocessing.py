@@ -237,8 +237,8 @@ def save_with_preprocessing(
 ) -> Path:
     """Save a Keras model with the record beside it.
 
-    Both are written first and then put in place, so that a process that is killed leaves a pair that belongs together,
-    except in the instant between two renames.
+    Both are written to temporary files and then renamed, so that an interrupted save leaves the old pair or the new
+    one. Only an interruption between the two renames can mix them.
 
     Args:
         model: model to save.

@@ -105,8 +105,8 @@ class InvertedResidual(NamedTuple):
         depth: output channels, before the width multiplier.
         expansion: channels of the depthwise convolution over those of the input; the product is rounded to a multiple
             of 8. 1 leaves the expansion out.
-        squeeze: channels that squeeze-and-excite reduces to, over those of the depthwise convolution, such as 1/4; None
-            for no squeeze-and-excite.
+        squeeze: channels that squeeze-and-excite reduces to, over those of the depthwise convolution, in (0, 1], such
+            as 1/4; None for no squeeze-and-excite.
         activation: a Keras activation's name, None for none, or ``"default"`` for the network's, see `Family`.
         residual: whether the input is added to the result, where the stride is 1 and both have as many channels.
         rate: dilation of the depthwise convolution, an int or a pair.
@@ -136,7 +136,7 @@ class InvertedResidual(NamedTuple):
             raise ValueError(f"{where}.residual: expected True or False, got {self.residual!r}")
         return _normalized(self, where)._replace(
             expansion=positive_number(self.expansion, f"{where}.expansion"),
-            squeeze=None if self.squeeze is None else positive_number(self.squeeze, f"{where}.squeeze"),
+            squeeze=None if self.squeeze is None else _share(self.squeeze, f"{where}.squeeze"),
         )
 
     def expand(self, place: Place, source: str, channels: int | None) -> list[LayerDef]:
@@ -205,6 +205,14 @@ def _normalized(definition: _Definition, where: str) -> _Definition:
         depth=positive_int(definition.depth, f"{where}.depth"),
         rate=pair(definition.rate, f"{where}.rate"),
     )
+
+
+def _share(value: float, where: str) -> float:
+    """Return a number in (0, 1]."""
+    share = positive_number(value, where)
+    if share > 1:
+        raise ValueError(f"{where}: expected a number in (0, 1], got {value!r}")
+    return share
 
 
 def _window(definition: ConvDef) -> tuple[Pair, Pair, Pair]:

@@ -26,7 +26,7 @@ INPUT = "input"
 
 
 def check_activation(name: str | None, argument: str, allowed: Sequence[str | None] = ACTIVATIONS) -> None:
-    """Raise unless this is the name of an activation; one registered with Keras, "package>name", Keras itself checks.
+    """Raise unless this is the name of an activation.
 
     Args:
         name: the caller's argument.
@@ -36,8 +36,7 @@ def check_activation(name: str | None, argument: str, allowed: Sequence[str | No
     Raises:
         ValueError: for another name.
     """
-    is_registered = isinstance(name, str) and ">" in name
-    if not is_registered and name not in allowed:
+    if not isinstance(name, str | None) or name not in allowed:
         raise ValueError(f"{argument}: expected the name of a Keras activation, such as 'relu6', got {name!r}")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tfsep._utils.arguments import positive_int
 from tfsep.defs._definitions import Conv, ConvDef, ConvDefs, DepthSepConv, InvertedResidual, make_divisible
 from tfsep.defs._layer_def import LayerDef, check_activation
 from tfsep.defs._transforms import (
@@ -38,6 +39,12 @@ ImageShape: TypeAlias = tuple[int | None, int | None, int | None]
 """(H, W, C); None for a size that is left open."""
 
 
+def _check_text(value: str, name: str) -> None:
+    """Raise unless this is a string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name}: expected a string that is not empty, got {value!r}")
+
+
 @dataclass(frozen=True)
 class Family:
     """The rules that the networks of a family share.
@@ -48,9 +55,13 @@ class Family:
         naming_rule: gives each definition its names: `numbered_places` or `slim_places`.
         width_rule: rounds channels under a width multiplier: `truncate` or `make_divisible`.
         activation: name of the Keras activation of all definitions that name none of their own.
+        full_width_head: whether the last definition, if it is a `Conv`, keeps its depth under width multipliers below
+            1 (slim's ``finegrain_classification_mode``).
 
     Raises:
-        ValueError: for an unknown activation.
+        ValueError: for a name that is no string, a scope with a slash, an unknown activation, or a `full_width_head`
+            that is no bool.
+        TypeError: for a rule that is no function.
 
     Examples:
         >>> from dataclasses import replace
@@ -63,17 +74,28 @@ class Family:
     naming_rule: NamingRule
     width_rule: WidthRule
     activation: str
+    full_width_head: bool = False
 
     def __post_init__(self) -> None:
-        """Check the activation."""
+        """Check the fields."""
+        _check_text(self.name, "name")
+        _check_text(self.scope, "scope")
+        if "/" in self.scope:
+            raise ValueError(f"scope: expected a name without a slash, got {self.scope!r}")
+        for rule in ("naming_rule", "width_rule"):
+            if not callable(getattr(self, rule)):
+                raise TypeError(f"{rule}: expected a function, got {getattr(self, rule)!r}")
         check_activation(self.activation, "activation")
+        if not isinstance(self.full_width_head, bool):
+            raise ValueError(f"full_width_head: expected True or False, got {self.full_width_head!r}")
 
 
 MOBILENET_V1 = Family("MobileNet v1", "MobilenetV1", numbered_places, truncate, "relu6")
 """Names and widths of TF-slim's ``mobilenet_v1``: layers numbered in order, channels without their fraction."""
 
-MOBILENET_V2 = Family("MobileNet v2", "MobilenetV2", slim_places, make_divisible, "relu6")
-"""Names and widths of TF-slim's ``mobilenet_v2``: scopes by kind of block, channels in multiples of 8."""
+MOBILENET_V2 = Family("MobileNet v2", "MobilenetV2", slim_places, make_divisible, "relu6", full_width_head=True)
+"""Names and widths of TF-slim's ``mobilenet_v2``: scopes by kind of block, channels in multiples of 8, a last
+convolution that is not narrowed."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +109,14 @@ class Network:
         image_shape: (H, W, C) of the images that it is meant for; it takes others, too. None for no particular ones.
 
     Raises:
-        ValueError: if there is no definition, or one has a size under 1 or an unknown activation.
-        TypeError: if an entry is no definition.
+        ValueError: if there is no definition, or one has a size under 1 or an unknown activation; for a title that is
+            no string, or another image shape than three positive ints.
+        TypeError: if an entry is no definition, or `family` no `Family`.
 
     Examples:
-        >>> network = Network([Conv(3, 2, 32), Conv(3, 1, 64)], MOBILENET_V2)
+        >>> network = Network([Conv(3, 2, 32), Conv(3, 1, 64), Conv(1, 1, 1280)], MOBILENET_V2)
         >>> [(layer.name, layer.depth) for layer in network.layers(alpha=0.3)]
-        [('Conv', 16), ('Conv_1', 24)]
+        [('Conv', 16), ('Conv_1', 24), ('Conv_2', 1280)]
     """
 
     conv_defs: ConvDefs
@@ -102,8 +125,14 @@ class Network:
     image_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Normalize the definitions."""
+        """Check the fields, and normalize definitions and image shape."""
         object.__setattr__(self, "conv_defs", normalize(self.conv_defs))
+        if not isinstance(self.family, Family):
+            raise TypeError(f"family: expected a Family, got {self.family!r}")
+        _check_text(self.title, "title")
+        if self.image_shape is not None:
+            shape = _image_shape(self.image_shape, "image_shape")
+            object.__setattr__(self, "image_shape", tuple(positive_int(side, "image_shape") for side in shape))
 
     @classmethod
     def of(cls, network: "Network | Iterable[ConvDef]") -> "Network":
@@ -122,7 +151,7 @@ class Network:
         """
         if isinstance(network, Network):
             return network
-        conv_defs = tuple(network)
+        conv_defs = normalize(network)
         has_blocks = any(isinstance(definition, InvertedResidual) for definition in conv_defs)
         return cls(conv_defs, MOBILENET_V2 if has_blocks else MOBILENET_V1)
 
@@ -145,8 +174,8 @@ class Network:
             27
         """
         rules = self.family
-        conv_defs = with_output_stride(scale_width(self.conv_defs, alpha, min_depth, rules.width_rule), output_stride)
-        return resolve(conv_defs, channels, rules.naming_rule)
+        scaled = scale_width(self.conv_defs, alpha, min_depth, rules.width_rule, rules.full_width_head)
+        return resolve(with_output_stride(scaled, output_stride), channels, rules.naming_rule)
 
     def input_shape(self, given: Sequence[int | None] | None = None) -> ImageShape:
         """Return the shape (H, W, C) of a network's input: as given, or that of the images it is meant for.
@@ -161,12 +190,16 @@ class Network:
             >>> NETWORKS["fashion_mnist"].input_shape(), NETWORKS["fashion_mnist"].input_shape((32, 32, 1))
             ((28, 28, 1), (32, 32, 1))
         """
-        wanted = self.image_shape if given is None else given
-        shape = () if wanted is None else normalize_shape(wanted, "input_shape")
-        if len(shape) != 3:
-            raise ValueError(f"input_shape: expected (H, W, C), got {wanted}")
-        rows, columns, channels = shape
-        return rows, columns, channels
+        return _image_shape(self.image_shape if given is None else given, "input_shape")
+
+
+def _image_shape(value: Sequence[int | None] | None, name: str) -> ImageShape:
+    """Return a shape (H, W, C) in one form; None for a size that is left open."""
+    shape = () if value is None else normalize_shape(value, name)
+    if len(shape) != 3:
+        raise ValueError(f"{name}: expected (H, W, C), got {value}")
+    rows, columns, channels = shape
+    return rows, columns, channels
 
 
 MOBILENETV1_CONV_DEFS: ConvDefs = (

@@ -36,12 +36,14 @@ def normalize(conv_defs: Iterable[ConvDef]) -> ConvDefs:
 
     Raises:
         ValueError: if there is none, or one has a size under 1; the message names the entry.
-        TypeError: if an entry is no definition.
+        TypeError: if this is no sequence, or an entry is no definition.
 
     Examples:
         >>> normalize([Conv(3, 2, 32)])
         (Conv(kernel=(3, 3), stride=(2, 2), depth=32, rate=(1, 1), activation='default'),)
     """
+    if not isinstance(conv_defs, Iterable):
+        raise TypeError(f"conv_defs: expected definitions in order, got {conv_defs!r}")
     result: list[ConvDef] = []
     for i, definition in enumerate(conv_defs):
         if not isinstance(definition, ConvDef):
@@ -68,15 +70,22 @@ def truncate(depth: float, minimum: int) -> int:
 
 
 def scale_width(
-    conv_defs: Iterable[ConvDef], depth_multiplier: float, min_depth: int = 8, rule: WidthRule = truncate
+    conv_defs: Iterable[ConvDef],
+    depth_multiplier: float,
+    min_depth: int = 8,
+    rule: WidthRule = truncate,
+    full_width_head: bool = False,
 ) -> ConvDefs:
-    """Return the definitions with every depth multiplied: by default ``max(int(depth * depth_multiplier), min_depth)``.
+    """Return the definitions with their depths multiplied, rounded and bounded.
 
     Args:
         conv_defs: the definitions of a network, in order.
         depth_multiplier: width multiplier, greater than zero.
         min_depth: fewest channels of a layer.
-        rule: rounds the product: `truncate` as in MobileNet v1, or `make_divisible` as in later MobileNets.
+        rule: rounds the product and bounds it by `min_depth`: `truncate` as in MobileNet v1, or `make_divisible` as in
+            later MobileNets.
+        full_width_head: whether the last definition, if it is a `Conv`, keeps its depth under multipliers below 1, as
+            in MobileNet v2 (slim's ``finegrain_classification_mode``).
 
     Raises:
         ValueError: if `depth_multiplier` is not greater than zero or makes a depth that no int64 holds, or `min_depth`
@@ -85,20 +94,25 @@ def scale_width(
     Examples:
         >>> [d.depth for d in scale_width([Conv(3, 2, 32), DepthSepConv(3, 1, 64)], 0.25)]
         [8, 16]
+        >>> [d.depth for d in scale_width([Conv(3, 2, 32), Conv(1, 1, 1280)], 0.5, full_width_head=True)]
+        [16, 1280]
     """
     multiplier = positive_number(depth_multiplier, "depth_multiplier")
     least = positive_int(min_depth, "min_depth")
     conv_defs = normalize(conv_defs)
     if max(d.depth for d in conv_defs) * multiplier >= 2.0**63:
         raise ValueError(f"depth_multiplier: expected one that leaves depths under 2^63, got {depth_multiplier!r}")
-    return tuple(d._replace(depth=rule(d.depth * multiplier, least)) for d in conv_defs)
+    multipliers = [multiplier] * len(conv_defs)
+    if full_width_head and isinstance(conv_defs[-1], Conv):
+        multipliers[-1] = max(multiplier, 1.0)
+    return tuple(d._replace(depth=rule(d.depth * own, least)) for d, own in zip(conv_defs, multipliers, strict=True))
 
 
 def with_output_stride(conv_defs: Iterable[ConvDef], output_stride: int | None) -> ConvDefs:
     """Return the definitions with the network's total stride held at `output_stride`.
 
-    Once the product of the strides has reached it, a later definition's stride becomes 1, and the rates of those behind
-    it grow by that stride, so that each sees the same part of the image as before.
+    Strides are kept until their product is `output_stride`. Every later stride becomes 1, and multiplies the rates of
+    the definitions after it instead, so that the receptive fields stay the same.
 
     Args:
         conv_defs: the definitions of a network, in order.

@@ -21,15 +21,15 @@ _BLOCK = 16
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, computed by one fused kernel where there is one.
 
-    Weights, moving statistics and results are Keras's. The kernel serves images (rank 4) normalized over their last
-    axis in float16, bfloat16 or float32; everything else (another rank or axis, a mask, ``synchronized``, ``renorm``,
-    float64) is Keras's own computation.
+    Weights, moving statistics and results equal those of Keras. The fused kernel computes images (rank 4) with the
+    channels last, in float16, bfloat16 or float32. Keras computes everything else: another rank or axis, a mask,
+    ``synchronized``, ``renorm``, float64.
 
-    The kernel reports the variance with Bessel's correction, n / (n − 1). Keras's moving variance is without it, so it
-    is divided out.
+    The fused kernel returns the unbiased variance, n / (n − 1) times that of Keras. The moving variance is corrected by
+    this factor.
 
     Args:
-        axis: that is normalized: the channels', an int or several.
+        axis: axis of the channels, an int or several.
         momentum: momentum of the moving statistics: the share that each step keeps.
         epsilon: added to the variance.
         center: whether beta is added.
@@ -46,9 +46,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         renorm_clipping: limits of its corrections, by the names ``"rmax"``, ``"rmin"`` and ``"dmax"``; None for none.
         renorm_momentum: momentum of the moving statistics of the renormalization.
         synchronized: whether statistics are those of all replicas.
-        frozen: whether to normalize by the moving statistics in training, too, and leave them as they are, while gamma
-            and beta are trained. In Keras neither ``training=False`` in the layer's call does this, which a functional
-            model overrides in ``fit``, nor ``trainable=False``, under which gamma and beta stay as well.
+        frozen: whether training uses the moving statistics, without changing them, while gamma and beta are trained.
+            Keras has no such setting: ``fit`` of a functional model overrides ``training=False`` in the layer's call,
+            and ``trainable=False`` freezes gamma and beta, too.
         **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Source: S. Ioffe, C. Szegedy, "Batch Normalization" (arXiv 1502.03167).

@@ -138,14 +138,14 @@ class DepthwiseConv2D(DepthwiseConvolution):
 class SeparableConv2D(SeparableConvolution):
     """Separable 2-D convolution: a depthwise convolution, then a pointwise (1×1) one, with nothing between.
 
-    `keras.layers.SeparableConv2D`, with any, also unequal, strides beside any rate, and padding in pixels.
+    `keras.layers.SeparableConv2D`, with any, also unequal, strides beside any rate, and padding in pixels. For
+    normalization and an activation between the two, see `DepthwiseSeparableConv`.
 
     Args:
         filters: output channels F.
         kernel_size: rows and columns of the depthwise kernel, an int or a pair.
         strides: step of the depthwise window, an int or a pair (rows, columns), equal or not.
-        padding: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``; of the depthwise
-            part.
+        padding: depthwise padding: ``"valid"``, ``"same"``, an int, ``(ph, pw)`` or ``((top, bottom), (left, right))``.
         data_format: ``"channels_last"`` or ``"channels_first"``; None for Keras's setting.
         dilation_rate: distance between neighbouring taps of the depthwise part, an int or a pair, with any stride.
         depth_multiplier: depthwise filters per channel, M.

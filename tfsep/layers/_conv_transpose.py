@@ -1,4 +1,4 @@
-"""Transposed convolution layers: the arguments of `keras.layers`, in their order, and more."""
+"""Layers of transposed convolutions: supersets of those of `keras.layers`, with the same order of arguments."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ __all__ = ["Conv1DTranspose", "Conv2DTranspose", "DepthwiseConv2DTranspose", "Se
 class Conv1DTranspose(StandardTransposedConvolution):
     """Transposed 1-D convolution.
 
-    `keras.layers.Conv1DTranspose`, with groups, any stride beside any rate, and padding in elements. The kernel is
-    drawn as Keras draws it.
+    `keras.layers.Conv1DTranspose`, with groups, any stride beside any rate, and padding in elements. The kernel's
+    initial values are those of Keras.
 
     Args:
         filters: output channels F.
@@ -93,8 +93,8 @@ class Conv1DTranspose(StandardTransposedConvolution):
 class Conv2DTranspose(StandardTransposedConvolution):
     """Transposed 2-D convolution.
 
-    `keras.layers.Conv2DTranspose`, with groups, any stride beside any rate, and padding in pixels. The kernel is drawn
-    as Keras draws it.
+    `keras.layers.Conv2DTranspose`, with groups, any stride beside any rate, and padding in pixels. The kernel's initial
+    values are those of Keras.
 
     Args:
         filters: output channels F.
@@ -164,10 +164,11 @@ class Conv2DTranspose(StandardTransposedConvolution):
 class DepthwiseConv2DTranspose(TransposedConvolution, DepthwiseConvolution):
     """Depthwise transposed 2-D convolution: each channel up-sampled by `depth_multiplier` filters of its own.
 
-    It has the kernel and the channels of `DepthwiseConv2D`, C in and C·M out. `tfsep.ops.depthwise_conv2d_transpose` is
-    the strict transpose, which with the same kernel maps C·M channels to C; with M = 1 the two are one. Here the M
-    filters of a channel make M channels, and are not summed, because that is what a decoder needs of a multiplier, and
-    what a transposed convolution in C groups computes elsewhere.
+    It has the kernel and the channels of `DepthwiseConv2D`: (kh, kw, C, M), and C in, C·M out. This is a transposed
+    convolution in C groups, as other libraries compute it, and suits decoders.
+
+    The strict transpose of `DepthwiseConv2D` is `tfsep.ops.depthwise_conv2d_transpose`: it maps C·M channels to C,
+    summing over the M filters of a channel. For M = 1 the two are the same.
 
     Args:
         kernel_size: rows and columns of the kernel, an int or a pair.

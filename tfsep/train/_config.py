@@ -47,7 +47,7 @@ class FitConfig:
     accumulate: int = 1
     optimizer: str = "adamw"
     learning_rate: float = 3e-3
-    warmup_epochs: Any = None  # an int once the record is made
+    warmup_epochs: int | None = None
     momentum: float = 0.9
     weight_decay: float = 0.1
     label_smoothing: float = 0.05
@@ -131,9 +131,29 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class TrainConfig(FitConfig):
-    """Settings of training a network from its definitions, beside those of `FitConfig`.
+    """Settings of training a network from its definitions.
 
     Attributes:
+        epochs: passes over the training images.
+        batch_size: images in a step of the optimizer, of all workers together.
+        accumulate: number of parts into which a step's batch is split, computed one after the other to save memory;
+            each is normalized by its own statistics.
+        optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum.
+        learning_rate: peak of the schedule, a linear warm-up over `warmup_epochs`, then half a cosine down to 0.
+        warmup_epochs: length of the warm-up; None for 2, or fewer if `epochs` is 2 or less.
+        momentum: momentum of SGD, in [0, 0.9999].
+        weight_decay: decoupled from the gradient (arXiv 1711.05101); not applied to biases and normalizations.
+        label_smoothing: share of each label that is spread over all classes (arXiv 1512.00567, section 7).
+        mixup: alpha of the Beta distribution from which the shares of two mixed images are drawn (arXiv 1710.09412);
+            0 for no mixup.
+        flip: whether images are mirrored at random.
+        shift: largest number of pixels by which images are moved at random, in each direction.
+        erase: share of the images in which a random rectangle is erased (arXiv 1708.04896).
+        average: decay, at each step, of the moving average of all weights, which is evaluated and saved; 0 for none.
+        patience: number of epochs without a better held-out accuracy after which the run ends with its best epoch's
+            weights; 0 runs to the end and keeps the last weights.
+        validation: number of training images held out for the accuracy of each epoch; the test split is not used.
+        seed: seed of all random numbers, in [0, 2**32 - 1].
         network: a key of `tfsep.defs.NETWORKS`.
         alpha: width multiplier.
         dropout: share of the features that training drops before the classifier.

@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
 
 import numpy as np
 
@@ -16,15 +15,39 @@ from tfsep.train._run import TrainingJob, TrainResult, require_data, run_trainin
 
 @dataclass(frozen=True)
 class QuantizeConfig(FitConfig):
-    """Settings of fine-tuning a trained model for int8, beside those of `FitConfig`.
+    """Settings of fine-tuning a trained model for int8.
 
     By default the int8 model learns to reproduce the float model's probabilities, and the epoch with the best held-out
     accuracy is kept.
 
     Attributes:
-        runtime: kernels whose arithmetic the model reproduces, see `tfsep.quantize.Config`.
-        ranges: how the ranges of activations follow the data, see `tfsep.quantize.Config`.
-        float_layers: names of layers that are not quantized, see `tfsep.quantize.Config`.
+        epochs: passes over the training images.
+        batch_size: images in a step of the optimizer, of all workers together.
+        accumulate: number of parts into which a step's batch is split, computed one after the other to save memory;
+            each is normalized by its own statistics.
+        optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum.
+        learning_rate: peak of the schedule, low because the weights are trained: a linear warm-up over `warmup_epochs`,
+            then half a cosine down to 0.
+        warmup_epochs: length of the warm-up, by default 0; None for 2, or fewer if `epochs` is 2 or less.
+        momentum: momentum of SGD, in [0, 0.9999].
+        weight_decay: decoupled from the gradient (arXiv 1711.05101), by default 0; not applied to biases and
+            normalizations.
+        label_smoothing: share of each label that is spread over all classes (arXiv 1512.00567, section 7).
+        mixup: alpha of the Beta distribution from which the shares of two mixed images are drawn (arXiv 1710.09412);
+            0 for no mixup.
+        flip: whether images are mirrored at random.
+        shift: largest number of pixels by which images are moved at random, in each direction.
+        erase: share of the images in which a random rectangle is erased (arXiv 1708.04896), by default 0.
+        average: decay, at each step, of the moving average of all weights, which is evaluated and saved; 0 for none.
+        patience: number of epochs without a better held-out accuracy after which the run ends with its best epoch's
+            weights; 0 runs to the end and keeps the last weights.
+        validation: number of training images held out for the accuracy of each epoch; the test split is not used.
+        seed: seed of all random numbers, in [0, 2**32 - 1].
+        runtime: kernels whose arithmetic the model reproduces: ``"xnnpack"``, LiteRT's default on CPUs, or
+            ``"reference"``, the fixed-point kernels of TensorFlow Lite for Microcontrollers.
+        ranges: ranges of activations: ``"moving"`` averages of each batch's minimum and maximum, or ``"learned"``,
+            which the optimizer trains with the weights.
+        float_layers: names of layers, composite layers or nested models that stay in float32.
         distill: share of each label that the float model's own probabilities replace.
         observe: number of training images by which the ranges are initialized.
         freeze_epoch: number of epochs after which batch normalizations use their moving statistics.
@@ -35,7 +58,7 @@ class QuantizeConfig(FitConfig):
 
     epochs: int = 3
     learning_rate: float = 1e-4
-    warmup_epochs: Any = 0
+    warmup_epochs: int | None = 0
     weight_decay: float = 0.0
     erase: float = 0.0
     average: float = 0.99

@@ -49,7 +49,7 @@ def build_optimizer(config: FitConfig, steps_per_epoch: int) -> keras.optimizers
         True
     """
     total = config.epochs * steps_per_epoch
-    warmup = config.warmup_epochs * steps_per_epoch
+    warmup = (config.warmup_epochs or 0) * steps_per_epoch  # the record has made an int of None
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup else config.learning_rate,
         decay_steps=max(total - warmup, 1),

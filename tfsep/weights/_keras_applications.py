@@ -38,9 +38,10 @@ def load_keras_applications(model: Model, source: Model | str | PathLike[str]) -
 
     Args:
         model: model with the same convolutions as the source, in the same order.
-        source: a ``keras.applications.MobileNet``, its ``.keras`` file, its ``.weights.h5`` file, or ``"imagenet"`` for
-            the weights that Keras downloads, of the model's own width, and size where it is one of theirs. A
-            source of a width under 0.25 has layers of less than 8 filters, which ``MobileNetV1(..., min_depth=1)`` has.
+        source: a ``keras.applications.MobileNet``, its ``.keras`` or ``.weights.h5`` file, or ``"imagenet"`` for the
+            weights that Keras downloads: those of the model's width, and of its image size if they exist for it. For a
+            source of a width under 0.25, build the model by ``MobileNetV1(..., min_depth=1)``: the source has layers of
+            less than 8 filters.
 
     Raises:
         TypeError: if `model` is no Keras model, or `source` has another type.
