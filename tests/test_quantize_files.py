@@ -109,7 +109,7 @@ def test_export_refuses_a_file_with_other_weights_or_ranges(tmp_path):
     for name, change, word in (
         ("depthwise/kernel", lambda w: w + off, "kernel and bias"),
         ("dense/bias", lambda w: w + 0.01, "kernel and bias"),
-        ("depthwise_range/high", lambda w: w * 1.0001, "grid"),
+        ("depthwise_range/high", lambda w: w * 1.0001, "quantization parameters"),
     ):
         with pytest.raises(tflite.VerificationError, match=f"expected the {word} of"):
             tflite.verify(changed(name, change), path, given)

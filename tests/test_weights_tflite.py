@@ -243,7 +243,7 @@ def test_given_qparams_are_kept_to_the_last_bit():
         layer.set_qparams(scale, int(zero))
         assert layer.qparams() == (float(scale), zero)
     for scale, zero in ((0.0, 0), (-1.0, 0), (np.nan, 0), (1.0, 128), (1.0, -129)):
-        with pytest.raises(ValueError, match="scale, zero: expected the grid of a range"):
+        with pytest.raises(ValueError, match="scale, zero: expected the quantization parameters of a range"):
             layer.set_qparams(scale, zero)
 
 

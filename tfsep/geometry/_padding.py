@@ -43,13 +43,14 @@ def normalize_padding(padding: PaddingLike) -> Padding:
     )
 
 
-def normalize_row_padding(padding: PaddingLike) -> RowPadding:
+def normalize_row_padding(padding: PaddingLike, *, causal: bool = True) -> RowPadding:
     """Return the padding of a sequence as ``"valid"``, ``"same"``, ``"causal"`` or ``(before, after)``.
 
     ``"causal"`` is ``(k - 1)·r`` before and nothing after: no output depends on a later input.
 
     Args:
         padding: one of those, or an int (both sides); a pair may be a NumPy array.
+        causal: whether ``"causal"`` is allowed; it has no transpose.
 
     Raises:
         ValueError: for anything else, negative numbers included.
@@ -61,7 +62,7 @@ def normalize_row_padding(padding: PaddingLike) -> RowPadding:
     padding = as_python(padding)
     if isinstance(padding, str):
         name = padding.lower()
-        if name == "causal":
+        if name == "causal" and causal:
             return "causal"
         if name in ("valid", "same"):
             return "valid" if name == "valid" else "same"
@@ -70,9 +71,8 @@ def normalize_row_padding(padding: PaddingLike) -> RowPadding:
             return pair(padding, "padding", minimum=0)
         except ValueError:
             pass
-    raise ValueError(
-        f"padding: expected 'valid', 'same', 'causal', a non-negative int or (before, after), got {padding!r}"
-    )
+    named = "'valid', 'same', 'causal'" if causal else "'valid', 'same'"
+    raise ValueError(f"padding: expected {named}, a non-negative int or (before, after), got {padding!r}")
 
 
 def normalize_data_format(data_format: str) -> str:

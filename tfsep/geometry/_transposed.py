@@ -73,12 +73,7 @@ class Transposed(NamedTuple):
             >>> Transposed.of_row(3, 2, padding=1, output_padding=1).output_size((1, 7))
             (1, 14)
         """
-        window = Window.of_row(kernel, strides, padding, rate)
-        if normalize_row_padding(padding) == "causal":
-            raise ValueError(
-                "padding: expected 'valid', 'same', a non-negative int or (before, after) for a transposed "
-                f"convolution, got {padding!r}"
-            )
+        window = Window.of_row(kernel, strides, normalize_row_padding(padding, causal=False), rate)
         more = None if output_padding is None else single(output_padding, "output_padding", minimum=0)
         strides = single(strides, "strides")
         _check_output_padding(more, strides, output_padding)

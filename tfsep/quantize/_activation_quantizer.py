@@ -215,7 +215,10 @@ class ActivationQuantizer(keras.layers.Layer):
             # A given range counts as seen.
             self.seen.assign(tf.maximum(tf.convert_to_tensor(self.seen), float(self.calls)))
         if not step > 0 or self.qparams() != (step, zero):
-            raise ValueError(f"scale, zero: expected the grid of a range, got {scale!r} and {zero!r} for {self.name!r}")
+            raise ValueError(
+                f"scale, zero: expected the quantization parameters of a range, got {scale!r} and {zero!r} for "
+                f"{self.name!r}"
+            )
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again."""

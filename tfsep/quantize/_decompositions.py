@@ -99,7 +99,7 @@ def _transposed_chain(layer: Layer, kind: LayerKind, shape: Shape) -> Iterator[L
     for name in ("kernel", "depthwise", "pointwise"):
         if getattr(layer, f"{name}_constraint", None) is not None:
             raise ValueError(
-                f"model: expected transposed convolutions without constraints, whose kernels are turned around, got "
+                f"model: expected transposed convolutions without constraints, whose kernels are flipped, got "
                 f"{layer.name!r}"
             )
     yield ZeroInsertion(layer.strides, _pads(geometry)[-rank:], name=f"{layer.name}_zeros")

@@ -34,7 +34,8 @@ class Operation:
         keras_op: the operation of `keras.ops` that computes it of two tensors.
         plan: how a call of the layers is planned: ``"pairwise"``, two tensors at a time; ``"mean"``, over all axes
             between batch and channels; ``"same_qparams"``, the layer itself, on the quantization parameters of its
-            input; ``"average_pooling"``, the same with rounding; None for an operation that is only planned as part of
+            input, also where several inputs have to share them, as of a concatenation or a maximum;
+            ``"average_pooling"``, the same with rounding; None for an operation that is only planned as part of
             another layer.
         compute: (tensors, **options) → the result in real numbers, for training and for the converter.
         integer_kernels: its integer kernel for each runtime, by name; a runtime without one is refused.

@@ -31,9 +31,9 @@ def shared_ranges(ops: tuple[PlannedOp, ...]) -> tuple[int, ...]:
             own = OPERATIONS[op.operation].fixed_range or op.max_value
             if limits.setdefault(range_, own) != own:
                 raise ValueError(
-                    f"model: expected results that can share a grid where they are concatenated, got that of "
-                    f"{op.layer_name!r}, whose range is {_shown(own)}, where another's is {_shown(limits[range_])}: "
-                    "float_layers leaves a layer in float32"
+                    f"model: expected results that can share quantization parameters where they are concatenated, got "
+                    f"those of {op.layer_name!r}, whose range is {_shown(own)}, where another's is "
+                    f"{_shown(limits[range_])}: float_layers leaves a layer in float32"
                 )
     return ranges
 

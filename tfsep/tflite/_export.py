@@ -22,7 +22,7 @@ from tfsep.tflite._inspect import inspect
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._output_comparison import compare_outputs
-from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, Recipe, get_recipe
+from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, RECIPES, Recipe, get_recipe
 from tfsep.tflite._sample_reader import SampleReader
 from tfsep.tflite._source_model import SourceModel, source_of
 from tfsep.tflite._tensor_info import tensor_info
@@ -96,6 +96,8 @@ def export(
     batch_size = positive_int(batch_size, "batch_size")
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
+    elif chosen not in RECIPES.values():
+        tolerance = chosen.tolerance
     source = source_of(model, input_shape)
     inputs = source.signature.inputs
     _require_static(source.signature)

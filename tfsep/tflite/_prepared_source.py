@@ -78,9 +78,9 @@ class PreparedSource:
                 )
             if max(-low, high) < _SMALLEST_RANGE:
                 raise ValueError(
-                    f"model: expected ranges that reach {_SMALLEST_RANGE}, from where on there are grids, got "
-                    f"[{low:.3g}, {high:.3g}] of {name!r}: train the model, so that its numbers get a size, or observe "
-                    "other data"
+                    f"model: expected ranges that reach {_SMALLEST_RANGE}, under which the converter gives no scale, "
+                    f"got [{low:.3g}, {high:.3g}] of {name!r}: train the model, so that its numbers get a "
+                    "size, or observe other data"
                 )
 
     def element_counter(self, file: LiteRTModel) -> "_ElementCounter":
@@ -101,7 +101,9 @@ class PreparedSource:
             scale, zero = output.qparams()
             if (np.float32(scale), zero) not in qparams:
                 raise VerificationError(
-                    f"{name}: expected the grid of {layer!r}, scale {scale:.6g} and zero point {zero}, got none", report
+                    f"{name}: expected the quantization parameters of {layer!r}, scale {scale:.6g} and zero point "
+                    f"{zero}, got none",
+                    report,
                 )
         stored = [found for operator in graph.operators or [] for found in _stored_matmul(file.flatbuffer, operator)]
         for layer in self.signature.model.layers:
@@ -115,7 +117,10 @@ class PreparedSource:
         """Return a remark where no element is counted."""
         if report.elements is not None:
             return []
-        return ["no element is counted, as no output is quantized; kernels, biases and grids are the model's"]
+        return [
+            "no element is counted, as no output is quantized; kernels, biases and quantization parameters are the "
+            "model's"
+        ]
 
     @cached_property
     def _layer_model(self) -> "tuple[Model, list[LayerKey], dict[LayerKey, set[LayerKey]]]":

@@ -53,7 +53,8 @@ class Recipe:
         needs_calibration: whether ranges of activations have to be measured on data, as integer ones have.
         tolerance: default of the largest relative RMS error of verification: above the error of rounding alone in deep
             networks, measured beside `RECIPES`, and under that of a wrong operator, which is of the order of 1. Wrong
-            weights are found by a check of their own.
+            weights are found by a check of their own. To the tolerance of a recipe in `RECIPES`, half a step of each
+            integer output is added, for outputs that vary by few steps; another recipe's holds as it is.
 
     Raises:
         ValueError: for types that no converter combines, or a tolerance that is not greater than zero.

@@ -130,8 +130,10 @@ DOCUMENTED_TARGETS = (
             Rule(WINDOWS, version_at_most(3), "an operator version of at most 3", "export with an older converter"),
             Rule(("CONV_2D",), has_bias, "a bias", WITH_BIAS),
             Rule(("TRANSPOSE_CONV",), constants_at(0, 1), "a static output shape and weights", STATIC_SHAPES),
-            Rule(("MEAN",), where(over_image, same_scales), "input and output on one grid", POOLING),
-            Rule(("MEAN",), same_scales, "input and output on one grid", "export with the recipe float32"),
+            Rule(("MEAN",), where(over_image, same_scales), "input and output of one scale and zero point", POOLING),
+            Rule(
+                ("MEAN",), same_scales, "input and output of one scale and zero point", "export with the recipe float32"
+            ),
             Rule(
                 ("ABS", "DIV", "EXP", "LOG", "NEG", "POW", "REDUCE_PROD", "RSQRT", "SIN", "SQRT", "SUM"),
                 not_quantized,
