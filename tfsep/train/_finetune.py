@@ -21,7 +21,7 @@ class QuantizeConfig(FitConfig):
     accuracy is kept.
 
     Attributes:
-        epochs: passes over the training images.
+        epochs: passes over the training images; a few suffice.
         batch_size: images in a step of the optimizer, of all workers together.
         accumulate: number of parts into which a step's batch is split, computed one after the other to save memory;
             each is normalized by its own statistics.
@@ -38,7 +38,8 @@ class QuantizeConfig(FitConfig):
         flip: whether images are mirrored at random.
         shift: largest number of pixels by which images are moved at random, in each direction.
         erase: share of the images in which a random rectangle is erased (arXiv 1708.04896), by default 0.
-        average: decay, at each step, of the moving average of all weights, which is evaluated and saved; 0 for none.
+        average: decay, at each step, of the moving average of all weights, which is evaluated and saved; lower than in
+            training from scratch, because there are fewer steps; 0 for none.
         patience: number of epochs without a better held-out accuracy after which the run ends with its best epoch's
             weights; 0 runs to the end and keeps the last weights.
         validation: number of training images held out for the accuracy of each epoch; the test split is not used.
