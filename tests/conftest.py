@@ -22,6 +22,12 @@ LONGEST = (
     "deformable",
     "slim_checkpoint",
     "quantize_files",
+    "convert",
+    "weights_tflite",
+    "quantize_layers",
+    "upsampling_layers",
+    "benchmarks",
+    "models",
 )
 """Files that take longest, so that they come first: no worker of a parallel run is left with one at its end."""
 

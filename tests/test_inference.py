@@ -109,7 +109,8 @@ def test_functions_compute_what_predict_does_and_leave_the_model_as_it_was(name,
     expected = np.asarray(model(X, training=False))
     path = tflite.export(model, tmp_path / "m.tflite", data=X, input_shape=shape, batch_size=16).path
     np.testing.assert_allclose(tflite.predict(path, X), expected, atol=1e-5)
-    tflite.convert(model, tmp_path / "folder", "int8", X, data=X, input_shape=shape)
+    if name in ("resized", "subclassed"):  # the rest of convert is export
+        tflite.convert(model, tmp_path / "folder", "int8", X, data=X, input_shape=shape)
     cost(model, shape)
     if name != "subclassed":  # Keras's own predict moves its statistics, and it says nothing of its inputs
         np.testing.assert_allclose(model.predict(X, verbose=0), expected, atol=1e-5)

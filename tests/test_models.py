@@ -209,7 +209,9 @@ def test_mobilenet_v2_equals_keras_applications():
     assert_close(ours(x), theirs(x))
 
 
-@pytest.mark.parametrize("alpha", [0.35, 0.5, 0.75, 1.0, 1.3, 1.4])
+@pytest.mark.parametrize(
+    "alpha", [0.35, 1.4, *(pytest.param(alpha, marks=pytest.mark.slow) for alpha in (0.5, 0.75, 1.0, 1.3))]
+)
 def test_mobilenet_v2_has_the_cost_of_keras_applications_at_each_width(alpha):
     theirs = keras.applications.MobileNetV2((32, 32, 3), alpha=alpha, weights=None, classes=10)
     ours = cost(MOBILENETV2, (32, 32, 3), alpha, num_classes=10)
