@@ -38,8 +38,8 @@ class VerifyReport:
         max_error: largest absolute difference of any output element.
         rms_error: relative RMS error of the worst output: RMS of ``file − model`` over the standard deviation of the
             model's output, so that a large output of small variation does not hide an error.
-        tolerance: the largest rms_error that passes. The default is the recipe's, and for a quantized output half a
-            step more, which rounding alone may add.
+        tolerance: the largest rms_error that passes. The default is the recipe's; for a recipe in `RECIPES` and a
+            quantized output, half a step more, which rounding alone may add.
         weights: number of the model's weight tensors that were compared; None if they were not.
         weight_error: error of the weight that is furthest from the model's, normalization folded in, in units of the
             rounding of the file's type: at most 1 passes. None if they were not compared.
