@@ -98,6 +98,7 @@ def _check(model: ModelT) -> None:
                 raise ValueError("an operator without a code")
             _check_indices(op, graph, least=-1)
             _check_form(operator_name(model, op), op, graph.tensors)
+            _check_graphs(op, len(model.subgraphs))
 
 
 def _check_indices(table: SubGraphT | OperatorT, graph: SubGraphT, least: int) -> None:
@@ -147,7 +148,12 @@ _OPERATOR_FORMS = {
     "TRANSPOSE_CONV": _OperatorForm((1, 2), (4, 4), "strideH"),
     "FULLY_CONNECTED": _OperatorForm((1,), (2, 2), "fusedActivationFunction"),
     "BATCH_MATMUL": _OperatorForm((0, 1), (2, 8), "adjX"),
+    "CONV_3D": _OperatorForm((0, 1), (5, 5), "strideD"),
+    "CONV_3D_TRANSPOSE": _OperatorForm((1, 2), (5, 5), "strideD"),
     "DEQUANTIZE": _OperatorForm((0,), (0, 8), ""),
+    "DENSIFY": _OperatorForm((0,), (0, 8), ""),
+    "WHILE": _OperatorForm((), (0, 8), "bodySubgraphIndex"),
+    "IF": _OperatorForm((), (0, 8), "thenSubgraphIndex"),
 }
 
 
@@ -157,7 +163,7 @@ def _check_form(name: str, op: OperatorT, tensors: Sequence[TensorT]) -> None:
     if form is None:
         return
     lacking = form.option and not hasattr(op.builtinOptions, form.option)
-    if lacking or not len(op.outputs) or len(op.inputs) <= max(form.tensors):
+    if lacking or not len(op.outputs) or len(op.inputs) <= max(form.tensors, default=-1):
         raise ValueError(f"{name} without its tensors or options")
     least, most = form.ranks
     for index in (op.inputs[place] for place in form.tensors):
@@ -165,6 +171,24 @@ def _check_form(name: str, op: OperatorT, tensors: Sequence[TensorT]) -> None:
         sides = [] if shape is None else list(shape)
         if index < 0 or not least <= len(sides) <= most or min(sides, default=1) < 1:
             raise ValueError(f"{name} of a tensor of another shape")
+
+
+_GRAPH_OPTIONS = (
+    "bodySubgraphIndex",
+    "condSubgraphIndex",
+    "decompositionSubgraphIndex",
+    "elseSubgraphIndex",
+    "initSubgraphIndex",
+    "subgraph",
+    "thenSubgraphIndex",
+)
+
+
+def _check_graphs(op: OperatorT, count: int) -> None:
+    """Raise unless the graphs that an operator runs are there."""
+    numbers = (option(op, name) for name in _GRAPH_OPTIONS)
+    if any(number is not None and not 0 <= number < count for number in numbers):
+        raise ValueError("a graph that is not there")
 
 
 def _check_scales(tensor: TensorT) -> None:
@@ -199,6 +223,21 @@ def operator_name(model: ModelT, operator: OperatorT) -> str:
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     name = _names("BuiltinOperator").get(number, f"UNKNOWN_{number}")
     return code.customCode.decode(errors="replace") if name == "CUSTOM" and code.customCode else name
+
+
+def is_builtin(model: ModelT, operator: OperatorT) -> bool:
+    """Return whether an operator is one of the schema's; others are custom, or of a later version."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    name = _names("BuiltinOperator").get(max(code.builtinCode, code.deprecatedBuiltinCode))
+    return name not in (None, "CUSTOM")
+
+
+def option(operator: OperatorT, name: str) -> Any:
+    """Return an option of an operator by the schema's name; None where it has none of that name."""
+    for options in (operator.builtinOptions, operator.builtinOptions2):
+        if (found := getattr(options, name, None)) is not None:
+            return found
+    return None
 
 
 def type_name(tensor: TensorT) -> str:

@@ -16,7 +16,9 @@ def layers_in(layer: Layer) -> list[Layer]:
 def inputs_of(model: Model) -> Any:
     """Return a model's symbolic inputs in the structure that it takes; None for a model that was built without them."""
     if isinstance(model, keras.Sequential):
-        return model.inputs[0] if model.built and model.inputs else None
+        # One that was built without a graph has no inputs, and raises.
+        tensors = getattr(model, "inputs", None) if model.built else None
+        return tensors[0] if tensors else None
     return model.input if getattr(model, "inputs", None) else None
 
 

@@ -30,7 +30,9 @@ def cost(
     """Count the parameters and MACs of a network for one image.
 
     MACs are multiply-accumulates of convolutions and matrix products; biases, normalizations and activations have none.
-    A FLOP count is twice the MACs (`CostReport.flops`). A strided or dilated layer is counted by its outputs.
+    A FLOP count is twice the MACs (`CostReport.flops`). A strided or dilated layer is counted by its outputs; a layer
+    of another kind, and an operation of `keras.ops`, by the products of its graph. A loop counts as often as it is run,
+    of two branches the dearer. What cannot be counted is named in `CostReport.uncounted`.
 
     Args:
         network: definitions (a `tfsep.defs.Network` or its layers and blocks); a Keras model, nested and subclassed

@@ -9,6 +9,7 @@ from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.model_io import inputs_of, shape_for
 from tfsep._keras.types import Layer, Model
 from tfsep.cost._report import CostReport, CostRow
+from tfsep.cost._traced_graph import Tally, call_scope, tallies
 from tfsep.layers._kernel_spec import KernelSpec
 from tfsep.layers._layer_kinds import LayerKind, kind_of
 
@@ -16,12 +17,23 @@ Shape = tuple[int, ...]
 
 
 class Call(NamedTuple):
-    """One call of a layer: its path in the model, the layer, and the shapes of its input and its output."""
+    """One call of a layer, or of an operation of `keras.ops` in a model's graph.
+
+    Attributes:
+        name: path in the model.
+        layer: the layer or operation.
+        input_shape: shape of its first input, with 1 for the batch.
+        output_shape: shape of its first output, likewise.
+        dtype: type of its first input.
+        number: number of the call in the trace.
+    """
 
     name: str
-    layer: Layer
+    layer: Any
     input_shape: Shape
     output_shape: Shape
+    dtype: str
+    number: int
 
     @property
     def channel_axis(self) -> int:
@@ -33,25 +45,16 @@ class Call(NamedTuple):
         return prod(shape) // shape[self.channel_axis]
 
 
-def _rows(call: Call) -> list[CostRow] | None:
-    """The rows of a call; None for a layer of an unknown kind.
+def _formula(call: Call) -> list[CostRow] | None:
+    """The rows of a call of a layer in `LAYER_KINDS`, a quantized one as the layer that it holds; None for others.
 
-    A layer that Keras applies at every step of time is counted at each, a quantized one as the layer that it holds.
+    A subclass with a call of its own is another layer.
     """
-    layer = call.layer
-    if isinstance(layer, keras.layers.TimeDistributed):
-        return _at_every_step(call)
-    if (inner := getattr(layer, "counted_layer", None)) is not None:
-        return _rows(call._replace(layer=inner))
+    layer = getattr(call.layer, "counted_layer", None) or call.layer
     kind = kind_of(layer)
-    return None if kind is None else _rows_of_kind(kind, call)
-
-
-def _at_every_step(call: Call) -> list[CostRow] | None:
-    steps = call.input_shape[1]
-    one = Call(call.name, call.layer.layer, (1, *call.input_shape[2:]), (1, *call.output_shape[2:]))
-    rows = _rows(one)
-    return rows and [row._replace(macs=steps * row.macs, output_shape=(steps, *row.output_shape)) for row in rows]
+    if kind is None or not any(type(layer).call is each.call for each in kind.classes or (type(layer),)):
+        return None
+    return _rows_of_kind(kind, call._replace(layer=layer))
 
 
 def _rows_of_kind(kind: LayerKind, call: Call) -> list[CostRow]:
@@ -109,56 +112,107 @@ def _sampling_row(kind: LayerKind, call: Call) -> list[CostRow]:
     return [CostRow(name, "bilinear_sampling", None, None, None, 1, sampled, 0, kind.corners * prod(sampled))]
 
 
-class _Recorder:
-    """Collects rows while a model is traced: parameters at a layer's first call, MACs at every call."""
+class _Trace:
+    """The calls of a model in one trace, and what each cost."""
+
+    def __init__(self, model: Layer, *signature: Any) -> None:
+        self.calls: list[Call] = []
+        self._stack: list[tuple[keras.Operation, int, Any]] = []
+        self._number = 0
+        with watch_layer_calls(self._enter, self._leave, operations=True):
+            function = tf.function(lambda *inputs: model(*inputs, training=False), autograph=False)
+            traced = function.get_concrete_function(*signature)
+        outputs = [tensor.name for tensor in tf.nest.flatten(traced.outputs)]
+        self.tallies = tallies(traced.graph.as_graph_def(add_shapes=True), outputs)
+
+    def _enter(self, operation: keras.Operation) -> None:
+        scope = tf.name_scope(call_scope(self._number))
+        scope.__enter__()
+        self._stack.append((operation, self._number, scope))
+        self._number += 1
+
+    def _leave(self, operation: keras.Operation, inputs: Any, outputs: Any) -> None:
+        _, number, scope = self._stack.pop()
+        scope.__exit__(None, None, None)
+        # What is called at every step of time is counted in a trace of its own.
+        if not any(isinstance(each, keras.layers.TimeDistributed) for each, _, _ in self._stack):
+            path = "/".join([each.name for each, _, _ in self._stack[1:]] + [operation.name] * bool(self._stack))
+            self.calls.append(Call(path, operation, _shape(inputs), _shape(outputs), _dtype(inputs), number))
+
+
+class _Counter:
+    """Makes rows of traces: parameters at a layer's first call that is run, MACs at every call."""
 
     def __init__(self) -> None:
         self.rows: list[CostRow] = []
         self.uncounted: list[str] = []
-        self._path: list[str] = []
         self._claimed: set[int] = set()
 
-    def enter(self, layer: Layer) -> None:
-        self._path.append(layer.name)
+    def count(self, trace: _Trace, name: str, steps: tuple[int, ...] = ()) -> None:
+        """Add the rows of a trace.
 
-    def leave(self, layer: Layer, inputs: Any, outputs: Any) -> None:
-        name = "/".join(self._path[1:]) or layer.name
-        self._path.pop()
-        self.add(name, layer, inputs, outputs)
+        Args:
+            trace: the trace.
+            name: name of what was traced.
+            steps: numbers of steps of time at which it is applied.
+        """
+        run = {id(call.layer) for call in trace.calls if trace.tallies.get(call.number, Tally()).runs}
+        for call in trace.calls:
+            tally = trace.tallies.get(call.number, Tally())
+            # A loop's body is also traced in front of the loop, for its shapes alone.
+            if not tally.runs and id(call.layer) in run:
+                continue
+            named = call._replace(name="/".join(filter(None, (name, call.name))) if steps else call.name or name)
+            if isinstance(call.layer, keras.layers.TimeDistributed) and tally.runs:
+                self._at_every_step(named, steps)
+            else:
+                self._add(named, tally, steps)
 
-    def add(self, name: str, layer: Layer, inputs: Any, outputs: Any) -> None:
-        params = self._claim(layer)
-        rows = _rows(Call(name, layer, _shape(inputs), _shape(outputs)))
+    def _at_every_step(self, call: Call, steps: tuple[int, ...]) -> None:
+        inner = call.layer.layer
+        trace = _Trace(inner, tf.TensorSpec((1, *call.input_shape[2:]), call.dtype))
+        self.count(trace, call.name, (*steps, call.input_shape[1]))
+
+    def _add(self, call: Call, tally: Tally, steps: tuple[int, ...]) -> None:
+        params = self._claim(call.layer)
+        rows = _formula(call)
         if rows is not None:
             # What belongs to no other row is the last one's: all of it, where a layer has one kernel.
             given = sum(row.params for row in rows) if params else 0
-            if not params:
-                rows = [row._replace(params=0) for row in rows]
-            self.rows += [*rows[:-1], rows[-1]._replace(params=params - given)]
-        elif params:
-            self.rows.append(CostRow(name, type(layer).__name__, None, None, None, 1, _shape(outputs)[1:], params, 0))
-            self.uncounted.append(name)
+            rows = [row._replace(params=row.params if params else 0, macs=tally.runs * row.macs) for row in rows]
+            rows[-1] = rows[-1]._replace(params=params - given)
+        elif params or tally.macs:
+            kind = type(call.layer).__name__
+            rows = [CostRow(call.name, kind, None, None, None, 1, call.output_shape[1:], params, tally.macs)]
+        times = prod(steps)
+        self.rows += [
+            row._replace(macs=times * row.macs, output_shape=(*steps, *row.output_shape)) for row in rows or ()
+        ]
+        if rows is None or _formula(call) is None:
+            self.uncounted += [f"{call.name} ({', '.join(tally.unknown)})"] if tally.unknown else []
 
     def _claim(self, layer: Layer) -> int:
         """The number of a layer's parameters that no earlier call has counted."""
-        fresh = [weight for weight in layer.weights if id(weight) not in self._claimed]
+        fresh = [weight for weight in getattr(layer, "weights", ()) if id(weight) not in self._claimed]
         self._claimed.update(map(id, fresh))
         return sum(prod(weight.shape) for weight in fresh)
 
 
 def _shape(tensors: Any) -> Shape:
     """The shape of the first tensor of a structure, with 1 for the batch."""
-    first = tf.nest.flatten(tensors)[0]
-    return (1, *first.shape[1:])
+    first = next((each for each in tf.nest.flatten(tensors) if hasattr(each, "shape")), None)
+    return (1,) if first is None else (1, *first.shape[1:])
+
+
+def _dtype(tensors: Any) -> str:
+    return getattr(tf.nest.flatten(tensors)[0], "dtype", "float32")
 
 
 def cost_of_model(model: Model, input_shape: Sequence[int] | None) -> CostReport:
     """Return the cost of a Keras model for one image of `input_shape`, or of its own input's."""
-    recorder = _Recorder()
-    signature = _signature(model, input_shape)
-    with watch_layer_calls(recorder.enter, recorder.leave):
-        tf.function(lambda inputs: model(inputs, training=False), autograph=False).get_concrete_function(signature)
-    return CostReport(tuple(recorder.rows), tuple(recorder.uncounted))
+    counter = _Counter()
+    counter.count(_Trace(model, _signature(model, input_shape)), model.name)
+    return CostReport(tuple(counter.rows), tuple(counter.uncounted))
 
 
 def _signature(model: Model, input_shape: Sequence[int] | None) -> Any:

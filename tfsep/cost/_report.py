@@ -40,7 +40,7 @@ class CostReport:
 
     Attributes:
         rows: in the order in which they are computed.
-        uncounted: names of layers of an unknown kind, whose MACs are in no sum.
+        uncounted: layers whose MACs are in no sum, each with the operators whose products are not known in brackets.
     """
 
     rows: tuple[CostRow, ...]

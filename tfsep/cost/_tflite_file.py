@@ -1,102 +1,209 @@
-"""The cost of a ``.tflite`` file, read from its flatbuffer."""
+"""The cost of a ``.tflite`` file, read from its flatbuffer: every graph that a run reaches, loops at every round."""
 
+from collections.abc import Sequence
 from math import prod
 from os import PathLike
-from typing import Any
+from typing import NamedTuple
 
-from tfsep._flatbuffer.reader import operator_name, read_tflite, type_name
+from tfsep._flatbuffer.constants import stored_numbers
+from tfsep._flatbuffer.reader import is_builtin, operator_name, option, read_tflite, type_name
+from tfsep._flatbuffer.schema_types import ModelT, OperatorT, SubGraphT
+from tfsep.cost._loops import Key, Numbers, Step, rounds
 from tfsep.cost._report import CostReport, CostRow
+from tfsep.cost._tflite_products import PRODUCTS, UNKNOWN, Operands
 
 PARAMETER_TYPES = ("float32", "float16", "bfloat16", "float64", "int8", "uint8", "int16", "int4")
 """Types of weights; a bias is int32 or int64, and belongs to a product. A shape is int32, and belongs to none."""
 
-_PRODUCTS = {
-    "CONV_2D": "conv2d",
-    "DEPTHWISE_CONV_2D": "depthwise_conv2d",
-    "FULLY_CONNECTED": "dense",
-    "TRANSPOSE_CONV": "conv2d_transpose",
-    "BATCH_MATMUL": "batch_matmul",
-}
-_UNKNOWN = ("CONV_3D", "CONV_3D_TRANSPOSE", "EINSUM", "LSTM", "RNN", "SVDF")
+UNPACKING = ("DEQUANTIZE", "DENSIFY")
+"""Operators that make a constant out of another, stored as float16 or without its zeros."""
+
+_DEEPEST = 50
+"""Graphs inside each other."""
 
 
-def _sides(tensor: Any) -> tuple[int, ...]:
-    return () if tensor.shape is None else tuple(int(side) for side in tensor.shape)
+class _Place(NamedTuple):
+    """An operator: numbers of its graph and in its graph."""
+
+    graph: int
+    operator: int
+
+
+class _Branch(NamedTuple):
+    """A graph that an operator runs: its number, and how often; None for a number that is not known."""
+
+    graph: int
+    times: int | None
+
+
+_Macs = dict[_Place, int | None]
+"""MACs of the operators of a graph and of those that it runs, in the order of execution; None where unknown."""
 
 
 class _Graph:
-    """One graph of a model, and the constants of its operators, stored as they are or as float16."""
+    """One graph of a model, and the constants of its operators."""
 
-    def __init__(self, model: Any, graph: Any) -> None:
-        self.model, self.tensors, self.operators = model, graph.tensors, graph.operators
-        self.counted: set[int] = set()
+    def __init__(self, model: ModelT, graph: SubGraphT) -> None:
+        self.model, self.table, self.tensors, self.operators = model, graph, graph.tensors, graph.operators
         self._stored = {
-            int(op.outputs[0]): int(op.inputs[0]) for op in self.operators if operator_name(model, op) == "DEQUANTIZE"
+            int(op.outputs[0]): int(op.inputs[0])
+            for op in self.operators
+            if operator_name(model, op) in UNPACKING and len(op.outputs) and len(op.inputs)
         }
 
     def constant(self, index: int) -> int | None:
         """The tensor that stores the constant that `index` reads, or None."""
-        index = self._stored.get(index, index)
+        for _ in self._stored:
+            index = self._stored.get(index, index)
         data = self.model.buffers[self.tensors[index].buffer].data if index >= 0 else None
         return index if data is not None and len(data) else None
 
-    def params(self, op: Any, product: bool) -> int:
-        """The number of weights that this operator is the first to read."""
-        found = 0
-        for position, index in enumerate(int(i) for i in op.inputs):
-            stored = self.constant(index)
-            if stored is None or stored in self.counted:
-                continue
-            tensor = self.tensors[stored]
-            bias = product and position >= 2 and type_name(tensor) in ("int32", "int64")
-            if bias or type_name(tensor) in PARAMETER_TYPES:
-                self.counted.add(stored)
-                found += prod(_sides(tensor))
+    def operands(self, op: OperatorT) -> Operands:
+        """An operator and the shapes of its tensors."""
+        inputs = [int(index) for index in op.inputs]
+        return Operands(
+            op,
+            [None if index < 0 else self.sides(index) for index in inputs],
+            [index >= 0 and self.constant(index) is not None for index in inputs],
+            self.sides(op.outputs[0]) if len(op.outputs) else (),
+        )
+
+    def sides(self, index: int) -> tuple[int, ...]:
+        shape = self.tensors[index].shape
+        return () if shape is None else tuple(int(side) for side in shape)
+
+    def numbers(self, outputs: Sequence[int] | None = None) -> Numbers:
+        """The part that computes with single numbers, up to its outputs, or to other tensors."""
+        steps = [
+            Step(operator_name(self.model, op), [int(i) for i in op.inputs], int(op.outputs[0]))
+            for op in self.operators
+            if len(op.outputs)
+        ]
+        results = [int(i) for i in (self.table.outputs if outputs is None else outputs)]
+        return Numbers(steps, self.whole_numbers(), [int(i) for i in self.table.inputs], results)
+
+    def whole_numbers(self) -> dict[Key, int]:
+        """Its constants of one whole number or condition."""
+        found: dict[Key, int] = {}
+        for index, tensor in enumerate(self.tensors):
+            if prod(self.sides(index)) == 1 and type_name(tensor) in ("int32", "int64", "bool"):
+                stored = stored_numbers(self.model, tensor)
+                if stored is not None:
+                    found[index] = int(stored.flat[0])
         return found
+
+
+class _Counter:
+    """MACs of the graphs of a model, each counted once."""
+
+    def __init__(self, model: ModelT) -> None:
+        self.model = model
+        self.graphs = [_Graph(model, graph) for graph in model.subgraphs]
+        self._done: dict[int, _Macs] = {}
+
+    def macs(self, number: int, depth: int = 0) -> _Macs:
+        """Return the MACs of one run of a graph.
+
+        Raises:
+            ValueError: if graphs run each other in a circle.
+        """
+        if depth > _DEEPEST:
+            raise ValueError(f"path: expected a .tflite file of at most {_DEEPEST} graphs inside each other, got more")
+        if number not in self._done:
+            found: _Macs = {}
+            for index, op in enumerate(self.graphs[number].operators):
+                own = self._own(self.graphs[number], op)
+                branches = self._branches(self.graphs[number], op)
+                if any(branch.times is None for branch in branches):
+                    own = None
+                found[_Place(number, index)] = own
+                inner = [self._times(self.macs(branch.graph, depth + 1), branch.times) for branch in branches]
+                if operator_name(self.model, op) == "IF":  # one branch is run; the dearest is counted
+                    dearest = max(inner, key=lambda macs: sum(filter(None, macs.values())))
+                    inner = [macs if macs is dearest else dict.fromkeys(macs, 0) for macs in inner]
+                for macs in inner:
+                    for place, count in macs.items():
+                        before = found.get(place, 0)
+                        found[place] = None if count is None or before is None else before + count
+            self._done[number] = found
+        return self._done[number]
+
+    def _times(self, macs: _Macs, times: int | None) -> _Macs:
+        return {place: None if count is None else count * (times or 0) for place, count in macs.items()}
+
+    def _own(self, graph: _Graph, op: OperatorT) -> int | None:
+        kind = operator_name(self.model, op)
+        product = PRODUCTS.get(kind)
+        if product is None:
+            return 0 if is_builtin(self.model, op) and kind not in UNKNOWN else None
+        try:
+            return product.macs(graph.operands(op))
+        except (IndexError, TypeError, ZeroDivisionError):  # sizes that are no product's
+            return None
+
+    def _branches(self, graph: _Graph, op: OperatorT) -> list[_Branch]:
+        """The graphs that an operator runs."""
+        body = option(op, "bodySubgraphIndex")
+        condition = option(op, "condSubgraphIndex")
+        if body is not None and condition is not None:
+            start = graph.numbers(op.inputs)([])
+            times = rounds(self.graphs[condition].numbers(), self.graphs[body].numbers(), start)
+            return [_Branch(condition, None if times is None else times + 1), _Branch(body, times)]
+        names = (
+            "thenSubgraphIndex",
+            "elseSubgraphIndex",
+            "subgraph",
+            "initSubgraphIndex",
+            "decompositionSubgraphIndex",
+        )
+        return [_Branch(found, 1) for name in names if (found := option(op, name)) is not None]
 
 
 def cost_of_tflite(path: str | PathLike[str]) -> CostReport:
     """Return the cost of one run of a file, for its whole batch."""
     _, model = read_tflite(path)
-    graph = _Graph(model, model.subgraphs[0])
+    counter = _Counter(model)
     rows: list[CostRow] = []
     uncounted: list[str] = []
-    for op in graph.operators:
-        kind = operator_name(model, op)
-        if kind == "DEQUANTIZE" or not len(op.outputs):
-            continue
-        row = _row(graph, op, kind)
+    counted: set[int] = set()
+    for place, macs in counter.macs(0).items():
+        graph = counter.graphs[place.graph]
+        op = graph.operators[place.operator]
+        row = _row(graph, op, macs or 0, counted)
         if row.macs or row.params:
             rows.append(row)
-        if kind.startswith("Flex") or any(word in kind for word in _UNKNOWN):
-            uncounted.append(row.name)
+        if macs is None:
+            uncounted.append(f"{row.name} ({operator_name(model, op)})")
     return CostReport(tuple(rows), tuple(uncounted))
 
 
-def _row(graph: _Graph, op: Any, kind: str) -> CostRow:
-    output = graph.tensors[op.outputs[0]]
-    shape = _sides(output)
-    params = graph.params(op, kind in _PRODUCTS)
+def _row(graph: _Graph, op: OperatorT, macs: int, counted: set[int]) -> CostRow:
+    kind = operator_name(graph.model, op)
+    product = PRODUCTS.get(kind)
     # The converter joins the names of all that it fused into an operator; the first is the layer's activation or sum.
-    name = output.name.decode(errors="replace").split(";")[0]
-    row = CostRow(name, _PRODUCTS.get(kind, kind.lower()), None, None, None, 1, shape[1:], params, 0)
-    if kind not in _PRODUCTS:
+    name = graph.tensors[op.outputs[0]].name.decode(errors="replace").split(";")[0] if len(op.outputs) else kind
+    operands = graph.operands(op)
+    params = 0 if kind in UNPACKING else _params(graph, op, product is not None, counted)
+    row = CostRow(name, kind.lower(), None, None, None, 1, operands.output[1:], params, macs)
+    if product is None:
         return row
-    # A transposed convolution's inputs are the output's shape, the weights and the image.
-    given = _sides(graph.tensors[op.inputs[2 if kind == "TRANSPOSE_CONV" else 0]])
-    weights = _sides(graph.tensors[op.inputs[1]])
-    if kind == "FULLY_CONNECTED":
-        return row._replace(macs=prod(given) // weights[1] * prod(weights))
-    if kind == "BATCH_MATMUL":
-        inner = given[-2] if op.builtinOptions is not None and op.builtinOptions.adjX else given[-1]
-        return row._replace(macs=prod(shape) * inner)
-    options = op.builtinOptions
-    kernel, stride = (weights[1], weights[2]), (options.strideH, options.strideW)
-    rate = (getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1))
-    if kind == "TRANSPOSE_CONV":
-        groups, macs = 1, prod(given[:3]) * prod(weights)
-    elif kind == "DEPTHWISE_CONV_2D":
-        groups, macs = given[3], prod(shape) * prod(kernel)
-    else:
-        groups, macs = given[3] // weights[3], prod(shape) * prod(weights[1:])
-    return row._replace(kernel=kernel, stride=stride, rate=rate, groups=groups, macs=macs)
+    return row._replace(kind=product.name, **({} if product.window is None else product.window(operands)))
+
+
+def _params(graph: _Graph, op: OperatorT, product: bool, counted: set[int]) -> int:
+    """The number of weights that this operator is the first to read; each buffer is counted once."""
+    found = 0
+    body = option(op, "bodySubgraphIndex")
+    inner = None if body is None else graph.model.subgraphs[body]
+    for position, index in enumerate(int(i) for i in op.inputs):
+        stored = graph.constant(index)
+        if stored is None or graph.tensors[stored].buffer in counted:
+            continue
+        if inner is not None and list(inner.inputs[position:][:1]) != list(inner.outputs[position:][:1]):
+            continue  # the first value of a loop's variable
+        tensor = graph.tensors[stored]
+        bias = product and position >= 2 and type_name(tensor) in ("int32", "int64")
+        if bias or type_name(tensor) in PARAMETER_TYPES:
+            counted.add(tensor.buffer)
+            found += prod(graph.sides(stored))
+    return found
