@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, NamedTuple, Self
 
-from tfsep._keras.backend import keras
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.model_io import inputs_of
 from tfsep._keras.types import Layer, Model
 
 
@@ -154,11 +155,31 @@ def opened(model: Layer) -> Model | None:
     """
     for base in (keras.Sequential, _functional()):
         if isinstance(model, base):
+            plain = model if base is keras.Sequential else keras.Model(model.input, model.output, name=model.name)
             own = type(model).call, type(model).__call__
-            if own != (base.call, base.__call__):
-                return None
-            return model if base is keras.Sequential else keras.Model(model.input, model.output, name=model.name)
+            return plain if own == (base.call, base.__call__) or _computes_its_graph(model) else None
     return None
+
+
+def _computes_its_graph(model: Model) -> bool:
+    """Whether a model with a call of its own computes its layers and nothing else, as one that checks its arguments."""
+    if not model.built:
+        return True
+    plain = keras.Model(model.inputs, model.outputs, name=model.name)
+    try:
+        own = _operators(model, inputs_of(model))
+    except Exception:  # noqa: BLE001 (the code of a model of any maker)
+        return False
+    return own == _operators(plain, model.inputs)
+
+
+def _operators(model: Model, inputs: Any) -> list[Any]:
+    """The operators of a model's inference by name, each with its kind and inputs, and its outputs."""
+    specs = keras.tree.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), inputs)
+    with keras.StatelessScope():
+        traced = tf.function(lambda x: keras.tree.flatten(model(x, training=False))).get_concrete_function(specs)
+    rows = [(each.name, each.type, [x.name for x in each.inputs]) for each in traced.graph.get_operations()]
+    return [rows, [output.name for output in traced.graph.structured_outputs]]
 
 
 def plain_model(model: Model) -> Model:

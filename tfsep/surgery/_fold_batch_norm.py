@@ -8,6 +8,7 @@ from typing import Any
 
 from tfsep import layers
 from tfsep._keras.backend import keras
+from tfsep._keras.layer_copies import copy_state, layer_copy
 from tfsep._keras.model_graph import Graph, opened, plain_model
 from tfsep._keras.model_io import layers_in
 from tfsep._keras.types import Layer, Model
@@ -167,12 +168,9 @@ class _Folding:
 
     def _same(self, layer: Any) -> Any:
         """A copy of a layer, or of an operation, which has no weights."""
-        copy = type(layer).from_config(layer.get_config())
-        # Not every class has its name in its config.
-        if copy.name != layer.name:
-            copy.name = layer.name
+        copy = layer_copy(layer)
         if isinstance(layer, keras.layers.Layer):
-            self.fills.append(partial(_copy_state, layer, into=copy))
+            self.fills.append(partial(copy_state, layer, into=copy))
         return copy
 
     def _with_bias(self, layer: Layer, normalization: Layer) -> Layer:
@@ -192,7 +190,7 @@ class _Folding:
             return self._same(block)
         copy = plain.from_config({**plain.get_config(block), **{f"{part}_normalization": False for part in parts}})
         for part, own in parts.items():
-            fill = _copy_state if own is None else partial(assign_folded, normalization=own)
+            fill = copy_state if own is None else partial(assign_folded, normalization=own)
             self.fills.append(partial(fill, getattr(block, part), into=getattr(copy, part)))
         return copy
 
@@ -209,12 +207,3 @@ class _Folding:
         for inner in filter(is_normalization, layers_in(layer)[1:]):
             self._keep(reason, layer.name, inner.name)
 
-
-def _copy_state(layer: Layer, into: Layer) -> None:
-    """Assign a layer's weights to its copy, and the state of preprocessing layers that were adapted to data."""
-    into.set_weights(layer.get_weights())
-    for old, new in zip(layers_in(layer), layers_in(into), strict=True):
-        if hasattr(old, "adapt"):
-            store: dict[str, Any] = {}
-            old.save_own_variables(store)
-            new.load_own_variables(store)

@@ -1,0 +1,192 @@
+"""Copies of Keras layers, with weights of their own, whatever the layer's config leaves out."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.model_io import layers_in
+from tfsep._keras.types import Layer
+
+Config = dict[str, Any]
+
+
+def layer_copy(layer: Any, edited: Callable[[Config], Config] = lambda config: config) -> Any:
+    """Return a layer or operation that computes the same, of the same name, with state of its own; see `copy_state`.
+
+    It is made from the layer's config. Where a config says too little (a `keras.layers.Lambda` that Keras does not load,
+    a layer whose `get_config` lacks an argument, or holds a variable that Keras does not track), it is a `BorrowedLayer`
+    or `BorrowedOperation`: the code of the given one, on weights of its own.
+
+    Args:
+        layer: a built layer, or an operation.
+        edited: a function from the layer's config to that of the copy.
+    """
+    if not isinstance(layer, keras.layers.Layer):
+        try:
+            return _named(_from_config(layer, edited), layer.name)
+        except Exception:  # noqa: BLE001 (the code of an operation of any maker)
+            return BorrowedOperation(layer)
+    try:
+        copy = _named(_from_config(layer, edited), layer.name)
+        if all(_is_known(type(each)) for each in layers_in(layer)):
+            complete = _unknown_functions(layer) == _unknown_functions(copy)
+        else:
+            copy.build_from_config(layer.get_build_config())
+            copy_state(layer, copy)
+            complete = not any(_differs(*pair) for pair in zip(layers_in(layer), layers_in(copy), strict=True))
+    except Exception:  # noqa: BLE001 (the code of a layer of any maker)
+        complete = False
+    return copy if complete else BorrowedLayer(layer)
+
+
+def copy_state(layer: Layer, into: Layer) -> None:
+    """Assign a layer's weights to its copy, and the state of preprocessing layers that were adapted to data."""
+    if isinstance(into, BorrowedLayer):
+        return
+    into.set_weights(layer.get_weights())
+    for old, new in zip(layers_in(layer), layers_in(into), strict=True):
+        if hasattr(old, "adapt"):
+            store: dict[str, Any] = {}
+            old.save_own_variables(store)
+            new.load_own_variables(store)
+
+
+class BorrowedLayer(keras.layers.Layer):
+    """The computation of a layer that its config does not describe, with weights of its own.
+
+    It runs the code of the given layer, with its own variables in place of that layer's; the given layer gets no call in
+    its graph, and keeps its state. Its numbers beside Keras variables, such as a `tf.Variable` in a `Lambda`, are shared.
+    It saves and loads weights, and has no config.
+
+    Args:
+        layer: a built layer.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(name=layer.name, dtype=layer.dtype_policy, trainable=layer.trainable)
+        self.supports_masking = layer.supports_masking
+        # In a function, as Keras would track the layer itself, and its weights with it.
+        self._borrowed = lambda: layer
+        self._own = [self._variable(each) for each in layer.variables]
+        self.built = True
+
+    def _variable(self, variable: keras.Variable) -> keras.Variable:
+        """A variable of the same value."""
+        return self.add_weight(
+            shape=variable.shape,
+            initializer=lambda *_, **__: tf.convert_to_tensor(variable.value),
+            dtype=variable.dtype,
+            trainable=variable.trainable,
+            autocast=False,  # the given layer casts
+            name=variable.name,
+        )
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the given layer on this one's variables."""
+        layer = self._borrowed()
+        pairs = list(zip(layer.variables, self._own, strict=True))
+        with keras.StatelessScope([(its, own.value) for its, own in pairs], collect_losses=True) as scope:
+            outputs = layer(*args, **kwargs)
+            values = [scope.get_current_value(its) for its, _ in pairs]
+        for loss in scope.losses:
+            self.add_loss(loss)
+        for (_, own), value in zip(pairs, values, strict=True):
+            if not own.trainable:
+                own.assign(value)
+        return outputs
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """Return the given layer's mask."""
+        return self._borrowed().compute_mask(inputs, previous_mask)
+
+    def get_config(self) -> Config:
+        """Raise, as the given layer's config does not describe it."""
+        raise NotImplementedError(
+            f"model: expected layers whose config describes them, to be saved as a whole, got {self.name!r} of class "
+            f"{type(self._borrowed()).__name__}: its weights can be saved"
+        )
+
+
+class BorrowedOperation(keras.Operation):
+    """The computation of an operation that its config does not describe.
+
+    Args:
+        operation: an operation of `keras.ops`, or another without state.
+    """
+
+    def __init__(self, operation: keras.Operation) -> None:
+        super().__init__(name=operation.name)
+        self._operation = operation
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute what the operation does."""
+        return self._operation.call(*args, **kwargs)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the operation's symbolic result."""
+        return self._operation.compute_output_spec(*args, **kwargs)
+
+
+def _from_config(layer: Any, edited: Callable[[Config], Config]) -> Any:
+    """A layer or operation from its config, with the same functions: a name can mean another one, or none."""
+    config = layer.get_config()
+    config |= {name: getattr(layer, name) for name in config if isinstance(getattr(layer, name, None), FunctionType)}
+    if type(layer) is not keras.layers.Lambda:
+        return type(layer).from_config(edited(config))
+    config["arguments"] = layer.arguments
+    if isinstance(config.get("output_shape"), Mapping):
+        config["output_shape"] = layer.compute_output_shape
+    return keras.layers.Lambda(**edited(config))
+
+
+def _named(copy: Any, name: str) -> Any:
+    """A copy under a name, which not every class has in its config."""
+    if copy.name != name:
+        copy.name = name
+    return copy
+
+
+def _is_known(kind: type | FunctionType) -> bool:
+    """Whether a class or function is of Keras or this library, whose configs are whole."""
+    return kind.__module__.split(".")[0] in ("keras", "tfsep")
+
+
+def _unknown_functions(layer: Layer) -> list[FunctionType]:
+    """The functions of others, such as activations, that a layer and those inside it hold."""
+    values = (value for each in layers_in(layer) for _, value in _own_attributes(each))
+    return [value for value in values if isinstance(value, FunctionType) and not _is_known(value)]
+
+
+def _own_attributes(layer: Layer) -> Iterator[tuple[str, Any]]:
+    """The attributes of a layer that Keras's own bookkeeping has not."""
+    return ((name, value) for name, value in vars(layer).items() if name not in _bookkeeping())
+
+
+@cache
+def _bookkeeping() -> frozenset[str]:
+    """The attributes that Keras gives to every layer, and to every Functional model."""
+    inputs = keras.Input((1,), name="input")
+    return frozenset(vars(keras.layers.Layer(name="plain"))) | frozenset(vars(keras.Model(inputs, inputs, name="plain")))
+
+
+def _differs(layer: Layer, copy: Layer) -> bool:
+    """Whether a number, text or function that a layer holds is another in its copy."""
+    others = dict(_own_attributes(copy))
+    return any(name not in others or not _equal(value, others[name]) for name, value in _own_attributes(layer))
+
+
+def _equal(value: Any, other: Any) -> bool:
+    """Whether two attributes are equal; of objects that hold more, such as layers, whether both are of one class."""
+    if isinstance(value, tf.Variable | tf.Tensor | np.ndarray | keras.Variable):
+        return type(value) is type(other) and np.array_equal(np.asarray(value), np.asarray(other))
+    if isinstance(value, Mapping):
+        return value.keys() == other.keys() and all(_equal(value[key], other[key]) for key in value)
+    if isinstance(value, list | tuple):
+        return len(value) == len(other) and all(map(_equal, value, other))
+    if isinstance(value, bool | int | float | complex | str | bytes | FunctionType | None):
+        return bool(value == other)
+    return type(value) is type(other)
