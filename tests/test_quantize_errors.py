@@ -96,7 +96,6 @@ MODELS = {
     "another rectifier": (lambda: keras.Sequential([keras.Input((4,)), L.ReLU(threshold=1)]), ValueError),
     "a maximum on rows": (lambda: keras.Sequential([keras.Input((4,)), L.ReLU(max_value=3)]), ValueError),
     "a maximum that is concatenated": (concatenated_with_a_maximum, ValueError),
-    "half precision": (lambda: keras.Sequential([keras.Input((4,)), L.Dense(2, dtype="mixed_bfloat16")]), ValueError),
     "prepared": (lambda: quantize.prepare(keras.Sequential([keras.Input((4,)), L.Dense(2)])), ValueError),
     "channels first": (
         lambda: keras.Sequential([keras.Input((1, 8, 8)), layers.Conv2D(2, 3, data_format="channels_first")]),

@@ -1,5 +1,6 @@
 """Copies of Keras layers, with weights of their own, whatever the layer's config leaves out."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import FunctionType
@@ -17,9 +18,9 @@ Config = dict[str, Any]
 def layer_copy(layer: Any, edited: Callable[[Config], Config] = lambda config: config) -> Any:
     """Return a layer or operation that computes the same, of the same name, with state of its own; see `copy_state`.
 
-    It is made from the layer's config. Where a config says too little (a `keras.layers.Lambda` that Keras does not load,
-    a layer whose `get_config` lacks an argument, or holds a variable that Keras does not track), it is a `BorrowedLayer`
-    or `BorrowedOperation`: the code of the given one, on weights of its own.
+    It is made from the layer's config. Where that says too little, it is a `BorrowedLayer` or `BorrowedOperation`, the
+    code of the given one on weights of its own: of a layer whose `get_config` lacks an argument, or that holds a
+    variable which Keras does not track.
 
     Args:
         layer: a built layer, or an operation.
@@ -28,17 +29,17 @@ def layer_copy(layer: Any, edited: Callable[[Config], Config] = lambda config: c
     if not isinstance(layer, keras.layers.Layer):
         try:
             return _named(_from_config(layer, edited), layer.name)
-        except Exception:  # noqa: BLE001 (the code of an operation of any maker)
+        except Exception:  # an operation of any maker raises what it likes
             return BorrowedOperation(layer)
     try:
         copy = _named(_from_config(layer, edited), layer.name)
         if all(_is_known(type(each)) for each in layers_in(layer)):
             complete = _unknown_functions(layer) == _unknown_functions(copy)
         else:
-            copy.build_from_config(layer.get_build_config())
+            _build(copy, layer)
             copy_state(layer, copy)
             complete = not any(_differs(*pair) for pair in zip(layers_in(layer), layers_in(copy), strict=True))
-    except Exception:  # noqa: BLE001 (the code of a layer of any maker)
+    except Exception:  # a layer of any maker raises what it likes
         complete = False
     return copy if complete else BorrowedLayer(layer)
 
@@ -58,9 +59,9 @@ def copy_state(layer: Layer, into: Layer) -> None:
 class BorrowedLayer(keras.layers.Layer):
     """The computation of a layer that its config does not describe, with weights of its own.
 
-    It runs the code of the given layer, with its own variables in place of that layer's; the given layer gets no call in
-    its graph, and keeps its state. Its numbers beside Keras variables, such as a `tf.Variable` in a `Lambda`, are shared.
-    It saves and loads weights, and has no config.
+    It runs the code of the given layer, with its own variables in place of that layer's. The given layer gets no call
+    in its graph, and keeps its state. What it holds beside Keras variables, such as a `tf.Variable`, is shared. It
+    saves and loads weights, and has no config.
 
     Args:
         layer: a built layer.
@@ -99,9 +100,9 @@ class BorrowedLayer(keras.layers.Layer):
                 own.assign(value)
         return outputs
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """Return the given layer's mask."""
-        return self._borrowed().compute_mask(inputs, previous_mask)
+    def compute_mask(self, inputs: tuple[Any, ...], previous_mask: tuple[Any, ...]) -> Any:
+        """Return the given layer's mask, of all positional arguments, which Keras takes for the first one here."""
+        return self._borrowed().compute_mask(inputs[0], previous_mask[0]) if inputs else None
 
     def get_config(self) -> Config:
         """Raise, as the given layer's config does not describe it."""
@@ -134,13 +135,21 @@ class BorrowedOperation(keras.Operation):
 def _from_config(layer: Any, edited: Callable[[Config], Config]) -> Any:
     """A layer or operation from its config, with the same functions: a name can mean another one, or none."""
     config = layer.get_config()
-    config |= {name: getattr(layer, name) for name in config if isinstance(getattr(layer, name, None), FunctionType)}
-    if type(layer) is not keras.layers.Lambda:
-        return type(layer).from_config(edited(config))
-    config["arguments"] = layer.arguments
-    if isinstance(config.get("output_shape"), Mapping):
-        config["output_shape"] = layer.compute_output_shape
-    return keras.layers.Lambda(**edited(config))
+    held = {name.removeprefix("_"): value for name, value in vars(layer).items() if isinstance(value, FunctionType)}
+    config |= {name: value for name, value in held.items() if name in config}
+    if type(layer) is keras.layers.Lambda:
+        # Keras loads no function from a config.
+        return keras.layers.Lambda(**edited(config | {"arguments": layer.arguments}))
+    return type(layer).from_config(edited(config))
+
+
+def _build(copy: Layer, layer: Layer) -> None:
+    """Build a copy as the layer was built: by its `build`, or, where that leaves weights out, by its call."""
+    with warnings.catch_warnings(action="ignore"):  # Keras warns of a layer without a `build`
+        copy.build_from_config(layer.get_build_config())
+    if len(copy.weights) != len(layer.weights):
+        with keras.name_scope(copy.name):
+            keras.Operation.compute_output_spec(copy, layer.input)
 
 
 def _named(copy: Any, name: str) -> Any:
@@ -170,7 +179,9 @@ def _own_attributes(layer: Layer) -> Iterator[tuple[str, Any]]:
 def _bookkeeping() -> frozenset[str]:
     """The attributes that Keras gives to every layer, and to every Functional model."""
     inputs = keras.Input((1,), name="input")
-    return frozenset(vars(keras.layers.Layer(name="plain"))) | frozenset(vars(keras.Model(inputs, inputs, name="plain")))
+    return frozenset(vars(keras.layers.Layer(name="plain"))) | frozenset(
+        vars(keras.Model(inputs, inputs, name="plain"))
+    )
 
 
 def _differs(layer: Layer, copy: Layer) -> bool:

@@ -1,5 +1,6 @@
 """From a float model to the one that is trained with fake quantization."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
@@ -9,11 +10,14 @@ import numpy as np
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.dtype_policy import dtype_policy
+from tfsep._keras.layer_copies import copy_state, layer_copy
+from tfsep._keras.model_copies import float32_copy, other_dtypes
+from tfsep._keras.model_graph import plain_model
 from tfsep._keras.model_io import inputs_of, output_names, outputs_of
 from tfsep._keras.types import Layer, Model, Tensor
 from tfsep._utils.arguments import short_repr
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
-from tfsep.quantize._call_list import CallList, call_list_of
+from tfsep.quantize._call_list import call_list_of
 from tfsep.quantize._config import Config
 from tfsep.quantize._dequantize import Dequantize
 from tfsep.quantize._operations import OPERATIONS
@@ -22,6 +26,8 @@ from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._prepared_model import is_prepared
 from tfsep.quantize._quantized_average_pooling import QuantizedAveragePooling
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
+
+_logger = logging.getLogger(__name__)
 
 
 def prepare(model: Model, config: Config | None = None, **options: Any) -> Model:
@@ -41,7 +47,8 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
     where a sum is next to a rounding boundary.
 
     Args:
-        model: a Functional or Sequential model that was built, trained or fresh, in float32, channels last.
+        model: a Functional or Sequential model that was built, trained or fresh, channels last. Of one in half
+            precision the float32 copy is prepared, as `tfsep.tflite.export` does, and the logger ``tfsep`` says so.
         config: the settings; None for `Config`'s defaults.
         **options: fields of `Config`, in place of those of `config`.
 
@@ -51,9 +58,9 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
 
     Raises:
         TypeError: for another kind of model, a config of another type, or an unknown option.
-        ValueError: for a model that was not built, computes in another type than float32, has weights that are NaN or
-            infinite, or is prepared already; for a layer that is not quantized, by name; for an activation whose kernel
-            in the runtime is not emulated; for a value that `Config` refuses.
+        ValueError: for a model that was not built, has weights that are NaN or infinite, or is prepared already; for a
+            layer that is not quantized, by name; for an activation whose kernel in the runtime is not emulated; for a
+            value that `Config` refuses.
 
     Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference" (arXiv 1712.05877); R. Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference"
@@ -71,8 +78,11 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
     if is_prepared(model):
         raise ValueError(f"model: expected one that is not prepared yet, got {model.name!r}, which is")
     with dtype_policy("float32"):
+        model = plain_model(model)
+        if half := other_dtypes(model):
+            _logger.info("%s computes in %s: what is prepared is its float32 copy", model.name, ", ".join(half))
+            model = float32_copy(model)
         calls = call_list_of(model)
-        _require_float32(calls)
         _require_finite(model)
         plan = plan_of(calls, chosen.float_layers)
         _require_kernels(plan, chosen.runtime)
@@ -93,14 +103,6 @@ def _require_finite(model: Model) -> None:
     for weight in model.weights:
         if weight.dtype == "float32" and not np.isfinite(weight).all():
             raise ValueError(f"model: expected weights that are numbers, got NaN or infinity in {weight.path!r}")
-
-
-def _require_float32(calls: CallList) -> None:
-    """Raise for a layer that computes in another type."""
-    for layer in (call.layer for call in calls.calls if call.layer is not None):
-        dtype = getattr(layer, "compute_dtype", "float32")
-        if dtype != "float32":
-            raise ValueError(f"model: expected layers that compute in float32, got {layer.name!r} in {dtype}")
 
 
 def _require_kernels(plan: Plan, runtime: str) -> None:
@@ -155,7 +157,7 @@ class _Builder:
         outputs = tf.nest.pack_sequence_as(outputs_of(self._source), made)
         prepared = keras.Model(inputs, outputs, name=self._source.name)
         for copy, original in self._weights:
-            copy.set_weights(original.get_weights())
+            copy_state(original, copy)
         return prepared
 
     def _call(self, number: int, op: PlannedOp, sources: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
@@ -201,14 +203,14 @@ class _Builder:
         """A layer of the same config."""
 
         def make() -> Layer:
-            copy = type(layer).from_config(layer.get_config())
+            copy = layer_copy(layer)
             copy.name = self._unique(copy.name)
             return self._with_weights_of(layer, copy)
 
         return self._once(layer, "copy", make)
 
     def _with_weights_of(self, original: Layer, copy: Layer) -> Layer:
-        if original.weights:
+        if isinstance(original, keras.layers.Layer):
             self._weights.append((copy, original))
         return copy
 

@@ -9,6 +9,7 @@ from typing import Any
 from tfsep import layers
 from tfsep._keras.backend import keras
 from tfsep._keras.layer_copies import copy_state, layer_copy
+from tfsep._keras.model_copies import rebuilt
 from tfsep._keras.model_graph import Graph, opened, plain_model
 from tfsep._keras.model_io import layers_in
 from tfsep._keras.types import Layer, Model
@@ -98,13 +99,7 @@ class _Folding:
 
     def folded(self) -> Model:
         """Return the folded model."""
-        if isinstance(self.source, keras.Sequential):
-            given = self.source.inputs[0]
-            inputs = keras.Input(batch_shape=given.shape, dtype=given.dtype, name=given.name)
-            stack = [self._copy(layer) for layer in self.source.layers if layer not in self.absorbed]
-            model = keras.Sequential([inputs, *stack], name=self.source.name)
-        else:
-            model = keras.models.clone_model(self.source, clone_function=self._copy, call_function=self._call)
+        model = rebuilt(self.source, self._copy, self._call, self.absorbed)
         for fill in self.fills:
             fill()
         return model
@@ -206,4 +201,3 @@ class _Folding:
     def _keep_inner(self, layer: Layer, reason: str) -> None:
         for inner in filter(is_normalization, layers_in(layer)[1:]):
             self._keep(reason, layer.name, inner.name)
-

@@ -7,10 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from tfsep._keras.backend import keras, tf
-from tfsep._keras.model_graph import leaf_layers, require_model
+from tfsep._keras.backend import tf
+from tfsep._keras.model_copies import float32_copy, other_dtypes
+from tfsep._keras.model_graph import require_model
 from tfsep._keras.model_io import inputs_of, output_names, shape_for
-from tfsep._keras.types import Layer, Model
+from tfsep._keras.types import Model
 from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._tensor_info import TensorInfo
 
@@ -109,10 +110,9 @@ def signature_of(model: Model, input_shape: tuple[int, ...] | None = None) -> Mo
             f"model: expected a built model, got {model.name!r}, which is not: build it, or give input_shape"
         )
     note = ""
-    half = sorted({layer.compute_dtype for layer in leaf_layers(model)} & set(_NOT_IN_FILES))
-    if half:
+    if half := other_dtypes(model):
         note = f"the model computes in {', '.join(half)}; the file is made of its float32 copy, and compared with that"
-        model = _in_float32(model)
+        model = float32_copy(model)
     if input_shape is not None:
         input_shape = shape_for(model, input_shape)
     inputs = inputs_of(model)
@@ -123,27 +123,6 @@ def signature_of(model: Model, input_shape: tuple[int, ...] | None = None) -> Mo
     shapes = [tuple(tensor.shape[1:]) for tensor in tensors] if input_shape is None else [input_shape]
     specs = [InputSpec(name, shape, tensor.dtype) for name, shape, tensor in zip(names, shapes, tensors, strict=True)]
     return _signature(model, specs, _identifiers(output_names(model), "output"), note)
-
-
-_NOT_IN_FILES = ("float16", "bfloat16", "float64")
-"""Types that models compute in, and for which runtimes on devices have no convolutions."""
-
-
-def _in_float32(model: Model) -> Model:
-    """Return a copy of a model that computes in float32, with the same weights.
-
-    Raises:
-        ValueError: for a subclassed model, which Keras cannot copy layer by layer.
-    """
-
-    def clone(layer: Layer) -> Layer:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
-
-    if inputs_of(model) is None:
-        raise ValueError(f"model: expected one that computes in float32, got {model.name!r}, which does not")
-    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def _subclassed_signature(model: Model, input_shape: tuple[int, ...] | None, note: str) -> ModelSignature:
