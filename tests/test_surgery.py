@@ -170,8 +170,8 @@ class Standardized(L.Conv2D):
 
 
 class Squared(layers.Conv2D):
-    def convolve(self, inputs, *kernels):
-        return super().convolve(inputs, *kernels) ** 2
+    def convolution_op(self, inputs, *kernels):
+        return super().convolution_op(inputs, *kernels) ** 2
 
 
 class Read(layers.Conv2D):
@@ -441,13 +441,25 @@ def test_functional_subclass_models():
     folds(Given())
 
 
-@pytest.mark.parametrize("layer", [L.Dense(6, name="c"), L.Conv2D(6, 3, name="c")])
-def test_low_rank_adapted_layers_stay(layer):
-    model = keras.Sequential([L.Input((9, 8, 3)), layer, L.BatchNormalization(name="n"), L.Dense(4)], name="model")
-    layer.enable_lora(2)
-    model.layers[-1].enable_lora(2)
-    with pytest.warns(UserWarning, match=r"model/n \('c' has a low-rank adaptation \(LoRA\)\)"):
-        assert_same(model, image(2, 9, 8, 3))
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: L.Dense(6),
+        lambda: L.Conv2D(6, 3),
+        lambda: layers.Conv2D(6, 3, groups=2),
+        lambda: layers.SeparableConv2D(6, 3),
+        lambda: layers.Conv2DTranspose(6, 3, groups=2),
+        lambda: layers.DeformableConv2D(6, 3),
+    ],
+)
+def test_low_rank_adaptations_are_added_to_the_kernel(layer):
+    adapted = layer()
+    model = keras.Sequential([L.Input((9, 8, 4)), adapted, L.BatchNormalization(), L.Dense(4)])
+    adapted.enable_lora(2, b_initializer="ones")
+    model.layers[-1].enable_lora(2, b_initializer="ones")
+    folded = assert_same(model, image(2, 9, 8, 4))
+    assert normalizations(folded) == 0
+    assert not any("lora" in weight.name for weight in folded.layers[0].weights)
 
 
 def test_keras_quantized_layers_stay():

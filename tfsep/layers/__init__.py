@@ -4,6 +4,7 @@ from tfsep.layers import (
     _activations,
     _batch_normalization,
     _conv,
+    _conv1d,
     _conv_transpose,
     _deform_conv,
     _separable_block,
@@ -11,6 +12,7 @@ from tfsep.layers import (
 from tfsep.layers._activations import *  # noqa: F403
 from tfsep.layers._batch_normalization import *  # noqa: F403
 from tfsep.layers._conv import *  # noqa: F403
+from tfsep.layers._conv1d import *  # noqa: F403
 from tfsep.layers._conv_transpose import *  # noqa: F403
 from tfsep.layers._deform_conv import *  # noqa: F403
 from tfsep.layers._separable_block import *  # noqa: F403
@@ -20,6 +22,7 @@ __all__: list[str] = []
 __all__ += _activations.__all__
 __all__ += _batch_normalization.__all__
 __all__ += _conv.__all__
+__all__ += _conv1d.__all__
 __all__ += _conv_transpose.__all__
 __all__ += _deform_conv.__all__
 __all__ += _separable_block.__all__

@@ -45,6 +45,8 @@ class Conv1DTranspose(StandardTransposedConvolution):
         bias_constraint: constraint of the bias; None for none.
         groups: the input channels C and the filters are split into this many groups, each convolved on its own.
         rate: another name of dilation_rate.
+        lora_rank: rank of a low-rank adaptation of the kernel, see `enable_lora`; None for none.
+        lora_alpha: the adaptation is scaled by ``lora_alpha / lora_rank``; None for the rank.
         **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Input shape: (N, L, C), or (N, C, L) with ``"channels_first"``.
@@ -84,6 +86,8 @@ class Conv1DTranspose(StandardTransposedConvolution):
         bias_constraint: ConstraintLike = None,
         groups: int = 1,
         rate: PairLike | None = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**arguments_of(locals()))
@@ -117,6 +121,8 @@ class Conv2DTranspose(StandardTransposedConvolution):
         bias_constraint: constraint of the bias; None for none.
         groups: the input channels C and the filters are split into this many groups, each convolved on its own.
         rate: another name of dilation_rate.
+        lora_rank: rank of a low-rank adaptation of the kernel, see `enable_lora`; None for none.
+        lora_alpha: the adaptation is scaled by ``lora_alpha / lora_rank``; None for the rank.
         **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Input shape: (N, H, W, C), or (N, C, H, W) with ``"channels_first"``.
@@ -155,6 +161,8 @@ class Conv2DTranspose(StandardTransposedConvolution):
         bias_constraint: ConstraintLike = None,
         groups: int = 1,
         rate: PairLike | None = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**arguments_of(locals()))
@@ -260,6 +268,8 @@ class SeparableConv2DTranspose(TransposedConvolution, SeparableConvolution):
         pointwise_constraint: constraint of the pointwise kernel; None for none.
         bias_constraint: constraint of the bias; None for none.
         rate: another name of dilation_rate.
+        lora_rank: rank of a low-rank adaptation of the pointwise kernel, see `enable_lora`; None for none.
+        lora_alpha: the adaptation is scaled by ``lora_alpha / lora_rank``; None for the rank.
         **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Input shape: (N, H, W, C), or (N, C, H, W) with ``"channels_first"``.
@@ -300,6 +310,8 @@ class SeparableConv2DTranspose(TransposedConvolution, SeparableConvolution):
         pointwise_constraint: ConstraintLike = None,
         bias_constraint: ConstraintLike = None,
         rate: PairLike | None = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**arguments_of(locals()))

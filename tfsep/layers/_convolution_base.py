@@ -1,6 +1,7 @@
 """The base of the convolution layers: window, bias, activation, shapes and config."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar
 
 from tfsep._keras.backend import keras, tf
@@ -15,13 +16,8 @@ from tfsep._keras.types import (
 )
 from tfsep.geometry import PaddingLike, PairLike, Sizes, Transposed, Window
 from tfsep.geometry._padding import choose_rate, normalize_data_format, normalize_padding, normalize_row_padding
-from tfsep.geometry._sizes import pair, single
-
-_PARSERS: dict[int, tuple[Callable[..., Window], Callable[..., Any], Callable[[Any], Any]]] = {
-    1: (Window.of_row, single, normalize_row_padding),
-    2: (Window.of, pair, normalize_padding),
-}
-"""The parsers of a window, of a size and of a padding, by the number of spatial axes."""
+from tfsep.geometry._sizes import Padding, RowPadding, pair, single
+from tfsep.layers._layer_arguments import Argument
 
 _REGISTRIES = {
     "initializer": keras.initializers,
@@ -43,6 +39,26 @@ def arguments_of(local_variables: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in local_variables.items() if name not in others} | local_variables["kwargs"]
 
 
+@cache
+def _window(rank: int, *arguments: Any) -> Window:
+    """The window of normalised arguments, parsed once."""
+    return Window.of_row(*arguments) if rank == 1 else Window.of(*arguments)
+
+
+def sizes(layer: "Convolution", value: PairLike, name: str, minimum: int = 1) -> tuple[int, ...]:
+    """Return a size, stride or rate as one number per spatial axis of a layer."""
+    parse: Callable[..., tuple[int, ...]] = single if layer.rank == 1 else pair
+    return parse(value, name, minimum=minimum)
+
+
+def _padding(layer: "Convolution", value: PaddingLike, name: str) -> Padding | RowPadding:  # noqa: ARG001
+    return normalize_row_padding(value) if layer.rank == 1 else normalize_padding(value)
+
+
+def _data_format(layer: "Convolution", value: str | None, name: str) -> str:  # noqa: ARG001
+    return normalize_data_format(value or keras.config.image_data_format())
+
+
 class Convolution(keras.layers.Layer):
     """Arguments, bias, activation and shapes of a convolution layer; a subclass adds its kernels and its op.
 
@@ -60,10 +76,11 @@ class Convolution(keras.layers.Layer):
         bias_constraint: constraint of the bias.
         **kwargs: arguments of `keras.layers.Layer`.
 
+    The arguments are attributes that can be set again: those that the weights follow from until the layer is built, the
+    others at any time.
+
     Attributes:
         rank: the number of spatial axes, 2 of images and 1 of sequences.
-        window: the parsed kernel size, strides, padding and rate.
-        geometry: the window, or the geometry of a transposed convolution.
     """
 
     rank: ClassVar[int] = 2
@@ -72,6 +89,15 @@ class Convolution(keras.layers.Layer):
 
     A function of `tfsep.ops` below the public ones, which takes a parsed geometry.
     """
+
+    kernel_size = Argument(sizes, shapes_weights=True)
+    strides = Argument(sizes)
+    padding = Argument(_padding)
+    data_format = Argument(_data_format, shapes_weights=True)
+    dilation_rate = Argument(sizes)
+    rate = Argument(sizes, another_name_of="dilation_rate")
+    activation = Argument(lambda layer, value, name: keras.activations.get(value))  # noqa: ARG005
+    use_bias = Argument(lambda layer, value, name: bool(value), shapes_weights=True)  # noqa: ARG005
 
     def __init__(
         self,
@@ -90,13 +116,9 @@ class Convolution(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        parse_window, parse_size, parse_padding = _PARSERS[self.rank]
-        self.window = parse_window(kernel_size, strides, padding, choose_rate(rate, dilation_rate, parse_size))
-        self.geometry: Window | Transposed = self.window
-        self.padding = parse_padding(padding)
-        self.data_format = normalize_data_format(data_format or keras.config.image_data_format())
-        self.activation = keras.activations.get(activation)
-        self.use_bias = bool(use_bias)
+        self.kernel_size, self.strides, self.padding = kernel_size, strides, padding
+        self.dilation_rate = choose_rate(rate, dilation_rate, single if self.rank == 1 else pair)
+        self.data_format, self.activation, self.use_bias = data_format, activation, use_bias
         self._weight_kinds: tuple[str, ...] = ()
         self._set_options("bias", bias_initializer, bias_regularizer, bias_constraint)
         self.bias: keras.Variable | None = None
@@ -127,24 +149,14 @@ class Convolution(keras.layers.Layer):
         return self._add_weight(kind, name, shape, initializer)
 
     @property
-    def kernel_size(self) -> tuple[int, ...]:
-        """Size of the kernel, one number per spatial axis."""
-        return self.window.kernel[2 - self.rank :]
+    def window(self) -> Window:
+        """The parsed kernel size, strides, padding and rate."""
+        return _window(self.rank, self.kernel_size, self.strides, self.padding, self.dilation_rate)
 
     @property
-    def strides(self) -> tuple[int, ...]:
-        """Steps of the window, one number per spatial axis."""
-        return self.window.strides[2 - self.rank :]
-
-    @property
-    def rate(self) -> tuple[int, ...]:
-        """Dilation, the distance between neighbouring taps, one number per spatial axis."""
-        return self.window.rate[2 - self.rank :]
-
-    @property
-    def dilation_rate(self) -> tuple[int, ...]:
-        """The same as `rate`, under Keras's name."""
-        return self.rate
+    def geometry(self) -> Window | Transposed:
+        """The window, or the geometry of a transposed convolution."""
+        return self.window
 
     @property
     def channel_axis(self) -> int:
@@ -152,7 +164,12 @@ class Convolution(keras.layers.Layer):
         return -1 if self.data_format == "channels_last" else 1
 
     def _input_channels(self, input_shape: Shape) -> int:
-        """Return the number of input channels, and let Keras check later inputs against it."""
+        """Return the number of input channels, and let Keras check later inputs against it.
+
+        Raises:
+            ValueError: for another rank, unknown channels, or attributes that do not go together.
+        """
+        _ = self.geometry
         if len(input_shape) != self.rank + 2:
             raise ValueError(f"input: expected rank {self.rank + 2} for {self.name!r}, got shape {tuple(input_shape)}")
         channels = input_shape[self.channel_axis]
@@ -165,7 +182,7 @@ class Convolution(keras.layers.Layer):
         if self.use_bias:
             self.bias = self._add_weight("bias", "bias", (channels,))
 
-    def _kernels(self) -> tuple[keras.Variable, ...]:
+    def _kernels(self) -> tuple[TensorLike, ...]:
         raise NotImplementedError
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -174,11 +191,13 @@ class Convolution(keras.layers.Layer):
         Args:
             inputs: tensor of the layer's input shape.
         """
-        y = self.convolve(inputs, *self._kernels())
+        y = self.convolution_op(inputs, *self._kernels())
         return self.activation(y if self.bias is None else self._biased(y, self.bias))
 
-    def convolve(self, inputs: Tensor, *kernels: TensorLike) -> Tensor:
+    def convolution_op(self, inputs: Tensor, *kernels: TensorLike) -> Tensor:
         """Convolve with the given kernels, without bias and activation.
+
+        A subclass may override it, as that of `keras.layers.Conv2D`.
 
         Args:
             inputs: tensor of the layer's input shape.
@@ -222,7 +241,7 @@ class Convolution(keras.layers.Layer):
             "strides": self.strides,
             "padding": self.padding,
             "data_format": self.data_format,
-            "dilation_rate": self.rate,
+            "dilation_rate": self.dilation_rate,
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
             "activity_regularizer": keras.regularizers.serialize(self.activity_regularizer),
@@ -239,10 +258,11 @@ def depthwise_initializer(initializer: InitializerLike, rank: int = 2) -> Initia
 
     Each output of a depthwise convolution depends on kh·kw inputs and each input on kh·kw·M outputs. Keras takes such a
     kernel for a standard one and counts C times that fan-in, so a variance-scaling initializer starts too small: it is
-    told the axes. An initializer that was made with axes, or is no variance-scaling one, is returned as it is.
+    told the axes. An initializer that was made with axes, that has a ``__call__`` of its own, or is no variance-scaling
+    one, is returned as it is.
 
     Args:
-        initializer: that a user gave for the kernel.
+        initializer: that a user gave for the kernel; None for Keras's default.
         rank: the number of spatial axes.
 
     Examples:
@@ -250,11 +270,13 @@ def depthwise_initializer(initializer: InitializerLike, rank: int = 2) -> Initia
         >>> round(float(keras.ops.std(kernel)), 1)  # sqrt(2 / 9)
         0.5
     """
-    if not isinstance(initializer, keras.initializers.VarianceScaling):
+    initializer = keras.initializers.get("glorot_uniform" if initializer is None else initializer)
+    scaling = keras.initializers.VarianceScaling
+    if not isinstance(initializer, scaling) or type(initializer).__call__ is not scaling.__call__:
         return initializer
     if initializer.input_axes is not None and initializer.output_axes is not None:
         return initializer
-    return keras.initializers.VarianceScaling(
+    return scaling(
         scale=initializer.scale,
         mode=initializer.mode,
         distribution=initializer.distribution,

@@ -56,6 +56,8 @@ class DeformableConv2D(StandardConvolution):
         kernel_constraint: constraint of the kernel; None for none.
         offset_constraint: constraint of the offsets' kernel; None for none.
         bias_constraint: constraint of the bias; None for none.
+        lora_rank: rank of a low-rank adaptation of the kernel, see `enable_lora`; None for none.
+        lora_alpha: the adaptation is scaled by ``lora_alpha / lora_rank``; None for the rank.
         **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Weights: `kernel` (kh, kw, C / groups, F), `bias`, `offset_kernel` (kh, kw, C, 2·OG·kh·kw, or 3·OG·kh·kw) and
@@ -101,6 +103,8 @@ class DeformableConv2D(StandardConvolution):
         kernel_constraint: ConstraintLike = None,
         offset_constraint: ConstraintLike = None,
         bias_constraint: ConstraintLike = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -121,6 +125,8 @@ class DeformableConv2D(StandardConvolution):
             activity_regularizer=activity_regularizer,
             kernel_constraint=kernel_constraint,
             bias_constraint=bias_constraint,
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
             **kwargs,
         )
         self.offset_groups = positive_int(offset_groups, "offset_groups")
@@ -148,7 +154,7 @@ class DeformableConv2D(StandardConvolution):
         self.offset_kernel = self._add_weight("offset", "offset_kernel", (*self.kernel_size, channels, each))
         self.offset_bias = self.add_weight(name="offset_bias", shape=(each,), initializer="zeros")
 
-    def convolve(self, inputs: Tensor, *kernels: TensorLike) -> Tensor:
+    def convolution_op(self, inputs: Tensor, *kernels: TensorLike) -> Tensor:
         """Convolve once for the offsets, and once with moved taps, without bias and activation.
 
         Args:

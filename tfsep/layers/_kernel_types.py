@@ -4,20 +4,25 @@ A public layer is one of these with a signature and a rank; a transposed one has
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar
 
-from tfsep._keras.backend import keras
-from tfsep._keras.types import ConstraintLike, InitializerLike, RegularizerLike, Shape, Tensor
+from tfsep._keras.types import ConstraintLike, InitializerLike, RegularizerLike, Shape, Tensor, TensorLike
 from tfsep._utils.arguments import positive_int
-from tfsep.geometry import PairLike
-from tfsep.geometry._sizes import pair, single
-from tfsep.layers._convolution_base import Convolution
+from tfsep.geometry import PairLike, Transposed
+from tfsep.layers._convolution_base import Convolution, sizes
 from tfsep.layers._kernel_spec import TRANSPOSED_AXES, KernelSpec
+from tfsep.layers._layer_arguments import Argument
+from tfsep.layers._low_rank import AdaptedKernel, LowRankAdaptation
 from tfsep.ops._arguments import TransposedArguments
 from tfsep.ops._conv import convolve, convolve_depthwise, convolve_separable
 
 
-class StandardConvolution(Convolution):
+def _count(layer: Convolution, value: Any, name: str) -> int:  # noqa: ARG001
+    return positive_int(value, name)
+
+
+class StandardConvolution(LowRankAdaptation, Convolution):
     """Each filter sees all channels of its group.
 
     Args:
@@ -26,11 +31,15 @@ class StandardConvolution(Convolution):
         kernel_initializer: initializer of the kernel (kh, kw, C / groups, F).
         kernel_regularizer: regularizer of the kernel.
         kernel_constraint: constraint of the kernel.
-        **options: arguments of `Convolution`.
+        **options: arguments of `LowRankAdaptation` and `Convolution`.
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve)
     _spec: ClassVar[KernelSpec] = KernelSpec()
+
+    filters = Argument(_count, shapes_weights=True)
+    groups = Argument(_count, shapes_weights=True)
+    kernel = AdaptedKernel()
 
     def __init__(
         self,
@@ -43,11 +52,13 @@ class StandardConvolution(Convolution):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.filters = positive_int(filters, "filters")
-        self.groups = positive_int(groups, "groups")
-        if self.filters % self.groups:
-            raise ValueError(f"groups: expected a divisor of filters = {filters}, got {groups}")
+        self.filters, self.groups = filters, groups
+        self._check_groups()
         self._set_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+
+    def _check_groups(self) -> None:
+        if self.filters % self.groups:
+            raise ValueError(f"groups: expected a divisor of filters = {self.filters}, got {self.groups}")
 
     def build(self, input_shape: Shape) -> None:
         """Make the kernel, (kh, kw, C / groups, F) or, transposed, (kh, kw, F / groups, C), and the bias (F,).
@@ -55,14 +66,16 @@ class StandardConvolution(Convolution):
         Args:
             input_shape: with the batch.
         """
+        self._check_groups()
         channels = self._input_channels(input_shape)
         if channels % self.groups:
             raise ValueError(f"groups: expected a divisor of the {channels} input channels, got {self.groups}")
-        sizes = self._spec.channel_sizes(channels, self.filters, self.groups)
-        self.kernel = self._add_weight("kernel", "kernel", (*self.kernel_size, *sizes))
+        channel_sizes = self._spec.channel_sizes(channels, self.filters, self.groups)
+        self.kernel = self._add_weight("kernel", "kernel", (*self.kernel_size, *channel_sizes))
         self._add_bias(self.filters)
+        self._adapt_as_given()
 
-    def _kernels(self) -> tuple[keras.Variable, ...]:
+    def _kernels(self) -> tuple[TensorLike, ...]:
         return (self.kernel,)
 
     def _output_channels(self, channels: int | None) -> int:  # noqa: ARG002
@@ -86,6 +99,8 @@ class DepthwiseConvolution(Convolution):
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_depthwise)
 
+    depth_multiplier = Argument(_count, shapes_weights=True)
+
     def __init__(
         self,
         *,
@@ -96,7 +111,7 @@ class DepthwiseConvolution(Convolution):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.depth_multiplier = positive_int(depth_multiplier, "depth_multiplier")
+        self.depth_multiplier = depth_multiplier
         self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
 
     def build(self, input_shape: Shape) -> None:
@@ -109,7 +124,7 @@ class DepthwiseConvolution(Convolution):
         self.kernel = self._add_depthwise_weight("depthwise", "kernel", channels, self.depth_multiplier)
         self._add_bias(channels * self.depth_multiplier)
 
-    def _kernels(self) -> tuple[keras.Variable, ...]:
+    def _kernels(self) -> tuple[TensorLike, ...]:
         return (self.kernel,)
 
     def _output_channels(self, channels: int | None) -> int | None:
@@ -120,7 +135,7 @@ class DepthwiseConvolution(Convolution):
         return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
 
 
-class SeparableConvolution(Convolution):
+class SeparableConvolution(LowRankAdaptation, Convolution):
     """A depthwise convolution, then a pointwise one, with nothing between.
 
     Args:
@@ -132,10 +147,15 @@ class SeparableConvolution(Convolution):
         pointwise_regularizer: regularizer of the pointwise kernel.
         depthwise_constraint: constraint of the depthwise kernel.
         pointwise_constraint: constraint of the pointwise kernel.
-        **options: arguments of `Convolution`.
+        **options: arguments of `LowRankAdaptation`, of the pointwise kernel, and of `Convolution`.
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_separable)
+    _adapted = ("pointwise_kernel", "pointwise")
+
+    filters = Argument(_count, shapes_weights=True)
+    depth_multiplier = Argument(_count, shapes_weights=True)
+    pointwise_kernel = AdaptedKernel()
 
     def __init__(
         self,
@@ -151,8 +171,7 @@ class SeparableConvolution(Convolution):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.filters = positive_int(filters, "filters")
-        self.depth_multiplier = positive_int(depth_multiplier, "depth_multiplier")
+        self.filters, self.depth_multiplier = filters, depth_multiplier
         self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
         self._set_options("pointwise", pointwise_initializer, pointwise_regularizer, pointwise_constraint)
 
@@ -170,8 +189,9 @@ class SeparableConvolution(Convolution):
         ones = (1,) * self.rank
         self.pointwise_kernel = self._add_weight("pointwise", "pointwise_kernel", (*ones, between, self.filters))
         self._add_bias(self.filters)
+        self._adapt_as_given()
 
-    def _kernels(self) -> tuple[keras.Variable, ...]:
+    def _kernels(self) -> tuple[TensorLike, ...]:
         return self.depthwise_kernel, self.pointwise_kernel
 
     def _output_channels(self, channels: int | None) -> int:  # noqa: ARG002
@@ -180,6 +200,17 @@ class SeparableConvolution(Convolution):
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, under Keras's names."""
         return {**super().get_config(), "filters": self.filters, "depth_multiplier": self.depth_multiplier}
+
+
+@cache
+def _transposed(rank: int, kernel_size: tuple[int, ...], *written: Any) -> Transposed:
+    """The geometry of normalised arguments, parsed once."""
+    rows, columns = (1, *kernel_size)[-2:]
+    return TransposedArguments(*written).parse((rows, columns), rank)
+
+
+def _output_padding(layer: Convolution, value: PairLike | None, name: str) -> tuple[int, ...] | None:
+    return None if value is None else sizes(layer, value, name, minimum=0)
 
 
 class TransposedConvolution(Convolution):
@@ -191,14 +222,18 @@ class TransposedConvolution(Convolution):
         **options: arguments of the class that this is mixed into.
     """
 
+    output_padding = Argument(_output_padding)
+
     def __init__(self, *, output_padding: PairLike | None, **options: Any) -> None:
         super().__init__(**options)
-        written = TransposedArguments(self.strides, self.padding, self.rate, output_padding)
-        self.geometry = written.parse(self.window.kernel, self.rank)
-        self.output_padding: tuple[int, ...] | None = None
-        if output_padding is not None:
-            parse = single if self.rank == 1 else pair
-            self.output_padding = parse(output_padding, "output_padding", minimum=0)
+        self.output_padding = output_padding
+        _ = self.geometry  # raises for what does not go together
+
+    @property
+    def geometry(self) -> Transposed:
+        """The geometry of the transposed convolution."""
+        window = self.kernel_size, self.strides, self.padding, self.dilation_rate
+        return _transposed(self.rank, *window, self.output_padding)
 
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, under Keras's names."""

@@ -18,7 +18,8 @@ from tfsep import ops
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Tensor, TensorLike
 from tfsep.layers._batch_normalization import BatchNormalization
-from tfsep.layers._conv import Conv1D, Conv2D, DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
+from tfsep.layers._conv import Conv2D, DepthwiseConv2D, SeparableConv2D
+from tfsep.layers._conv1d import Conv1D, DepthwiseConv1D, SeparableConv1D
 from tfsep.layers._conv_transpose import (
     Conv1DTranspose,
     Conv2DTranspose,
@@ -75,7 +76,7 @@ class LayerKind:
             *kernels: tensors of the shapes of the layer's own kernels.
         """
         if isinstance(layer, Convolution):
-            return layer.convolve(x, *kernels)
+            return layer.convolution_op(x, *kernels)
         if self.op is None:
             raise TypeError(f"layer: expected a kind with an op, got {layer.name!r} ({self.name})")
         options = {}

@@ -4,12 +4,12 @@ from typing import Any
 
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ActivationLike, InitializerLike, RegularizerLike, Shape, Tensor
-from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PaddingLike, PairLike
-from tfsep.geometry._padding import choose_rate, normalize_data_format
+from tfsep.geometry._padding import choose_rate
 from tfsep.layers._activations import leaky_relu
 from tfsep.layers._batch_normalization import BatchNormalization
 from tfsep.layers._conv import Conv2D, DepthwiseConv2D
+from tfsep.layers._layer_arguments import Argument, PartArgument
 
 __all__ = ["DepthwiseSeparableConv"]
 
@@ -56,6 +56,21 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         (TensorShape([1, 4, 4, 32]), 848)
     """
 
+    filters = PartArgument("pointwise")
+    kernel_size = PartArgument("depthwise")
+    strides = PartArgument("depthwise")
+    padding = PartArgument("depthwise")
+    depth_multiplier = PartArgument("depthwise")
+    dilation_rate = PartArgument("depthwise")
+    rate = PartArgument("depthwise")
+    activation = Argument(lambda layer, value, name: keras.activations.get(value))  # noqa: ARG005
+    momentum = PartArgument("depthwise_bn", "pointwise_bn")
+    epsilon = PartArgument("depthwise_bn", "pointwise_bn")
+    depthwise_initializer = PartArgument("depthwise")
+    pointwise_initializer = PartArgument("pointwise", attribute="kernel_initializer")
+    depthwise_regularizer = PartArgument("depthwise")
+    pointwise_regularizer = PartArgument("pointwise", attribute="kernel_regularizer")
+
     def __init__(
         self,
         filters: int,
@@ -78,41 +93,72 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.filters = positive_int(filters, "filters")
-        self.data_format = normalize_data_format(data_format or keras.config.image_data_format())
-        self.activation = keras.activations.get(activation)
+        self.activation = activation
         self.momentum, self.epsilon = float(momentum), float(epsilon)
-        self.depthwise_normalization = bool(depthwise_normalization)
-        self.pointwise_normalization = bool(pointwise_normalization)
         self.depthwise = DepthwiseConv2D(
             kernel_size,
             strides,
             padding,
             depth_multiplier,
-            self.data_format,
+            data_format,
             choose_rate(rate, dilation_rate),
-            use_bias=not self.depthwise_normalization,
+            use_bias=not depthwise_normalization,
             depthwise_initializer=depthwise_initializer,
             depthwise_regularizer=depthwise_regularizer,
             dtype=self.dtype_policy,
             name="depthwise",
         )
         self.pointwise = Conv2D(
-            self.filters,
+            filters,
             1,
-            data_format=self.data_format,
-            use_bias=not self.pointwise_normalization,
+            data_format=data_format,
+            use_bias=not pointwise_normalization,
             kernel_initializer=pointwise_initializer,
             kernel_regularizer=pointwise_regularizer,
             dtype=self.dtype_policy,
             name="pointwise",
         )
-        self.depthwise_bn = self._normalization("depthwise_bn") if self.depthwise_normalization else None
-        self.pointwise_bn = self._normalization("pointwise_bn") if self.pointwise_normalization else None
+        self.depthwise_bn = self._normalization("depthwise") if depthwise_normalization else None
+        self.pointwise_bn = self._normalization("pointwise") if pointwise_normalization else None
 
-    def _normalization(self, name: str) -> BatchNormalization:
-        axis = -1 if self.data_format == "channels_last" else 1
-        return BatchNormalization(axis, self.momentum, self.epsilon, dtype=self.dtype_policy, name=name)
+    @property
+    def data_format(self) -> str:
+        """``"channels_last"`` or ``"channels_first"``."""
+        return self.depthwise.data_format
+
+    @data_format.setter
+    def data_format(self, value: str | None) -> None:
+        self.depthwise.data_format = self.pointwise.data_format = value
+        for normalization in filter(None, (self.depthwise_bn, self.pointwise_bn)):
+            normalization.axis = self.depthwise.channel_axis
+
+    @property
+    def depthwise_normalization(self) -> bool:
+        """Whether batch normalization follows the depthwise convolution."""
+        return self.depthwise_bn is not None
+
+    @depthwise_normalization.setter
+    def depthwise_normalization(self, value: bool) -> None:
+        self._set_normalization("depthwise", value)
+
+    @property
+    def pointwise_normalization(self) -> bool:
+        """Whether batch normalization follows the 1×1 convolution."""
+        return self.pointwise_bn is not None
+
+    @pointwise_normalization.setter
+    def pointwise_normalization(self, value: bool) -> None:
+        self._set_normalization("pointwise", value)
+
+    def _set_normalization(self, part: str, wanted: bool) -> None:
+        getattr(self, part).use_bias = not wanted
+        if wanted != (getattr(self, f"{part}_bn") is not None):
+            delattr(self, f"{part}_bn")
+            setattr(self, f"{part}_bn", self._normalization(part) if wanted else None)
+
+    def _normalization(self, part: str) -> BatchNormalization:
+        axis, policy = self.depthwise.channel_axis, self.dtype_policy
+        return BatchNormalization(axis, self.momentum, self.epsilon, dtype=policy, name=f"{part}_bn")
 
     def build(self, input_shape: Shape) -> None:
         """Build the parts, in the order in which they are applied.

@@ -16,6 +16,7 @@ from tfsep.geometry import Pads, Transposed, Window
 from tfsep.layers._kernel_spec import DEPTHWISE_AXES, TRANSPOSED_AXES, KernelSpec
 from tfsep.layers._layer_kinds import LayerKind, kind_of
 from tfsep.quantize._built_layers import filled, one_tap
+from tfsep.quantize._operations import overridden
 from tfsep.quantize._zero_insertion import ZeroInsertion
 
 
@@ -29,6 +30,8 @@ def decomposed(layer: Layer, shape: Shape) -> list[Layer]:
     Raises:
         ValueError: for constraints that would apply to a flipped kernel.
     """
+    if overridden(layer):
+        return [layer]
     kind = kind_of(layer)
     own = next((decompose for cls, decompose in _OWN_DECOMPOSITIONS.items() if isinstance(layer, cls)), None)
     if own is not None:

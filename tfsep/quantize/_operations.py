@@ -13,11 +13,13 @@ from typing import Any, Literal
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer, Tensor
-from tfsep.layers import leaky_relu
+from tfsep.layers import DepthwiseSeparableConv, leaky_relu
+from tfsep.layers._layer_kinds import LAYER_KINDS
 from tfsep.quantize import _reference_kernels as reference
 from tfsep.quantize import _xnnpack_kernels as xnnpack
 from tfsep.quantize._qparams import to_integers
 from tfsep.quantize._zero_insertion import ZeroInsertion
+from tfsep.surgery._foldable import overrides
 
 IntegerKernel = Callable[..., Tensor]
 """``(a, scale of a, b, scale of b, …, scale of the result, **options)`` → integers of the result, from its zero point,
@@ -189,6 +191,8 @@ OPERATIONS = {row.name: row for row in _ROWS}
 
 def operation_for(layer: Layer) -> Operation | None:
     """Return the operation that a layer computes; None for other layers, those with weights or activations too."""
+    if overridden(layer):
+        return None
     return next((row for row in _ROWS if isinstance(layer, row.layers)), None)
 
 
@@ -262,6 +266,17 @@ _BY_FUNCTION = {row.function: row for row in _ACTIVATIONS}
 
 ACTIVATION_LAYERS = (keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.Softmax)
 
+_KNOWN_LAYERS = (
+    *(each for kind in LAYER_KINDS for each in kind.classes),
+    *(each for row in _ROWS for each in row.layers),
+    *(*ACTIVATION_LAYERS, DepthwiseSeparableConv, keras.layers.Rescaling),
+)
+
+
+def overridden(layer: Layer) -> str | None:
+    """Describe the class of a layer that overrides what its base, known here, computes; None for other layers."""
+    return overrides(layer, _KNOWN_LAYERS, allowed=("build",)) if isinstance(layer, _KNOWN_LAYERS) else None
+
 
 def activation_of(function: Callable[..., Tensor]) -> Activation | None:
     """Return how an activation function is quantized; None where it is not."""
@@ -270,6 +285,8 @@ def activation_of(function: Callable[..., Tensor]) -> Activation | None:
 
 def activation_of_layer(layer: Layer) -> Activation | None:
     """Return how an activation layer is quantized; None for another layer."""
+    if overridden(layer):
+        return None
     match layer:
         case keras.layers.Activation():
             return activation_of(layer.activation)
@@ -314,4 +331,5 @@ def layers_of_operators() -> dict[tuple[type[keras.Operation], int], Callable[..
 def is_pure(layer: Layer) -> bool:
     """Return whether another layer of the same class and config computes the same, without weights or chance."""
     operation = operation_for(layer)
-    return isinstance(layer, ACTIVATION_LAYERS) or (operation is not None and operation.is_pure)
+    is_activation = isinstance(layer, ACTIVATION_LAYERS) and not overridden(layer)
+    return is_activation or (operation is not None and operation.is_pure)

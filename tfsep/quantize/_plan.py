@@ -18,6 +18,7 @@ from tfsep.quantize._operations import (
     activation_of,
     activation_of_layer,
     operation_for,
+    overridden,
 )
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._shared_ranges import shared_ranges
@@ -232,9 +233,9 @@ def _own_activation(layer: Layer | None) -> Activation | None:
 
 def _unsupported(layer: Layer) -> ValueError:
     """The error about a layer that is not quantized."""
+    words = overridden(layer) or type(layer).__name__
     return ValueError(
-        f"model: expected layers that can be quantized, got {layer.name!r} ({type(layer).__name__}): float_layers "
-        "leaves it in float32"
+        f"model: expected layers that can be quantized, got {layer.name!r} ({words}): float_layers leaves it in float32"
     )
 
 
@@ -338,6 +339,8 @@ _PLANS: dict[str, _Plan] = {
 
 def _planner_of(layer: Layer) -> _Plan:
     """The function that plans a layer's calls."""
+    if overridden(layer):
+        raise _unsupported(layer)
     operation, kind = operation_for(layer), kind_of(layer)
     if operation is not None and operation.plan is not None:
         return _PLANS[operation.plan]

@@ -37,8 +37,8 @@ def fold_batch_norm(model: Model) -> Model:
     about 5e-3 in bfloat16, as the folded weights are rounded to it where the normalization computed in float32.
 
     A normalization that cannot be folded stays, and a warning lists it with the reason: no convolution or dense layer
-    is in front of it; that layer has an activation, an overriding class, LoRA or quantized weights, another dtype or
-    other channels, or another user; the normalization is called with ``training=True``; or it is inside a layer that
+    is in front of it; that layer has an activation, an overriding class, quantized weights, another dtype or other
+    channels, or another user; the normalization is called with ``training=True``; or it is inside a layer that
     is not opened, such as `keras.layers.TimeDistributed` or a custom one.
 
     Layers keep their names, except where a folded normalization is an output of the model: the layer in front of it
@@ -172,7 +172,10 @@ class _Folding:
         """A layer that a normalization folds into: of the plain class, as a subclass may have no bias."""
         plain: Any = foldable_base(layer)
         name = normalization.name if normalization.name in self.graph.outputs else layer.name
-        copy = plain.from_config({**plain.get_config(layer), "use_bias": True, "name": name})
+        changes: dict[str, Any] = {"use_bias": True, "name": name}
+        if getattr(layer, "lora_rank", None):
+            changes["lora_rank"] = None
+        copy = plain.from_config({**plain.get_config(layer), **changes})
         self.fills.append(partial(assign_folded, layer, normalization, into=copy))
         return copy
 

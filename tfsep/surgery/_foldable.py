@@ -4,7 +4,7 @@ Along which axes of a kernel a normalization is folded is a fact of the kernel: 
 the layer's kind (`tfsep.layers._layer_kinds`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 import numpy as np
 
@@ -43,13 +43,18 @@ def foldable_base(layer: Layer) -> type[Layer]:
     return _base(layer, _FOLDABLE)
 
 
-def overrides(layer: Layer, bases: Iterable[type[Layer]]) -> str | None:
-    """Describe a layer's class by the first attribute of its base, one of `bases`, that it overrides; None if none."""
+def overrides(layer: Layer, bases: Iterable[type[Layer]], allowed: Container[str] = ()) -> str | None:
+    """Describe a layer's class by the first attribute of its base, one of `bases`, that it overrides; None if none.
+
+    Attributes that are `allowed`, and those of bookkeeping, do not count.
+    """
     base, weights = _base(layer, bases), {weight.name for weight in layer.weights}
     subclasses = type(layer).__mro__[: type(layer).__mro__.index(base)]
     for name in (name for subclass in subclasses for name in vars(subclass)):
         special = name.startswith("__") and name != "__call__"
-        if not special and name not in _BOOKKEEPING and (hasattr(base, name) or name in weights):
+        if special or name in _BOOKKEEPING or name in allowed:
+            continue
+        if hasattr(base, name) or name in weights:
             return f"class {type(layer).__name__}, which overrides {name}"
     return None
 
@@ -71,8 +76,6 @@ def mismatches(layer: Layer, normalization: Layer) -> Iterator[str]:
         yield f"{name} has an activation"
     if getattr(layer, "quantization_mode", None):
         yield f"{name} is quantized"
-    if getattr(layer, "lora_enabled", False):
-        yield f"{name} has a low-rank adaptation (LoRA)"
     if normalization.compute_dtype != layer.compute_dtype:
         yield f"it computes in {normalization.compute_dtype}, {name} in {layer.compute_dtype}"
     if axis % rank != (rank - 1 if channels_last else 1):
@@ -94,7 +97,8 @@ def is_foldable(layer: Layer, normalization: Layer) -> bool:
 def assign_folded(layer: Layer, normalization: Layer, into: Layer) -> None:
     """Assign `layer`'s weights, with its normalization folded in, to `into`: a copy of it that has a bias.
 
-    The last kernel of the layer's kind takes the scale, along its `channel_axes`.
+    The last kernel of the layer's kind takes the scale, along its `channel_axes`. A low-rank adaptation (LoRA) of it is
+    added to it.
     """
     kind = kind_of(layer)
     assert kind is not None
@@ -102,6 +106,7 @@ def assign_folded(layer: Layer, normalization: Layer, into: Layer) -> None:
     scale, shift = (np.asarray(part) for part in scale_and_shift_of(normalization))
     values = {weight.name: np.asarray(keras.ops.cast(weight, "float64")) for weight in layer.weights}
     values["bias"] = values.get("bias", 0.0) * scale + shift
-    values[kernel.name] = np.asarray(kernel.scaled(values[kernel.name], scale))
+    whole = np.asarray(keras.ops.cast(getattr(layer, kernel.name), "float64"))
+    values[kernel.name] = np.asarray(kernel.scaled(whole, scale))
     for weight in into.weights:
         weight.assign(values[weight.name])
