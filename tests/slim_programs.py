@@ -86,3 +86,33 @@ def check(program, image):
 
 def image(*shape):
     return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def builder(slim, variable_scope, inputs, is_training, reuse=None, scope="Net"):
+    """A network as slim's own files write it: TensorFlow's functions between slim's, and its scopes."""
+    if len(inputs.get_shape().as_list()) != 4:
+        raise ValueError("inputs")
+    with (
+        variable_scope(scope, "Net", [inputs], reuse=reuse) as opened,
+        slim.arg_scope([slim.batch_norm], is_training=is_training, updates_collections=None),
+        slim.arg_scope([slim.conv2d, slim.separable_conv2d], normalizer_fn=slim.batch_norm, padding="VALID"),
+    ):
+        with variable_scope(opened, "Net", [inputs]):
+            net = tf.pad(tensor=inputs, paddings=[[0, 0], [1, 1], [1, 1], [0, 0]])
+            net = slim.conv2d(net, 8, [3, 3], stride=2, activation_fn=tf.nn.relu6, scope="Conv2d_0")
+        with variable_scope("Block"):
+            parts = tf.split(slim.conv2d(net, 16, 1, scope="expand"), 2, axis=3)
+            net = tf.nn.relu(net + parts[0] * tf.sigmoid(parts[1]), name="sum")
+        with variable_scope("Logits"):
+            side = net.get_shape().as_list()[1]
+            pooled = tf.concat([slim.avg_pool2d(net, [side, side]), slim.max_pool2d(net, side)], axis=3)
+            pooled = pooled + tf.reduce_mean(pooled, axis=[1, 2], keepdims=True, name="global_pool")
+            logits = slim.conv2d(pooled, 5, [1, 1], activation_fn=None, normalizer_fn=None, scope="Conv2d_1c_1x1")
+            logits = tf.squeeze(logits, [1, 2], name="SpatialSqueeze")
+    return logits, slim.softmax(logits, scope="Predictions")
+
+
+def builder_twice(slim, variable_scope, inputs):
+    """The network on an image and on its mirror image, with the same variables."""
+    first = builder(slim, variable_scope, inputs, is_training=False)
+    return [*first, *builder(slim, variable_scope, tf.nn.relu(-inputs), is_training=False, reuse=True)]

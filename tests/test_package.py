@@ -37,7 +37,10 @@ WITHOUT_EXAMPLE = {
     *("saved.export_all", "saved.publish"),
     *("models.mobilenet_v1_075", "models.mobilenet_v1_050", "models.mobilenet_v1_025"),
     # tf_slim's own, which our functions' examples use.
-    *("slim.add_arg_scope", "slim.arg_scope", "slim.current_arg_scope", "slim.has_arg_scope"),
+    *("slim.add_arg_scope", "slim.current_arg_scope", "slim.has_arg_scope"),
+    *("slim.arg_scope_func_key", "slim.arg_scoped_arguments"),
+    # `slim.fully_connected` with an activation.
+    *("slim.relu", "slim.relu6", "slim.elu", "slim.linear"),
 }
 
 

@@ -321,3 +321,54 @@ def test_published_slim_checkpoint_reproduces_outputs(slims_own, exact):
         own_error = np.abs(slims[name] - exact[name]).max() / np.abs(slims[name]).max()
         assert own_error < 0.01, f"{name}: a bound that bounds nothing"
         assert_close(ours[name], slims[name], own_error, name)
+
+
+def placed(prefix, path, *places):
+    """A checkpoint with the small network in several places, and what a detection model has beside it."""
+    reader = tf.train.load_checkpoint(prefix)
+    variables = {name: reader.get_tensor(name) for name in weights.slim_variables(custom())}
+    stored = {f"{place}{name}": value for place in places for name, value in variables.items()}
+    stored["BoxPredictor_0/BoxEncodingPredictor/weights"] = np.zeros((1, 1, 40, 12), "float32")
+    stored["FeatureExtractor/MobilenetV1/Conv2d_4_pointwise_1_Conv2d_2_1x1_256/weights"] = np.zeros(3, "float32")
+    stored["FeatureExtractor/MobilenetV1/Conv2d_0/weights/RMSProp"] = np.zeros(3, "float32")
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        made = {name: tf.compat.v1.Variable(value) for name, value in stored.items()}
+        session.run(tf.compat.v1.global_variables_initializer())
+        return tf.compat.v1.train.Saver(made).save(session, str(path)), variables
+
+
+def test_scope_of_a_checkpoint(checkpoint, tmp_path):
+    """The network of a detection model's checkpoint, by its scope or by itself; others are left out."""
+    detection, expected = placed(checkpoint[0], tmp_path / "detection.ckpt", "FeatureExtractor/")
+    for scope in (None, "FeatureExtractor/MobilenetV1", "FeatureExtractor", "FeatureExtractor/MobilenetV1/"):
+        model, log = custom(), []
+        weights.load_slim_checkpoint(model, detection, scope=scope, log=log.append)
+        for name, variable in weights.slim_variables(model).items():
+            np.testing.assert_array_equal(variable, expected[name])
+        assert "from FeatureExtractor/MobilenetV1, 2 variables left out" in log[0]
+    other = custom(name="My.Net")
+    weights.load_slim_checkpoint(other, detection, scope="FeatureExtractor/MobilenetV1")
+    np.testing.assert_array_equal(other.get_weights()[0], model.get_weights()[0])
+    scoped = custom(name="FeatureExtractor/MobilenetV1")
+    weights.load_slim_checkpoint(scoped, detection, scope="FeatureExtractor/MobilenetV1")
+    np.testing.assert_array_equal(scoped.get_weights()[0], model.get_weights()[0])
+
+    several, _ = placed(checkpoint[0], tmp_path / "several.ckpt", "", "left/", "right/tower/")
+    refused_scope(custom(), several, None, "'MobilenetV1', 'left/MobilenetV1', 'right/tower/MobilenetV1'")
+    for scope in ("MobilenetV1", "left/MobilenetV1", "right/tower"):
+        weights.load_slim_checkpoint(custom(), several, scope=scope)
+    refused_scope(custom(), detection, "Extractor", "BoxPredictor_0, FeatureExtractor")
+    refused_scope(custom(), detection, 3, "FeatureExtractor")
+    longer = models.MobileNetV1((26, 26, 3), 7, conv_defs=(*CUSTOM, DepthSepConv(3, 1, 40)))
+    refused(longer, detection, "missing: MobilenetV1/Conv2d_0")
+    refused(longer, detection, "missing: FeatureExtractor/MobilenetV1/Conv2d_5_depthwise", scope="FeatureExtractor")
+
+
+def refused_scope(model, path, scope, phrase):
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="scope") as error:
+        weights.load_slim_checkpoint(model, path, scope=scope)
+    assert_sentence(error.value, "scope")
+    assert phrase in str(error.value)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

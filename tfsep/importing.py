@@ -37,7 +37,7 @@ class _Source:
 
 
 def _load_slim(model: Model, source: str, options: dict[str, Any]) -> None:
-    weights.load_slim_checkpoint(model, source, use_ema=options["use_ema"])
+    weights.load_slim_checkpoint(model, source, use_ema=options["use_ema"], scope=options["scope"])
 
 
 _SLIM = _Source(_load_slim, "same", 1001, CENTRAL)
@@ -58,6 +58,7 @@ def import_model(
     classes: int | None = None,
     ranges: bool = False,
     use_ema: bool = False,
+    scope: str | None = None,
     epsilon: float = 1e-5,
     preprocessing: Preprocessing | None = None,
 ) -> Model:
@@ -74,6 +75,8 @@ def import_model(
             own.
         ranges: whether to keep the ranges of a quantized ``.tflite`` file, in a model of `tfsep.quantize`.
         use_ema: whether to take the moving averages of a checkpoint.
+        scope: where a checkpoint has the network, such as ``"FeatureExtractor/MobilenetV1"``; None for its own scope,
+            or the only other one that fits.
         epsilon: epsilon of the batch normalizations of PyTorch.
         preprocessing: to record; None for slim's and Keras's, [-1, 1]. The models of PyTorch differ: None records
             nothing.
@@ -100,7 +103,7 @@ def import_model(
     name = str(as_path(source, "source"))
     how: Preprocessing | None
     if name.endswith(".tflite"):
-        said = {"size": size, "alpha": alpha, "classes": classes}
+        said = {"size": size, "alpha": alpha, "classes": classes, "scope": scope}
         given = [argument for argument, value in said.items() if value is not None]
         if given:
             raise ValueError(
@@ -117,7 +120,9 @@ def import_model(
             1.0 if alpha is None else alpha,
             padding=kind.padding,
         )
-        kind.load(model, name, {"use_ema": use_ema, "epsilon": epsilon})
+        if scope is not None and kind is not _SLIM:
+            raise ValueError(f"scope: expected None for a source that is no slim checkpoint, got {scope!r} for {name}")
+        kind.load(model, name, {"use_ema": use_ema, "scope": scope, "epsilon": epsilon})
         how = preprocessing or kind.preprocessing
     if how is None:
         # Removed first, so that the new model never has the record of another one beside it.

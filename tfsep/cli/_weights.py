@@ -32,6 +32,10 @@ def import_weights(
         typer.Option("--ranges", help="Of a quantized .tflite file: keep its ranges, for an int8 file of the same."),
     ] = False,
     ema: Annotated[bool, typer.Option("--ema", help="Of a slim checkpoint: take the moving averages.")] = False,
+    scope: Annotated[
+        str | None,
+        typer.Option(help="Of a slim checkpoint: where it has the network, such as FeatureExtractor/MobilenetV1."),
+    ] = None,
     epsilon: Annotated[float, typer.Option(help="Of PyTorch's batch normalizations.")] = 1e-5,
     imagenet_statistics: Annotated[
         bool, typer.Option("--imagenet-statistics", help="Record torchvision's mean and deviation, not [-1, 1].")
@@ -51,6 +55,7 @@ def import_weights(
             classes=classes,
             ranges=ranges,
             use_ema=ema,
+            scope=scope,
             epsilon=epsilon,
             preprocessing=IMAGENET_STATISTICS if imagenet_statistics else None,
         )

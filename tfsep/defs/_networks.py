@@ -59,7 +59,7 @@ class Family:
             1 (slim's ``finegrain_classification_mode``).
 
     Raises:
-        ValueError: for a name that is no string, a scope with a slash, an unknown activation, or a `full_width_head`
+        ValueError: for a name or scope that is no string, an unknown activation, or a `full_width_head`
             that is no bool.
         TypeError: for a rule that is no function.
 
@@ -80,8 +80,6 @@ class Family:
         """Check the fields."""
         _check_text(self.name, "name")
         _check_text(self.scope, "scope")
-        if "/" in self.scope:
-            raise ValueError(f"scope: expected a name without a slash, got {self.scope!r}")
         for rule in ("naming_rule", "width_rule"):
             if not callable(getattr(self, rule)):
                 raise TypeError(f"{rule}: expected a function, got {getattr(self, rule)!r}")

@@ -8,7 +8,7 @@ from tfsep._keras.types import ActivationLike, Model, Tensor
 from tfsep._utils.arguments import positive_int
 from tfsep.defs import ConvDef, Network
 from tfsep.defs._layer_def import classifier
-from tfsep.models._layer_builder import ArgScope, EndPoints, build_layers
+from tfsep.models._layer_builder import ArgScope, EndPoints, build_layers, settings_of
 
 __all__ = ["from_definitions"]
 
@@ -53,7 +53,7 @@ def from_definitions(
         ((None, 28, 28, 1), (None, 10))
     """
     network = Network.of(network)
-    arg_scope = (arg_scope or ArgScope()).with_default_activation(network.family.activation)
+    arg_scope = settings_of(arg_scope, network.family)
     shape = network.input_shape(input_shape)
     if not isinstance(dropout, Real) or not 0 <= dropout < 1:
         raise ValueError(f"dropout: expected a number in [0, 1), got {dropout!r}")
@@ -62,12 +62,13 @@ def from_definitions(
     require_images(inputs)
     layers = network.layers(shape[-1], alpha, min_depth, output_stride)
     scope = network.family.scope
+    name = scope.replace("/", ".")  # Keras takes no slash in a name
     features, _ = build_layers(inputs, layers, scope, padding, arg_scope)
-    features, _ = pool_features(features, True, scope)
+    features, _ = pool_features(features, True, scope, arg_scope)
     if not num_classes:
-        return keras.Model(inputs, keras.layers.Flatten(name=f"{scope}.Features")(features), name=scope)
+        return keras.Model(inputs, keras.layers.Flatten(name=f"{name}.Features")(features), name=name)
     logits, end_points = classify(features, num_classes, dropout, classifier_activation, True, scope, arg_scope)
-    return keras.Model(inputs, end_points.get("Predictions", logits), name=scope)
+    return keras.Model(inputs, end_points.get("Predictions", logits), name=name)
 
 
 def require_images(inputs: Tensor) -> None:
@@ -92,17 +93,23 @@ def require_classes(num_classes: int | None) -> None:
         positive_int(num_classes, "num_classes")
 
 
-def pool_features(net: Tensor, global_pool: bool, scope: str) -> tuple[Tensor, str]:
+def pool_features(net: Tensor, global_pool: bool, scope: str, arg_scope: ArgScope) -> tuple[Tensor, str]:
     """Return the mean over the image, or over slim's window of 7×7 at stride 2, and its end point's name.
 
     The window is smaller where the image is; an image of unknown size is averaged as a whole.
     """
     if global_pool or None in net.shape[1:3]:
         name = "global_pool"
-        return keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{scope}.Logits.{name}")(net), name
+        pool = keras.layers.GlobalAveragePooling2D(keepdims=True, name=_name(scope, name))
+        return arg_scope.layer(pool)(net), name
     name = "AvgPool_1a"
     window = tuple(min(side, 7) for side in net.shape[1:3])
-    return keras.layers.AveragePooling2D(window, strides=2, name=f"{scope}.Logits.{name}")(net), name
+    return arg_scope.layer(keras.layers.AveragePooling2D(window, strides=2, name=_name(scope, name)))(net), name
+
+
+def _name(scope: str, name: str) -> str:
+    """The name of a layer of the head."""
+    return f"{scope}.Logits.{name}".replace("/", ".")
 
 
 def classify(
@@ -133,12 +140,14 @@ def classify(
             f"spatial_squeeze: expected pooled features of 1×1, got {features.shape[1]}×{features.shape[2]}: "
             "set global_pool=True or spatial_squeeze=False"
         )
-    net = keras.layers.Dropout(dropout, name=f"{scope}.Logits.Dropout_1b")(features)
+    dropout = 0.0 if arg_scope.is_training is False else dropout
+    net = arg_scope.layer(keras.layers.Dropout(dropout, name=_name(scope, "Dropout_1b")))(features)
     logits, _ = build_layers(net, [classifier(num_classes)], scope, "same", arg_scope)
     if spatial_squeeze:
-        logits = keras.layers.Reshape((num_classes,), name=f"{scope}.Logits.SpatialSqueeze")(logits)
+        logits = arg_scope.layer(keras.layers.Reshape((num_classes,), name=_name(scope, "SpatialSqueeze")))(logits)
     end_points = {"Logits": logits}
     if activation is not None:
-        predictions = keras.layers.Activation(activation, dtype="float32", name=f"{scope}.Predictions")
-        end_points["Predictions"] = predictions(logits)
+        name = f"{scope}.Predictions".replace("/", ".")
+        predictions = keras.layers.Activation(activation, dtype="float32", name=name)
+        end_points["Predictions"] = arg_scope.layer(predictions)(logits)
     return logits, end_points

@@ -5,17 +5,27 @@ A Keras layer's name is slim's variable scope with dots for slashes (Keras takes
 ``MobilenetV1/Conv2d_1_depthwise/BatchNorm/...``.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
 
-from tfsep._keras.backend import keras
+from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import ActivationLike, Layer, Tensor
+from tfsep.defs import Family
 from tfsep.defs._layer_def import DEFAULT_ACTIVATION, INPUT, LayerDef, LayerOp
 from tfsep.defs._padding import padding_of
 from tfsep.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
 __all__ = ["ArgScope"]
+
+AUTO_REUSE = tf.compat.v1.AUTO_REUSE
+
+Reuse: TypeAlias = bool | Enum | None
+"""Whether layers are shared: True, False, ``tf.compat.v1.AUTO_REUSE``, or None, which is False."""
 
 EndPoints: TypeAlias = dict[str, Tensor]
 """The tensors of a network by slim's names, in the order of computation."""
@@ -34,6 +44,10 @@ class ArgScope:
         batch_norm_epsilon: added to the variance.
         activation: activation of the layers whose definition names none; ``"default"`` for the family's.
         synchronized: whether replicas normalize by the statistics of all, in place of their own.
+        is_training: False fixes the phase: frozen statistics and no dropout, also in ``fit``. True and None leave it to
+            each call of the model.
+        reuse: True shares the layers that were last made under the same names, ``tf.compat.v1.AUTO_REUSE`` those that
+            were made; False and None make new ones.
     """
 
     weight_decay: float = 4e-5
@@ -43,6 +57,14 @@ class ArgScope:
     batch_norm_epsilon: float = 1e-3
     activation: ActivationLike = DEFAULT_ACTIVATION
     synchronized: bool = False
+    is_training: bool | None = True
+    reuse: Reuse = None
+
+    def __post_init__(self) -> None:
+        if self.is_training is not None and not isinstance(self.is_training, bool):
+            raise ValueError(f"is_training: expected True, None or False, got {self.is_training!r}")
+        if self.reuse not in (None, False, True, AUTO_REUSE):
+            raise ValueError(f"reuse: expected True, False, None or tf.compat.v1.AUTO_REUSE, got {self.reuse!r}")
 
     def with_default_activation(self, activation: str) -> "ArgScope":
         """Return the settings with an activation in place of ``"default"``.
@@ -65,6 +87,50 @@ class ArgScope:
     def regularizer(self) -> keras.regularizers.Regularizer | None:
         """Return the regularizer of a kernel, or None; slim's L2 loss is half of Keras's for the same scale."""
         return keras.regularizers.L2(self.weight_decay / 2) if self.weight_decay else None
+
+    def depthwise_regularizer(self) -> keras.regularizers.Regularizer | None:
+        """Return the regularizer of a depthwise kernel, or None."""
+        return self.regularizer() if self.regularize_depthwise else None
+
+    def layer(self, layer: Layer) -> Layer:
+        """Return a layer, or, under reuse, the one that was last made under its name.
+
+        Args:
+            layer: a new layer.
+
+        Raises:
+            ValueError: under reuse, if there is none or one with other arguments.
+        """
+        found = _made.get(layer.name) if self.reuse else None
+        if found is None and self.reuse is True:
+            raise ValueError(f"reuse: expected a network that exists, of the same scope, got no layer {layer.name!r}")
+        if found is None:
+            _made[layer.name] = layer
+            return layer
+        if type(found) is not type(layer) or found.get_config() != layer.get_config():
+            raise ValueError(f"reuse: expected the arguments of the existing layer {layer.name!r}, got others")
+        return found
+
+
+_made: WeakValueDictionary[str, Layer] = WeakValueDictionary()
+"""The layers that were last made, for reuse, as slim keeps variables in TensorFlow 1's graph."""
+
+_default: ContextVar[ArgScope | None] = ContextVar("default", default=None)
+
+
+@contextmanager
+def default_arg_scope(settings: ArgScope) -> Iterator[None]:
+    """Take these settings for networks inside that are given none."""
+    token = _default.set(settings)
+    try:
+        yield
+    finally:
+        _default.reset(token)
+
+
+def settings_of(arg_scope: ArgScope | None, family: Family) -> ArgScope:
+    """Return the settings of a network: the given ones, or those of an enclosing `default_arg_scope`."""
+    return (arg_scope or _default.get() or ArgScope()).with_default_activation(family.activation)
 
 
 def build_layers(
@@ -95,18 +161,20 @@ def build_layers(
 def _apply(layer: LayerDef, inputs: Tensor | list[Tensor], scope: str, padding: str, arg_scope: ArgScope) -> Tensor:
     """Operation, batch normalization and activation of a layer."""
     name = f"{scope}.{layer.name}".replace("/", ".")
-    net = _OPERATIONS[layer.op](layer, name, padding, arg_scope)(inputs)
+    net = arg_scope.layer(_OPERATIONS[layer.op](layer, name, padding, arg_scope))(inputs)
     if layer.normalization:
-        net = BatchNormalization(
+        normalization = BatchNormalization(
             momentum=arg_scope.batch_norm_decay,
             epsilon=arg_scope.batch_norm_epsilon,
             synchronized=arg_scope.synchronized,
+            frozen=arg_scope.is_training is False,
             name=f"{name}.BatchNorm",
-        )(net)
+        )
+        net = arg_scope.layer(normalization)(net)
     if layer.activation is None:
         return net
     activation = arg_scope.activation if layer.activation == DEFAULT_ACTIVATION else layer.activation
-    return keras.layers.Activation(activation, name=f"{name}.Activation")(net)
+    return arg_scope.layer(keras.layers.Activation(activation, name=f"{name}.Activation"))(net)
 
 
 def _convolution(layer: LayerDef, name: str, padding: str, arg_scope: ArgScope) -> Layer:
@@ -121,7 +189,7 @@ def _convolution(layer: LayerDef, name: str, padding: str, arg_scope: ArgScope) 
 def _depthwise_convolution(layer: LayerDef, name: str, padding: str, arg_scope: ArgScope) -> Layer:
     return DepthwiseConv2D(
         depthwise_initializer=arg_scope.initializer(),
-        depthwise_regularizer=arg_scope.regularizer() if arg_scope.regularize_depthwise else None,
+        depthwise_regularizer=arg_scope.depthwise_regularizer(),
         **_convolution_options(layer, name, padding),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 from tfsep._keras.types import ActivationLike, Model, Tensor
 from tfsep.defs import MOBILENET_V1, MOBILENETV1_CONV_DEFS, ConvDef, LayerDef, Network
 from tfsep.models._from_definitions import classify, from_definitions, pool_features, require_classes, require_images
-from tfsep.models._layer_builder import ArgScope, EndPoints, build_layers
+from tfsep.models._layer_builder import ArgScope, EndPoints, Reuse, build_layers, settings_of
 
 __all__ = [
     "MobileNetV1",
@@ -26,6 +26,7 @@ __all__ = [
 
 
 def mobilenet_v1_arg_scope(
+    is_training: bool | None = True,
     weight_decay: float = 4e-5,
     stddev: float | None = 0.09,
     regularize_depthwise: bool = False,
@@ -35,7 +36,11 @@ def mobilenet_v1_arg_scope(
 ) -> ArgScope:
     """Return how the layers are made, under slim's name and with slim's defaults.
 
+    ``with slim.arg_scope(mobilenet_v1_arg_scope()):`` sets it for the builders and for `tfsep.slim` inside.
+
     Args:
+        is_training: False fixes the phase: frozen statistics and no dropout, also in ``fit``. True and None leave it to
+            each call of the model.
         weight_decay: slim's L2 scale; the loss gains ``weight_decay · Σw² / 2`` for each kernel.
         stddev: standard deviation of the truncated normal that draws the kernels; None draws by He's rule.
         regularize_depthwise: whether depthwise kernels are decayed too.
@@ -47,7 +52,10 @@ def mobilenet_v1_arg_scope(
         >>> mobilenet_v1_arg_scope(weight_decay=0.0).regularizer() is None
         True
     """
-    return ArgScope(weight_decay, stddev, regularize_depthwise, batch_norm_decay, batch_norm_epsilon, activation)
+    return ArgScope(
+        *(weight_decay, stddev, regularize_depthwise, batch_norm_decay, batch_norm_epsilon, activation),
+        is_training=is_training,
+    )
 
 
 def mobilenet_v1_base(
@@ -95,8 +103,7 @@ def mobilenet_v1_base(
     layers = network.layers(inputs.shape[-1], depth_multiplier, min_depth, output_stride)
     layers = _up_to(layers, final_endpoint)
     rule = _padding_rule(padding, use_explicit_padding)
-    settings = (arg_scope or ArgScope()).with_default_activation(network.family.activation)
-    return build_layers(inputs, layers, scope, rule, settings)
+    return build_layers(inputs, layers, scope, rule, settings_of(arg_scope, network.family))
 
 
 def _network(conv_defs: Iterable[ConvDef] | None, scope: str) -> Network:
@@ -129,11 +136,13 @@ def mobilenet_v1(
     inputs: Tensor,
     num_classes: int | None = 1000,
     dropout_keep_prob: float = 0.999,
+    is_training: bool | None = None,
     min_depth: int = 8,
     depth_multiplier: float = 1.0,
     conv_defs: Iterable[ConvDef] | None = None,
     prediction_fn: ActivationLike = "softmax",
     spatial_squeeze: bool = True,
+    reuse: Reuse = None,
     scope: str = "MobilenetV1",
     global_pool: bool = False,
     output_stride: int | None = None,
@@ -148,11 +157,15 @@ def mobilenet_v1(
         inputs: Keras tensor (N, H, W, C).
         num_classes: length of the logits; 0 or None leaves the classifier out and returns the pooled features.
         dropout_keep_prob: share of the features that training keeps, in (0, 1].
+        is_training: False fixes the phase: frozen statistics and no dropout, also in ``fit``. True leaves it to each
+            call of the model. None for what the `arg_scope` says.
         min_depth: fewest channels of a layer, whatever the multiplier.
         depth_multiplier: width multiplier α; a layer has ``max(int(depth · α), min_depth)`` channels.
         conv_defs: the layers, `tfsep.Conv` and `tfsep.DepthSepConv`, any number; None for MobileNet v1's.
         prediction_fn: makes predictions of logits: a Keras activation's name, a function, or None for no predictions.
         spatial_squeeze: whether logits are (N, num_classes) in place of (N, 1, 1, num_classes).
+        reuse: True shares the layers that were last made under the same scope, with their weights; False and None make
+            new ones, ``tf.compat.v1.AUTO_REUSE`` those that do not exist.
         scope: prefix of the layers' names.
         global_pool: average over the whole image, whatever its size, in place of a window of at most 7×7.
         output_stride: total stride to hold by growing rates, see `tfsep.defs.with_output_stride`; None for no bound.
@@ -167,7 +180,7 @@ def mobilenet_v1(
     Raises:
         TypeError: if `inputs` is no tensor.
         ValueError: for another rank, an unknown padding, a number out of range, an output_stride that cannot be held;
-            with spatial_squeeze where the pooled features are larger than 1×1.
+            with spatial_squeeze where the pooled features are larger than 1×1; under reuse, where no such layers exist.
 
     Examples:
         >>> logits, end_points = mobilenet_v1(keras.Input((128, 128, 3)), num_classes=10, depth_multiplier=0.25)
@@ -177,7 +190,9 @@ def mobilenet_v1(
     require_classes(num_classes)
     if not isinstance(dropout_keep_prob, Real) or not 0 < dropout_keep_prob <= 1:
         raise ValueError(f"dropout_keep_prob: expected a number in (0, 1], got {dropout_keep_prob!r}")
-    arg_scope = arg_scope or ArgScope()
+    arg_scope = replace(settings_of(arg_scope, MOBILENET_V1), reuse=reuse)
+    if is_training is not None:
+        arg_scope = replace(arg_scope, is_training=is_training)
     net, end_points = mobilenet_v1_base(
         inputs,
         min_depth=min_depth,
@@ -189,7 +204,7 @@ def mobilenet_v1(
         padding=padding,
         arg_scope=arg_scope,
     )
-    net, pool = pool_features(net, global_pool, scope)
+    net, pool = pool_features(net, global_pool, scope, arg_scope)
     end_points[pool] = net
     if not num_classes:
         return net, end_points

@@ -2,8 +2,10 @@
 
 With ``from tfsep import slim`` in place of ``import tf_slim as slim`` and a `keras.Input` in place of a placeholder,
 the result is a Keras model of ordinary layers. Names, argument order and meaning are slim's; arguments without a
-counterpart in Keras are refused. Other functions have to take Keras tensors, too: `keras.ops.concatenate` in place of
-``tf.concat``. Activations (``tf.nn.relu6``), initializers and ``tf.compat.v1.variable_scope`` work unchanged.
+counterpart in Keras are refused. TensorFlow's functions that slim code has between slim's (``tf.pad``, ``tf.concat``,
+``tf.squeeze``, ``tf.reduce_mean``, ``tf.nn.relu6`` and more) take Keras tensors, once this module is imported, and
+``tensor.get_shape()`` is there; other functions are those of `keras.ops`. Initializers and
+``tf.compat.v1.variable_scope`` work unchanged. So slim's own ``mobilenet_v1.py`` runs as it is.
 
 Examples:
     >>> from tfsep import slim
@@ -32,7 +34,8 @@ is deleted with them. Build a model of several inputs inside ``with slim.Graph()
 (`get_variables`) read the graph of the ``with``, or else the last one used.
 
 Scopes: ``tf.compat.v1.variable_scope`` prefixes names, but outside TensorFlow 1's graphs it does not tell its
-``reuse``, and it counts default names for the whole process. `slim.variable_scope` follows slim in both.
+``reuse``, which is always ``AUTO_REUSE`` there: a layer with the given name of one from an earlier entry of the scope is
+shared. It counts default names for the whole process. `slim.variable_scope` follows slim in both.
 
 Losses: a Keras model keeps the regularization of its weights in ``model.losses``, and `fit` adds it; TensorFlow's
 collection of regularization losses stays empty.
@@ -42,27 +45,18 @@ Phase: a Keras model is told on each call whether it trains. So ``is_training=Tr
 layer has no such effect: in ``fit``, a functional model overrides it.)
 """
 
-from tf_slim import add_arg_scope, arg_scope, current_arg_scope, has_arg_scope
+# ruff: noqa: F403
+from typing import Any
 
-from tfsep.slim import utils
+from tf_slim import add_arg_scope, arg_scope_func_key, arg_scoped_arguments, current_arg_scope, has_arg_scope
+
+from tfsep.slim import _initializers as initializers
+from tfsep.slim import _regularizers as regularizers
+from tfsep.slim import layers, model_analyzer, utils
+from tfsep.slim._arg_scope import arg_scope
 from tfsep.slim._graph import Graph
-from tfsep.slim._initializers import (
-    variance_scaling_initializer,
-    xavier_initializer,
-    xavier_initializer_conv2d,
-)
-from tfsep.slim._layers import (
-    conv2d,
-    convolution,
-    convolution2d,
-    fully_connected,
-    separable_conv2d,
-    separable_convolution2d,
-)
-from tfsep.slim._normalization import batch_norm
-from tfsep.slim._ops import avg_pool2d, dropout, flatten, max_pool2d, one_hot_encoding, repeat, softmax, stack
-from tfsep.slim._regularizers import l1_l2_regularizer, l1_regularizer, l2_regularizer
 from tfsep.slim._scope import variable_scope
+from tfsep.slim._tensorflow import let_tensorflow_take_keras_tensors
 from tfsep.slim._variables import (
     get_collection,
     get_model_variables,
@@ -73,20 +67,18 @@ from tfsep.slim._variables import (
     get_variables_by_suffix,
     get_variables_to_restore,
 )
+from tfsep.slim.layers import *
 
-__all__ = [
+let_tensorflow_take_keras_tensors()
+
+__all__ = [  # noqa: PLE0604
+    *layers.__all__,
     "Graph",
     "add_arg_scope",
     "arg_scope",
-    "avg_pool2d",
-    "batch_norm",
-    "conv2d",
-    "convolution",
-    "convolution2d",
+    "arg_scope_func_key",
+    "arg_scoped_arguments",
     "current_arg_scope",
-    "dropout",
-    "flatten",
-    "fully_connected",
     "get_collection",
     "get_model_variables",
     "get_trainable_variables",
@@ -96,19 +88,43 @@ __all__ = [
     "get_variables_by_suffix",
     "get_variables_to_restore",
     "has_arg_scope",
-    "l1_l2_regularizer",
-    "l1_regularizer",
-    "l2_regularizer",
-    "max_pool2d",
-    "one_hot_encoding",
-    "repeat",
-    "separable_conv2d",
-    "separable_convolution2d",
-    "softmax",
-    "stack",
+    "initializers",
+    "layers",
+    "model_analyzer",
+    "regularizers",
     "utils",
     "variable_scope",
-    "variance_scaling_initializer",
-    "xavier_initializer",
-    "xavier_initializer_conv2d",
 ]
+
+_ELSEWHERE = {
+    "losses": "model.compile(loss=...) and keras.losses",
+    "metrics": "model.compile(metrics=...) and keras.metrics",
+    "learning": "model.fit",
+    "training": "model.fit",
+    "evaluation": "model.evaluate",
+    "summaries": "keras.callbacks.TensorBoard",
+    "assign_from_checkpoint_fn": "tfsep.weights.load_slim_checkpoint",
+    "assign_from_checkpoint": "tfsep.weights.load_slim_checkpoint",
+    "model_variable": "a layer of slim or Keras, which makes its variables",
+    "variable": "a layer of slim or Keras, which makes its variables",
+    "conv1d": "tfsep.layers.Conv1D",
+    "conv3d": "keras.layers.Conv3D",
+    "avg_pool3d": "keras.layers.AveragePooling3D",
+    "max_pool3d": "keras.layers.MaxPooling3D",
+    "layer_norm": "keras.layers.LayerNormalization",
+    "unit_norm": "keras.layers.UnitNormalization",
+}
+"""What does the work of slim's other names in Keras."""
+
+
+def __getattr__(name: str) -> Any:
+    """Raise, and say what to use in place of a name of slim that is not here.
+
+    Raises:
+        AttributeError: always.
+    """
+    if name in _ELSEWHERE:
+        raise AttributeError(
+            f"slim.{name}: expected a name of slim that is here, got one of which Keras has its own: {_ELSEWHERE[name]}"
+        )
+    raise AttributeError(f"module 'tfsep.slim' has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tf_slim import has_arg_scope
@@ -11,18 +11,18 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Shape, Tensor
 from tfsep._utils.arguments import short_repr
 from tfsep.slim._initializers import xavier_initializer
-from tfsep.slim._types import ActivationLike, InitializerLike, RegularizerLike
+from tfsep.slim._types import ActivationLike, Function, InitializerLike, RegularizerLike
 
 _DATA_FORMATS = {None: "channels_last", "NHWC": "channels_last", "NCHW": "channels_first"}
 
-_ACTIVATIONS = (
+ACTIVATIONS = (
     *("relu", "relu6", "elu", "selu", "leaky_relu", "sigmoid", "tanh", "softplus", "softsign", "swish", "silu", "gelu"),
     *("softmax", "log_softmax"),
 )
 """Functions with the same name and defaults in ``tf.nn`` and Keras."""
 
 _ACTIVATION_NAMES = {
-    **{getattr(nn, name): name for nn in (tf.nn, tf.compat.v1.nn) for name in _ACTIVATIONS if hasattr(nn, name)},
+    **{getattr(nn, name): name for nn in (tf.nn, tf.compat.v1.nn) for name in ACTIVATIONS if hasattr(nn, name)},
     tf.identity: "linear",
     tf.compat.v1.identity: "linear",
 }
@@ -96,6 +96,55 @@ def regularizer(value: RegularizerLike, name: str) -> RegularizerLike:
     if value is not None and not callable(value) and not isinstance(value, str):
         raise TypeError(f"{name}: expected a regularizer, got {short_repr(value)}")
     return keras.regularizers.get(value)
+
+
+def bias_options(
+    normalizer_fn: Function | None, biases_initializer: InitializerLike, biases_regularizer: RegularizerLike
+) -> dict[str, Any]:
+    """Return Keras's options of a bias: none where there is a normalizer, or where the initializer is None."""
+    if normalizer_fn is not None or biases_initializer is None:
+        return {"use_bias": False}
+    return {
+        "use_bias": True,
+        "bias_initializer": initializer(biases_initializer, "biases_initializer"),
+        "bias_regularizer": regularizer(biases_regularizer, "biases_regularizer"),
+    }
+
+
+def initializers_by_part(given: Mapping[str, Any] | None, parts: Sequence[str]) -> dict[str, Any]:
+    """Return Keras's options, ``beta_initializer`` and so on, of slim's ``param_initializers``.
+
+    Raises:
+        ValueError: for a key that is not among the parts.
+    """
+    return options_by_part(given, parts, "param_initializers", "initializer", initializer)
+
+
+def options_by_part(
+    given: Mapping[str, Any] | None, parts: Sequence[str], name: str, option: str, convert: Function
+) -> dict[str, Any]:
+    """Return Keras's options, ``beta_initializer`` and so on, of slim's dict by variable.
+
+    Raises:
+        ValueError: for a key that is not among the parts.
+    """
+    for part in given or ():
+        if part not in parts:
+            raise ValueError(f"{name}: expected keys of {', '.join(parts)}, got {part!r}")
+    return {f"{part}_{option}": convert(value, name) for part, value in (given or {}).items()}
+
+
+def require_defaults(**arguments: tuple[Any, Any]) -> None:
+    """Raise unless each argument, a pair (value, default) without a counterpart in Keras, has its default.
+
+    Raises:
+        ValueError: for another value.
+    """
+    for name, (value, default) in arguments.items():
+        if value is not default and value != default:
+            raise ValueError(
+                f"{name}: expected {default}, as Keras's layer has nothing like it, got {short_repr(value)}"
+            )
 
 
 def activate(outputs: Tensor, activation_fn: ActivationLike, name: str) -> Tensor:

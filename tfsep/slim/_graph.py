@@ -33,6 +33,7 @@ class Graph:
         self.variables: WeakValueDictionary[str, Variable] = WeakValueDictionary()
         self._collections: dict[str, list[tuple[str, ref]]] = {}
         self.names: set[str] = set()
+        self.made_in: dict[str, ref] = {}
         self._root: set[str] = set()
         self._scopes: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
         self._tokens: list[Token] = []

@@ -1,5 +1,6 @@
 """Slim's convolutions and fully connected layer."""
 
+import functools
 from typing import Any
 
 from tf_slim import add_arg_scope
@@ -10,7 +11,7 @@ from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PaddingLike, PairLike
 from tfsep.geometry._sizes import pair
 from tfsep.layers import Conv2D, DepthwiseConv2D, SeparableConv2D
-from tfsep.slim._arguments import channels, initializer, regularizer, require_channels
+from tfsep.slim._arguments import bias_options, channels, initializer, regularizer, require_channels
 from tfsep.slim._initializers import xavier_initializer
 from tfsep.slim._scope import layer_scope
 from tfsep.slim._types import (
@@ -26,19 +27,6 @@ from tfsep.slim._types import (
 
 _XAVIER = xavier_initializer()
 _ZEROS = keras.initializers.Zeros()
-
-
-def _bias(
-    normalizer_fn: Function | None, biases_initializer: InitializerLike, biases_regularizer: RegularizerLike
-) -> dict[str, Any]:
-    """Keras's options of a bias: none where there is a normalizer, or where the initializer is None."""
-    if normalizer_fn is not None or biases_initializer is None:
-        return {"use_bias": False}
-    return {
-        "use_bias": True,
-        "bias_initializer": initializer(biases_initializer, "biases_initializer"),
-        "bias_regularizer": regularizer(biases_regularizer, "biases_regularizer"),
-    }
 
 
 def _window(
@@ -129,7 +117,7 @@ def convolution(
             kernel_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
             trainable=trainable,
             name=opened.layer_name,
-            **_bias(normalizer_fn, biases_initializer, biases_regularizer),
+            **bias_options(normalizer_fn, biases_initializer, biases_regularizer),
         )
         outputs = opened.call(layer, inputs, variables_collections)
         return opened.finish(outputs, activation_fn, outputs_collections, normalizer_fn, normalizer_params)
@@ -280,7 +268,7 @@ def separable_convolution2d(
             "depthwise_regularizer": regularizer(weights_regularizer, "weights_regularizer"),
             "trainable": trainable,
             "name": opened.layer_name,
-            **_bias(normalizer_fn, biases_initializer, biases_regularizer),
+            **bias_options(normalizer_fn, biases_initializer, biases_regularizer),
         }
         if num_outputs is None:
             layer = DepthwiseConv2D(**options)
@@ -356,7 +344,7 @@ def fully_connected(
             kernel_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
             trainable=trainable,
             name=opened.layer_name,
-            **_bias(normalizer_fn, biases_initializer, biases_regularizer),
+            **bias_options(normalizer_fn, biases_initializer, biases_regularizer),
         )
         outputs = opened.call(layer, inputs, variables_collections)
         return opened.finish(outputs, activation_fn, outputs_collections, normalizer_fn, normalizer_params)
@@ -367,3 +355,15 @@ conv2d = convolution2d
 
 separable_conv2d = separable_convolution2d
 """The short name of `separable_convolution2d`."""
+
+relu = functools.partial(fully_connected, activation_fn=tf.nn.relu)
+"""`fully_connected` with a rectifier."""
+
+relu6 = functools.partial(fully_connected, activation_fn=tf.nn.relu6)
+"""`fully_connected` with a rectifier that ends at 6."""
+
+elu = functools.partial(fully_connected, activation_fn=tf.nn.elu)
+"""`fully_connected` with an exponential linear unit."""
+
+linear = functools.partial(fully_connected, activation_fn=None)
+"""`fully_connected` without activation."""

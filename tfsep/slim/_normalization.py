@@ -1,20 +1,25 @@
 """Slim's batch normalization."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from tf_slim import add_arg_scope
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
-from tfsep._utils.arguments import number_in_range, short_repr
+from tfsep._utils.arguments import number_in_range
 from tfsep.layers import BatchNormalization
-from tfsep.slim._arguments import initializer, never_trains, regularizer, require_channels
+from tfsep.slim._arguments import (
+    initializers_by_part,
+    never_trains,
+    options_by_part,
+    regularizer,
+    require_channels,
+    require_defaults,
+)
 from tfsep.slim._scope import layer_scope
 from tfsep.slim._types import (
     ActivationLike,
     Collections,
-    Function,
     InitializerLike,
     RegularizerLike,
     Reuse,
@@ -101,7 +106,7 @@ def batch_norm(
         >>> list(slim.utils.convert_collection_to_dict("variables"))[:2]
         ['BatchNorm/gamma', 'BatchNorm/beta']
     """
-    _require_defaults(
+    require_defaults(
         batch_weights=(batch_weights, None),
         zero_debias_moving_mean=(zero_debias_moving_mean, False),
         renorm=(renorm, False),
@@ -121,8 +126,8 @@ def batch_norm(
             "not trained, got False"
         )
     parts = {
-        **_by_part(param_initializers, "param_initializers", "initializer", initializer),
-        **_by_part(param_regularizers, "param_regularizers", "regularizer", regularizer),
+        **initializers_by_part(param_initializers, ("beta", "gamma", "moving_mean", "moving_variance")),
+        **options_by_part(param_regularizers, ("beta", "gamma"), "param_regularizers", "regularizer", regularizer),
     }
     with layer_scope(inputs, scope, "BatchNorm", reuse) as opened:
         layer = BatchNormalization(
@@ -138,26 +143,3 @@ def batch_norm(
         )
         outputs = opened.call(layer, inputs, variables_collections)
         return opened.finish(outputs, activation_fn, outputs_collections)
-
-
-_PARTS = {
-    "initializer": ("beta", "gamma", "moving_mean", "moving_variance"),
-    "regularizer": ("beta", "gamma"),
-}
-
-
-def _by_part(given: Mapping[str, Any] | None, name: str, option: str, convert: Function) -> dict[str, Any]:
-    """Keras's options, ``beta_initializer`` and so on, of slim's dict by variable."""
-    for part in given or ():
-        if part not in _PARTS[option]:
-            raise ValueError(f"{name}: expected keys of {', '.join(_PARTS[option])}, got {part!r}")
-    return {f"{part}_{option}": convert(value, name) for part, value in (given or {}).items()}
-
-
-def _require_defaults(**arguments: tuple[Any, Any]) -> None:
-    """Raise unless each argument, a pair (value, default) without a counterpart in Keras, has its default."""
-    for name, (value, default) in arguments.items():
-        if value is not default and value != default:
-            raise ValueError(
-                f"{name}: expected {default}, as Keras's layer has nothing like it, got {short_repr(value)}"
-            )

@@ -1,9 +1,11 @@
 """Variable scopes: names of a layer's variables, and sharing of layers."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
+from weakref import ref
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Tensor
@@ -12,9 +14,15 @@ from tfsep.slim._arguments import activate, require_callable
 from tfsep.slim._graph import Graph, graph_of
 from tfsep.slim._types import ActivationLike, Collections, Function, Reuse, ScopeLike, VariablesCollections
 
+_logger = logging.getLogger(__name__)
+
 AUTO_REUSE = tf.compat.v1.AUTO_REUSE
 
-_reuse: ContextVar[Reuse] = ContextVar("reuse", default=False)
+_reuse: ContextVar[Reuse | tf.compat.v1.VariableScope] = ContextVar("reuse", default=False)
+"""Whether layers are shared, or the scope of TensorFlow's own that knows and does not tell."""
+
+_opened: ContextVar[tf.compat.v1.VariableScope | None] = ContextVar("opened", default=None)
+"""The innermost scope that `variable_scope` opened."""
 
 
 @contextmanager
@@ -56,14 +64,28 @@ def variable_scope(
         tensor = _keras_tensor(values)
         if tensor is not None:
             graph_of(tensor).open(tf.compat.v1.get_variable_scope(), name_or_scope, unique=False)
-    # TensorFlow tells the reuse of a scope only after `reuse_variables`.
-    inherited = _reuse.get() or tf.compat.v1.get_variable_scope().reuse is True
+    inherited = _inherited()
     with tf.compat.v1.variable_scope(name_or_scope) as scope:
-        token = _reuse.set(reuse or inherited)
+        tokens = _reuse.set(reuse or inherited), _opened.set(scope)
         try:
             yield scope
         finally:
-            _reuse.reset(token)
+            _reuse.reset(tokens[0])
+            _opened.reset(tokens[1])
+
+
+def _inherited() -> Reuse | tf.compat.v1.VariableScope:
+    """The reuse of the enclosing scope.
+
+    TensorFlow tells it only after `reuse_variables`. Of its other scopes, the scope itself is returned.
+    """
+    enclosing = tf.compat.v1.get_variable_scope()
+    if enclosing.reuse is True:
+        return True
+    known = _reuse.get()
+    if enclosing is _opened.get() or not enclosing.name or known in (True, AUTO_REUSE):
+        return known
+    return enclosing
 
 
 def _default(default_name: str | None, values: Any, reuse: Reuse) -> str:
@@ -97,12 +119,12 @@ class Scope(NamedTuple):
     Attributes:
         graph: graph of the layer.
         name: the whole name.
-        reuse: whether an existing layer is shared.
+        reuse: whether an existing layer is shared; for a new layer, perhaps the scope that does not tell it.
     """
 
     graph: Graph
     name: str
-    reuse: Reuse
+    reuse: Reuse | tf.compat.v1.VariableScope
 
     @property
     def layer_name(self) -> str:
@@ -115,7 +137,7 @@ class Scope(NamedTuple):
         Raises:
             ValueError: for a name that is taken, or, under reuse, a scope without a layer or with a different one.
         """
-        found = self.graph.layers.get(self.name) if self.reuse else None
+        found = self.graph.layers.get(self.name) if self.reuse in (True, AUTO_REUSE) else None
         if found is not None:
             _require_same(self.name, found, layer, inputs)
             layer = found
@@ -126,6 +148,8 @@ class Scope(NamedTuple):
                 f"scope: expected a name that no layer on this keras.Input has, unless under slim's own reuse "
                 f"(slim.variable_scope, as TensorFlow's does not tell its), got {self.name!r}"
             )
+        elif isinstance(self.reuse, tf.compat.v1.VariableScope):
+            self.graph.made_in[self.name] = ref(self.reuse)
         outputs = layer(inputs)
         self.graph.add_layer(self.name, layer, collections)
         self.graph.own([outputs])
@@ -153,11 +177,24 @@ class Scope(NamedTuple):
 
 @contextmanager
 def layer_scope(inputs: Tensor, scope: ScopeLike, default_name: str, reuse: Reuse = None) -> Iterator[Scope]:
-    """Open the scope of a layer on `inputs`."""
+    """Open the scope of a layer on `inputs`.
+
+    TensorFlow's own scopes do not tell their reuse where it executes eagerly; they say `AUTO_REUSE` there. So a layer
+    that is named like one made in an earlier scope of TensorFlow is shared; in the same scope, the name is taken.
+    """
     graph = graph_of(inputs)
     with variable_scope(scope, default_name, [inputs], reuse) as opened:
         _require_name(opened.name)  # enclosing scopes may be TensorFlow's own
-        yield Scope(graph, opened.name, _reuse.get())
+        told, made_in = _reuse.get(), graph.made_in.get(opened.name)
+        opens_again = isinstance(told, tf.compat.v1.VariableScope) and made_in and made_in() is not told
+        if opens_again and scope is not None and opened.name in graph.layers:
+            _logger.debug(f"{opened.name}: shared, as the enclosing scope of TensorFlow is opened again")
+            told = AUTO_REUSE
+        token = _reuse.set(told)
+        try:
+            yield Scope(graph, opened.name, _reuse.get())
+        finally:
+            _reuse.reset(token)
 
 
 def layer_name(name: str) -> str:

@@ -1,7 +1,8 @@
 """Loading of TF-slim checkpoints into models whose layers have slim's names."""
 
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,10 @@ SLIM_VARIABLES: dict[str, dict[str, str]] = {
         "pointwise_kernel": "pointwise_weights",
         "bias": "biases",
     },
+    "Conv2DTranspose": {"kernel": "weights", "bias": "biases"},
     "Dense": {"kernel": "weights", "bias": "biases"},
+    "BiasAdd": {"bias": "biases"},
+    "GroupNormalization": {"gamma": "gamma", "beta": "beta"},
     "BatchNormalization": {
         "gamma": "gamma",
         "beta": "beta",
@@ -116,6 +120,7 @@ def load_slim_checkpoint(
     use_ema: bool = False,
     background: Literal["keep", "drop"] = "keep",
     *,
+    scope: str | None = None,
     log: Callable[[str], None] | None = None,
 ) -> None:
     """Load a TF-slim checkpoint into a model whose layers have slim's names.
@@ -130,14 +135,17 @@ def load_slim_checkpoint(
             already, and may have none.
         background: ``"keep"`` loads the classifier as it is; ``"drop"`` leaves class 0 out, slim's background class, so
             that a checkpoint of 1001 classes fits a model of 1000.
-        log: called with one line about the decisions: raw or averaged weights, the background class, and the
+        scope: where the checkpoint has the network, such as ``"FeatureExtractor/MobilenetV1"`` of a detection model;
+            the variables of the checkpoint that the model lacks are left out then. None for the model's own scope, or,
+            where the checkpoint lacks that, for the only other one with all of the model's variables.
+        log: called with one line about the decisions: raw or averaged weights, the scope, the background class, and the
             model's padding, of which a checkpoint says nothing; None logs it, at level INFO.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
         TypeError: if `model` is no Keras model.
         ValueError: if variables are missing, unused, of another type or shape (the message names some), if the file is
-            damaged, or for another `background`.
+            damaged, for another `background`, a `scope` without variables, or several scopes that fit.
 
     Examples:
         >>> from tfsep.models import MobileNetV1
@@ -147,10 +155,13 @@ def load_slim_checkpoint(
     """
     if background not in ("keep", "drop"):
         raise ValueError(f"background: expected 'keep' or 'drop', got {background!r}")
-    wanted = slim_variables(model)
+    own = slim_variables(model)
     reader = _open(path)
     stored = reader.get_variable_to_shape_map()
     network = {name for name in stored if _is_network(name)}
+    names = _stored_names(own, network, scope)
+    wanted = {names[name]: variable for name, variable in own.items()}
+    elsewhere = [name for name in own if names[name] != name][:1]
 
     sources = {name: name + EMA_SUFFIX if use_ema and name + EMA_SUFFIX in stored else name for name in wanted}
     raw = [name for name in wanted if name in stored and sources[name] == name and not name.endswith(BATCH_STATISTICS)]
@@ -159,7 +170,7 @@ def load_slim_checkpoint(
             f"use_ema: expected …{EMA_SUFFIX} of every trained variable, got a checkpoint without that of {_some(raw)}"
         )
     missing = sorted(name for name, source in sources.items() if source not in stored)
-    unused = sorted(network - set(wanted))
+    unused = sorted(network - set(wanted)) if scope is None and not elsewhere else []
     for name in stored:  # unused ones too: a checkpoint that is cut short is not to be trusted
         _read(reader, name, path)
     types = reader.get_variable_to_dtype_map()
@@ -185,8 +196,68 @@ def load_slim_checkpoint(
         wanted[name].assign(value)
     (log or _logger.info)(
         f"{Path(path).name}: {len(values)} variables, {'averaged' if use_ema else 'raw'} weights; "
+        f"{_place(names, elsewhere, len(network - set(wanted)))}"
         f"{_classes(stored, wanted, background)}; padding {_paddings(model)}, which is the model's own"
     )
+
+
+def _stored_names(own: Iterable[str], network: set[str], scope: str | None) -> dict[str, str]:
+    """The names of a model's variables in a checkpoint.
+
+    Args:
+        own: slim's names of the model's variables.
+        network: names in the checkpoint.
+        scope: where the checkpoint has them, or None.
+
+    Raises:
+        ValueError: if the scope has no variables, or if several scopes fit where it is None.
+    """
+    own = list(own)
+    if scope is None:
+        return _prefixed(own, _prefix(own, network))
+    place = scope.strip("/") if isinstance(scope, str) else scope
+    if not any(name.startswith(f"{place}/") for name in network):
+        found = ", ".join(sorted({name.split("/")[0] for name in network}))
+        raise ValueError(f"scope: expected one of the checkpoint, which has {found}, got {scope!r}")
+    root = _common_scope(own)
+    # Either the scope of the network itself or, with the network's own name inside, that of what is around it.
+    ways = ({name: f"{place}/{name.removeprefix(f'{root}/')}" for name in own}, _prefixed(own, f"{place}/"))
+    return max(ways, key=lambda names: sum(name in network for name in names.values()))
+
+
+def _prefix(own: list[str], network: set[str]) -> str:
+    """What comes before a model's names in a checkpoint.
+
+    Raises:
+        ValueError: if there are several places with all of them.
+    """
+    if network == set(own):
+        return ""
+    prefixes = {name.removesuffix(own[0]) for name in network if f"/{name}".endswith(f"/{own[0]}")}
+    fitting = sorted(prefix for prefix in prefixes if network.issuperset(prefix + name for name in own))
+    if len(fitting) > 1:
+        choices = ", ".join(repr(_common_scope([prefix + name for name in own])) for prefix in fitting)
+        raise ValueError(f"scope: expected one of {choices}, all of which the checkpoint has, got None")
+    return fitting[0] if fitting else ""
+
+
+def _prefixed(own: list[str], prefix: str) -> dict[str, str]:
+    return {name: prefix + name for name in own}
+
+
+def _common_scope(names: list[str]) -> str:
+    """The scope that contains all variables, or an empty name."""
+    scopes = [name.split("/")[:-1] for name in names]
+    common = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*scopes, strict=False))
+    return "/".join(level[0] for level in common)
+
+
+def _place(names: dict[str, str], elsewhere: list[str], left_out: int) -> str:
+    """The scope of the checkpoint's variables, in words, where it is not the model's own."""
+    if not elsewhere and not left_out:
+        return ""
+    scope = _common_scope(list(names.values()))
+    return f"from {scope}, {left_out} variables left out; "
 
 
 def _some(names: list[str]) -> str:

@@ -1,0 +1,108 @@
+"""Slim's transposed convolution."""
+
+from typing import Any
+
+from tf_slim import add_arg_scope
+
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import Tensor
+from tfsep._utils.arguments import positive_int
+from tfsep.geometry import PaddingLike, PairLike
+from tfsep.geometry._sizes import pair
+from tfsep.layers import Conv2DTranspose
+from tfsep.slim._arguments import bias_options, channels, initializer, regularizer, require_channels
+from tfsep.slim._initializers import xavier_initializer
+from tfsep.slim._scope import layer_scope
+from tfsep.slim._types import (
+    ActivationLike,
+    Collections,
+    Function,
+    InitializerLike,
+    RegularizerLike,
+    Reuse,
+    ScopeLike,
+    VariablesCollections,
+)
+
+
+@add_arg_scope
+def convolution2d_transpose(
+    inputs: Tensor,
+    num_outputs: int,
+    kernel_size: PairLike,
+    stride: PairLike = 1,
+    padding: PaddingLike = "SAME",
+    data_format: str = "NHWC",
+    activation_fn: ActivationLike = tf.nn.relu,
+    normalizer_fn: Function | None = None,
+    normalizer_params: dict[str, Any] | None = None,
+    weights_initializer: InitializerLike = xavier_initializer(),  # noqa: B008
+    weights_regularizer: RegularizerLike = None,
+    biases_initializer: InitializerLike = keras.initializers.Zeros(),  # noqa: B008
+    biases_regularizer: RegularizerLike = None,
+    reuse: Reuse = None,
+    variables_collections: VariablesCollections = None,
+    outputs_collections: Collections = None,
+    trainable: bool = True,
+    scope: ScopeLike = None,
+) -> Tensor:
+    """Convolve images, transposed, then normalize or add a bias, then activate.
+
+    Args:
+        inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
+        num_outputs: output channels F.
+        kernel_size: rows and columns of the kernel, an int or a pair.
+        stride: rows and columns of a step in the result, an int or a pair.
+        padding: ``"SAME"`` or ``"VALID"``, or the rows and columns cropped on each side in the forms of
+            `tfsep.layers.Conv2DTranspose`.
+        data_format: ``"NHWC"`` or ``"NCHW"``.
+        activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
+        normalizer_fn: a function like slim's `batch_norm`, applied to the result in place of a bias; None for none.
+        normalizer_params: dict of its arguments.
+        weights_initializer: initializer of the kernel: an initializer of slim, Keras or TensorFlow, or a function of
+            shape and dtype.
+        weights_regularizer: regularizer of the kernel: a regularizer of slim or Keras, or a function of the weights;
+            None for none.
+        biases_initializer: initializer of the bias, in the forms of `weights_initializer`; None for no bias.
+        biases_regularizer: regularizer of the bias, in the forms of `weights_regularizer`; None for none.
+        reuse: True shares the layer of `scope`; see `variable_scope`.
+        variables_collections: names of collections for the variables, or a dict of them by ``"weights"`` and
+            ``"biases"``.
+        outputs_collections: names of collections for the result, under the scope's name.
+        trainable: whether the layer is trained.
+        scope: scope of the layer; None for ``Conv2d_transpose``, ``Conv2d_transpose_1`` and so on.
+
+    Returns:
+        Keras tensor (N, H', W', F), or (N, F, H', W').
+
+    Raises:
+        TypeError: if `inputs` is no Keras tensor, or an initializer, regularizer or activation is of another type.
+        ValueError: for inputs of another rank, an argument out of range, a scope that is taken, or, under reuse, a
+            scope without a layer or with a different one.
+
+    Examples:
+        >>> from tfsep import slim
+        >>> net = slim.conv2d_transpose(keras.Input((8, 8, 3)), 16, [3, 3], stride=2, scope="up")
+        >>> net.shape, [tuple(v.shape) for v in slim.get_variables_by_name("weights")]
+        ((None, 16, 16, 16), [(3, 3, 16, 3)])
+    """
+    with layer_scope(inputs, scope, "Conv2d_transpose", reuse) as opened:
+        require_channels(inputs, data_format, rank=4)
+        layer = Conv2DTranspose(
+            positive_int(num_outputs, "num_outputs"),
+            pair(kernel_size, "kernel_size"),
+            pair(stride, "stride"),
+            padding,
+            data_format=channels(data_format),
+            kernel_initializer=initializer(weights_initializer, "weights_initializer"),
+            kernel_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
+            trainable=trainable,
+            name=opened.layer_name,
+            **bias_options(normalizer_fn, biases_initializer, biases_regularizer),
+        )
+        outputs = opened.call(layer, inputs, variables_collections)
+        return opened.finish(outputs, activation_fn, outputs_collections, normalizer_fn, normalizer_params)
+
+
+conv2d_transpose = convolution2d_transpose
+"""The short name of `convolution2d_transpose`."""
