@@ -235,7 +235,6 @@ def test_network_record():
         ("name", None, ValueError),
         ("name", "", ValueError),
         ("scope", 3, ValueError),
-        ("scope", "Mobilenet/V1", ValueError),
         ("scope", "", ValueError),
         ("naming_rule", 3, TypeError),
         ("width_rule", 3, TypeError),

@@ -10,6 +10,7 @@ import tensorflow as tf
 from checks import assert_close, assert_sentence, in_part
 
 from tfsep import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv, layers, models, weights
+from tfsep.importing import import_model
 
 CUSTOM = (Conv(3, 2, 12), DepthSepConv((5, 3), 1, 20), DepthSepConv(3, 2, 24), Conv(5, 2, 16), DepthSepConv(2, 1, 40))
 SQUARE = (CUSTOM[0], DepthSepConv(5, 1, 20), *CUSTOM[2:])
@@ -372,3 +373,14 @@ def refused_scope(model, path, scope, phrase):
     assert phrase in str(error.value)
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("source", ["model.tflite", "model.keras", "model.pt"])
+def test_scope_is_refused_where_there_is_no_checkpoint(source, tmp_path):
+    options = {"size": (32, 32), "alpha": 0.25} if source != "model.tflite" else {}
+    with pytest.raises(ValueError, match="scope") as error:
+        import_model(
+            source, tmp_path / "out.keras", scope="FeatureExtractor", alpha=0.25 if options else None, **options
+        )
+    assert_sentence(error.value, "scope")
+    assert not list(tmp_path.iterdir())

@@ -34,8 +34,8 @@ is deleted with them. Build a model of several inputs inside ``with slim.Graph()
 (`get_variables`) read the graph of the ``with``, or else the last one used.
 
 Scopes: ``tf.compat.v1.variable_scope`` prefixes names, but outside TensorFlow 1's graphs it does not tell its
-``reuse``, which is always ``AUTO_REUSE`` there: a layer with the given name of one from an earlier entry of the scope is
-shared. It counts default names for the whole process. `slim.variable_scope` follows slim in both.
+``reuse``, which is always ``AUTO_REUSE`` there: a layer named like one from an earlier entry of the scope is shared.
+It counts default names for the whole process. `slim.variable_scope` follows slim in both.
 
 Losses: a Keras model keeps the regularization of its weights in ``model.losses``, and `fit` adds it; TensorFlow's
 collection of regularization losses stays empty.
