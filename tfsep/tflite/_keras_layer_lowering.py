@@ -1,57 +1,154 @@
-"""Keras's own convolution layers, computed for an export by this library's ops: one builtin operator each.
+"""What a model's own code calls, computed for an export by operators that a file has: one builtin operator each.
 
-Left alone, a strided depthwise layer with gaps is traced as a convolution at every pixel, of which most results are
-thrown away; and the operators of other layers with gaps depend on sizes.
+- Keras's convolution layers, by this library's ops. Left alone, a strided depthwise layer with gaps is traced as a
+  convolution at every pixel, of which most results are thrown away; and the operators of other layers with gaps depend
+  on sizes.
+- Keras's upsampling by the nearest pixel, which repeats each axis in turn, by one resize.
+- TensorFlow's resize by methods that no file has an operator for, by products with two matrices.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Tensor
 from tfsep.layers._layer_kinds import LAYER_KINDS, LayerKind
 
 _Method = Callable[..., Tensor]
 
 
+class _Replacement(NamedTuple):
+    """A function that another takes the place of.
+
+    Attributes:
+        owner: class or module that has it.
+        name: its name there.
+        make: function of it that returns the other.
+    """
+
+    owner: Any
+    name: str
+    make: Callable[[_Method], _Method]
+
+
 @contextmanager
 def keras_layers_lowered() -> Iterator[None]:
-    """While open, compute Keras's convolution layers by this library's ops, but for a subclass's own methods.
+    """While open, compute Keras's layers and TensorFlow's resize by a file's operators, but for overridden methods.
 
-    Keras has no hook for this, so the methods that `LAYER_KINDS` names are replaced on its classes, and put back.
+    Keras has no hook for this, so methods are replaced on its classes, and put back.
     """
-    methods = [
-        (kind.keras_class, kind.keras_method, _lowered(kind)) for kind in LAYER_KINDS if kind.keras_method is not None
-    ]
-    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in methods]
-    for owner, name, lowered in methods:
-        setattr(owner, name, lowered)
+    before = [(each, vars(each.owner).get(each.name)) for each in _REPLACEMENTS]
+    for each in _REPLACEMENTS:
+        setattr(each.owner, each.name, each.make(getattr(each.owner, each.name)))
     try:
         yield
     finally:
-        for owner, name, own in before:
+        for each, own in before:
             if own is None:
-                delattr(owner, name)
+                delattr(each.owner, each.name)
             else:
-                setattr(owner, name, own)
+                setattr(each.owner, each.name, own)
 
 
-def _lowered(kind: LayerKind) -> _Method:
+def _convolution(kind: LayerKind) -> Callable[[_Method], _Method]:
     """The method that takes the place of a Keras class's own, and leaves layers in channels_first to that."""
-    assert kind.keras_method is not None
-    original = getattr(kind.keras_class, kind.keras_method)
 
-    def method(layer: Layer, x: Tensor, *kernel: Any) -> Tensor:
-        if layer.data_format != "channels_last":
-            return original(layer, x, *kernel)
-        if kind.keras_method == "convolution_op":
-            return kind.compute(layer, x, *kernel)
-        return _finished(layer, kind.compute(layer, x, *(getattr(layer, own.name) for own in kind.kernels)))
+    def make(original: _Method) -> _Method:
+        def method(layer: Layer, x: Tensor, *kernel: Any) -> Tensor:
+            if layer.data_format != "channels_last":
+                return original(layer, x, *kernel)
+            if kind.keras_method == "convolution_op":
+                return kind.compute(layer, x, *kernel)
+            return _finished(layer, kind.compute(layer, x, *(getattr(layer, own.name) for own in kind.kernels)))
 
-    return method
+        return method
+
+    return make
 
 
 def _finished(layer: Layer, y: Tensor) -> Tensor:
     """Add the bias and apply the activation."""
     y = y + layer.bias if layer.use_bias else y
     return y if layer.activation is None else layer.activation(y)
+
+
+def _upsampled(original: _Method) -> _Method:
+    """The call of `UpSampling1D`, `UpSampling2D` and `UpSampling3D`, where that takes the nearest pixel."""
+
+    def call(layer: Layer, x: Tensor) -> Tensor:
+        factors = layer.size if isinstance(layer.size, tuple) else (layer.size,)
+        if getattr(layer, "interpolation", "nearest") != "nearest" or None in x.shape[1:] or set(factors) == {1}:
+            return original(layer, x)
+        if getattr(layer, "data_format", "channels_last") == "channels_last":
+            return _repeated(x, factors)
+        axes = range(len(x.shape))
+        return tf.transpose(_repeated(tf.transpose(x, (0, *axes[2:], 1)), factors), (0, axes[-1], *axes[1:-1]))
+
+    return call
+
+
+def _repeated(x: Tensor, factors: tuple[int, ...]) -> Tensor:
+    """Repeat each element of (N, ..., C) along the axes between, two of them by each resize."""
+    *sides, channels = x.shape[1:]
+    enlarged = [side * factor for side, factor in zip(sides, factors, strict=True)]
+    rows, columns = (1, *sides)[-2:]
+    if factors[-2:] not in ((1,), (1, 1)):
+        size = (1, *enlarged)[-2:]
+        x = tf.image.resize(tf.reshape(x, (-1, rows, columns, channels)), size, method="nearest")
+    if len(sides) == 3 and factors[0] != 1:
+        size = (enlarged[0], enlarged[1] * enlarged[2])
+        x = tf.image.resize(tf.reshape(x, (-1, sides[0], size[1], channels)), size, method="nearest")
+    return tf.reshape(x, (-1, *enlarged, channels))
+
+
+def _resized(original: _Method) -> _Method:
+    """TensorFlow's resize; a method without an operator is linear in each axis, and becomes two matrices.
+
+    Smoothing (`antialias`) does nothing to pixels that are taken apart, so such a bilinear resize has its operator.
+    """
+
+    def resize(images: Any, size: Any, method: str = "bilinear", *options: Any, **named: Any) -> Tensor:
+        images = tf.convert_to_tensor(images)
+        given = inspect.signature(original).bind(images, size, method, *options, **named).arguments
+        target, source = tf.get_static_value(tf.convert_to_tensor(size)), images.shape[-3:-1].as_list()
+        antialias = given.get("antialias", False)
+        unknown = target is None or None in source or given.get("preserve_aspect_ratio", False)
+        if unknown or method == "nearest" or (method == "bilinear" and not antialias):
+            return original(images, size, method, *options, **named)
+        rows, columns = (int(side) for side in target)
+        if method == "bilinear" and rows >= source[0] and columns >= source[1]:
+            return original(images, size, method)
+
+        def matrix(sides: int, to: int) -> np.ndarray:
+            """The resize of one axis: that of each unit vector."""
+            with tf.init_scope():
+                columns_of = original(
+                    tf.reshape(tf.eye(sides), (sides, sides, 1, 1)), (to, 1), method, False, antialias
+                )
+                return np.asarray(columns_of)[..., 0, 0].T
+
+        *batch, _, _, channels = images.shape
+        x = tf.reshape(tf.cast(images, "float32"), (-1, source[0], source[1] * channels))
+        x = tf.matmul(matrix(source[0], rows), x)
+        x = tf.matmul(matrix(source[1], columns), tf.reshape(x, (-1, source[1], channels)))
+        return tf.reshape(x, (*batch, rows, columns, channels))
+
+    return resize
+
+
+_REPLACEMENTS = (
+    *(
+        _Replacement(kind.keras_class, kind.keras_method, _convolution(kind))
+        for kind in LAYER_KINDS
+        if kind.keras_method is not None
+    ),
+    *(
+        _Replacement(layer, "call", _upsampled)
+        for layer in (keras.layers.UpSampling1D, keras.layers.UpSampling2D, keras.layers.UpSampling3D)
+    ),
+    _Replacement(tf.image, "resize", _resized),
+)
