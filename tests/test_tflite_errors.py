@@ -56,7 +56,11 @@ EXPORT = {
     "calibration has infinity": (ValueError, "calibration", {"recipe": "int8", "calibration": np.full_like(X, np.inf)}),
     "calibration has another shape": (ValueError, "calibration", {"recipe": "int8", "calibration": X[:, :4]}),
     "calibration has another rank": (ValueError, "calibration", {"recipe": "int8", "calibration": X[0, 0]}),
-    "calibration has pixels": (TypeError, "calibration", {"recipe": "int8", "calibration": X.astype("uint8")}),
+    "calibration has complex numbers": (
+        TypeError,
+        "calibration",
+        {"recipe": "int8", "calibration": X.astype("complex64")},
+    ),
     "calibration is empty": (tflite.CalibrationError, "calibration", {"recipe": "int8", "calibration": X[:0]}),
     "calibration is one image": (tflite.CalibrationError, "calibration", {"recipe": "int8", "calibration": X[:1]}),
     "calibration repeats": (tflite.CalibrationError, "calibration", {"recipe": "int8", "calibration": same_image}),
@@ -72,7 +76,7 @@ EXPORT = {
     ),
     "data": (ValueError, "data", {"data": X[:, :4]}),
     "data is empty": (ValueError, "data", {"data": X[:0]}),
-    "data of a type": (TypeError, "data", {"data": X.astype("int32")}),
+    "data of a type": (TypeError, "data", {"data": X.astype("complex64")}),
     "batch": (ValueError, "batch_size", {"batch_size": 0}),
     "tolerance": (ValueError, "tolerance", {"tolerance": 0}),
     "labels": (ValueError, "data", {"data": (X, np.zeros(3))}),
@@ -235,7 +239,7 @@ def test_truncated_files_never_crash(file, tmp_path):
 
 VERIFY = {
     "shape": (ValueError, "data", X[:, :4]),
-    "type": (TypeError, "data", X.astype("uint8")),
+    "type": (TypeError, "data", X.astype("str")),
     "NaN": (ValueError, "data", with_nan()),
     "nothing": (ValueError, "data", []),
     "None": (TypeError, "data", None),

@@ -37,3 +37,12 @@ def load_model(path: str | PathLike[str]) -> Model:
     except Exception as error:  # whatever a damaged archive makes the loaders underneath raise
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"model: expected a whole .keras file, got {path} ({reason})") from error
+
+
+def as_model(model: Model | str | PathLike[str]) -> Model:
+    """Return a model, or that of a file.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_model` does.
+    """
+    return load_model(model) if isinstance(model, str | PathLike) else model

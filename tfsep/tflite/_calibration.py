@@ -80,7 +80,7 @@ def read_calibration(data: Data, reader: SampleReader, max_samples: int = MAX_CA
         )
     low = min(float(array.min()) for sample in samples for array in sample)
     high = max(float(array.max()) for sample in samples for array in sample)
-    if all(np.ptp(array) == 0 for sample in samples for array in sample):
+    if all(array.min() == array.max() for sample in samples for array in sample):
         raise CalibrationError("calibration: expected samples with content, got only constant ones")
     return Calibration(tuple(samples), distinct, low, high)
 

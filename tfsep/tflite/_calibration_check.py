@@ -8,6 +8,7 @@ from tfsep._keras.backend import keras
 from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.types import Layer
 from tfsep.tflite._calibration import Calibration
+from tfsep.tflite._model_run import model_run
 from tfsep.tflite._model_signature import ModelSignature
 
 _SAMPLES = 64
@@ -24,14 +25,14 @@ def unlike_training(signature: ModelSignature, calibration: Calibration) -> str 
     seen: list[tuple[Layer, np.ndarray]] = []
 
     def leave(layer: Layer, inputs: Any, _: Any) -> None:
-        if isinstance(layer, keras.layers.BatchNormalization) and not seen:
+        if isinstance(layer, keras.layers.BatchNormalization) and (not seen or layer is seen[0][0]):
             seen.append((layer, np.asarray(inputs, np.float64)))
 
-    with watch_layer_calls(lambda _: None, leave):
-        signature([array[:_SAMPLES] for array in calibration.arrays()])
+    with model_run(signature) as run, watch_layer_calls(lambda _: None, leave):
+        run([array[:_SAMPLES] for array in calibration.arrays()])
     if not seen:
         return None
-    layer, inputs = seen[0]
+    layer, inputs = seen[0][0], np.concatenate([each for _, each in seen])
     mean, variance = (np.asarray(v, np.float64) for v in (layer.moving_mean, layer.moving_variance))
     if np.all(mean == 0) and np.all(variance == 1):
         return None

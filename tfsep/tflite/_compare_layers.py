@@ -1,5 +1,6 @@
 """The error of a file layer by layer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, log10
 from os import PathLike
@@ -11,11 +12,11 @@ import numpy as np
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.table import Table
-from tfsep.models import load_model
+from tfsep.tflite._batch_filling import without_filling
 from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs
-from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._model_run import ModelRun, model_run
 from tfsep.tflite._sample_reader import SampleReader
-from tfsep.tflite._source_model import source_of
+from tfsep.tflite._source_model import SourceModel, source_and_file
 
 _LEAST_SIMILARITY = 0.25
 """Of a layer's output and a tensor that may hold it."""
@@ -148,27 +149,36 @@ def compare_layers(model: Model | str | PathLike[str], path: str | PathLike[str]
         >>> [row.name for row in report.rows], report.worst.sqnr > 30
         (['conv'], True)
     """
-    source = source_of(load_model(model) if isinstance(model, str | PathLike) else model)
-    file = LiteRTModel(path, keep_tensors=True)
-    source = source.sized_as(file)
+    source, file = source_and_file(model, path, keep_tensors=True)
     signature = source.signature
     order = signature.input_order(file.inputs)
     pairs: dict[int, tuple[LayerKey, _LayerError]] | None = None
     samples = 0
-    for batch in SampleReader(signature.inputs).chunks(data, _CHUNK):
-        layers = source.layer_outputs(batch.inputs)
-        tensors = file.operator_outputs([batch.inputs[i] for i in order])
-        if pairs is None:
-            matched = _match_layers(layers, tensors, file.tensor_ancestors())
-            pairs = {tensor: (key, _LayerError()) for tensor, key in matched.items()}
-        for tensor, (key, error) in pairs.items():
-            error.add(layers.arrays[key], tensors[tensor])
-        samples += batch.size
+    with model_run(signature) as run:
+        for batch in SampleReader(signature.inputs).chunks(data, _CHUNK):
+            layers = _layer_outputs(source, run, batch.inputs)
+            tensors = file.operator_outputs([batch.inputs[i] for i in order])
+            if pairs is None:
+                matched = _match_layers(layers, tensors, file.tensor_ancestors())
+                pairs = {tensor: (key, _LayerError()) for tensor, key in matched.items()}
+            for tensor, (key, error) in pairs.items():
+                error.add(layers.arrays[key], tensors[tensor])
+            samples += batch.size
     if pairs is None:
         raise ValueError("data: expected at least one sample, got none")
     if not pairs:
         raise ValueError(f"path: expected a file of {signature.model.name!r}, got {path}, which has no layer of it")
     return LayerReport(Path(path), samples, tuple(error.row(key, tensor) for tensor, (key, error) in pairs.items()))
+
+
+def _layer_outputs(source: SourceModel, run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:
+    """The outputs of the layers on some samples, in the batches that the model runs in."""
+    parts = []
+    for arrays, count in run.parts(inputs):
+        made = source.layer_outputs(run, arrays)
+        size = len(arrays[0])
+        parts.append({key: without_filling(array, size, count) for key, array in made.arrays.items()})
+    return LayerOutputs({key: np.concatenate([part[key] for part in parts]) for key in parts[0]}, made.ancestors)
 
 
 def _match_layers(

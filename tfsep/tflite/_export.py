@@ -16,6 +16,7 @@ from tfsep._utils.atomic_files import atomic_files
 from tfsep.data import Preprocessing
 from tfsep.tflite._calibration import Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
+from tfsep.tflite._call_form import InputShapes
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._inspect import inspect
@@ -39,8 +40,8 @@ def export(
     calibration: Data | None = None,
     *,
     data: Data | None = None,
-    batch_size: int = 1,
-    input_shape: tuple[int, ...] | None = None,
+    batch_size: int | None = None,
+    input_shape: InputShapes | None = None,
     allow_flex: bool = False,
     tolerance: float | None = None,
     max_calibration_samples: int = MAX_CALIBRATION_SAMPLES,
@@ -65,8 +66,11 @@ def export(
             ``(a, b)``), or a dict by name; or an iterable of any of these, a ``tf.data.Dataset`` or a generator. None
             for the calibration samples, or, without those, for a few seeded random ones; the report notes where nothing
             but the calibration data checks their range.
-        batch_size: batch size of the file's inputs.
-        input_shape: shape without the batch, for a model of one input that leaves sizes open.
+        batch_size: batch size of the file's inputs; None for that of the model's own inputs, or 1 where they leave it
+            open.
+        input_shape: shape without the batch, for a model that leaves sizes open; for several inputs a shape of each, as
+            a list in the model's own order or a dict by name. A subclassed model takes a list, a tuple or a dict of
+            tensors, or an argument for each; None for the shapes that it was built on.
         allow_flex: whether operators may need TensorFlow on the device. A file with such operators is kept without
             verification, as nothing in Python runs them, and its report says so.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
@@ -93,12 +97,11 @@ def export(
     """
     chosen = get_recipe(recipe)
     path = _require_writable(as_path(path, "path"))
-    batch_size = positive_int(batch_size, "batch_size")
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
     elif chosen not in RECIPES.values():
         tolerance = chosen.tolerance
-    source = source_of(model, input_shape)
+    source = source_of(model, input_shape, None if batch_size is None else positive_int(batch_size, "batch_size"))
     inputs = source.signature.inputs
     _require_static(source.signature)
     source.require_exportable(chosen, calibration is not None)
@@ -109,7 +112,7 @@ def export(
             calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
         )
 
-    content = convert_model(source.signature, chosen, batch_size, measured, allow_flex)
+    content = convert_model(source.signature, chosen, measured, allow_flex)
     samples = _verification_data(inputs, data, measured)
     with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
         file.write_bytes(content)
@@ -130,11 +133,12 @@ def _require_writable(path: Path) -> Path:
 
 
 def _require_static(signature: ModelSignature) -> None:
-    for spec in signature.inputs:
-        if None in spec.shape:
-            raise ValueError(
-                f"input_shape: expected the sizes that {signature.model.name!r} leaves open, {spec.shape}, got None"
-            )
+    open_inputs = [spec for spec in signature.inputs if None in spec.shape]
+    if open_inputs:
+        shapes = ", ".join(f"{spec.name} {spec.shape}" for spec in open_inputs)
+        raise ValueError(
+            f"input_shape: expected the sizes that {signature.model.name!r} leaves open, {shapes}, got None"
+        )
 
 
 class _VerificationData(NamedTuple):
@@ -175,7 +179,7 @@ def _verified_report(
     """Run the file beside the model, and return the report if it passes."""
     found, signature = inspect(file), source.signature
     flex = [name for name in found.op_counts if name.startswith("Flex")]
-    notes = [signature.note] if signature.note else []
+    notes = list(signature.notes)
     if calibration is not None and recipe.needs_calibration:
         notes += calibration.notes() + _range_notes(signature, calibration, data.origin)
     if flex:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfsep.tflite._layer_outputs import LayerOutputs, called_layer_outputs
 from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._tflite_converter import float32_weights
@@ -50,9 +51,9 @@ class FloatSource:
         del report
         return []
 
-    def layer_outputs(self, inputs: Sequence[np.ndarray]) -> LayerOutputs:
-        """Run the model, and return the output of every layer that is called."""
-        return called_layer_outputs(self.signature, inputs)
+    def layer_outputs(self, run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:
+        """Run one batch of the model, and return the output of every layer that is called."""
+        return called_layer_outputs(run, inputs)
 
 
 class _NoCounter:

@@ -9,7 +9,7 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.types import Layer
 from tfsep.layers import DepthwiseSeparableConv
-from tfsep.tflite._model_signature import ModelSignature
+from tfsep.tflite._model_run import ModelRun
 
 
 class LayerKey(NamedTuple):
@@ -36,8 +36,8 @@ class LayerOutputs(NamedTuple):
     ancestors: dict[LayerKey, set[LayerKey]]
 
 
-def called_layer_outputs(signature: ModelSignature, inputs: Sequence[np.ndarray]) -> LayerOutputs:
-    """Run a model, and return the output of every layer that is called, however deep it is nested.
+def called_layer_outputs(run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:
+    """Run one batch of a model, and return the output of every layer that is called, however deep it is nested.
 
     A nested model's output is that of its last layer, and is listed once, under the name of that layer.
     """
@@ -59,7 +59,7 @@ def called_layer_outputs(signature: ModelSignature, inputs: Sequence[np.ndarray]
         ancestors[key] = sources.union(*(ancestors[source] for source in sources))
 
     with watch_layer_calls(enclosing.append, leave):
-        signature(inputs)
+        run.step(inputs)
     return LayerOutputs({key: np.asarray(output) for key, output in outputs.items()}, ancestors)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfsep._flatbuffer.reader import read_tflite
 from tfsep._utils.arguments import positive_int
+from tfsep.tflite._batch_filling import filled, without_filling
 from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._trial_run import mark_runnable, require_runnable
@@ -112,9 +113,7 @@ class LiteRTModel:
         for start in range(0, total, step):
             count = min(step, total - start)
             for (_, detail), info, array in zip(self._inputs, self.inputs, inputs, strict=True):
-                piece = array[start : start + count]
-                if count < step:
-                    piece = np.concatenate([piece, np.repeat(piece[-1:], step - count, axis=0)])
+                (piece,) = filled([array[start : start + count]], step)
                 self.interpreter.set_tensor(detail["index"], info.quantize(piece))
             self.interpreter.invoke()
             yield count
@@ -123,7 +122,7 @@ class LiteRTModel:
         """Run any number of samples: real numbers in, in the order of `inputs`, and out, in that of `outputs`."""
         parts = [
             tuple(
-                info.dequantize(self.interpreter.get_tensor(detail["index"])[:count])
+                info.dequantize(without_filling(self.interpreter.get_tensor(detail["index"]), self.batch_size, count))
                 for (_, detail), info in zip(self._outputs, self.outputs, strict=True)
             )
             for count in self._run_batches(inputs)

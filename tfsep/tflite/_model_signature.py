@@ -5,13 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-import numpy as np
-
-from tfsep._keras.backend import tf
+from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_copies import float32_copy, other_dtypes
 from tfsep._keras.model_graph import require_model
-from tfsep._keras.model_io import inputs_of, output_names, shape_for
+from tfsep._keras.model_io import inputs_of, output_names
 from tfsep._keras.types import Model
+from tfsep.tflite._call_form import (
+    CallForm,
+    InputShapes,
+    built_shapes,
+    each_shape,
+    shapes_of_file,
+    subclassed_form,
+    symbolic_form,
+)
 from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._tensor_info import TensorInfo
 
@@ -26,13 +33,17 @@ class ModelSignature:
         model: the Keras model.
         inputs: inputs as ``model.inputs`` has them.
         output_names: sorted.
-        note: a remark for the user about the model that is run, or nothing.
+        notes: remarks for the user about the model that is run.
+        batch_size: the batch of the model's own inputs, or of its file; None where any is taken.
+        form: how the inputs become arguments.
     """
 
     model: Model
     inputs: tuple[InputSpec, ...]
     output_names: tuple[str, ...]
-    note: str
+    notes: tuple[str, ...]
+    batch_size: int | None
+    form: CallForm
     _output_order: tuple[int, ...]
 
     @property
@@ -46,20 +57,10 @@ class ModelSignature:
         places = zip(self._output_order, self.output_names, strict=True)
         return tuple(name for _, name in sorted(places))
 
-    def pack_inputs(self, inputs: Sequence[Any]) -> Any:
-        """Return inputs, given in the model's order, in the structure that the model takes."""
-        structure = inputs_of(self.model)
-        return inputs[0] if structure is None else tf.nest.pack_sequence_as(structure, list(inputs))
-
-    def sort_outputs(self, outputs: Any) -> tuple[Any, ...]:
-        """Return the model's outputs sorted by name."""
-        flat = tf.nest.flatten(outputs)
+    def call(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        """Call the model in inference mode on tensors in the order of its inputs, and sort its outputs by name."""
+        flat = tf.nest.flatten(self.model(*self.form.arguments(inputs), training=False))
         return tuple(flat[place] for place in self._output_order)
-
-    def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Run the model in inference mode on arrays in the order of its inputs."""
-        structure = self.pack_inputs([tf.constant(array) for array in inputs])
-        return tuple(np.asarray(output) for output in self.sort_outputs(self.model(structure, training=False)))
 
     def input_order(self, inputs: Sequence[TensorInfo]) -> list[int]:
         """Return for each input of a file the place of the model's: by name, where there are several."""
@@ -68,7 +69,7 @@ class ModelSignature:
         return [self.input_names.index(info.name) for info in inputs]
 
     def sized_as(self, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> Self:
-        """Return this signature with open sizes replaced by those of a file's inputs.
+        """Return this signature with the batch of a file, and with open sizes replaced by those of its inputs.
 
         Raises:
             ValueError: if the file's inputs and outputs are not the model's.
@@ -89,16 +90,23 @@ class ModelSignature:
             if len(shape) != len(actual) or any(side not in (None, a) for side, a in zip(shape, actual, strict=True)):
                 raise ValueError(f"path: expected a file with input {shape}, as the model's, got {actual}")
             specs[place] = specs[place]._replace(shape=actual)
-        return replace(self, inputs=tuple(specs))
+        return replace(self, inputs=tuple(specs), batch_size=inputs[0].shape[0])
 
 
-def signature_of(model: Model, input_shape: tuple[int, ...] | None = None) -> ModelSignature:
+def signature_of(
+    model: Model,
+    input_shape: InputShapes | None = None,
+    batch_size: int | None = None,
+    file_inputs: Sequence[TensorInfo] = (),
+) -> ModelSignature:
     """Return a model's signature.
 
     Args:
         model: a built Keras model.
-        input_shape: shape without the batch; for a model of one input that leaves sizes open, or that was not built on
-            symbolic inputs.
+        input_shape: shape without the batch, or a shape for each of several inputs; for a model that leaves sizes open,
+            or that was not built on symbolic inputs.
+        batch_size: batch to run the model in; None for its own.
+        file_inputs: inputs of a file, which give their shapes to a model that was not built on symbolic inputs.
 
     Raises:
         TypeError: if it is no Keras model.
@@ -109,34 +117,91 @@ def signature_of(model: Model, input_shape: tuple[int, ...] | None = None) -> Mo
         raise ValueError(
             f"model: expected a built model, got {model.name!r}, which is not: build it, or give input_shape"
         )
-    note = ""
+    notes = []
     if half := other_dtypes(model):
-        note = f"the model computes in {', '.join(half)}; the file is made of its float32 copy, and compared with that"
+        notes += [
+            f"the model computes in {', '.join(half)}; the file is made of its float32 copy, and compared with that"
+        ]
         model = float32_copy(model)
-    if input_shape is not None:
-        input_shape = shape_for(model, input_shape)
-    inputs = inputs_of(model)
-    tensors = [] if inputs is None else tf.nest.flatten(inputs)
-    if not tensors:
-        return _subclassed_signature(model, input_shape, note)
+    tensors = tf.nest.flatten(inputs_of(model))
+    if tensors[:1] in ([], [None]):
+        if input_shape is None and file_inputs:
+            names, shapes = [info.name for info in file_inputs], [info.shape[1:] for info in file_inputs]
+            input_shape = shapes_of_file(model, names, shapes)
+        given = built_shapes(model) if input_shape is None else input_shape
+        return replace(_subclassed_signature(model, given, notes), batch_size=batch_size)
     names = _identifiers([tensor.name for tensor in tensors], "input")
-    shapes = [tuple(tensor.shape[1:]) for tensor in tensors] if input_shape is None else [input_shape]
-    specs = [InputSpec(name, shape, tensor.dtype) for name, shape, tensor in zip(names, shapes, tensors, strict=True)]
-    return _signature(model, specs, _identifiers(output_names(model), "output"), note)
+    specs = [
+        InputSpec(name, tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in zip(names, tensors, strict=True)
+    ]
+    if input_shape is not None:
+        specs = _with_shapes(model, specs, input_shape)
+    batches = sorted({tensor.shape[0] for tensor in tensors} - {None})
+    if len(batches) > 1:
+        raise ValueError(f"model: expected inputs of one batch size, got {', '.join(map(str, batches))}")
+    if batch_size is not None and batches not in ([], [batch_size]):
+        notes += [
+            f"the model's own batch is {batches[0]}, the file's is {batch_size}: the model was verified in batches of "
+            f"{batch_size}"
+        ]
+    batch = next(iter(batches), None) if batch_size is None else batch_size
+    outputs = _identifiers(output_names(model), "output")
+    return _signature(model, specs, outputs, notes, batch, symbolic_form(model))
 
 
-def _subclassed_signature(model: Model, input_shape: tuple[int, ...] | None, note: str) -> ModelSignature:
-    """The signature of a subclassed model, which has no symbolic inputs."""
-    if input_shape is None:
-        raise ValueError(f"input_shape: expected the shape of one input of {model.name!r}, without the batch, got None")
-    outputs = tf.nest.flatten(model(tf.zeros((1, *input_shape)), training=False))
-    names = [f"output_{i}" for i in range(len(outputs))]
-    return _signature(model, [InputSpec("input", input_shape, "float32")], names, note)
+def _with_shapes(model: Model, specs: list[InputSpec], input_shape: InputShapes) -> list[InputSpec]:
+    """Inputs with the shapes that a caller gives them.
+
+    Raises:
+        ValueError: for anything but shapes of known sizes that the model takes.
+    """
+    given = each_shape(input_shape)
+    if isinstance(given, tuple):
+        given = [given]
+    if isinstance(given, list):
+        if len(given) != len(specs):
+            names = ", ".join(spec.name for spec in specs)
+            raise ValueError(f"input_shape: expected a shape for each of {len(specs)} inputs ({names}), got {given}")
+        given = dict(zip((spec.name for spec in specs), given, strict=True))
+    if unknown := sorted(set(given) - {spec.name for spec in specs}):
+        names = ", ".join(spec.name for spec in specs)
+        raise ValueError(f"input_shape: expected shapes of inputs {names}, got {', '.join(unknown)}")
+    for spec in specs:
+        shape = given.get(spec.name, spec.shape)
+        fits = len(shape) == len(spec.shape) and all(
+            s is not None and k in (None, s) for k, s in zip(spec.shape, shape, strict=True)
+        )
+        if spec.name in given and not fits:
+            raise ValueError(f"input_shape: expected {spec.shape}, as {model.name!r} has it, got {shape}")
+    return [spec._replace(shape=given.get(spec.name, spec.shape)) for spec in specs]
 
 
-def _signature(model: Model, inputs: list[InputSpec], outputs: list[str], note: str) -> ModelSignature:
+def _subclassed_signature(model: Model, shapes: InputShapes | None, notes: list[str]) -> ModelSignature:
+    """The signature of a subclassed model, which has no symbolic inputs, on inputs of these shapes."""
+    if shapes is None:
+        raise ValueError(
+            f"input_shape: expected the shapes of the inputs of {model.name!r}, without the batch, got None"
+        )
+    form, names, sizes = subclassed_form(model, shapes)
+    specs = [InputSpec(name, size, "float32") for name, size in zip(_identifiers(names, "input"), sizes, strict=True)]
+    if any(None in size for size in sizes):
+        raise ValueError(f"input_shape: expected the sizes of the inputs of {model.name!r}, got {_listed(specs)}")
+    # Inside the scope no variable of the model changes; those that the first call makes are made at its end.
+    with keras.StatelessScope():
+        arguments = form.arguments([tf.zeros((1, *size)) for size in sizes])
+        outputs = tf.nest.flatten(model(*arguments, training=False))
+    return _signature(model, specs, [f"output_{i}" for i in range(len(outputs))], notes, None, form)
+
+
+def _listed(specs: Sequence[InputSpec]) -> str:
+    return ", ".join(f"{spec.name} {spec.shape}" for spec in specs)
+
+
+def _signature(
+    model: Model, inputs: list[InputSpec], outputs: list[str], notes: list[str], batch_size: int | None, form: CallForm
+) -> ModelSignature:
     order = tuple(sorted(range(len(outputs)), key=outputs.__getitem__))
-    return ModelSignature(model, tuple(inputs), tuple(outputs[i] for i in order), note, order)
+    return ModelSignature(model, tuple(inputs), tuple(outputs[i] for i in order), tuple(notes), batch_size, form, order)
 
 
 def _identifiers(names: Sequence[str], fallback: str) -> list[str]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from tfsep._keras.types import Data
 from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._model_run import model_run
 from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._sample_reader import Batch, SampleReader
 from tfsep.tflite._source_model import SourceModel
@@ -135,11 +136,12 @@ def compare_outputs(
     signature = source.signature
     order = signature.input_order(file.inputs)
     comparison, counter = _OutputComparison(file), source.element_counter(file)
-    for batch in SampleReader(signature.inputs).chunks(data):
-        file_batch = batch._replace(inputs=tuple(batch.inputs[i] for i in order))
-        expected, actual = signature(batch.inputs), file(file_batch.inputs)
-        comparison.add(file_batch, expected, actual)
-        counter.add(batch.inputs, expected, actual)
+    with model_run(signature) as run:
+        for batch in SampleReader(signature.inputs).chunks(data):
+            file_batch = batch._replace(inputs=tuple(batch.inputs[i] for i in order))
+            expected, actual = run(batch.inputs), file(file_batch.inputs)
+            comparison.add(file_batch, expected, actual)
+            counter.add(batch.inputs, expected, actual)
     if comparison.samples == 0:
         raise ValueError("data: expected at least one sample, got none")
     return counter.complete(comparison.report(recipe, tolerance))

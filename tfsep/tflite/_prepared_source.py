@@ -24,6 +24,7 @@ from tfsep.quantize._layer_results import results_of
 from tfsep.quantize._prepared_model import float_layers_of, runtime_of
 from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs
 from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._tensor_info import TensorInfo
@@ -135,10 +136,11 @@ class PreparedSource:
         ancestors = {key: {keys[place] for place in result.before} for key, result in zip(keys, results, strict=True)}
         return keras.Model(inputs_of(model), [result.tensor for result in results]), keys, ancestors
 
-    def layer_outputs(self, inputs: Sequence[np.ndarray]) -> LayerOutputs:
+    def layer_outputs(self, run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:
         """Run the model, and return its quantized results, by the layers of the model that was prepared."""
+        del run
         model, keys, ancestors = self._layer_model
-        outputs = model(self.signature.pack_inputs([tf.constant(array) for array in inputs]), training=False)
+        outputs = model(*self.signature.form.arguments([tf.constant(array) for array in inputs]), training=False)
         return LayerOutputs(dict(zip(keys, map(np.asarray, outputs), strict=True)), ancestors)
 
 
@@ -181,7 +183,7 @@ class _ElementCounter:
         self._counts.add(self._outputs, expected, actual)
         if self._otherwise:
             with litert_rounding():
-                self._litert_counts.add(self._outputs, self._signature(inputs), actual)
+                self._litert_counts.add(self._outputs, ModelRun(self._signature)(inputs), actual)
 
     def complete(self, report: VerifyReport) -> VerifyReport:
         """Return a report with the counts."""

@@ -66,12 +66,14 @@ class SampleReader:
         Args:
             data: an array (N, ...); a tuple (x, labels); for several inputs, a tuple of arrays in the order of the
                 inputs, or a dict of them; or an iterable of any of these or of single samples, a ``tf.data.Dataset`` or
-                generator too.
+                generator too; or a function without arguments that returns such an iterable, the form of the
+                converter's ``representative_dataset``. Numbers are cast to the input's type, as Keras casts them.
 
         Raises:
-            TypeError: for any other object, or another dtype.
+            TypeError: for any other object, or a dtype that the input's does not hold.
             ValueError: for another shape, or NaN or infinity.
         """
+        data = _called(data)
         if data is None or isinstance(data, str | bytes | int | float):
             raise TypeError(f"{self.argument}: expected arrays or an iterable of batches, got {data!r}")
         if self._is_element(data):
@@ -147,8 +149,6 @@ class SampleReader:
 
     def _array(self, value: Any, spec: InputSpec) -> np.ndarray:
         array = np.asarray(value)
-        if not _is_compatible(array.dtype, np.dtype(spec.dtype)):
-            raise TypeError(f"{self.argument}: expected {spec.dtype} for {spec.name}, got {array.dtype}")
         if array.ndim == len(spec.shape):
             array = array[None]
         wanted = array.ndim == len(spec.shape) + 1 and all(
@@ -157,6 +157,8 @@ class SampleReader:
         if not wanted:
             shape = ", ".join("any" if side is None else str(side) for side in spec.shape)
             raise ValueError(f"{self.argument}: expected shape (N, {shape}) for {spec.name}, got {np.shape(value)}")
+        if not _holds(spec.dtype, array):
+            raise TypeError(f"{self.argument}: expected {spec.dtype} for {spec.name}, got {_described(array)}")
         array = array.astype(spec.dtype, copy=False)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"{self.argument}: expected finite numbers for {spec.name}, got NaN or infinity")
@@ -181,11 +183,24 @@ def _is_row(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and np.ndim(value[0]) == 0
 
 
-def _is_compatible(given: np.dtype, wanted: np.dtype) -> bool:
-    """Whether numbers of one type may be cast to another: floats to floats, ints to ints that hold them.
+def _called(data: Any) -> Any:
+    """The samples of a function without arguments, or of the converter's own record of one; other data as it is."""
+    if isinstance(data, tf.lite.RepresentativeDataset):
+        data = data.input_gen
+    return data() if callable(data) else data
 
-    Pixels in uint8 for a float network are refused, as they are most likely not preprocessed.
-    """
-    if wanted.kind == "f":
-        return given.kind == "f"
-    return given == wanted or (given.kind in "iu" and wanted.kind in "iu" and np.can_cast(given, wanted, "same_kind"))
+
+def _holds(wanted: str, array: np.ndarray) -> bool:
+    """Whether numbers may be cast to a type: real ones to floats, and to other types those that are whole and fit."""
+    if array.dtype.kind not in "fiub" and array.dtype != tf.bfloat16.as_numpy_dtype:
+        return False
+    if np.dtype(wanted).kind == "f" or wanted in ("bfloat16", array.dtype.name):
+        return True
+    with np.errstate(invalid="ignore"):
+        return np.array_equal(array.astype(wanted), array)
+
+
+def _described(array: np.ndarray) -> str:
+    """The type of an array, and the range of its numbers."""
+    is_number = array.size and array.dtype.kind in "fiu"
+    return f"{array.dtype} from {array.min():.6g} to {array.max():.6g}" if is_number else str(array.dtype)

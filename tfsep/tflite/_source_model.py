@@ -7,13 +7,17 @@ from typing import Protocol, Self
 import numpy as np
 
 from tfsep._keras.types import Model
-from tfsep.quantize._prepared_model import is_prepared
+from tfsep.models._load_model import as_model
+from tfsep.quantize._prepared_model import is_prepared, runtime_of
+from tfsep.tflite._call_form import InputShapes
 from tfsep.tflite._float_source import FloatSource
 from tfsep.tflite._layer_outputs import LayerOutputs
 from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._model_signature import ModelSignature, signature_of
 from tfsep.tflite._prepared_source import PreparedSource
 from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._verify_report import VerifyReport
 
 
@@ -66,19 +70,46 @@ class SourceModel(Protocol):
     def notes(self, report: VerifyReport) -> list[str]:
         """Return remarks for the user on a report."""
 
-    def layer_outputs(self, inputs: Sequence[np.ndarray]) -> LayerOutputs:
-        """Run the model, and return every layer's output."""
+    def layer_outputs(self, run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:
+        """Run one batch of the model, and return every layer's output."""
 
 
-def source_of(model: Model, input_shape: tuple[int, ...] | None = None) -> SourceModel:
+def source_of(
+    model: Model,
+    input_shape: InputShapes | None = None,
+    batch_size: int | None = None,
+    file_inputs: Sequence[TensorInfo] = (),
+) -> SourceModel:
     """Return a model as a source.
 
     Args:
         model: a built Keras model.
-        input_shape: without the batch; for a model of one input that leaves sizes open.
+        input_shape: without the batch, or a shape for each of several inputs; for a model that leaves sizes open.
+        batch_size: batch to run it in; None for its own.
+        file_inputs: inputs of a file of the model, for one that says nothing of its own.
 
     Raises:
         TypeError, ValueError: if it is no built Keras model, or the shape does not fit it.
     """
-    signature = signature_of(model, input_shape)
+    signature = signature_of(model, input_shape, batch_size, file_inputs)
     return PreparedSource(signature) if is_prepared(signature.model) else FloatSource(signature)
+
+
+def source_and_file(
+    model: Model | str | PathLike[str], path: str | PathLike[str], threads: int = 1, *, keep_tensors: bool = False
+) -> tuple[SourceModel, LiteRTModel]:
+    """Return a model, or that of a file of Keras's, beside a ``.tflite`` file, on the kernels that the model is for.
+
+    Args:
+        model: a built Keras model, or the path of one.
+        path: path of the ``.tflite`` file.
+        threads: number of LiteRT's threads.
+        keep_tensors: whether every tensor of the file can be read; see `LiteRTModel`.
+
+    Raises:
+        TypeError, ValueError, FileNotFoundError: if one of them is none, or they do not belong together.
+    """
+    model = as_model(model)
+    reference = not keep_tensors and is_prepared(model) and runtime_of(model) == "reference"
+    file = LiteRTModel(path, threads, reference_kernels=reference, keep_tensors=keep_tensors)
+    return source_of(model, file_inputs=file.inputs).sized_as(file), file

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,33 +16,34 @@ from tfsep._keras.backend import keras, tf
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
+from tfsep.tflite._model_run import StateScope
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe, get_recipe
 from tfsep.tflite._weight_check import Weight, stored_weights
 
 
 def convert_model(
-    signature: ModelSignature, recipe: Recipe, batch_size: int, calibration: Calibration | None, allow_flex: bool
+    signature: ModelSignature, recipe: Recipe, calibration: Calibration | None, allow_flex: bool
 ) -> bytes:
     """Return the bytes of a file of this model, with inputs and outputs in the model's own order.
 
     Args:
-        signature: signature of the model, with all sizes known.
+        signature: signature of the model, with all sizes known; its batch is the file's, 1 where it has none.
         recipe: recipe of the file.
-        batch_size: batch size of the file's inputs.
         calibration: samples; None for a recipe in floats, and for a prepared model, which has its ranges.
         allow_flex: whether operators may need TensorFlow on the device.
 
     Raises:
         ValueError: if the model cannot be converted.
     """
-    function = _trace(signature, batch_size)
+    batch_size = signature.batch_size or 1
+    function, module = _trace(signature, batch_size)
     if recipe.needs_calibration and calibration is not None and _has_loop(function):
         raise ValueError(
             f"model: expected one without loops for recipe {recipe.name!r}, which no converter calibrates through, got "
             f"{signature.model.name!r}: give its recurrent layers unroll=True, or take another recipe"
         )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     flags, builtins = recipe.converter_flags, tf.lite.OpsSet.TFLITE_BUILTINS
     converter.optimizations = [tf.lite.Optimize.DEFAULT] if flags.optimize else []
     converter.target_spec.supported_types = [tf.dtypes.as_dtype(name) for name in flags.supported_types]
@@ -89,7 +91,7 @@ def float32_weights(signature: ModelSignature) -> list[Weight]:
     Raises:
         ValueError: if the model cannot be converted.
     """
-    content = convert_model(signature, get_recipe("float32"), 1, None, False)
+    content = convert_model(signature, get_recipe("float32"), None, False)
     return stored_weights(unpack(content, signature.model.name))
 
 
@@ -111,30 +113,58 @@ _LOOPS = {"While", "StatelessWhile"}
 
 
 def _reason(error: Exception) -> str:
-    """The cause in a converter's error, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """The cause in an error of Keras or the converter, in one line."""
+    plain = re.sub("\x1b\\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     causes = [line for line in lines if "error:" in line or "custom op" in line.lower()]
-    return (causes or lines or [type(error).__name__])[0][:300]
+    # Keras names the layer in a line of its own, before the cause.
+    layers = [line for line in lines if line.startswith("Exception encountered when calling")]
+    rest = [line for line in lines if line not in layers]
+    where = [name for line in layers[-1:] for name in re.findall(r"calling (\w+)", line)]
+    return ": ".join([*where, *(causes or rest or [type(error).__name__])[:1]])[:300]
 
 
-def _trace(signature: ModelSignature, batch_size: int) -> Any:
-    """Return the model as a concrete function of static shapes, with its variables as constants.
+def _trace(signature: ModelSignature, batch_size: int) -> tuple[Any, tf.Module]:
+    """Return the model as a concrete function of static shapes, and the holder of the variables that it reads.
 
-    A variable would become a resource in the file, which the converter neither folds nor quantizes.
+    Variables that the model does not assign are constants: as resources of the file, the converter would neither fold
+    nor quantize them. The others, the states of recurrent layers, become resources of the file that start at their
+    present value. So do those that are hidden from Keras, in a closure or a list, where they are assigned; the
+    converter itself makes constants of the rest of these.
     """
-    model = signature.model
-    constants = [(variable, tf.constant(variable.numpy())) for variable in model.variables]
+    model, module = signature.model, tf.Module()
+    values = {id(variable): (variable, tf.constant(variable.numpy())) for variable in model.variables}
+    state: dict[int, tuple[keras.Variable, tf.Variable]] = {}
+    assigned: dict[int, tuple[keras.Variable, Any]] = {}
 
     def frozen(**inputs: Any) -> dict[str, Any]:
-        structure = signature.pack_inputs([inputs[name] for name in signature.input_names])
-        # `stateless_call` hands `training` to the model's own call, which need not take it.
-        with keras.StatelessScope(constants):
-            outputs = model(structure, training=False)
-        return dict(zip(signature.output_names, signature.sort_outputs(outputs), strict=True))
+        nonlocal assigned
+        known = {**values, **{key: (own, stored.read_value()) for key, (own, stored) in state.items()}}
+        with StateScope(list(known.values())) as scope:
+            outputs = signature.call([inputs[name] for name in signature.input_names])
+        assigned = scope.assigned
+        for own, stored in state.values():
+            stored.assign(scope.get_current_value(own))
+        return dict(zip(signature.output_names, outputs, strict=True))
 
     specs = {spec.name: tf.TensorSpec((batch_size, *spec.shape), spec.dtype, spec.name) for spec in signature.inputs}
-    with ops.exporting(), keras_layers_lowered():
-        return tf.function(frozen, autograph=False).get_concrete_function(**specs)
+    while True:
+        try:
+            with ops.exporting(), keras_layers_lowered():
+                function = tf.function(frozen, autograph=False).get_concrete_function(**specs)
+        except Exception as error:  # whatever a model's own code raises
+            raise ValueError(
+                f"model: expected one that runs in batches of {batch_size}, got {model.name!r}: {_reason(error)}"
+            ) from error
+        if assigned.keys() <= state.keys():
+            break
+        # Which variables are state shows in the trace only, so that such a model is traced twice.
+        state |= {
+            key: (own, tf.Variable(own.numpy(), trainable=False, name=f"state_{len(state) + i}"))
+            for i, (key, (own, _)) in enumerate(assigned.items())
+        }
+    module.variables_of_model = list(function.graph.variables)
+    return function, module
 
 
 def _has_loop(function: Any) -> bool:

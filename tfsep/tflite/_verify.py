@@ -9,12 +9,11 @@ import numpy as np
 from tfsep._flatbuffer.reader import type_name
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import positive_number
-from tfsep.models import load_model
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._output_comparison import compare_outputs
 from tfsep.tflite._recipes import Recipe, recipe_of_types
 from tfsep.tflite._sample_reader import SampleReader
-from tfsep.tflite._source_model import source_of
+from tfsep.tflite._source_model import source_and_file
 from tfsep.tflite._verify_report import VerifyReport, require_passed
 
 
@@ -66,9 +65,7 @@ def verify(
     """
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
-    source = source_of(load_model(model) if isinstance(model, str | PathLike) else model)
-    file = LiteRTModel(path, threads, reference_kernels=source.reference_kernels)
-    source = source.sized_as(file)
+    source, file = source_and_file(model, path, threads)
     report, worst_weight = compare_outputs(source, file, data, _recipe_of(file), tolerance), ""
     if weights:
         report, worst_weight = source.check_weights(file, path, report)

@@ -14,8 +14,9 @@ from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.atomic_files import atomic_files, make_folder
 from tfsep.data import Preprocessing
-from tfsep.models import load_model
+from tfsep.models._load_model import as_model
 from tfsep.tflite._benchmark import benchmark_all, thread_counts
+from tfsep.tflite._call_form import InputShapes
 from tfsep.tflite._convert._header import c_header
 from tfsep.tflite._convert._metadata import LABELS, can_describe, channels_of, with_metadata
 from tfsep.tflite._convert._report import ConvertReport, readme
@@ -40,7 +41,7 @@ def convert(
     preprocessing: Preprocessing | None = None,
     name: str = "model",
     threads: Iterable[int] = (1,),
-    input_shape: tuple[int, ...] | None = None,
+    input_shape: InputShapes | None = None,
     tolerance: float | None = None,
     max_calibration_samples: int = MAX_CALIBRATION_SAMPLES,
 ) -> ConvertReport:
@@ -69,7 +70,8 @@ def convert(
             inputs that may be images; it is not applied. None where that is not known.
         name: name of the files, letters, digits, ``_``, ``-`` and ``.``.
         threads: numbers of threads to time the file with.
-        input_shape: shape without the batch, for a model of one input that leaves sizes open.
+        input_shape: shape without the batch, for a model that leaves sizes open; for several inputs a list or a dict
+            by name, see `export`.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
         max_calibration_samples: most samples of `calibration` to read.
 
@@ -102,7 +104,7 @@ def convert(
     counts = thread_counts(threads)
     if not isinstance(preprocessing, Preprocessing | None):
         raise TypeError(f"preprocessing: expected a Preprocessing or None, got {preprocessing!r}")
-    model = load_model(model) if isinstance(model, str | PathLike) else model
+    model = as_model(model)
     with tempfile.TemporaryDirectory(prefix="tfsep-") as scratch:
         made = export(
             model,

@@ -1,0 +1,308 @@
+"""Models as people have them: hidden variables, states, batches of their own, several inputs, and any form of data."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from checks import assert_close, assert_refused
+from keras import layers as L
+from keras import ops
+
+from tfsep import tflite
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(21, 5, 3)).astype("float32")
+SCALE, SHIFT = tf.Variable([1.0, -2.0, 3.0]), keras.Variable([0.5, 1.0, -1.0])
+NESTED = {"scales": [[SCALE]]}
+
+
+class Holder(L.Layer):
+    """Variables that Keras does not see: in a list of lists, and TensorFlow's in a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.shifts = ((SHIFT,),)
+        self.scales = NESTED
+
+    def call(self, x):
+        return x * self.scales["scales"][0][0] + self.shifts[0][0]
+
+
+class Counter(L.Layer):
+    """A state of its own: the number of the batch."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    def call(self, x):
+        self.count.assign_add(1.0)
+        return x * self.count
+
+
+class Reshaped(L.Layer):
+    """A layer that takes one batch only."""
+
+    def __init__(self, batch):
+        super().__init__()
+        self.batch = batch
+
+    def call(self, x):
+        return ops.reshape(x, (self.batch, 15))
+
+
+class Centred(L.Layer):
+    """A layer whose samples depend on each other."""
+
+    def call(self, x):
+        return x - ops.mean(x, axis=0, keepdims=True)
+
+
+def sequential(*stack, batch=None, shape=(5, 3)):
+    return keras.Sequential([keras.Input(shape, batch_size=batch), *stack])
+
+
+def with_state(layer, batch):
+    """A recurrent layer that has seen something, so that its state is not zero."""
+    model = sequential(layer, L.Dense(3), batch=batch)
+    model.predict(X[:batch], batch_size=batch, verbose=0)
+    return model
+
+
+HIDDEN = {
+    "TensorFlow's, in a closure": lambda: sequential(L.Lambda(lambda x: x * SCALE)),
+    "Keras's, in a closure": lambda: sequential(L.Lambda(lambda x: x + SHIFT)),
+    "behind a kernel": lambda: sequential(L.Conv1D(3, 2), L.Lambda(lambda x: x * NESTED["scales"][0][0])),
+    "in a layer": lambda: sequential(Holder()),
+}
+STATEFUL = {
+    "GRU": (lambda: with_state(L.GRU(4, stateful=True), 1), 1),
+    "LSTM": (lambda: with_state(L.LSTM(4, stateful=True, unroll=True), 4), 4),
+    "two directions": (lambda: with_state(L.Bidirectional(L.SimpleRNN(2, stateful=True, unroll=True)), 2), 2),
+    "a counter of TensorFlow": (lambda: sequential(Counter(tf.Variable(2.0, trainable=False))), 1),
+    "a counter of Keras": (lambda: sequential(Counter(keras.Variable(2.0, trainable=False))), 1),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_variables_that_keras_does_not_track(name, tmp_path):
+    model = HIDDEN[name]()
+    report = tflite.export(model, tmp_path / "m.tflite", data=X)
+    assert not any("VAR" in operator for operator in report.ops), "constants"
+    assert_close(tflite.predict(report.path, X), model.predict(X, verbose=0))
+    if name == "behind a kernel":
+        assert tflite.export(model, tmp_path / "m.tflite", "int8", X).inputs[0].dtype == "int8"
+        assert tflite.verify(model, report.path, X).passed
+
+
+def states_of(model):
+    """Every state, those that Keras lists nowhere too."""
+    inner = [*model.layers, getattr(model.layers[0], "forward_layer", None)]
+    lists = [getattr(layer, "states", None) or [getattr(layer, "count", None)] for layer in inner]
+    return [np.array(state) for states in lists for state in states if state is not None]
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_state_starts_as_it_is_and_goes_on(name, tmp_path):
+    """The file's runs in turn are the model's in turn, from the model's present state, which the proof leaves alone."""
+    made, batch = STATEFUL[name]
+    model = made()
+    before = states_of(model)
+    assert before
+    assert np.any(before[0])
+    report = tflite.export(model, tmp_path / "m.tflite", data=X)
+    assert report.ops["ASSIGN_VARIABLE"] >= 1
+    assert report.inputs[0].shape[0] == batch
+    assert tflite.verify(model, report.path, X).passed
+    assert len(tflite.compare_layers(model, report.path, X[:12]).rows) >= 1
+    assert all(map(np.array_equal, states_of(model), before))
+    actual = tflite.predict(report.path, X[: 5 * batch])
+    expected = model.predict(X[: 5 * batch], batch_size=batch, verbose=0)
+    assert_close(actual, expected)
+    assert not all(map(np.array_equal, states_of(model), before)), "the model's own predict goes on too"
+
+
+def test_another_state_is_found(tmp_path):
+    model = with_state(L.SimpleRNN(4, stateful=True, unroll=True), 1)
+    path = tflite.export(model, tmp_path / "m.tflite", data=X).path
+    model.layers[0].states[0].assign([[3.0, -3.0, 3.0, -3.0]])
+    with pytest.raises(tflite.VerificationError):
+        tflite.verify(model, path, X[:3])
+
+
+def test_state_in_integers(tmp_path):
+    model = with_state(L.SimpleRNN(4, stateful=True, unroll=True), 2)
+    assert tflite.export(model, tmp_path / "m.tflite", "int8", X).rms_error < 0.1
+
+
+BATCHES = {
+    "its own batch": (lambda: sequential(Reshaped(4), L.Dense(3), batch=4), None, 4),
+    "its own batch, given": (lambda: sequential(Reshaped(4), L.Dense(3), batch=4), 4, 4),
+    "of one": (lambda: sequential(Reshaped(1), L.Dense(3), batch=1), None, 1),
+    "of one that the input leaves open": (lambda: sequential(Reshaped(1), L.Dense(3)), None, 1),
+    "samples that depend on each other": (lambda: sequential(Centred(), L.Flatten(), L.Dense(3)), 4, 4),
+    "samples on their own": (lambda: sequential(L.Flatten(), L.Dense(3), batch=4), None, 4),
+    "another batch": (lambda: sequential(L.Flatten(), L.Dense(3), batch=4), 1, 1),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_batches(name, tmp_path):
+    """21 samples are no multiple of 4: the last batch is filled up in the model as in the file."""
+    make, given, batch = BATCHES[name]
+    model = make()
+    report = tflite.export(model, tmp_path / "m.tflite", data=X, batch_size=given)
+    assert report.inputs[0].shape == (batch, 5, 3)
+    assert report.samples == len(X)
+    assert ("the model's own batch is 4, the file's is 1" in " ".join(report.notes)) is (name == "another batch")
+    whole = X[: len(X) // batch * batch]
+    expected = np.concatenate([model(part, training=False) for part in np.split(whole, len(whole) // batch)])
+    assert_close(tflite.predict(report.path, whole), expected)
+    assert tflite.verify(model, report.path, X).passed
+    assert tflite.compare_layers(model, report.path, X).samples == len(X)
+
+
+def test_batch_that_the_model_does_not_take(tmp_path):
+    model = sequential(Reshaped(4), batch=4)
+    text = assert_refused(lambda: tflite.export(model, tmp_path / "m.tflite", batch_size=1), "model")
+    assert "batches of 1" in text
+    assert "Reshaped: Cannot reshape" in text
+    assert not list(tmp_path.iterdir())
+
+
+IMAGES, DEPTHS = (RNG.normal(size=(16, side, side, 3)).astype("float32") for side in (8, 6))
+
+
+def two_open_inputs():
+    inputs = [keras.Input((None, None, 3), name=name) for name in ("image", "depth")]
+    pooled = [L.GlobalAveragePooling2D()(L.Conv2D(4, 3)(each)) for each in inputs]
+    return keras.Model(inputs, L.Subtract()(pooled))
+
+
+class OfOne(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pool = L.Conv2D(4, 3), L.GlobalAveragePooling2D()
+
+    def pooled(self, x):
+        return self.pool(self.conv(x))
+
+    def call(self, x):
+        return self.pooled(x)
+
+
+class OfList(OfOne):
+    def call(self, x):
+        image, depth = x
+        return self.pooled(image) - 2 * self.pooled(depth)
+
+
+class OfDict(OfOne):
+    def call(self, x):
+        return {"first": self.pooled(x["image"]), "second": self.pooled(x["depth"])}
+
+
+class OfArguments(OfOne):
+    def call(self, depth, image, training=False):
+        del training
+        return self.pooled(image) - 2 * self.pooled(depth)
+
+
+def built(model, *inputs):
+    model(*inputs)
+    return model
+
+
+BY_NAME = {"image": IMAGES, "depth": DEPTHS}
+SEVERAL = {
+    "open sizes as a list": (two_open_inputs, (IMAGES, DEPTHS), [(8, 8, 3), (6, 6, 3)]),
+    "open sizes by name": (two_open_inputs, BY_NAME, {"depth": (6, 6, 3), "image": (8, 8, 3)}),
+    "one, built": (lambda: built(OfOne(), IMAGES), IMAGES, None),
+    "one, built on other sizes": (lambda: built(OfOne(), IMAGES), DEPTHS, (6, 6, 3)),
+    "a list": (OfList, (IMAGES, DEPTHS), [(8, 8, 3), (6, 6, 3)]),
+    "a tuple, built": (lambda: built(OfList(), (IMAGES, DEPTHS)), (IMAGES, DEPTHS), None),
+    "a dict": (OfDict, BY_NAME, {"depth": (6, 6, 3), "image": (8, 8, 3)}),
+    "a dict, built": (lambda: built(OfDict(), BY_NAME), BY_NAME, None),
+    "arguments": (OfArguments, (DEPTHS, IMAGES), ((6, 6, 3), (8, 8, 3))),
+    "arguments by name": (OfArguments, BY_NAME, {"image": (8, 8, 3), "depth": (6, 6, 3)}),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_inputs_of_every_form(name, tmp_path):
+    """Verified with the file's shapes, and against the network by hand."""
+    make, data, shape = SEVERAL[name]
+    model = make()
+    report = tflite.export(model, tmp_path / "m.tflite", data=data, input_shape=shape)
+    assert report.rms_error < 1e-5
+    assert tflite.verify(model, report.path, data).passed
+    assert tflite.compare_layers(model, report.path, data).worst.cosine > -2
+    if isinstance(model, OfArguments):
+        expected = model(DEPTHS, IMAGES)
+    else:
+        expected = model(list(data) if isinstance(data, tuple) else data)
+    actual = tflite.predict(report.path, data)
+    for ours, theirs in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
+        assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "said"),
+    [
+        (two_open_inputs, None, r"image (None, None, 3), depth (None, None, 3), got None"),
+        (two_open_inputs, (8, 8, 3), "a shape for each of 2 inputs (image, depth)"),
+        (two_open_inputs, [(8, 8, 3)], "a shape for each of 2 inputs (image, depth)"),
+        (two_open_inputs, {"image": (8, 8, 3)}, "leaves open, depth (None, None, 3)"),
+        (two_open_inputs, {"picture": (8, 8, 3)}, "inputs image, depth, got picture"),
+        (two_open_inputs, [(8, 8, 3), (8, 8, 4)], "(None, None, 3)"),
+        (OfOne, (None, None, 3), "input (None, None, 3)"),
+    ],
+)
+def test_shapes_that_do_not_fit(make, shape, said, tmp_path):
+    text = assert_refused(lambda: tflite.export(make(), tmp_path / "m.tflite", input_shape=shape), "input_shape")
+    assert said in text
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool", "float16"])
+def test_inputs_of_every_type(dtype, tmp_path):
+    """An input of a type takes numbers of any type that keep their values in it; a float input takes all."""
+    model = keras.Sequential([keras.Input((4, 4, 3), dtype=dtype), L.Rescaling(0.5, -1.0), L.Conv2D(2, 3)])
+    x = RNG.integers(0, 2 if dtype == "bool" else 100, (32, 4, 4, 3))
+    report = tflite.export(model, tmp_path / "m.tflite", "int8", x, data=x.astype(dtype))
+    assert report.inputs[0].dtype == dtype
+    np.testing.assert_array_equal(tflite.predict(report.path, x.astype("float64")), tflite.predict(report.path, x))
+    if dtype != "float16":
+        assert_refused(lambda: tflite.predict(report.path, x + 0.5), "data", TypeError)
+        assert_refused(lambda: tflite.predict(report.path, x.astype("complex64")), "data", TypeError)
+
+
+def test_pixels_for_a_network_of_floats(tmp_path):
+    """Cast as Keras casts them, by every function that takes data."""
+    model = keras.Sequential([keras.Input((4, 4, 3)), L.Rescaling(1 / 127.5, -1.0), L.Conv2D(2, 3), L.Flatten()])
+    x = RNG.integers(0, 256, (32, 4, 4, 3)).astype("uint8")
+    report = tflite.export(model, tmp_path / "m.tflite", "int8", x, data=x)
+    assert tflite.verify(model, report.path, x).samples == 32
+    assert tflite.compare_layers(model, report.path, x).samples == 32
+    expected = model.predict(x, verbose=0)
+    assert_close(tflite.predict(report.path, x), expected, 0.05)
+    assert_close(tflite.predict(tflite.export(model, tmp_path / "m.tflite", data=x).path, x), expected)
+
+
+def test_functions_without_arguments_are_data(tmp_path):
+    """The converter's own form: lists of batches of one, or a dict by name, or its own record of such a function."""
+
+    def listed():
+        for image, depth in zip(IMAGES, DEPTHS, strict=True):
+            yield [image[None], depth[None]]
+
+    def named():
+        for image, depth in zip(IMAGES, DEPTHS, strict=True):
+            yield {"image": image[None], "depth": depth[None]}
+
+    model, shapes = two_open_inputs(), [(8, 8, 3), (6, 6, 3)]
+    path = tmp_path / "m.tflite"
+    expected = tflite.export(model, path, "int8", (IMAGES, DEPTHS), input_shape=shapes).sha256
+    for data in (listed, named, tf.lite.RepresentativeDataset(listed)):
+        assert tflite.export(model, path, "int8", data, data=listed, input_shape=shapes).sha256 == expected
+        assert tflite.verify(model, path, data).samples == len(IMAGES)
+        assert len(tflite.predict(path, data)) == len(IMAGES)

@@ -1,0 +1,127 @@
+"""Runs of a model in inference mode, which leave its variables as they were."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.model_io import layers_in
+from tfsep._keras.types import Layer
+from tfsep.tflite._batch_filling import filled, without_filling
+from tfsep.tflite._model_signature import ModelSignature
+
+_ROUNDING = 3e-5
+"""Share of the largest number by which float32 sums of the same samples may differ between batches."""
+
+
+class StateScope(keras.StatelessScope):
+    """A scope in which Keras's variables have given values and keep new ones to themselves.
+
+    Attributes:
+        assigned: the variables that were assigned, and their last values.
+    """
+
+    def __init__(self, values: Sequence[tuple[keras.Variable, Any]]) -> None:
+        super().__init__(values)
+        self.assigned: dict[int, tuple[keras.Variable, Any]] = {}
+
+    def add_update(self, update: tuple[keras.Variable, Any]) -> None:
+        """Note a new value."""
+        self.assigned[id(update[0])] = update
+        super().add_update(update)
+
+
+class ModelRun:
+    """A model on samples in turn, whose state, that of stateful recurrent layers, starts at its present value.
+
+    Samples are computed in one batch where the model computes each on its own; a model with state, or one whose samples
+    depend on each other, runs in the batches of its file.
+    """
+
+    def __init__(self, signature: ModelSignature) -> None:
+        self._signature = signature
+        self._batch = signature.batch_size or 1
+        self._state: dict[int, tuple[keras.Variable, Any]] = {}
+        self._foreign = [(variable, variable.numpy()) for variable in _foreign_variables(signature)]
+        self._together: bool | None = None
+
+    def restore(self) -> None:
+        """Give TensorFlow's variables, which no scope covers, the values from before the run."""
+        for variable, value in self._foreign:
+            if not np.array_equal(variable.numpy(), value, equal_nan=value.dtype.kind == "f"):
+                variable.assign(value)
+
+    def step(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Run one batch, arrays in the order of the model's inputs, and return the outputs sorted by name."""
+        with StateScope(list(self._state.values())) as scope:
+            outputs = self._signature.call([tf.constant(array) for array in inputs])
+        self._state = self._state | scope.assigned
+        return tuple(np.asarray(output) for output in outputs)
+
+    def parts(self, inputs: Sequence[np.ndarray]) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
+        """Yield samples in batches to run, each with its number of samples without the filling."""
+        total = len(inputs[0])
+        if self._together is None:
+            self._together = self._is_same_together(inputs)
+        step = total if self._together else self._batch
+        for start in range(0, total, step):
+            count = min(step, total - start)
+            yield filled([array[start : start + count] for array in inputs], step), count
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Run any number of samples."""
+        runs = []
+        for arrays, count in self.parts(inputs):
+            outputs = self.step(arrays)
+            runs.append([without_filling(output, len(arrays[0]), count) for output in outputs])
+        return tuple(np.concatenate(parts) for parts in zip(*runs, strict=True))
+
+    def _is_same_together(self, inputs: Sequence[np.ndarray]) -> bool:
+        """Whether the first samples come out the same in a batch of twice the size."""
+        before, sizes = self._state, (self._batch, 2 * self._batch)
+        if len(inputs[0]) < sizes[1]:
+            return False
+        try:
+            alone, together = (self.step([array[:size] for array in inputs]) for size in sizes)
+        except Exception:  # the model's own code, which takes one batch only; that batch is run again, and may raise
+            return False
+        finally:
+            has_state, self._state = bool(self._state.keys() - before.keys()), before
+            self.restore()
+        return not has_state and all(
+            len(b) == sizes[1]
+            and np.allclose(a, b[: sizes[0]], 0, _ROUNDING * np.abs(a).max(initial=0.0), equal_nan=True)
+            for a, b in zip(map(np.atleast_1d, alone), map(np.atleast_1d, together), strict=True)
+        )
+
+
+@contextmanager
+def model_run(signature: ModelSignature) -> Iterator[ModelRun]:
+    """Run a model from its present state, and leave its variables as they were."""
+    run = ModelRun(signature)
+    try:
+        yield run
+    finally:
+        run.restore()
+
+
+def _foreign_variables(signature: ModelSignature) -> list[tf.Variable]:
+    """TensorFlow's own variables behind a model's call: a layer of somebody else's may hold and assign them.
+
+    Keras does not know of them, so the call is traced. That is spared where every layer is Keras's or this library's.
+    """
+    if not any(_has_foreign_code(layer) for layer in layers_in(signature.model)):
+        return []
+    specs = [tf.TensorSpec((signature.batch_size or 1, *spec.shape), spec.dtype) for spec in signature.inputs]
+    with StateScope([]):
+        traced = tf.function(lambda *inputs: signature.call(inputs), autograph=False).get_concrete_function(*specs)
+    known = {id(variable.value) for variable in signature.model.variables}
+    return [variable for variable in traced.graph.variables if id(variable) not in known]
+
+
+def _has_foreign_code(layer: Layer) -> bool:
+    """Whether a layer's call is neither Keras's nor this library's."""
+    own = type(layer).__module__.split(".")[0] in ("keras", "tfsep")
+    return not own or isinstance(layer, keras.layers.Lambda | keras.layers.TFSMLayer)
