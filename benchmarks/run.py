@@ -4,11 +4,12 @@ Each side of a case has a process of its own with two threads, and nothing ran t
 changes times by half. The sides take turns, round after round, so that a change of the machine's pace meets both; what
 counts is the median over all runs of all rounds. A run of all cases writes ``results.csv`` and ``results.md`` beside
 this file, any other where ``--out`` says. A peer that is not installed is left out, and said so. Ends with 1 if a ratio
-is under its goal, but for ``--smoke``, which only shows that everything runs. Times are in milliseconds, and a spread
-is the middle half.
+is under its goal, but for ``--smoke``, which only shows that everything runs, in as few processes as it can. Times are
+in milliseconds, and a spread is the middle half.
 """
 
 import argparse
+import atexit
 import csv
 import importlib.metadata
 import importlib.util
@@ -18,6 +19,7 @@ import platform
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,11 @@ PACKAGES = {"torch": "PyTorch", "torchvision": "torchvision"}
 
 
 class Worker:
-    """A process that times one side of a case, and the lines to it."""
+    """A process that times cases, and the lines to it."""
 
-    def __init__(self, index: int, side: str, onednn: bool) -> None:
+    def __init__(self, onednn: bool) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py"), str(index), side],
+            [sys.executable, str(HERE / "worker.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -68,21 +70,35 @@ class Worker:
         self.process.wait()
 
 
-def compare(index: int, case: Case, rounds: int, seconds: float) -> list[dict]:
-    """Time both sides of a case in turns; what else there is to say of them comes in rows of its own."""
+@cache
+def shared_worker(onednn: bool) -> Worker:
+    """A worker for all cases with or without oneDNN, which ends with this process."""
+    worker = Worker(onednn)
+    atexit.register(worker.close)
+    return worker
+
+
+def compare(index: int, case: Case, rounds: int, seconds: float, share: bool) -> list[dict]:
+    """Time both sides of a case in turns; what else there is to say of them comes in rows of its own.
+
+    With `share`, both sides are in the process of all cases.
+    """
     times: dict[str, list[float]] = {"ours": [], "peer": []}
     processes = min(case.processes, rounds)
     for process in range(processes):
-        workers = {side: Worker(index, side, case.onednn) for side in times}
+        workers = {side: shared_worker(case.onednn) if share else Worker(case.onednn) for side in times}
         try:
+            for side, worker in workers.items():
+                worker.ask("make", index, side)
             for turn in range(process, rounds, processes):
                 for side in sorted(workers, reverse=bool(turn % 2)):
-                    times[side] += workers[side].ask("time", seconds)
+                    times[side] += workers[side].ask("time", side, seconds)
             answers = {
-                name: [worker.ask(question) for worker in workers.values()] for name, question in case.also.items()
+                name: [worker.ask(question, side) for side, worker in workers.items()]
+                for name, question in case.also.items()
             }
         finally:
-            for worker in workers.values():
+            for worker in [] if share else workers.values():
                 worker.close()
     (ours, ours_spread), (peer, peer_spread) = (_summary(values) for values in times.values())
     rows = [_row(case.group, case.name, case.peer_name, (ours, ours_spread, peer, peer_spread), case.goal)]
@@ -167,7 +183,7 @@ def main() -> int:
             print(f"left out, for want of {PACKAGES[case.peer_library]}: {case.group}, {case.name}", flush=True)
             continue
         rounds, seconds = (1, 0.01) if options.smoke else (ROUNDS, case.seconds)
-        for row in compare(index, case, rounds, seconds):
+        for row in compare(index, case, rounds, seconds, share=options.smoke):
             rows.append(row)
             print(*row.values(), sep="  ", flush=True)
     if options.out is not None:

@@ -1,7 +1,8 @@
-"""A process that times one side of one case: a line of JSON in, a line of JSON out.
+"""A process that times cases: a line of JSON in, a line of JSON out.
 
-``["time", seconds]`` answers with the milliseconds of each run; ``["memory"]`` with the most memory that the process
-ever had, in MB; ``["size"]`` with the KiB of the file that it runs.
+``["make", index, side]`` makes one side of a case ready, in place of what that side had, and answers with none;
+``["time", side, seconds]`` answers with the milliseconds of each run; ``["memory", side]`` with the most memory that
+the process ever had, in MB; ``["size", side]`` with the KiB of the file that the side runs.
 """
 
 import json
@@ -10,6 +11,8 @@ import resource
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 THREADS = 2
@@ -27,10 +30,8 @@ def limit_threads(library: str) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(THREADS)
 
 
-def main(index: int, side: str) -> None:
-    """Answer until there is nothing more to answer."""
-    warnings.simplefilter("ignore")
-    answers, sys.stdout = sys.stdout, sys.stderr
+def make(index: int, side: str) -> Callable[[], Any]:
+    """Make one side of a case ready to be timed."""
     from contest import CASES
 
     case = CASES[index]
@@ -38,20 +39,31 @@ def main(index: int, side: str) -> None:
     run = getattr(case, side)()
     for _ in range(3):
         run()
+    return run
+
+
+def main() -> None:
+    """Answer until there is nothing more to answer."""
+    warnings.simplefilter("ignore")
+    answers, sys.stdout = sys.stdout, sys.stderr
+    runs: dict[str, Any] = {}
     for line in sys.stdin:
-        command, *given = json.loads(line)
-        if command == "memory":
-            answer = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        elif command == "size":
-            answer = run.bytes / 1024
-        else:
-            answer, end = [], time.perf_counter() + given[0]
-            while not answer or time.perf_counter() < end:
-                begin = time.perf_counter()
-                run()
-                answer.append((time.perf_counter() - begin) * 1e3)
+        match json.loads(line):
+            case ["make", index, side]:
+                runs[side] = make(index, side)
+                answer: Any = None
+            case ["memory", _]:
+                answer = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            case ["size", side]:
+                answer = runs[side].bytes / 1024
+            case ["time", side, seconds]:
+                answer, end = [], time.perf_counter() + seconds
+                while not answer or time.perf_counter() < end:
+                    begin = time.perf_counter()
+                    runs[side]()
+                    answer.append((time.perf_counter() - begin) * 1e3)
         print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main()

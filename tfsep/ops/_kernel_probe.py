@@ -127,29 +127,34 @@ def _matches_reference(
     except (tf.errors.OpError, ValueError):
         return False
     x, grouped, upstream, actual = (np.asarray(tf.cast(value, "float64")) for value in (x, grouped, upstream, actual))
-    exact = reference_products(x, grouped, upstream, window)[product]
-    magnitudes = reference_products(np.abs(x), np.abs(grouped), np.abs(upstream), window)[product]
+    exact = reference_product(product, x, grouped, upstream, window)
+    magnitudes = reference_product(product, np.abs(x), np.abs(grouped), np.abs(upstream), window)
     allowed = _SPACINGS.get(dtype, 0.0) * np.abs(exact) + 2**-18 * magnitudes + 2**-24
     return bool(actual.shape == exact.shape and (np.abs(actual - exact) <= allowed).all())
 
 
-def reference_products(
-    x: np.ndarray, filter: np.ndarray, upstream: np.ndarray, window: Window
-) -> dict[Product, np.ndarray]:
-    """The three products of a grouped convolution without padding, tap by tap.
+def reference_product(
+    product: Product, x: np.ndarray, filter: np.ndarray, upstream: np.ndarray, window: Window
+) -> np.ndarray:
+    """One of the three products of a grouped convolution without padding, tap by tap.
 
     Args:
+        product: which one.
         x: (N, H, W, C).
         filter: (kh, kw, C / groups, F).
         upstream: (N, H', W', F).
         window: only its strides and rate are used.
+
+    Returns:
+        The result, of the shape of `upstream`, or the gradient, of the shape of `x` or `filter`.
     """
     per_group, filters = filter.shape[2:]
     groups = x.shape[3] // per_group
     grouped = x.reshape(*x.shape[:3], groups, per_group)
     grouped_upstream = upstream.reshape(*upstream.shape[:3], groups, filters // groups)
     taps = filter.reshape(*filter.shape[:2], per_group, groups, filters // groups)
-    y, to_x, to_taps = np.zeros_like(grouped_upstream), np.zeros_like(grouped), np.zeros_like(taps)
+    shapes = {"forward": upstream.shape, "input_gradient": x.shape, "filter_gradient": filter.shape}
+    result = np.zeros_like({"forward": grouped_upstream, "input_gradient": grouped, "filter_gradient": taps}[product])
     for row, column in np.ndindex(*filter.shape[:2]):
         pixels = (
             slice(None),
@@ -160,11 +165,10 @@ def reference_products(
                 )
             ),
         )
-        y += np.einsum("nijgc,cgf->nijgf", grouped[pixels], taps[row, column])
-        to_x[pixels] += np.einsum("nijgf,cgf->nijgc", grouped_upstream, taps[row, column])
-        to_taps[row, column] = np.einsum("nijgc,nijgf->cgf", grouped[pixels], grouped_upstream)
-    return {
-        "forward": y.reshape(upstream.shape),
-        "input_gradient": to_x.reshape(x.shape),
-        "filter_gradient": to_taps.reshape(filter.shape),
-    }
+        if product == "forward":
+            result += np.einsum("nijgc,cgf->nijgf", grouped[pixels], taps[row, column])
+        elif product == "input_gradient":
+            result[pixels] += np.einsum("nijgf,cgf->nijgc", grouped_upstream, taps[row, column])
+        else:
+            result[row, column] = np.einsum("nijgc,nijgf->cgf", grouped[pixels], grouped_upstream)
+    return result.reshape(shapes[product])
