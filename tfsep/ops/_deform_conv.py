@@ -15,7 +15,7 @@ from tfsep.ops import _arguments as arguments
 from tfsep.ops import _lowering as lowering
 from tfsep.ops import _window_arithmetic as windows
 from tfsep.ops._arguments import WindowArguments, WindowLike
-from tfsep.ops._export_context import is_exporting, without_autograph
+from tfsep.ops._export_context import is_for_file, without_autograph
 from tfsep.ops._pixel_layout import Size, are_known, batch_size, ensure_channels, spatial_size
 from tfsep.ops._weighted_gather import weighted_gather
 
@@ -224,7 +224,7 @@ def _sample_taps(x: Tensor, offset: Tensor, mask: Tensor | None, layout: _TapLay
         rows = [(row, weight * factor) for row, weight in rows]
     columns = [(column * groups, weight) for column, weight in columns]
     corners = list(product(rows, columns))
-    index = tf.stack([tf.reshape(row + column, [-1]) for (row, _), (column, _) in corners])
+    index = [tf.reshape(row + column, [-1]) for (row, _), (column, _) in corners]
     weights = tf.stack([tf.reshape(vertical * horizontal, [-1]) for (_, vertical), (_, horizontal) in corners])
     table = tf.cast(tf.reshape(x, [-1, channels // groups]), precision)
     return layout.to_image(tf.cast(weighted_gather(table, weights, index), x.dtype), outputs, channels)
@@ -238,7 +238,7 @@ def _neighbours(position: Tensor, offset: Tensor, side: Tensor, reach: int) -> l
     it is infinite. An exported file has no such clip: a recipe would quantize the bound within the range of the offsets
     that it saw.
     """
-    if not is_exporting():
+    if not is_for_file():
         farthest = tf.cast(side + reach, offset.dtype)
         offset = tf.clip_by_value(offset, -farthest, farthest)
     whole = tf.stop_gradient(tf.floor(offset))
@@ -252,7 +252,7 @@ def _neighbours(position: Tensor, offset: Tensor, side: Tensor, reach: int) -> l
 
 def _nearest_inside(at: Tensor, side: Tensor) -> Tensor:
     """Return the nearest pixel of an axis with `side` pixels."""
-    if is_exporting():
+    if is_for_file():
         # The converter turns a clip from 0 to 6 into a ReLU6, which does not exist for integers.
         return tf.clip_by_value(at + 1, 1, side) - 1
     return tf.clip_by_value(at, 0, side - 1)

@@ -1,11 +1,13 @@
-"""The context in which a convolution is traced: an export, or XLA; both change how it is best computed."""
+"""The context in which a convolution is traced: an export, or XLA; each changes how it is best computed."""
 
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, TypeVar
 
-from tfsep._keras.backend import tf
+from tfsep._keras.backend import keras, tf
 from tfsep._utils.context_flag import set_flag
 
 __all__ = ["exporting", "is_exporting"]
@@ -41,6 +43,34 @@ def is_exporting() -> bool:
         True
     """
     return _EXPORTING.get()
+
+
+def is_saving() -> bool:
+    """Whether the code is traced for a file that Keras, TensorFlow or tf2onnx writes.
+
+    None of the three has a name for this: `keras.Model.export` calls a model like any other traced call. So the writer
+    is looked for among the callers of the traced code. Where it is not found the graph is right, but larger.
+    """
+    if tf.executing_eagerly():
+        return False
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_writers()):
+            return True
+        frame = frame.f_back
+    return False
+
+
+@cache
+def _writers() -> tuple[str, ...]:
+    """The beginnings of the names of the modules that write a traced model to a file."""
+    public = keras.export.ExportArchive, tf.saved_model.save, tf.lite.TFLiteConverter
+    return ("tf2onnx.", *(f"{each.__module__.rpartition('.')[0]}." for each in public))
+
+
+def is_for_file() -> bool:
+    """Whether the traced graph becomes a file, of this library (`exporting`) or of another writer (`is_saving`)."""
+    return is_exporting() or is_saving()
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

@@ -9,13 +9,13 @@ apart.
 
 | Product | Case | Lowering |
 | --- | --- | --- |
-| forward | during an export | the native op with stride and rate: one builtin operator |
+| forward | during an export by this library | the native op with stride and rate: one builtin operator |
 | forward | the native op exists | the native op |
 | forward | halves | in float32 by the rows below, rounded once |
 | forward | common factor | every factor-th pixel of the image, stride and rate divided by the factor |
 | forward | a rate, no stride | the phases of the image as a larger batch, at rate 1 |
 | forward | all else, and depthwise under XLA | a sum over taps of shifted products |
-| gradient to x | the native op exists and is fast | the native op |
+| gradient to x | the native op exists and is fast, and converts if the graph becomes a file | the native op |
 | gradient to x | common factor | divided by the factor, zeros inserted between the pixels of the result |
 | gradient to x | all else | zeros inserted into upstream, convolved with the flipped filter at stride 1 |
 | gradient to filter | the native op exists (1) | the native op; for a 1×1 filter a matrix product |
@@ -25,12 +25,16 @@ apart.
 | gradient to filter | all else, and depthwise under XLA | products of shifted images, summed, tap by tap |
 | groups | all three native ops exist | as above, all groups at once |
 | groups | all else | each group by itself |
-| transposed | export, one channel per group | zeros inserted into x, one DEPTHWISE_CONV_2D with the flipped filter |
+| transposed | any file, one channel per group | zeros inserted into x, one DEPTHWISE_CONV_2D with the flipped filter |
 | transposed | one channel per group | each channel repeated for each of its filters, then transposed depthwise |
 | transposed | training and inference | the gradient to x, with its own derivatives |
 | transposed | export, groups 1 and rate 1 | TRANSPOSE_CONV, and a SLICE if the padding is not SAME's |
 | transposed | export, common factor | divided by the factor, zeros inserted between the pixels of the result |
 | transposed | export, all else | zeros inserted into x, one (DEPTHWISE_)CONV_2D with the flipped filter at stride 1 |
+
+A graph that another writer saves (`is_saving`) must run in TensorFlow and have gradients, beside being converted: it is
+computed by the rows of training and inference but where *file* stands, and without the reshape that keeps the shape of
+an empty batch.
 
 (1) Not for a standard 1×1 filter with a stride, nor for a standard bfloat16 filter with a rate: oneDNN computes both
 wrongly. Under XLA no native op is used for a depthwise convolution.
@@ -51,7 +55,7 @@ from tfsep._keras.types import Tensor
 from tfsep.geometry import Pair, Transposed, Window
 from tfsep.ops import _window_arithmetic as windows
 from tfsep.ops._bilinear_map import BilinearMap
-from tfsep.ops._export_context import is_compiling, is_exporting
+from tfsep.ops._export_context import is_compiling, is_exporting, is_for_file, is_saving
 from tfsep.ops._kernel_probe import Product, computes_correctly
 from tfsep.ops._pixel_layout import (
     Length,
@@ -62,6 +66,7 @@ from tfsep.ops._pixel_layout import (
     ensure_channels,
     from_phases,
     interleave_zeros,
+    remove_padding,
     spatial_size,
     to_phases,
 )
@@ -85,7 +90,7 @@ def conv2d_transpose(x: Tensor, filter: Tensor, geometry: Transposed, groups: in
     rows, columns, per_group, channels = filter.shape
     if groups == channels > 1:
         depthwise = tf.transpose(filter, [0, 1, 3, 2])
-        if is_exporting():
+        if is_for_file():
             window = windows.without_unused_rate(geometry.window)
             x, padding = windows.insert_stride_zeros(x, window, windows.transposed_output_size(x, geometry))
             return depthwise_conv2d(x, tf.reverse(depthwise, [0, 1]), replace(window, strides=ONE, padding=padding))
@@ -141,15 +146,16 @@ def _convolve(
     For an empty batch TensorFlow's ops return a wrong shape, and a filter gradient of uninitialised memory. A batch
     known to be empty never reaches them. For an unknown batch, results are reshaped to the right shape, and the filter
     gradient is masked. Neither copies an image, but the reshape keeps TensorFlow from fusing a bias and an activation
-    into the convolution at inference.
+    into the convolution at inference, and a converter from folding a normalization into it. So a graph that is saved
+    refuses an empty batch.
     """
     if is_exporting():
         return _native_forward(kernels, x, filter, window)
+    if is_saving():
+        x = _check_batch(x)
     x, window = check_input_size(x, window), windows.without_unused_rate(window)
     size = spatial_size(x)
-    if window.padding == "same" and window.strides != ONE and not are_known(*size):
-        x, window = windows.pad_as_same(x, window), replace(window, padding="valid")
-    else:
+    if are_known(*size) or window.padding != "same" or window.strides == ONE:
         window = replace(window, padding=window.pads(size if are_known(*size) else ONE))
     return _bilinear_map(kernels, filter, window, x.shape, channels, groups)(x, filter)
 
@@ -181,17 +187,18 @@ def _bilinear_map(
             lambda _, __, shape: tf.zeros(shape, dtype),
             lambda _, __: tf.zeros(filter_shape, dtype),
         )
-    lowering = _Lowering.now(kernels, filter, groups)
+    lowering, saving = _Lowering.now(kernels, filter, groups), is_saving()
 
     def forward(x: Tensor, filter: Tensor) -> Tensor:
         x = tf.ensure_shape(x, known) if x.shape != known else x
         y = lowering.forward(x, filter, window)
-        return _with_shape(y, batch_size(x), windows.output_size(spatial_size(x), window), channels)
+        size = windows.output_size(spatial_size(x), window)
+        return y if saving else _with_shape(y, batch_size(x), size, channels)
 
     def input_gradient(upstream: Tensor, filter: Tensor, shape: Tensor) -> Tensor:
         count, rows, columns = (shape[axis] if known[axis] is None else known[axis] for axis in (0, 1, 2))
         x = lowering.input_gradient(ensure_channels(upstream, channels), filter, window, (rows, columns))
-        return _with_shape(x, count, (rows, columns), known[3])
+        return x if saving else _with_shape(x, count, (rows, columns), known[3])
 
     def filter_gradient(x: Tensor, upstream: Tensor) -> Tensor:
         upstream = ensure_channels(upstream, channels)
@@ -216,8 +223,9 @@ def _with_shape(value: Tensor, count: Length, size: Size, channels: int) -> Tens
 
 @dataclass(frozen=True)
 class _Lowering:
-    """The three products of one kind of convolution in one dtype, for windows whose padding is in pixels.
+    """The three products of one kind of convolution in one dtype.
 
+    The padding of a window is in pixels, or ``"same"`` where it depends on a size known only when the graph runs.
     Each method takes the first lowering that applies, and recurses with a simpler window where that is not the last.
     """
 
@@ -227,17 +235,21 @@ class _Lowering:
     per_group: int
     by_taps: bool
     exporting: bool
+    saving: bool
 
     @classmethod
     def now(cls, kernels: ConvolutionKernels, filter: Tensor, groups: int) -> "_Lowering":
         """The lowering in the present context: eager, traced, compiled by XLA or exported."""
         per_group = filter.shape[2] if kernels is STANDARD_KERNELS else 1
         by_taps = is_compiling() and kernels is DEPTHWISE_KERNELS
-        return cls(kernels, filter.dtype.name, groups, per_group, by_taps, is_exporting())
+        return cls(kernels, filter.dtype.name, groups, per_group, by_taps, is_exporting(), is_saving())
 
     def forward(self, x: Tensor, filter: Tensor, window: Window) -> Tensor:
         """Return the convolution of x."""
-        if self._has_native("forward", window):
+        native = self._has_native("forward", window)
+        if window.padding == "same" and not (native and window.rate == ONE):
+            return self.forward(windows.pad_as_same(x, window), filter, replace(window, padding=NO_PADS))
+        if native:
             return _native_forward(self.kernels, x, filter, window)
         if self.dtype in HALF_PRECISIONS:
             y = self._in_float32().forward(tf.cast(x, "float32"), tf.cast(filter, "float32"), window)
@@ -254,6 +266,11 @@ class _Lowering:
 
     def input_gradient(self, upstream: Tensor, filter: Tensor, window: Window, size: Size) -> Tensor:
         """Return the gradient to an x of this size."""
+        if window.padding == "same":
+            rows, columns = windows.same_padding_total(size, window)
+            padded = size[0] + rows, size[1] + columns
+            x = self.input_gradient(upstream, filter, replace(window, padding=NO_PADS), padded)
+            return crop_or_pad(x, (-(rows // 2), -(columns // 2)), size)
         if self._has_fast_native_input_gradient(window):
             return self._native_input_gradient(upstream, filter, window, size)
         (top, left), factor = windows.leading_pads(window), windows.common_factor(window)
@@ -268,6 +285,8 @@ class _Lowering:
 
     def filter_gradient(self, x: Tensor, upstream: Tensor, window: Window, shape: tuple[int, ...]) -> Tensor:
         """Return the gradient to a filter of this shape."""
+        if window.padding == "same":
+            x, window = windows.pad_as_same(x, window), replace(window, padding=NO_PADS)
         outputs, factor = spatial_size(upstream), windows.common_factor(window)
         subsampled = factor != ONE and not self.by_taps
         # oneDNN's gradient of a standard 1×1 filter with a stride overruns its memory, and has crashed the process.
@@ -297,10 +316,10 @@ class _Lowering:
         return replace(self, dtype="float32")
 
     def _has_native(self, product: Product, window: Window) -> bool:
+        undilated = self.kernels is STANDARD_KERNELS and self.groups == 1 and window.rate == ONE
         if self.exporting:
-            undilated = self.kernels is STANDARD_KERNELS and self.groups == 1 and window.rate == ONE
             return product == "forward" or undilated
-        if self.by_taps:
+        if self.by_taps or (self.saving and product == "input_gradient" and not undilated):
             return False
         case = window.strides, window.rate, self.groups, self.per_group
         return computes_correctly(product, self.kernels, self.dtype, *case)
@@ -310,14 +329,14 @@ class _Lowering:
         return not slow and self._has_native("input_gradient", window)
 
     def _native_input_gradient(self, upstream: Tensor, filter: Tensor, window: Window, size: Size) -> Tensor:
-        (top, left), channels = windows.leading_pads(window), filter.shape[2] * self.groups
+        pads, channels = window.pads(ONE), filter.shape[2] * self.groups
         if windows.is_same_padding(window, size):
             shape = [batch_size(upstream), *size, channels]
             return self.kernels.input_gradient(upstream, filter, replace(window, padding="same"), shape)
-        padded = tuple(side + sum(pads) for side, pads in zip(size, window.pads(ONE), strict=True))
+        padded = tuple(side + sum(around) for side, around in zip(size, pads, strict=True))
         shape = [batch_size(upstream), *padded, channels]
         x = self.kernels.input_gradient(upstream, filter, replace(window, padding="valid"), shape)
-        return crop_or_pad(x, (-top, -left), size)
+        return remove_padding(x, pads, size)
 
 
 def check_input_size(x: Tensor, window: Window) -> Tensor:
@@ -342,6 +361,18 @@ def _check_transposed_size(x: Tensor, geometry: Transposed) -> Tensor:
 def _assert_at_least(x: Tensor, value: Size, least: Pair, size: str, window: Window) -> Tensor:
     """Return x, with a check when the graph runs that `value` is at least `least`; `size` is the size expected of x."""
     expected = f"input size: expected at least {size} under padding {window.padding}, got"
-    check = tf.debugging.Assert(tf.reduce_all(tf.stack(value) >= least), [expected, tf.shape(x)[1:3]])
-    with tf.control_dependencies([check]):
+    return _checked(x, tf.reduce_all(tf.stack(value) >= least), expected, tf.shape(x)[1:3])
+
+
+def _check_batch(x: Tensor) -> Tensor:
+    """Return x, with a check when the graph runs that its batch, if unknown, is not empty."""
+    if x.shape[0] is not None:
+        return x
+    count = batch_size(x)
+    return _checked(x, count > 0, "batch: expected one image or more, got", count)
+
+
+def _checked(x: Tensor, condition: Tensor, expected: str, given: Tensor) -> Tensor:
+    """Return x, with a check when the graph runs; a file converter leaves it out."""
+    with tf.control_dependencies([tf.debugging.Assert(condition, [expected, given])]):
         return tf.identity(x)

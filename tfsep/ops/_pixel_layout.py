@@ -34,6 +34,14 @@ def batch_size(x: Tensor) -> Length:
     return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
 
 
+def images_and(x: Tensor, *sides: Length) -> list[Length]:
+    """The shape of as many images as x has with these sides, for a reshape: -1 for a number that alone is unknown.
+
+    A file converter computes any other unknown number by three operators.
+    """
+    return [-1 if x.shape[0] is None and are_known(*sides) else batch_size(x), *sides]
+
+
 def ensure_channels(x: Tensor, channels: int) -> Tensor:
     """Return x with its number of channels set, and checked when the graph runs, where it is unknown."""
     return tf.ensure_shape(x, [None, None, None, channels]) if x.shape[3] is None else x
@@ -49,7 +57,7 @@ def crop_or_pad(x: Tensor, before: Size, size: Size) -> Tensor:
 
     A negative `before` crops at the beginning, a size that ends inside x crops at the end.
     """
-    begins, ends, pads = [0], [batch_size(x)], [(0, 0)]
+    begins, lengths, pads = [0], images_and(x), [(0, 0)]
     for given, ahead, wanted in zip(spatial_size(x), before, size, strict=True):
         behind = wanted - ahead - given
         if are_known(given, ahead, wanted):
@@ -58,14 +66,24 @@ def crop_or_pad(x: Tensor, before: Size, size: Size) -> Tensor:
         else:
             pads.append((tf.maximum(ahead, 0), tf.maximum(behind, 0)))
             begins.append(tf.maximum(-ahead, 0))
-        ends.append(wanted)
-    pads, begins, ends = [*pads, (0, 0)], [*begins, 0], [*ends, x.shape[3]]
+        lengths.append(wanted)
+    pads, begins, lengths = [*pads, (0, 0)], [*begins, 0], [*lengths, x.shape[3]]
     if _may_be_nonzero(pads):
         x = tf.pad(x, pads)
     given_size = spatial_size(x)
     if are_known(*given_size, *size) and given_size == tuple(size):
         return x
-    return tf.slice(x, begins, ends)
+    return tf.slice(x, begins, lengths)
+
+
+def remove_padding(x: Tensor, pads: Pads, size: Size) -> Tensor:
+    """Return the image of this size that x, which is that image with so many zeros around it, holds."""
+    (top, bottom), (left, right) = pads
+    if not any((top, bottom, left, right)):
+        return x
+    if min(top, bottom, left, right) < 0 or are_known(*size):
+        return crop_or_pad(x, (-top, -left), size)
+    return tf.slice(x, [0, top, left, 0], [*images_and(x), *size, x.shape[3]])
 
 
 def crop_and_defer_padding(x: Tensor, before: Size, size: Size) -> tuple[Tensor, Pads]:
@@ -88,18 +106,18 @@ def subsample(x: Tensor, step: Pair, before: Size, count: Size) -> Tensor:
     """Return `count` pixels of x, `step` apart, the first one `before` pixels ahead of x, with zeros around x."""
     x = crop_or_pad(x, before, (count[0] * step[0], count[1] * step[1]))
     channels = x.shape[3]
-    x = tf.reshape(x, [batch_size(x), count[0], step[0], count[1], step[1] * channels])
-    return tf.reshape(x[:, :, 0, :, :channels], [batch_size(x), *count, channels])
+    x = tf.reshape(x, images_and(x, count[0], step[0], count[1], step[1] * channels))
+    return tf.reshape(x[:, :, 0, :, :channels], images_and(x, *count, channels))
 
 
 def interleave_zeros(x: Tensor, step: Pair) -> Tensor:
     """Return x with its pixels `step` apart, zeros between and behind them: the adjoint of `subsample`."""
     if step == (1, 1):
         return x
-    number, (rows, columns), channels = batch_size(x), spatial_size(x), x.shape[3]
-    x = tf.reshape(x, [number, rows, 1, columns, channels])
+    (rows, columns), channels = spatial_size(x), x.shape[3]
+    x = tf.reshape(x, images_and(x, rows, 1, columns, channels))
     x = tf.pad(x, [(0, 0), (0, 0), (0, step[0] - 1), (0, 0), (0, (step[1] - 1) * channels)])
-    return tf.reshape(x, [number, rows * step[0], columns * step[1], channels])
+    return tf.reshape(x, images_and(x, rows * step[0], columns * step[1], channels))
 
 
 def insert_zeros(x: Tensor, strides: PairLike, padding: Pads = ((0, 0), (0, 0))) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
 from tfsep.geometry import Window
-from tfsep.ops._pixel_layout import Length, batch_size, spatial_size
+from tfsep.ops._pixel_layout import Length, images_and, spatial_size
 
 Shape: TypeAlias = Sequence[Length] | Tensor
 Correlation: TypeAlias = Callable[[Tensor, Tensor, Window], Tensor]
@@ -78,7 +78,7 @@ def _depthwise_tap_product(x: Tensor, weights: Tensor) -> Tensor:
     channels, multiplier = weights.shape
     if multiplier == 1:
         return x * weights[:, 0]
-    return tf.reshape(x[..., None] * weights, [batch_size(x), *spatial_size(x), channels * multiplier])
+    return tf.reshape(x[..., None] * weights, images_and(x, *spatial_size(x), channels * multiplier))
 
 
 def _depthwise_tap_gradient(x: Tensor, upstream: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def _depthwise_tap_gradient(x: Tensor, upstream: Tensor) -> Tensor:
 
 
 def _split_channels(y: Tensor, channels: int, multiplier: int) -> Tensor:
-    return tf.reshape(y, [batch_size(y), *spatial_size(y), channels, multiplier])
+    return tf.reshape(y, images_and(y, *spatial_size(y), channels, multiplier))
 
 
 def _standard(x: Tensor, filter: Tensor, window: Window) -> Tensor:

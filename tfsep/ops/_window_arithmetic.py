@@ -17,6 +17,7 @@ from tfsep.ops._pixel_layout import (
     are_known,
     crop_and_defer_padding,
     crop_or_pad,
+    images_and,
     interleave_zeros,
     spatial_size,
     subsample,
@@ -142,14 +143,21 @@ def with_native_padding(x: Tensor, window: Window, cover_kernel: bool = False) -
     if window.padding == NO_PADS:
         return x, replace(window, padding="valid")
     size = spatial_size(x)
-    if is_same_padding(window, size) and not (cover_kernel and is_smaller_than_kernel(size, window)):
+    covered = are_known(*size) and not is_smaller_than_kernel(size, window)
+    if is_same_padding(window, size) and (covered or not cover_kernel):
         return x, replace(window, padding="same")
     return tf.pad(x, [(0, 0), *window.padding, (0, 0)]), replace(window, padding="valid")
 
 
 def is_same_padding(window: Window, size: Size) -> bool:
     """Whether the window's padding in pixels is what SAME would be for an image of this size."""
-    return are_known(*size) and window.padding == replace(window, padding="same").pads(size)
+    if not are_known(*size):
+        # At stride 1 it is the same for all sizes. ONNX Runtime takes no SAME with a rate, and needs none if it knows
+        # the size.
+        if window.strides != ONE or window.rate != ONE:
+            return False
+        size = ONE
+    return window.padding == replace(window, padding="same").pads(size)
 
 
 def is_smaller_than_kernel(size: Size, window: Window) -> bool:
@@ -159,8 +167,11 @@ def is_smaller_than_kernel(size: Size, window: Window) -> bool:
 
 def pad_as_same(x: Tensor, window: Window) -> Tensor:
     """Apply SAME padding to an image whose size is known only when the graph runs."""
-    pads = ((total // 2, total - total // 2) for total in same_padding_total(spatial_size(x), window))
-    return tf.pad(x, [(0, 0), *pads, (0, 0)])
+    size, totals = spatial_size(x), same_padding_total(spatial_size(x), window)
+    padded = tf.pad(x, [(0, 0), *((total // 2, total - total // 2) for total in totals), (0, 0)])
+    # The converter loses the number of channels where it does not know the padding, and learns it from a reshape.
+    sides = (side + total for side, total in zip(size, totals, strict=True))
+    return tf.reshape(padded, images_and(x, *sides, x.shape[3]))
 
 
 def same_padding_total(size: Size, window: Window) -> Size:
