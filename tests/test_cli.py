@@ -175,9 +175,14 @@ def test_export_on_a_folder_of_images(folder):
 def test_failed_verification_leaves_no_file(folder, monkeypatch):
     strict = replace(tflite.RECIPES["float16"], tolerance=1e-12)
     monkeypatch.setitem(tflite.RECIPES, "float16", strict)
-    done = run("export", folder / "m.keras", "--recipe", "float16", "--out", folder / "no.tflite")
+    options = ["export", folder / "m.keras", "--recipe", "float16", "--out", folder / "no.tflite"]
+    done = run(*options, "--strict")
     assert done.exit_code == 1
+    assert "as strict asks for, got a lossy file" in done.output
     assert not (folder / "no.tflite").exists()
+    done = run(*options)
+    assert done.exit_code == 0
+    assert "LOSSY" in done.output
 
 
 def test_train_and_quantize(folder, tmp_path):

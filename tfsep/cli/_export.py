@@ -11,6 +11,7 @@ from tfsep.cli._app import (
     RECIPE_HELP,
     SAMPLES_HELP,
     STD_HELP,
+    STRICT_HELP,
     TARGET_HELP,
     TOLERANCE_HELP,
     class_count,
@@ -39,6 +40,7 @@ def export(
     ] = None,
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
 ) -> None:
     """Export a model, verify the file against it, and keep the file only if it computes the same."""
     from tfsep._utils.native_stderr import silence_native_stderr
@@ -62,6 +64,7 @@ def export(
             tolerance=tolerance,
             max_calibration_samples=most,
             allow_flex=allow_flex,
+            strict=strict,
         )
         print(report)
 
@@ -75,9 +78,10 @@ def verify(
     samples: Annotated[int | None, typer.Option(min=1, help="Most samples to verify on; all if not given.")] = None,
     mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
     std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
-    weights: Annotated[bool, typer.Option(help="Compare the stored weights too.")] = True,
+    weights: Annotated[bool, typer.Option(help="Compare the stored weights and each operator too.")] = True,
+    strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
 ) -> None:
-    """Run a file beside its model and compare; exit with 1 if outputs differ by more than the tolerance, or weights."""
+    """Run a file beside its model and compare; exit with 1 if outputs, weights or operators differ."""
     from tfsep._utils.native_stderr import silence_native_stderr
 
     with silence_native_stderr():
@@ -88,7 +92,7 @@ def verify(
         inputs = tflite.inspect(file).role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else None
         given = open_samples("data", data, loaded, shape, "test", samples, how)
-        print(tflite.verify(loaded, file, given, tolerance=tolerance, weights=weights))
+        print(tflite.verify(loaded, file, given, tolerance=tolerance, weights=weights, strict=strict))
 
 
 @command("convert")
@@ -111,6 +115,7 @@ def convert(
         str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
     ] = None,
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
+    strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
 ) -> None:
     """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses."""
     from tfsep._utils.native_stderr import silence_native_stderr
@@ -137,6 +142,7 @@ def convert(
             input_shape=shape,
             tolerance=tolerance,
             max_calibration_samples=most,
+            strict=strict,
         )
         print(report)
     if not report.passed:

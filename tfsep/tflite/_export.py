@@ -46,6 +46,7 @@ def export(
     tolerance: float | None = None,
     max_calibration_samples: int = MAX_CALIBRATION_SAMPLES,
     preprocessing: Preprocessing | None = None,
+    strict: bool = False,
 ) -> ExportReport:
     """Write a model as a ``.tflite`` file and prove that the file computes what the model computes.
 
@@ -76,6 +77,7 @@ def export(
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
         max_calibration_samples: most samples of `calibration` to read.
         preprocessing: how images are prepared for the model, to be recorded in the report; it is not applied.
+        strict: whether to refuse a file that is lossy, see `VerifyReport.lossy`; otherwise it is kept with a note.
 
     Returns:
         Size, operators, delegated nodes, error against the model, top-1 agreement, and more.
@@ -116,7 +118,7 @@ def export(
     samples = _verification_data(inputs, data, measured)
     with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
         file.write_bytes(content)
-        report = _verified_report(source, file, path, chosen, measured, samples, tolerance)
+        report = _verified_report(source, file, path, chosen, measured, samples, tolerance, strict)
         report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
         sidecar.write_text(report.to_json())
     return report
@@ -175,6 +177,7 @@ def _verified_report(
     calibration: Calibration | None,
     data: _VerificationData,
     tolerance: float | None,
+    strict: bool,
 ) -> ExportReport:
     """Run the file beside the model, and return the report if it passes."""
     found, signature = inspect(file), source.signature
@@ -189,7 +192,7 @@ def _verified_report(
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
         litert = LiteRTModel(file, display_name=path, reference_kernels=source.reference_kernels, trusted=True)
-        verification = _verify_file(source, litert, path, recipe, calibration, data, tolerance)
+        verification = _verify_file(source, litert, path, recipe, calibration, data, tolerance, strict)
         notes += _verification_notes(verification, recipe, tolerance, data.origin) + source.notes(verification)
         inputs, outputs = litert.inputs, litert.outputs
         if source.reference_kernels:
@@ -223,13 +226,14 @@ def _verify_file(
     calibration: Calibration | None,
     data: _VerificationData,
     tolerance: float | None,
+    strict: bool,
 ) -> VerifyReport:
     """Compare outputs, range of the data and weights, and return the report if all pass."""
-    report = compare_outputs(source, file, data.samples, recipe, tolerance)
+    report, samples = compare_outputs(source, file, data.samples, recipe, tolerance)
     if calibration is not None and data.origin == "given":
         check_range(calibration, report.low, report.high)
-    report, worst_weight = source.check_weights(file, path, report)
-    return require_passed(report, path, worst_weight)
+    report, worst_weight = source.check_weights(file, path, report, samples)
+    return require_passed(report, path, worst_weight, strict)
 
 
 def _range_notes(signature: ModelSignature, calibration: Calibration, origin: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from os import PathLike
 from typing import Self
 
@@ -11,6 +12,7 @@ from tfsep.tflite._layer_outputs import LayerOutputs, called_layer_outputs
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._model_signature import ModelSignature
+from tfsep.tflite._proof import prove
 from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._tflite_converter import float32_weights
 from tfsep.tflite._verify_report import VerifyReport
@@ -39,12 +41,19 @@ class FloatSource:
         return _NoCounter()
 
     def check_weights(
-        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport
+        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport, samples: Sequence[np.ndarray]
     ) -> tuple[VerifyReport, str]:
-        """Return the report with the error of the weights, and the name of the worst."""
+        """Return the report with the error of the weights and the proof of the operators, and the worst weight."""
         del path
         found = compare_weights(float32_weights(self.signature), stored_weights(file.flatbuffer))
-        return replace(report, weights=found.compared, weight_error=found.error), found.name
+        report = replace(report, weights=found.compared, weight_error=found.error)
+        if found.error > 1:
+            # Without the model's weights nothing is proven.
+            return report, found.name
+        proof = prove(self.signature, file, found.numbers, samples)
+        if proof.missing and found.saturated:
+            return replace(report, weight_error=inf, proof=proof), found.saturated[0]
+        return replace(report, proof=proof), found.name
 
     def notes(self, report: VerifyReport) -> list[str]:
         """Return no remark."""

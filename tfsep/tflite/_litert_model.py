@@ -27,6 +27,7 @@ class LiteRTModel:
         trusted: whether this process made the file; another one is first run in a process of its own.
 
     Attributes:
+        content: the file's bytes.
         flatbuffer: the file as the schema's ``ModelT``.
         interpreter: LiteRT's.
         inputs: inputs in the file's own order.
@@ -46,32 +47,54 @@ class LiteRTModel:
         keep_tensors: bool = False,
         trusted: bool = False,
     ) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_tensors else OpResolverType.AUTO
-        if reference_kernels:
-            kernels = OpResolverType.BUILTIN_REF
-        threads = positive_int(threads, "threads")
-        content, self.flatbuffer = read_tflite(path)
-        if trusted:
-            mark_runnable(content, kernels.name, keep_tensors)
-        require_runnable(content, kernels.name, keep_tensors, display_name or path)
-        try:
-            self.interpreter = Interpreter(
-                model_content=content,
-                num_threads=threads,
-                experimental_op_resolver_type=kernels,
-                experimental_preserve_all_tensors=keep_tensors,
-            )
-            self.interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(
-                f"path: expected a file that LiteRT runs, got {display_name or path} ({reason})"
-            ) from error
+        self._threads, self._trusted, self._name = positive_int(threads, "threads"), trusted, display_name or path
+        self._reference_kernels = reference_kernels
+        self.content, self.flatbuffer = read_tflite(path)
+        self.interpreter = self._opened(self.content, keep_tensors)
         self._inputs, self._outputs = self._named_inputs(), self._named_outputs()
         self.inputs = tuple(_info(name, detail) for name, detail in self._inputs)
         self.outputs = tuple(_info(name, detail) for name, detail in self._outputs)
+
+    def _opened(self, content: bytes, keep_tensors: bool) -> Any:
+        """An interpreter of a file, which has run in a process of its own."""
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_tensors else OpResolverType.AUTO
+        if self._reference_kernels:
+            kernels = OpResolverType.BUILTIN_REF
+        if self._trusted:
+            mark_runnable(content, kernels.name, keep_tensors)
+        require_runnable(content, kernels.name, keep_tensors, self._name)
+        try:
+            interpreter = Interpreter(
+                model_content=content,
+                num_threads=self._threads,
+                experimental_op_resolver_type=kernels,
+                experimental_preserve_all_tensors=keep_tensors,
+            )
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"path: expected a file that LiteRT runs, got {self._name} ({reason})") from error
+        return interpreter
+
+    def variant(self, content: bytes) -> Any:
+        """Return an interpreter of another form of this file, of which every tensor can be read.
+
+        Raises:
+            ValueError: if LiteRT does not run it.
+        """
+        return self._opened(content, keep_tensors=True)
+
+    @property
+    def input_tensors(self) -> tuple[int, ...]:
+        """Numbers of the tensors of `inputs`."""
+        return tuple(detail["index"] for _, detail in self._inputs)
+
+    @property
+    def output_tensors(self) -> tuple[int, ...]:
+        """Numbers of the tensors of `outputs`."""
+        return tuple(detail["index"] for _, detail in self._outputs)
 
     def _signature(self) -> Any:
         """The file's first signature, which names inputs and outputs, or None."""

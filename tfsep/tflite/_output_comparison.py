@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfsep._keras.types import Data
+from tfsep.tflite._channel_errors import ChannelLimit, OutputErrors, summarize_channels
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import model_run
 from tfsep.tflite._recipes import Recipe
@@ -12,35 +13,8 @@ from tfsep.tflite._sample_reader import Batch, SampleReader
 from tfsep.tflite._source_model import SourceModel
 from tfsep.tflite._verify_report import VerifyReport
 
-
-class _OutputError:
-    """Sums over the elements of one output."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._sum = self._squares = self._error = 0.0
-
-    def add(self, expected: np.ndarray, difference: np.ndarray) -> None:
-        self._count += expected.size
-        self._sum += float(expected.sum())
-        self._squares += float(np.sum(expected**2))
-        self._error += float(np.sum(difference**2))
-
-    def relative_rms(self) -> float:
-        """The RMS of the difference over the standard deviation of the model's output."""
-        return self._relative(np.sqrt(self._error / self._count))
-
-    def relative_rounding(self, scale: float) -> float:
-        """Half a step of a quantized output over the same deviation: what rounding may add to the error."""
-        return self._relative(scale / 2)
-
-    def _relative(self, size: float) -> float:
-        square, mean = self._squares / self._count, self._sum / self._count
-        # A constant output has no deviation; a hundredth of its size stands in for it.
-        deviation = max(np.sqrt(max(square - mean**2, 0.0)), 0.01 * np.sqrt(square))
-        if size == 0:
-            return 0.0
-        return float(size / deviation) if deviation else float("inf")
+_PROOF_SAMPLES = 8
+"""Samples of which operators are compared one by one: all tensors of the file are in memory."""
 
 
 def _require_labels(labels: np.ndarray, classes: int) -> None:
@@ -59,10 +33,9 @@ class _OutputComparison:
         self._file = file
         self.samples = self._agreed = self._right = self._model_right = self._labelled = 0
         self._saturated = self._input_elements = 0
-        self._max_error = 0.0
         self._low, self._high = np.inf, -np.inf
         self._has_classes = True
-        self._errors = [_OutputError() for _ in file.outputs]
+        self._errors = [OutputErrors(info) for info in file.outputs]
 
     def add(self, batch: Batch, expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
         """Add one batch, in the order of the file's inputs: the model's outputs and the file's."""
@@ -70,9 +43,7 @@ class _OutputComparison:
         for error, ours, theirs in zip(self._errors, expected, actual, strict=True):
             if ours.shape != theirs.shape:
                 raise ValueError(f"path: expected outputs of shape {ours.shape}, as the model's, got {theirs.shape}")
-            difference = theirs.astype(np.float64) - ours.astype(np.float64)
-            self._max_error = float(np.maximum(self._max_error, np.abs(difference).max(initial=0.0)))
-            error.add(ours.astype(np.float64), difference)
+            error.add(ours, theirs)
         for info, array in zip(self._file.inputs, batch.inputs, strict=True):
             self._saturated += info.saturated(array)
             self._input_elements += array.size
@@ -95,15 +66,17 @@ class _OutputComparison:
         """Return the measures, against a tolerance or, where there is none, the recipe's."""
         errors = [error.relative_rms() for error in self._errors]
         allowed = [
-            recipe.tolerance + error.relative_rounding(info.scale) if tolerance is None else tolerance
-            for error, info in zip(self._errors, self._file.outputs, strict=True)
+            recipe.tolerance + error.relative_rounding() if tolerance is None else tolerance for error in self._errors
         ]
         # The output that is furthest past its tolerance, or nearest to it; NaN is past every tolerance.
         worst = max(range(len(errors)), key=lambda i: np.nan_to_num(errors[i] / allowed[i], nan=np.inf))
         labelled = self._has_classes and self._labelled == self.samples
+        limit = ChannelLimit(recipe.tolerance if tolerance is None else tolerance, adds_rounding=tolerance is None)
+        channels = summarize_channels(self._errors, limit)
+        furthest = next(iter(channels.worst), None)
         return VerifyReport(
             samples=self.samples,
-            max_error=self._max_error,
+            max_error=float(np.max([error.max_error for error in self._errors])),
             rms_error=errors[worst],
             tolerance=allowed[worst],
             top1_agreement=self._agreed / self.samples if self._has_classes else None,
@@ -112,12 +85,20 @@ class _OutputComparison:
             saturated=self._saturated / self._input_elements,
             low=self._low,
             high=self._high,
+            may_be_lossy=tolerance is None and recipe.weights != "float32",
+            channels=channels.worst,
+            channel_error=furthest.error if furthest else 0.0,
+            channel_tolerance=limit.allowed(furthest.rounding if furthest else 0.0),
+            channel_count=channels.channels,
+            dead_channels=channels.dead,
+            rare_channels=channels.rare,
+            coarse_channels=channels.coarse,
         )
 
 
 def compare_outputs(
     source: SourceModel, file: LiteRTModel, data: Data, recipe: Recipe, tolerance: float | None
-) -> VerifyReport:
+) -> tuple[VerifyReport, tuple[np.ndarray, ...]]:
     """Run a model and its file side by side on all the data.
 
     Args:
@@ -128,7 +109,8 @@ def compare_outputs(
         tolerance: largest relative RMS error, or None.
 
     Returns:
-        The measures of the outputs; those of the weights are left open.
+        The measures of the outputs, those of the weights left open; and some of the samples, in the order of the file's
+        inputs.
 
     Raises:
         ValueError: if there is no data.
@@ -136,12 +118,15 @@ def compare_outputs(
     signature = source.signature
     order = signature.input_order(file.inputs)
     comparison, counter = _OutputComparison(file), source.element_counter(file)
+    samples: tuple[np.ndarray, ...] | None = None
     with model_run(signature) as run:
         for batch in SampleReader(signature.inputs).chunks(data):
             file_batch = batch._replace(inputs=tuple(batch.inputs[i] for i in order))
+            if samples is None:
+                samples = tuple(array[: max(_PROOF_SAMPLES, file.batch_size)].copy() for array in file_batch.inputs)
             expected, actual = run(batch.inputs), file(file_batch.inputs)
             comparison.add(file_batch, expected, actual)
             counter.add(batch.inputs, expected, actual)
-    if comparison.samples == 0:
+    if samples is None:
         raise ValueError("data: expected at least one sample, got none")
-    return counter.complete(comparison.report(recipe, tolerance))
+    return counter.complete(comparison.report(recipe, tolerance)), samples

@@ -89,13 +89,14 @@ class PreparedSource:
         return _ElementCounter(self, file)
 
     def check_weights(
-        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport
+        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport, samples: Sequence[np.ndarray]
     ) -> tuple[VerifyReport, str]:
         """Raise unless the file stores the model's kernels, biases, scales and zero points, to the last bit.
 
         Raises:
             VerificationError: if one is not in the file.
         """
+        del samples
         graph, name = file.flatbuffer.subgraphs[0], Path(path).name
         qparams = {found for found in map(_qparams, graph.tensors) if found is not None}
         for layer, output in _quantized_outputs(self.signature.model):

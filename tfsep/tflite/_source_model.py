@@ -56,9 +56,15 @@ class SourceModel(Protocol):
         """Return the counter of elements that differ."""
 
     def check_weights(
-        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport
+        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport, samples: Sequence[np.ndarray]
     ) -> tuple[VerifyReport, str]:
-        """Compare the stored numbers with the model's.
+        """Compare the stored numbers, and the operators on some samples, with the model's.
+
+        Args:
+            file: the file.
+            path: its path, for errors.
+            report: report of its outputs.
+            samples: some samples in the order of the file's inputs.
 
         Returns:
             The report, with the error of the weights where these may be off by rounding, and the name of the worst.

@@ -25,14 +25,23 @@ def verify(
     tolerance: float | None = None,
     threads: int = 1,
     weights: bool = True,
+    strict: bool = False,
 ) -> VerifyReport:
-    """Run a file beside its model on the same data, compare outputs and weights, and fail if they differ.
+    """Run a file beside its model on the same data, compare outputs, weights and operators, and fail if they differ.
 
-    The two checks complement each other. The check of the weights finds any weight, bias or normalization that differs
-    from the model's by more than the rounding of the file's type: half a step of an int8 kernel, which is 0.4 % of its
-    channel's largest number. For this it converts the model to float32. The check of the outputs finds every other
-    difference (operators, strides, paddings, activations), but only past its tolerance, which rounding in int8 sets at
-    some tenths of the output's deviation: a slightly different activation may pass. Neither finds a difference that the
+    Outputs are judged as a whole and channel by channel, each relative to its own deviation in the model. A channel
+    that varies in the model and is constant in the file fails in every recipe. An error past the tolerance is one of
+    two things, which the stored numbers tell apart:
+
+    - The file is *wrong*. A weight, bias or normalization is not the model's to within the rounding of the file's type,
+      half a step of an int8 kernel; or the file, with every number replaced by the model's and so without any rounding,
+      is off by more than float32 arithmetic: operators, options, connections or outputs are not the model's; or an
+      operator in integers does not make, of the numbers that it reads, what real arithmetic makes of them; or the
+      stored range of a tensor leaves out much of what the model has there. It fails, whatever the tolerance.
+    - The file is *lossy*. All these are as they should be, and rounding adds up. It passes with a note, unless it is
+      `strict`, or the tolerance was given.
+
+    Weights and operators are compared with the model's conversion to float32. None of it finds a difference that the
     data do not show.
 
     Data is streamed: memory does not grow with it.
@@ -46,14 +55,15 @@ def verify(
         tolerance: largest relative RMS error, see `VerifyReport`; None for that of the recipe in `RECIPES` that has
             the file's types.
         threads: number of LiteRT's threads.
-        weights: whether to compare the weights; False for a file whose weights another tool changed on purpose, by
-            pruning or clustering.
+        weights: whether to compare weights and operators; False for a file whose weights another tool changed on
+            purpose, by pruning or clustering: then the tolerance decides alone.
+        strict: whether a lossy file fails.
 
     Returns:
         The errors of outputs and weights.
 
     Raises:
-        VerificationError: if the error is past the tolerance, or a weight is not the model's; it carries the report.
+        VerificationError: if the file is wrong, or lossy where that is not allowed; it carries the report.
         ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for labels that are no
             ints or no classes of the model; for a file of another signature, or a damaged one.
         FileNotFoundError: if there is no such file.
@@ -66,10 +76,10 @@ def verify(
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
     source, file = source_and_file(model, path, threads)
-    report, worst_weight = compare_outputs(source, file, data, _recipe_of(file), tolerance), ""
+    (report, samples), worst_weight = compare_outputs(source, file, data, _recipe_of(file), tolerance), ""
     if weights:
-        report, worst_weight = source.check_weights(file, path, report)
-    return require_passed(report, path, worst_weight)
+        report, worst_weight = source.check_weights(file, path, report, samples)
+    return require_passed(report, path, worst_weight, strict)
 
 
 _INTEGERS = {"int8": "int8", "uint8": "int8", "int16": "int16"}

@@ -1,12 +1,17 @@
 """Report of a verification, and the error that carries a report that does not pass."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
+from math import isfinite
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from tfsep._utils.table import Table
+from tfsep.tflite._channel_errors import ChannelError
+from tfsep.tflite._proof_report import Proof
 
+_SHOWN_CHANNELS = 3
 _ONE_OF = 100_000
 """One of so many output elements of a prepared model may be a step off."""
 _ONE_OF_FLOAT = 10
@@ -61,6 +66,17 @@ class VerifyReport:
         unexplained: number of elements that differ if the model rounds as LiteRT does; None where nothing is rounded
             otherwise.
         unexplained_steps: the largest difference of these, in steps.
+        may_be_lossy: whether an error past the tolerance passes where it is rounding by proof; not in a file of
+            float32, and not past a tolerance that the caller gave.
+        channels: the worst channels, dead ones first: channels of the last axis of each output, of the second one of an
+            output (N, channels, length), and every element of an output of up to 256.
+        channel_error: error of the first of these, relative to the channel's own deviation.
+        channel_tolerance: largest error of that channel that rounding explains; the recipe's tolerance and half a step.
+        channel_count: number of channels.
+        dead_channels: number of channels that vary in the model and are constant in the file: none may.
+        rare_channels: number of probabilities under one step in all of the data, which are constant in the file.
+        coarse_channels: number of other channels whose error is past the recipe's tolerance.
+        proof: what is left of the difference without rounding; None where that was not tried.
     """
 
     samples: int
@@ -82,12 +98,49 @@ class VerifyReport:
     float_layers: tuple[str, ...] = ()
     unexplained: int | None = None
     unexplained_steps: int | None = None
+    may_be_lossy: bool = False
+    channels: tuple[ChannelError, ...] = ()
+    channel_error: float = 0.0
+    channel_tolerance: float = 0.0
+    channel_count: int = 0
+    dead_channels: int = 0
+    rare_channels: int = 0
+    coarse_channels: int = 0
+    proof: Proof | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether the error is within the tolerance and the weights are the model's; NaN does not pass."""
-        weights_pass = self.weight_error is None or self.weight_error <= 1
-        return self.rms_error <= self.tolerance and weights_pass and self.equal is not False
+        """Whether the file computes what the model computes but for rounding; NaN does not pass."""
+        differs = self.proof is not None and bool(self.proof.difference)
+        return (
+            self.equal is not False
+            and (self.outputs_pass or self._is_excused)
+            and self.weights_pass
+            and not differs
+            and not self.dead_channels
+        )
+
+    @property
+    def lossy(self) -> bool:
+        """Whether it passes, though rounding makes outputs or channels differ by more than the recipe's tolerance."""
+        return self.passed and self.elements is None and (not self.outputs_pass or self.coarse_channels > 0)
+
+    @property
+    def outputs_pass(self) -> bool:
+        """Whether the errors of outputs and channels are within their tolerances."""
+        # Of a prepared model elements are counted, which is more exact.
+        channels_pass = self.elements is not None or self.channel_error <= self.channel_tolerance
+        return self.rms_error <= self.tolerance and channels_pass
+
+    @property
+    def _is_excused(self) -> bool:
+        """Whether an error past the tolerance is rounding by proof."""
+        return self.may_be_lossy and self.proof is not None and self.proof.holds and isfinite(self.max_error)
+
+    @property
+    def weights_pass(self) -> bool:
+        """Whether the weights are the model's to within their rounding."""
+        return self.weight_error is None or self.weight_error <= 1
 
     @property
     def equal(self) -> bool | None:
@@ -105,9 +158,29 @@ class VerifyReport:
         return (self.unexplained, self.unexplained_steps) if self.otherwise else (self.differing, self.steps)
 
     def notes(self) -> list[str]:
-        """Return remarks on the number of elements that differ."""
-        if self.elements is None:
-            return []
+        """Return remarks for the user."""
+        return self._channel_notes() if self.elements is None else self._element_notes()
+
+    def _channel_notes(self) -> list[str]:
+        """Remarks on channels."""
+        notes = []
+        if self.lossy:
+            worst = self.channels[0]
+            notes.append(
+                f"LOSSY, though faithful but for rounding: {self.coarse_channels} of {self.channel_count} output "
+                f"channels are off by more than this recipe's tolerance, {worst.name} by {worst.error:.2g} of its "
+                f"deviation ({worst.ranges()}); relative RMS error {self.rms_error:.2g}: measure the file's accuracy"
+            )
+        if self.rare_channels:
+            notes.append(
+                f"{self.rare_channels} of {self.channel_count} output channels are probabilities under one step in all "
+                "of the data, and 0 in the file"
+            )
+        notes += [] if self.proof is None else self.proof.notes()
+        return notes
+
+    def _element_notes(self) -> list[str]:
+        """Remarks on the number of elements that differ."""
         counted = f"{self.differing:,} of {self.elements:,} output elements differ, by up to {self.steps} steps"
         notes = []
         if self.float_layers:
@@ -121,7 +194,24 @@ class VerifyReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
-        return asdict(self)
+        fields = {field.name: getattr(self, field.name) for field in dataclass_fields(self)}
+        proof = None if self.proof is None else self.proof._asdict()
+        return {**fields, "channels": [channel._asdict() for channel in self.channels], "proof": proof}
+
+    def channel_table(self) -> Table:
+        """Return a row for each of the worst channels."""
+        return Table(
+            ("channel", "error", "model from", "to", "file from", "to", "step"),
+            [
+                (
+                    c.name,
+                    "constant" if c.dead else f"{c.error:.3g}",
+                    *(f"{number:.4g}" for number in (c.model_low, c.model_high, c.file_low, c.file_high)),
+                    f"{c.step:.3g}" if c.step else "",
+                )
+                for c in self.channels
+            ],
+        )
 
     def table(self) -> Table:
         """Return a row for each measure."""
@@ -129,6 +219,11 @@ class VerifyReport:
             ("samples", f"{self.samples:,}"),
             ("largest error", f"{self.max_error:.3g}"),
             ("relative RMS error", f"{self.rms_error:.3g} (tolerance {self.tolerance:.3g})"),
+            *(
+                (f"error of {channel.name}", f"{channel.error:.3g}, {channel.ranges()}")
+                for channel in self.channels[:_SHOWN_CHANNELS]
+            ),
+            *(() if self.proof is None else self.proof.rows()),
             *(
                 (label, f"{value:.4f}")
                 for label, value in (
@@ -159,30 +254,76 @@ class VerifyReport:
         return self.table().text()
 
 
-def require_passed(report: VerifyReport, path: str | PathLike[str], worst_weight: str) -> VerifyReport:
-    """Return the report if it passed; `worst_weight` is the name of the weight with the largest error.
+def require_passed(
+    report: VerifyReport, path: str | PathLike[str], worst_weight: str, strict: bool = False
+) -> VerifyReport:
+    """Return the report if it passed.
+
+    Args:
+        report: report of a verification.
+        path: path of the file.
+        worst_weight: name of the weight with the largest error.
+        strict: whether a lossy file does not pass.
 
     Raises:
         VerificationError: if it did not.
     """
-    if report.passed:
-        return report
-    name = Path(path).name
+    if not report.passed:
+        raise VerificationError(f"{Path(path).name}: {_failure(report, worst_weight)}", report)
+    if strict and report.lossy:
+        worst = report.channels[0]
+        raise VerificationError(
+            f"{Path(path).name}: expected an error within the recipe's tolerance, as strict asks for, got a lossy "
+            f"file, in which {worst.name} is off by {worst.error:.3g} of its deviation, {worst.ranges()}, and the "
+            f"relative RMS error is {report.rms_error:.3g}",
+            report,
+        )
+    return report
+
+
+def _failure(report: VerifyReport, worst_weight: str) -> str:
+    """Why a report did not pass."""
     if report.equal is False:
         differing, steps = report._unexplained_difference
-        raise VerificationError(
-            f"{name}: expected the prepared model's outputs, got {differing} of {report.elements} elements that "
-            f"differ, by up to {steps} steps",
-            report,
+        return (
+            f"expected the prepared model's outputs, got {differing} of {report.elements} elements that differ, by up "
+            f"to {steps} steps"
         )
-    if report.rms_error <= report.tolerance:
-        raise VerificationError(
-            f"{name}: expected the model's weights to within the file's rounding, got {worst_weight} off by "
-            f"{report.weight_error:.3g} times that",
-            report,
+    if not report.rms_error <= report.tolerance and not report._is_excused:
+        found = f"{report.rms_error:.3g} (largest error {report.max_error:.3g})"
+        return (
+            f"expected a relative RMS error of at most {report.tolerance:.3g} on {report.samples} samples, got {found}"
+            f"{_worst_channel(report)}"
         )
-    raise VerificationError(
-        f"{name}: expected a relative RMS error of at most {report.tolerance:.3g} on {report.samples} "
-        f"samples, got {report.rms_error:.3g} (largest error {report.max_error:.3g})",
-        report,
+    if not report.weights_pass:
+        return (
+            f"expected the model's weights to within the file's rounding, got {worst_weight} off by "
+            f"{report.weight_error:.3g} times that"
+        )
+    if report.proof is not None and report.proof.difference:
+        return report.proof.difference
+    if report.dead_channels:
+        return _dead_channels(report)
+    return (
+        f"expected a relative RMS error of at most {report.channel_tolerance:.3g} in each channel on {report.samples} "
+        f"samples, got {report.channel_error:.3g}{_worst_channel(report)}"
+    )
+
+
+def _worst_channel(report: VerifyReport) -> str:
+    """The worst channel in words, behind a comma."""
+    return f", the worst channel {report.channels[0].name} {report.channels[0].ranges()}" if report.channels else ""
+
+
+def _dead_channels(report: VerifyReport) -> str:
+    worst = report.channels[0]
+    others = f", and {report.dead_channels - 1} more" if report.dead_channels > 1 else ""
+    advice = (
+        "give it an output of its own or the scale of the others, or take a recipe with outputs in float32, such as "
+        "dynamic_int8"
+        if worst.step
+        else "look for weights and activations past the range of the file's types"
+    )
+    return (
+        f"expected channels that vary as in the model, got a constant: {worst.name} {worst.ranges()}{others}: {advice}"
     )

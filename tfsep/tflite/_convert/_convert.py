@@ -44,6 +44,7 @@ def convert(
     input_shape: InputShapes | None = None,
     tolerance: float | None = None,
     max_calibration_samples: int = MAX_CALIBRATION_SAMPLES,
+    strict: bool = False,
 ) -> ConvertReport:
     """Convert any Keras model into a folder for devices: exported and verified by `export`, timed, checked for targets.
 
@@ -74,6 +75,7 @@ def convert(
             by name, see `export`.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
         max_calibration_samples: most samples of `calibration` to read.
+        strict: whether to refuse a file that is lossy, as `export` does.
 
     Returns:
         The reports of export, benchmark and targets, and the names of the files.
@@ -116,6 +118,7 @@ def convert(
             input_shape=input_shape,
             tolerance=tolerance,
             max_calibration_samples=max_calibration_samples,
+            strict=strict,
         )
         outputs = _outputs_in_file_order(LiteRTModel(made.path, trusted=True))
         for channels in filter(None, map(channels_of, made.inputs)):

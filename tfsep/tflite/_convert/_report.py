@@ -11,6 +11,7 @@ from tfsep.tflite._convert._metadata import LABELS
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._targets import TargetsReport
 from tfsep.tflite._tensor_info import TensorInfo
+from tfsep.tflite._verify_report import VerifyReport
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ class ConvertReport:
         return "\n\n".join([*parts, f"{self.folder}: {', '.join(self.files)}"])
 
 
+def _channels(verified: VerifyReport) -> tuple[str, ...]:
+    """The worst channels of the outputs, as Markdown."""
+    figures = verified.channel_table().markdown()
+    return ("The output channels that differ most from the model's, relative to their own deviation:", "", figures)
+
+
 def readme(report: ConvertReport, snippets: dict[str, str], outputs: tuple[TensorInfo, ...]) -> str:
     """Return the README of a folder: its content, and how to call the file."""
     export = report.export
@@ -81,13 +88,14 @@ def readme(report: ConvertReport, snippets: dict[str, str], outputs: tuple[Tenso
             for i, t in enumerate(infos)
         ],
     )
-    stem = export.path.stem
+    stem, verified = export.path.stem, export.verification
     lines = [
         f"# {export.path.name}",
         "",
         f"Recipe `{export.recipe}`, {export.size_bytes:,} bytes, made by tfsep {export.versions['tfsep']}.",
         f"`{stem}.json` says how it was verified, how fast it is, and which targets take it.",
         "",
+        *(() if verified is None or not verified.channels else (*_channels(verified), "")),
         tensors.markdown(),
         "",
         "A stored number q stands for `scale · (q - zero point)`; where there is no scale, for itself.",

@@ -1,0 +1,278 @@
+"""Errors of an output channel by channel, in sums of which the size does not depend on the amount of data."""
+
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
+from math import prod
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from tfsep.tflite._tensor_info import TensorInfo
+
+MOST_CHANNELS = 8
+"""Channels that a report names."""
+_MOST_ELEMENTS = 256
+"""Largest output of which each element is judged on its own as well."""
+_ENOUGH, _FEW = 8, 4
+"""Numbers of a channel from which on a file's constant is no chance, and from which on it is none within a quarter of a
+step: of a channel whose deviation is two steps, 4 numbers are that close in 5 of 10,000 cases."""
+_LAST_PLACE = 2.0**-23
+_FEW_LAST_PLACES = 4 * _LAST_PLACE
+"""Share of a channel's size by which float32 rounds it, in a sum."""
+_LAST_PLACES = 16 * _LAST_PLACE
+"""Share of its size by which a constant channel varies from rounding in float32."""
+_PROBABILITY = 1e-3
+"""Largest difference from 1 of the sum of a row of probabilities."""
+
+
+class ChannelError(NamedTuple):
+    """One channel of an output: the file beside the model.
+
+    Attributes:
+        output: name of the output.
+        place: the channel as an index, ``"[..., 2]"`` or ``"[:, 2]"``; ``"[:, 1, 0]"`` for an element.
+        error: RMS of ``file − model`` over the channel's own standard deviation in the model. For a channel that does
+            not vary, over a hundredth of its size or, where that is larger, the deviation of the output.
+        rounding: what rounding of the output alone may add: half a step, or some last places of float32, over the same.
+        model_low: smallest number of the model.
+        model_high: largest number of the model.
+        file_low: smallest number of the file.
+        file_high: largest number of the file.
+        step: distance of two numbers that the file can tell apart; 0 for floats.
+        dead: whether the channel varies in the model and is constant in the file.
+    """
+
+    output: str
+    place: str
+    error: float
+    rounding: float
+    model_low: float
+    model_high: float
+    file_low: float
+    file_high: float
+    step: float
+    dead: bool = False
+
+    @property
+    def name(self) -> str:
+        """Output and index, as text."""
+        return f"{self.output}{self.place}"
+
+    def ranges(self) -> str:
+        """Return the ranges and the step in words."""
+        stored = f" in steps of {self.step:.3g}" if self.step else ""
+        return (
+            f"from {self.model_low:.4g} to {self.model_high:.4g} in the model, "
+            f"from {self.file_low:.4g} to {self.file_high:.4g} in the file{stored}"
+        )
+
+
+class ChannelLimit(NamedTuple):
+    """The error of a channel that passes.
+
+    Attributes:
+        tolerance: largest relative error.
+        adds_rounding: whether rounding of the output is added to it.
+    """
+
+    tolerance: float
+    adds_rounding: bool
+
+    def allowed(self, rounding: Any) -> Any:
+        """Return the largest error, given what rounding may add; arrays or numbers."""
+        return self.tolerance + (rounding if self.adds_rounding else 0.0)
+
+
+class ChannelSummary(NamedTuple):
+    """Channels of outputs, judged.
+
+    Attributes:
+        channels: number of channels.
+        dead: number of those that vary in the model and are constant in the file.
+        rare: number of probabilities that stay under one step in the data, and are constant in the file for that.
+        coarse: number of others whose error is past the tolerance, whether or not rounding of the output explains it.
+        worst: the channels that are furthest past what passes, dead ones first.
+    """
+
+    channels: int
+    dead: int
+    rare: int
+    coarse: int
+    worst: tuple[ChannelError, ...]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self], limit: ChannelLimit) -> Self:
+        """Return several summaries as one."""
+        found = [channel for part in parts for channel in part.worst]
+        return cls(
+            channels=sum(part.channels for part in parts),
+            dead=sum(part.dead for part in parts),
+            rare=sum(part.rare for part in parts),
+            coarse=sum(part.coarse for part in parts),
+            worst=tuple(nlargest(MOST_CHANNELS, found, key=lambda c: (c.dead, _badness(c, limit)))),
+        )
+
+
+def _badness(channel: ChannelError, limit: ChannelLimit) -> float:
+    return float(np.nan_to_num(channel.error / limit.allowed(channel.rounding), nan=np.inf))
+
+
+class Sums:
+    """Sums over the numbers of each channel in float64, of squares about the mean, so that a large one is harmless."""
+
+    def __init__(self, channels: int) -> None:
+        self.count = 0
+        self.mean, self.squares, self.error = np.zeros((3, channels))
+        self.model_low, self.file_low = np.full((2, channels), np.inf)
+        self.model_high, self.file_high = np.full((2, channels), -np.inf)
+        self.largest = np.zeros(channels)
+
+    def add(self, model: np.ndarray, file: np.ndarray) -> None:
+        """Add arrays (n, channels)."""
+        count, difference = len(model), file - model
+        mean = model.mean(axis=0)
+        squares = np.square(model - mean).sum(axis=0)
+        total, apart = self.count + count, mean - self.mean
+        self.squares += squares + apart**2 * (self.count * count / total)
+        self.mean += apart * (count / total)
+        self.count = total
+        self.error += np.square(difference).sum(axis=0)
+        self.largest = np.maximum(self.largest, np.abs(difference).max(axis=0))
+        self.model_low = np.minimum(self.model_low, model.min(axis=0))
+        self.model_high = np.maximum(self.model_high, model.max(axis=0))
+        self.file_low = np.minimum(self.file_low, file.min(axis=0))
+        self.file_high = np.maximum(self.file_high, file.max(axis=0))
+
+    def size(self) -> np.ndarray:
+        """The largest magnitude of each channel of the model."""
+        return np.maximum(np.abs(self.model_low), np.abs(self.model_high))
+
+
+class OutputErrors:
+    """The errors of one output: as a whole, of each channel of its last axis, and of each element where these are few.
+
+    Of an output (N, channels, length), as detectors have, the channels of the second axis are judged too.
+
+    Args:
+        info: the output in the file.
+    """
+
+    def __init__(self, info: TensorInfo) -> None:
+        self._info = info
+        self._whole = Sums(1)
+        self._parts = {kept: Sums(prod(info.shape[axis] for axis in kept)) for kept in _kept_axes(info.shape)}
+        self._sums_to_one = len(info.shape) > 1 and info.shape[-1] > 1
+
+    def add(self, expected: np.ndarray, actual: np.ndarray) -> None:
+        """Add a batch of the model's outputs and the file's."""
+        if not expected.size:
+            return
+        model, file = expected.astype(np.float64), actual.astype(np.float64)
+        self._whole.add(model.reshape(-1, 1), file.reshape(-1, 1))
+        for kept, sums in self._parts.items():
+            sums.add(_by_channel(model, kept), _by_channel(file, kept))
+        if self._sums_to_one:
+            far = np.abs(model.sum(axis=-1) - 1).max() > _PROBABILITY or model.min() < 0
+            self._sums_to_one = not far
+
+    @property
+    def max_error(self) -> float:
+        """The largest absolute difference."""
+        return float(self._whole.largest[0])
+
+    def relative_rms(self) -> float:
+        """The RMS of the difference over the standard deviation of the model's output."""
+        return self._relative(np.sqrt(self._whole.error[0] / max(self._whole.count, 1)))
+
+    def relative_rounding(self) -> float:
+        """Half a step of a quantized output over the same deviation: what rounding may add to the error."""
+        return self._relative(self._info.scale / 2)
+
+    def _relative(self, size: float) -> float:
+        deviation = self._size_of_whole()
+        if size == 0:
+            return 0.0
+        return float(size / deviation) if deviation else float("inf")
+
+    def _size_of_whole(self) -> float:
+        """The deviation of the output; a hundredth of its size stands in for that of a constant one."""
+        variance = self._whole.squares[0] / max(self._whole.count, 1)
+        return float(max(np.sqrt(variance), 0.01 * np.sqrt(variance + self._whole.mean[0] ** 2)))
+
+    def summary(self, limit: ChannelLimit) -> ChannelSummary:
+        """Judge the channels and elements."""
+        return ChannelSummary.joined([self._summary(kept, sums, limit) for kept, sums in self._parts.items()], limit)
+
+    def _summary(self, kept: tuple[int, ...], sums: Sums, limit: ChannelLimit) -> ChannelSummary:
+        """Judge the channels of some axes."""
+        if not sums.count:
+            return ChannelSummary.joined([], limit)
+        step, spread = self._info.scale, sums.model_high - sums.model_low
+        varies = spread > np.maximum(_LAST_PLACES * sums.size(), _LAST_PLACE * self._whole.size())
+        stand_in = np.maximum(0.01 * sums.size(), self._size_of_whole())
+        size = np.where(varies & (sums.count >= _FEW), np.sqrt(sums.squares / sums.count), stand_in)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            size = np.where(sums.error == 0, 1.0, size)
+            error = np.sqrt(sums.error / sums.count) / size
+            rounding = (step / 2 or _FEW_LAST_PLACES * sums.size()) / size
+        constant = varies & (sums.file_high == sums.file_low)
+        # Few numbers may lie within one step by chance.
+        constant &= (sums.count >= _ENOUGH) | ((sums.count >= _FEW) & (spread <= step / 4)) | (step == 0)
+        rare = constant & self._sums_to_one & (step > 0) & (sums.largest <= step)
+        rare &= bool(np.any(sums.file_high > sums.file_low))
+        dead = constant & ~rare
+        badness = np.nan_to_num(error / limit.allowed(rounding), nan=np.inf)
+        worst = np.lexsort((-badness, ~dead))[:MOST_CHANNELS]
+        shape = [self._info.shape[axis] for axis in kept]
+
+        def channel(place: int) -> ChannelError:
+            return ChannelError(
+                output=self._info.name,
+                place=_index([int(i) for i in np.unravel_index(place, shape)], kept, len(self._info.shape)),
+                error=float(error[place]),
+                rounding=float(rounding[place]),
+                model_low=float(sums.model_low[place]),
+                model_high=float(sums.model_high[place]),
+                file_low=float(sums.file_low[place]),
+                file_high=float(sums.file_high[place]),
+                step=step,
+                dead=bool(dead[place]),
+            )
+
+        return ChannelSummary(
+            channels=len(error),
+            dead=int(dead.sum()),
+            rare=int(rare.sum()),
+            coarse=int((~constant & ~(error <= limit.tolerance)).sum()),
+            worst=tuple(map(channel, worst)),
+        )
+
+
+def summarize_channels(outputs: Iterable[OutputErrors], limit: ChannelLimit) -> ChannelSummary:
+    """Judge the channels of several outputs."""
+    return ChannelSummary.joined([output.summary(limit) for output in outputs], limit)
+
+
+def _kept_axes(shape: Sequence[int]) -> list[tuple[int, ...]]:
+    """The axes that name a channel; one set of them for each way to judge the output."""
+    rank = len(shape)
+    if rank < 2:
+        return [()]
+    kept: list[tuple[int, ...]] = [(rank - 1,)]
+    if rank > 2 and prod(shape[1:]) <= _MOST_ELEMENTS:
+        return [*kept, tuple(range(1, rank))]
+    return [*kept, (1,)] if rank == 3 else kept
+
+
+def _by_channel(array: np.ndarray, kept: tuple[int, ...]) -> np.ndarray:
+    """An array as (numbers, channels)."""
+    channels = prod(array.shape[axis] for axis in kept)
+    return np.moveaxis(array, kept, range(-len(kept), 0)).reshape(-1, channels) if kept else array.reshape(-1, 1)
+
+
+def _index(numbers: Sequence[int], kept: tuple[int, ...], rank: int) -> str:
+    """A channel as a NumPy index."""
+    named = dict(zip(kept, numbers, strict=True))
+    if rank > 2 and kept == (rank - 1,):
+        return f"[..., {named[rank - 1]}]"
+    return f"[{', '.join(str(named.get(axis, ':')) for axis in range(rank))}]" if kept else ""
