@@ -131,8 +131,7 @@ def _page(
             html.heading("Files, proven on real images"),
             html.table(_file_table(results)),
             html.paragraph(
-                "Outputs are judged channel by channel, relative to each channel's own deviation. In the int8 file these "
-                "differ most:"
+                "Each output channel is judged, relative to its own deviation. In the int8 file these differ most:"
             ),
             html.table(_channel_table(smallest)),
             html.figure(
