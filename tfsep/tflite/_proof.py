@@ -10,7 +10,7 @@ deep network, and can reach the size of the output itself. Three comparisons do,
 - The range that the file stores of each tensor covers the numbers that the model has there.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from tfsep._flatbuffer.constants import scales_of
 from tfsep._flatbuffer.reader import operator_name, type_name
 from tfsep._flatbuffer.schema_types import ModelT
+from tfsep.tflite._batch_filling import filled
 from tfsep.tflite._channel_errors import ChannelLimit, OutputErrors, Sums, summarize_channels
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import model_run
@@ -58,7 +59,8 @@ def prove(
         return Proof(samples=len(inputs[0]), missing=" ".join(str(error).split())[:200])
     order = signature.input_order(file.inputs)
     with model_run(signature) as run:
-        for batch in _file_batches(rounded, file.batch_size):
+        for start in range(0, len(rounded[0]), file.batch_size):
+            batch = filled([array[start : start + file.batch_size] for array in rounded], file.batch_size)
             expected = run([batch[order.index(place)] for place in range(len(order))])
             for number, array in zip(file.input_tensors, batch, strict=True):
                 interpreter.set_tensor(number, array)
@@ -67,13 +69,6 @@ def prove(
             ranges.add(lambda number: interpreter.get_tensor(real.tensor(number)))
             operators.add(batch)
     return Proof(len(inputs[0]), *graph.worst(), *operators.worst(), *ranges.worst())
-
-
-def _file_batches(inputs: Sequence[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    """Yield samples in a file's batches, the last one filled with the first samples."""
-    total = len(inputs[0])
-    for start in range(0, total, size):
-        yield [array[np.arange(start, start + size) % total] for array in inputs]
 
 
 class _GraphErrors:
