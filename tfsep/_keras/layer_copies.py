@@ -132,11 +132,16 @@ class BorrowedOperation(keras.Operation):
         return self._operation.compute_output_spec(*args, **kwargs)
 
 
-def _from_config(layer: Any, edited: Callable[[Config], Config]) -> Any:
-    """A layer or operation from its config, with the same functions: a name can mean another one, or none."""
-    config = layer.get_config()
+def config_of(layer: Any, kind: Any = None) -> Config:
+    """Return a layer's config, or that of a base, with its functions as they are: a name may mean another, or none."""
+    config: Config = (kind or type(layer)).get_config(layer)
     held = {name.removeprefix("_"): value for name, value in vars(layer).items() if isinstance(value, FunctionType)}
-    config |= {name: value for name, value in held.items() if name in config}
+    return config | {name: value for name, value in held.items() if name in config}
+
+
+def _from_config(layer: Any, edited: Callable[[Config], Config]) -> Any:
+    """A layer or operation from its config."""
+    config = config_of(layer)
     if type(layer) is keras.layers.Lambda:
         # Keras loads no function from a config.
         return keras.layers.Lambda(**edited(config | {"arguments": layer.arguments}))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_io import inputs_of
-from tfsep._keras.types import Layer, Model
+from tfsep._keras.types import Layer, Model, Shape
 
 
 class Call(NamedTuple):
@@ -106,11 +106,15 @@ class NamedCall(NamedTuple):
         source: the name of the layer that made its input; None for an input of the model.
         training: whether it is called with ``training=True``.
         masked: whether it is called with a mask.
+        shape: the shape of its input, of several the first.
+        result_shape: the shape of its result, of several the first.
     """
 
     source: str | None
     training: bool = False
     masked: bool = False
+    shape: Shape = ()
+    result_shape: Shape = ()
 
 
 class Graph(NamedTuple):
@@ -120,26 +124,32 @@ class Graph(NamedTuple):
         calls: the calls of each layer.
         uses: how often the results of each layer are used, by layers and as outputs.
         outputs: the layers whose results are the model's outputs.
+        users: the layers that take the results of each layer, one for each tensor that they take.
     """
 
     calls: dict[str, list[NamedCall]]
     uses: Counter[str]
     outputs: set[str]
+    users: dict[str, list[str]]
 
     @classmethod
     def of(cls, model: Model) -> Self:
         """Return the graph of a Sequential or Functional model. A call on one of the model's inputs has no source."""
-        graph = cls(defaultdict(list), Counter(), set())
+        graph = cls(defaultdict(list), Counter(), set(), defaultdict(list))
         maker: dict[int, str] = {}
         for call in calls_behind(model.outputs):
             maker |= dict.fromkeys(map(id, call.outputs), call.operation.name)
             graph.uses.update(maker[id(tensor)] for tensor in call.inputs)
+            for tensor in call.inputs:
+                graph.users[maker[id(tensor)]].append(call.operation.name)
             source = call_of(call.inputs[0]) if call.inputs else None
             graph.calls[call.operation.name].append(
                 NamedCall(
                     None if source is None or not source.inputs else source.operation.name,
                     call.kwargs.get("training") not in (None, False),
                     call.kwargs.get("mask") is not None,
+                    tuple(call.inputs[0].shape) if call.inputs else (),
+                    tuple(call.outputs[0].shape),
                 )
             )
         graph.outputs.update(maker[id(tensor)] for tensor in model.outputs)

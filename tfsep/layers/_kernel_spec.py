@@ -98,6 +98,37 @@ class KernelSpec:
         grouped = tf.reshape(kernel, [*kernel.shape[:-1], groups, -1])
         return tf.reshape(grouped * tf.transpose(tf.reshape(scale, [groups, -1]))[..., tf.newaxis], kernel.shape)
 
+    def scaled_inputs(self, kernel: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Return the kernel with each input channel multiplied by its element of `scale` (C,).
+
+        This is how a batch normalization in front of a layer folds into the layer's kernel.
+
+        Examples:
+            >>> kernel, scale = np.ones((1, 4)), np.array([1.0, 2.0])  # two groups of one channel
+            >>> KernelSpec().scaled_inputs(kernel, scale).tolist()
+            [[1.0, 1.0, 2.0, 2.0]]
+        """
+        if self.channel_axes != STANDARD_AXES:
+            return kernel * (scale[:, np.newaxis] if self.channel_axes == DEPTHWISE_AXES else scale)
+        *_, channels, filters = kernel.shape
+        groups = len(scale) // channels
+        return kernel * np.repeat(scale.reshape(groups, channels).T, filters // groups, axis=1)
+
+    def response(self, kernel: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return the output (F,) of a convolution, not transposed, for an input that has a constant in each channel.
+
+        Args:
+            kernel: of this layer.
+            values: the constants (C,).
+
+        Examples:
+            >>> KernelSpec(channel_axes=DEPTHWISE_AXES).response(np.ones((3, 3, 2, 1)), np.array([1.0, 2.0])).tolist()
+            [9.0, 18.0]
+        """
+        products = self.scaled_inputs(kernel, values)
+        summed = products.sum(tuple(axis for axis in range(kernel.ndim) if axis - kernel.ndim not in self.channel_axes))
+        return summed.reshape(-1)
+
     def standard(self, kernel: np.ndarray, groups: int) -> np.ndarray:
         """Return a standard or transposed kernel as a standard convolution has it, (..., C / groups, F).
 

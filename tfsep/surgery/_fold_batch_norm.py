@@ -8,44 +8,49 @@ from typing import Any
 
 from tfsep import layers
 from tfsep._keras.backend import keras
-from tfsep._keras.layer_copies import copy_state, layer_copy
+from tfsep._keras.layer_copies import config_of, copy_state, layer_copy
 from tfsep._keras.model_copies import rebuilt
-from tfsep._keras.model_graph import Graph, opened, plain_model
+from tfsep._keras.model_graph import opened, plain_model
 from tfsep._keras.model_io import layers_in
 from tfsep._keras.types import Layer, Model
-from tfsep.surgery._foldable import (
-    assign_folded,
-    foldable_base,
-    has_foldable_class,
-    is_normalization,
-    mismatches,
-    overrides,
-    uses_moving_statistics,
-)
+from tfsep.surgery._channel_affine import ChannelAffine
+from tfsep.surgery._foldable import assign_folded, foldable_base, is_normalization, mismatches, overrides
+from tfsep.surgery._folding_plan import FoldingPlan
 
 
 def fold_batch_norm(model: Model) -> Model:
     """Return a model without batch normalization that computes the same at inference.
 
-    A batch normalization directly behind a convolution (depthwise, separable, transposed and deformable ones too) or a
-    dense layer multiplies its channels and adds to them, so it folds into the kernel and the bias:
-    ``w' = w·γ / sqrt(v + ε)`` and ``b' = (b − m)·γ / sqrt(v + ε) + β``, with the moving statistics m and v. Nested
-    models and `tfsep.layers.DepthwiseSeparableConv` are opened. The given model stays as it is, and the result shares
-    no weight with it. Training the result is training another network.
+    A batch normalization behind a convolution (depthwise, separable, transposed and deformable ones too) or a dense
+    layer multiplies its channels and adds to them, so it folds into the kernel and the bias: ``w' = w·s`` and
+    ``b' = b·s + t``, with ``s = γ / sqrt(v + ε)`` and ``t = β − m·s`` from the moving statistics m and v.
+
+    One that has no such layer in front folds into all convolutions and dense layers behind it, along their input
+    channels: ``w' = w·s`` and ``b' = b + Σ w·t``. That is exact only where each result sees as many pixels as any
+    other, so not in front of padding with zeros, unless all t are 0, nor in front of a sum.
+
+    Between the two may be layers that a scale and a shift pass: dropout, pooling, upsampling, cropping, `Flatten`,
+    `Reshape`, and other normalizations that fold. Nested models and `tfsep.layers.DepthwiseSeparableConv` are opened.
+
+    The given model stays as it is, and the result shares no weight with it: each layer is copied. A layer that its
+    config does not describe (its `get_config` lacks an argument, say) runs the code of the given one on weights of its
+    own; what such a layer holds beside Keras variables is shared. Training the result is training another network.
 
     The results agree to 1e-5 of their size in float32. In half precision they agree to the rounding of that dtype,
     about 5e-3 in bfloat16, as the folded weights are rounded to it where the normalization computed in float32.
 
-    A normalization that cannot be folded stays, and a warning lists it with the reason: no convolution or dense layer
-    is in front of it; that layer has an activation, an overriding class, quantized weights, another dtype or other
-    channels, or another user; the normalization is called with ``training=True``; or it is inside a layer that
-    is not opened, such as `keras.layers.TimeDistributed` or a custom one.
+    A normalization that cannot be folded stays, and a warning lists it with the reasons, in front and ahead: no
+    convolution or dense layer is there; that layer has an activation (in front) or pads with zeros (ahead), an
+    overriding class, quantized weights, another dtype or other channels, or another user; the normalization is called
+    with ``training=True``; or it is inside a layer that is not opened, such as `keras.layers.TimeDistributed` or a
+    custom one.
 
     Layers keep their names, except where a folded normalization is an output of the model: the layer in front of it
     takes over its name, so that the names of outputs, by which losses and metrics are given, stay as they are.
 
     Args:
-        model: a built Functional or Sequential model of any layers, compiled or not.
+        model: a built Functional or Sequential model of any layers, compiled or not; also of a class of its own, as
+            those of keras-hub, whose call computes the graph of its layers and nothing else.
 
     Returns:
         A Functional or Sequential model, not compiled; of a subclass, the plain model of its layers.
@@ -78,24 +83,18 @@ class _Folding:
         source: the plain model.
         kept: the list to which each normalization that stays is appended, with the reason.
         barred: the reason why nothing in this model may be folded, or None.
-        absorbed: the normalizations that are folded.
-        taken: the same normalizations, by the name of the layer that each folds into.
+        plan: which normalization folds into which layers.
+        absorbed: the normalizations that fold.
         fills: functions that set the weights of the new layers, once these are built.
     """
 
     def __init__(self, source: Model, kept: list[str], barred: str | None = None) -> None:
         self.source, self.kept, self.barred = source, kept, barred
-        self.graph = Graph.of(source)
-        self.absorbed: set[Layer] = set()
-        self.taken: dict[str, Layer] = {}
+        self.plan = FoldingPlan(source, barred)
+        self.absorbed = [layer for layer in source.layers if layer.name in self.plan.absorbed]
         self.fills: list[Callable[[], None]] = []
-        named = {layer.name: layer for layer in source.layers}
-        for layer in filter(is_normalization, source.layers):
-            if reason := self._obstacle(named, layer):
-                self._keep(reason, layer.name)
-            else:
-                self.absorbed.add(layer)
-                self.taken[str(self.graph.calls[layer.name][0].source)] = layer
+        for name, reason in self.plan.kept.items():
+            self._keep(reason, name)
 
     def folded(self) -> Model:
         """Return the folded model."""
@@ -106,35 +105,6 @@ class _Folding:
 
     def _keep(self, reason: str, *names: str) -> None:
         self.kept.append(f"{'/'.join((self.source.name, *names))} ({reason})")
-
-    def _obstacle(self, named: dict[str, Layer], normalization: Layer) -> str | None:
-        """The reason against folding a normalization into the layer in front of it, or None."""
-        if self.barred:
-            return self.barred
-        call, *others = self.graph.calls[normalization.name]
-        if others:
-            return "it is called more than once"
-        if call.training and not uses_moving_statistics(normalization):
-            return "it is called with training=True"
-        if call.source is None:
-            return "nothing is in front of it"
-        return self._obstacle_in_front(str(call.source), named, call.masked) or next(
-            mismatches(named[str(call.source)], normalization), None
-        )
-
-    def _obstacle_in_front(self, before: str, named: dict[str, Layer], masked: bool) -> str | None:
-        """The reason against folding that lies in the layer in front, or in its other uses; None for none."""
-        layer = named.get(before)
-        if layer is None or not has_foldable_class(layer):
-            kind = "" if layer is None else f" of class {type(layer).__name__}"
-            return f"it follows {before!r}{kind}, no convolution or dense layer"
-        if len(self.graph.calls[before]) > 1:
-            return f"{before!r} is called more than once"
-        if self.graph.uses[before] > 1:
-            return f"{before!r} is used elsewhere too"
-        if masked and not layer.supports_masking:
-            return f"it hands on a mask, which {before!r} does not"
-        return None
 
     def _call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a layer of the folded model; a folded normalization passes on its input."""
@@ -148,8 +118,8 @@ class _Folding:
             return layer
         if (inner := opened(layer)) is not None:
             return _Folding(inner, self.kept, self._bar(layer)).folded()
-        if layer.name in self.taken:
-            return self._with_bias(layer, self.taken[layer.name])
+        if layer.name in self.plan.behind or layer.name in self.plan.ahead:
+            return self._with_bias(layer)
         if isinstance(layer, layers.DepthwiseSeparableConv):
             return self._block(layer)
         if isinstance(layer, keras.layers.Layer):
@@ -158,25 +128,27 @@ class _Folding:
 
     def _bar(self, layer: Layer) -> str | None:
         """The reason why nothing inside a layer may be folded, or None."""
-        told = any(call.training for call in self.graph.calls[layer.name])
+        told = any(call.training for call in self.plan.graph.calls[layer.name])
         return self.barred or (f"{layer.name!r} is called with training=True" if told else None)
 
     def _same(self, layer: Any) -> Any:
         """A copy of a layer, or of an operation, which has no weights."""
         copy = layer_copy(layer)
+        copy.name = self.plan.names.get(layer.name, layer.name)
         if isinstance(layer, keras.layers.Layer):
             self.fills.append(partial(copy_state, layer, into=copy))
         return copy
 
-    def _with_bias(self, layer: Layer, normalization: Layer) -> Layer:
-        """A layer that a normalization folds into: of the plain class, as a subclass may have no bias."""
+    def _with_bias(self, layer: Layer) -> Layer:
+        """A layer that normalizations fold into: of the plain class, as a subclass may have no bias."""
         plain: Any = foldable_base(layer)
-        name = normalization.name if normalization.name in self.graph.outputs else layer.name
+        name = self.plan.names.get(layer.name, layer.name)
         changes: dict[str, Any] = {"use_bias": True, "name": name}
         if getattr(layer, "lora_rank", None):
             changes["lora_rank"] = None
-        copy = plain.from_config({**plain.get_config(layer), **changes})
-        self.fills.append(partial(assign_folded, layer, normalization, into=copy))
+        copy = plain.from_config({**config_of(layer, plain), **changes})
+        behind, ahead = self.plan.behind[layer.name], self.plan.ahead[layer.name]
+        self.fills.append(partial(assign_folded, layer, behind, ahead, into=copy))
         return copy
 
     def _block(self, block: Any) -> Any:
@@ -188,8 +160,8 @@ class _Folding:
             return self._same(block)
         copy = plain.from_config({**plain.get_config(block), **{f"{part}_normalization": False for part in parts}})
         for part, own in parts.items():
-            fill = copy_state if own is None else partial(assign_folded, normalization=own)
-            self.fills.append(partial(fill, getattr(block, part), into=getattr(copy, part)))
+            behind = [] if own is None else [ChannelAffine.of(own)]
+            self.fills.append(partial(assign_folded, getattr(block, part), behind, [], into=getattr(copy, part)))
         return copy
 
     def _obstacle_in_block(self, block: Any, parts: dict[str, Any]) -> str | None:

@@ -4,15 +4,17 @@ Along which axes of a kernel a normalization is folded is a fact of the kernel: 
 the layer's kind (`tfsep.layers._layer_kinds`).
 """
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from tfsep import layers
 from tfsep._keras.backend import keras
-from tfsep._keras.types import Layer
-from tfsep.layers._batch_normalization import scale_and_shift_of
-from tfsep.layers._layer_kinds import LAYER_KINDS, kind_of
+from tfsep._keras.model_graph import NamedCall
+from tfsep._keras.types import Layer, Shape
+from tfsep.geometry._padding import same_pads
+from tfsep.layers._layer_kinds import LAYER_KINDS, LayerKind, kind_of
+from tfsep.surgery._channel_affine import ChannelAffine
 
 _NORMALIZATIONS = (keras.layers.BatchNormalization, layers.BatchNormalization)
 _FOLDABLE = tuple(each for kind in LAYER_KINDS if kind.kernels for each in kind.classes)
@@ -66,20 +68,67 @@ def _base(layer: Layer, bases: Iterable[type[Layer]]) -> type[Layer]:
 
 def mismatches(layer: Layer, normalization: Layer) -> Iterator[str]:
     """Reasons why a layer of a foldable class does not take in the normalization behind it."""
-    name, channels_last = repr(layer.name), getattr(layer, "data_format", "channels_last") == "channels_last"
-    rank, axis = normalization.input_spec.ndim, normalization.axis
+    name, rank, axis = repr(layer.name), normalization.input_spec.ndim, normalization.axis
     if overridden := overrides(normalization, _NORMALIZATIONS):
         yield f"it is of {overridden}"
     if overridden := overrides(layer, _FOLDABLE):
         yield f"it follows {name} of {overridden}"
     if layer.activation not in (None, keras.activations.linear):
         yield f"{name} has an activation"
-    if getattr(layer, "quantization_mode", None):
-        yield f"{name} is quantized"
-    if normalization.compute_dtype != layer.compute_dtype:
-        yield f"it computes in {normalization.compute_dtype}, {name} in {layer.compute_dtype}"
-    if axis % rank != (rank - 1 if channels_last else 1):
+    yield from _unlike(layer, normalization)
+    if axis % rank != (rank - 1 if _has_channels_last(layer) else 1):
         yield f"it normalizes axis {axis}, not the channels of {name}"
+
+
+def mismatches_ahead(layer: Layer, normalization: Layer, affine: ChannelAffine, call: NamedCall) -> Iterator[str]:
+    """Reasons why a layer of a foldable class does not take in a normalization in front of it.
+
+    Args:
+        layer: the layer, of a foldable class.
+        normalization: the normalization.
+        affine: its scale and shift, as they reach the layer.
+        call: the layer's call.
+    """
+    name, kind = repr(layer.name), kind_of(layer)
+    assert kind is not None
+    if overridden := overrides(normalization, _NORMALIZATIONS):
+        yield f"it is of {overridden}"
+    if overridden := overrides(layer, _FOLDABLE):
+        yield f"it precedes {name} of {overridden}"
+    if kind.kernels[0].bias is not None:
+        yield f"{name} takes its offsets from it"
+    yield from _unlike(layer, normalization)
+    if affine.channels_last != _has_channels_last(layer):
+        yield f"{name} has the channels on another axis"
+    if np.any(affine.shift) and _sees_zeros(layer, kind, call.shape):
+        yield f"{name} pads its input with zeros"
+
+
+def _unlike(layer: Layer, normalization: Layer) -> Iterator[str]:
+    """Reasons on either side: how the layer stores and computes its numbers."""
+    if getattr(layer, "quantization_mode", None):
+        yield f"{layer.name!r} is quantized"
+    if normalization.compute_dtype != layer.compute_dtype:
+        yield f"it computes in {normalization.compute_dtype}, {layer.name!r} in {layer.compute_dtype}"
+
+
+def _has_channels_last(layer: Layer) -> bool:
+    return getattr(layer, "data_format", "channels_last") == "channels_last"
+
+
+def _sees_zeros(layer: Layer, kind: LayerKind, shape: Shape) -> bool:
+    """Whether a layer computes some results from pixels of its input and from zeros."""
+    if not hasattr(layer, "kernel_size"):
+        return False
+    if kind.transposed:
+        return True  # its results at the border see fewer taps
+    if not isinstance(layer.padding, str):
+        return bool(np.any(layer.padding))
+    if layer.padding != "same":
+        return layer.padding != "valid" and any(side > 1 for side in layer.kernel_size)
+    sizes = shape[1:-1] if _has_channels_last(layer) else shape[2:]
+    windows = zip(sizes, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
+    return any(k > 1 if n is None else any(same_pads(n, k, s, r)) for n, k, s, r in windows)
 
 
 def is_foldable(layer: Layer, normalization: Layer) -> bool:
@@ -94,19 +143,34 @@ def is_foldable(layer: Layer, normalization: Layer) -> bool:
     return has_foldable_class(layer) and not any(mismatches(layer, normalization))
 
 
-def assign_folded(layer: Layer, normalization: Layer, into: Layer) -> None:
-    """Assign `layer`'s weights, with its normalization folded in, to `into`: a copy of it that has a bias.
+def assign_folded(layer: Layer, behind: Sequence[ChannelAffine], ahead: Sequence[ChannelAffine], into: Layer) -> None:
+    """Assign `layer`'s weights, with normalizations folded in, to `into`: a copy of it that has a bias.
 
-    The last kernel of the layer's kind takes the scale, along its `channel_axes`. A low-rank adaptation (LoRA) of it is
-    added to it.
+    A low-rank adaptation (LoRA) of a kernel is added to it.
+
+    Args:
+        layer: the layer.
+        behind: the scales and shifts of its results, the next one first: the last kernel of the layer's kind takes
+            them, along its `channel_axes`.
+        ahead: the scales and shifts of its input, the next one first: the first kernel takes them.
+        into: the copy.
     """
     kind = kind_of(layer)
     assert kind is not None
-    kernel = kind.kernels[-1]
-    scale, shift = (np.asarray(part) for part in scale_and_shift_of(normalization))
+    first, last = kind.kernels[0], kind.kernels[-1]
     values = {weight.name: np.asarray(keras.ops.cast(weight, "float64")) for weight in layer.weights}
-    values["bias"] = values.get("bias", 0.0) * scale + shift
-    whole = np.asarray(keras.ops.cast(getattr(layer, kernel.name), "float64"))
-    values[kernel.name] = np.asarray(kernel.scaled(whole, scale))
+    # The attribute is the kernel with its adaptation, of which the weight is a part.
+    values |= {each.name: np.asarray(keras.ops.cast(getattr(layer, each.name), "float64")) for each in kind.kernels}
+    values.setdefault("bias", np.zeros(into.bias.shape))
+    for affine in ahead:
+        if np.any(affine.shift):
+            constants = affine.shift
+            for kernel in kind.kernels:
+                constants = kernel.response(values[kernel.name], constants)
+            values["bias"] = values["bias"] + constants
+        values[first.name] = first.scaled_inputs(values[first.name], affine.scale)
+    for affine in behind:
+        values["bias"] = values["bias"] * affine.scale + affine.shift
+        values[last.name] = np.asarray(last.scaled(values[last.name], affine.scale))
     for weight in into.weights:
         weight.assign(values[weight.name])
