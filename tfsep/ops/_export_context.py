@@ -46,7 +46,7 @@ def is_exporting() -> bool:
 
 
 def is_saving() -> bool:
-    """Whether the code is traced for a file that Keras, TensorFlow or tf2onnx writes.
+    """Whether the code is traced for a file that Keras, TensorFlow's converter or tf2onnx writes.
 
     None of the three has a name for this: `keras.Model.export` calls a model like any other traced call. So the writer
     is looked for among the callers of the traced code. Where it is not found the graph is right, but larger.
@@ -63,8 +63,11 @@ def is_saving() -> bool:
 
 @cache
 def _writers() -> tuple[str, ...]:
-    """The beginnings of the names of the modules that write a traced model to a file."""
-    public = keras.export.ExportArchive, tf.saved_model.save, tf.lite.TFLiteConverter
+    """The beginnings of the names of the modules that trace a model for a file.
+
+    `tf.saved_model.save` is none: what it traces may be called on in this process, and by its own functions.
+    """
+    public = keras.export.ExportArchive, tf.lite.TFLiteConverter
     return ("tf2onnx.", *(f"{each.__module__.rpartition('.')[0]}." for each in public))
 
 
