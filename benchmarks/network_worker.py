@@ -1,0 +1,273 @@
+"""One network of ``zoo`` taken the whole way; see ``networks.py``: ``python network_worker.py NAME ROW.json``."""
+
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from zoo import ZOO, Network
+
+from tfsep import tflite
+from tfsep.cost import cost
+from tfsep.surgery import fold_batch_norm
+
+SAMPLES = 32
+LIMITS = {"float32": 1e-3, "int8": 0.7, "int16x8": 0.3}
+"""The RMS, over the deviation of the output, up to which a file of the converter alone is taken for a good one."""
+
+
+def model_of(network: Network) -> keras.Model:
+    """The network, with batch normalizations as training leaves them: statistics of data, scales and shifts."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    model = network.build()
+    found = [layer for layer in flat(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in found]
+    for layer in found:
+        layer.momentum = 0.0
+        for variable, low, high in ((layer.gamma, 0.6, 1.4), (layer.beta, -0.3, 0.3)):
+            if variable is not None:
+                variable.assign(rng.uniform(low, high, variable.shape))
+    if found:
+        model(tensors(model, samples(model, network, 1)), training=True)
+    for layer, momentum in zip(found, momenta, strict=True):
+        layer.momentum = momentum
+    return model
+
+
+def flat(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers, those of layers too."""
+    return [layer for layer in model._flatten_layers() if layer is not model]
+
+
+def samples(model: keras.Model, network: Network, seed: int) -> Any:
+    """Seeded data of a model's inputs: an array, or a dict or tuple of them, in the model's own structure."""
+    rng = np.random.default_rng(seed)
+
+    def draw(tensor: Any) -> np.ndarray:
+        shape = (SAMPLES, *(network.input_shape or tensor.shape[1:]))
+        if tensor.dtype == "uint8":
+            return rng.integers(0, 256, shape).astype("uint8")
+        if tensor.dtype.startswith("int"):
+            return rng.integers(0, network.classes, shape).astype(tensor.dtype)
+        return rng.uniform(-1.5, 1.5, shape).astype(tensor.dtype)  # bounded, as images are: ranges hold
+
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    drawn = tf.nest.map_structure(draw, inputs)
+    return tuple(drawn) if isinstance(drawn, list) else drawn
+
+
+def tensors(model: keras.Model, data: Any) -> Any:
+    """Data as the model takes them, in its own batch where it has one."""
+    batch = model.inputs[0].shape[0]
+    arrays = tf.nest.map_structure(lambda array: tf.constant(array[:batch] if batch else array), data)
+    return list(arrays) if isinstance(arrays, tuple) else arrays
+
+
+def predict(model: keras.Model, data: Any) -> list[np.ndarray]:
+    """The outputs of inference, flat, one array each."""
+    batch = model.inputs[0].shape[0] or SAMPLES
+    parts = []
+    for start in range(0, SAMPLES, batch):
+        part = tf.nest.map_structure(lambda array, at=start: array[at : at + batch], data)
+        parts.append([np.asarray(y) for y in tf.nest.flatten(model(tensors(model, part), training=False))])
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+
+def rms(actual: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """The RMS of the difference of the worst output over that output's deviation."""
+    return max(
+        float(np.sqrt(np.mean((one.astype("float64") - other) ** 2)) / max(np.std(other.astype("float64")), 1e-12))
+        for one, other in zip(actual, expected, strict=True)
+    )
+
+
+def converters_file(model: keras.Model, recipe: str, calibration: Any) -> bytes:
+    """What TensorFlow's converter alone makes of the model."""
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if recipe != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        arrays = dict(zip((tensor.name for tensor in model.inputs), tf.nest.flatten(calibration), strict=True))
+        batch = model.inputs[0].shape[0] or 1
+        converter.representative_dataset = lambda: (
+            {name: array[i : i + batch] for name, array in arrays.items()} for i in range(0, SAMPLES, batch)
+        )
+        ops = tf.lite.OpsSet
+        integers = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [ops.TFLITE_BUILTINS_INT8 if recipe == "int8" else integers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return converter.convert()
+
+
+def interpreted(content: bytes, model: keras.Model, data: Any) -> list[np.ndarray]:
+    """The outputs of a file with float inputs and outputs, a sample after the other, in the model's order."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+    batch = model.inputs[0].shape[0] or 1
+    details = sorted(interpreter.get_input_details(), key=lambda detail: detail["name"])
+    named = sorted(zip((tensor.name for tensor in model.inputs), range(len(model.inputs)), strict=True))
+    arrays = [tf.nest.flatten(data)[i] for _, i in named]
+    for detail, array in zip(details, arrays, strict=True):
+        interpreter.resize_tensor_input(detail["index"], (batch, *array.shape[1:]))
+    interpreter.allocate_tensors()
+    signature = interpreter.get_output_details()
+    results: list[list[np.ndarray]] = [[] for _ in signature]
+    for start in range(0, SAMPLES, batch):
+        for detail, array in zip(details, arrays, strict=True):
+            interpreter.set_tensor(detail["index"], array[start : start + batch].astype(detail["dtype"]))
+        interpreter.invoke()
+        for result, detail in zip(results, signature, strict=True):
+            result.append(interpreter.get_tensor(detail["index"]))
+        interpreter.reset_all_variables()
+    found = {detail["name"]: np.concatenate(result) for detail, result in zip(signature, results, strict=True)}
+    return [found[name] for name in sorted(found, key=lambda name: int(name.rsplit(":", 1)[-1]))]
+
+
+def sentence(error: BaseException) -> str:
+    """The message of an error on one line, cut where it is long."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+
+
+class Run:
+    """A network on its way, and its row."""
+
+    def __init__(self, network: Network, row_path: Path) -> None:
+        self.network, self.row_path = network, row_path
+        self.faults: list[str] = []
+        self.notes: list[str] = []
+        self.row: dict[str, Any] = {"network": network.name, "faults": self.faults, "notes": self.notes}
+        self.model = model_of(network)
+        self.calibration, self.data = samples(self.model, network, 1), samples(self.model, network, 2)
+        self.expected = predict(self.model, self.data)
+        self.folder = Path(tempfile.mkdtemp())
+        self.options = {"input_shape": network.input_shape} if network.input_shape else {}
+
+    def step(self, name: str, work: Callable[[], None]) -> None:
+        """Do one thing; an error is a fault. What is there is written after each."""
+        try:
+            work()
+        except Exception as error:
+            self.faults.append(f"{name}: {sentence(error)}")
+        self.row_path.write_text(json.dumps(self.row, indent=1))
+
+    def count(self) -> None:
+        """Parameters against Keras's count."""
+        size = {"input_shape": self.network.input_shape} if self.network.input_shape else {}
+        report = cost(self.model, **size)
+        self.row |= {"params": f"{report.params:,}", "MACs": f"{report.macs:,}", "not counted": len(report.uncounted)}
+        if report.params != self.model.count_params():
+            self.faults.append(f"cost: {report.params:,} parameters, of {self.model.count_params():,}")
+        if report.uncounted:
+            self.notes.append(f"cost does not count {', '.join(report.uncounted[:4])}")
+        self.counted = report
+
+    def count_file(self) -> None:
+        """MACs of the model against those of its float file."""
+        report = cost(self.folder / "float32.tflite")
+        if report.uncounted or self.counted.uncounted:
+            self.notes.append(f"not counted in the file: {', '.join(report.uncounted[:4]) or 'nothing'}")
+        elif abs(report.macs - self.counted.macs) > 0.01 * self.counted.macs:
+            self.faults.append(f"cost: {self.counted.macs:,} MACs of the model, {report.macs:,} of its file")
+
+    def fold(self) -> None:
+        """The folded model's results against the model's."""
+        before = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in flat(self.model))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            folded = fold_batch_norm(self.model)
+        left = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in flat(folded))
+        self.row |= {"folded": before - left, "left": left}
+        error = rms(predict(folded, self.data), self.expected)
+        if not error <= 1e-4:
+            self.faults.append(f"fold_batch_norm: RMS {error:.2g}")
+
+    def export(self, recipe: str) -> None:
+        """A verified file, or else a file of the converter that is no good either."""
+        calibration = None if recipe == "float32" else self.calibration
+        try:
+            report = tflite.export(
+                self.model, self.folder / f"{recipe}.tflite", recipe, calibration, data=self.data, **self.options
+            )
+        except Exception as error:
+            self.row[recipe] = "refused"
+            self.refused(recipe, error)
+            return
+        verification = report.verification
+        error = None if verification is None else verification.rms_error
+        self.row[f"{recipe} kB"] = f"{report.size_bytes / 1000:.0f}"
+        if verification is not None:
+            self.row |= {f"{recipe} RMS": f"{error:.2g}", f"{recipe} channel": f"{verification.channel_error:.2g}"}
+        self.row[recipe] = verdict(verification)
+        if self.row[recipe] == "lossy":
+            self.notes += [f"{recipe}: {note}" for note in verification.notes()]
+        if recipe != "int16x8":
+            self.compare(recipe, error)
+
+    def compare(self, recipe: str, error: float | None) -> None:
+        """Our file's error against that of the converter's own."""
+        try:
+            content = converters_file(self.model, recipe, self.calibration)
+            plain = rms(interpreted(content, self.model, self.data), self.expected)
+        except Exception as failure:
+            self.notes.append(f"{recipe}: the converter alone fails: {sentence(failure)[:160]}")
+            return
+        if recipe == "int8":
+            self.row["converter's RMS"] = f"{plain:.2g}"
+        if error is not None and error > max(1.5 * plain, LIMITS[recipe] / 10):
+            self.faults.append(f"{recipe}: RMS {error:.2g} where the converter's own file has {plain:.2g}")
+
+    def refused(self, recipe: str, error: Exception) -> None:
+        """A refusal is a fault where the converter's own file is good."""
+        try:
+            content = converters_file(self.model, recipe, self.calibration)
+            plain = rms(interpreted(content, self.model, self.data), self.expected)
+        except Exception as failure:
+            self.notes.append(f"{recipe} refused: {sentence(error)}; the converter alone: {sentence(failure)[:160]}")
+            return
+        text = f"{recipe} refused: {sentence(error)}; the converter's own file has RMS {plain:.2g}"
+        (self.faults if plain <= LIMITS[recipe] else self.notes).append(text)
+
+    def convert(self) -> None:
+        """The folder for devices."""
+        try:
+            report = tflite.convert(
+                self.model, self.folder / "device", "int8", self.calibration, data=self.data, **self.options
+            )
+        except tflite.VerificationError:
+            self.row["convert"] = "refused"  # as the export
+            return
+        self.row["convert"] = f"{len(report.files)} files"
+
+
+def verdict(verification: tflite.VerifyReport | None) -> str:
+    """What the verification says of a file that is kept, in a word."""
+    if verification is None:
+        return "not run"
+    if verification.max_error == 0:
+        return "exact"
+    return "lossy" if verification.lossy else "faithful"
+
+
+def main() -> None:
+    """Run one network."""
+    network, row_path = ZOO[sys.argv[1]], Path(sys.argv[2])
+    run = Run(network, row_path)
+    run.step("cost", run.count)
+    run.step("fold_batch_norm", run.fold)
+    run.step("export", lambda: run.export("float32"))
+    run.step("cost of the file", run.count_file)
+    run.step("export", lambda: run.export("int8"))
+    run.step("export", lambda: run.export("int16x8"))
+    run.step("convert", run.convert)
+
+
+if __name__ == "__main__":
+    main()
