@@ -14,6 +14,7 @@ import numpy as np
 
 from tfsep._flatbuffer.schema_types import BufferT, ModelT, OperatorT, SubGraphT, TensorT
 from tfsep._flatbuffer.size_check import check_size
+from tfsep._flatbuffer.sparsity import check_sparsity
 from tfsep._utils.arguments import as_path, short_repr
 
 _IDENTIFIER = b"TFL3"
@@ -116,8 +117,16 @@ def _fill(table: Any, empty: Any, *fields: str) -> None:
 
 
 def _check_constant(tensor: TensorT, buffer: BufferT) -> None:
-    """Raise unless a constant tensor of a plain type has as many bytes as its shape says."""
+    """Raise unless a constant tensor of a plain type has as many bytes as its shape, or its sparsity, says."""
     width = _WIDTHS.get(type_name(tensor))
+    if tensor.sparsity is not None:
+        if width is None:
+            raise ValueError(f"a sparse tensor of {type_name(tensor)}")
+        count, rest = divmod(0 if buffer.data is None else len(buffer.data), width)
+        if rest:
+            raise ValueError(f"a sparse tensor of {len(buffer.data)} bytes")
+        check_sparsity(tensor, count)
+        return
     if width is None or buffer.data is None or len(buffer.data) == 0:
         return
     sides = [int(side) for side in tensor.shape] if tensor.shape is not None else []

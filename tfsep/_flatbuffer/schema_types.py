@@ -9,3 +9,5 @@ TensorT: TypeAlias = Any
 BufferT: TypeAlias = Any
 """The bytes of a constant tensor."""
 OperatorT: TypeAlias = Any
+SparsityT: TypeAlias = Any
+"""The places of a sparse tensor's numbers, or of one of its dimensions."""

@@ -5,7 +5,7 @@ from math import prod
 from os import PathLike
 from typing import NamedTuple
 
-from tfsep._flatbuffer.constants import stored_numbers
+from tfsep._flatbuffer.constants import UNPACKING, is_stored, stored_numbers, unpacked_constants
 from tfsep._flatbuffer.reader import is_builtin, operator_name, option, read_tflite, type_name
 from tfsep._flatbuffer.schema_types import ModelT, OperatorT, SubGraphT
 from tfsep.cost._loops import Key, Numbers, Step, rounds
@@ -14,9 +14,6 @@ from tfsep.cost._tflite_products import PRODUCTS, UNKNOWN, Operands
 
 PARAMETER_TYPES = ("float32", "float16", "bfloat16", "float64", "int8", "uint8", "int16", "int4")
 """Types of weights; a bias is int32 or int64, and belongs to a product. A shape is int32, and belongs to none."""
-
-UNPACKING = ("DEQUANTIZE", "DENSIFY")
-"""Operators that make a constant out of another, stored as float16 or without its zeros."""
 
 _DEEPEST = 50
 """Graphs inside each other."""
@@ -45,18 +42,12 @@ class _Graph:
 
     def __init__(self, model: ModelT, graph: SubGraphT) -> None:
         self.model, self.table, self.tensors, self.operators = model, graph, graph.tensors, graph.operators
-        self._stored = {
-            int(op.outputs[0]): int(op.inputs[0])
-            for op in self.operators
-            if operator_name(model, op) in UNPACKING and len(op.outputs) and len(op.inputs)
-        }
+        self._unpacked = unpacked_constants(model, graph)
 
     def constant(self, index: int) -> int | None:
         """The tensor that stores the constant that `index` reads, or None."""
-        for _ in self._stored:
-            index = self._stored.get(index, index)
-        data = self.model.buffers[self.tensors[index].buffer].data if index >= 0 else None
-        return index if data is not None and len(data) else None
+        index = self._unpacked.get(index, index)
+        return index if index >= 0 and is_stored(self.model, self.tensors[index]) else None
 
     def operands(self, op: OperatorT) -> Operands:
         """An operator and the shapes of its tensors."""
@@ -111,22 +102,24 @@ class _Counter:
             raise ValueError(f"path: expected a .tflite file of at most {_DEEPEST} graphs inside each other, got more")
         if number not in self._done:
             found: _Macs = {}
-            for index, op in enumerate(self.graphs[number].operators):
-                own = self._own(self.graphs[number], op)
-                branches = self._branches(self.graphs[number], op)
-                if any(branch.times is None for branch in branches):
-                    own = None
-                found[_Place(number, index)] = own
-                inner = [self._times(self.macs(branch.graph, depth + 1), branch.times) for branch in branches]
-                if operator_name(self.model, op) == "IF":  # one branch is run; the dearest is counted
-                    dearest = max(inner, key=lambda macs: sum(filter(None, macs.values())))
-                    inner = [macs if macs is dearest else dict.fromkeys(macs, 0) for macs in inner]
-                for macs in inner:
-                    for place, count in macs.items():
-                        before = found.get(place, 0)
-                        found[place] = None if count is None or before is None else before + count
+            for index in range(len(self.graphs[number].operators)):
+                _add(found, self.of_operator(_Place(number, index), depth))
             self._done[number] = found
         return self._done[number]
+
+    def of_operator(self, place: _Place, depth: int = 0) -> _Macs:
+        """Return the MACs of one run of an operator, with those of the graphs that it runs."""
+        graph = self.graphs[place.graph]
+        op = graph.operators[place.operator]
+        branches = self._branches(graph, op)
+        found = {place: None if any(branch.times is None for branch in branches) else self._own(graph, op)}
+        inner = [self._times(self.macs(branch.graph, depth + 1), branch.times) for branch in branches]
+        if operator_name(self.model, op) == "IF":  # one branch is run; the dearest is counted
+            dearest = max(inner, key=lambda macs: sum(filter(None, macs.values())))
+            inner = [macs if macs is dearest else dict.fromkeys(macs, 0) for macs in inner]
+        for macs in inner:
+            _add(found, macs)
+        return found
 
     def _times(self, macs: _Macs, times: int | None) -> _Macs:
         return {place: None if count is None else count * (times or 0) for place, count in macs.items()}
@@ -157,6 +150,20 @@ class _Counter:
             "decompositionSubgraphIndex",
         )
         return [_Branch(found, 1) for name in names if (found := option(op, name)) is not None]
+
+
+def _add(found: _Macs, more: _Macs) -> None:
+    """Add counts to others of the same graph."""
+    for place, count in more.items():
+        before = found.get(place, 0)
+        found[place] = None if count is None or before is None else before + count
+
+
+def operator_macs(model: ModelT) -> dict[int, int]:
+    """Return the MACs of the operators of a model's main graph, by their numbers; of unknown ones 0."""
+    counter = _Counter(model)
+    places = (_Place(0, index) for index in range(len(counter.graphs[0].operators)))
+    return {place.operator: sum(filter(None, counter.of_operator(place).values())) for place in places}
 
 
 def cost_of_tflite(path: str | PathLike[str]) -> CostReport:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple
 
+from tfsep._flatbuffer.constants import density_of, is_stored
 from tfsep._flatbuffer.reader import operator_name, read_tflite, type_name
 from tfsep._flatbuffer.schema_types import ModelT, OperatorT, SubGraphT
 from tfsep._utils.table import Table
@@ -25,6 +26,7 @@ class TensorRow(NamedTuple):
         scales: scales of its quantization, one for the whole tensor or one per channel; empty where there is none.
         zero_points: zero points of its quantization, as many.
         axis: axis of the channels, where there is a scale for each.
+        density: share of its numbers that the file stores, where it is sparse; None where it stores all.
     """
 
     number: int
@@ -35,6 +37,7 @@ class TensorRow(NamedTuple):
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
     axis: int
+    density: float | None = None
 
 
 class OperatorRow(NamedTuple):
@@ -94,7 +97,7 @@ class Inspection:
 
     def tensor_table(self) -> Table:
         """Return the tensors as a table; of several scales, their number and the first."""
-        rows = [(t.number, t.role, t.dtype, "×".join(map(str, t.shape)), _scales(t), t.name) for t in self.tensors]
+        rows = [(t.number, t.role, _type(t), "×".join(map(str, t.shape)), _scales(t), t.name) for t in self.tensors]
         return Table(("tensor", "role", "type", "shape", "quantization", "name"), rows)
 
     def __str__(self) -> str:
@@ -138,14 +141,13 @@ def _operator(model: ModelT, index: int, op: OperatorT) -> OperatorRow:
 
 def _tensor(model: ModelT, graph: SubGraphT, index: int) -> TensorRow:
     tensor = graph.tensors[index]
-    data = model.buffers[tensor.buffer].data
     role = (
         "input"
         if index in graph.inputs
         else "output"
         if index in graph.outputs
         else "activation"
-        if data is None or not len(data)
+        if not is_stored(model, tensor)
         else "constant"
     )
     quantization = tensor.quantization
@@ -156,7 +158,8 @@ def _tensor(model: ModelT, graph: SubGraphT, index: int) -> TensorRow:
         points = _ints(quantization.zeroPoint)
     axis = 0 if quantization is None else int(quantization.quantizedDimension)
     name = tensor.name.decode(errors="replace")
-    return TensorRow(index, name, _ints(tensor.shape), type_name(tensor), role, scales, points, axis)
+    density = density_of(model, tensor)
+    return TensorRow(index, name, _ints(tensor.shape), type_name(tensor), role, scales, points, axis, density)
 
 
 def _ints(values: Iterable[int] | None) -> tuple[int, ...]:
@@ -169,6 +172,10 @@ def _joined(indices: tuple[int, ...]) -> str:
 
 def _options(options: dict[str, Any]) -> str:
     return " ".join(f"{name}={options[name]}" for name in SHOWN_OPTIONS if name in options)
+
+
+def _type(tensor: TensorRow) -> str:
+    return tensor.dtype if tensor.density is None else f"{tensor.dtype}, sparse: {tensor.density:.1%} stored"
 
 
 def _scales(tensor: TensorRow) -> str:

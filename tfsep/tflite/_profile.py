@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer.reader import operator_name, read_tflite
-from tfsep._flatbuffer.schema_types import ModelT
 from tfsep._utils.arguments import number_in_range, positive_int
 from tfsep._utils.table import Table
-from tfsep.cost import cost
+from tfsep.cost._tflite_file import operator_macs
 from tfsep.tflite._benchmark import benchmark, time_contents
 from tfsep.tflite._single_operator import single_operators
 
@@ -124,7 +123,7 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
     files = single_operators(model)
     contents = [np.frombuffer(content, np.uint8) for content in files.values()]
     times = np.median(time_contents(contents, [count], runs, warmup)[:, 0], axis=1) if contents else np.empty(0)
-    macs = _macs(path, model)
+    macs = operator_macs(model)
     all_macs, all_ms = sum(macs.values()), float(times.sum())
     graph = model.subgraphs[0]
     rows = []
@@ -144,15 +143,3 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
             )
         )
     return ProfileReport(str(path), count, tuple(rows), whole)
-
-
-def _macs(path: str | PathLike[str], model: ModelT) -> dict[int, int]:
-    """MACs by number of the operator: the cost table has the file's order, without operators that cost nothing."""
-    rows = list(cost(path).rows)
-    graph = model.subgraphs[0]
-    found = {}
-    for place, op in enumerate(graph.operators):
-        label = graph.tensors[op.outputs[0]].name.decode(errors="replace").split(";")[0] if len(op.outputs) else None
-        if rows and rows[0].name == label and operator_name(model, op) != "DEQUANTIZE":
-            found[place] = rows.pop(0).macs
-    return found

@@ -2,7 +2,8 @@
 
 from typing import TypeVar
 
-from tfsep._flatbuffer.reader import operator_name, pack
+from tfsep._flatbuffer.constants import is_stored, unpacked_constants
+from tfsep._flatbuffer.reader import pack
 from tfsep._flatbuffer.schema_types import BufferT, ModelT, OperatorT, SubGraphT, TensorT
 
 _Table = TypeVar("_Table", TensorT, OperatorT)
@@ -11,29 +12,30 @@ _Table = TypeVar("_Table", TensorT, OperatorT)
 def single_operators(model: ModelT) -> dict[int, bytes]:
     """Return a file of each operator of a model's main graph, by its number.
 
-    An operator's constants are part of its file, weights in float16 together with the operator that converts them to
-    float32; computed tensors are its inputs. Operators that only read constants are left out, as LiteRT runs them once.
+    An operator's constants are part of its file, packed weights together with the operators that unpack them; computed
+    tensors are its inputs. Operators that only read constants are left out, as LiteRT runs them once.
     """
     graph = model.subgraphs[0]
-    widening = {
-        int(op.outputs[0]): op
-        for op in graph.operators
-        if operator_name(model, op) == "DEQUANTIZE" and _is_stored(model, graph.tensors[op.inputs[0]])
-    }
+    unpacked = unpacked_constants(model, graph)
+    unpacking = {int(op.outputs[0]): op for op in graph.operators if len(op.outputs) and int(op.outputs[0]) in unpacked}
     files = {}
     for number, op in enumerate(graph.operators):
-        if any(op is other for other in widening.values()):
+        if any(op is other for other in unpacking.values()):
             continue
-        steps = [*(widening[int(i)] for i in op.inputs if int(i) in widening), op]
+        steps = [*(step for i in op.inputs for step in _unpacking_of(int(i), unpacking)), op]
         content = _file_of(model, graph, steps)
         if content is not None:
             files[number] = content
     return files
 
 
-def _is_stored(model: ModelT, tensor: TensorT) -> bool:
-    data = model.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
+def _unpacking_of(tensor: int, unpacking: dict[int, OperatorT]) -> list[OperatorT]:
+    """The operators that make a tensor out of a constant, in their order."""
+    steps: list[OperatorT] = []
+    while tensor in unpacking:
+        steps.insert(0, unpacking[tensor])
+        tensor = int(steps[0].inputs[0])
+    return steps
 
 
 def _file_of(model: ModelT, graph: SubGraphT, steps: list[OperatorT]) -> bytes | None:
@@ -42,7 +44,7 @@ def _file_of(model: ModelT, graph: SubGraphT, steps: list[OperatorT]) -> bytes |
 
     made = {int(i) for op in steps for i in op.outputs}
     used = list(dict.fromkeys(int(i) for op in steps for i in (*op.inputs, *op.outputs) if i >= 0))
-    given = [i for i in used if i not in made and not _is_stored(model, graph.tensors[i])]
+    given = [i for i in used if i not in made and not is_stored(model, graph.tensors[i])]
     if not given:
         return None
     place = {old: new for new, old in enumerate(used)}
@@ -62,7 +64,7 @@ def _copied_tensor(model: ModelT, tensor: TensorT, buffers: list[BufferT]) -> Te
     """A copy of a tensor with its stored numbers appended to these buffers, of which the first is empty."""
     copy = _copy(tensor)
     copy.buffer = 0
-    if _is_stored(model, tensor):
+    if is_stored(model, tensor):
         copy.buffer = len(buffers)
         buffers.append(model.buffers[tensor.buffer])
     return copy

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._flatbuffer.constants import real_numbers, scales_of, stored_numbers
+from tfsep._flatbuffer.constants import is_stored, real_numbers, scales_of, stored_numbers, unpacked_constants
 from tfsep._flatbuffer.reader import operator_name, read_tflite, type_name
 from tfsep._utils.arguments import as_path
 from tfsep.defs import LayerDef
@@ -80,12 +80,7 @@ class _Reader:
         self._classifiers: list[FileLayer] = []
         self._input = self._pooled = -1
         self._softmax = False
-        # Constants in float16 have DEQUANTIZE operators: from their outputs to the constants.
-        self._dequantized = {
-            int(op.outputs[0]): int(op.inputs[0])
-            for op in self._graph.operators or []
-            if operator_name(model, op) == "DEQUANTIZE" and self._is_constant(int(op.inputs[0]))
-        }
+        self._unpacked = unpacked_constants(model, self._graph)
 
     def network(self) -> FileNetwork:
         """Return the network of all operators."""
@@ -96,7 +91,7 @@ class _Reader:
         self._current = self._input
         _, *shape = self._image_shape()
         for operator in self._graph.operators or []:
-            if not (len(operator.outputs) and int(operator.outputs[0]) in self._dequantized):
+            if not (len(operator.outputs) and int(operator.outputs[0]) in self._unpacked):
                 self._read_operator(operator)
         if self._pooled < 0 or not self._body or self._current != last:
             raise UnsupportedFileError("no mean over the image behind convolutions, as its end")
@@ -221,12 +216,12 @@ class _Reader:
         return sides[0], sides[1], sides[2], sides[3]
 
     def _is_constant(self, index: int) -> bool:
-        return index >= 0 and stored_numbers(self._model, self._graph.tensors[index]) is not None
+        return index >= 0 and is_stored(self._model, self._graph.tensors[index])
 
     def _constant(self, operator: Any, place: int) -> Any:
         """The tensor of an operator's constant input."""
         index = int(operator.inputs[place]) if place < len(operator.inputs) else -1
-        index = self._dequantized.get(index, index)
+        index = self._unpacked.get(index, index)
         if not self._is_constant(index):
             raise UnsupportedFileError(
                 f"{operator_name(self._model, operator)} without a constant where one is expected"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tfsep._flatbuffer.constants import stored_numbers
+from tfsep._flatbuffer.constants import stored_numbers, unpacked_constants
 from tfsep._flatbuffer.schema_types import ModelT
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow
 
@@ -23,7 +23,7 @@ class Node:
         row: the operator in the file.
         inputs: tensors that it reads, None for one that is left out.
         outputs: tensors that it makes.
-        constants: numbers of the file's constant tensors, including those in float16 that an operator converts.
+        constants: numbers of the file's constant tensors, including those that an operator unpacks.
         settings: axes, steps and shapes that the file stores as tensors, by their place among the inputs.
         in_integers: whether any operator of the file computes in 8-bit integers.
     """
@@ -107,9 +107,8 @@ Condition = Callable[[Node], bool]
 def nodes_of(found: Inspection, model: ModelT) -> tuple[Node, ...]:
     """Return a file's operators with their tensors, from its inspection and its flatbuffer."""
     stored = {tensor.number for tensor in found.role("constant")}
-    # An operator converts weights in float16 to float32: its output counts as a constant.
-    widened = {op.outputs[0] for op in found.operators if op.name == "DEQUANTIZE" and set(op.inputs) <= stored}
-    constants = frozenset(stored | widened)
+    # An operator unpacks weights in float16, or sparse ones: its output counts as a constant.
+    constants = frozenset(stored | set(unpacked_constants(model, model.subgraphs[0])))
     tensors = found.tensors
     nodes = [
         Node(
