@@ -459,3 +459,17 @@ def test_command_options_override_the_preprocessing_record(model, tmp_path, imag
         assert re.match("tfsep: (mean|std|mean, std|preprocessing): expected ", done.stderr)
         assert done.stderr.count("\n") == 1
         assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize(("spread", "said"), [(1.0, False), (0.5, True)])
+def test_pixels_that_a_task_library_hands_over_as_they_are(spread, said, model, tmp_path):
+    """A file of inputs in uint8 that was calibrated on half the range stores other numbers than pixels."""
+    pytest.importorskip("mediapipe", reason="needs the extra metadata", exc_type=ImportError)
+    images = np.random.default_rng(0).uniform(-spread, spread, (32, 16, 16, 3)).astype("float32")
+    images[0, 0, 0] = spread, -spread, 0
+    report = tflite.convert(model, tmp_path, "int8", images, io="uint8", labels=NAMES, preprocessing=Preprocessing())
+    assert any("hand pixels to inputs in uint8 as they are" in note for note in report.notes) is said
+    readme = (tmp_path / "README.md").read_text()
+    assert "UInt8(clamping:" in readme
+    assert ".coerceIn(0, 255).toByte()" in readme
+    assert ".astype(np.uint8)" in readme

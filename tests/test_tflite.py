@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_close, in_part
+from checks import assert_close, assert_refused, in_part
 from conftest import ROOT
 
 from tfsep import layers, models, quantize, tflite
@@ -141,17 +141,74 @@ def test_custom_recipe(stack, tmp_path, base, interface):
     assert tflite.verify(stack, report.path, X).tolerance == pytest.approx(0.4, abs=0.02)
 
 
-@pytest.mark.parametrize(("interface", "elements"), [("float32", None), ("uint8", 16 * 8)])
-def test_prepared_model_with_a_custom_recipe(tmp_path, interface, elements):
+@pytest.mark.parametrize("interface", ["float32", "uint8"])
+def test_prepared_model_with_a_custom_recipe(tmp_path, interface):
     model = model_of(layers.Conv2D(8, 3), keras.layers.GlobalAveragePooling2D())
     prepared = quantize.observe(quantize.prepare(model), X)
     own = replace(tflite.RECIPES["int8"], name="own", interface=interface)
     report = tflite.export(prepared, tmp_path / "m.tflite", own, data=X)
     assert [i.dtype for i in (*report.inputs, *report.outputs)] == [interface, interface]
-    assert report.verification.elements == elements
+    assert report.verification.elements == 16 * 8
     assert not report.verification.differing
     assert report.max_error == 0
     assert tflite.verify(prepared, report.path, X).passed
+
+
+@pytest.mark.parametrize(
+    ("recipe", "types"), [("int8", ("int8", "uint8", "float32")), ("int16x8", ("int16", "float32"))]
+)
+def test_types_of_inputs_and_outputs(stack, recipe, types, tmp_path):
+    """On inputs in whole steps, files of one recipe compute the same whatever their interface is."""
+    made = {io: tflite.export(stack, tmp_path / f"{io}.tflite", recipe, X, io=io, data=X) for io in types}
+    default = tflite.export(stack, tmp_path / "m.tflite", recipe, X, data=X)
+    assert default.sha256 == made[types[0]].sha256
+    grid = default.inputs[0]
+    x = grid.dequantize(grid.quantize(X))
+    expected = tflite.predict(default.path, x)
+    for io, report in made.items():
+        assert report.recipe == recipe
+        assert [i.dtype for i in (*report.inputs, *report.outputs)] == [io, io]
+        # The step of the integers behind floats counts too.
+        assert report.verification.tolerance == pytest.approx(default.verification.tolerance)
+        assert tflite.verify(stack, report.path, X).tolerance == pytest.approx(default.verification.tolerance)
+        np.testing.assert_array_equal(tflite.predict(report.path, x), expected)
+    assert tflite.check_targets(made["float32"].path, "xnnpack").passed is (recipe == "int8")
+    assert tflite.benchmark(made["float32"].path, runs=1, warmup=0).runs == 1
+
+
+@pytest.mark.parametrize("io", ["uint8", "float32"])
+@pytest.mark.parametrize("runtime", ["xnnpack", "reference"])
+def test_prepared_model_with_other_types_is_proven_to_the_bit(io, runtime, tmp_path):
+    """On pixels, of which each lies halfway between two steps: XNNPACK rounds them otherwise than the model."""
+    pixels = (np.random.default_rng(0).integers(0, 256, (64, 8, 8, 2)) / 127.5 - 1).astype("float32")
+    pixels[0, 0, 0] = -1, 1
+    model = model_of(layers.Conv2D(8, 3), keras.layers.ReLU(), keras.layers.GlobalAveragePooling2D())
+    prepared = quantize.observe(quantize.prepare(model, quantize.Config(runtime=runtime)), pixels)
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=pixels, io=io)
+    assert report.inputs[0].dtype == report.outputs[0].dtype == io
+    assert report.verification.elements == 64 * 8
+    assert report.verification.differing == 0
+    assert report.max_error == 0
+    assert any("whole steps" in note for note in report.notes) is (io == "float32")
+    other = quantize.observe(quantize.prepare(model_of(layers.Conv2D(8, 3), keras.layers.GlobalAveragePooling2D())), X)
+    with pytest.raises(tflite.VerificationError):
+        tflite.verify(other, report.path, X)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "io", "types"),
+    [
+        ("float32", "int8", "float32"),
+        ("float16", "float16", "float32"),
+        ("dynamic_int8", "uint8", "float32"),
+        ("int8", "int16", "int8, uint8 or float32"),
+        ("int16x8", "int8", "int16 or float32"),
+        ("int8", 8, "int8, uint8 or float32"),
+    ],
+)
+def test_types_that_a_recipe_does_not_have(stack, recipe, io, types, tmp_path):
+    text = assert_refused(lambda: tflite.export(stack, tmp_path / "m.tflite", recipe, X, io=io), "io")
+    assert f"expected {types} for recipe {recipe!r}, got {io!r}" in text
 
 
 @pytest.mark.parametrize("recipe", ["float16", "dynamic_int8", "int8", "int16x8"])

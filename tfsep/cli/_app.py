@@ -42,6 +42,7 @@ SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or o
 DATA_HELP = f"{SET_HELP}, a folder of images alone, or a .npy or .npz file (x, y; or arrays named as the inputs)."
 MEAN_HELP = "Of pixels in [0, 255], one, or one for each channel with commas; as recorded beside the model, or 127.5."
 STD_HELP = "And their standard deviation; as recorded beside the model, or 127.5."
+IO_HELP = "Type of the file's inputs and outputs: int8, uint8, int16 or float32; the recipe's if not given."
 STRICT_HELP = (
     "Refuse a file whose rounding, and nothing else, makes outputs differ by more than the recipe's tolerance."
 )

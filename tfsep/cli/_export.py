@@ -7,6 +7,7 @@ import typer
 
 from tfsep.cli._app import (
     DATA_HELP,
+    IO_HELP,
     MEAN_HELP,
     RECIPE_HELP,
     SAMPLES_HELP,
@@ -38,6 +39,7 @@ def export(
     size: Annotated[
         str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
     ] = None,
+    io: Annotated[str | None, typer.Option(help=IO_HELP)] = None,
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
@@ -61,6 +63,7 @@ def export(
             data=open_samples("data", data, loaded, shape, "test", most, how),
             preprocessing=known_preprocessing(model, mean, std, how, (calibration, data)),
             input_shape=shape,
+            io=io,
             tolerance=tolerance,
             max_calibration_samples=most,
             allow_flex=allow_flex,
@@ -114,6 +117,7 @@ def convert(
     size: Annotated[
         str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
     ] = None,
+    io: Annotated[str | None, typer.Option(help=IO_HELP)] = None,
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
 ) -> None:
@@ -140,6 +144,7 @@ def convert(
             name=name,
             threads=parse_thread_counts(threads),
             input_shape=shape,
+            io=io,
             tolerance=tolerance,
             max_calibration_samples=most,
             strict=strict,

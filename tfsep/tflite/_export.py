@@ -42,6 +42,7 @@ def export(
     data: Data | None = None,
     batch_size: int | None = None,
     input_shape: InputShapes | None = None,
+    io: str | None = None,
     allow_flex: bool = False,
     tolerance: float | None = None,
     max_calibration_samples: int = MAX_CALIBRATION_SAMPLES,
@@ -72,6 +73,9 @@ def export(
         input_shape: shape without the batch, for a model that leaves sizes open; for several inputs a shape of each, as
             a list in the model's own order or a dict by name. A subclassed model takes a list, a tuple or a dict of
             tensors, or an argument for each; None for the shapes that it was built on.
+        io: type of the file's inputs and outputs where the model has floats: ``"int8"``, ``"uint8"`` or ``"float32"``
+            for activations in int8, ``"int16"`` or ``"float32"`` for those in int16, ``"float32"`` for others; the
+            converter calls it ``inference_input_type``. None for the recipe's own.
         allow_flex: whether operators may need TensorFlow on the device. A file with such operators is kept without
             verification, as nothing in Python runs them, and its report says so.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
@@ -97,12 +101,13 @@ def export(
         >>> report.ops, report.max_error < 1e-5
         ({'CONV_2D': 1}, True)
     """
-    chosen = get_recipe(recipe)
+    own = get_recipe(recipe)
+    chosen = own.with_io(io)
     path = _require_writable(as_path(path, "path"))
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
-    elif chosen not in RECIPES.values():
-        tolerance = chosen.tolerance
+    elif own not in RECIPES.values():
+        tolerance = own.tolerance
     source = source_of(model, input_shape, None if batch_size is None else positive_int(batch_size, "batch_size"))
     inputs = source.signature.inputs
     _require_static(source.signature)
@@ -193,7 +198,7 @@ def _verified_report(
     else:
         litert = LiteRTModel(file, display_name=path, reference_kernels=source.reference_kernels, trusted=True)
         verification = _verify_file(source, litert, path, recipe, calibration, data, tolerance, strict)
-        notes += _verification_notes(verification, recipe, tolerance, data.origin) + source.notes(verification)
+        notes += _verification_notes(verification, recipe, tolerance, data.origin) + source.notes(verification, litert)
         inputs, outputs = litert.inputs, litert.outputs
         if source.reference_kernels:
             # The report counts what XNNPACK takes, which the reference kernels leave out.

@@ -55,9 +55,14 @@ class FloatSource:
             return replace(report, weight_error=inf, proof=proof), found.saturated[0]
         return replace(report, proof=proof), found.name
 
-    def notes(self, report: VerifyReport) -> list[str]:
+    def comparable(self, file: LiteRTModel, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Return the inputs as they are."""
+        del file
+        return tuple(inputs)
+
+    def notes(self, report: VerifyReport, file: LiteRTModel) -> list[str]:
         """Return no remark."""
-        del report
+        del report, file
         return []
 
     def layer_outputs(self, run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._flatbuffer.reader import read_tflite
+from tfsep._flatbuffer.reader import operator_name, read_tflite
 from tfsep._utils.arguments import positive_int
 from tfsep.tflite._batch_filling import filled, without_filling
 from tfsep.tflite._input_spec import InputSpec
@@ -32,6 +32,8 @@ class LiteRTModel:
         interpreter: LiteRT's.
         inputs: inputs in the file's own order.
         outputs: outputs by name, where the file has a signature.
+        input_grids: the inputs as the file computes with them: as they are, or the integers that it quantizes them to.
+        output_grids: the outputs likewise: as they are, or the integers that it makes floats of.
 
     Raises:
         FileNotFoundError, ValueError: if there is no such file, or it is damaged.
@@ -54,6 +56,8 @@ class LiteRTModel:
         self._inputs, self._outputs = self._named_inputs(), self._named_outputs()
         self.inputs = tuple(_info(name, detail) for name, detail in self._inputs)
         self.outputs = tuple(_info(name, detail) for name, detail in self._outputs)
+        self.input_grids = tuple(map(self._grid, self._inputs, self.inputs))
+        self.output_grids = tuple(map(self._grid, self._outputs, self.outputs))
 
     def _opened(self, content: bytes, keep_tensors: bool) -> Any:
         """An interpreter of a file, which has run in a process of its own."""
@@ -115,6 +119,20 @@ class LiteRTModel:
             return [(detail["name"], detail) for detail in details]
         by_index = {detail["index"]: detail for detail in details}
         return [(name, by_index[named["index"]]) for name, named in sorted(signature.get_output_details().items())]
+
+    def _grid(self, named: tuple[str, dict[str, Any]], info: TensorInfo) -> TensorInfo:
+        """An input or output of floats as the integers that one operator next to it converts it to, or makes it of."""
+        number, found = named[1]["index"], []
+        for operator in self.flatbuffer.subgraphs[0].operators or []:
+            name = operator_name(self.flatbuffer, operator)
+            if name == "QUANTIZE" and operator.inputs[0] == number:
+                found.append(operator.outputs[0])
+            if name == "DEQUANTIZE" and operator.outputs[0] == number:
+                found.append(operator.inputs[0])
+        if info.dtype != "float32" or len(found) != 1:
+            return info
+        details = {detail["index"]: detail for detail in self.interpreter.get_tensor_details()}
+        return _info(info.name, details[found[0]])
 
     def output_order(self) -> tuple[int, ...]:
         """Return the place of each output in the file's own list, whose order a signature does not keep."""

@@ -35,7 +35,7 @@ class _OutputComparison:
         self._saturated = self._input_elements = 0
         self._low, self._high = np.inf, -np.inf
         self._has_classes = True
-        self._errors = [OutputErrors(info) for info in file.outputs]
+        self._errors = [OutputErrors(grid) for grid in file.output_grids]
 
     def add(self, batch: Batch, expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
         """Add one batch, in the order of the file's inputs: the model's outputs and the file's."""
@@ -44,7 +44,7 @@ class _OutputComparison:
             if ours.shape != theirs.shape:
                 raise ValueError(f"path: expected outputs of shape {ours.shape}, as the model's, got {theirs.shape}")
             error.add(ours, theirs)
-        for info, array in zip(self._file.inputs, batch.inputs, strict=True):
+        for info, array in zip(self._file.input_grids, batch.inputs, strict=True):
             self._saturated += info.saturated(array)
             self._input_elements += array.size
             self._low, self._high = min(self._low, float(array.min())), max(self._high, float(array.max()))
@@ -121,12 +121,13 @@ def compare_outputs(
     samples: tuple[np.ndarray, ...] | None = None
     with model_run(signature) as run:
         for batch in SampleReader(signature.inputs).chunks(data):
-            file_batch = batch._replace(inputs=tuple(batch.inputs[i] for i in order))
+            inputs = source.comparable(file, batch.inputs)
+            file_batch = batch._replace(inputs=tuple(inputs[i] for i in order))
             if samples is None:
                 samples = tuple(array[: max(_PROOF_SAMPLES, file.batch_size)].copy() for array in file_batch.inputs)
-            expected, actual = run(batch.inputs), file(file_batch.inputs)
+            expected, actual = run(inputs), file(file_batch.inputs)
             comparison.add(file_batch, expected, actual)
-            counter.add(batch.inputs, expected, actual)
+            counter.add(inputs, expected, actual)
     if samples is None:
         raise ValueError("data: expected at least one sample, got none")
     return counter.complete(comparison.report(recipe, tolerance)), samples

@@ -115,14 +115,29 @@ class PreparedSource:
                 )
         return report, ""
 
-    def notes(self, report: VerifyReport) -> list[str]:
-        """Return a remark where no element is counted."""
-        if report.elements is not None:
-            return []
-        return [
-            "no element is counted, as no output is quantized; kernels, biases and quantization parameters are the "
-            "model's"
-        ]
+    def comparable(self, file: LiteRTModel, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Return the inputs, those that the file quantizes in whole steps: LiteRT rounds halves otherwise."""
+        order = self.signature.input_order(file.inputs)
+        rounded = list(inputs)
+        for place, info, grid in zip(order, file.inputs, file.input_grids, strict=True):
+            if grid.scale and not info.scale:
+                rounded[place] = grid.dequantize(grid.quantize(inputs[place]))
+        return tuple(rounded)
+
+    def notes(self, report: VerifyReport, file: LiteRTModel) -> list[str]:
+        """Return remarks where no element is counted, and where inputs are rounded by the file."""
+        notes = []
+        if report.elements is None:
+            notes += [
+                "no element is counted, as no output is quantized; kernels, biases and quantization parameters are the "
+                "model's"
+            ]
+        if any(grid.scale and not info.scale for info, grid in zip(file.inputs, file.input_grids, strict=True)):
+            notes += [
+                "verified on inputs in whole steps of the file's: LiteRT rounds an input halfway between two steps to "
+                "either side, the model to the even one"
+            ]
+        return notes
 
     @cached_property
     def _layer_model(self) -> "tuple[Model, list[LayerKey], dict[LayerKey, set[LayerKey]]]":
@@ -174,7 +189,7 @@ class _ElementCounter:
     """Elements that differ from the model's; again with LiteRT's rounding, where that is not the model's."""
 
     def __init__(self, source: PreparedSource, file: LiteRTModel) -> None:
-        self._signature, self._outputs = source.signature, file.outputs
+        self._signature, self._outputs = source.signature, file.output_grids
         self._float_layers = float_layers_of(source.signature.model)
         self._otherwise = _operators_rounded_otherwise(file) if source.reference_kernels else ()
         self._counts, self._litert_counts = _StepCounts(), _StepCounts()

@@ -1,7 +1,7 @@
 """Recipes: how a file stores numbers and computes with them, as data."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tfsep._utils.arguments import positive_number
@@ -91,6 +91,30 @@ class Recipe:
                 f"got {self.needs_calibration!r}"
             )
         positive_number(self.tolerance, "tolerance")
+
+    def with_io(self, io: str | None) -> "Recipe":
+        """Return this recipe with another type of inputs and outputs; None for its own.
+
+        Args:
+            io: one of the interfaces that its activations take, see `interface`.
+
+        Raises:
+            ValueError: for another type.
+
+        Examples:
+            >>> RECIPES["int16x8"].with_io("float32").interface
+            'float32'
+            >>> RECIPES["float16"].with_io("uint8")
+            Traceback (most recent call last):
+            ValueError: io: expected float32 for recipe 'float16', got 'uint8'
+        """
+        if io is None:
+            return self
+        interfaces = self.converter_flags.interfaces
+        if io not in interfaces:
+            names = " or ".join(filter(None, [", ".join(interfaces[:-1]), interfaces[-1]]))
+            raise ValueError(f"io: expected {names} for recipe {self.name!r}, got {io!r}")
+        return replace(self, interface=io)
 
     @property
     def has_integer_activations(self) -> bool:

@@ -73,7 +73,10 @@ class SourceModel(Protocol):
             VerificationError: if numbers that have to be equal are not.
         """
 
-    def notes(self, report: VerifyReport) -> list[str]:
+    def comparable(self, file: LiteRTModel, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Return inputs, in the model's order, that the model and its file round alike."""
+
+    def notes(self, report: VerifyReport, file: LiteRTModel) -> list[str]:
         """Return remarks for the user on a report."""
 
     def layer_outputs(self, run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:

@@ -18,7 +18,7 @@ from tfsep.models._load_model import as_model
 from tfsep.tflite._benchmark import benchmark_all, thread_counts
 from tfsep.tflite._call_form import InputShapes
 from tfsep.tflite._convert._header import c_header
-from tfsep.tflite._convert._metadata import LABELS, can_describe, channels_of, with_metadata
+from tfsep.tflite._convert._metadata import LABELS, can_describe, channels_of, raw_pixels_off, with_metadata
 from tfsep.tflite._convert._report import ConvertReport, readme
 from tfsep.tflite._convert._snippets import snippets
 from tfsep.tflite._export import export
@@ -42,6 +42,7 @@ def convert(
     name: str = "model",
     threads: Iterable[int] = (1,),
     input_shape: InputShapes | None = None,
+    io: str | None = None,
     tolerance: float | None = None,
     max_calibration_samples: int = MAX_CALIBRATION_SAMPLES,
     strict: bool = False,
@@ -73,6 +74,7 @@ def convert(
         threads: numbers of threads to time the file with.
         input_shape: shape without the batch, for a model that leaves sizes open; for several inputs a list or a dict
             by name, see `export`.
+        io: type of the file's inputs and outputs, as `export` takes it; None for the recipe's own.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
         max_calibration_samples: most samples of `calibration` to read.
         strict: whether to refuse a file that is lossy, as `export` does.
@@ -116,6 +118,7 @@ def convert(
             data=data,
             preprocessing=preprocessing,
             input_shape=input_shape,
+            io=io,
             tolerance=tolerance,
             max_calibration_samples=max_calibration_samples,
             strict=strict,
@@ -159,6 +162,10 @@ def convert(
     return report
 
 
+_MOST_STEPS = 2
+"""By so many steps a pixel as it is may differ from the number that the file stores for it: 1 in 100 of the range."""
+
+
 def _outputs_in_file_order(file: LiteRTModel) -> tuple[TensorInfo, ...]:
     return tuple(info for _, info in sorted(zip(file.output_order(), file.outputs, strict=True)))
 
@@ -189,7 +196,15 @@ def _metadata_notes(described: bool, inputs: tuple[TensorInfo, ...], preprocessi
             "metadata: MediaPipe's tasks take images in float32 or uint8 only; "
             f"LiteRT's interpreter takes this file's {inputs[0].dtype}"
         )
-    if preprocessing is not None and len(preprocessing.std) > 1:
+    if preprocessing is None:
+        return notes
+    if (off := max(raw_pixels_off(info, preprocessing) for info in inputs)) > _MOST_STEPS:
+        notes.append(
+            f"metadata: MediaPipe's tasks hand pixels to inputs in uint8 as they are, up to {off} steps off the "
+            "(pixel - mean) / std that this file takes: calibrate on images of the whole range, or give the model an "
+            "input in uint8 and a Rescaling layer"
+        )
+    if len(preprocessing.std) > 1:
         notes.append("metadata: MediaPipe's tasks take one mean and deviation for all channels")
     return notes
 

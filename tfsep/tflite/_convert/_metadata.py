@@ -28,6 +28,15 @@ def channels_of(info: TensorInfo) -> int | None:
     return info.shape[3] if len(info.shape) == 4 and info.shape[3] in (1, 3) else None
 
 
+def raw_pixels_off(info: TensorInfo, preprocessing: Preprocessing) -> int:
+    """Return by how many steps pixels differ from what an image input in uint8 stores for them; 0 for other inputs."""
+    if info.dtype != "uint8" or not info.scale or channels_of(info) is None:
+        return 0
+    pixels = np.arange(256)
+    numbers = zip(preprocessing.mean, preprocessing.std, strict=True)
+    return max(int(np.abs(info.quantize((pixels - mean) / std) - pixels).max()) for mean, std in numbers)
+
+
 def with_metadata(
     content: bytes,
     name: str,
