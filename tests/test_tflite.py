@@ -180,8 +180,8 @@ def test_types_of_inputs_and_outputs(stack, recipe, types, tmp_path):
 @pytest.mark.parametrize("runtime", ["xnnpack", "reference"])
 def test_prepared_model_with_other_types_is_proven_to_the_bit(io, runtime, tmp_path):
     """On pixels, of which each lies halfway between two steps: XNNPACK rounds them otherwise than the model."""
-    pixels = (np.random.default_rng(0).integers(0, 256, (64, 8, 8, 2)) / 127.5 - 1).astype("float32")
-    pixels[0, 0, 0] = -1, 1
+    pixels = (np.random.default_rng(0).integers(0, 256, (64, *SHAPE)) / 127.5 - 1).astype("float32")
+    pixels[0, 0, 0, :2] = -1, 1
     model = model_of(layers.Conv2D(8, 3), keras.layers.ReLU(), keras.layers.GlobalAveragePooling2D())
     prepared = quantize.observe(quantize.prepare(model, quantize.Config(runtime=runtime)), pixels)
     report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=pixels, io=io)

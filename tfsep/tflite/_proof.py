@@ -58,12 +58,13 @@ def prove(
         # LiteRT has an operator of the file in integers only.
         return Proof(samples=len(inputs[0]), missing=" ".join(str(error).split())[:200])
     order = signature.input_order(file.inputs)
+    types = {detail["index"]: detail["dtype"] for detail in interpreter.get_input_details()}
     with model_run(signature) as run:
         for start in range(0, len(rounded[0]), file.batch_size):
             batch = filled([array[start : start + file.batch_size] for array in rounded], file.batch_size)
             expected = run([batch[order.index(place)] for place in range(len(order))])
             for number, array in zip(file.input_tensors, batch, strict=True):
-                interpreter.set_tensor(number, array)
+                interpreter.set_tensor(number, array.astype(types[number]))
             interpreter.invoke()
             graph.add(expected, [interpreter.get_tensor(real.tensor(number)) for number in file.output_tensors])
             ranges.add(lambda number: interpreter.get_tensor(real.tensor(number)))
