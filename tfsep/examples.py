@@ -9,7 +9,7 @@ Examples:
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def _step(title: str, batch: np.ndarray, channel: int) -> Step:
 
 def _separable_model() -> Model:
     inputs = keras.Input(IMAGE.shape[1:])
-    layer = layers.SeparableConv2D(1, 3, depth_multiplier=2, use_bias=False)
+    layer = layers.SeparableConv2D(1, 3, data_format="channels_last", depth_multiplier=2, use_bias=False)
     model = keras.Model(inputs, layer(inputs))
     layer.set_weights([FILTER, ONES])
     return model
@@ -100,15 +100,17 @@ def parameter_examples() -> dict[str, CostReport]:
         >>> [report.params for report in parameter_examples().values()]
         [6912, 795, 1184, 704]
     """
-    grouped = [layers.Conv2D(32, 3, padding="same", groups=4, name="grouped")]
+    last: dict[str, Any] = {"data_format": "channels_last"}
+    unbiased = {"use_bias": False, **last}
+    grouped = [layers.Conv2D(32, 3, padding="same", groups=4, name="grouped", **last)]
     separable = [
-        layers.DepthwiseConv2D(3, padding="same", name="depthwise"),
-        layers.Conv2D(32, 1, name="pointwise"),
+        layers.DepthwiseConv2D(3, padding="same", name="depthwise", **last),
+        layers.Conv2D(32, 1, name="pointwise", **last),
     ]
     return {
-        "3 → 256 channels, 3×3, full": _cost_of([layers.Conv2D(256, 3, use_bias=False, name="full")], (64, 64, 3)),
+        "3 → 256 channels, 3×3, full": _cost_of([layers.Conv2D(256, 3, name="full", **unbiased)], (64, 64, 3)),
         "3 → 256 channels, 3×3, separable": _cost_of(
-            [layers.SeparableConv2D(256, 3, use_bias=False, name="separable")], (64, 64, 3)
+            [layers.SeparableConv2D(256, 3, name="separable", **unbiased)], (64, 64, 3)
         ),
         "16 → 32 channels on 64×64, four groups": _cost_of(grouped, (64, 64, 16)),
         "16 → 32 channels on 64×64, depthwise separable": _cost_of(separable, (64, 64, 16)),
@@ -130,7 +132,7 @@ def grouped_example() -> tuple[np.ndarray, int]:
         >>> values.astype(int).tolist(), params
         ([3, 7, 11, 15, 19, 23, 27, 31], 16)
     """
-    layer = layers.Conv2D(8, 1, groups=2, use_bias=False)
+    layer = layers.Conv2D(8, 1, data_format="channels_last", groups=2, use_bias=False)
     layer.build((None, 1, 1, 4))
     weights = np.arange(1.0, 17.0, dtype="float32").reshape(8, 2)
     layer.set_weights([weights.T.reshape(1, 1, 2, 8)])

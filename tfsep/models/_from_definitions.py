@@ -66,7 +66,7 @@ def from_definitions(
     features, _ = build_layers(inputs, layers, scope, padding, arg_scope)
     features, _ = pool_features(features, True, scope, arg_scope)
     if not num_classes:
-        return keras.Model(inputs, keras.layers.Flatten(name=f"{name}.Features")(features), name=name)
+        return keras.Model(inputs, keras.layers.Flatten("channels_last", name=f"{name}.Features")(features), name=name)
     logits, end_points = classify(features, num_classes, dropout, classifier_activation, True, scope, arg_scope)
     return keras.Model(inputs, end_points.get("Predictions", logits), name=name)
 
@@ -100,11 +100,12 @@ def pool_features(net: Tensor, global_pool: bool, scope: str, arg_scope: ArgScop
     """
     if global_pool or None in net.shape[1:3]:
         name = "global_pool"
-        pool = keras.layers.GlobalAveragePooling2D(keepdims=True, name=_name(scope, name))
+        pool = keras.layers.GlobalAveragePooling2D("channels_last", keepdims=True, name=_name(scope, name))
         return arg_scope.layer(pool)(net), name
     name = "AvgPool_1a"
     window = tuple(min(side, 7) for side in net.shape[1:3])
-    return arg_scope.layer(keras.layers.AveragePooling2D(window, strides=2, name=_name(scope, name)))(net), name
+    pool = keras.layers.AveragePooling2D(window, 2, data_format="channels_last", name=_name(scope, name))
+    return arg_scope.layer(pool)(net), name
 
 
 def _name(scope: str, name: str) -> str:

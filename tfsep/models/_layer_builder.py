@@ -200,6 +200,7 @@ def _convolution_options(layer: LayerDef, name: str, padding: str) -> dict[str, 
         "strides": layer.stride,
         "padding": padding_of(layer, padding),
         "rate": layer.rate,
+        "data_format": "channels_last",
         "use_bias": not layer.normalization,
         "name": name,
     }
@@ -211,7 +212,7 @@ _OPERATIONS: dict[LayerOp, Callable[[LayerDef, str, str, ArgScope], Layer]] = {
     "add": lambda layer, name, padding, arg_scope: keras.layers.Add(name=name),  # noqa: ARG005
     "multiply": lambda layer, name, padding, arg_scope: keras.layers.Multiply(name=name),  # noqa: ARG005
     "global_average_pool": lambda layer, name, padding, arg_scope: keras.layers.GlobalAveragePooling2D(  # noqa: ARG005
-        keepdims=True, name=name
+        "channels_last", keepdims=True, name=name
     ),
 }
 """The Keras layer of each kind of operation."""

@@ -19,4 +19,5 @@ def filled(layer: Layer, input_shape: Shape, weights: Sequence[TensorLike]) -> L
 def one_tap(rank: int, name: str, **options: Any) -> Layer | None:
     """Return a depthwise convolution that multiplies each channel of tensors of a rank; None where there is none."""
     classes = {3: layers.DepthwiseConv1D, 4: layers.DepthwiseConv2D}
-    return classes[rank](1, name=name, trainable=False, **options) if rank in classes else None
+    options |= {"data_format": "channels_last", "name": name, "trainable": False}
+    return classes[rank](1, **options) if rank in classes else None

@@ -159,7 +159,7 @@ def _convolution(
     layer: Layer, kind: LayerKind, kernel: KernelSpec, values: np.ndarray, groups: int, is_last: bool
 ) -> Layer:
     """The convolution by one kernel of a layer."""
-    options: dict[str, Any] = {"kernel_size": values.shape[:-2]}
+    options: dict[str, Any] = {"kernel_size": values.shape[:-2], "data_format": "channels_last"}
     if not kernel.pointwise:
         options["dilation_rate"] = layer.dilation_rate
         if not kind.transposed:

@@ -239,10 +239,14 @@ def _unsupported(layer: Layer) -> ValueError:
     )
 
 
-def _matmul(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
-    layer: Layer = call.layer
+def _require_channels_last(layer: Layer) -> None:
     if layer_format(layer) != "channels_last":
         raise ValueError(f"model: expected channels last, which integer kernels have, got {layer.name!r}")
+
+
+def _matmul(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
+    layer: Layer = call.layer
+    _require_channels_last(layer)
     operation = "dense" if isinstance(layer, keras.layers.Dense) else "convolution"
     op = PlannedOp(layer.name, "matmul", planner.sources(call), layer, fusion.normalization, operation)
     return planner.finish(layer, call, fusion, op)
@@ -302,6 +306,7 @@ def _pairwise(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
 def _mean(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
     """Plan a mean over all axes between batch and channels."""
     layer: Layer = call.layer
+    _require_channels_last(layer)
     shape = planner.calls[call.sources[0]].shape
     axes = list(range(1, len(shape) - 1))
     if None in shape[1:]:
@@ -325,6 +330,7 @@ def _same_qparams(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
 def _average_pooling(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
     """Plan an average pooling, which rounds to the quantization parameters of its input."""
     layer: Layer = call.layer
+    _require_channels_last(layer)
     return planner.append(PlannedOp(layer.name, "average_pooling", planner.sources(call), layer))
 
 
