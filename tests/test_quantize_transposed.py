@@ -106,3 +106,10 @@ def test_zero_insertion(strides, padding):
 def test_zero_insertion_refuses_strides_under_1():
     with pytest.raises(ValueError, match="strides: expected"):
         insert_zeros(tf.zeros((1, 2, 2, 1)), 0)
+
+
+def test_the_shape_of_a_result_is_not_taken_for_a_bias(tmp_path):
+    """It has four numbers, as the bias of four filters has; and a bias of zeros is not in the file."""
+    model = keras.Sequential([keras.Input(IMAGES.shape[1:]), L.Conv2DTranspose(4, 3, 2, "same", use_bias=False)])
+    prepared = quantize.observe(quantize.prepare(model), IMAGES)
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=IMAGES).verification.differing == 0

@@ -210,7 +210,8 @@ class _Builder:
         return self._once(layer, "copy", make)
 
     def _with_weights_of(self, original: Layer, copy: Layer) -> Layer:
-        if isinstance(original, keras.layers.Layer):
+        # A layer that stands in for an activation draws its numbers when its copy is built.
+        if isinstance(original, keras.layers.Layer) and original.built:
             self._weights.append((copy, original))
         return copy
 

@@ -267,14 +267,15 @@ class _StoredMatmul(NamedTuple):
 def _stored_matmul(model: ModelT, operator: OperatorT) -> Iterator[_StoredMatmul]:
     """Yield the numbers of an operator that has a kernel in int8."""
     tensors = [model.subgraphs[0].tensors[index] for index in operator.inputs if index >= 0]
-    arrays = [(tensor, stored_numbers(model, tensor)) for tensor in tensors]
-    kernels = [(tensor.quantization, array) for tensor, array in arrays if array is not None and array.dtype == np.int8]
-    biases = [array for _, array in arrays if array is not None and array.dtype == np.int32 and array.ndim == 1]
-    inputs = [found for tensor, array in arrays if array is None and (found := _qparams(tensor)) is not None]
+    stored = [(place, tensor, stored_numbers(model, tensor)) for place, tensor in enumerate(tensors)]
+    constants = [(place, tensor, array) for place, tensor, array in stored if array is not None]
+    kernels = [constant for constant in constants if constant[2].dtype == np.int8]
+    inputs = [found for _, tensor, array in stored if array is None and (found := _qparams(tensor)) is not None]
     if len(kernels) != 1 or len(inputs) != 1:
         return
-    (own, kernel), (scale, _) = kernels[0], inputs[0]
-    rows = np.moveaxis(kernel, own.quantizedDimension, 0)
-    # The bias of a transposed convolution comes after the shape of its result.
-    bias = next((array for array in reversed(biases) if len(array) == len(rows)), np.zeros(len(rows), np.int32))
+    (at, tensor, kernel), (scale, _) = kernels[0], inputs[0]
+    own, rows = tensor.quantization, np.moveaxis(kernel, tensor.quantization.quantizedDimension, 0)
+    # Behind the kernel: the shape of a transposed convolution's result, in front of it, can be as long as a bias.
+    biases = (array for place, _, array in constants if place > at and array.dtype == np.int32)
+    bias = next(biases, np.zeros(len(rows), np.int32))
     yield _StoredMatmul(rows.reshape(len(rows), -1), np.asarray(own.scale, np.float32), bias, scale)
