@@ -338,6 +338,24 @@ def test_a_changed_weight_is_found_in_every_recipe(files, network, recipe, chang
         assert tflite.verify(other, files[recipe].path, data, tolerance=10.0, weights=False).weights is None
 
 
+def test_a_model_changed_after_its_export_is_found(tmp_path):
+    """The same object: what is known of it from before counts only while its graph is the same."""
+    conv, normalization = layers.Conv2D(3, 3), layers.BatchNormalization()
+    model = keras.Sequential([keras.Input(SHAPE), conv, normalization])
+    path = tflite.export(model, tmp_path / "m.tflite", data=X).path
+    kernel = np.array(conv.kernel)
+    for change, back in (
+        (lambda: conv.kernel.assign(1.01 * kernel), lambda: conv.kernel.assign(kernel)),
+        (lambda: setattr(normalization, "epsilon", 0.05), lambda: setattr(normalization, "epsilon", 1e-3)),
+    ):
+        change()
+        with pytest.raises(tflite.VerificationError) as error:
+            tflite.verify(model, path, X, tolerance=10.0)
+        assert error.value.report.weight_error > 1
+        back()
+        assert tflite.verify(model, path, X).passed
+
+
 @pytest.mark.parametrize("recipe", tflite.RECIPES)
 def test_weights_of_the_file_are_those_of_the_model(files, recipe):
     report = files[recipe].verification

@@ -1,18 +1,21 @@
 """Conversion of a Keras model to the bytes of a file."""
 
+import hashlib
 import itertools
 import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tfsep import ops
 from tfsep._flatbuffer.reader import unpack
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import Model
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
@@ -52,18 +55,28 @@ def convert_model(
         converter.representative_dataset = lambda: _representative(signature.inputs, calibration, batch_size)
     converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
     converter.target_spec.supported_ops = [builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
+    content = _converted(converter, signature, recipe)
+    return _reordered(bytearray(content), signature.input_names, signature.outputs_in_order)
+
+
+def _converted(converter: Any, signature: ModelSignature, recipe: Recipe) -> bytes:
+    """Run a converter.
+
+    Raises:
+        ValueError: if the model cannot be converted.
+    """
     with warnings.catch_warnings(), _quiet_converter():
         # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
         try:
-            content = converter.convert()
+            content: bytes = converter.convert()
         except Exception as error:
             raise ValueError(
                 f"model: expected one that converts in recipe {recipe.name!r}, got {signature.model.name!r}: "
                 f"{_reason(error)}"
             ) from error
-    return _reordered(bytearray(content), signature.input_names, signature.outputs_in_order)
+    return content
 
 
 def _reordered(content: bytearray, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
@@ -85,14 +98,41 @@ def _reordered(content: bytearray, inputs: Sequence[str], outputs: Sequence[str]
     return bytes(content)
 
 
+class _KnownWeights(NamedTuple):
+    """A model's weights, and the hash of the graph that they are of."""
+
+    graph: bytes
+    weights: list[Weight]
+
+
+_known_weights: WeakKeyDictionary[Model, _KnownWeights] = WeakKeyDictionary()
+"""The last weights of each model: a model is often exported in several recipes, and its files verified."""
+
+
 def float32_weights(signature: ModelSignature) -> list[Weight]:
     """Return a model's weights from its conversion in float32, with normalization folded in.
 
     Raises:
         ValueError: if the model cannot be converted.
     """
-    content = convert_model(signature, get_recipe("float32"), None, False)
-    return stored_weights(unpack(content, signature.model.name))
+    model = signature.model
+    function, module = _trace(signature, signature.batch_size or 1)
+    if function.graph.variables:
+        return _weights_by(tf.lite.TFLiteConverter.from_concrete_functions([function], module), signature)
+    # All that a conversion depends on is in the graph, every number of the model too.
+    graph = hashlib.sha256(function.graph.as_graph_def().SerializeToString(deterministic=True)).digest()
+    known = _known_weights.get(model)
+    if known is None or known.graph != graph:
+        # Given the function in place of a module, the converter reads its graph, and not a SavedModel of it: in less
+        # time, and on another way than that of the file.
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], function)
+        known = _known_weights[model] = _KnownWeights(graph, _weights_by(converter, signature))
+    return known.weights
+
+
+def _weights_by(converter: Any, signature: ModelSignature) -> list[Weight]:
+    """The weights of a conversion in float32."""
+    return stored_weights(unpack(_converted(converter, signature, get_recipe("float32")), signature.model.name))
 
 
 @contextmanager
@@ -133,13 +173,15 @@ def _trace(signature: ModelSignature, batch_size: int) -> tuple[Any, tf.Module]:
     converter itself makes constants of the rest of these.
     """
     model, module = signature.model, tf.Module()
-    values = {id(variable): (variable, tf.constant(variable.numpy())) for variable in model.variables}
+    values = {id(variable): (variable, variable.numpy()) for variable in model.variables}
     state: dict[int, tuple[keras.Variable, tf.Variable]] = {}
     assigned: dict[int, tuple[keras.Variable, Any]] = {}
 
     def frozen(**inputs: Any) -> dict[str, Any]:
         nonlocal assigned
-        known = {**values, **{key: (own, stored.read_value()) for key, (own, stored) in state.items()}}
+        # Made inside: constants from outside would be captured one by one, which takes as long as the trace itself.
+        known = {key: (own, tf.constant(value)) for key, (own, value) in values.items()}
+        known |= {key: (own, stored.read_value()) for key, (own, stored) in state.items()}
         with StateScope(list(known.values())) as scope:
             outputs = signature.call([inputs[name] for name in signature.input_names])
         assigned = scope.assigned
