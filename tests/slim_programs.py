@@ -102,14 +102,17 @@ def builder(slim, variable_scope, inputs, is_training, reuse=None, scope="Net"):
             net = slim.conv2d(net, 8, [3, 3], stride=2, activation_fn=tf.nn.relu6, scope="Conv2d_0")
         with variable_scope("Block"):
             parts = tf.split(slim.conv2d(net, 16, 1, scope="expand"), 2, axis=3)
-            net = tf.nn.relu(net + parts[0] * tf.sigmoid(parts[1]), name="sum")
+            net = tf.identity(tf.nn.relu(net + parts[0] * tf.sigmoid(parts[1]), name="sum"), name="output")
+            block = net.name.rpartition("/")[0]
         with variable_scope("Logits"):
             side = net.get_shape().as_list()[1]
             pooled = tf.concat([slim.avg_pool2d(net, [side, side]), slim.max_pool2d(net, side)], axis=3)
             pooled = pooled + tf.reduce_mean(pooled, axis=[1, 2], keepdims=True, name="global_pool")
             logits = slim.conv2d(pooled, 5, [1, 1], activation_fn=None, normalizer_fn=None, scope="Conv2d_1c_1x1")
             logits = tf.squeeze(logits, [1, 2], name="SpatialSqueeze")
-    return logits, slim.softmax(logits, scope="Predictions")
+    # As slim's later builders find the ends of their blocks.
+    ends = [op.outputs[0] for op in logits.graph.get_operations() if op.name.startswith(f"{block}/output")]
+    return logits, slim.softmax(logits, scope="Predictions"), slim.flatten(ends[-1])
 
 
 def builder_twice(slim, variable_scope, inputs):

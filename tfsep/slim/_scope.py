@@ -151,6 +151,7 @@ class Scope(NamedTuple):
         elif isinstance(self.reuse, tf.compat.v1.VariableScope):
             self.graph.made_in[self.name] = ref(self.reuse)
         outputs = layer(inputs)
+        outputs.name = f"{self.name}/{type(layer).__name__}:0"  # as TensorFlow names tensors by their operations
         self.graph.add_layer(self.name, layer, collections)
         self.graph.own([outputs])
         return outputs
@@ -172,6 +173,7 @@ class Scope(NamedTuple):
         if activation_fn is not None:
             name = self.graph.unique_name(f"{self.name}/Activation")
             outputs = activate(outputs, activation_fn, layer_name(name))
+            outputs.name = f"{name}:0"
         return self.graph.add_output(collections, self.name, outputs)
 
 

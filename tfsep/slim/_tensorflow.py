@@ -3,9 +3,10 @@
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.model_graph import calls_behind
 from tfsep._keras.types import Tensor
 from tfsep.slim._arguments import ACTIVATIONS, channels
 from tfsep.slim._graph import graph_of
@@ -153,7 +154,10 @@ class _OnKerasTensors(tf.__internal__.dispatch.GlobalOpDispatcher):
         value = given.pop("input" if "input" in given else next(iter(given)))
         value = list(value) if isinstance(value, tuple) else value
         result = _OPERATIONS[function](value, layer_name(name), **given)
-        graph.own(result if isinstance(result, list) else [result])
+        results = result if isinstance(result, list) else [result]
+        for i, tensor in enumerate(results):
+            tensor.name = f"{name}:{i}"
+        graph.own(results)
         return result
 
 
@@ -165,13 +169,31 @@ def _set_shape(self: Tensor, shape: Any) -> None:
     tf.TensorShape(self.shape).assert_is_compatible_with(shape)
 
 
+class _Operation(NamedTuple):
+    """A call of a layer or an operation, as code that walks TensorFlow's graph sees it."""
+
+    name: str
+    outputs: list[Tensor]
+
+
+class _Operations(NamedTuple):
+    """What is behind a tensor, in the place of TensorFlow's graph."""
+
+    tensor: Tensor
+
+    def get_operations(self) -> list[_Operation]:
+        """Return the operations in the order of computation, by slim's names."""
+        calls = calls_behind([self.tensor])
+        return [_Operation(call.operation.name.replace(".", "/"), call.outputs) for call in calls]
+
+
 def let_tensorflow_take_keras_tensors() -> None:
-    """Let TensorFlow's functions take Keras tensors, and these tell their shape as TensorFlow's do: errors before.
+    """Let TensorFlow's functions take Keras tensors, and these tell shape and graph as TensorFlow's do: errors before.
 
     TensorFlow has no public way of dispatch to types that are not its own. ``tf.__internal__.dispatch`` is its way for
     Keras.
     """
     _OnKerasTensors().register()
-    for name, method in (("get_shape", _get_shape), ("set_shape", _set_shape)):
+    for name, member in (("get_shape", _get_shape), ("set_shape", _set_shape), ("graph", property(_Operations))):
         if not hasattr(keras.KerasTensor, name):
-            setattr(keras.KerasTensor, name, method)
+            setattr(keras.KerasTensor, name, member)
