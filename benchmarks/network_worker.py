@@ -190,12 +190,15 @@ class Run:
             self.faults.append(f"fold_batch_norm: RMS {error:.2g}")
 
     def export(self, recipe: str) -> None:
-        """A verified file, or else a file of the converter that is no good either."""
+        """A verified file, or else a file of the converter that is no good either; in int8, the folder for devices."""
         calibration = None if recipe == "float32" else self.calibration
+        given = {"data": self.data, **self.options}
+        path = self.folder / f"{recipe}.tflite"
         try:
-            report = tflite.export(
-                self.model, self.folder / f"{recipe}.tflite", recipe, calibration, data=self.data, **self.options
-            )
+            if recipe == "int8":
+                report = self.convert(given)
+            else:
+                report = tflite.export(self.model, path, recipe, calibration, **given)
         except Exception as error:
             self.row[recipe] = "refused"
             self.refused(recipe, error)
@@ -210,6 +213,18 @@ class Run:
             self.notes += [f"{recipe}: {note}" for note in verification.notes()]
         if recipe != "int16x8":
             self.compare(recipe, error)
+
+    def convert(self, given: dict[str, Any]) -> tflite.ExportReport:
+        """The export within a conversion; where the conversion fails, the export by itself."""
+        try:
+            report = tflite.convert(self.model, self.folder / "device", "int8", self.calibration, **given)
+        except Exception as failure:
+            self.row["convert"] = "refused"
+            report = tflite.export(self.model, self.folder / "int8.tflite", "int8", self.calibration, **given)
+            self.faults.append(f"convert: {sentence(failure)}, where export writes the file")
+            return report
+        self.row["convert"] = f"{len(report.files)} files"
+        return report.export
 
     def compare(self, recipe: str, error: float | None) -> None:
         """Our file's error against that of the converter's own."""
@@ -235,17 +250,6 @@ class Run:
         text = f"{recipe} refused: {sentence(error)}; the converter's own file has RMS {plain:.2g}"
         (self.faults if plain <= LIMITS[recipe] else self.notes).append(text)
 
-    def convert(self) -> None:
-        """The folder for devices."""
-        try:
-            report = tflite.convert(
-                self.model, self.folder / "device", "int8", self.calibration, data=self.data, **self.options
-            )
-        except tflite.VerificationError:
-            self.row["convert"] = "refused"  # as the export
-            return
-        self.row["convert"] = f"{len(report.files)} files"
-
 
 def verdict(verification: tflite.VerifyReport | None) -> str:
     """What the verification says of a file that is kept, in a word."""
@@ -266,7 +270,6 @@ def main() -> None:
     run.step("cost of the file", run.count_file)
     run.step("export", lambda: run.export("int8"))
     run.step("export", lambda: run.export("int16x8"))
-    run.step("convert", run.convert)
 
 
 if __name__ == "__main__":

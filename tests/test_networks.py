@@ -89,6 +89,7 @@ def test_faults_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "fold_batch_norm", other)
     monkeypatch.setattr(worker, "cost", lambda *_, **__: Count)
     monkeypatch.setattr(worker.tflite, "export", refuse)
+    monkeypatch.setattr(worker.tflite, "convert", refuse)
     row = row_of(tmp_path)
     faults = row["faults"]
     assert row["notes"] == []
