@@ -8,13 +8,14 @@ from typing import Self
 
 import numpy as np
 
+from tfsep._flatbuffer.reader import unpack
 from tfsep.tflite._layer_outputs import LayerOutputs, called_layer_outputs
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._proof import prove
 from tfsep.tflite._recipes import Recipe
-from tfsep.tflite._tflite_converter import float32_weights
+from tfsep.tflite._tflite_converter import float32_file
 from tfsep.tflite._verify_report import VerifyReport
 from tfsep.tflite._weight_check import compare_weights, stored_weights
 
@@ -45,7 +46,8 @@ class FloatSource:
     ) -> tuple[VerifyReport, str]:
         """Return the report with the error of the weights and the proof of the operators, and the worst weight."""
         del path
-        found = compare_weights(float32_weights(self.signature), stored_weights(file.flatbuffer))
+        weights = stored_weights(unpack(float32_file(self.signature), self.signature.model.name))
+        found = compare_weights(weights, stored_weights(file.flatbuffer))
         report = replace(report, weights=found.compared, weight_error=found.error)
         if found.error > 1:
             # Without the model's weights nothing is proven.

@@ -13,16 +13,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tfsep import ops
-from tfsep._flatbuffer.reader import unpack
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Model
 from tfsep.tflite._calibration import Calibration
-from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
 from tfsep.tflite._model_run import StateScope
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe, get_recipe
-from tfsep.tflite._weight_check import Weight, stored_weights
 
 
 def convert_model(
@@ -39,8 +36,18 @@ def convert_model(
     Raises:
         ValueError: if the model cannot be converted.
     """
-    batch_size = signature.batch_size or 1
-    function, module = _trace(signature, batch_size)
+    return _convert(*_trace(signature), signature, recipe, calibration, allow_flex)
+
+
+def _convert(
+    function: Any,
+    module: tf.Module,
+    signature: ModelSignature,
+    recipe: Recipe,
+    calibration: Calibration | None = None,
+    allow_flex: bool = False,
+) -> bytes:
+    """Convert a trace; see `convert_model`."""
     if recipe.needs_calibration and calibration is not None and _has_loop(function):
         raise ValueError(
             f"model: expected one without loops for recipe {recipe.name!r}, which no converter calibrates through, got "
@@ -52,31 +59,21 @@ def convert_model(
     converter.target_spec.supported_types = [tf.dtypes.as_dtype(name) for name in flags.supported_types]
     if recipe.needs_calibration and calibration is not None:
         builtins = tf.lite.OpsSet[flags.operators]
-        converter.representative_dataset = lambda: _representative(signature.inputs, calibration, batch_size)
+        converter.representative_dataset = lambda: _representative(signature, calibration)
     converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
     converter.target_spec.supported_ops = [builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
-    content = _converted(converter, signature, recipe)
-    return _reordered(bytearray(content), signature.input_names, signature.outputs_in_order)
-
-
-def _converted(converter: Any, signature: ModelSignature, recipe: Recipe) -> bytes:
-    """Run a converter.
-
-    Raises:
-        ValueError: if the model cannot be converted.
-    """
     with warnings.catch_warnings(), _quiet_converter():
         # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
         try:
-            content: bytes = converter.convert()
+            content = converter.convert()
         except Exception as error:
             raise ValueError(
                 f"model: expected one that converts in recipe {recipe.name!r}, got {signature.model.name!r}: "
                 f"{_reason(error)}"
             ) from error
-    return content
+    return _reordered(bytearray(content), signature.input_names, signature.outputs_in_order)
 
 
 def _reordered(content: bytearray, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
@@ -98,41 +95,33 @@ def _reordered(content: bytearray, inputs: Sequence[str], outputs: Sequence[str]
     return bytes(content)
 
 
-class _KnownWeights(NamedTuple):
-    """A model's weights, and the hash of the graph that they are of."""
+class _Conversion(NamedTuple):
+    """A file, and the hash of the graph that it was made of."""
 
     graph: bytes
-    weights: list[Weight]
+    content: bytes
 
 
-_known_weights: WeakKeyDictionary[Model, _KnownWeights] = WeakKeyDictionary()
-"""The last weights of each model: a model is often exported in several recipes, and its files verified."""
+_conversions: WeakKeyDictionary[Model, _Conversion] = WeakKeyDictionary()
+"""The last conversion of each model to float32: one is often exported in several recipes, and its files verified."""
 
 
-def float32_weights(signature: ModelSignature) -> list[Weight]:
-    """Return a model's weights from its conversion in float32, with normalization folded in.
+def float32_file(signature: ModelSignature) -> bytes:
+    """Return a model's conversion to float32, with normalization folded in and nothing rounded.
 
     Raises:
         ValueError: if the model cannot be converted.
     """
-    model = signature.model
-    function, module = _trace(signature, signature.batch_size or 1)
+    model, recipe = signature.model, get_recipe("float32")
+    function, module = _trace(signature)
     if function.graph.variables:
-        return _weights_by(tf.lite.TFLiteConverter.from_concrete_functions([function], module), signature)
-    # All that a conversion depends on is in the graph, every number of the model too.
+        return _convert(function, module, signature, recipe)
+    # Without variables all that a conversion depends on is in the graph, every number of the model too.
     graph = hashlib.sha256(function.graph.as_graph_def().SerializeToString(deterministic=True)).digest()
-    known = _known_weights.get(model)
+    known = _conversions.get(model)
     if known is None or known.graph != graph:
-        # Given the function in place of a module, the converter reads its graph, and not a SavedModel of it: in less
-        # time, and on another way than that of the file.
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], function)
-        known = _known_weights[model] = _KnownWeights(graph, _weights_by(converter, signature))
-    return known.weights
-
-
-def _weights_by(converter: Any, signature: ModelSignature) -> list[Weight]:
-    """The weights of a conversion in float32."""
-    return stored_weights(unpack(_converted(converter, signature, get_recipe("float32")), signature.model.name))
+        known = _conversions[model] = _Conversion(graph, _convert(function, module, signature, recipe))
+    return known.content
 
 
 @contextmanager
@@ -164,7 +153,7 @@ def _reason(error: Exception) -> str:
     return ": ".join([*where, *(causes or rest or [type(error).__name__])[:1]])[:300]
 
 
-def _trace(signature: ModelSignature, batch_size: int) -> tuple[Any, tf.Module]:
+def _trace(signature: ModelSignature) -> tuple[Any, tf.Module]:
     """Return the model as a concrete function of static shapes, and the holder of the variables that it reads.
 
     Variables that the model does not assign are constants: as resources of the file, the converter would neither fold
@@ -172,7 +161,7 @@ def _trace(signature: ModelSignature, batch_size: int) -> tuple[Any, tf.Module]:
     present value. So do those that are hidden from Keras, in a closure or a list, where they are assigned; the
     converter itself makes constants of the rest of these.
     """
-    model, module = signature.model, tf.Module()
+    model, module, batch_size = signature.model, tf.Module(), signature.batch_size or 1
     values = {id(variable): (variable, variable.numpy()) for variable in model.variables}
     state: dict[int, tuple[keras.Variable, tf.Variable]] = {}
     assigned: dict[int, tuple[keras.Variable, Any]] = {}
@@ -216,12 +205,10 @@ def _has_loop(function: Any) -> bool:
     return any(node.op in _LOOPS for node in nodes)
 
 
-def _representative(
-    inputs: tuple[InputSpec, ...], calibration: Calibration, batch_size: int
-) -> Iterator[dict[str, np.ndarray]]:
+def _representative(signature: ModelSignature, calibration: Calibration) -> Iterator[dict[str, np.ndarray]]:
     """Yield the calibration samples in the file's batches, the last one filled with the first samples."""
-    arrays = calibration.arrays()
+    arrays, batch_size = calibration.arrays(), signature.batch_size or 1
     total = len(arrays[0])
     for start in range(0, total, batch_size):
         chosen = np.arange(start, start + batch_size) % total
-        yield {spec.name: array[chosen] for spec, array in zip(inputs, arrays, strict=True)}
+        yield {spec.name: array[chosen] for spec, array in zip(signature.inputs, arrays, strict=True)}
