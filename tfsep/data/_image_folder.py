@@ -11,7 +11,7 @@ import numpy as np
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
 from tfsep._utils.arguments import as_path, number_in_range
-from tfsep.data._decode import decode_file, decode_image
+from tfsep.data._decode import decode_file, decoded_size
 from tfsep.data._image_data import ImageData
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._split import IndexedSplit
@@ -64,7 +64,7 @@ class FileSplit(IndexedSplit):
         def read(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             content = tf.io.read_file(self.path(index))
             # TensorFlow leaves out operations without a consumer, such as a decoded image: its size is one.
-            return content, self.labels[index], tf.size(decode_image(content, self.image_shape[2]))
+            return content, self.labels[index], decoded_size(content, self.image_shape[2])
 
         files = tf.data.Dataset.range(self.size).map(read, num_parallel_calls=tf.data.AUTOTUNE)
         count = 0

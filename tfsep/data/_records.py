@@ -16,7 +16,7 @@ import numpy as np
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Shape, Tensor
 from tfsep._utils.arguments import as_path
-from tfsep.data._decode import DECODERS, decode_image
+from tfsep.data._decode import DECODERS, decoded_size
 from tfsep.data._epoch_shard import EpochShard
 from tfsep.data._image_data import ImageData
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
@@ -54,6 +54,11 @@ def _subrange(slices: Iterable[ShardSlice], start: int, stop: int) -> tuple[Shar
             kept.append(part)
         offset += last - first
     return tuple(kept)
+
+
+def _slice_records(path: str | Tensor, start: int | Tensor, stop: int | Tensor) -> tf.data.Dataset:
+    """The serialized records of a file from `start` to `stop`."""
+    return tf.data.TFRecordDataset(path).skip(start).take(stop - start)
 
 
 def _parse_record(record: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,10 +133,12 @@ class RecordSplit(Split):
 
     def _records(self, slices: tuple[ShardSlice, ...], parallel: int = 1) -> tf.data.Dataset:
         """The serialized records of some slices, from `parallel` slices by turns."""
+        if len(slices) == 1:
+            return _slice_records(str(self.folder / slices[0].shard.file), slices[0].start, slices[0].stop)
         paths = [str(self.folder / part.shard.file) for part in slices]
         ends = np.array([part[1:] for part in slices], "int64").reshape(-1, 2)
         return tf.data.Dataset.from_tensor_slices((tf.constant(paths, tf.string), ends)).interleave(
-            lambda path, ends: tf.data.TFRecordDataset(path).skip(ends[0]).take(ends[1] - ends[0]),
+            lambda path, ends: _slice_records(path, ends[0], ends[1]),
             cycle_length=parallel,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
@@ -178,7 +185,7 @@ class RecordSplit(Split):
         def read(record: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             content, label = _parse_record(record)
             # TensorFlow leaves out operations without a consumer, such as a decoded image: its size is one.
-            return content, label, tf.size(decode_image(content, self.image_shape[2])) if pixels is None else pixels
+            return content, label, decoded_size(content, self.image_shape[2]) if pixels is None else pixels
 
         records = self._records((part,)).map(read, num_parallel_calls=tf.data.AUTOTUNE)
         digest, count = hashlib.sha256(), 0
