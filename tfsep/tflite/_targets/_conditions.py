@@ -1,5 +1,7 @@
 """Conditions of rules: each is true of an operator that meets it."""
 
+from math import prod
+
 from tfsep.tflite._targets._node import Condition, Node
 
 
@@ -38,9 +40,52 @@ def constants_at(*places: int) -> Condition:
     return lambda node: all(node.is_constant(place) for place in places)
 
 
-def inputs_at_most(most: int) -> Condition:
-    """At most so many inputs."""
-    return lambda node: len(node.inputs) <= most
+def inputs_between(least: int, most: int) -> Condition:
+    """So many inputs."""
+    return lambda node: least <= len(node.inputs) <= most
+
+
+def outputs_between(least: int, most: int) -> Condition:
+    """So many outputs."""
+    return lambda node: least <= len(node.outputs) <= most
+
+
+def rank_at_most(most: int) -> Condition:
+    """Inputs and outputs of at most so many dimensions."""
+    return lambda node: all(len(tensor.shape) <= most for tensor in (*node.inputs, *node.outputs) if tensor is not None)
+
+
+def sizes_given(place: int) -> Condition:
+    """Positive numbers, where the file stores sizes at this place."""
+    return lambda node: min(node.settings.get(place, ()), default=1) > 0
+
+
+def option_is(name: str, value: float) -> Condition:
+    """An option of this value."""
+    return lambda node: node.row.options.get(name, value) == value
+
+
+def product_within(least: float, most: float) -> Condition:
+    """A product of the scales of quantized inputs within these multiples of the output's scale."""
+
+    def holds(node: Node) -> bool:
+        out = node.outputs[0].scales if node.outputs else ()
+        steps = [tensor.scales[0] for tensor in node.inputs if tensor is not None and tensor.scales]
+        return not out or least <= prod(steps) / out[0] < most
+
+    return holds
+
+
+def slopes_within(least: float, most: float) -> Condition:
+    """Scales of a quantized leaky rectifier, on both sides of zero, within these multiples of the output's."""
+
+    def holds(node: Node) -> bool:
+        if not node.quantized or node.image is None or not (node.image.scales and node.outputs[0].scales):
+            return True
+        ratio = node.image.scales[0] / node.outputs[0].scales[0]
+        return all(least <= abs(slope) <= most for slope in (ratio, ratio * node.row.options.get("alpha", 1.0)))
+
+    return holds
 
 
 def scales_within(least: float, most: float) -> Condition:
@@ -108,6 +153,11 @@ def mixed(node: Node) -> bool:
     return not not_dynamic(node) or any(tensor is not None and tensor.dtype == "float16" for tensor in node.inputs)
 
 
+def quantized(node: Node) -> bool:
+    """Activations in 8-bit integers."""
+    return node.quantized
+
+
 def not_quantized(node: Node) -> bool:
     """No activations in 8-bit integers."""
     return not node.quantized
@@ -116,6 +166,43 @@ def not_quantized(node: Node) -> bool:
 def same_scales(node: Node) -> bool:
     """The same scales of input and output."""
     return node.image is None or not node.outputs or node.image.scales == node.outputs[0].scales
+
+
+def same_quantization(node: Node) -> bool:
+    """The same scales and zero points of input and output."""
+    return same_scales(node) and (
+        node.image is None or not node.outputs or node.image.zero_points == node.outputs[0].zero_points
+    )
+
+
+def floats_or_one_type(node: Node) -> bool:
+    """Floats, or integers of the same type, into 8-bit integers."""
+    given = node.tensor(0)
+    return given is None or given.dtype == "float32" or not node.outputs or given.dtype == node.outputs[0].dtype
+
+
+def symmetric_second(node: Node) -> bool:
+    """A second input whose zero point is 0, where it is quantized."""
+    second = node.tensor(1)
+    return second is None or not any(second.zero_points)
+
+
+def dense_weights(node: Node) -> bool:
+    """Weights that are not sparse."""
+    weights = node.tensor(1)
+    return weights is None or weights.density is None
+
+
+def not_flattened(node: Node) -> bool:
+    """A shape of more than one open size."""
+    return node.settings.get(1) != (-1,)
+
+
+def pools_touch(node: Node) -> bool:
+    """A stride of at most the pool, and a pool of more than one pixel where there is a stride."""
+    pool = node.pair("filterHeight", "filterWidth")
+    within = all(stride <= side for stride, side in zip(node.strides, pool, strict=True))
+    return within and (pool != (1, 1) or node.strides == (1, 1))
 
 
 def strides_one_or_two(node: Node) -> bool:

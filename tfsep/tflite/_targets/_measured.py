@@ -6,20 +6,35 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from tfsep._flatbuffer.constants import UNPACKING
 from tfsep._workers import Reply, WorkerError, run_worker
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._targets._conditions import (
     activation_among,
     constants_at,
+    dense_weights,
+    floats_or_one_type,
     has_bias,
     in_real_numbers,
-    inputs_at_most,
+    inputs_between,
     is_output,
     mixed,
+    never,
     not_dynamic,
+    not_flattened,
     not_quantized,
+    option_is,
+    outputs_between,
     plain_slice,
+    pools_touch,
+    product_within,
+    quantized,
+    rank_at_most,
+    same_quantization,
     scales_within,
+    sizes_given,
+    slopes_within,
+    symmetric_second,
     types_among,
     where,
 )
@@ -38,10 +53,11 @@ from tfsep.tflite._targets._texts import (
 from tfsep.tflite._tensor_info import TensorInfo
 
 _XNNPACK = operator_names("""
-    ABS ADD AVERAGE_POOL_2D BATCH_MATMUL CEIL CONCATENATION CONV_2D COS DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV
-    ELU EXP EXPAND_DIMS FLOOR FULLY_CONNECTED GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM
-    MUL NEG PAD PRELU QUANTIZE RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR ROUND RSQRT SIN SLICE SOFTMAX
-    SPACE_TO_DEPTH SPLIT SQRT SQUARE SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV
+    ABS ADD AVERAGE_POOL_2D BATCH_MATMUL CEIL CONCATENATION CONV_2D COS DENSIFY DEPTHWISE_CONV_2D DEPTH_TO_SPACE
+    DEQUANTIZE DIV ELU EXP EXPAND_DIMS FLOOR FULLY_CONNECTED GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D
+    MEAN MINIMUM MUL NEG PAD PRELU QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR ROUND
+    RSQRT SIN SLICE SOFTMAX SPACE_TO_DEPTH SPLIT SQRT SQUARE SQUARED_DIFFERENCE STRIDED_SLICE SUB SUM TANH TRANSPOSE
+    TRANSPOSE_CONV
 """)
 """The operators that XNNPACK has, by its documentation.
 
@@ -49,9 +65,9 @@ Neither this list nor its rules decide: what XNNPACK takes is measured. They exp
 """
 
 _XNNPACK_QUANTIZED = operator_names("""
-    ADD CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE ELU EXPAND_DIMS FULLY_CONNECTED LEAKY_RELU
-    LOGISTIC MAX_POOL_2D MEAN MUL PAD QUANTIZE RESHAPE RESIZE_BILINEAR SLICE SPACE_TO_DEPTH SPLIT STRIDED_SLICE SUB TANH
-    TRANSPOSE TRANSPOSE_CONV
+    ADD BATCH_MATMUL CONCATENATION CONV_2D DENSIFY DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE ELU EXPAND_DIMS
+    FULLY_CONNECTED LEAKY_RELU LOGISTIC MAX_POOL_2D MEAN MUL PAD QUANTIZE REDUCE_MAX REDUCE_MIN RESHAPE RESIZE_BILINEAR
+    SLICE SPACE_TO_DEPTH SPLIT STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV
 """)
 """Those of them that it has in 8 bits, too; the others need float32, by a rule below."""
 
@@ -83,10 +99,10 @@ def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
 
 
 def _unexplained(node: Node, nodes: tuple[Node, ...], taken: frozenset[int], source: str) -> Finding:
-    """The finding for a node that breaks no rule. XNNPACK converts weights in float16 for its own nodes only."""
+    """The finding for a node that breaks no rule. XNNPACK unpacks weights for its own nodes only."""
     why, change = "is left behind, and no documented rule says why", ""
     users = {user.row.number for user in nodes if set(user.row.inputs) & set(node.row.outputs)}
-    if node.row.name == "DEQUANTIZE" and not users & taken:
+    if node.row.name in UNPACKING and not users & taken:
         why, change = "makes weights for operators that are left behind", "change those operators"
     return Finding(node.row.number, node.row.name, node.label, why, change, source)
 
@@ -191,6 +207,10 @@ def _refused(why: str, nodes: tuple[Node, ...]) -> TargetReport:
     label = "" if number is None else nodes[number].label
     if missing:
         change = "use another layer: the interpreter has no kernel for this operator"
+    elif any("uint8" in node.types for node in (nodes if number is None else (nodes[number],))):
+        # The interpreter says that hybrid models are not supported.
+        why = "takes int8, not uint8"
+        change = "export the float model with the recipe int8; of a MobileNet v1 in uint8, models.from_tflite makes one"
     elif any(mixed(node) for node in nodes):
         change = "export with the recipe float32, int8 or int16x8"
     elif named:
@@ -215,6 +235,7 @@ def _micro_version() -> str:
 
 
 _FLOAT_ONLY = tuple(sorted(_XNNPACK - _XNNPACK_QUANTIZED))
+_FLOAT = "export with the recipe float32 or float16"
 _LOGITS = "leave the softmax out of the model, and apply it to the logits on the host"
 
 MEASURED_TARGETS = (
@@ -227,7 +248,49 @@ MEASURED_TARGETS = (
             Rule((), in_real_numbers, REAL, INDICES),
             Rule((), types_among("float32", "float16", "int8", "uint8"), "8-bit integers or floats", FLOAT_OR_INT8),
             Rule(("SOFTMAX",), where(is_output, not_quantized), "float32", _LOGITS),
-            Rule(_FLOAT_ONLY, not_quantized, "float32", "export with the recipe float32 or float16"),
+            Rule(_FLOAT_ONLY, not_quantized, "float32", _FLOAT),
+            Rule((), rank_at_most(6), "tensors of at most 6 dimensions", "join dimensions by a reshape"),
+            Rule(
+                ("BATCH_MATMUL",),
+                where(quantized, symmetric_second),
+                "float32",
+                f"{_FLOAT}: in 8 bits, the zero point of its second factor must be 0",
+            ),
+            Rule(
+                ("QUANTIZE",),
+                floats_or_one_type,
+                "float32, or 8-bit integers of its output's type",
+                "give input and output of the model one type, int8 or uint8, or convert them on the host",
+            ),
+            Rule(
+                ("QUANTIZE",),
+                scales_within(2**-8, 2**7 + 1e-3),
+                "an input whose step is 1/256 to 128 of its output's",
+                "bring what is joined here to one range, by a normalization, or use the recipe float32",
+            ),
+            Rule(("LEAKY_RELU",), slopes_within(2**-8, 2**7), "slopes of 1/256 to 128 in its output's steps", _FLOAT),
+            Rule(
+                ("MUL",), product_within(2**-16, 2**8), "steps whose product is 1/65536 to 256 of its output's", _FLOAT
+            ),
+            Rule(("SPLIT",), outputs_between(2, 4), "2 to 4 outputs", "split into at most 4, and these again"),
+            Rule(("SPLIT",), constants_at(0), "a static axis", STATIC_SHAPES),
+            Rule(("SLICE",), constants_at(1, 2), "static places and sizes", STATIC_SHAPES),
+            Rule(
+                ("SLICE",), sizes_given(2), "sizes as numbers, not -1", "slice with the sizes themselves, as x[:, a:b]"
+            ),
+            Rule(("RESHAPE",), not_flattened, "a size for each axis, not -1 alone", "reshape to the size itself"),
+            Rule(("RESHAPE",), same_quantization, "input and output of one scale and zero point", _FLOAT),
+            Rule(
+                ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
+                pools_touch,
+                "strides of at most the pool, and a pool of more than one pixel",
+                "use a larger pool, or take every n-th pixel by a convolution of 1×1 with strides",
+            ),
+            Rule(("EXPAND_DIMS",), never, "RESHAPE in its place", "use a reshape"),
+            Rule(("SOFTMAX",), option_is("beta", 1.0), "a factor beta of 1", "multiply in front of the softmax"),
+            Rule(("PRELU",), constants_at(1), "static slopes", STATIC_WEIGHTS),
+            Rule(("FULLY_CONNECTED",), dense_weights, "weights that are not sparse", "convert without sparsity"),
+            Rule(("FULLY_CONNECTED",), constants_at(1, 2), "static weights and bias", STATIC_WEIGHTS),
             Rule(
                 ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"),
                 not_dynamic,
@@ -238,7 +301,7 @@ MEASURED_TARGETS = (
             Rule(CONVOLUTIONS, constants_at(1, 2), "static weights and bias", STATIC_WEIGHTS),
             Rule(("TRANSPOSE_CONV",), constants_at(0, 1, 3), "a static output shape, weights and bias", STATIC_SHAPES),
             Rule(
-                ("MEAN", "PAD", "RESHAPE", "RESIZE_BILINEAR", "TRANSPOSE"),
+                ("MEAN", "PAD", "REDUCE_MAX", "REDUCE_MIN", "RESHAPE", "RESIZE_BILINEAR", "SUM", "TRANSPOSE"),
                 constants_at(1),
                 "a static second input",
                 STATIC_SHAPES,
@@ -255,7 +318,7 @@ MEASURED_TARGETS = (
                 "a slice without steps that keeps all axes",
                 "slice a range of neighbours, and take its axis away by a reshape",
             ),
-            Rule(("CONCATENATION",), inputs_at_most(4), "at most 4 tensors", "join them by fours"),
+            Rule(("CONCATENATION",), inputs_between(2, 5), "2 to 5 tensors", "join them by fives"),
             Rule(
                 (),
                 activation_among(0, 1, 2, 3),
