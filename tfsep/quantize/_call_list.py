@@ -2,13 +2,15 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import calls_behind, operation_of, plain_model
 from tfsep._keras.types import Layer, Model, Shape
 from tfsep.quantize._decompositions import decomposed
-from tfsep.quantize._operations import is_pure, layers_of_operators
+from tfsep.quantize._operations import is_pure, layers_of_operators, moves
+from tfsep.quantize._to_float import ToFloat
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class LayerCall:
         sources: the numbers of the calls whose results it takes.
         arguments: the arguments beside tensors.
         shape: shape of its result; None for the batch and for sizes that are not known.
+        dtype: type of its result.
+        casts: whether it casts integers to float32.
         within: the names of the nested models, and of the composite layer, that it is a part of.
     """
 
@@ -27,12 +31,19 @@ class LayerCall:
     sources: tuple[int, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     shape: Shape = ()
+    dtype: str = "float32"
+    casts: bool = False
     within: tuple[str, ...] = ()
 
     @property
     def names(self) -> set[str]:
         """The names that `Config.float_layers` can give for it."""
         return set() if self.layer is None else {self.layer.name, *self.within}
+
+    @property
+    def has_integers(self) -> bool:
+        """Whether its result is no floating-point number."""
+        return "float" not in self.dtype
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ def call_list_of(model: Model) -> CallList:
             a second result is used.
     """
     model = plain_model(model)
-    calls = _Calls([LayerCall(None, shape=tuple(tensor.shape)) for tensor in model.inputs], {}, {})
+    calls = _Calls([LayerCall(None, shape=tuple(tensor.shape), dtype=tensor.dtype) for tensor in model.inputs], {}, {})
     outputs = _open(model, list(range(len(calls.made))), calls, ())
     return CallList(tuple(calls.made), tuple(outputs))
 
@@ -86,7 +97,9 @@ def _open(model: Model, given: list[int], calls: _Calls, within: tuple[str, ...]
     for call in filter(lambda call: call.inputs, calls_behind(model.outputs)):
         sources = tuple(_result(source, known) for source in call.inputs)
         arguments = _arguments(call.operation.name, call.kwargs)
-        results = _add(LayerCall(call.operation, sources, arguments, tuple(call.outputs[0].shape), within), calls)
+        result = call.outputs[0]
+        made = LayerCall(call.operation, sources, arguments, tuple(result.shape), result.dtype, within=within)
+        results = _add(made, calls)
         known |= zip(map(id, call.outputs), results, strict=False)
     return [_result(output, known) for output in model.outputs]
 
@@ -122,6 +135,10 @@ def _add(call: LayerCall, calls: _Calls) -> list[int]:
             same_rank = len({len(calls.made[source].shape) for source in call.sources}) == 1
             calls.parts[id(layer)] = _parts(layer, call, same_rank)
         sources = call.sources
+        call = replace(call, casts=isinstance(layer, keras.layers.Rescaling | _cast_operator()))
+        if moves(layer) and all(calls.made[source].has_integers for source in sources):
+            # A merging layer of Keras says float32 there.
+            call = replace(call, dtype=calls.made[sources[0]].dtype)
         for part in calls.parts[id(layer)]:
             # The result of each part has the rank of the last one's; its sizes, which may differ, are not used.
             calls.made.append(replace(call, layer=part, sources=sources, within=inside))
@@ -148,5 +165,13 @@ def _parts(layer: Layer, call: LayerCall, same_rank: bool) -> list[Layer]:
 
     Operators broadcast tensors of different ranks along other axes than layers do, and are no layer then.
     """
+    if isinstance(layer, _cast_operator()) and call.dtype == "float32":
+        return [ToFloat(name=layer.name)]
     layer_of = layers_of_operators().get((type(layer), len(call.sources))) if same_rank else None
     return decomposed(layer, call.shape) if layer_of is None else [layer_of(name=layer.name)]
+
+
+@cache
+def _cast_operator() -> type[keras.Operation]:
+    """The class of `keras.ops.cast` in a graph, which Keras does not export."""
+    return type(operation_of(keras.ops.cast(keras.Input((1,)), "int32")))

@@ -7,6 +7,7 @@ from tfsep._keras.model_graph import Call, calls_behind
 from tfsep._keras.types import Model
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._dequantize import Dequantize
+from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
 
 
@@ -49,6 +50,6 @@ def results_of(model: Model) -> list[Result]:
 def _name(call: Call) -> str | None:
     """The name of the layer whose result a call returns; None for a call on the way to a result."""
     if isinstance(call.operation, ActivationQuantizer):
-        return None if call.kwargs["operation"] == "quantize" else call.kwargs["layer_name"]
+        return None if OPERATIONS[call.kwargs["operation"]].input == "float" else call.kwargs["layer_name"]
     is_on_the_way = isinstance(call.operation, keras.layers.InputLayer | QuantizedMatmul | Dequantize)
     return None if is_on_the_way else call.operation.name

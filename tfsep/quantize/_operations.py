@@ -18,6 +18,7 @@ from tfsep.layers._layer_kinds import LAYER_KINDS
 from tfsep.quantize import _reference_kernels as reference
 from tfsep.quantize import _xnnpack_kernels as xnnpack
 from tfsep.quantize._qparams import to_integers
+from tfsep.quantize._to_float import ToFloat
 from tfsep.quantize._zero_insertion import ZeroInsertion
 from tfsep.surgery._foldable import overrides
 
@@ -91,12 +92,28 @@ def _hard_silu(x: Tensor) -> Tensor:
     return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
 
 
-_ROWS = (
-    Operation(
-        "quantize",
-        integer_kernels=dict.fromkeys(("xnnpack", "reference"), lambda x, scale: tf.round(x / scale)),
+def _quantize(name: str, fixed_range: tuple[float, float] | None = None, **kernels: IntegerKernel) -> Operation:
+    """The row of a quantization of numbers that are not: floats, or integers that are cast."""
+    return Operation(
+        name,
+        compute=lambda x: tf.cast(x, "float32"),
+        integer_kernels={"xnnpack": xnnpack.quantize, "reference": reference.quantize} | kernels,
+        fixed_range=fixed_range,
         input="float",
-    ),
+    )
+
+
+def _divided(x: Tensor, scale: Tensor) -> Tensor:
+    return tf.round(x / scale)
+
+
+_ROWS = (
+    # The file's inputs, which whoever runs it quantizes.
+    _quantize("quantize", xnnpack=_divided, reference=_divided),
+    _quantize("quantize_operator"),
+    # Integers of 8 bits stay what they are, at scale 1: nothing is rounded.
+    _quantize("quantize_uint8", (0.0, 255.0)),
+    _quantize("quantize_int8", (-128.0, 127.0)),
     Operation(
         "convolution",
         integer_kernels={"xnnpack": xnnpack.requantize, "reference": reference.requantize},
@@ -179,7 +196,7 @@ _ROWS = (
         "identity",
         layers=(
             *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D),
-            keras.layers.Identity,
+            *(keras.layers.Identity, ToFloat),
         ),
         plan="same_qparams",
         is_pure=False,
@@ -194,6 +211,21 @@ def operation_for(layer: Layer) -> Operation | None:
     if overridden(layer):
         return None
     return next((row for row in _ROWS if isinstance(layer, row.layers)), None)
+
+
+def moves(layer: Layer) -> bool:
+    """Return whether a layer only moves numbers, or takes the largest, so that integers stay integers."""
+    operation = operation_for(layer)
+    return operation is not None and operation.plan == "same_qparams"
+
+
+def quantization_of(dtype: str, is_input: bool) -> str:
+    """Return the name of the operation that quantizes numbers of a type, inputs of the model or results."""
+    if dtype == "float32" and is_input:
+        return "quantize"
+    return {"uint8": "quantize_uint8", "bool": "quantize_uint8", "int8": "quantize_int8"}.get(
+        dtype, "quantize_operator"
+    )
 
 
 @dataclass(frozen=True)

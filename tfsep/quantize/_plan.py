@@ -17,8 +17,10 @@ from tfsep.quantize._operations import (
     Operation,
     activation_of,
     activation_of_layer,
+    moves,
     operation_for,
     overridden,
+    quantization_of,
 )
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._shared_ranges import shared_ranges
@@ -80,6 +82,7 @@ class _Planner:
         self.op_of: dict[int, int] = {}
         self._float_layers = set(float_layers)
         self._quantized: dict[int, int] = {}
+        self._dtypes: dict[int, str] = {}
         self._one_taps: dict[int, Layer | None] = {}
         self._calls_of: dict[int, list[int]] = {}
         users: dict[int, list[int]] = {}
@@ -96,14 +99,24 @@ class _Planner:
             return
         call = self.calls[number]
         if call.layer is None:
-            self.op_of[number] = self.append(PlannedOp(f"input_{number}", "float", ()))
+            self.op_of[number] = self._append_float(PlannedOp(f"input_{number}", "float", ()), call)
             return
         fusion = self._fusion(number)
         if any(self.calls[other].names & self._float_layers for other in fusion.calls):
             for other in fusion.calls:
                 self._add_float(other)
         else:
+            self._require_real(number)
             self.op_of |= dict.fromkeys(fusion.calls, _planner_of(call.layer)(self, call, fusion))
+
+    def _require_real(self, number: int) -> None:
+        """Raise for a computation with integers, for which quantized real numbers would not stand."""
+        call = self.calls[number]
+        integers = call.has_integers or any(self.calls[source].has_integers for source in call.sources)
+        if integers and not call.casts and (number in self._outputs or not moves(call.layer)):
+            raise _unsupported(call.layer, " of integers")
+        if call.has_integers and call.casts:
+            raise _unsupported(call.layer, f" to {call.dtype}")
 
     def _add_float(self, number: int) -> None:
         """Plan a call that stays in float32."""
@@ -122,7 +135,14 @@ class _Planner:
                     f"hands on only as integers, got {layer.name!r}"
                 )
         sources = tuple(self.op_of[source] for source in call.sources)
-        self.op_of[number] = self.append(PlannedOp(layer.name, "float", sources, layer, arguments=call.arguments))
+        op = PlannedOp(layer.name, "float", sources, layer, arguments=call.arguments)
+        self.op_of[number] = self._append_float(op, call)
+
+    def _append_float(self, op: PlannedOp, call: LayerCall) -> int:
+        """Add an operation that is not quantized, with the type of its result."""
+        number = self.append(op)
+        self._dtypes[number] = call.dtype
+        return number
 
     def append(self, op: PlannedOp) -> int:
         """Add an operation, and return its number."""
@@ -139,7 +159,8 @@ class _Planner:
         if op.kind != "float":
             return number
         if number not in self._quantized:
-            quantized = PlannedOp(f"{op.name}_quantized", "operation", (number,), operation="quantize")
+            operation = quantization_of(self._dtypes[number], op.layer is None)
+            quantized = PlannedOp(f"{op.name}_quantized", "operation", (number,), operation=operation)
             self._quantized[number] = self.append(quantized)
         return self._quantized[number]
 
@@ -231,11 +252,12 @@ def _own_activation(layer: Layer | None) -> Activation | None:
     return activation_of(getattr(layer, "activation", keras.activations.linear))
 
 
-def _unsupported(layer: Layer) -> ValueError:
-    """The error about a layer that is not quantized."""
+def _unsupported(layer: Layer, numbers: str = "") -> ValueError:
+    """The error about a layer that is not quantized, or not with these numbers."""
     words = overridden(layer) or type(layer).__name__
     return ValueError(
-        f"model: expected layers that can be quantized, got {layer.name!r} ({words}): float_layers leaves it in float32"
+        f"model: expected layers that can be quantized, got {layer.name!r} ({words}{numbers}): float_layers leaves it "
+        "in float32"
     )
 
 

@@ -40,6 +40,10 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
     ``model.predict``, computes the integers of the runtime's kernels; its gradient is zero nearly everywhere. The
     gradient of training goes straight through the rounding.
 
+    Inputs of another type than float32 stay as they are, in the file too. Integers of 8 bits are quantized at scale 1,
+    which rounds nothing, others by the range of the data: where they are cast or rescaled by `keras.layers.Rescaling`,
+    also behind layers that only move numbers.
+
     The model is not changed, and shares no weight with the copy. Nested models and composite layers are opened.
     A layer that is not quantized is refused, or stays in float32 if `Config.float_layers` names it, also between
     quantized layers, with DEQUANTIZE in front and QUANTIZE behind. Up to the first float layer the file has the model's

@@ -35,6 +35,13 @@ from tfsep.quantize._fixed_point import (
 )
 
 
+def quantize(x: Tensor, scale: Tensor) -> Tensor:
+    """Return numbers as integers; halves are rounded away from zero."""
+    x = tf.cast(x, "float32") / scale
+    size = tf.floor(tf.abs(x))
+    return tf.sign(x) * (size + tf.cast(tf.abs(x) - size >= 0.5, "float32"))
+
+
 def requantize(sums: Tensor, accumulator_scale: Tensor, scale: Tensor) -> Tensor:
     """Return the sums of a convolution or dense layer as integers of the result."""
     return _times(sums, accumulator_scale / tf.cast(scale, "float64"))

@@ -22,6 +22,11 @@ def rounded_once(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tens
     return lambda x, x_scale, scale: tf.round(function(x * x_scale) / scale)
 
 
+def quantize(x: Tensor, scale: Tensor) -> Tensor:
+    """Return numbers as integers: multiplied by the reciprocal of the scale, and halves rounded to even ones."""
+    return tf.round(tf.cast(x, "float32") * (1.0 / scale))
+
+
 def requantize(sums: Tensor, accumulator_scale: Tensor, scale: Tensor) -> Tensor:
     """Return the sums of a convolution or dense layer as integers of the result."""
     return tf.round(sums * (tf.cast(accumulator_scale, "float32") / scale))

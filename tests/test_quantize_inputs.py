@@ -1,0 +1,159 @@
+"""Prepared models with inputs that are not float32, and with normalized embeddings: bit by bit, or one sentence."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from checks import assert_close, assert_sentence
+from quantize_networks import with_every_layer
+
+from tfsep import quantize, tflite
+
+L = keras.layers
+RNG = np.random.default_rng(0)
+
+
+def data(dtype, count=32):
+    shape = (count, 8, 8, 3)
+    if dtype.startswith("float"):
+        return RNG.normal(size=shape).astype(dtype)
+    low, high = {"uint8": (0, 256), "int8": (-128, 128), "bool": (0, 2)}.get(dtype, (-700, 301))
+    return RNG.integers(low, high, shape).astype(dtype)
+
+
+def network(dtype, entry):
+    inputs = L.Input((8, 8, 3), dtype=dtype, name="images")
+    x = L.Conv2D(4, 3, activation="relu")(entry(inputs))
+    return keras.Model(inputs, L.Dense(3)(L.Flatten()(x)))
+
+
+CASTS = {
+    "uint8": L.Rescaling(1 / 127.5, -1),
+    "int8": L.Rescaling(0.01),
+    "bool": lambda x: keras.ops.cast(x, "float32"),
+    "int32": lambda x: L.Rescaling(0.01, 0.1)(keras.ops.cast(x, "float32")),
+    "int16": L.Rescaling(0.01, 0.1),
+    "float16": lambda x: x,
+    "float64": L.Rescaling(2.0),
+}
+ENTRIES = {
+    "moved and cast": lambda x: keras.ops.cast(L.MaxPooling2D()(L.Permute((2, 1, 3))(x)), "float32"),
+    "joined": lambda x: L.Rescaling(0.01)(L.Concatenate()([x, L.Permute((2, 1, 3))(x)])),
+    "nested": keras.Sequential([L.Input((8, 8, 3), dtype="uint8"), L.Rescaling(0.01)]),
+}
+
+
+def several(dtypes, entries):
+    """A network of several inputs, with results of each."""
+    inputs = [L.Input((8, 8, 3), dtype=dtype, name=f"{dtype}_{place}") for place, dtype in enumerate(dtypes)]
+    heads = [L.Conv2D(4, 3, activation="relu")(entry(x)) for entry, x in zip(entries, inputs, strict=True)]
+    return keras.Model(inputs, [L.Dense(3)(L.Flatten()(x)) for x in heads])
+
+
+@pytest.mark.parametrize(("dtypes", "entries"), [([*CASTS], CASTS.values()), (["uint8"] * 3, ENTRIES.values())])
+def test_inputs_of_other_types(dtypes, entries, tmp_path):
+    """Exact to the bit, in every layer; the file's inputs are those of the model."""
+    model, given = several(dtypes, entries), tuple(map(data, dtypes))
+    prepared = quantize.observe(quantize.prepare(model), given)
+    names = [x.name for x in model.inputs]
+    assert [(x.name, x.dtype) for x in prepared.inputs] == list(zip(names, dtypes, strict=True))
+    for actual, expected in zip(prepared(list(given)), model(list(given)), strict=True):
+        assert_close(actual, expected, 0.05)
+    report = tflite.export(with_every_layer(prepared), tmp_path / "m.tflite", "int8", data=given)
+    assert report.verification.differing == 0
+    assert {x.name: x.dtype for x in report.inputs} == dict(zip(names, dtypes, strict=True))
+    with tf.GradientTape() as tape:
+        loss = tf.add_n([tf.reduce_mean(tf.square(each)) for each in prepared(list(given), training=True)])
+    assert all(np.any(each) for each in tape.gradient(loss, prepared.trainable_weights))
+
+
+@pytest.mark.parametrize("runtime", ["xnnpack", "reference"])
+def test_halves_are_rounded_as_the_operator_does(runtime, tmp_path):
+    """Whole numbers are often halfway between two steps; the others are next to a half."""
+    whole = np.arange(-1000, 1001)
+    step = np.float32(2000 / 255)
+    halves = (RNG.integers(-100, 100, 2001) + np.float32(0.5)) * step
+    for dtype, numbers in (
+        ("int32", whole),
+        ("float64", np.nextafter(halves, RNG.choice([-9e9, 9e9], 2001).astype("f"))),
+    ):
+        inputs = L.Input((2001,), dtype=dtype)
+        model = keras.Model(inputs, L.Reshape((3, 667))(keras.ops.cast(inputs, "float32")))
+        prepared = quantize.observe(quantize.prepare(model, runtime=runtime), whole[None].astype(dtype))
+        assert np.float32(prepared.layers[1].qparams()[0]) == step
+        found = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=numbers[None].astype(dtype)).verification
+        assert (found.elements, found.differing) == (2001, 0)
+
+
+def test_eight_bits_lose_nothing():
+    model = network("uint8", lambda x: keras.ops.cast(x, "float32"))
+    prepared = quantize.observe(quantize.prepare(model), data("uint8") // 2)
+    numbers = next(layer for layer in prepared.layers if isinstance(layer, quantize.ActivationQuantizer))
+    assert numbers.qparams() == (1.0, -128)
+    everything = np.arange(256, dtype="uint8")
+    np.testing.assert_array_equal(numbers(everything, operation="quantize_uint8")[0], everything.astype("float32"))
+
+
+REFUSED = {
+    "a sum": ("uint8", lambda x: L.Rescaling(0.1)(L.Add(name="culprit")([x, x])), "Add of integers"),
+    "a convolution": ("uint8", lambda x: x, "Conv2D of integers"),
+    "a cast to integers": (
+        "float32",
+        lambda x: keras.ops.cast(keras.ops.cast(x, "int32"), "float32"),
+        r"Cast to int32|Cast of integers",
+    ),
+    "normalized": (
+        "uint8",
+        L.Normalization(mean=0.0, variance=1.0, name="culprit"),
+        "Normalization of int",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_arithmetic_of_integers_is_refused(case):
+    dtype, entry, words = REFUSED[case]
+    with pytest.raises(ValueError, match=words) as error:
+        quantize.prepare(network(dtype, entry))
+    assert_sentence(error.value, "model")
+
+
+def test_outputs_of_integers_are_refused():
+    inputs = L.Input((8,), dtype="uint8")
+    with pytest.raises(ValueError, match="Reshape of integers"):
+        quantize.prepare(keras.Model(inputs, L.Reshape((2, 4))(inputs)))
+
+
+def test_float_layers_take_integers_as_they_are(tmp_path):
+    model = network("uint8", L.Normalization(mean=[1, 2, 3], variance=[4, 5, 6], name="n"))
+    given = data("uint8")
+    prepared = quantize.observe(quantize.prepare(model, float_layers=["n"]), given)
+    assert_close(prepared(given), model(given), 0.05)
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).verification.equal is not False
+    inputs = L.Input((8,), dtype="uint8")
+    embedded = L.Embedding(256, 4, name="e")(L.Reshape((2, 4), name="r")(inputs))
+    halves = keras.Model(inputs, L.Dense(3)(L.Flatten()(L.Rescaling(2.0)(keras.ops.cast(embedded, "float32")))))
+    given = np.arange(256, dtype="uint8").reshape(32, 8)
+    prepared = quantize.observe(quantize.prepare(halves, float_layers=["r", "e"]), given)
+    assert_close(prepared(given), halves(given), 0.05)
+
+
+NORMALIZED = {
+    "layer": L.UnitNormalization(name="culprit"),
+    "operation": lambda x: keras.ops.normalize(x, axis=-1),
+}
+
+
+@pytest.mark.parametrize("case", NORMALIZED)
+def test_normalized_embeddings_stay_in_float32(case, tmp_path):
+    inputs = L.Input((8, 8, 3))
+    model = keras.Model(inputs, NORMALIZED[case](L.Dense(16, name="embedding")(L.Flatten()(inputs))))
+    name = model.outputs[0]._keras_history.operation.name
+    with pytest.raises(ValueError, match=f"got '{name}' .*: float_layers leaves it in float32") as error:
+        quantize.prepare(model)
+    assert_sentence(error.value, "model")
+    given = data("float32")
+    prepared = quantize.observe(quantize.prepare(model, float_layers=[name]), given)
+    assert_close(np.linalg.norm(prepared(given), axis=-1), np.ones(len(given)), 1e-5)
+    assert_close(prepared(given), model(given), 0.05)
+    tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given)
