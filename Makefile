@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test slow lint notebooks bench docs clean
+.PHONY: demo test slow lint notebooks bench networks docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/tfsep demo
@@ -22,6 +22,9 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/run.py
+
+networks: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/networks.py
 
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/python notebooks/execute.py

@@ -28,16 +28,20 @@ def model_of(network: Network) -> keras.Model:
     rng = np.random.default_rng(0)
     model = network.build()
     found = [layer for layer in flat(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    momenta = [layer.momentum for layer in found]
+    drops = [layer for layer in flat(model) if isinstance(layer, keras.layers.Dropout)]
+    settings = [(layer, "momentum", layer.momentum) for layer in found] + [
+        (layer, "rate", layer.rate) for layer in drops
+    ]
     for layer in found:
-        layer.momentum = 0.0
         for variable, low, high in ((layer.gamma, 0.6, 1.4), (layer.beta, -0.3, 0.3)):
             if variable is not None:
                 variable.assign(rng.uniform(low, high, variable.shape))
+    for layer, setting, _ in settings:  # statistics of one batch, as inference computes it
+        setattr(layer, setting, 0.0)
     if found:
         model(tensors(model, samples(model, network, 1)), training=True)
-    for layer, momentum in zip(found, momenta, strict=True):
-        layer.momentum = momentum
+    for layer, setting, value in settings:
+        setattr(layer, setting, value)
     return model
 
 
@@ -267,7 +271,8 @@ def main() -> None:
     run.step("cost", run.count)
     run.step("fold_batch_norm", run.fold)
     run.step("export", lambda: run.export("float32"))
-    run.step("cost of the file", run.count_file)
+    if (run.folder / "float32.tflite").is_file():
+        run.step("cost of the file", run.count_file)
     run.step("export", lambda: run.export("int8"))
     run.step("export", lambda: run.export("int16x8"))
 

@@ -91,7 +91,7 @@ def main() -> None:
     for name in (name for name in ZOO if re.search(options.only, name)):
         path = options.runs / f"{file_name(name)}.json"
         row = json.loads(path.read_text()) if path.is_file() else None
-        if row is None or (options.again and row["faults"]):
+        if row is None or "s" not in row or (options.again and row["faults"]):  # "s" comes last
             row = run(name, options.runs)
         rows.append(row)
         print(name, row["s"], "s", *row["faults"], sep="\n  " if row["faults"] else " ", flush=True)

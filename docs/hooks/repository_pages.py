@@ -21,6 +21,7 @@ SECTION = "Tutorials"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = {
     "benchmarks/README.md": "benchmarks.md",
+    "benchmarks/networks.md": "networks.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
 }
