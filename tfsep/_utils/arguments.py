@@ -75,6 +75,25 @@ def positive_number(value: Any, name: str) -> float:
     return number
 
 
+def text(value: Any, name: str) -> str:
+    """Return `value`, a string that is not empty.
+
+    Args:
+        value: the caller's argument.
+        name: name of the argument, which an error starts with.
+
+    Raises:
+        ValueError: for anything else.
+
+    Examples:
+        >>> text("MobilenetV1", "scope")
+        'MobilenetV1'
+    """
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name}: expected a string that is not empty, got {value!r}")
+    return value
+
+
 def number_in_range(value: Any, name: str, kind: type[_Number], low: float, high: float = math.inf) -> _Number:
     """Return `value`, Python's or NumPy's, as an int or a float in [low, high].
 

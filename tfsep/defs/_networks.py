@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tfsep._utils.arguments import positive_int
+from tfsep._utils.arguments import positive_int, text
 from tfsep.defs._definitions import Conv, ConvDef, ConvDefs, DepthSepConv, InvertedResidual, make_divisible
 from tfsep.defs._layer_def import LayerDef, check_activation
 from tfsep.defs._transforms import (
@@ -37,12 +37,6 @@ __all__ = [
 
 ImageShape: TypeAlias = tuple[int | None, int | None, int | None]
 """(H, W, C); None for a size that is left open."""
-
-
-def _check_text(value: str, name: str) -> None:
-    """Raise unless this is a string that is not empty."""
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name}: expected a string that is not empty, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -78,8 +72,8 @@ class Family:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        _check_text(self.name, "name")
-        _check_text(self.scope, "scope")
+        text(self.name, "name")
+        text(self.scope, "scope")
         for rule in ("naming_rule", "width_rule"):
             if not callable(getattr(self, rule)):
                 raise TypeError(f"{rule}: expected a function, got {getattr(self, rule)!r}")
@@ -127,7 +121,7 @@ class Network:
         object.__setattr__(self, "conv_defs", normalize(self.conv_defs))
         if not isinstance(self.family, Family):
             raise TypeError(f"family: expected a Family, got {self.family!r}")
-        _check_text(self.title, "title")
+        text(self.title, "title")
         if self.image_shape is not None:
             shape = _image_shape(self.image_shape, "image_shape")
             object.__setattr__(self, "image_shape", tuple(positive_int(side, "image_shape") for side in shape))

@@ -1,6 +1,6 @@
 """Functions from definitions to definitions, and from definitions to primitive layers."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias, get_args
 
 from tfsep._utils.arguments import integer, positive_int, positive_number
@@ -42,7 +42,7 @@ def normalize(conv_defs: Iterable[ConvDef]) -> ConvDefs:
         >>> normalize([Conv(3, 2, 32)])
         (Conv(kernel=(3, 3), stride=(2, 2), depth=32, rate=(1, 1), activation='default'),)
     """
-    if not isinstance(conv_defs, Iterable):
+    if not isinstance(conv_defs, Iterable) or isinstance(conv_defs, ConvDef | str | bytes | Mapping):
         raise TypeError(f"conv_defs: expected definitions in order, got {conv_defs!r}")
     result: list[ConvDef] = []
     for i, definition in enumerate(conv_defs):

@@ -100,9 +100,10 @@ class Transposed(NamedTuple):
             for i, s, reach in zip(size, self.window.strides, self.reach, strict=True)
         )
         if any(n is not None and n < 1 for n in (*size, rows, columns)):
+            least, padding, given = map(self.window.as_given, (self.smallest, self.window.padding, size))
             raise ValueError(
-                f"input size: expected at least {self.smallest} under padding {self.window.padding}, got {size}, which "
-                "leaves an output of no size"
+                f"input size: expected at least {least} under padding {padding}, got {given}, which leaves an output "
+                "of no size"
             )
         return rows, columns
 

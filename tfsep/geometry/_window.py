@@ -8,7 +8,8 @@ size ``i``, kernel ``k``, stride ``s``, rate (dilation) ``r`` and padding ``p``;
 odd pixel at the end. A sequence is an image of one row.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from tfsep.geometry._padding import normalize_padding, normalize_row_padding, same_pads
 from tfsep.geometry._sizes import LARGEST, Padding, PaddingLike, Pads, Pair, PairLike, Sizes, pair, single
@@ -23,12 +24,14 @@ class Window:
         strides: step of the window, along rows and columns.
         padding: ``"valid"``, ``"same"`` or ``((top, bottom), (left, right))``.
         rate: dilation, the distance between neighbouring taps, along rows and columns.
+        rank: the number of spatial axes of the caller's tensors, 1 for a sequence; only errors depend on it.
     """
 
     kernel: Pair
     strides: Pair
     padding: Padding
     rate: Pair
+    rank: int = field(default=2, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -79,12 +82,24 @@ class Window:
         sides = normalize_row_padding(padding)
         if sides == "causal":
             sides = ((k - 1) * r, 0)
-        return cls((1, k), (s, s), sides if isinstance(sides, str) else ((0, 0), sides), (1, r))
+        return cls((1, k), (s, s), sides if isinstance(sides, str) else ((0, 0), sides), (1, r), rank=1)
 
     @property
     def effective_kernel(self) -> Pair:
         """Rows and columns of the dilated kernel, ``(k - 1)·r + 1`` along each axis."""
         return (self.kernel[0] - 1) * self.rate[0] + 1, (self.kernel[1] - 1) * self.rate[1] + 1
+
+    def as_given(self, value: Any) -> Any:
+        """Return sizes, strides or padding as the caller wrote them: of a sequence, without the row.
+
+        Args:
+            value: one of rows and one of columns, or the name of a padding.
+
+        Examples:
+            >>> Window.of_row(3).as_given((1, 3)), Window.of(3).as_given((1, 3))
+            (3, (1, 3))
+        """
+        return value if self.rank == 2 or isinstance(value, str) else value[1]
 
     def pads(self, size: Pair) -> Pads:
         """Return the padding in pixels, ``((top, bottom), (left, right))``.
@@ -122,11 +137,13 @@ class Window:
         else:
             before, after = (0, 0) if self.padding == "valid" else self.padding[axis]
             if i + before + after > LARGEST:
-                raise ValueError(f"padding: expected at most 2**31 - 1 pixels a side, got {self.padding} around {size}")
+                padding, given = map(self.as_given, (self.padding, size))
+                raise ValueError(f"padding: expected at most 2**31 - 1 a side, got {padding} around {given}")
             out = (i + before + after - k) // s + 1
         if out < 1:
+            least, padding, given = map(self.as_given, (self.effective_kernel, self.padding, size))
             raise ValueError(
-                f"input size: expected at least the effective kernel {self.effective_kernel} under padding "
-                f"{self.padding!r}, got {size}, which leaves an output of no size"
+                f"input size: expected at least the effective kernel {least} under padding {padding!r}, got {given}, "
+                "which leaves an output of no size"
             )
         return out

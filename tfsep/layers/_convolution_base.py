@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar
 
+from tfsep._keras.activations import activation_function
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import (
     ActivationLike,
@@ -96,7 +97,7 @@ class Convolution(keras.layers.Layer):
     data_format = Argument(_data_format, shapes_weights=True)
     dilation_rate = Argument(sizes)
     rate = Argument(sizes, another_name_of="dilation_rate")
-    activation = Argument(lambda layer, value, name: keras.activations.get(value))  # noqa: ARG005
+    activation = Argument(lambda layer, value, name: activation_function(value, name))  # noqa: ARG005
     use_bias = Argument(lambda layer, value, name: bool(value), shapes_weights=True)  # noqa: ARG005
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tfsep._keras.activations import activation_function
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ActivationLike, InitializerLike, RegularizerLike, Shape, Tensor
 from tfsep.geometry import PaddingLike, PairLike
@@ -63,7 +64,7 @@ class DepthwiseSeparableConv(keras.layers.Layer):
     depth_multiplier = PartArgument("depthwise")
     dilation_rate = PartArgument("depthwise")
     rate = PartArgument("depthwise")
-    activation = Argument(lambda layer, value, name: keras.activations.get(value))  # noqa: ARG005
+    activation = Argument(lambda layer, value, name: activation_function(value, name))  # noqa: ARG005
     momentum = PartArgument("depthwise_bn", "pointwise_bn")
     epsilon = PartArgument("depthwise_bn", "pointwise_bn")
     depthwise_initializer = PartArgument("depthwise")

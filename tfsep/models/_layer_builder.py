@@ -13,8 +13,10 @@ from enum import Enum
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
+from tfsep._keras.activations import activation_function
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import ActivationLike, Layer, Tensor
+from tfsep._utils.arguments import number_in_range, positive_number, short_repr
 from tfsep.defs import Family
 from tfsep.defs._layer_def import DEFAULT_ACTIVATION, INPUT, LayerDef, LayerOp
 from tfsep.defs._padding import padding_of
@@ -61,6 +63,14 @@ class ArgScope:
     reuse: Reuse = None
 
     def __post_init__(self) -> None:
+        """Check the fields."""
+        number_in_range(self.weight_decay, "weight_decay", float, 0)
+        if self.stddev is not None:
+            positive_number(self.stddev, "stddev")
+        number_in_range(self.batch_norm_decay, "batch_norm_decay", float, 0, 1)
+        number_in_range(self.batch_norm_epsilon, "batch_norm_epsilon", float, 0)
+        if self.activation != DEFAULT_ACTIVATION:
+            activation_function(self.activation, "activation")
         if self.is_training is not None and not isinstance(self.is_training, bool):
             raise ValueError(f"is_training: expected True, None or False, got {self.is_training!r}")
         if self.reuse not in (None, False, True, AUTO_REUSE):
@@ -130,6 +140,8 @@ def default_arg_scope(settings: ArgScope) -> Iterator[None]:
 
 def settings_of(arg_scope: ArgScope | None, family: Family) -> ArgScope:
     """Return the settings of a network: the given ones, or those of an enclosing `default_arg_scope`."""
+    if not isinstance(arg_scope, ArgScope | None):
+        raise TypeError(f"arg_scope: expected that of mobilenet_v1_arg_scope, or None, got {short_repr(arg_scope)}")
     return (arg_scope or _default.get() or ArgScope()).with_default_activation(family.activation)
 
 

@@ -9,8 +9,11 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
+from tfsep._keras.activations import activation_function
 from tfsep._keras.types import ActivationLike, Model, Tensor
+from tfsep._utils.arguments import text
 from tfsep.defs import MOBILENET_V1, MOBILENETV1_CONV_DEFS, ConvDef, LayerDef, Network
+from tfsep.defs._transforms import normalize
 from tfsep.models._from_definitions import classify, from_definitions, pool_features, require_classes, require_images
 from tfsep.models._layer_builder import ArgScope, EndPoints, Reuse, build_layers, settings_of
 
@@ -108,7 +111,7 @@ def mobilenet_v1_base(
 
 def _network(conv_defs: Iterable[ConvDef] | None, scope: str) -> Network:
     """The network of MobileNet v1's rules with these definitions."""
-    conv_defs = tuple(MOBILENETV1_CONV_DEFS if conv_defs is None else conv_defs)
+    conv_defs = MOBILENETV1_CONV_DEFS if conv_defs is None else normalize(conv_defs)
     return Network(conv_defs, replace(MOBILENET_V1, scope=scope))
 
 
@@ -188,6 +191,7 @@ def mobilenet_v1(
         ((None, 10), ['AvgPool_1a', 'Logits', 'Predictions'])
     """
     require_classes(num_classes)
+    activation_function(prediction_fn, "prediction_fn")
     if not isinstance(dropout_keep_prob, Real) or not 0 < dropout_keep_prob <= 1:
         raise ValueError(f"dropout_keep_prob: expected a number in (0, 1], got {dropout_keep_prob!r}")
     arg_scope = replace(settings_of(arg_scope, MOBILENET_V1), reuse=reuse)
@@ -275,7 +279,7 @@ def MobileNetV1(
         ((None, 1001), 475801)
     """
     return from_definitions(
-        _network(conv_defs, name),
+        _network(conv_defs, text(name, "name")),
         input_shape,
         num_classes,
         alpha,

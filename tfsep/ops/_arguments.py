@@ -68,7 +68,8 @@ def to_tensor(value: TensorLike, name: str, rank: int, axes: str, like: Tensor |
         raise TypeError(f"{name}: expected the dtype of x, {like.dtype.name}, got {value.dtype.name}")
     if value.shape.rank is not None and value.shape.rank != rank:
         raise ValueError(f"{name}: expected rank {rank}, {axes}, got shape {tuple(value.shape)}")
-    return value
+    # Where a graph does not know the rank, that is checked when it runs.
+    return value if value.shape.rank is not None else tf.ensure_shape(value, [None] * rank)
 
 
 def to_nhwc(x: TensorLike, data_format: str, rank: int = 2, name: str = "x", like: Tensor | None = None) -> Tensor:

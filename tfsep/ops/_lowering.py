@@ -348,20 +348,22 @@ def check_input_size(x: Tensor, window: Window) -> Tensor:
     if are_known(*spatial_size(x)):
         return x
     outputs = windows.output_size(spatial_size(x), window)
-    return _assert_at_least(x, outputs, ONE, f"the effective kernel {window.effective_kernel}", window)
+    size = f"the effective kernel {window.as_given(window.effective_kernel)}"
+    return _assert_at_least(x, outputs, ONE, size, window)
 
 
 def _check_transposed_size(x: Tensor, geometry: Transposed) -> Tensor:
     """Return x, with a check when the graph runs that its size, if unknown, leaves an output."""
     if are_known(*spatial_size(x)):
         return x
-    return _assert_at_least(x, spatial_size(x), geometry.smallest, str(geometry.smallest), geometry.window)
+    size = str(geometry.window.as_given(geometry.smallest))
+    return _assert_at_least(x, spatial_size(x), geometry.smallest, size, geometry.window)
 
 
 def _assert_at_least(x: Tensor, value: Size, least: Pair, size: str, window: Window) -> Tensor:
     """Return x, with a check when the graph runs that `value` is at least `least`; `size` is the size expected of x."""
-    expected = f"input size: expected at least {size} under padding {window.padding}, got"
-    return _checked(x, tf.reduce_all(tf.stack(value) >= least), expected, tf.shape(x)[1:3])
+    expected = f"input size: expected at least {size} under padding {window.as_given(window.padding)}, got"
+    return _checked(x, tf.reduce_all(tf.stack(value) >= least), expected, tf.shape(x)[3 - window.rank : 3])
 
 
 def _check_batch(x: Tensor) -> Tensor:
