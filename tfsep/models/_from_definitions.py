@@ -6,7 +6,7 @@ from numbers import Real
 from tfsep._keras.activations import activation_function
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ActivationLike, Model, Tensor
-from tfsep._utils.arguments import positive_int, positive_number
+from tfsep._utils.arguments import positive_int
 from tfsep.defs import ConvDef, Network
 from tfsep.defs._layer_def import classifier
 from tfsep.models._layer_builder import ArgScope, EndPoints, build_layers, settings_of
@@ -60,7 +60,6 @@ def from_definitions(
         raise ValueError(f"dropout: expected a number in [0, 1), got {dropout!r}")
     require_classes(num_classes)
     activation_function(classifier_activation, "classifier_activation")
-    alpha = positive_number(alpha, "alpha")
     inputs = keras.Input(shape, name="image")
     require_images(inputs)
     layers = network.layers(shape[-1], alpha, min_depth, output_stride)
