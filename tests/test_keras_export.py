@@ -4,6 +4,8 @@ One model has an output for each row of `ROWS` and is written once in each forma
 between it and the model's inputs.
 """
 
+import importlib.util
+import itertools
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -176,15 +178,29 @@ def test_litert_has_the_operators_of_our_own_export(model, litert, folder):
         assert found[name] == own[name] + Counter(row.batch.split()), name
 
 
+def run_litert(path, inputs):
+    """The outputs of a LiteRT file by name, for a batch that it was not made for."""
+    run = Interpreter(str(path))
+    details = {each["name"].split(":")[0].removeprefix("serving_default_"): each for each in run.get_input_details()}
+    for name, value in inputs.items():
+        run.resize_tensor_input(details[name]["index"], value.shape)
+    return run.get_signature_runner()(**inputs)
+
+
+def run_onnx(model, path, inputs):
+    """The outputs of a model by name, exported by Keras to an ONNX file of this path."""
+    runtime = pytest.importorskip("onnxruntime")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.export(path, format="onnx", verbose=False)
+    session = runtime.InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_litert_computes_what_predict_does(litert, predicted, batch):
-    run = Interpreter(str(litert))
-    details = {
-        detail["name"].split(":")[0].removeprefix("serving_default_"): detail for detail in run.get_input_details()
-    }
-    for name in ("images", "sequences"):
-        run.resize_tensor_input(details[name]["index"], (batch, *details[name]["shape"][1:]))
-    outputs = run.get_signature_runner()(images=IMAGES[:batch], sequences=SEQUENCES[:batch])
+    outputs = run_litert(litert, {"images": IMAGES[:batch], "sequences": SEQUENCES[:batch]})
     for name in ROWS:
         assert_close(outputs[name], predicted[name][:batch], 1e-5, name)
 
@@ -226,10 +242,8 @@ def test_saved_model_refuses_what_it_would_compute_wrongly(served):
 
 def test_onnx_has_no_more_operators_than_it_needs_and_computes_what_predict_does(model, predicted, folder):
     pytest.importorskip("tf2onnx")
-    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.export(folder / "model.onnx", format="onnx", verbose=False)
+    onnx = pytest.importorskip("onnx")
+    outputs = run_onnx(model, folder / "model.onnx", {"images": IMAGES, "sequences": SEQUENCES})
     graph = onnx.load(folder / "model.onnx").graph
     maker = {output: node for node in graph.node for output in node.output}
     for name, row in ROWS.items():
@@ -238,10 +252,6 @@ def test_onnx_has_no_more_operators_than_it_needs_and_computes_what_predict_does
             assert found.total() < 120, name
         else:
             assert found == Counter(row.onnx.split()), name
-    session = runtime.InferenceSession(str(folder / "model.onnx"))
-    names = [output.name for output in session.get_outputs()]
-    outputs = dict(zip(names, session.run(names, {"images": IMAGES, "sequences": SEQUENCES}), strict=True))
-    for name in ROWS:
         assert_close(outputs[name], predicted[name], 1e-5, name)
 
 
@@ -292,6 +302,60 @@ def test_converters_of_keras_models_and_of_functions(tmp_path):
     assert {"SHAPE", "PACK"} < set(operators(of_function()))
     with ops.exporting():
         assert not {"SHAPE", "PACK"} & set(operators(of_function()))
+
+
+def layers_of_all_windows():
+    """Layers by name, with the input that they take: strides, rates, paddings, groups and data formats."""
+    made = {}
+    steps = (1, 1), (1, 2), (2, 1), (2, 2), (3, 2)
+    for (stride, rate), padding in itertools.product(steps, ("same", "valid", ((0, 2), (1, 0)))):
+        for data_format in ("channels_last", "channels_first")[: 2 if stride == rate else 1]:
+            options = {"strides": stride, "padding": padding, "dilation_rate": rate, "data_format": data_format}
+            row = {**options, "padding": (1, 2) if isinstance(padding, tuple) else padding}
+            for layer in (
+                layers.Conv2D(4, 3, groups=2 if stride == 2 else 1, **options),
+                layers.DepthwiseConv2D((3, 2), depth_multiplier=2, **options),
+                layers.Conv2DTranspose(4, 3, groups=2 if stride == 3 else 1, **options),
+                layers.DepthwiseConv2DTranspose(3, depth_multiplier=2, **options),
+                layers.Conv1D(4, 3, **row),
+                layers.DepthwiseConv1D(3, **row),
+                layers.Conv1DTranspose(4, 3, **row),
+            ):
+                made[f"layer_{len(made)}"] = layer
+    return made
+
+
+@pytest.mark.slow
+def test_all_windows_in_litert_and_onnx(tmp_path):
+    inputs = {
+        (2, "channels_last"): keras.Input((11, 13, 4), name="images"),
+        (2, "channels_first"): keras.Input((4, 11, 13), name="images_first"),
+        (1, "channels_last"): keras.Input((14, 4), name="sequences"),
+        (1, "channels_first"): keras.Input((4, 14), name="sequences_first"),
+    }
+    made = layers_of_all_windows()
+    outputs = {name: layer(inputs[layer.rank, layer.data_format]) for name, layer in made.items()}
+    model = keras.Model({given.name: given for given in inputs.values()}, outputs)
+    randomize(model)
+    rng = np.random.default_rng(0)
+    data = {given.name: rng.normal(size=(3, *given.shape[1:])).astype("float32") for given in inputs.values()}
+    predicted = model.predict(data, verbose=0)
+
+    model.export(tmp_path / "model.tflite", format="litert", verbose=False)
+    tflite.export(model, tmp_path / "own.tflite")
+    own, found = litert_operators(tmp_path / "own.tflite"), litert_operators(tmp_path / "model.tflite")
+    for name, layer in made.items():
+        batch = (
+            Counter(["SHAPE", "STRIDED_SLICE", "PACK", "RESHAPE"]) if "Transpose" in type(layer).__name__ else Counter()
+        )
+        assert found[name] - own[name] <= batch, layer.get_config()
+        assert not own[name] - found[name], layer.get_config()
+    results = [run_litert(tmp_path / "model.tflite", data)]
+    if importlib.util.find_spec("tf2onnx"):
+        results.append(run_onnx(model, tmp_path / "model.onnx", data))
+    for result in results:
+        for name, layer in made.items():
+            assert_close(result[name], predicted[name], 1e-5, str(layer.get_config()))
 
 
 class Asked(keras.layers.Layer):

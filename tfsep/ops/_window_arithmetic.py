@@ -54,7 +54,8 @@ def output_size(size: Size, window: Window) -> Size:
 def transposed_output_size(x: Tensor, geometry: Transposed) -> Size:
     """Rows and columns of the transposed convolution of x."""
     rows, columns = (
-        (side - 1) * step + reach
+        # (side - 1)·step + reach, in the fewest operations.
+        side * step if reach == step else side * step + (reach - step)
         for side, step, reach in zip(spatial_size(x), geometry.window.strides, geometry.reach, strict=True)
     )
     return rows, columns
