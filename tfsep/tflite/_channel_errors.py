@@ -17,8 +17,10 @@ _ENOUGH, _FEW = 8, 4
 """Numbers of a channel from which on a file's constant is no chance, and from which on it is none within a quarter of a
 step: of a channel whose deviation is two steps, 4 numbers are that close in 5 of 10,000 cases."""
 _LAST_PLACE = 2.0**-23
-_FEW_LAST_PLACES = 4 * _LAST_PLACE
-"""Share of a channel's size by which float32 rounds it, in a sum."""
+_FEW_LAST_PLACES, _MANY_LAST_PLACES = 4 * _LAST_PLACE, 128 * _LAST_PLACE
+"""Shares of a channel's size by which float32 rounds it: in a sum, and in some tens of layers."""
+_NOISE = 4
+"""How many times the noise of one float32 computation another one may have."""
 _LAST_PLACES = 16 * _LAST_PLACE
 """Share of its size by which a constant channel varies from rounding in float32."""
 _PROBABILITY = 1e-3
@@ -109,7 +111,8 @@ class ChannelSummary(NamedTuple):
             dead=sum(part.dead for part in parts),
             rare=sum(part.rare for part in parts),
             coarse=sum(part.coarse for part in parts),
-            worst=tuple(nlargest(MOST_CHANNELS, found, key=lambda c: (c.dead, _badness(c, limit)))),
+            # Of dead ones, a channel of the last axis comes before an element.
+            worst=tuple(nlargest(MOST_CHANNELS, found, key=lambda c: (c.dead, 0.0 if c.dead else _badness(c, limit)))),
         )
 
 
@@ -129,14 +132,16 @@ class Sums:
 
     def add(self, model: np.ndarray, file: np.ndarray) -> None:
         """Add arrays (n, channels)."""
-        count, difference = len(model), file - model
-        mean = model.mean(axis=0)
-        squares = np.square(model - mean).sum(axis=0)
-        total, apart = self.count + count, mean - self.mean
-        self.squares += squares + apart**2 * (self.count * count / total)
-        self.mean += apart * (count / total)
+        count = len(model)
+        total = self.count + count
+        # Infinity and NaN are bad figures, and end as such in the report.
+        with np.errstate(invalid="ignore", over="ignore"):
+            difference, mean = file - model, model.mean(axis=0)
+            apart = mean - self.mean
+            self.squares += np.square(model - mean).sum(axis=0) + apart**2 * (self.count * count / total)
+            self.mean += apart * (count / total)
+            self.error += np.square(difference).sum(axis=0)
         self.count = total
-        self.error += np.square(difference).sum(axis=0)
         self.largest = np.maximum(self.largest, np.abs(difference).max(axis=0))
         self.model_low = np.minimum(self.model_low, model.min(axis=0))
         self.model_high = np.maximum(self.model_high, model.max(axis=0))
@@ -155,10 +160,11 @@ class OutputErrors:
 
     Args:
         info: the output in the file.
+        step: distance of two numbers that it can tell apart; 0 for floats.
     """
 
-    def __init__(self, info: TensorInfo) -> None:
-        self._info = info
+    def __init__(self, info: TensorInfo, step: float) -> None:
+        self._info, self._step = info, step
         self._whole = Sums(1)
         self._parts = {kept: Sums(prod(info.shape[axis] for axis in kept)) for kept in _kept_axes(info.shape)}
         self._sums_to_one = len(info.shape) > 1 and info.shape[-1] > 1
@@ -186,7 +192,7 @@ class OutputErrors:
 
     def relative_rounding(self) -> float:
         """Half a step of a quantized output over the same deviation: what rounding may add to the error."""
-        return self._relative(self._info.scale / 2)
+        return self._relative(self._step / 2)
 
     def _relative(self, size: float) -> float:
         deviation = self._size_of_whole()
@@ -199,22 +205,39 @@ class OutputErrors:
         variance = self._whole.squares[0] / max(self._whole.count, 1)
         return float(max(np.sqrt(variance), 0.01 * np.sqrt(variance + self._whole.mean[0] ** 2)))
 
-    def summary(self, limit: ChannelLimit) -> ChannelSummary:
-        """Judge the channels and elements."""
-        return ChannelSummary.joined([self._summary(kept, sums, limit) for kept, sums in self._parts.items()], limit)
+    def summary(self, limit: ChannelLimit, noise: Self | None = None) -> ChannelSummary:
+        """Judge the channels and elements.
 
-    def _summary(self, kept: tuple[int, ...], sums: Sums, limit: ChannelLimit) -> ChannelSummary:
+        Args:
+            limit: the error that passes.
+            noise: errors of another computation of the same output in float32, by which a right one may differ.
+        """
+        return ChannelSummary.joined([self._summary(kept, limit, noise) for kept in self._parts], limit)
+
+    def _rounding(self, kept: tuple[int, ...], noise: Self | None) -> np.ndarray:
+        """What rounding of the output adds to the error of each channel, in the output's units."""
+        sums = self._parts[kept]
+        if self._step:
+            return np.full(sums.error.shape, self._step / 2)
+        if noise is None:
+            return _MANY_LAST_PLACES * sums.size()
+        other = noise._parts[kept]
+        found = _NOISE * np.sqrt(other.error / max(other.count, 1))
+        return _FEW_LAST_PLACES * sums.size() + np.fmin(found, _NOISE * _MANY_LAST_PLACES * sums.size())
+
+    def _summary(self, kept: tuple[int, ...], limit: ChannelLimit, noise: Self | None) -> ChannelSummary:
         """Judge the channels of some axes."""
+        sums = self._parts[kept]
         if not sums.count:
             return ChannelSummary.joined([], limit)
-        step, spread = self._info.scale, sums.model_high - sums.model_low
+        step, spread = self._step, sums.model_high - sums.model_low
         varies = spread > np.maximum(_LAST_PLACES * sums.size(), _LAST_PLACE * self._whole.size())
         stand_in = np.maximum(0.01 * sums.size(), self._size_of_whole())
         size = np.where(varies & (sums.count >= _FEW), np.sqrt(sums.squares / sums.count), stand_in)
         with np.errstate(divide="ignore", invalid="ignore"):
             size = np.where(sums.error == 0, 1.0, size)
             error = np.sqrt(sums.error / sums.count) / size
-            rounding = (step / 2 or _FEW_LAST_PLACES * sums.size()) / size
+            rounding = self._rounding(kept, noise) / size
         constant = varies & (sums.file_high == sums.file_low)
         # Few numbers may lie within one step by chance.
         constant &= (sums.count >= _ENOUGH) | ((sums.count >= _FEW) & (spread <= step / 4)) | (step == 0)

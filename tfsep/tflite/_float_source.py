@@ -46,13 +46,14 @@ class FloatSource:
     ) -> tuple[VerifyReport, str]:
         """Return the report with the error of the weights and the proof of the operators, and the worst weight."""
         del path
-        weights = stored_weights(unpack(float32_file(self.signature), self.signature.model.name))
+        reference = float32_file(self.signature)
+        weights = stored_weights(unpack(reference, self.signature.model.name))
         found = compare_weights(weights, stored_weights(file.flatbuffer))
         report = replace(report, weights=found.compared, weight_error=found.error)
         if found.error > 1:
             # Without the model's weights nothing is proven.
             return report, found.name
-        proof = prove(self.signature, file, found.numbers, samples)
+        proof = prove(self.signature, file, reference, found.numbers, samples)
         if proof.missing and found.saturated:
             return replace(report, weight_error=inf, proof=proof), found.saturated[0]
         return replace(report, proof=proof), found.name

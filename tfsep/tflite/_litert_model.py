@@ -52,21 +52,21 @@ class LiteRTModel:
         self._threads, self._trusted, self._name = positive_int(threads, "threads"), trusted, display_name or path
         self._reference_kernels = reference_kernels
         self.content, self.flatbuffer = read_tflite(path)
-        self.interpreter = self._opened(self.content, keep_tensors)
+        self.interpreter = self._opened(self.content, keep_tensors, trusted)
         self._inputs, self._outputs = self._named_inputs(), self._named_outputs()
         self.inputs = tuple(_info(name, detail) for name, detail in self._inputs)
         self.outputs = tuple(_info(name, detail) for name, detail in self._outputs)
         self.input_grids = tuple(map(self._grid, self._inputs, self.inputs))
         self.output_grids = tuple(map(self._grid, self._outputs, self.outputs))
 
-    def _opened(self, content: bytes, keep_tensors: bool) -> Any:
+    def _opened(self, content: bytes, keep_tensors: bool, trusted: bool) -> Any:
         """An interpreter of a file, which has run in a process of its own."""
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_tensors else OpResolverType.AUTO
         if self._reference_kernels:
             kernels = OpResolverType.BUILTIN_REF
-        if self._trusted:
+        if trusted:
             mark_runnable(content, kernels.name, keep_tensors)
         require_runnable(content, kernels.name, keep_tensors, self._name)
         try:
@@ -82,13 +82,17 @@ class LiteRTModel:
             raise ValueError(f"path: expected a file that LiteRT runs, got {self._name} ({reason})") from error
         return interpreter
 
-    def variant(self, content: bytes) -> Any:
+    def variant(self, content: bytes, trusted: bool = False) -> Any:
         """Return an interpreter of another form of this file, of which every tensor can be read.
+
+        Args:
+            content: its bytes.
+            trusted: whether it was not made out of a file from elsewhere.
 
         Raises:
             ValueError: if LiteRT does not run it.
         """
-        return self._opened(content, keep_tensors=True)
+        return self._opened(content, keep_tensors=True, trusted=trusted or self._trusted)
 
     @property
     def input_tensors(self) -> tuple[int, ...]:

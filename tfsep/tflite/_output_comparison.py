@@ -35,7 +35,7 @@ class _OutputComparison:
         self._saturated = self._input_elements = 0
         self._low, self._high = np.inf, -np.inf
         self._has_classes = True
-        self._errors = [OutputErrors(grid) for grid in file.output_grids]
+        self._errors = [OutputErrors(grid, grid.scale) for grid in file.output_grids]
 
     def add(self, batch: Batch, expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
         """Add one batch, in the order of the file's inputs: the model's outputs and the file's."""

@@ -17,9 +17,9 @@ import numpy as np
 
 from tfsep._flatbuffer.constants import scales_of
 from tfsep._flatbuffer.reader import operator_name, type_name
-from tfsep._flatbuffer.schema_types import ModelT
-from tfsep.tflite._batch_filling import filled
-from tfsep.tflite._channel_errors import ChannelLimit, OutputErrors, Sums, summarize_channels
+from tfsep._flatbuffer.schema_types import ModelT, OperatorT
+from tfsep.tflite._batch_filling import filled, without_filling
+from tfsep.tflite._channel_errors import ChannelLimit, ChannelSummary, OutputErrors, Sums
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import model_run
 from tfsep.tflite._model_signature import ModelSignature
@@ -33,10 +33,17 @@ _STEPS = 1.5
 _SHARE = 0.02
 """The same as a share of its output's deviation, for operators that approximate."""
 
+_FIXED_SCALES = ("LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "TANH", "L2_NORMALIZATION")
+"""Operators whose result has a scale that TFLite prescribes."""
+_CLIPPING = ("MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
+_SMALL_SIDE = 1 / 8
+"""Least share of a stored range that one of its sides counts as."""
+
 
 def prove(
     signature: ModelSignature,
     file: LiteRTModel,
+    reference: bytes,
     numbers: Mapping[TensorPlace, np.ndarray],
     inputs: Sequence[np.ndarray],
 ) -> Proof:
@@ -45,12 +52,13 @@ def prove(
     Args:
         signature: the model.
         file: its file.
+        reference: the model's conversion to float32, which differs from it as float32 arithmetic does.
         numbers: the model's numbers in the place of the file's constants.
         inputs: some samples, in the order of the file's inputs.
     """
     # Rounding of the inputs is no error of the file.
     rounded = [info.dequantize(info.quantize(array)) for info, array in zip(file.inputs, inputs, strict=True)]
-    graph, ranges = _GraphErrors(file), _RangeErrors(file)
+    ranges = _RangeErrors(file)
     try:
         real, operators = unrounded(file.flatbuffer, numbers), _OperatorErrors(file)
         interpreter = file.variant(real.content)
@@ -58,40 +66,83 @@ def prove(
         # LiteRT has an operator of the file in integers only.
         return Proof(samples=len(inputs[0]), missing=" ".join(str(error).split())[:200])
     order = signature.input_order(file.inputs)
-    types = {detail["index"]: detail["dtype"] for detail in interpreter.get_input_details()}
+    ordered = [rounded[order.index(place)] for place in range(len(order))]
     with model_run(signature) as run:
-        for start in range(0, len(rounded[0]), file.batch_size):
-            batch = filled([array[start : start + file.batch_size] for array in rounded], file.batch_size)
-            expected = run([batch[order.index(place)] for place in range(len(order))])
-            for number, array in zip(file.input_tensors, batch, strict=True):
-                interpreter.set_tensor(number, array.astype(types[number]))
-            interpreter.invoke()
-            graph.add(expected, [interpreter.get_tensor(real.tensor(number)) for number in file.output_tensors])
-            ranges.add(lambda number: interpreter.get_tensor(real.tensor(number)))
-            operators.add(batch)
-    return Proof(len(inputs[0]), *graph.worst(), *operators.worst(), *ranges.worst())
+        expected = run(ordered)
+    noise = _output_errors(file, expected, _float32_outputs(signature, file, reference, ordered))
+    actual: list[list[np.ndarray]] = []
+    types = {detail["index"]: detail["dtype"] for detail in interpreter.get_input_details()}
+    size = file.batch_size
+    for start in range(0, len(rounded[0]), size):
+        part = [array[start : start + size] for array in rounded]
+        batch = filled(part, size)
+        for number, array in zip(file.input_tensors, batch, strict=True):
+            interpreter.set_tensor(number, array.astype(types[number]))
+        interpreter.invoke()
+        outputs = [interpreter.get_tensor(real.tensor(number)) for number in file.output_tensors]
+        actual.append([without_filling(output, size, len(part[0])) for output in outputs])
+        ranges.add(lambda number: interpreter.get_tensor(real.tensor(number)))
+        operators.add(batch)
+    errors = _output_errors(file, expected, _joined(actual))
+    graph_error, graph_tolerance, channel = _graph_error(errors, noise)
+    compared, operator_error, operator = operators.worst()
+    reach, reaching, use, unused = ranges.worst()
+    return Proof(
+        samples=len(inputs[0]),
+        graph_error=graph_error,
+        graph_tolerance=graph_tolerance,
+        channel=channel,
+        operators=compared,
+        operator_error=operator_error,
+        operator=operator,
+        reach=reach,
+        reaching=reaching,
+        use=use,
+        unused=unused,
+    )
 
 
-class _GraphErrors:
-    """The difference of the file without rounding from the model."""
+def _joined(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """The outputs of several batches as one."""
+    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
-    def __init__(self, file: LiteRTModel) -> None:
-        self._outputs = [OutputErrors(info._replace(scale=0.0)) for info in file.outputs]
 
-    def add(self, expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
-        """Add a batch of the model's outputs and those of the file without rounding."""
-        for output, ours, theirs in zip(self._outputs, expected, actual, strict=True):
-            output.add(ours, theirs)
+def _float32_outputs(
+    signature: ModelSignature, file: LiteRTModel, reference: bytes, inputs: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Run the conversion to float32; inputs in the model's order, outputs sorted by name as the model's."""
+    interpreter, size = file.variant(reference, trusted=True), file.batch_size
+    given, made = interpreter.get_input_details(), [detail["index"] for detail in interpreter.get_output_details()]
+    places = [signature.outputs_in_order.index(name) for name in signature.output_names]
+    parts = []
+    for start in range(0, len(inputs[0]), size):
+        part = [array[start : start + size] for array in inputs]
+        for detail, array in zip(given, filled(part, size), strict=True):
+            interpreter.set_tensor(detail["index"], array.astype(detail["dtype"]))
+        interpreter.invoke()
+        outputs = [interpreter.get_tensor(made[place]) for place in places]
+        parts.append([without_filling(output, size, len(part[0])) for output in outputs])
+    return _joined(parts)
 
-    def worst(self) -> tuple[float, float, str]:
-        """The largest error of a channel, what passes there, and the channel."""
-        limit = ChannelLimit(_GRAPH_TOLERANCE, adds_rounding=True)
-        channel = next(iter(summarize_channels(self._outputs, limit).worst), None)
-        return (
-            (0.0, _GRAPH_TOLERANCE, "")
-            if channel is None
-            else (channel.error, limit.allowed(channel.rounding), channel.name)
-        )
+
+def _output_errors(
+    file: LiteRTModel, expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]
+) -> list[OutputErrors]:
+    """The errors of outputs in float32, whatever the file's types."""
+    errors = [OutputErrors(info, step=0.0) for info in file.outputs]
+    for error, ours, theirs in zip(errors, expected, actual, strict=True):
+        error.add(ours, theirs)
+    return errors
+
+
+def _graph_error(errors: Sequence[OutputErrors], noise: Sequence[OutputErrors]) -> tuple[float, float, str]:
+    """The largest error of a channel of the file without rounding, what passes there, and the channel."""
+    limit = ChannelLimit(_GRAPH_TOLERANCE, adds_rounding=True)
+    parts = [error.summary(limit, other) for error, other in zip(errors, noise, strict=True)]
+    channel = next(iter(ChannelSummary.joined(parts, limit).worst), None)
+    if channel is None:
+        return 0.0, _GRAPH_TOLERANCE, ""
+    return channel.error, limit.allowed(channel.rounding), channel.name
 
 
 class _Integers(NamedTuple):
@@ -101,13 +152,15 @@ class _Integers(NamedTuple):
         name: its name.
         low: smallest number that it can store.
         high: largest one.
-        step: their distance.
+        step: distance of two neighbours.
+        has_fixed_scale: whether the operator that makes it has one scale, whatever the numbers.
     """
 
     name: str
     low: float
     high: float
     step: float
+    has_fixed_scale: bool
 
 
 def _computed_integers(model: ModelT) -> dict[int, _Integers]:
@@ -120,36 +173,72 @@ def _computed_integers(model: ModelT) -> dict[int, _Integers]:
             if scales is not None and scales.scale.size == 1:
                 step, zero = float(scales.scale.squeeze()), float(scales.zero.squeeze())
                 stored, name = np.iinfo(type_name(tensor)), tensor.name.decode(errors="replace").split(";")[0]
-                found[number] = _Integers(name, (stored.min - zero) * step, (stored.max - zero) * step, step)
+                limits = (stored.min - zero) * step, (stored.max - zero) * step
+                found[number] = _Integers(name, *limits, step, operator_name(model, op) in _FIXED_SCALES)
     return found
+
+
+def _clipped_tensors(model: ModelT) -> dict[int, list[int]]:
+    """Of each tensor of the main graph that only clipping operators read, their results."""
+    readers: dict[int, list[OperatorT]] = {}
+    for op in model.subgraphs[0].operators or []:
+        for number in op.inputs:
+            readers.setdefault(int(number), []).append(op)
+    return {
+        number: [int(op.outputs[0]) for op in ops]
+        for number, ops in readers.items()
+        if all(operator_name(model, op) in _CLIPPING for op in ops)
+    }
+
+
+def _extremes(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The smallest and the largest finite number, 0 included."""
+    numbers = np.concatenate([array[np.isfinite(array)] for array in arrays])
+    return float(numbers.min(initial=0.0)), float(numbers.max(initial=0.0))
 
 
 class _RangeErrors:
     """The numbers that tensors have in the file without rounding, beside those that the file can store."""
 
     def __init__(self, file: LiteRTModel) -> None:
-        self._tensors = _computed_integers(file.flatbuffer)
-        self._seen = dict.fromkeys(self._tensors, (np.inf, -np.inf))
+        self._tensors, self._clipped = _computed_integers(file.flatbuffer), _clipped_tensors(file.flatbuffer)
+        self._seen: dict[int, list[tuple[float, float]]] = {number: [] for number in self._tensors}
 
     def add(self, value: Callable[[int], np.ndarray]) -> None:
         """Add a batch; `value` returns a tensor by its number in the file."""
-        for number, (low, high) in self._seen.items():
-            numbers = value(number)
-            numbers = numbers[np.isfinite(numbers)]
-            self._seen[number] = (
-                min(low, float(numbers.min(initial=np.inf))),
-                max(high, float(numbers.max(initial=-np.inf))),
-            )
+        for number, seen in self._seen.items():
+            low, high = _extremes([value(number)])
+            if number in self._clipped:
+                # Numbers that the next operators cut off anyway need no range.
+                least, most = _extremes([value(result) for result in self._clipped[number]])
+                low, high = max(low, least), min(high, most)
+            seen.append((low, high))
 
-    def worst(self) -> tuple[float, str]:
-        """How many times as wide the range of a tensor would have to be, and the tensor."""
-        return max(map(self._stretch, self._tensors), default=(1.0, ""))
+    def worst(self) -> tuple[float, str, float, str]:
+        """The furthest median reach and its tensor, and the least use of a range and its tensor."""
+        reaches = {number: [self._reach(number, *seen) for seen in self._seen[number]] for number in self._tensors}
+        furthest = max(reaches, key=lambda number: float(np.median(reaches[number])), default=None)
+        free = [n for n, integers in self._tensors.items() if not integers.has_fixed_scale and max(reaches[n]) > 0]
+        least = min(free, key=lambda number: max(reaches[number]), default=furthest)
+        if furthest is None or least is None:
+            return 1.0, "", 1.0, ""
+        use = 1.0 if not free else max(reaches[least])
+        return float(np.median(reaches[furthest])), self._ranges(furthest), use, self._ranges(least)
 
-    def _stretch(self, number: int) -> tuple[float, str]:
-        (name, low, high, _), (seen_low, seen_high) = self._tensors[number], self._seen[number]
-        wanted = max(high, seen_high) - min(low, seen_low)
-        ranges = f"from {low:.4g} to {high:.4g} in the file, from {seen_low:.4g} to {seen_high:.4g} in the model"
-        return wanted / (high - low), f"{name[-80:]} {ranges}"
+    def _reach(self, number: int, low: float, high: float) -> float:
+        """How far numbers reach, as a share of the range on their side of zero."""
+        stored = self._tensors[number]
+        # Of a range that lies on one side of zero, the other end is no measure.
+        least = _SMALL_SIDE * (stored.high - stored.low)
+        return max(high / max(stored.high, least), -low / max(-stored.low, least))
+
+    def _ranges(self, number: int) -> str:
+        stored, seen = self._tensors[number], self._seen[number]
+        low, high = min(low for low, _ in seen), max(high for _, high in seen)
+        return (
+            f"{stored.name[-80:]} from {stored.low:.4g} to {stored.high:.4g} in the file, "
+            f"from {low:.4g} to {high:.4g} in the model"
+        )
 
 
 class _OperatorErrors:
@@ -179,7 +268,7 @@ class _OperatorErrors:
         for number in self._apart.given:
             self._real.set_tensor(number, self._value(number))
         self._real.invoke()
-        for number, (_, low, high, step) in self._integers.items():
+        for number, (_, low, high, step, _) in self._integers.items():
             expected = self._expected(number)
             if expected is not None:
                 expected, actual = np.clip(expected, low, high).reshape(-1, 1), self._value(number).reshape(-1, 1)

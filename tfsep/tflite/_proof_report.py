@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
-_MOST_STRETCH = 1.6
-"""How many times as wide as stored the range of a tensor may be in the model: calibration on other samples, or on few,
-stays under it, and half a scale is 2."""
-_NOTED_STRETCH = 1.25
+_MOST_REACH = 1.2
+"""How far numbers may reach past the end of a stored range, in half of the batches. Of samples like those of
+calibration, one in as many as these were reaches past the range at all; with half a scale, most do, by up to 2."""
+_NOTED_REACH = 1.02
 """From here on it is worth a remark."""
+_LEAST_USE = 1 / 32
+"""Share of a stored range that numbers have to use, if a large error is to be rounding: some 8 steps in int8."""
 
 
 class Proof(NamedTuple):
@@ -21,8 +23,11 @@ class Proof(NamedTuple):
         operators: number of tensors in integers that were compared with real arithmetic on the same inputs.
         operator_error: RMS error of the worst of these, in units of what integers make of it.
         operator: name of that tensor.
-        stretch: how many times as wide the range of a tensor in integers would have to be.
-        tensor: name and ranges of that tensor.
+        reach: how far the numbers of a tensor in integers reach in the model, as a share of the range that the file
+            stores on their side of zero: median over the batches, of the tensor that reaches furthest.
+        reaching: name and ranges of that tensor.
+        use: the largest such share in any batch, of the tensor that uses least of its range.
+        unused: name and ranges of that tensor.
         missing: reason why the file does not run in real numbers; empty where it does.
     """
 
@@ -33,8 +38,10 @@ class Proof(NamedTuple):
     operators: int = 0
     operator_error: float = 0.0
     operator: str = ""
-    stretch: float = 1.0
-    tensor: str = ""
+    reach: float = 1.0
+    reaching: str = ""
+    use: float = 1.0
+    unused: str = ""
     missing: str = ""
 
     @property
@@ -52,22 +59,22 @@ class Proof(NamedTuple):
                 "expected operators in integers that round to a step, got "
                 f"{self.operator!r} off by {self.operator_error:.3g} times that"
             )
-        if not self.stretch <= _MOST_STRETCH:
-            return f"expected ranges of tensors as in the model, got {self.tensor}"
+        if not self.reach <= _MOST_REACH:
+            return f"expected ranges of tensors as in the model, got {self.reaching}"
         return ""
 
     @property
     def holds(self) -> bool:
         """Whether the file is the model but for rounding."""
-        return not self.missing and not self.difference
+        return not self.missing and not self.difference and self.use >= _LEAST_USE
 
     def notes(self) -> list[str]:
         """Return remarks for the user."""
-        notes = []
-        if self.missing:
-            notes.append(f"operators were not proven one by one ({self.missing})")
-        if _NOTED_STRETCH < self.stretch <= _MOST_STRETCH:
-            notes.append(f"the data go past a range that was calibrated: {self.tensor}")
+        notes = [f"operators were not proven one by one ({self.missing})"] if self.missing else []
+        if _NOTED_REACH < self.reach <= _MOST_REACH:
+            notes.append(f"the data go past a range that was calibrated: {self.reaching}")
+        if self.use < _LEAST_USE:
+            notes.append(f"the data use little of a range that was calibrated: {self.unused}")
         return notes
 
     def rows(self) -> list[tuple[str, str]]:

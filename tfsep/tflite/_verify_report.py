@@ -311,8 +311,9 @@ def _failure(report: VerifyReport, worst_weight: str) -> str:
 
 
 def _worst_channel(report: VerifyReport) -> str:
-    """The worst channel in words, behind a comma."""
-    return f", the worst channel {report.channels[0].name} {report.channels[0].ranges()}" if report.channels else ""
+    """The worst channel in words, and remarks of the proof, behind commas."""
+    worst = [f"the worst channel {channel.name} {channel.ranges()}" for channel in report.channels[:1]]
+    return "".join(f", {text}" for text in (*worst, *(() if report.proof is None else report.proof.notes())))
 
 
 def _dead_channels(report: VerifyReport) -> str:

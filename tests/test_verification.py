@@ -1,0 +1,426 @@
+"""Verification sees every output channel, and tells a lossy file from a wrong one."""
+
+import functools
+import itertools
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import damages
+import keras
+import numpy as np
+import pytest
+import verification_networks
+from checks import assert_sentence, in_part
+from keras import layers
+from verification_networks import APPLICATIONS, SMALL, application, built, samples
+
+from tfsep import tflite
+from tfsep._flatbuffer.constants import stored_numbers
+from tfsep._flatbuffer.reader import pack, unpack
+from tfsep.tflite import _litert_model
+from tfsep.tflite._channel_errors import ChannelLimit, OutputErrors
+from tfsep.tflite._tensor_info import TensorInfo
+
+RNG = np.random.default_rng(0)
+
+
+def calibrated(recipe, data):
+    return data if tflite.RECIPES[recipe].needs_calibration else None
+
+
+# Damaged files.
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A network, samples, and its files in each recipe."""
+    folder = tmp_path_factory.mktemp("whole")
+    model, data = damages.network(), RNG.normal(size=(48, 12, 12, 3)).astype("float32")
+    files = {}
+    for recipe in tflite.RECIPES:
+        path = folder / f"{recipe}.tflite"
+        report = tflite.export(model, path, recipe, calibrated(recipe, data[:32]), data=data[32:])
+        assert report.verification.proof.holds
+        files[recipe] = path.read_bytes()
+    return SimpleNamespace(model=model, data=data[32:], files=files, path=folder / "damaged.tflite")
+
+
+@pytest.fixture
+def whole(made, monkeypatch):
+    """The same, whose files run without a process of their own: there are many of them."""
+    monkeypatch.setattr(_litert_model, "require_runnable", lambda *_: None)
+    return made
+
+
+def refusal(whole, recipe, damage):
+    """The error that a damaged file ends in; None where it passes, or has no place for the damage."""
+    content = damages.damaged(whole.files[recipe], damage)
+    if content is None:
+        return None
+    whole.path.write_bytes(content)
+    with pytest.raises(ValueError, match="expected") as error:
+        tflite.verify(whole.model, whole.path, whole.data)
+    return error.value
+
+
+INTEGERS_ONLY = {
+    "halved_scale",
+    "halved_output_scale",
+    "coarse_scale",
+    "other_scale_behind_pooling",
+    "shifted_zero",
+    "shifted_zero_behind_pooling",
+}
+FLOATS_ONLY = {"nan_weights", "overflowing_weights"}
+
+
+def has_place(recipe, damage):
+    """Whether a file of the network has what a damage damages."""
+    if damage in INTEGERS_ONLY:
+        return recipe == "int8" or (recipe == "int16x8" and "zero" not in damage)
+    return damage not in FLOATS_ONLY or recipe in ("float32", "float16", "dynamic_int8")
+
+
+@pytest.mark.parametrize("recipe", tflite.RECIPES)
+def test_every_damage_is_caught(whole, recipe):
+    errors = {damage: refusal(whole, recipe, damage) for damage in damages.DAMAGES}
+    assert {damage for damage, error in errors.items() if error} == {d for d in errors if has_place(recipe, d)}
+    assert len([error for error in errors.values() if error]) >= 18
+
+
+@pytest.mark.parametrize(
+    ("recipe", "damage", "word"),
+    [
+        ("int8", "relu_for_relu6", "the model's operators, options and connections"),
+        ("int16x8", "no_relu", "the model's operators, options and connections"),
+        ("int8", "halved_scale", "ranges of tensors"),
+        ("int16x8", "other_scale_behind_pooling", "operators in integers that round to a step"),
+        ("int8", "scaled_weights", "the model's weights"),
+    ],
+)
+def test_what_the_outputs_do_not_tell(whole, recipe, damage, word):
+    """Errors of the outputs under the recipe's tolerance: of these, the stored numbers tell."""
+    error = refusal(whole, recipe, damage)
+    assert word in str(error)
+    assert error.report.rms_error < error.report.tolerance
+
+
+def test_no_tolerance_excuses_a_wrong_file(whole):
+    for damage in ("relu_for_relu6", "swapped_layers", "halved_scale"):
+        whole.path.write_bytes(damages.damaged(whole.files["int8"], damage))
+        with pytest.raises(tflite.VerificationError):
+            tflite.verify(whole.model, whole.path, whole.data, tolerance=100.0)
+
+
+def test_file_of_another_model_of_the_same_shapes(whole):
+    other = keras.models.clone_model(whole.model)
+    for recipe, content in whole.files.items():
+        whole.path.write_bytes(content)
+        with pytest.raises(tflite.VerificationError):
+            tflite.verify(other, whole.path, whole.data)
+        assert recipe in tflite.RECIPES
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int16x8"])
+def test_calibration_on_other_data(whole, recipe, tmp_path):
+    """Ranges of small numbers: what comes in is cut off, and so is what is computed from it."""
+    path = tmp_path / "m.tflite"
+    tflite.export(whole.model, path, recipe, 0.4 * whole.data)
+    with pytest.raises(tflite.VerificationError) as error:
+        tflite.verify(whole.model, path, whole.data)
+    assert error.value.report.saturated > 0.1
+
+
+# Channels.
+
+
+def three_columns():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
+    kernel = model.layers[0].kernel
+    kernel.assign(kernel.numpy() * [1000, 1, 0.2])
+    return model
+
+
+def boxes_and_scores(rank=3, last=True):
+    """Boxes in pixels beside scores: as (N, boxes, 5), (N, 5, boxes), maps, or a row."""
+    image = keras.Input((12, 12, 3))
+    x = layers.Conv2D(4, 3, strides=2, activation="relu")(image)
+    boxes = layers.Rescaling(640.0)(layers.Conv2D(4, 1, activation="sigmoid")(x))
+    x = layers.Concatenate()([boxes, layers.Conv2D(1, 1, activation="sigmoid")(x)])
+    if rank == 3:
+        x = layers.Reshape((25, 5))(x)
+        x = x if last else layers.Permute((2, 1))(x)
+    return keras.Model(image, layers.Flatten()(x) if rank == 2 else x)
+
+
+DEAD = {
+    "columns": (three_columns, "[:, 2]"),
+    "boxes × channels": (boxes_and_scores, "[..., 4]"),
+    "channels × boxes": (functools.partial(boxes_and_scores, last=False), "[:, 4, "),
+    "maps": (functools.partial(boxes_and_scores, 4), "[..., 4]"),
+    "a row": (functools.partial(boxes_and_scores, 2), "[:, "),
+}
+
+
+@pytest.mark.parametrize(("case", "tolerance"), [*((case, None) for case in DEAD), ("columns", 100.0)])
+def test_dead_channels_are_errors(tmp_path, case, tolerance):
+    make, name = DEAD[case]
+    keras.utils.set_random_seed(0)
+    model = make()
+    data = samples(model, 32, 0)
+    with pytest.raises(tflite.VerificationError) as error:
+        tflite.export(model, tmp_path / "m.tflite", "int8", data, tolerance=tolerance)
+    text = str(error.value)
+    assert_sentence(text, "m.tflite")
+    assert "expected channels that vary as in the model, got a constant" in text
+    assert "in the file in steps of" in text
+    assert "give it an output of its own or the scale of the others" in text
+    report = error.value.report
+    assert any(channel.dead and name in channel.name for channel in report.channels)
+    assert report.rms_error < report.tolerance, "the whole output does not tell"
+    assert not list(tmp_path.iterdir())
+
+
+def test_dead_channels_behind_outputs_in_float32(tmp_path):
+    own = replace(tflite.RECIPES["int8"], name="own", interface="float32")
+    keras.utils.set_random_seed(0)
+    model = three_columns()
+    with pytest.raises(tflite.VerificationError, match="in steps of") as error:
+        tflite.export(model, tmp_path / "m.tflite", own, samples(model, 32, 0))
+    assert error.value.report.dead_channels == 2
+
+
+@pytest.mark.parametrize("recipe", ["float32", "float16", "dynamic_int8", "int16x8"])
+def test_the_same_columns_pass_where_they_are_kept(tmp_path, recipe):
+    keras.utils.set_random_seed(0)
+    model = three_columns()
+    data = samples(model, 32, 0)
+    report = tflite.export(model, tmp_path / "m.tflite", recipe, calibrated(recipe, data), data=data)
+    assert not report.verification.dead_channels
+    stored = json.loads((tmp_path / "m.json").read_text())["verification"]
+    assert stored["channel_count"] == 3
+    assert len(stored["channels"]) == 3
+    assert stored["channels"][0]["model_high"] == report.verification.channels[0].model_high
+    assert f"error of {report.verification.channels[0].name}" in str(report)
+
+
+@pytest.mark.parametrize("recipe", ["float32", "float16", "dynamic_int8", "int8", "int16x8"])
+def test_one_wrong_column_beside_a_large_one(tmp_path, recipe):
+    """A sigmoid that has become a tanh, in a column that a large one hides."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input((6,))
+    model = keras.Model(x, layers.Concatenate()([layers.Dense(2)(x), layers.Dense(1, activation="sigmoid")(x)]))
+    model.layers[1].kernel.assign(20 * model.layers[1].kernel.numpy())
+    data, path = samples(model, 64, 0), tmp_path / "m.tflite"
+    tflite.export(model, path, recipe, calibrated(recipe, data), data=data)
+    path.write_bytes(damages.damaged(path.read_bytes(), "tanh_for_sigmoid"))
+    with pytest.raises(ValueError, match="expected") as error:
+        tflite.verify(model, path, data)
+    if recipe == "float16":
+        assert error.value.report.rms_error < error.value.report.tolerance
+        assert "[:, 2]" in str(error.value)
+
+
+def test_channels_that_do_not_vary_in_the_model(tmp_path):
+    model = built(verification_networks.dead_channel)
+    data = samples(model, 32, 0)
+    report = tflite.export(model, tmp_path / "m.tflite", "int8", data, data=data).verification
+    assert not report.dead_channels
+    assert not report.lossy
+
+
+def test_rare_classes(tmp_path):
+    """Probabilities under one step in all of the data are 0 in the file, as they should be, and noted."""
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(5, activation="softmax")])
+    model.layers[0].bias.assign([0.0, 0.0, 0.0, -12.0, -12.0])
+    data = samples(model, 32, 0)
+    report = tflite.export(model, tmp_path / "m.tflite", "int8", data, data=data)
+    assert (report.verification.dead_channels, report.verification.rare_channels) == (0, 2)
+    assert any("2 of 5 output channels are probabilities under one step" in note for note in report.notes)
+    model.layers[0].bias.assign([12.0, 0.0, 0.0, 0.0, 0.0])
+    with pytest.raises(tflite.VerificationError, match="got a constant"):
+        tflite.export(model, tmp_path / "m.tflite", "int8", data, data=data)
+
+
+# Lossy files.
+
+
+def test_lossy_file_is_kept_with_its_figures(tmp_path):
+    """Rounding of a deep, untrained network adds up to more than the tolerance; strict refuses it."""
+    model = built(verification_networks.deep)
+    data = samples(model, 24, 0)
+    path = tmp_path / "m.tflite"
+    report = tflite.export(model, path, "int8", data, data=data)
+    found = report.verification
+    assert found.lossy
+    assert found.passed
+    assert found.channel_error > tflite.RECIPES["int8"].tolerance
+    (note,) = (note for note in report.notes if note.startswith("LOSSY"))
+    assert found.channels[0].name in note
+    assert "in steps of" in note
+    with pytest.raises(tflite.VerificationError, match="as strict asks for, got a lossy file"):
+        tflite.verify(model, path, data, strict=True)
+    with pytest.raises(tflite.VerificationError, match="expected a relative RMS error"):
+        tflite.verify(model, path, data, tolerance=0.3)
+    with pytest.raises(tflite.VerificationError, match="expected a relative RMS error"):
+        tflite.verify(model, path, data, weights=False)
+    with pytest.raises(tflite.VerificationError):
+        tflite.export(model, tmp_path / "strict.tflite", "int8", data, data=data, strict=True)
+    assert not (tmp_path / "strict.tflite").exists()
+    for damage in ("no_relu", "scaled_weights"):
+        path.write_bytes(damages.damaged(path.read_bytes(), damage))
+        with pytest.raises(tflite.VerificationError):
+            tflite.verify(model, path, data)
+
+
+RECIPES_OF_ALL = [
+    (recipe, make)
+    for recipe, make in itertools.product(tflite.RECIPES, SMALL)
+    if (recipe, make) != ("int8", verification_networks.masked_attention)
+]
+
+
+@pytest.mark.parametrize(("recipe", "make"), in_part(RECIPES_OF_ALL, 17))
+def test_faithful_files_pass(tmp_path, recipe, make):
+    model = built(make)
+    calibration, data = samples(model, 32, 0), samples(model, 16, 1)
+    try:
+        found = tflite.export(model, tmp_path / "m.tflite", recipe, calibrated(recipe, calibration), data=data)
+    except tflite.VerificationError:
+        raise
+    except ValueError as error:
+        pytest.skip(str(error))
+    assert found.verification.proof.holds
+    assert not found.verification.proof.missing
+    assert found.verification.weight_error <= 1
+
+
+# Sums over channels.
+
+
+def channel_errors(model, file, scale=0.0, batches=1, shape=None):
+    errors = OutputErrors(TensorInfo("y", shape or (1, *model.shape[1:]), "float32", 0.0, 0), scale)
+    for ours, theirs in zip(np.array_split(model, batches), np.array_split(file, batches), strict=True):
+        errors.add(ours, theirs)
+    return errors.summary(ChannelLimit(0.1, adds_rounding=False))
+
+
+def by_hand(model, file, axis):
+    """Error over deviation of one channel, in a loop."""
+    axes = tuple(i for i in range(model.ndim) if i != axis % model.ndim)
+    return np.sqrt(np.mean((file - model) ** 2, axis=axes)) / np.std(model, axis=axes)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e6, -1e5])
+@pytest.mark.parametrize("shape", [(40, 3), (40, 7, 9, 5), (40, 30, 40), (40, 2, 3)])
+def test_errors_of_channels(mean, shape):
+    model = mean + RNG.normal(size=shape) * RNG.uniform(0.5, 2, shape[-1])
+    file = model + 0.05 * RNG.normal(size=shape)
+    found = channel_errors(model, file, batches=7)
+    expected = by_hand(model, file, -1)
+    if len(shape) == 3:
+        others = (
+            by_hand(model, file, 1) if shape[1] == 30 else (np.sqrt(np.mean((file - model) ** 2, 0)) / model.std(0))
+        )
+        expected = np.concatenate([expected, others.ravel()])
+    assert found.channels == len(expected)
+    largest = sorted(expected, reverse=True)[:8]
+    np.testing.assert_allclose([channel.error for channel in found.worst], largest, rtol=1e-4)
+    assert (found.dead, found.coarse) == (0, np.sum(expected > 0.1))
+
+
+def test_names_and_ranges_of_channels():
+    model = np.zeros((9, 2, 3))
+    model[:, 1, 2] = np.arange(9)
+    (worst, *_) = channel_errors(model, np.zeros_like(model)).worst
+    assert worst.name in ("y[..., 2]", "y[:, 1, 2]")
+    assert (worst.model_low, worst.model_high, worst.file_low, worst.file_high, worst.dead) == (0, 8, 0, 0, True)
+    assert channel_errors(np.arange(9.0), np.zeros(9), shape=(9,)).worst[0].name == "y"
+
+
+@pytest.mark.parametrize(
+    ("model", "file", "scale", "dead"),
+    [
+        (np.arange(16.0), np.zeros(16), 0.0, 1),
+        (np.arange(16.0), np.zeros(16), 100.0, 1),
+        (1e-4 * np.arange(16.0), np.zeros(16), 1.0, 1),
+        (np.arange(16.0), np.arange(16.0), 0.0, 0),
+        (np.ones(16), np.zeros(16), 1.0, 0),
+        (1 + 1e-7 * (np.arange(16) % 2), np.ones(16), 0.0, 0),
+        (np.array([3.0]), np.array([2.0]), 0.0, 0),
+        (np.array([3.0, 3.2]), np.array([3.0, 3.0]), 1.0, 0),
+        (np.array([3.0, 3.7, 3.1, 3.4, 3.3]), np.full(5, 3.0), 1.0, 0),
+        (np.array([3.0, 3.02, 3.01, 3.0, 3.03]), np.full(5, 3.0), 1.0, 1),
+        (np.array([3.0, 4.0]), np.array([3.0, 3.0]), 0.0, 1),
+    ],
+)
+def test_dead_or_not(model, file, scale, dead):
+    assert channel_errors(model[:, None], file[:, None], scale).dead == dead
+
+
+def test_no_number_is_no_small_error():
+    model, file = RNG.normal(size=(2, 16, 4))
+    for bad in (np.nan, np.inf):
+        file[3, 2] = bad
+        worst = channel_errors(model, file).worst[0]
+        assert worst.name == "y[:, 2]"
+        assert not worst.error <= 1
+
+
+# Bounds.
+
+
+@pytest.mark.parametrize("recipe", ["float16", "dynamic_int8", "int8"])
+@pytest.mark.parametrize(
+    "make", in_part([verification_networks.unit_normalization, verification_networks.normalize], 1)
+)
+def test_bounds_past_the_type_are_right(tmp_path, recipe, make):
+    """A normalization's bound of 1e12 is the largest number of float16, or of the range in int8: it clips nothing."""
+    model = built(make)
+    data = samples(model, 32, 0)
+    found = tflite.export(model, tmp_path / "m.tflite", recipe, calibrated(recipe, data), data=data)
+    assert found.verification.weight_error <= 1
+    assert found.verification.rms_error < 0.1
+
+
+@pytest.mark.parametrize("recipe", ["float16", "int8"])
+def test_another_bound_is_found(tmp_path, recipe):
+    """A bound within the type's range is a weight like others."""
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.ops.minimum(layers.Conv2D(4, 3)(image), 0.5))
+    data, path = samples(model, 32, 0), tmp_path / "m.tflite"
+    tflite.export(model, path, recipe, calibrated(recipe, data), data=data)
+    changed = unpack(path.read_bytes(), path)
+    bounds = [t for t in changed.subgraphs[0].tensors if (v := stored_numbers(changed, t)) is not None and v.size == 1]
+    values = stored_numbers(changed, bounds[0])
+    changed.buffers[bounds[0].buffer].data = np.frombuffer((values * 0.5).astype(values.dtype).tobytes(), np.uint8)
+    path.write_bytes(pack(changed))
+    with pytest.raises(tflite.VerificationError):
+        tflite.verify(model, path, data)
+
+
+def test_weights_past_float16_are_refused(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    model.layers[0].kernel.assign(1e5 * np.ones((4, 2)))
+    with pytest.raises(tflite.VerificationError):
+        tflite.export(model, tmp_path / "m.tflite", "float16", data=samples(model, 16, 0))
+
+
+def test_mask_that_takes_the_whole_range(tmp_path):
+    """A converter that adds a mask of −2e38 to logits of ±5 leaves no step for the logits: no error of rounding."""
+    model = built(verification_networks.masked_attention)
+    data = samples(model, 32, 0)
+    with pytest.raises(tflite.VerificationError, match="the data use little of a range that was calibrated"):
+        tflite.export(model, tmp_path / "m.tflite", "int8", data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_untrained_applications(tmp_path, name):
+    low = 0.0 if name.startswith(("MobileNetV3", "EfficientNet", "ConvNeXt")) else None
+    model = built(functools.partial(application, name))
+    calibration, data = samples(model, 16, 0, low), samples(model, 16, 1, low)
+    for recipe in ("float16", "int8"):
+        found = tflite.export(model, tmp_path / "m.tflite", recipe, calibrated(recipe, calibration), data=data)
+        assert found.verification.proof.holds
