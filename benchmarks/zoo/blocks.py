@@ -19,12 +19,14 @@ class Network(NamedTuple):
         build: the model.
         input_shape: the sizes of a model that leaves them open; None for others.
         classes: one more than the largest index of integer inputs.
+        constant_macs: MACs of the model that its file has not, as the converter computes them itself.
     """
 
     name: str
     build: Callable[[], keras.Model]
     input_shape: tuple[int, ...] | None = None
     classes: int = 50
+    constant_macs: int = 0
 
 
 def conv(
