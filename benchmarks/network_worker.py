@@ -62,7 +62,7 @@ def samples(model: keras.Model, network: Network, seed: int) -> Any:
             return rng.integers(0, 256, shape).astype("uint8")
         if tensor.dtype.startswith("int"):
             return rng.integers(0, network.classes, shape).astype(tensor.dtype)
-        return rng.uniform(-1.5, 1.5, shape).astype(tensor.dtype)  # bounded, as images are: ranges hold
+        return rng.uniform(*network.values, shape).astype(tensor.dtype)  # bounded, as images are: ranges hold
 
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     drawn = tf.nest.map_structure(draw, inputs)

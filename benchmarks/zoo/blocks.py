@@ -20,6 +20,7 @@ class Network(NamedTuple):
         input_shape: the sizes of a model that leaves them open; None for others.
         classes: one more than the largest index of integer inputs.
         constant_macs: MACs of the model that its file has not, as the converter computes them itself.
+        values: smallest and largest number of float inputs.
     """
 
     name: str
@@ -27,6 +28,11 @@ class Network(NamedTuple):
     input_shape: tuple[int, ...] | None = None
     classes: int = 50
     constant_macs: int = 0
+    values: tuple[float, float] = (-1.5, 1.5)
+
+
+PIXELS = (0.0, 255.0)
+"""Values of images that the model itself scales."""
 
 
 def conv(

@@ -26,7 +26,7 @@ from keras.layers import (
 
 from tfsep import models
 from tfsep.defs import NETWORKS
-from zoo.blocks import Network, classify, conv, depthwise, image
+from zoo.blocks import PIXELS, Network, classify, conv, depthwise, image
 
 
 def application(name: str, size: int = 32, **options: Any) -> Callable[[], keras.Model]:
@@ -158,17 +158,17 @@ def res_net_8() -> keras.Model:
 
 
 ROWS = (
-    Network("ConvNeXt tiny", application("ConvNeXtTiny")),
+    Network("ConvNeXt tiny", application("ConvNeXtTiny"), values=PIXELS),
     Network("DenseNet 121", application("DenseNet121")),
-    Network("EfficientNet B0", application("EfficientNetB0")),
-    Network("EfficientNet V2 B0", application("EfficientNetV2B0")),
+    Network("EfficientNet B0", application("EfficientNetB0"), values=PIXELS),
+    Network("EfficientNet V2 B0", application("EfficientNetV2B0"), values=PIXELS),
     Network("Inception v3", application("InceptionV3", 75)),
     Network("Inception-ResNet v2", application("InceptionResNetV2", 75)),
     Network("MobileNet", application("MobileNet", alpha=0.25)),
     Network("MobileNet v2", application("MobileNetV2", alpha=0.35)),
-    Network("MobileNet v3 small", application("MobileNetV3Small", alpha=0.75)),
-    Network("MobileNet v3 large", application("MobileNetV3Large", alpha=0.75)),
-    Network("MobileNet v3 minimalistic", application("MobileNetV3Small", minimalistic=True)),
+    Network("MobileNet v3 small", application("MobileNetV3Small", alpha=0.75), values=PIXELS),
+    Network("MobileNet v3 large", application("MobileNetV3Large", alpha=0.75), values=PIXELS),
+    Network("MobileNet v3 minimalistic", application("MobileNetV3Small", minimalistic=True), values=PIXELS),
     Network("NASNet mobile", application("NASNetMobile")),
     Network("ResNet 50", application("ResNet50")),
     Network("ResNet 50 v2", application("ResNet50V2")),

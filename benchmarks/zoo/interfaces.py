@@ -23,7 +23,7 @@ from keras.layers import (
 )
 
 from tfsep import layers as own
-from zoo.blocks import Network, classify, conv, depthwise, image
+from zoo.blocks import PIXELS, Network, classify, conv, depthwise, image
 
 
 def dense_autoencoder() -> keras.Model:
@@ -150,7 +150,7 @@ ROWS = (
     Network("autoencoder, dense", dense_autoencoder),
     Network("siamese", siamese),
     Network("Lambda", with_lambda),
-    Network("preprocessing inside", preprocessed),
+    Network("preprocessing inside", preprocessed, values=PIXELS),
     Network("Normalization in front", normalized_input),
     Network("two inputs", two_inputs),
     Network("dict outputs", dict_outputs),
