@@ -87,6 +87,32 @@ def test_attributes_that_shape_weights_are_fixed_by_the_build(kind):
         setattr(layer, name, before)
 
 
+KERAS = [kind for kind in KINDS if hasattr(keras.layers, kind.__name__)] + [layers.BatchNormalization]
+
+
+def parameters_of(function):
+    found = inspect.signature(function).parameters.values()
+    return [(each.name, each.default) for each in found if each.kind != each.VAR_KEYWORD]
+
+
+@pytest.mark.parametrize("ours", KERAS, ids=lambda kind: kind.__name__)
+def test_layers_have_every_name_and_argument_of_keras(ours):
+    theirs = getattr(keras.layers, ours.__name__)
+    names = [name for name in dir(theirs) if name[0] != "_"]
+    assert not [name for name in names if not hasattr(ours, name)]
+    for name in ("__init__", *names):
+        if callable(getattr(theirs, name)) and not inspect.isclass(getattr(theirs, name)):
+            expected = parameters_of(getattr(theirs, name))
+            assert parameters_of(getattr(ours, name))[: len(expected)] == expected, name
+    arguments = {} if ours is layers.BatchNormalization else basis(ours)
+    made, other = ours(**arguments), theirs(**arguments)
+    x = X[:, 0] if "1D" in ours.__name__ else X
+    made(x)
+    other(x)
+    assert not [name for name in vars(other) if name[0] != "_" and not hasattr(made, name)]
+    assert other.get_config().keys() <= made.get_config().keys()
+
+
 def test_rate_and_dilation_rate_are_one():
     for layer in (layers.Conv2D(4, 3), layers.DepthwiseConv1D(3), layers.DepthwiseSeparableConv(4)):
         layer.rate = 2

@@ -154,14 +154,13 @@ class DeformableConv2D(StandardConvolution):
         self.offset_kernel = self._add_weight("offset", "offset_kernel", (*self.kernel_size, channels, each))
         self.offset_bias = self.add_weight(name="offset_bias", shape=(each,), initializer="zeros")
 
-    def convolution_op(self, inputs: Tensor, *kernels: TensorLike) -> Tensor:
+    def convolution_op(self, inputs: Tensor, kernel: TensorLike) -> Tensor:  # type: ignore[override]
         """Convolve once for the offsets, and once with moved taps, without bias and activation.
 
         Args:
             inputs: tensor of the layer's input shape.
-            *kernels: one of the shape of the layer's own.
+            kernel: of the shape of the layer's own.
         """
-        (kernel,) = kernels
         moves = self._biased(convolve(inputs, self.offset_kernel, *self._op_arguments()), self.offset_bias)
         mask = None
         if self.modulated:

@@ -78,6 +78,15 @@ class StandardConvolution(LowRankAdaptation, Convolution):
     def _kernels(self) -> tuple[TensorLike, ...]:
         return (self.kernel,)
 
+    def convolution_op(self, inputs: Tensor, kernel: TensorLike) -> Tensor:  # type: ignore[override]
+        """Convolve with a kernel, without bias and activation; a subclass may override it.
+
+        Args:
+            inputs: tensor of the layer's input shape.
+            kernel: of the shape of the layer's own.
+        """
+        return super().convolution_op(inputs, kernel)
+
     def _output_channels(self, channels: int | None) -> int:  # noqa: ARG002
         return self.filters
 

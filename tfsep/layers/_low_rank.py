@@ -55,7 +55,7 @@ class LowRankAdaptation(keras.layers.Layer):
     def __init__(self, *, lora_rank: int | None = None, lora_alpha: float | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.lora_rank = None if lora_rank is None else positive_int(lora_rank, "lora_rank")
-        self.lora_alpha = self.lora_rank if lora_alpha is None else positive_number(lora_alpha, "lora_alpha")
+        self.lora_alpha = self.lora_rank if lora_alpha is None else _alpha(lora_alpha)
         self.lora_enabled = False
 
     @property
@@ -98,7 +98,7 @@ class LowRankAdaptation(keras.layers.Layer):
             ValueError: for a layer that is not built, is adapted already, or whose kernel has a constraint.
         """
         rank = positive_int(rank, "rank")
-        alpha = rank if lora_alpha is None else positive_number(lora_alpha, "lora_alpha")
+        alpha = rank if lora_alpha is None else _alpha(lora_alpha)
         if not self.built:
             raise ValueError(f"enable_lora: expected a layer that was built, got {self.name!r}, which is not")
         if self.lora_enabled:
@@ -167,6 +167,12 @@ class LowRankAdaptation(keras.layers.Layer):
         """Return the layer's arguments, under Keras's names."""
         adaptation = {} if self.lora_rank is None else {"lora_rank": self.lora_rank, "lora_alpha": self.lora_alpha}
         return {**super().get_config(), **adaptation}
+
+
+def _alpha(value: float) -> float:
+    """Return a scale's numerator as it was given, an int or a float, so that a config survives a round trip."""
+    positive_number(value, "lora_alpha")
+    return value
 
 
 @contextmanager
