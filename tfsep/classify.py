@@ -1,7 +1,7 @@
 """Classification of image files: the most likely classes of each."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fsdecode
 from pathlib import Path
@@ -85,16 +85,21 @@ def classify(
     labels: str | PathLike[str] | None = None,
     preprocessing: Preprocessing | None = None,
     top: int = 5,
+    *,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
 ) -> Classification:
     """Return the most likely classes of image files.
 
     Args:
-        model: a ``.keras`` or ``.tflite`` file, of floats or quantized.
+        model: a ``.tflite`` file, of floats or quantized, or what `tfsep.models.load_model` takes.
         images: JPEG, PNG, BMP or GIF files.
         labels: a text file with a line for each class, optionally after a first line "background".
         preprocessing: preprocessing of the images; None for the record beside the model or, without one, for a central
             crop of 0.875 and [-1, 1].
         top: number of classes for each image.
+        custom_objects: classes and functions of one's own that a file of Keras names, by name.
+        safe_mode: whether to refuse ``Lambda`` layers, whose Python code loading would run.
 
     Raises:
         TypeError: if an argument is no path.
@@ -108,12 +113,12 @@ def classify(
         FileNotFoundError: model: expected a .keras or .tflite file, got missing.tflite, which does not exist
     """
     path, top = as_path(model, "model"), positive_int(top, "top")
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"model: expected a .keras or .tflite file, got {path}, which does not exist")
     given, kept = preprocessing, read_preprocessing(path)
     how = given or kept or CENTRAL
     source = "as given" if given else "as recorded beside the model" if kept else "the default"
-    shape, run = _open_model(path)
+    shape, run = _open_model(path, custom_objects, safe_mode)
     rows, columns, channels = shape
     how.require_channels(channels)
     if how.size is None and None in (rows, columns):
@@ -131,18 +136,18 @@ def classify(
     return Classification(str(path), how, source, tuple(map(str, names)), guesses, notes)
 
 
-def _open_model(path: Path) -> tuple[tuple[Any, ...], Callable[[np.ndarray], Any]]:
+def _open_model(
+    path: Path, custom_objects: Mapping[str, Any] | None, safe_mode: bool
+) -> tuple[tuple[Any, ...], Callable[[np.ndarray], Any]]:
     """The input shape (H, W, C) of a model, and a function that runs it."""
-    if path.suffix == ".keras":
-        model = load_model(path)
-        shape = tuple(getattr(model, "input_shape", ()))[1:]
-        run: Callable[[np.ndarray], Any] = lambda x: np.asarray(model(x, training=False))  # noqa: E731
-    elif path.suffix == ".tflite":
+    if path.suffix == ".tflite":
         inputs = tflite.inspect(path).role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else ()
-        run = lambda x: tflite.predict(path, x)  # noqa: E731
+        run: Callable[[np.ndarray], Any] = lambda x: tflite.predict(path, x)  # noqa: E731
     else:
-        raise ValueError(f"model: expected a .keras or .tflite file, got {path}")
+        model = load_model(path, custom_objects, safe_mode)
+        shape = tuple(getattr(model, "input_shape", ()))[1:]
+        run = lambda x: np.asarray(model(x, training=False))  # noqa: E731
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise ValueError(f"model: expected one input of images (H, W, 1) or (H, W, 3), got {path} of {shape}")
     return shape, run

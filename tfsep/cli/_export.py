@@ -24,11 +24,12 @@ from tfsep.cli._app import (
     parse_thread_counts,
     preprocessing_for,
 )
+from tfsep.cli._models import MODEL_HELP, CustomOption, UnsafeOption, open_model
 
 
 @command("export")
 def export(
-    model: Annotated[Path, typer.Argument(help="A .keras file.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     out: Annotated[Path | None, typer.Option(help="The .tflite file; beside the model where not given.")] = None,
     recipe: Annotated[str, typer.Option(help=RECIPE_HELP)] = "float32",
     calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
@@ -43,17 +44,18 @@ def export(
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
+    custom: CustomOption = None,
+    unsafe: UnsafeOption = False,
 ) -> None:
     """Export a model, verify the file against it, and keep the file only if it computes the same."""
     from tfsep._utils.native_stderr import silence_native_stderr
 
     with silence_native_stderr():
         from tfsep import tflite
-        from tfsep.models import load_model
         from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, get_recipe
 
         chosen, most = get_recipe(recipe), samples or MAX_CALIBRATION_SAMPLES
-        loaded, how = load_model(model), preprocessing_for(model, mean, std)
+        loaded, how = open_model(model, custom, unsafe), preprocessing_for(model, mean, std)
         shape = None if size is None else input_shape_of(loaded, size)
         report = tflite.export(
             loaded,
@@ -74,7 +76,7 @@ def export(
 
 @command("verify")
 def verify(
-    model: Annotated[Path, typer.Argument(help="A .keras file.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     file: Annotated[Path, typer.Argument(help="A .tflite file.")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
@@ -83,15 +85,16 @@ def verify(
     std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     weights: Annotated[bool, typer.Option(help="Compare the stored weights and each operator too.")] = True,
     strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
+    custom: CustomOption = None,
+    unsafe: UnsafeOption = False,
 ) -> None:
     """Run a file beside its model and compare; exit with 1 if outputs, weights or operators differ."""
     from tfsep._utils.native_stderr import silence_native_stderr
 
     with silence_native_stderr():
         from tfsep import tflite
-        from tfsep.models import load_model
 
-        loaded, how = load_model(model), preprocessing_for(model, mean, std)
+        loaded, how = open_model(model, custom, unsafe), preprocessing_for(model, mean, std)
         inputs = tflite.inspect(file).role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else None
         given = open_samples("data", data, loaded, shape, "test", samples, how)
@@ -100,7 +103,7 @@ def verify(
 
 @command("convert")
 def convert(
-    model: Annotated[Path, typer.Argument(help="A .keras file, of any Keras model.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     out: Annotated[Path, typer.Option(help="Folder for the files.")],
     recipe: Annotated[str, typer.Option(help=RECIPE_HELP)] = "int8",
     calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
@@ -120,17 +123,18 @@ def convert(
     io: Annotated[str | None, typer.Option(help=IO_HELP)] = None,
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
+    custom: CustomOption = None,
+    unsafe: UnsafeOption = False,
 ) -> None:
     """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses."""
     from tfsep._utils.native_stderr import silence_native_stderr
 
     with silence_native_stderr():
         from tfsep import tflite
-        from tfsep.models import load_model
         from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, get_recipe
 
         chosen, most = get_recipe(recipe), samples or MAX_CALIBRATION_SAMPLES
-        loaded, how = load_model(model), preprocessing_for(model, mean, std)
+        loaded, how = open_model(model, custom, unsafe), preprocessing_for(model, mean, std)
         shape = None if size is None else input_shape_of(loaded, size)
         report = tflite.convert(
             loaded,

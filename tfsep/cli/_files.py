@@ -19,12 +19,13 @@ from tfsep.cli._app import (
     parse_thread_counts,
     preprocessing_for,
 )
+from tfsep.cli._models import CustomOption, UnsafeOption, custom_objects, open_model
 from tfsep.defs import NETWORKS
 
 
 @command("cost")
 def cost(
-    network: Annotated[str, typer.Argument(help=f"{', '.join(NETWORKS)}, a .keras file or a .tflite file.")],
+    network: Annotated[str, typer.Argument(help=f"{', '.join(NETWORKS)}, a model of Keras or a .tflite file.")],
     size: Annotated[str | None, typer.Option(help="Input rows and columns: 224, or 224x160.")] = None,
     channels: Annotated[
         int | None, typer.Option(help="Input channels; the model's own, or 3, where not given.")
@@ -35,6 +36,8 @@ def cost(
     classes: Annotated[int | None, typer.Option(help="Count a classifier of so many classes.")] = None,
     flops: Annotated[bool, typer.Option("--flops", help="Show FLOPs, 2 per MAC, as well.")] = False,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
+    custom: CustomOption = None,
+    unsafe: UnsafeOption = False,
 ) -> None:
     """Count parameters and MACs, row by row."""
     from tfsep.cost import cost as count
@@ -48,13 +51,11 @@ def cost(
         raise ValueError(f"channels: expected none without --size for a file, got {channels}")
     elif network.endswith(".tflite"):
         report = count(Path(network), None if size is None else (*parse_size(size), channels or 3), *options)
-    elif network.endswith(".keras"):
+    elif Path(network).suffix in (".keras", ".h5", ".hdf5") or Path(network).is_dir():
         from tfsep._utils.native_stderr import silence_native_stderr
 
         with silence_native_stderr():
-            from tfsep.models import load_model
-
-            model = load_model(network)
+            model = open_model(network, custom, unsafe)
             report = count(model, None if size is None else input_shape_of(model, size, channels), *options)
     else:
         raise ValueError(f"network: expected {', '.join(NETWORKS)}, a .keras file or a .tflite file, got {network!r}")
@@ -133,7 +134,7 @@ def _save_plot(points: Any, path: Path) -> None:
 
 @command("predict")
 def predict(
-    model: Annotated[Path, typer.Argument(help="A .keras or .tflite file.")],
+    model: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, or the folder of a SavedModel.")],
     images: Annotated[list[Path], typer.Argument(help="JPEG, PNG, BMP or GIF files.")],
     labels: Annotated[Path | None, typer.Option(help="A text file with a line for each class.")] = None,
     crop: Annotated[
@@ -145,6 +146,8 @@ def predict(
     std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes of each image.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    custom: CustomOption = None,
+    unsafe: UnsafeOption = False,
 ) -> None:
     """Say which classes a model finds most likely in images, and how these were prepared for it."""
     from tfsep._utils.native_stderr import silence_native_stderr
@@ -160,5 +163,6 @@ def predict(
         how = None
         if changed or mean is not None or std is not None:
             how = replace(preprocessing_for(model, mean, std, CENTRAL), **changed)
-        result = classify(model, images, labels, how, top)
+        own = custom_objects(custom)
+        result = classify(model, images, labels, how, top, custom_objects=own, safe_mode=not unsafe)
         print(result.to_json() if json else result)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tfsep.cli._app import SET_HELP, command, parse_size, print_line
+from tfsep.cli._models import CustomOption, UnsafeOption, open_model
 from tfsep.defs import NETWORKS
 
 DataOption = Annotated[str, typer.Option(help=f"{SET_HELP}.")]
@@ -96,6 +97,8 @@ def quantize(
     size: SizeOption = None,
     resume: ResumeOption = False,
     publish: PublishOption = None,
+    custom: CustomOption = None,
+    unsafe: UnsafeOption = False,
 ) -> None:
     """Fine-tune a model for int8, export it, and show that the file computes what was trained."""
     from tfsep._utils.native_stderr import silence_native_stderr
@@ -104,14 +107,13 @@ def quantize(
         from tfsep import saved, tflite
         from tfsep import train as training
         from tfsep.data import open_data
-        from tfsep.models import load_model
 
         given = {
             **_merged_settings(config, settings),
             **_options_given(epochs=epochs, learning_rate=learning_rate, seed=seed),
         }
         recipe = training.QuantizeConfig.of(given)
-        loaded = load_model(model)
+        loaded = open_model(model, custom, unsafe)
         images = open_data(data, None if size is None else (*parse_size(size), 3))
         result = training.finetune(loaded, recipe, images, out, resume=resume)
         _print_result(result)

@@ -1,25 +1,45 @@
 """Loading a saved model, with this library's layers known to Keras."""
 
+import re
+import warnings
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from tfsep import layers, quantize  # noqa: F401 - registers the layers that a file may name
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Model
 from tfsep._utils.zip_limits import check_unpacked_size
+from tfsep.models._keras2_config import UnreadableModelError, is_of_keras2, with_patched_copy
+from tfsep.models._saved_model import is_saved_model, load_saved_model
 
 __all__ = ["load_model"]
 
+_H5 = (".h5", ".hdf5")
+_KINDS = "a .keras or .h5 file, or the folder of a SavedModel"
 
-def load_model(path: str | PathLike[str]) -> Model:
-    """Load a ``.keras`` file, Keras's safe mode on.
+
+def load_model(
+    path: str | PathLike[str], custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
+) -> Model:
+    """Load a ``.keras`` file, an ``.h5`` file of Keras 2 or 3, or a SavedModel.
+
+    What Keras 2 writes in an ``.h5`` file and Keras 3 does not know is put right where it changes nothing. A SavedModel
+    becomes a model of one layer, which computes its signature ``serving_default``; Keras cannot save that again.
 
     Args:
-        path: path of the file; it may hold layers of `tfsep.layers` and `tfsep.quantize`.
+        path: path of the file or folder; a file may hold layers of `tfsep.layers` and `tfsep.quantize`.
+        custom_objects: classes and functions of one's own that the file names, by name.
+        safe_mode: whether to refuse ``Lambda`` layers, whose Python code loading would run. Off for files that you
+            trust only.
+
+    Returns:
+        The model, not compiled where it is of Keras 2.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no whole ``.keras`` file, or names classes that are not known.
+        ValueError: if it is no whole model, or names classes that are not known.
 
     Examples:
         >>> load_model("missing.keras")
@@ -27,16 +47,48 @@ def load_model(path: str | PathLike[str]) -> Model:
         FileNotFoundError: model: expected a .keras file, got missing.keras, which does not exist
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"model: expected a .keras file, got {path}, which does not exist")
-    if path.suffix != ".keras":
-        raise ValueError(f"model: expected a .keras file, got {path}")
+    if not (path.is_file() and path.suffix in (".keras", *_H5)) and not is_saved_model(path):
+        raise ValueError(f"model: expected {_KINDS}, got {path}")
     try:
-        check_unpacked_size(path)
-        return keras.models.load_model(path)
+        # Keras warns of what a file of Keras 2 leaves out.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _loaded(path, dict(custom_objects or {}), safe_mode)
     except Exception as error:  # whatever a damaged archive makes the loaders underneath raise
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"model: expected a whole .keras file, got {path} ({reason})") from error
+        raise ValueError(_explained(path, error)) from error
+
+
+def _loaded(path: Path, custom_objects: dict[str, Any], safe_mode: bool) -> Model:
+    if path.is_dir():
+        return load_saved_model(path)
+    options: dict[str, Any] = {"custom_objects": custom_objects, "safe_mode": safe_mode}
+    if path.suffix == ".keras":
+        check_unpacked_size(path)
+    if is_of_keras2(path):
+        return with_patched_copy(path, lambda copy: keras.models.load_model(copy, compile=False, **options))
+    return keras.models.load_model(path, compile=path.suffix == ".keras", **options)
+
+
+def _explained(path: Path, error: Exception) -> str:
+    """An error of Keras's loaders in one sentence."""
+    reason = " ".join(str(error).split())
+    if "Lambda" in reason and "safe_mode=False" in reason:
+        return (
+            f"model: expected no Lambda layer, whose Python code loading would run, got {path}, which has one: pass "
+            "safe_mode=False, or --unsafe, for a file that you trust"
+        )
+    unknown = re.search(r"(?:Unknown layer: |Unknown object: |Could not locate (?:class|function) )'?([\w.>]+)", reason)
+    if unknown:
+        return (
+            f"model: expected classes that are known, got {path}, which has {unknown[1]!r}: give it in custom_objects, "
+            "or its module with --custom"
+        )
+    if isinstance(error, UnreadableModelError):
+        return f"model: expected one that Keras 3 reads, got {path}: {reason}"
+    kind = {".keras": "a whole .keras file", "": "a whole SavedModel"}.get(path.suffix, "a whole .h5 file of a model")
+    return f"model: expected {kind}, got {path} ({reason[:200]})"
 
 
 def as_model(model: Model | str | PathLike[str]) -> Model:

@@ -1,0 +1,249 @@
+"""Models of Keras 2, SavedModels and models with classes of one's own, loaded and exported."""
+
+import json
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from checks import assert_close, assert_refused, assert_sentence
+from keras import layers as L
+from typer.testing import CliRunner
+
+from tfsep import classify, models, tflite
+from tfsep.cli import app
+
+RNG = np.random.default_rng(0)
+
+
+def keras2_file(path, config, weights, version="2.15.0"):
+    """An ``.h5`` file as Keras 2 writes it; `weights` has for each layer its arrays by name."""
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"keras_version": version, "backend": "tensorflow", "model_config": json.dumps(config)})
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [name.encode() for name in weights]
+        for layer, arrays in weights.items():
+            own = group.create_group(layer)
+            own.attrs["weight_names"] = [f"{layer}/{name}:0".encode() for name in arrays]
+            for name, array in arrays.items():
+                own[f"{layer}/{name}:0"] = array
+    return path
+
+
+def layer(kind, name, **config):
+    return {"class_name": kind, "config": {"name": name, "trainable": True, "dtype": "float32", **config}}
+
+
+def inputs(name, *shape):
+    return layer("InputLayer", name, batch_input_shape=[None, *shape], sparse=False, ragged=False)
+
+
+def sequential(*stack):
+    return {"class_name": "Sequential", "config": {"name": "old", "layers": list(stack)}}
+
+
+def normal(*shape):
+    return RNG.normal(size=shape).astype("float32")
+
+
+KERNEL, BIAS = normal(3, 3, 3, 2), normal(6)
+GAMMA, BETA, MEAN, VARIANCE = (RNG.uniform(0.5, 2.0, 6).astype("float32") for _ in range(4))
+CONVOLUTION = {"kernel_size": [3, 3], "strides": [1, 1], "padding": "same", "use_bias": True, "groups": 1}
+NORMALIZATION = layer("BatchNormalization", "block/bn", axis=[3], momentum=0.99, epsilon=0.01)
+
+
+@pytest.fixture(scope="module")
+def functional(tmp_path_factory):
+    """A depthwise convolution with ``groups``, a normalization of a name with a slash, a sum: all in Keras 2's form."""
+    stack = [
+        {**inputs("image", 8, 8, 3), "name": "image", "inbound_nodes": []},
+        {
+            **layer("DepthwiseConv2D", "depthwise", **CONVOLUTION, depth_multiplier=2, activation="linear"),
+            "name": "depthwise",
+            "inbound_nodes": [[["image", 0, 0, {}]]],
+        },
+        {**NORMALIZATION, "name": "block/bn", "inbound_nodes": [[["depthwise", 0, 0, {}]]]},
+        {
+            **layer("Add", "sum"),
+            "name": "sum",
+            "inbound_nodes": [[["depthwise", 0, 0, {}], ["block/bn", 0, 0, {}]]],
+        },
+    ]
+    ends = {"input_layers": [["image", 0, 0]], "output_layers": [["sum", 0, 0]]}
+    config = {"class_name": "Functional", "config": {"name": "old", "layers": stack, **ends}}
+    stored = {"gamma": GAMMA, "beta": BETA, "moving_mean": MEAN, "moving_variance": VARIANCE}
+    return keras2_file(
+        tmp_path_factory.mktemp("old") / "m.h5",
+        config,
+        {"image": {}, "depthwise": {"depthwise_kernel": KERNEL, "bias": BIAS}, "block/bn": stored, "sum": {}},
+    )
+
+
+def test_functional_model_of_keras2(functional, tmp_path):
+    """Against NumPy, and as the file of an export."""
+    x = normal(4, 8, 8, 3)
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    depthwise = np.zeros((4, 8, 8, 6)) + BIAS
+    for row, column, channel, place in np.ndindex(KERNEL.shape):
+        window = padded[:, row : row + 8, column : column + 8, channel]
+        depthwise[..., 2 * channel + place] += window * KERNEL[row, column, channel, place]
+    expected = depthwise + GAMMA * (depthwise - MEAN) / np.sqrt(VARIANCE + 0.01) + BETA
+    model = models.load_model(functional)
+    assert_close(model.predict(x, verbose=0), expected)
+    assert_close(
+        tflite.predict(tflite.export(functional_again(model, tmp_path), tmp_path / "m.tflite").path, x), expected
+    )
+    assert tflite.verify(functional, tmp_path / "m.tflite", x).passed
+
+
+def functional_again(model, folder):
+    """The same model, saved and loaded by Keras 3."""
+    model.save(folder / "again.keras")
+    return models.load_model(folder / "again.keras")
+
+
+def test_recurrent_model_of_keras2(tmp_path):
+    """Keras 2's hard sigmoid is 0.2·x + 0.5, Keras 3's is x/6 + 0.5."""
+    options = {"units": 2, "activation": "linear", "recurrent_activation": "hard_sigmoid", "time_major": False}
+    config = sequential(inputs("x", 1, 3), layer("LSTM", "lstm", **options, use_bias=False))
+    kernel, recurrent = normal(3, 8), normal(2, 8)
+    path = keras2_file(tmp_path / "m.h5", config, {"lstm": {"kernel": kernel, "recurrent_kernel": recurrent}})
+    x = normal(5, 1, 3)
+    gates = x[:, 0] @ kernel
+    i, c, o = gates[:, :2], gates[:, 4:6], gates[:, 6:]
+    expected = np.clip(0.2 * o + 0.5, 0, 1) * np.clip(0.2 * i + 0.5, 0, 1) * c
+    assert_close(models.load_model(path).predict(x, verbose=0), expected)
+    new = keras2_file(tmp_path / "new.h5", config, {"lstm": {"kernel": kernel, "recurrent_kernel": recurrent}}, "3.1.0")
+    assert_refused(lambda: models.load_model(new), "model")
+
+
+READABLE = {
+    "separable": (L.SeparableConv2D(4, 3), {"groups": 1, "kernel_initializer": None, "kernel_regularizer": None}),
+    "transposed": (L.Conv2DTranspose(4, 3, strides=2), {"groups": 1}),
+    "dropout": (L.SpatialDropout2D(0.5), {"noise_shape": None, "trainable": True}),
+    "random": (L.RandomFlip(), {"rng_type": "stateful"}),
+    "policy": (L.Conv2D(2, 3), {"dtype": {"class_name": "Policy", "config": {"name": "float32"}}}),
+}
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_keys_that_keras3_does_not_know(name, tmp_path):
+    own, former = READABLE[name]
+    new = keras.Sequential([keras.Input((6, 6, 3)), own])
+    kept = {key: value for key, value in own.get_config().items() if key not in ("dtype", "name")}
+    arrays = {str(i): weight.numpy() for i, weight in enumerate(own.weights) if "seed" not in weight.name}
+    config = sequential(inputs("x", 6, 6, 3), layer(type(own).__name__, own.name, **{**kept, **former}))
+    path = keras2_file(tmp_path / "m.h5", config, {own.name: arrays})
+    x = normal(2, 6, 6, 3)
+    assert_close(models.load_model(path).predict(x, verbose=0), new.predict(x, verbose=0))
+
+
+UNREADABLE = {
+    "an operator": (sequential(layer("TFOpLambda", "add", function="math.add")), "an operator of TensorFlow"),
+    "a slice": (sequential(layer("SlicingOpLambda", "cut", function="__operators__.getitem")), "a slice"),
+    "a layer": (sequential(layer("ThresholdedReLU", "r", theta=1.0)), "a ThresholdedReLU layer"),
+    "an option": (sequential(layer("GRU", "g", units=2, time_major=True)), "its GRU 'g' has time_major=True"),
+    "a class": (sequential(inputs("x", 3), layer("Unheard", "u")), "'Unheard': give it in custom_objects"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_cannot_be_read_is_named(case, tmp_path):
+    config, said = UNREADABLE[case]
+    path = keras2_file(tmp_path / "m.h5", config, {})
+    assert said in assert_refused(lambda: models.load_model(path), "model")
+
+
+def test_damaged_files_and_weights_alone(functional, tmp_path):
+    (tmp_path / "cut.h5").write_bytes(functional.read_bytes()[:1000])
+    (tmp_path / "folder").mkdir()
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["kernel"] = KERNEL
+    for name, said in (("cut.h5", "whole .h5"), ("w.h5", "weights and no model"), ("folder", "SavedModel")):
+        assert said in assert_refused(lambda name=name: models.load_model(tmp_path / name), "model")
+
+
+def test_saved_models(tmp_path):
+    """By their signature: one and several inputs and outputs, without Keras."""
+    kernel = tf.Variable(normal(4, 3))
+    spec = tf.TensorSpec((None, 4), tf.float32, name="x")
+    module = tf.Module()
+    module.kernel = kernel
+    one = tf.function(lambda x: {"y": x @ kernel}, autograph=False).get_concrete_function(spec)
+    two = tf.function(lambda a, b: {"p": a @ kernel, "q": a + b}, autograph=False).get_concrete_function(
+        a=tf.TensorSpec((None, 4), tf.float32, name="a"), b=tf.TensorSpec((None, 4), tf.float32, name="b")
+    )
+    x, shift = normal(6, 4), normal(6, 4)
+    tf.saved_model.save(module, str(tmp_path / "one"), signatures={"serving_default": one})
+    model = models.load_model(tmp_path / "one")
+    assert_close(model.predict(x, verbose=0), x @ kernel.numpy())
+    report = tflite.export(model, tmp_path / "m.tflite", "int8", np.repeat(x, 6, axis=0) + normal(36, 4), data=x)
+    assert report.ops == {"FULLY_CONNECTED": 1}
+    tf.saved_model.save(module, str(tmp_path / "two"), signatures={"other": two})
+    report = tflite.export(models.load_model(tmp_path / "two"), tmp_path / "m.tflite", data={"a": x, "b": shift})
+    outputs = tflite.predict(report.path, {"a": x, "b": shift})
+    assert_close(outputs["p"], x @ kernel.numpy())
+    assert_close(outputs["q"], x + shift)
+    tf.saved_model.save(module, str(tmp_path / "none"))
+    assert "no signature" in assert_refused(lambda: models.load_model(tmp_path / "none"), "model")
+
+
+OWN = """
+import keras
+class Doubled(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A folder with a module of one's own, a model with a layer of it, and one with a Lambda."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_layers.py").write_text(OWN)
+    scope = {}
+    exec(OWN, scope)
+    stack = [keras.Input((8, 8, 3)), scope["Doubled"](), L.GlobalAveragePooling2D()]
+    keras.Sequential(stack).save(tmp_path / "own.keras")
+    keras.Sequential([keras.Input((4,)), L.Lambda(lambda x: 2 * x)]).save(tmp_path / "lambda.keras")
+    (tmp_path / "broken.py").write_text("raise SystemExit(7)")
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def test_classes_of_ones_own_on_the_command_line(own):
+    for module in ("own_layers", "own_layers.py", "own_layers:Doubled", own / "own_layers.py"):
+        assert run("export", "own.keras", "--out", "m.tflite", "--custom", module).exit_code == 0, module
+    np.save("x.npy", RNG.integers(0, 256, (12, 8, 8, 3)).astype("uint8"))
+    done = run("verify", "own.keras", "m.tflite", "--data", "x.npy", "--custom", "own_layers")
+    assert done.exit_code == 0, done.output
+    assert run("cost", "own.keras", "--custom", "own_layers").exit_code == 0
+    assert run("export", "lambda.keras", "--unsafe").exit_code == 0
+    tf.io.write_file("a.png", tf.io.encode_png(np.zeros((8, 8, 3), "uint8")))
+    assert "model" in run("predict", "own.keras", "a.png", "--custom", "own_layers", "--json").stdout
+    with pytest.raises(ValueError, match="classes that are known"):
+        classify.classify("own.keras", ["a.png"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["own.keras"], "classes that are known, got own.keras, which has 'Doubled'"),
+        (["lambda.keras"], "pass safe_mode=False, or --unsafe"),
+        (["own.keras", "--custom", "no_such_module"], "got 'no_such_module' (ModuleNotFoundError"),
+        (["own.keras", "--custom", "missing.py"], "got 'missing.py' (FileNotFoundError"),
+        (["own.keras", "--custom", "broken.py"], "got 'broken.py' (SystemExit: 7)"),
+        (["own.keras", "--custom", "own_layers:Other"], "a name that own_layers has, got 'Other'"),
+    ],
+)
+def test_models_that_the_command_refuses(arguments, said, own):
+    done = run("export", *arguments, "--out", "m.tflite")
+    assert done.exit_code == 2
+    text = done.stderr.removeprefix("tfsep: ").strip()
+    assert_sentence(text, "custom" if "--custom" in arguments else "model")
+    assert said in text
+    assert not (own / "m.tflite").exists()

@@ -1,0 +1,54 @@
+"""SavedModels of TensorFlow and Keras 2, as Keras models of one layer."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import Model, Tensor
+from tfsep.models._keras2_config import UnreadableModelError
+
+_ENDPOINTS = ("serving_default", "serve")
+
+
+def is_saved_model(path: Path) -> bool:
+    """Return whether a path is the folder of a SavedModel."""
+    return path.is_dir() and any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
+
+
+def load_saved_model(path: Path) -> Model:
+    """Load a SavedModel by its signature: a Functional model whose inputs and outputs have the signature's names.
+
+    It infers; the weights are the layer's.
+
+    Raises:
+        UnreadableModelError: for one without a signature, or with inputs that are no tensors of known rank.
+    """
+    signatures = tf.saved_model.load(str(path)).signatures
+    name = next((name for name in (*_ENDPOINTS, *signatures) if name in signatures), None)
+    if name is None:
+        raise UnreadableModelError("it has no signature: save it with signatures=")
+    specs: Mapping[str, Any] = signatures[name].structured_input_signature[1]
+    for key, spec in specs.items():
+        if not isinstance(spec, tf.TensorSpec) or spec.shape.rank in (None, 0) or spec.dtype == tf.string:
+            raise UnreadableModelError(f"its input {key!r} is {spec}: expected a tensor of numbers with a batch")
+    layer = _Signature(str(path), call_endpoint=name, name=path.name)
+    inputs = {
+        key: keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name, name=key) for key, spec in specs.items()
+    }
+    outputs = layer(inputs)
+    return keras.Model(_alone(inputs), _alone(outputs), name=path.name)
+
+
+class _Signature(keras.layers.TFSMLayer):
+    """Keras's layer, which calls a signature of one input, with a dict of any number of them."""
+
+    def call(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
+        """Call the signature."""
+        del training
+        return self.call_endpoint_fn(**inputs)
+
+
+def _alone(tensors: dict[str, Any]) -> Any:
+    """The one tensor of a dict, or all of several."""
+    return next(iter(tensors.values())) if len(tensors) == 1 else tensors
