@@ -379,8 +379,6 @@ def refused_scope(model, path, scope, phrase):
 def test_scope_is_refused_where_there_is_no_checkpoint(source, tmp_path):
     options = {"size": (32, 32), "alpha": 0.25} if source != "model.tflite" else {}
     with pytest.raises(ValueError, match="scope") as error:
-        import_model(
-            source, tmp_path / "out.keras", scope="FeatureExtractor", alpha=0.25 if options else None, **options
-        )
+        import_model(source, tmp_path / "out.keras", scope="FeatureExtractor", **options)
     assert_sentence(error.value, "scope")
     assert not list(tmp_path.iterdir())
