@@ -306,3 +306,31 @@ def test_functions_without_arguments_are_data(tmp_path):
         assert tflite.export(model, path, "int8", data, data=listed, input_shape=shapes).sha256 == expected
         assert tflite.verify(model, path, data).samples == len(IMAGES)
         assert len(tflite.predict(path, data)) == len(IMAGES)
+
+
+def test_operators_without_a_counterpart_name_their_layers(tmp_path):
+    inner = keras.Sequential([keras.Input((4,)), L.Lambda(tf.math.erfinv, output_shape=(4,), name="odd")], name="inner")
+    nested = keras.Sequential([keras.Input((4,)), L.Dense(4, name="odder"), inner])
+    table = keras.Sequential([keras.Input((2,), dtype="int64"), L.IntegerLookup(vocabulary=[3, 4], name="table")])
+    for model, said in ((nested, "for Erfinv of 'odd'"), (table, "for LookupTableFindV2 of 'table'")):
+        text = assert_refused(lambda model=model: tflite.export(model, tmp_path / "m.tflite"), "model")
+        assert said in text
+        assert "Placeholder" not in text
+
+
+def test_dynamic_int8_says_which_layers_stay_in_float32(tmp_path):
+    """And why: the converter leaves small kernels, and LiteRT has no such kernel for some operators."""
+    stack = [
+        L.Conv2D(2, 1, name="small"),
+        keras.Sequential([L.Conv2D(40, 5, name="large")], name="inner"),
+        L.DepthwiseConv2D(6, name="depthwise"),
+        L.Reshape((4, 4, 4, 10)),
+        L.Conv3D(16, 3, name="volume"),
+    ]
+    model = keras.Sequential([keras.Input((13, 13, 3)), *stack])
+    notes = " ".join(tflite.export(model, tmp_path / "m.tflite", "dynamic_int8").notes)
+    assert "fewer than 1,024 numbers: small (6)" in notes
+    assert "volume (CONV_3D)" in notes
+    assert "large" not in notes
+    assert "depthwise" not in notes
+    assert "1,024" not in " ".join(tflite.export(model, tmp_path / "m.tflite", "float16").notes)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfsep._flatbuffer.reader import read_tflite
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import as_path, positive_int, positive_number
 from tfsep._utils.atomic_files import atomic_files
@@ -20,6 +21,7 @@ from tfsep.tflite._call_form import InputShapes
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._inspect import inspect
+from tfsep.tflite._layer_origins import float_weight_notes
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._output_comparison import compare_outputs
@@ -190,6 +192,8 @@ def _verified_report(
     notes = list(signature.notes)
     if calibration is not None and recipe.needs_calibration:
         notes += calibration.notes() + _range_notes(signature, calibration, data.origin)
+    if recipe.weights == "int8" and not recipe.has_integer_activations:
+        notes += float_weight_notes(signature.model, read_tflite(file)[1])
     if flex:
         # Neither LiteRT's package nor TensorFlow's has the runtime of these operators.
         notes.append(f"not verified: {', '.join(flex)} need TensorFlow on the device, and do not run here")

@@ -17,6 +17,7 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Model
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
+from tfsep.tflite._layer_origins import layers_of_operators
 from tfsep.tflite._model_run import StateScope
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe, get_recipe
@@ -71,7 +72,7 @@ def _convert(
         except Exception as error:
             raise ValueError(
                 f"model: expected one that converts in recipe {recipe.name!r}, got {signature.model.name!r}: "
-                f"{_reason(error)}"
+                f"{_missing_operators(signature, function, error) or _reason(error)}"
             ) from error
     return _reordered(bytearray(content), signature.input_names, signature.outputs_in_order)
 
@@ -151,6 +152,18 @@ def _reason(error: Exception) -> str:
     rest = [line for line in lines if line not in layers]
     where = [name for line in layers[-1:] for name in re.findall(r"calling (\w+)", line)]
     return ": ".join([*where, *(causes or rest or [type(error).__name__])[:1]])[:300]
+
+
+def _missing_operators(signature: ModelSignature, function: Any, error: Exception) -> str:
+    """The operators in a converter's error that have no counterpart, with the layers that they come from."""
+    names = list(dict.fromkeys(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", str(error))))
+    # A resource that the function captures shows as a placeholder.
+    names = [name for name in names if name != "Placeholder"]
+    found = layers_of_operators(signature.model, function, names)
+    listed = [f"{name} of {', '.join(map(repr, layers))}" for name, layers in found.items() if layers]
+    # With allow_flex, TensorFlow itself would compute them on the device.
+    advice = ": give allow_flex=True, or another layer" if "NEEDS_FLEX" in str(error) else ""
+    return f"TensorFlow Lite has no operator for {'; '.join(listed)}{advice}" if listed else ""
 
 
 def _trace(signature: ModelSignature) -> tuple[Any, tf.Module]:
