@@ -103,7 +103,7 @@ def network():
             L.AveragePooling2D(2, **LAST),
             L.Rescaling(2.0),
         ),
-        *(L.Conv2DTranspose(4, 2, 2, "same", **LAST), layers.Conv2DTranspose(4, 3, 2, "same", groups=2, **LAST)),
+        layers.Conv2DTranspose(4, 3, 2, "same", groups=2, **LAST),
         *(L.ZeroPadding2D(1, **LAST), L.GlobalAveragePooling2D(**LAST), L.Dense(3)),
     ):
         x = layer(x)
@@ -127,8 +127,7 @@ def test_models_with_a_format_of_their_own_are_as_ever(model, prepared, channels
     np.testing.assert_array_equal(again(X), prepared(X))
     exported = tflite.export(model, tmp_path / "m.tflite", data=X)
     assert_close(tflite.predict(exported.path, X), expected)
-    operators = [op.name for op in tflite.inspect(exported.path).operators]
-    assert "TRANSPOSE" not in operators
+    assert "TRANSPOSE" not in exported.ops
     assert tflite.check_targets(exported.path)
     assert tflite.compare_layers(model, exported.path, X).rows
     assert sum(row.macs for row in tflite.profile(exported.path).rows) == cost(exported.path).macs

@@ -60,7 +60,14 @@ def assert_same_layer(changed, made):
     np.testing.assert_array_equal(changed(x), made(x))
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+QUICK = (layers.Conv2D, layers.DepthwiseConv1D, layers.Conv2DTranspose, layers.DepthwiseSeparableConv)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in KINDS],
+    ids=[kind.__name__ for kind in KINDS],
+)
 def test_attributes_can_be_set_until_the_build(kind):
     for name, value in taken(kind).items():
         made, changed = kind(**{**basis(kind), name: value}, name="same"), kind(**basis(kind), name="same")
@@ -314,7 +321,7 @@ def trained(model, x):
     return model
 
 
-@pytest.mark.parametrize("name", in_part(ADAPTED, 3))
+@pytest.mark.parametrize("name", in_part(ADAPTED, 5))
 def test_low_rank_adaptation_trains_its_factors_only(name):
     model, x = adapted(name, lora_rank=2)
     layer = model.layers[0]

@@ -3,13 +3,10 @@
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.types import Layer, Shape, Tensor, TensorLike
+from tfsep._keras.types import Layer, Shape, Tensor
 from tfsep.layers._batch_normalization import scale_and_shift_of
 from tfsep.layers._layer_kinds import kind_of
-from tfsep.ops import is_exporting
 from tfsep.quantize._inference_mode import computes_in_float, is_observing
 from tfsep.quantize._qparams import WEIGHT_MAX, round_straight_through, to_integers, weight_scale
 
@@ -118,20 +115,25 @@ class QuantizedMatmul(keras.layers.Layer):
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Return kernel and bias (F,), with the moving statistics folded in."""
-        kernel, bias = tf.cast(self._kernel(), "float64"), self._bias("float64")
+        kernel, bias = self._kernel(), self._bias("float64")
         if self.normalization is not None:
             factor, shift = scale_and_shift_of(self.normalization)
             kernel = self._spec.scaled(kernel, factor)
             bias = bias * factor + shift
         return tf.cast(kernel, "float32"), tf.cast(bias, "float32")
 
-    def _kernel(self) -> TensorLike:
-        """The layer's kernel; in an export, the sum of an adapted one (LoRA) as a constant, rounded here."""
-        kernel: TensorLike = self.layer.kernel
-        if not is_exporting() or isinstance(kernel, keras.Variable):
-            return kernel
-        with tf.init_scope():
-            return np.asarray(self.layer.kernel)
+    def _kernel(self) -> Tensor:
+        """The layer's kernel in float64; that of a low-rank adaptation (LoRA) is summed so.
+
+        The converter adds a sum up itself. In float64 it rounds to the same numbers there.
+        """
+        if not getattr(self.layer, "lora_enabled", False):
+            return tf.cast(self.layer.kernel, "float64")
+        frozen = next(weight for weight in self.layer.weights if weight.name == self._spec.name)
+        kernel, *factors = (
+            tf.cast(each, "float64") for each in (frozen, self.layer.lora_kernel_a, self.layer.lora_kernel_b)
+        )
+        return kernel + tf.linalg.matmul(*factors) * (self.layer.lora_alpha / self.layer.lora_rank)
 
     def _bias(self, dtype: str) -> Tensor:
         bias = self.layer.bias
