@@ -1,5 +1,6 @@
 """Verification sees every output channel, and tells a lossy file from a wrong one."""
 
+import csv
 import functools
 import itertools
 import json
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import verification_networks
 from checks import assert_sentence, in_part
+from conftest import ROOT
 from keras import layers
 from verification_networks import APPLICATIONS, SMALL, application, built, samples
 
@@ -415,12 +417,75 @@ def test_mask_that_takes_the_whole_range(tmp_path):
         tflite.export(model, tmp_path / "m.tflite", "int8", data)
 
 
+FIGURES = ("rms_error", "channel_error", "graph_error", "operator_error", "reach", "use")
+FIELDS = ("kind", "name", "recipe", "outcome", *FIGURES)
+
+
+def table_row(kind, name, recipe, outcome, report):
+    """A row of the table; figures of three digits."""
+    proof = None if report is None else report.proof
+    figures = [getattr(report, field, None) for field in FIGURES[:2]]
+    figures += [getattr(proof, field, None) for field in FIGURES[2:]]
+    return (kind, name, recipe, outcome, *("" if figure is None else f"{figure:.3g}" for figure in figures))
+
+
+def faithful_rows(path, name, model, recipes, data):
+    """Rows of the files of a model, in the recipes that the converter has for it."""
+    for recipe in recipes:
+        try:
+            report = tflite.export(model, path, recipe, calibrated(recipe, data[0]), data=data[1]).verification
+        except tflite.VerificationError as error:
+            yield table_row("faithful", name, recipe, "refused", error.report)
+        except ValueError:
+            continue
+        else:
+            yield table_row("faithful", name, recipe, "lossy" if report.lossy else "passed", report)
+
+
+def damaged_rows(whole):
+    """Rows of the damaged files."""
+    for recipe, damage in itertools.product(tflite.RECIPES, damages.DAMAGES):
+        content = damages.damaged(whole.files[recipe], damage)
+        if content is not None:
+            whole.path.write_bytes(content)
+            try:
+                report, outcome = tflite.verify(whole.model, whole.path, whole.data), "passed"
+            except tflite.VerificationError as error:
+                report, outcome = error.report, "refused"
+            except ValueError:
+                report, outcome = None, "does not run"
+            yield table_row("damaged", damage, recipe, outcome, report)
+
+
+def write_table(name, rows):
+    with (ROOT / "benchmarks" / name).open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([FIELDS, *rows])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", APPLICATIONS)
-def test_untrained_applications(tmp_path, name):
-    low = 0.0 if name.startswith(("MobileNetV3", "EfficientNet", "ConvNeXt")) else None
-    model = built(functools.partial(application, name))
-    calibration, data = samples(model, 16, 0, low), samples(model, 16, 1, low)
-    for recipe in ("float16", "int8"):
-        found = tflite.export(model, tmp_path / "m.tflite", recipe, calibrated(recipe, calibration), data=data)
-        assert found.verification.proof.holds
+def test_table_of_networks_and_damages(whole, tmp_path):
+    """Every file that is right passes, and none that is not; the figures are a table in ``benchmarks``."""
+    damaged = list(damaged_rows(whole))
+    faithful = []
+    for make in SMALL:
+        if make is not verification_networks.masked_attention:
+            model = built(make)
+            data = samples(model, 32, 0), samples(model, 16, 1)
+            faithful += faithful_rows(tmp_path / "m.tflite", make.__name__, model, tflite.RECIPES, data)
+    write_table("verification.csv", [*damaged, *faithful])
+    assert {row[3] for row in faithful} == {"passed", "lossy"}
+    assert {row[3] for row in damaged} == {"refused", "does not run"}
+    assert len(faithful) >= 100
+
+
+@pytest.mark.slow
+def test_table_of_applications(tmp_path):
+    """Untrained networks, in which rounding adds up most: none is refused."""
+    rows = []
+    for name in APPLICATIONS:
+        low = 0.0 if name.startswith(("MobileNetV3", "EfficientNet", "ConvNeXt")) else None
+        model = built(functools.partial(application, name))
+        data = samples(model, 16, 0, low), samples(model, 16, 1, low)
+        rows += faithful_rows(tmp_path / "m.tflite", name, model, ("float16", "int8"), data)
+        write_table("verification_applications.csv", rows)
+    assert {row[3] for row in rows} == {"passed", "lossy"}

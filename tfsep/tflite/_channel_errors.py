@@ -11,6 +11,8 @@ from tfsep.tflite._tensor_info import TensorInfo
 
 MOST_CHANNELS = 8
 """Channels that a report names."""
+_MOST_NUMBERS = 2**22
+"""Numbers of an output that are taken at once: maps of a batch of images may be large."""
 _MOST_ELEMENTS = 256
 """Largest output of which each element is judged on its own as well."""
 _ENOUGH, _FEW = 8, 4
@@ -171,9 +173,11 @@ class OutputErrors:
 
     def add(self, expected: np.ndarray, actual: np.ndarray) -> None:
         """Add a batch of the model's outputs and the file's."""
-        if not expected.size:
-            return
-        model, file = expected.astype(np.float64), actual.astype(np.float64)
+        rows = max(1, _MOST_NUMBERS // max(prod(expected.shape[1:]), 1))
+        for start in range(0, len(expected) if expected.size else 0, rows):
+            self._add(*(array[start : start + rows].astype(np.float64) for array in (expected, actual)))
+
+    def _add(self, model: np.ndarray, file: np.ndarray) -> None:
         self._whole.add(model.reshape(-1, 1), file.reshape(-1, 1))
         for kept, sums in self._parts.items():
             sums.add(_by_channel(model, kept), _by_channel(file, kept))
@@ -241,8 +245,9 @@ class OutputErrors:
         constant = varies & (sums.file_high == sums.file_low)
         # Few numbers may lie within one step by chance.
         constant &= (sums.count >= _ENOUGH) | ((sums.count >= _FEW) & (spread <= step / 4)) | (step == 0)
-        rare = constant & self._sums_to_one & (step > 0) & (sums.largest <= step)
-        rare &= bool(np.any(sums.file_high > sums.file_low))
+        # No integers hold a probability better than to a step, and classes may be absent from the data.
+        is_exact = (sums.largest <= step) & self._sums_to_one
+        rare = constant & is_exact & bool(np.any(sums.file_high > sums.file_low))
         dead = constant & ~rare
         badness = np.nan_to_num(error / limit.allowed(rounding), nan=np.inf)
         worst = np.lexsort((-badness, ~dead))[:MOST_CHANNELS]
@@ -266,7 +271,7 @@ class OutputErrors:
             channels=len(error),
             dead=int(dead.sum()),
             rare=int(rare.sum()),
-            coarse=int((~constant & ~(error <= limit.tolerance)).sum()),
+            coarse=int((~constant & ~is_exact & ~(error <= limit.tolerance)).sum()),
             worst=tuple(map(channel, worst)),
         )
 

@@ -165,7 +165,7 @@ def _real_tensor(tensor: TensorT, values: np.ndarray | None, buffers: list[Buffe
     copy = _copied(tensor)
     if scales_of(tensor) is None and type_name(tensor) not in ("float16", "float32"):
         return copy
-    copy.type, copy.quantization = schema.TensorType.FLOAT32, None
+    copy.type, copy.quantization, copy.sparsity = schema.TensorType.FLOAT32, None, None
     if values is not None:
         stored = schema.BufferT()
         stored.data = np.frombuffer(np.ascontiguousarray(values, np.float32).tobytes(), np.uint8)
