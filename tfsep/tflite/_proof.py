@@ -181,20 +181,15 @@ def _computed_integers(model: ModelT) -> dict[int, _Integers]:
 def _clipped_tensors(model: ModelT) -> dict[int, list[int]]:
     """Of each tensor of the main graph that only clipping operators read, their results."""
     readers: dict[int, list[OperatorT]] = {}
-    for op in model.subgraphs[0].operators or []:
+    graph = model.subgraphs[0]
+    for op in graph.operators or []:
         for number in op.inputs:
             readers.setdefault(int(number), []).append(op)
     return {
         number: [int(op.outputs[0]) for op in ops]
         for number, ops in readers.items()
-        if all(operator_name(model, op) in _CLIPPING for op in ops)
+        if number not in graph.outputs and all(operator_name(model, op) in _CLIPPING for op in ops)
     }
-
-
-def _extremes(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
-    """The smallest and the largest finite number, 0 included."""
-    numbers = np.concatenate([array[np.isfinite(array)] for array in arrays])
-    return float(numbers.min(initial=0.0)), float(numbers.max(initial=0.0))
 
 
 class _RangeErrors:
@@ -206,13 +201,22 @@ class _RangeErrors:
 
     def add(self, value: Callable[[int], np.ndarray]) -> None:
         """Add a batch; `value` returns a tensor by its number in the file."""
+        known: dict[int, tuple[float, float]] = {}
         for number, seen in self._seen.items():
-            low, high = _extremes([value(number)])
-            if number in self._clipped:
-                # Numbers that the next operators cut off anyway need no range.
-                least, most = _extremes([value(result) for result in self._clipped[number]])
-                low, high = max(low, least), min(high, most)
-            seen.append((low, high))
+            seen.append(self._needed(number, value, known))
+
+    def _needed(
+        self, number: int, value: Callable[[int], np.ndarray], known: dict[int, tuple[float, float]]
+    ) -> tuple[float, float]:
+        """The extremes of a tensor, without numbers that the next operators cut off anyway."""
+        if number not in known:
+            numbers = value(number)
+            numbers = numbers[np.isfinite(numbers)]
+            low, high = float(numbers.min(initial=0.0)), float(numbers.max(initial=0.0))
+            results = [self._needed(result, value, known) for result in self._clipped.get(number, ())]
+            least, most = min((r[0] for r in results), default=low), max((r[1] for r in results), default=high)
+            known[number] = max(low, least), min(high, most)
+        return known[number]
 
     def worst(self) -> tuple[float, str, float, str]:
         """The furthest median reach and its tensor, and the least use of a range and its tensor."""
