@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checks import assert_close
-from quantize_networks import IMAGES, plain, prepared_network, residual, trained
+from quantize_networks import IMAGES, branches, plain, prepared_network, residual, separable, trained
 
 from tfsep import layers, models, quantize, tflite
+from tfsep._keras.model_graph import calls_behind
 from tfsep.cost import cost
 from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
 
@@ -37,6 +38,25 @@ def test_prepared_model_trains_saves_and_loads(tmp_path):
     loaded = models.load_model(tmp_path / "m.keras")
     assert_close(loaded(IMAGES), prepared(IMAGES), 0)
     assert tflite.export(loaded, tmp_path / "m.tflite", "int8", data=IMAGES).verification.differing == 0
+
+
+def _of_open_sizes():
+    inputs = keras.Input((None, None, 3))
+    x = L.Add()([L.Conv2D(4, 3, padding="same")(inputs), L.Conv2D(1, 3, padding="same")(inputs)])
+    x = L.AveragePooling2D(2)(layers.Conv2DTranspose(4, 3, 2)(x))
+    return keras.Model(inputs, layers.Conv2D(4, 3, 2)(x))
+
+
+@pytest.mark.parametrize("make", [branches, separable, _of_open_sizes])
+def test_results_have_the_shapes_and_types_of_the_traced_computation(make):
+    """Those that the layers tell Keras, beside those that Keras would find by a trace of all kernels."""
+    calls = [call for call in calls_behind(quantize.prepare(make()).outputs) if call.inputs]
+    assert {ActivationQuantizer, QuantizedMatmul} <= {type(call.operation) for call in calls}
+    for call in calls:
+        given = call.inputs if len(call.inputs) > 1 else call.inputs[0]
+        traced = keras.Operation.compute_output_spec(call.operation, given, **call.kwargs)
+        expected = [(tensor.shape, tensor.dtype) for tensor in keras.tree.flatten(traced)]
+        assert [(tensor.shape, tensor.dtype) for tensor in call.outputs] == expected, call.operation.name
 
 
 def test_every_weight_gets_a_gradient():

@@ -17,7 +17,7 @@ from stripes import NETWORK, stripes, stripes_data
 
 from tfsep._utils.messages import messages_to
 from tfsep.data import ImageData, image_folder
-from tfsep.train import TrainConfig, train
+from tfsep.train import TrainConfig, _run_directory, train
 from tfsep.train._run_directory import RunDirectory
 
 TINY = TrainConfig(
@@ -60,6 +60,18 @@ def test_log_has_every_epoch(whole):
     assert len(lines) == 3
 
 
+def test_curves_are_drawn_now_and_then_and_at_the_end(whole, tmp_path, monkeypatch):
+    curves = whole[0].folder / "curves.png"
+    assert curves.read_bytes().startswith(b"\x89PNG")
+    records = [json.loads(line) for line in (curves.parent / "log.jsonl").read_text().splitlines()]
+    directory = RunDirectory(tmp_path, TINY, {})
+    directory.write_log(records)
+    assert not (tmp_path / "curves.png").exists()
+    monkeypatch.setattr(_run_directory, "_CURVES_INTERVAL", 0.0)
+    directory.write_log(records)
+    assert (tmp_path / "curves.png").is_file()
+
+
 def test_trained_model_gives_probabilities(whole, data):
     result, _ = whole
     probabilities = result.model(next(iter(data.test.batches(8)))[0])
@@ -86,6 +98,7 @@ def test_resumed_run_reaches_identical_weights(whole, data, tmp_path, monkeypatc
         train(TINY, data, tmp_path / "cut")
     monkeypatch.undo()
     assert lines[-1] == "stopped after 2 of 3 epochs; resume to go on from there"
+    assert (tmp_path / "cut" / "curves.png").is_file()
     resumed = train(TINY, data, tmp_path / "cut", resume=True)
     for ours, theirs in zip(resumed.model.get_weights(), whole[0].model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -138,6 +138,22 @@ class ActivationQuantizer(keras.layers.Layer):
             y = tf.minimum(y, tf.floor(fused.high / scale + 0.5))
         return [tf.clip_by_value(y, INT8_MIN - zero, INT8_MAX - zero) * scale, qparams]
 
+    def compute_output_spec(
+        self, inputs: Tensor | list[Tensor], operation: str = "convolution", **arguments: Any
+    ) -> list[keras.KerasTensor]:
+        """Return shapes and types of the results: those of the operation in real numbers, which is quickly traced.
+
+        Args:
+            inputs: what `call` takes.
+            operation: its name in the table of operations.
+            **arguments: the other arguments of `call`; the operation's own ones matter here.
+        """
+        tensors = inputs if isinstance(inputs, list | tuple) else [inputs]
+        with tf.Graph().as_default():
+            given = [tf.compat.v1.placeholder(tensor.dtype, tensor.shape) for tensor in tensors]
+            shape = OPERATIONS[operation].real(given, arguments.get("options") or {}).shape
+        return [keras.KerasTensor(shape, "float32"), keras.KerasTensor((2,), "float32")]
+
     def _track(self, y: Tensor) -> None:
         """Update the range: the first results are the range; then training moves toward them, and `observe` widens.
 

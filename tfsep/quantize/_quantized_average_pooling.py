@@ -56,6 +56,15 @@ class QuantizedAveragePooling(keras.layers.Layer):
         mean = tf.sign(sums) * ((tf.abs(sums) + count // 2) // count)
         return (tf.cast(mean, "float32") - qparams[1]) * qparams[0]
 
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
+        """Return the shape of the result.
+
+        Args:
+            input_shape: the shapes of the tensor and of its quantization parameters.
+        """
+        shape: Shape = self.layer.compute_output_shape(input_shape[0])
+        return shape
+
     def _count(self, x: Tensor) -> Tensor:
         """The numbers of the image in each window: fewer at the edges with ``padding="same"``."""
         rank = len(x.shape) - 2

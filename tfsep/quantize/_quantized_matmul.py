@@ -101,6 +101,20 @@ class QuantizedMatmul(keras.layers.Layer):
         sums = self._integer_product(to_integers(x, qparams), kernel) + tf.cast(bias, "float32")
         return [sums, self._accumulator_scale(qparams[0], scale)]
 
+    def compute_output_spec(
+        self,
+        inputs: list[keras.KerasTensor],
+        training: bool | None = None,  # noqa: ARG002
+    ) -> list[keras.KerasTensor]:
+        """Return shapes and types of the results, without a trace of the integers' computation.
+
+        Args:
+            inputs: what `call` takes.
+            training: not used: the shapes are the same.
+        """
+        sums = self.layer.compute_output_shape(inputs[0].shape)
+        return [keras.KerasTensor(sums, "float32"), keras.KerasTensor((prod(self._channels),), "float64")]
+
     def stored(self, input_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return what a file stores: kernel (F, fan-in) and bias (F,) as whole numbers, and the kernel's scales (F,).
 

@@ -147,11 +147,14 @@ def run_training(
                 _write_epoch(directory, records, best, trainer)
             _logger.info(epoch_line(records[-1], config.epochs))
     except KeyboardInterrupt:
+        if devices.is_chief:
+            directory.draw_curves(records)
         _logger.info(f"stopped after {len(records)} of {config.epochs} epochs; resume to go on from there")
         raise
 
     job.evaluated.set_weights(best or trainer.evaluation_weights())
     if devices.is_chief:
+        directory.draw_curves(records)
         directory.write_model(job.saved, data.train.preprocessing)
     return TrainResult(
         job.saved,

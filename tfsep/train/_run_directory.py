@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,9 @@ CONFIG = "config.json"
 DATA = "data.json"
 CURVES = "curves.png"
 
+_CURVES_INTERVAL = 10.0
+"""Seconds between two drawings of the curves; one takes about 0.2."""
+
 
 class RunDirectory:
     """The files of a run; each is replaced as a whole, so that none is ever cut short.
@@ -34,6 +38,7 @@ class RunDirectory:
 
     def __init__(self, path: Path, config: FitConfig, identity: dict[str, Any]) -> None:
         self.path, self._config, self._identity = path, config, identity
+        self._drawn_at = time.monotonic()
 
     def require_no_run(self) -> None:
         """Raise a ValueError if the folder holds a run already."""
@@ -113,13 +118,19 @@ class RunDirectory:
         return [json.loads(line) for line in lines]
 
     def write_log(self, records: list[dict[str, Any]]) -> None:
-        """Write the log, and draw its curves."""
+        """Write the log, and draw its curves where that was not done in the last seconds."""
+        self._write_text(LOG, "".join(json.dumps(record) + "\n" for record in records))
+        if time.monotonic() - self._drawn_at >= _CURVES_INTERVAL:
+            self.draw_curves(records)
+
+    def draw_curves(self, records: list[dict[str, Any]]) -> None:
+        """Draw the curves of a log, of an epoch at least."""
         from tfsep import plots
 
-        self._write_text(LOG, "".join(json.dumps(record) + "\n" for record in records))
         if records:
             with atomic_file(self.path / CURVES, "folder") as partial:
                 plots.training(records).savefig(partial, format="png", dpi=120)
+        self._drawn_at = time.monotonic()
 
     def _write_text(self, name: str, text: str) -> None:
         with atomic_file(self.path / name, "folder") as partial:
