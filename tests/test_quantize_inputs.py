@@ -138,6 +138,38 @@ def test_float_layers_take_integers_as_they_are(tmp_path):
     assert_close(prepared(given), halves(given), 0.05)
 
 
+class Halves(L.Layer):
+    def call(self, x):
+        return x[:, :4] * 2.0, x[:, 4:]
+
+
+FLOAT = {
+    "a slice": lambda x: x[:, 1:5],
+    "a difference from a number": lambda x: 1.0 - x,
+    "a product with a number, joined": lambda x: L.Concatenate()([x, x * 2.0]),
+    "one of two results": lambda x: keras.ops.split(x, 2, axis=-1)[0],
+    "one of two results of a layer": lambda x: Halves()(x)[0],
+    "means": L.AveragePooling2D(2),
+    "interpolated": L.UpSampling2D(2, interpolation="bilinear"),
+    "means by a lambda": L.Lambda(lambda x: tf.nn.avg_pool2d(x, 2, 2, "VALID")),
+}
+
+
+def test_float_layers_between_quantized_ones_are_exact(tmp_path):
+    """With numbers among their arguments, of several results, and of averages, which the converter would quantize."""
+    inputs = L.Input((8, 8, 3))
+    x = L.Conv2D(4, 3, padding="same", name="first")(inputs)
+    middle = [make(x) for make in FLOAT.values()]
+    model = keras.Model(inputs, [L.Dense(3, name=f"last_{place}")(y) for place, y in enumerate(middle)])
+    names = [each.name for each in model.operations if not isinstance(each, L.InputLayer)]
+    names = [name for name in names if name != "first" and not name.startswith("last_")]
+    given = data("float32")
+    prepared = quantize.observe(quantize.prepare(model, float_layers=names), given)
+    for actual, expected in zip(prepared(given), model(given), strict=True):
+        assert_close(actual, expected, 0.08)
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).verification.differing == 0
+
+
 NORMALIZED = {
     "layer": L.UnitNormalization(name="culprit"),
     "operation": lambda x: keras.ops.normalize(x, axis=-1),

@@ -15,12 +15,14 @@ class Call(NamedTuple):
 
     Attributes:
         operation: the layer or operation.
+        args: the arguments given by position, tensors too.
         kwargs: the arguments given by name.
         inputs: the tensors among the arguments; empty for an input layer.
         outputs: the tensors returned.
     """
 
     operation: keras.Operation
+    args: tuple[Any, ...]
     kwargs: dict[str, Any]
     inputs: list[keras.KerasTensor]
     outputs: list[keras.KerasTensor]
@@ -36,7 +38,8 @@ def call_of(tensor: keras.KerasTensor) -> Call | None:
     if history is None or history.operation is None:
         return None
     node = history.operation._inbound_nodes[history.node_index]
-    return Call(history.operation, node.arguments.kwargs, node.input_tensors, node.output_tensors)
+    given = node.arguments
+    return Call(history.operation, given.args, given.kwargs, node.input_tensors, node.output_tensors)
 
 
 def operation_of(tensor: keras.KerasTensor) -> keras.Operation:
@@ -183,9 +186,18 @@ def _computes_its_graph(model: Model) -> bool:
     return own == _operators(plain, model.inputs)
 
 
+_SOME_SIZE = 64
+"""A size that networks of open sizes take."""
+
+
 def _operators(model: Model, inputs: Any) -> list[Any]:
     """The operators of a model's inference, each with the places of its inputs, and the places of the outputs."""
-    specs = keras.tree.map_structure(lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), inputs)
+
+    def spec(tensor: keras.KerasTensor) -> tf.TensorSpec:
+        # Some layers of Keras run with known sizes only.
+        return tf.TensorSpec([1, *(side or _SOME_SIZE for side in tensor.shape[1:])], tensor.dtype)
+
+    specs = keras.tree.map_structure(spec, inputs)
     with keras.StatelessScope():
         graph = tf.function(lambda x: keras.tree.flatten(model(x, training=False))).get_concrete_function(specs).graph
     operators = graph.get_operations()

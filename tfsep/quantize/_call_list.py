@@ -20,7 +20,8 @@ class LayerCall:
     Attributes:
         layer: the layer, or an operator without one; None for an input of the model.
         sources: the numbers of the calls whose results it takes.
-        arguments: the arguments beside tensors.
+        positional: the arguments by position, with the model's tensors in their places; empty for the tensors alone.
+        arguments: the arguments by name, beside tensors.
         shape: shape of its result; None for the batch and for sizes that are not known.
         dtype: type of its result.
         casts: whether it casts integers to float32.
@@ -34,6 +35,7 @@ class LayerCall:
     dtype: str = "float32"
     casts: bool = False
     within: tuple[str, ...] = ()
+    positional: tuple[Any, ...] = ()
 
     @property
     def names(self) -> set[str]:
@@ -98,7 +100,9 @@ def _open(model: Model, given: list[int], calls: _Calls, within: tuple[str, ...]
         sources = tuple(_result(source, known) for source in call.inputs)
         arguments = _arguments(call.operation.name, call.kwargs)
         result = call.outputs[0]
-        made = LayerCall(call.operation, sources, arguments, tuple(result.shape), result.dtype, within=within)
+        made = LayerCall(
+            call.operation, sources, arguments, tuple(result.shape), result.dtype, within=within, positional=call.args
+        )
         results = _add(made, calls)
         known |= zip(map(id, call.outputs), results, strict=False)
     return [_result(output, known) for output in model.outputs]
@@ -125,7 +129,9 @@ def _add(call: LayerCall, calls: _Calls) -> list[int]:
     """Add a call, or those that it consists of; return the numbers of its results."""
     layer: Layer = call.layer
     inside = (*call.within, layer.name)
-    same = _identity_key(layer, len(call.sources)), call.sources, repr(sorted(call.arguments.items()))
+    constants = [leaf for leaf in keras.tree.flatten(call.positional) if not isinstance(leaf, keras.KerasTensor)]
+    arguments = repr((constants, sorted(call.arguments.items())))
+    same = _identity_key(layer, len(call.sources)), call.sources, arguments
     if same in calls.results and not isinstance(layer, keras.Model):
         return calls.results[same]
     if isinstance(layer, keras.Model):
@@ -141,7 +147,8 @@ def _add(call: LayerCall, calls: _Calls) -> list[int]:
             call = replace(call, dtype=calls.made[sources[0]].dtype)
         for part in calls.parts[id(layer)]:
             # The result of each part has the rank of the last one's; its sizes, which may differ, are not used.
-            calls.made.append(replace(call, layer=part, sources=sources, within=inside))
+            positional = call.positional if part is layer else ()
+            calls.made.append(replace(call, layer=part, sources=sources, within=inside, positional=positional))
             sources = (len(calls.made) - 1,)
         results = list(sources)
     calls.results[same] = results

@@ -219,6 +219,14 @@ def moves(layer: Layer) -> bool:
     return operation is not None and operation.plan == "same_qparams"
 
 
+def may_average(layer: Layer) -> bool:
+    """Return whether a layer that is not quantized may return means of numbers, as pooling and interpolation do."""
+    averages = keras.layers.AveragePooling1D | keras.layers.AveragePooling2D | keras.layers.AveragePooling3D
+    resizes = keras.layers.UpSampling2D | keras.layers.UpSampling3D | keras.layers.Resizing
+    of_others = type(layer).__module__.split(".")[0] not in ("keras", "tfsep") or isinstance(layer, keras.layers.Lambda)
+    return of_others or not isinstance(layer, keras.layers.Layer) or isinstance(layer, averages | resizes)
+
+
 def quantization_of(dtype: str, is_input: bool) -> str:
     """Return the name of the operation that quantizes numbers of a type, inputs of the model or results."""
     if dtype == "float32" and is_input:

@@ -135,7 +135,7 @@ class _Planner:
                     f"hands on only as integers, got {layer.name!r}"
                 )
         sources = tuple(self.op_of[source] for source in call.sources)
-        op = PlannedOp(layer.name, "float", sources, layer, arguments=call.arguments)
+        op = PlannedOp(layer.name, "float", sources, layer, positional=call.positional, arguments=call.arguments)
         self.op_of[number] = self._append_float(op, call)
 
     def _append_float(self, op: PlannedOp, call: LayerCall) -> int:

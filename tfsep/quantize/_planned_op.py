@@ -22,7 +22,8 @@ class PlannedOp:
         operation: name in `OPERATIONS` of an operation with a range (`has_range`); empty for the other kinds.
         fused_activation: name in `FUSED_ACTIVATIONS` of the activation that the operator includes.
         options: arguments of the operation.
-        arguments: arguments of the layer's call, beside tensors.
+        positional: arguments of the layer's call by position, with tensors in their places; empty for the sources.
+        arguments: arguments of the layer's call by name, beside tensors.
         max_value: upper limit of the range, in place of a rectifier with that maximum; None for no limit.
         result_of: name of the float model's layer that has this result, or a part of it; empty for `name`.
         feeds_quantized: whether it is a float operation in front of quantized ones, which the converter must not
@@ -37,6 +38,7 @@ class PlannedOp:
     operation: str = ""
     fused_activation: str = "linear"
     options: Mapping[str, Any] = field(default_factory=dict)
+    positional: tuple[Any, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     max_value: float | None = None
     result_of: str = ""

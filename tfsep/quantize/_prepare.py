@@ -20,7 +20,7 @@ from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._call_list import call_list_of
 from tfsep.quantize._config import Config
 from tfsep.quantize._dequantize import Dequantize
-from tfsep.quantize._operations import OPERATIONS
+from tfsep.quantize._operations import OPERATIONS, may_average
 from tfsep.quantize._plan import Plan, plan_of
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._prepared_model import is_prepared
@@ -133,6 +133,7 @@ class _Builder:
         """Layers with the weights of others: the copy and the original."""
         self._quantizers: dict[int, ActivationQuantizer] = {}
         self._sharing = Counter(plan.ranges)
+        self._uses = Counter(source for op in plan.ops for source in op.sources)
         self._output_names = self._kept_names()
         self._names_used = Counter(self._output_names.values())
 
@@ -169,7 +170,11 @@ class _Builder:
             case "float":
                 if op.feeds_quantized:
                     sources = [self._dequantized(op, *result) for result in sources]
-                return (self._call_copy(op, sources),)
+                result = self._call_copy(op, sources)
+                # Else the converter may quantize in front of the layer, by the range of its result: what is averaged
+                # there, or what others take too.
+                apart = may_average(op.layer) or any(self._uses[source] > 1 for source in op.sources)
+                return (self._kept_float(op, result) if op.feeds_quantized and apart else result,)
             case "same_qparams":
                 return self._call_copy(op, sources), sources[0][1]
             case "average_pooling":
@@ -190,11 +195,22 @@ class _Builder:
 
     def _dequantized(self, op: PlannedOp, tensor: Tensor, *qparams: Tensor) -> tuple[Tensor]:
         """A tensor as a float layer that feeds quantized ones takes it."""
-        return (Dequantize(op.name, name=self._unique(f"{op.name}_float"))(tensor) if qparams else tensor,)
+        return (self._kept_float(op, tensor) if qparams else tensor,)
+
+    def _kept_float(self, op: PlannedOp, tensor: Tensor) -> Tensor:
+        """A tensor on one side of a float layer, through which the converter quantizes nothing."""
+        return Dequantize(op.name, name=self._unique(f"{op.name}_float"))(tensor)
 
     def _call_copy(self, op: PlannedOp, sources: list[tuple[Tensor, ...]]) -> Tensor:
         tensors = [result[0] for result in sources]
-        return self._copy(op.layer)(tensors if len(tensors) > 1 else tensors[0], **op.arguments)
+        given = iter(tensors)
+        args = keras.tree.map_structure(
+            lambda leaf: next(given) if isinstance(leaf, keras.KerasTensor) else leaf,
+            op.positional or (tensors if len(tensors) > 1 else tensors[0],),
+        )
+        # Of several results the first, the only one that is taken.
+        result: Tensor = keras.tree.flatten(self._copy(op.layer)(*args, **op.arguments))[0]
+        return result
 
     def _once(self, layer: Layer, role: str, make: Callable[[], _Made]) -> _Made:
         """The layer that replaces a layer in a role, made for the first call."""

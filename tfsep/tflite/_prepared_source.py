@@ -269,7 +269,7 @@ def _stored_matmul(model: ModelT, operator: OperatorT) -> Iterator[_StoredMatmul
     tensors = [model.subgraphs[0].tensors[index] for index in operator.inputs if index >= 0]
     stored = [(place, tensor, stored_numbers(model, tensor)) for place, tensor in enumerate(tensors)]
     constants = [(place, tensor, array) for place, tensor, array in stored if array is not None]
-    kernels = [constant for constant in constants if constant[2].dtype == np.int8]
+    kernels = [constant for constant in constants if constant[2].dtype == np.int8 and constant[2].ndim]
     inputs = [found for _, tensor, array in stored if array is None and (found := _qparams(tensor)) is not None]
     if len(kernels) != 1 or len(inputs) != 1:
         return
