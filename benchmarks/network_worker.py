@@ -180,7 +180,7 @@ class Run:
         report = cost(self.folder / "float32.tflite")
         if report.uncounted or self.counted.uncounted:
             self.notes.append(f"not counted in the file: {', '.join(report.uncounted[:4]) or 'nothing'}")
-        elif abs(report.macs + self.network.constant_macs - self.counted.macs) > 0.01 * self.counted.macs:
+        elif abs(report.macs + self.network.other_macs - self.counted.macs) > 0.01 * self.counted.macs:
             self.faults.append(f"cost: {self.counted.macs:,} MACs of the model, {report.macs:,} of its file")
 
     def fold(self) -> None:
@@ -216,6 +216,8 @@ class Run:
             self.row[recipe] = "refused"
             self.refused(recipe, error)
             return
+        if recipe in self.network.refused:
+            self.faults.append(f"{recipe}: kept, where it has to be refused")
         verification = report.verification
         error = None if verification is None else verification.rms_error
         self.row[f"{recipe} kB"] = f"{report.size_bytes / 1000:.0f}"
@@ -261,7 +263,8 @@ class Run:
             self.notes.append(f"{recipe} refused: {sentence(error)}; the converter alone: {sentence(failure)[:160]}")
             return
         text = f"{recipe} refused: {sentence(error)}; the converter's own file has RMS {plain:.2g}"
-        (self.faults if plain <= LIMITS[recipe] else self.notes).append(text)
+        is_fault = plain <= LIMITS[recipe] and recipe not in self.network.refused
+        (self.faults if is_fault else self.notes).append(text)
 
 
 def verdict(verification: tflite.VerifyReport | None) -> str:

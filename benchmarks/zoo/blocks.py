@@ -19,16 +19,18 @@ class Network(NamedTuple):
         build: the model.
         input_shape: the sizes of a model that leaves them open; None for others.
         classes: one more than the largest index of integer inputs.
-        constant_macs: MACs of the model that its file has not, as the converter computes them itself.
+        other_macs: MACs of the model that are no products of its file: of the converter, or element by element.
         values: smallest and largest number of float inputs.
+        refused: recipes that have to be refused, though the converter writes a file.
     """
 
     name: str
     build: Callable[[], keras.Model]
     input_shape: tuple[int, ...] | None = None
     classes: int = 50
-    constant_macs: int = 0
+    other_macs: int = 0
     values: tuple[float, float] = (-1.5, 1.5)
+    refused: tuple[str, ...] = ()
 
 
 PIXELS = (0.0, 255.0)

@@ -133,7 +133,7 @@ ROWS = (
     Network("LSTM, two directions", lambda: Sequential([Input((12, 6)), Bidirectional(LSTM(8)), Dense(4)])),
     Network("SimpleRNN", recurrent(keras.layers.SimpleRNN)),
     # The first step's product with the state, which is zero.
-    Network("GRU, unrolled", recurrent(GRU, unroll=True), constant_macs=16 * 3 * 16),
+    Network("GRU, unrolled", recurrent(GRU, unroll=True), other_macs=16 * 3 * 16),
     Network("ConvLSTM", conv_lstm),
     Network("text, LSTM", text),
     Network("text, mean", fast_text),
