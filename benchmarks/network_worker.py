@@ -18,6 +18,9 @@ from tfsep.cost import cost
 from tfsep.surgery import fold_batch_norm
 
 SAMPLES = 32
+CALIBRATION_SAMPLES = 64
+STATISTICS_SAMPLES = 128
+"""Of data of their own, so that the numbers of a deep network are those of new data, too."""
 NOISE = 10
 """Of the noise in the inputs that rounding in every layer adds up to."""
 LIMITS = {"float32": 1e-3, "int8": 0.7, "int16x8": 0.3}
@@ -41,7 +44,7 @@ def model_of(network: Network) -> keras.Model:
     for layer, setting, _ in settings:  # statistics of one batch, as inference computes it
         setattr(layer, setting, 0.0)
     if found:
-        model(tensors(model, samples(model, network, 1)), training=True)
+        model(tensors(model, samples(model, network, 0, STATISTICS_SAMPLES)), training=True)
     for layer, setting, value in settings:
         setattr(layer, setting, value)
     return model
@@ -52,12 +55,12 @@ def flat(model: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layer in model._flatten_layers() if layer is not model]
 
 
-def samples(model: keras.Model, network: Network, seed: int) -> Any:
+def samples(model: keras.Model, network: Network, seed: int, count: int = SAMPLES) -> Any:
     """Seeded data of a model's inputs: an array, or a dict or tuple of them, in the model's own structure."""
     rng = np.random.default_rng(seed)
 
     def draw(tensor: Any) -> np.ndarray:
-        shape = (SAMPLES, *(network.input_shape or tensor.shape[1:]))
+        shape = (count, *(network.input_shape or tensor.shape[1:]))
         if tensor.dtype == "uint8":
             return rng.integers(0, 256, shape).astype("uint8")
         if tensor.dtype.startswith("int"):
@@ -102,7 +105,7 @@ def converters_file(model: keras.Model, recipe: str, calibration: Any) -> bytes:
         arrays = dict(zip((tensor.name for tensor in model.inputs), tf.nest.flatten(calibration), strict=True))
         batch = model.inputs[0].shape[0] or 1
         converter.representative_dataset = lambda: (
-            {name: array[i : i + batch] for name, array in arrays.items()} for i in range(0, SAMPLES, batch)
+            {name: array[i : i + batch] for name, array in arrays.items()} for i in range(0, CALIBRATION_SAMPLES, batch)
         )
         ops = tf.lite.OpsSet
         integers = ops.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
@@ -151,7 +154,8 @@ class Run:
         self.notes: list[str] = []
         self.row: dict[str, Any] = {"network": network.name, "faults": self.faults, "notes": self.notes}
         self.model = model_of(network)
-        self.calibration, self.data = samples(self.model, network, 1), samples(self.model, network, 2)
+        self.calibration = samples(self.model, network, 1, CALIBRATION_SAMPLES)
+        self.data = samples(self.model, network, 2)
         self.expected = predict(self.model, self.data)
         self.folder = Path(tempfile.mkdtemp())
         self.options = {"input_shape": network.input_shape} if network.input_shape else {}
