@@ -247,3 +247,14 @@ def test_models_that_the_command_refuses(arguments, said, own):
     assert_sentence(text, "custom" if "--custom" in arguments else "model")
     assert said in text
     assert not (own / "m.tflite").exists()
+
+
+def test_sizes_of_several_inputs_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ends = [keras.Input((None, None, 3), name="a"), keras.Input((None, None, 1), name="b"), keras.Input((2,), name="c")]
+    pooled = [L.GlobalAveragePooling2D()(each) for each in ends[:2]]
+    keras.Model(ends, L.Concatenate()([*pooled, ends[2]])).save("several.keras")
+    done = run("export", "several.keras", "--out", "m.tflite", "--size", "8x6")
+    assert done.exit_code == 0, done.output
+    shapes = {row.shape for row in tflite.inspect("m.tflite").role("input")}
+    assert shapes == {(1, 8, 6, 3), (1, 8, 6, 1), (1, 2)}

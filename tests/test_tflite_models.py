@@ -8,7 +8,7 @@ from checks import assert_close, assert_refused
 from keras import layers as L
 from keras import ops
 
-from tfsep import tflite
+from tfsep import quantize, tflite
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(21, 5, 3)).astype("float32")
@@ -58,6 +58,11 @@ class Centred(L.Layer):
         return x - ops.mean(x, axis=0, keepdims=True)
 
 
+def with_slow(cases, *names):
+    """The names of the cases; those of these names, which differ little from others, are slow tests."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in names else name for name in cases]
+
+
 def sequential(*stack, batch=None, shape=(5, 3)):
     return keras.Sequential([keras.Input(shape, batch_size=batch), *stack])
 
@@ -76,15 +81,16 @@ HIDDEN = {
     "in a layer": lambda: sequential(Holder()),
 }
 STATEFUL = {
-    "GRU": (lambda: with_state(L.GRU(4, stateful=True), 1), 1),
-    "LSTM": (lambda: with_state(L.LSTM(4, stateful=True, unroll=True), 4), 4),
+    "GRU in a loop": (lambda: with_state(L.GRU(4, stateful=True), 1), 1),
+    "LSTM": (lambda: with_state(L.LSTM(4, stateful=True), 4), 4),
     "two directions": (lambda: with_state(L.Bidirectional(L.SimpleRNN(2, stateful=True, unroll=True)), 2), 2),
+    "SimpleRNN": (lambda: with_state(L.SimpleRNN(2, stateful=True, unroll=True), 4), 4),
     "a counter of TensorFlow": (lambda: sequential(Counter(tf.Variable(2.0, trainable=False))), 1),
     "a counter of Keras": (lambda: sequential(Counter(keras.Variable(2.0, trainable=False))), 1),
 }
 
 
-@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize("name", with_slow(HIDDEN, "Keras's, in a closure"))
 def test_variables_that_keras_does_not_track(name, tmp_path):
     model = HIDDEN[name]()
     report = tflite.export(model, tmp_path / "m.tflite", data=X)
@@ -102,7 +108,7 @@ def states_of(model):
     return [np.array(state) for states in lists for state in states if state is not None]
 
 
-@pytest.mark.parametrize("name", STATEFUL)
+@pytest.mark.parametrize("name", with_slow(STATEFUL, "two directions", "LSTM", "GRU in a loop"))
 def test_state_starts_as_it_is_and_goes_on(name, tmp_path):
     """The file's runs in turn are the model's in turn, from the model's present state, which the proof leaves alone."""
     made, batch = STATEFUL[name]
@@ -146,7 +152,7 @@ BATCHES = {
 }
 
 
-@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("name", with_slow(BATCHES, "its own batch, given", "of one"))
 def test_batches(name, tmp_path):
     """21 samples are no multiple of 4: the last batch is filled up in the model as in the file."""
     make, given, batch = BATCHES[name]
@@ -228,7 +234,9 @@ SEVERAL = {
 }
 
 
-@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize(
+    "name", with_slow(SEVERAL, "open sizes by name", "a tuple, built", "a dict, built", "arguments by name")
+)
 def test_inputs_of_every_form(name, tmp_path):
     """Verified with the file's shapes, and against the network by hand."""
     make, data, shape = SEVERAL[name]
@@ -306,6 +314,12 @@ def test_functions_without_arguments_are_data(tmp_path):
         assert tflite.export(model, path, "int8", data, data=listed, input_shape=shapes).sha256 == expected
         assert tflite.verify(model, path, data).samples == len(IMAGES)
         assert len(tflite.predict(path, data)) == len(IMAGES)
+    single = keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(2, 3), L.Flatten()])
+    ranges = [
+        quantize.observe(quantize.prepare(single), data).layers[1].range()
+        for data in (IMAGES, lambda: ([image[None]] for image in IMAGES))
+    ]
+    assert ranges[0] == ranges[1]
 
 
 def test_operators_without_a_counterpart_name_their_layers(tmp_path):

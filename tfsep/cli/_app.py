@@ -124,7 +124,7 @@ def open_samples(
     argument: str,
     source: str | None,
     model: "Model",
-    shape: tuple[int, ...] | None,
+    shape: "tuple[int, ...] | dict[str, tuple[int | None, ...]] | None",
     split: str,
     samples: int | None,
     preprocessing: "Preprocessing | None" = None,
@@ -135,7 +135,7 @@ def open_samples(
         argument: name of the option, for errors.
         source: value of the option.
         model: model of one input, or of several.
-        shape: shape of the input, where the model leaves it open; None for the model's own.
+        shape: shape of the one input, where the model leaves it open; None for the model's own.
         split: split of a data set, ``"train"`` or ``"test"``.
         samples: largest number of samples; None for all.
         preprocessing: preprocessing of images; None for the default.
@@ -153,7 +153,7 @@ def open_samples(
         # In the model's order where it has one: a .tflite file may name its inputs differently.
         ordered = arrays if isinstance(inputs, dict) else tuple(arrays.values())
         return ordered if targets is None else [(ordered, targets)]
-    wanted = _single_input_shape(model, argument) if shape is None else shape
+    wanted = shape if isinstance(shape, tuple) else _single_input_shape(model, argument)
     if len(wanted) != 3 and Path(source).suffix not in (".npy", ".npz"):
         raise ValueError(f"{argument}: expected a .npy or .npz file for a model of inputs {wanted}, got {source!r}")
     return open_batches(source, wanted, split, samples, preprocessing, class_count(model))
@@ -229,6 +229,22 @@ def input_shape_of(model: "Model", size: str, channels: int | None = None) -> tu
     if own is None:
         raise ValueError(f"size: expected a model of known channels, got {model.name!r}, which leaves them open")
     return (*parse_size(size), own)
+
+
+def input_shapes_of(model: "Model", size: str) -> tuple[int, ...] | dict[str, tuple[int | None, ...]]:
+    """The shape of a model's one input, as `input_shape_of`; of several, those of images of open rows and columns."""
+    from tfsep._keras.backend import tf
+    from tfsep._keras.model_io import inputs_of
+
+    tensors = tf.nest.flatten(inputs_of(model))
+    if len(tensors) < 2:
+        return input_shape_of(model, size)
+    shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in tensors}
+    return {
+        name: (*parse_size(size), shape[2])
+        for name, shape in shapes.items()
+        if len(shape) == 3 and shape[:2] == (None, None)
+    }
 
 
 def parse_size(text: str) -> tuple[int, int]:

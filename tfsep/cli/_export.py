@@ -17,7 +17,7 @@ from tfsep.cli._app import (
     TOLERANCE_HELP,
     class_count,
     command,
-    input_shape_of,
+    input_shapes_of,
     known_preprocessing,
     open_samples,
     parse_targets,
@@ -56,7 +56,7 @@ def export(
 
         chosen, most = get_recipe(recipe), samples or MAX_CALIBRATION_SAMPLES
         loaded, how = open_model(model, custom, unsafe), preprocessing_for(model, mean, std)
-        shape = None if size is None else input_shape_of(loaded, size)
+        shape = None if size is None else input_shapes_of(loaded, size)
         report = tflite.export(
             loaded,
             out or model.with_name(f"{model.stem}_{recipe}.tflite"),
@@ -135,7 +135,7 @@ def convert(
 
         chosen, most = get_recipe(recipe), samples or MAX_CALIBRATION_SAMPLES
         loaded, how = open_model(model, custom, unsafe), preprocessing_for(model, mean, std)
-        shape = None if size is None else input_shape_of(loaded, size)
+        shape = None if size is None else input_shapes_of(loaded, size)
         report = tflite.convert(
             loaded,
             out,

@@ -20,7 +20,8 @@ def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
     Args:
         model: a prepared model.
         data: an array (N, ...) of its input, a tuple or dict of arrays for several inputs, or a ``tf.data.Dataset`` of
-            batches, with labels or without.
+            batches, with labels or without; or a function without arguments that returns an iterable of batches, as the
+            converter's ``representative_dataset`` does.
         batch_size: samples of an array per step.
 
     Returns:
@@ -40,7 +41,8 @@ def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
     """
     require_prepared(model)
     size = number_in_range(batch_size, "batch_size", int, 1)
-    batches = data if isinstance(data, tf.data.Dataset) else _sliced(data).batch(size)
+    # A function without arguments is the converter's own form, and yields batches.
+    batches = data() if callable(data) else data if isinstance(data, tf.data.Dataset) else _sliced(data).batch(size)
     samples = 0
     with observing():
         run = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
