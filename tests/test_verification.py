@@ -84,7 +84,7 @@ def has_place(recipe, damage):
     return damage not in FLOATS_ONLY or recipe in ("float32", "float16", "dynamic_int8")
 
 
-@pytest.mark.parametrize("recipe", tflite.RECIPES)
+@pytest.mark.parametrize("recipe", in_part(["int8", "float32", "int16x8", "dynamic_int8", "float16"], 2))
 def test_every_damage_is_caught(whole, recipe):
     errors = {damage: refusal(whole, recipe, damage) for damage in damages.DAMAGES}
     assert {damage for damage, error in errors.items() if error} == {d for d in errors if has_place(recipe, d)}
@@ -207,7 +207,7 @@ def test_the_same_columns_pass_where_they_are_kept(tmp_path, recipe):
     assert f"error of {report.verification.channels[0].name}" in str(report)
 
 
-@pytest.mark.parametrize("recipe", ["float32", "float16", "dynamic_int8", "int8", "int16x8"])
+@pytest.mark.parametrize("recipe", in_part(["float16", "float32", "dynamic_int8", "int8", "int16x8"], 3))
 def test_one_wrong_column_beside_a_large_one(tmp_path, recipe):
     """A sigmoid that has become a tanh, in a column that a large one hides."""
     keras.utils.set_random_seed(0)
@@ -267,13 +267,9 @@ def test_lossy_file_is_kept_with_its_figures(tmp_path):
         tflite.verify(model, path, data, tolerance=0.3)
     with pytest.raises(tflite.VerificationError, match="expected a relative RMS error"):
         tflite.verify(model, path, data, weights=False)
+    path.write_bytes(damages.damaged(path.read_bytes(), "no_relu"))
     with pytest.raises(tflite.VerificationError):
-        tflite.export(model, tmp_path / "strict.tflite", "int8", data, data=data, strict=True)
-    assert not (tmp_path / "strict.tflite").exists()
-    for damage in ("no_relu", "scaled_weights"):
-        path.write_bytes(damages.damaged(path.read_bytes(), damage))
-        with pytest.raises(tflite.VerificationError):
-            tflite.verify(model, path, data)
+        tflite.verify(model, path, data)
 
 
 RECIPES_OF_ALL = [

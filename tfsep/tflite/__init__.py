@@ -7,9 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tfsep.tflite._benchmark import BenchmarkReport, BenchmarkTable, benchmark, benchmark_all
+from tfsep.tflite._channel_errors import ChannelError
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow, inspect
 from tfsep.tflite._profile import ProfileReport, ProfileRow, profile
+from tfsep.tflite._proof_report import Proof
 from tfsep.tflite._recipes import RECIPES, Recipe
 from tfsep.tflite._targets import TARGETS, Finding, Rule, Source, Target, TargetReport, TargetsReport, check_targets
 from tfsep.tflite._tensor_info import TensorInfo
@@ -28,6 +30,7 @@ __all__ = [
     "BenchmarkReport",
     "BenchmarkTable",
     "CalibrationError",
+    "ChannelError",
     "ConvertReport",
     "ExportReport",
     "Finding",
@@ -37,6 +40,7 @@ __all__ = [
     "OperatorRow",
     "ProfileReport",
     "ProfileRow",
+    "Proof",
     "Recipe",
     "Rule",
     "Source",

@@ -74,10 +74,11 @@ def convert(
         threads: numbers of threads to time the file with.
         input_shape: shape without the batch, for a model that leaves sizes open; for several inputs a list or a dict
             by name, see `export`.
-        io: type of the file's inputs and outputs, as `export` takes it; None for the recipe's own.
+        io: type of the file's inputs and outputs: ``"float32"``, ``"int8"``, ``"uint8"`` or ``"int16"``; None for the
+            recipe's own.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
         max_calibration_samples: most samples of `calibration` to read.
-        strict: whether to refuse a file that is lossy, as `export` does.
+        strict: whether to refuse a lossy file, see `VerifyReport.lossy`; otherwise it is kept with a note.
 
     Returns:
         The reports of export, benchmark and targets, and the names of the files.
