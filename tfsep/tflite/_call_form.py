@@ -7,11 +7,8 @@ from typing import Any
 
 from tfsep._keras.backend import tf
 from tfsep._keras.model_io import inputs_of
-from tfsep._keras.types import Model, Shape
+from tfsep._keras.types import InputShapes, Model, Shape
 from tfsep.geometry._sizes import normalize_shape
-
-InputShapes = tuple[int | None, ...] | Sequence[tuple[int | None, ...]] | Mapping[str, tuple[int | None, ...]]
-"""The shape of a model's one input, without the batch; or a shape for each of several, in order or by name."""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer.reader import read_tflite
-from tfsep._keras.types import Data, Model
+from tfsep._keras.types import Data, InputShapes, Model
 from tfsep._utils.arguments import as_path, positive_int, positive_number
 from tfsep._utils.atomic_files import atomic_files
 from tfsep.data import Preprocessing
 from tfsep.tflite._calibration import Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
-from tfsep.tflite._call_form import InputShapes
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._inspect import inspect

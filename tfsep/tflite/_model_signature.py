@@ -9,10 +9,9 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_copies import float32_copy, other_dtypes
 from tfsep._keras.model_graph import require_model
 from tfsep._keras.model_io import inputs_of, output_names
-from tfsep._keras.types import Model
+from tfsep._keras.types import InputShapes, Model
 from tfsep.tflite._call_form import (
     CallForm,
-    InputShapes,
     built_shapes,
     each_shape,
     shapes_of_file,

@@ -6,10 +6,9 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from tfsep._keras.types import Model
+from tfsep._keras.types import InputShapes, Model
 from tfsep.models._load_model import as_model
 from tfsep.quantize._prepared_model import is_prepared, runtime_of
-from tfsep.tflite._call_form import InputShapes
 from tfsep.tflite._float_source import FloatSource
 from tfsep.tflite._layer_outputs import LayerOutputs
 from tfsep.tflite._litert_model import LiteRTModel

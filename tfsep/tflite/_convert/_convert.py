@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsep._keras.types import Data, Model
+from tfsep._keras.types import Data, InputShapes, Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.atomic_files import atomic_files, make_folder
 from tfsep.data import Preprocessing
 from tfsep.models._load_model import as_model
 from tfsep.tflite._benchmark import benchmark_all, thread_counts
-from tfsep.tflite._call_form import InputShapes
 from tfsep.tflite._convert._header import c_header
 from tfsep.tflite._convert._metadata import LABELS, can_describe, channels_of, raw_pixels_off, with_metadata
 from tfsep.tflite._convert._report import ConvertReport, readme
@@ -72,8 +71,8 @@ def convert(
             inputs that may be images; it is not applied. None where that is not known.
         name: name of the files, letters, digits, ``_``, ``-`` and ``.``.
         threads: numbers of threads to time the file with.
-        input_shape: shape without the batch, for a model that leaves sizes open; for several inputs a list or a dict
-            by name, see `export`.
+        input_shape: shape without the batch, for a model that leaves sizes open; for several inputs a list in the
+            model's own order, or a dict by name.
         io: type of the file's inputs and outputs: ``"float32"``, ``"int8"``, ``"uint8"`` or ``"int16"``; None for the
             recipe's own.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
