@@ -62,9 +62,9 @@ class ModelRun:
 
     def parts(self, inputs: Sequence[np.ndarray]) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
         """Yield samples in batches to run, each with its number of samples without the filling."""
-        total = len(inputs[0])
         if self._together is None:
-            self._together = self._is_same_together(inputs)
+            self._outputs_together([array[: 2 * self._batch] for array in inputs])
+        total = len(inputs[0])
         step = total if self._together else self._batch
         for start in range(0, total, step):
             count = min(step, total - start)
@@ -72,29 +72,33 @@ class ModelRun:
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Run any number of samples."""
+        outputs = self._outputs_together(inputs) if self._together is None else None
+        if outputs is not None:
+            return outputs
         runs = []
         for arrays, count in self.parts(inputs):
             outputs = self.step(arrays)
             runs.append([without_filling(output, len(arrays[0]), count) for output in outputs])
         return tuple(np.concatenate(parts) for parts in zip(*runs, strict=True))
 
-    def _is_same_together(self, inputs: Sequence[np.ndarray]) -> bool:
-        """Whether the first samples come out the same in a batch of twice the size."""
-        before, sizes = self._state, (self._batch, 2 * self._batch)
-        if len(inputs[0]) < sizes[1]:
-            return False
+    def _outputs_together(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...] | None:
+        """Find out whether the first samples come out the same in one batch with others; if so, return its outputs."""
+        before, total, self._together = self._state, len(inputs[0]), False
+        if total < 2 * self._batch:
+            return None
         try:
-            alone, together = (self.step([array[:size] for array in inputs]) for size in sizes)
+            alone, outputs = self.step([array[: self._batch] for array in inputs]), self.step(inputs)
         except Exception:  # the model's own code, which takes one batch only; that batch is run again, and may raise
-            return False
+            return None
         finally:
             has_state, self._state = bool(self._state.keys() - before.keys()), before
             self.restore()
-        return not has_state and all(
-            len(b) == sizes[1]
-            and np.allclose(a, b[: sizes[0]], 0, _ROUNDING * np.abs(a).max(initial=0.0), equal_nan=True)
-            for a, b in zip(map(np.atleast_1d, alone), map(np.atleast_1d, together), strict=True)
+        self._together = not has_state and all(
+            len(b) == total
+            and np.allclose(a, b[: self._batch], 0, _ROUNDING * np.abs(a).max(initial=0.0), equal_nan=True)
+            for a, b in zip(map(np.atleast_1d, alone), map(np.atleast_1d, outputs), strict=True)
         )
+        return outputs if self._together else None
 
 
 @contextmanager

@@ -37,6 +37,9 @@ def convert_model(
     Raises:
         ValueError: if the model cannot be converted.
     """
+    if recipe == get_recipe("float32") and not allow_flex:
+        # One conversion for the file and for the comparison of its weights.
+        return float32_file(signature)
     return _convert(*_trace(signature), signature, recipe, calibration, allow_flex)
 
 
