@@ -57,7 +57,7 @@ def prove(
         inputs: some samples, in the order of the file's inputs.
     """
     # Rounding of the inputs is no error of the file.
-    rounded = [info.dequantize(info.quantize(array)) for info, array in zip(file.inputs, inputs, strict=True)]
+    rounded = [info.dequantize(info.quantize(array)) for info, array in zip(file.input_grids, inputs, strict=True)]
     ranges = _RangeErrors(file)
     try:
         real, operators = unrounded(file.flatbuffer, numbers), _OperatorErrors(file)
@@ -95,6 +95,7 @@ def prove(
         operators=compared,
         operator_error=operator_error,
         operator=operator,
+        input_reach=_input_reach(file, inputs),
         reach=reach,
         reaching=reaching,
         use=use,
@@ -162,6 +163,11 @@ class _Integers(NamedTuple):
     step: float
     has_fixed_scale: bool
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the largest number."""
+        return self.low, self.high
+
 
 def _computed_integers(model: ModelT) -> dict[int, _Integers]:
     """The integers that operators of the main graph make, by number of the tensor."""
@@ -192,6 +198,27 @@ def _clipped_tensors(model: ModelT) -> dict[int, list[int]]:
     }
 
 
+def _reach(low: float, high: float, stored_low: float, stored_high: float) -> float:
+    """How far numbers reach, as a share of the range that is stored on their side of zero."""
+    # Of a range that lies on one side of zero, the other end is no measure.
+    least = _SMALL_SIDE * (stored_high - stored_low)
+    return max(high / max(stored_high, least), -low / max(-stored_low, least))
+
+
+def _input_reach(file: LiteRTModel, inputs: Sequence[np.ndarray]) -> float:
+    """How far the samples reach past the range of the input that they go past furthest: median over the samples."""
+    reaches = [1.0]
+    for grid, array in zip(file.input_grids, inputs, strict=True):
+        if grid.scale:
+            stored = np.iinfo(grid.dtype)
+            low, high = ((edge - grid.zero_point) * grid.scale for edge in (stored.min, stored.max))
+            samples = (sample.astype(np.float64) for sample in array)
+            reaches.append(
+                float(np.median([_reach(s.min(initial=0.0), s.max(initial=0.0), low, high) for s in samples]))
+            )
+    return max(reaches)
+
+
 class _RangeErrors:
     """The numbers that tensors have in the file without rounding, beside those that the file can store."""
 
@@ -220,7 +247,10 @@ class _RangeErrors:
 
     def worst(self) -> tuple[float, str, float, str]:
         """The furthest median reach and its tensor, and the least use of a range and its tensor."""
-        reaches = {number: [self._reach(number, *seen) for seen in self._seen[number]] for number in self._tensors}
+        reaches = {
+            number: [_reach(*seen, *self._tensors[number].limits) for seen in self._seen[number]]
+            for number in self._tensors
+        }
         furthest = max(reaches, key=lambda number: float(np.median(reaches[number])), default=None)
         free = [n for n, integers in self._tensors.items() if not integers.has_fixed_scale and max(reaches[n]) > 0]
         least = min(free, key=lambda number: max(reaches[number]), default=furthest)
@@ -228,13 +258,6 @@ class _RangeErrors:
             return 1.0, "", 1.0, ""
         use = 1.0 if not free else max(reaches[least])
         return float(np.median(reaches[furthest])), self._ranges(furthest), use, self._ranges(least)
-
-    def _reach(self, number: int, low: float, high: float) -> float:
-        """How far numbers reach, as a share of the range on their side of zero."""
-        stored = self._tensors[number]
-        # Of a range that lies on one side of zero, the other end is no measure.
-        least = _SMALL_SIDE * (stored.high - stored.low)
-        return max(high / max(stored.high, least), -low / max(-stored.low, least))
 
     def _ranges(self, number: int) -> str:
         stored, seen = self._tensors[number], self._seen[number]

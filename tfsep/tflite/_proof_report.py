@@ -5,6 +5,8 @@ from typing import NamedTuple
 _MOST_REACH = 1.2
 """How far numbers may reach past the end of a stored range, in half of the batches. Of samples like those of
 calibration, one in as many as these were reaches past the range at all; with half a scale, most do, by up to 2."""
+_MOST_INPUT_REACH = 1.8
+"""The same of the inputs themselves: data may be larger than those of calibration, but half a scale is 2."""
 _NOTED_REACH = 1.02
 """From here on it is worth a remark."""
 _LEAST_USE = 1 / 32
@@ -23,6 +25,7 @@ class Proof(NamedTuple):
         operators: number of tensors in integers that were compared with real arithmetic on the same inputs.
         operator_error: RMS error of the worst of these, in units of what integers make of it.
         operator: name of that tensor.
+        input_reach: how far the samples reach past the range of an input in integers, where they do: median of them.
         reach: how far the numbers of a tensor in integers reach in the model, as a share of the range that the file
             stores on their side of zero: median over the batches, of the tensor that reaches furthest.
         reaching: name and ranges of that tensor.
@@ -38,6 +41,7 @@ class Proof(NamedTuple):
     operators: int = 0
     operator_error: float = 0.0
     operator: str = ""
+    input_reach: float = 1.0
     reach: float = 1.0
     reaching: str = ""
     use: float = 1.0
@@ -59,7 +63,13 @@ class Proof(NamedTuple):
                 "expected operators in integers that round to a step, got "
                 f"{self.operator!r} off by {self.operator_error:.3g} times that"
             )
-        if not self.reach <= _MOST_REACH:
+        if not self.input_reach <= _MOST_INPUT_REACH:
+            return (
+                "expected data in the range of the file's inputs, got data that reach "
+                f"{self.input_reach:.3g} times as far"
+            )
+        # Larger inputs, cut off as they are, make larger numbers.
+        if not self.reach <= _MOST_REACH * self.input_reach:
             return f"expected ranges of tensors as in the model, got {self.reaching}"
         return ""
 
@@ -71,7 +81,7 @@ class Proof(NamedTuple):
     def notes(self) -> list[str]:
         """Return remarks for the user."""
         notes = [f"operators were not proven one by one ({self.missing})"] if self.missing else []
-        if _NOTED_REACH < self.reach <= _MOST_REACH:
+        if _NOTED_REACH < self.reach <= _MOST_REACH * self.input_reach:
             notes.append(f"the data go past a range that was calibrated: {self.reaching}")
         if self.use < _LEAST_USE:
             notes.append(f"the data use little of a range that was calibrated: {self.unused}")
