@@ -93,8 +93,8 @@ def test_several_users_take_it_in():
     inputs = L.Input(SHAPE)
     x = n()(L.ReLU()(inputs))
     y = [L.Conv2D(6, 3)(x), L.SeparableConv2D(6, 3)(L.Dropout(0.5)(x)), n()(L.Conv2D(6, 3, activation="relu")(x))]
-    model = keras.Model(inputs, [L.Conv2D(3, 1)(n()(L.Add()(y))), L.Dense(2)(L.GlobalMaxPooling2D()(x))])
-    with pytest.warns(UserWarning, match="left 1 .* nor ahead .it precedes 'add'"):
+    model = keras.Model(inputs, [L.Conv2D(3, 1)(n()(L.Add(name="sum")(y))), L.Dense(2)(L.GlobalMaxPooling2D()(x))])
+    with pytest.warns(UserWarning, match="left 1 .* nor ahead .it precedes 'sum'"):
         assert normalizations(assert_same(model, image(2, *SHAPE))) == 1
 
 
