@@ -468,16 +468,6 @@ def test_another_backend_in_keras_settings_is_refused_in_one_sentence(tmp_path, 
     assert done.stderr == "tfsep: KERAS_BACKEND: expected 'tensorflow', got 'torch'\n"
 
 
-def test_backend_variable_overrides_keras_settings(tmp_path):
-    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
-    subprocess.run(
-        [sys.executable, "-c", "import tfsep._keras.backend"],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(tmp_path)},
-        check=True,
-    )
-
-
 def test_export_prints_no_native_messages(folder):
     """Native code's chatter stays out of both streams."""
     done = subprocess.run(

@@ -179,8 +179,9 @@ assert demo("demo", images=8).report.is_file()
 
 @pytest.mark.parametrize("program", [BASE, pytest.param(BASE + DEMO, marks=pytest.mark.slow)], ids=["base", "demo"])
 def test_setting_in_the_settings_file(program, tmp_path, monkeypatch):
-    """In a process of its own, as Keras reads ``keras.json`` when it is imported."""
+    """In a process of its own, as Keras reads ``keras.json`` when it is imported; its backend, a variable overrides."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "keras.json").write_text(json.dumps({"image_data_format": "channels_first"}))
-    ended = NewInterpreter(program, environment={"KERAS_HOME": str(tmp_path)}).wait()
+    (tmp_path / "keras.json").write_text(json.dumps({"image_data_format": "channels_first", "backend": "torch"}))
+    variables = {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "tensorflow"}
+    ended = NewInterpreter(program, environment=variables).wait()
     assert ended.returncode == 0, ended.stderr
