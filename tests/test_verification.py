@@ -294,6 +294,30 @@ def test_faithful_files_pass(tmp_path, recipe, make):
     assert found.verification.weight_error <= 1
 
 
+def amplifying(depth):
+    """A network that makes much of every last place of its inputs."""
+    keras.utils.set_random_seed(0)
+    tensor = inputs = keras.Input((16,))
+    for _ in range(depth):
+        tensor = layers.Dense(16, keras.ops.sin, kernel_initializer=keras.initializers.RandomNormal(0, 1))(tensor)
+    return keras.Model(inputs, tensor)
+
+
+def test_networks_that_amplify_rounding(tmp_path):
+    """What rounding of the inputs makes of the outputs, float32 may; of chaos nothing is known."""
+    data = RNG.normal(size=(32, 16)).astype("float32")
+    right = tflite.export(amplifying(8), tmp_path / "right.tflite", data=data).verification
+    assert right.lossy
+    assert right.rms_error > tflite.RECIPES["float32"].tolerance
+    assert 1e-4 < right.proof.graph_error < right.proof.graph_tolerance < 0.05
+    wrong = amplifying(8)
+    wrong.layers[-3].activation = keras.ops.tanh
+    with pytest.raises(tflite.VerificationError, match="relative RMS error"):
+        tflite.verify(wrong, tmp_path / "right.tflite", data)
+    with pytest.raises(tflite.VerificationError, match="relative RMS error"):
+        tflite.export(amplifying(16), tmp_path / "chaos.tflite", data=data)
+
+
 # Sums over channels.
 
 

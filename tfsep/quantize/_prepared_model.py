@@ -7,7 +7,7 @@ from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._dequantize import Dequantize
 
 
-def is_prepared(model: Any) -> bool:
+def is_prepared(model: object) -> bool:
     """Return whether `prepare` made a model.
 
     Examples:
@@ -17,7 +17,7 @@ def is_prepared(model: Any) -> bool:
     return runtime_of(model) is not None
 
 
-def runtime_of(model: Any) -> str | None:
+def runtime_of(model: object) -> str | None:
     """Return the runtime whose rounding a prepared model emulates; None for another model.
 
     Examples:
@@ -28,7 +28,7 @@ def runtime_of(model: Any) -> str | None:
     return next((quantizer.settings.runtime for quantizer in quantizers), None)
 
 
-def float_layers_of(model: Any) -> tuple[str, ...]:
+def float_layers_of(model: object) -> tuple[str, ...]:
     """Return the names of a prepared model's layers that stay in float32 in front of quantized ones.
 
     Examples:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
-from math import prod
+from math import inf, prod
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -23,6 +23,8 @@ _FEW_LAST_PLACES, _MANY_LAST_PLACES = 4 * _LAST_PLACE, 128 * _LAST_PLACE
 """Shares of a channel's size by which float32 rounds it: in a sum, and in some tens of layers."""
 _NOISE = 4
 """How many times the noise of one float32 computation another one may have."""
+_AMPLIFIED = 16
+"""How many times what rounding of the inputs makes of an output, rounding in all layers may make of it."""
 _LAST_PLACES = 16 * _LAST_PLACE
 """Share of its size by which a constant channel varies from rounding in float32."""
 _PROBABILITY = 1e-3
@@ -77,14 +79,16 @@ class ChannelLimit(NamedTuple):
     Attributes:
         tolerance: largest relative error.
         adds_rounding: whether rounding of the output is added to it.
+        most: the largest sum of both.
     """
 
     tolerance: float
     adds_rounding: bool
+    most: float = inf
 
     def allowed(self, rounding: Any) -> Any:
         """Return the largest error, given what rounding may add; arrays or numbers."""
-        return self.tolerance + (rounding if self.adds_rounding else 0.0)
+        return np.minimum(self.tolerance + (rounding if self.adds_rounding else 0.0), self.most)
 
 
 class ChannelSummary(NamedTuple):
@@ -209,27 +213,34 @@ class OutputErrors:
         variance = self._whole.squares[0] / max(self._whole.count, 1)
         return float(max(np.sqrt(variance), 0.01 * np.sqrt(variance + self._whole.mean[0] ** 2)))
 
-    def summary(self, limit: ChannelLimit, noise: Self | None = None) -> ChannelSummary:
+    def summary(self, limit: ChannelLimit, noise: Self | None = None, amplified: Self | None = None) -> ChannelSummary:
         """Judge the channels and elements.
 
         Args:
             limit: the error that passes.
             noise: errors of another computation of the same output in float32, by which a right one may differ.
+            amplified: what the model makes of rounding of its inputs.
         """
-        return ChannelSummary.joined([self._summary(kept, limit, noise) for kept in self._parts], limit)
+        parts = [self._summary(kept, limit, self._rounding(kept, noise, amplified)) for kept in self._parts]
+        return ChannelSummary.joined(parts, limit)
 
-    def _rounding(self, kept: tuple[int, ...], noise: Self | None) -> np.ndarray:
+    def _rounding(self, kept: tuple[int, ...], noise: Self | None, amplified: Self | None) -> np.ndarray:
         """What rounding of the output adds to the error of each channel, in the output's units."""
         sums = self._parts[kept]
         if self._step:
             return np.full(sums.error.shape, self._step / 2)
         if noise is None:
             return _MANY_LAST_PLACES * sums.size()
-        other = noise._parts[kept]
-        found = _NOISE * np.sqrt(other.error / max(other.count, 1))
-        return _FEW_LAST_PLACES * sums.size() + np.fmin(found, _NOISE * _MANY_LAST_PLACES * sums.size())
+        found = np.fmin(noise._rms(kept), _MANY_LAST_PLACES * sums.size())
+        grown = 0.0 if amplified is None else _AMPLIFIED * amplified._rms(kept)
+        return _FEW_LAST_PLACES * sums.size() + np.fmax(_NOISE * found, grown)
 
-    def _summary(self, kept: tuple[int, ...], limit: ChannelLimit, noise: Self | None) -> ChannelSummary:
+    def _rms(self, kept: tuple[int, ...]) -> np.ndarray:
+        """The RMS of the difference in each channel."""
+        sums = self._parts[kept]
+        return np.sqrt(sums.error / max(sums.count, 1))
+
+    def _summary(self, kept: tuple[int, ...], limit: ChannelLimit, allowance: np.ndarray) -> ChannelSummary:
         """Judge the channels of some axes."""
         sums = self._parts[kept]
         if not sums.count:
@@ -241,7 +252,7 @@ class OutputErrors:
         with np.errstate(divide="ignore", invalid="ignore"):
             size = np.where(sums.error == 0, 1.0, size)
             error = np.sqrt(sums.error / sums.count) / size
-            rounding = self._rounding(kept, noise) / size
+            rounding = allowance / size
         constant = varies & (sums.file_high == sums.file_low)
         # Few numbers may lie within one step by chance.
         constant &= (sums.count >= _ENOUGH) | ((sums.count >= _FEW) & (spread <= step / 4)) | (step == 0)

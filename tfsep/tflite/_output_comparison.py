@@ -85,7 +85,7 @@ class _OutputComparison:
             saturated=self._saturated / self._input_elements,
             low=self._low,
             high=self._high,
-            may_be_lossy=tolerance is None and recipe.weights != "float32",
+            may_be_lossy=tolerance is None,
             channels=channels.worst,
             channel_error=furthest.error if furthest else 0.0,
             channel_tolerance=limit.allowed(furthest.rounding if furthest else 0.0),

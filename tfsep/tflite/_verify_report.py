@@ -66,8 +66,8 @@ class VerifyReport:
         unexplained: number of elements that differ if the model rounds as LiteRT does; None where nothing is rounded
             otherwise.
         unexplained_steps: the largest difference of these, in steps.
-        may_be_lossy: whether an error past the tolerance passes where it is rounding by proof; not in a file of
-            float32, and not past a tolerance that the caller gave.
+        may_be_lossy: whether an error past the tolerance passes where it is rounding by proof; not past a tolerance
+            that the caller gave.
         channels: the worst channels, dead ones first: channels of the last axis of each output, of the second one of an
             output (N, channels, length), and every element of an output of up to 256.
         channel_error: error of the first of these, relative to the channel's own deviation.
