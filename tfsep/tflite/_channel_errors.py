@@ -97,7 +97,7 @@ class ChannelSummary(NamedTuple):
     Attributes:
         channels: number of channels.
         dead: number of those that vary in the model and are constant in the file.
-        rare: number of probabilities that stay under one step in the data, and are constant in the file for that.
+        rare: number of probabilities that vary by less than one step, and are constant in the file for that.
         coarse: number of others whose error is past the tolerance, whether or not rounding of the output explains it.
         worst: the channels that are furthest past what passes, dead ones first.
     """
@@ -162,7 +162,7 @@ class Sums:
 class OutputErrors:
     """The errors of one output: as a whole, of each channel of its last axis, and of each element where these are few.
 
-    Of an output (N, channels, length), as detectors have, the channels of the second axis are judged too.
+    Of outputs of more axes those of the second one are judged too: images may have their channels first.
 
     Args:
         info: the output in the file.
@@ -256,9 +256,10 @@ class OutputErrors:
         constant = varies & (sums.file_high == sums.file_low)
         # Few numbers may lie within one step by chance.
         constant &= (sums.count >= _ENOUGH) | ((sums.count >= _FEW) & (spread <= step / 4)) | (step == 0)
-        # No integers hold a probability better than to a step, and classes may be absent from the data.
+        # Probabilities have the step that TFLite prescribes. Classes may be absent from the data, and probabilities of
+        # an untrained network vary by less.
         is_exact = (sums.largest <= step) & self._sums_to_one
-        rare = constant & is_exact & bool(np.any(sums.file_high > sums.file_low))
+        rare = constant & is_exact & (spread <= step)
         dead = constant & ~rare
         badness = np.nan_to_num(error / limit.allowed(rounding), nan=np.inf)
         worst = np.lexsort((-badness, ~dead))[:MOST_CHANNELS]
@@ -300,7 +301,7 @@ def _kept_axes(shape: Sequence[int]) -> list[tuple[int, ...]]:
     kept: list[tuple[int, ...]] = [(rank - 1,)]
     if rank > 2 and prod(shape[1:]) <= _MOST_ELEMENTS:
         return [*kept, tuple(range(1, rank))]
-    return [*kept, (1,)] if rank == 3 else kept
+    return [*kept, (1,)] if rank > 2 else kept
 
 
 def _by_channel(array: np.ndarray, kept: tuple[int, ...]) -> np.ndarray:

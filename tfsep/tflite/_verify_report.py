@@ -68,13 +68,14 @@ class VerifyReport:
         unexplained_steps: the largest difference of these, in steps.
         may_be_lossy: whether an error past the tolerance passes where it is rounding by proof; not past a tolerance
             that the caller gave.
-        channels: the worst channels, dead ones first: channels of the last axis of each output, of the second one of an
-            output (N, channels, length), and every element of an output of up to 256.
+        channels: the worst channels, dead ones first: channels of the last axis of each output, of the second one
+            where there are more, and every element of an output of up to 256.
         channel_error: error of the first of these, relative to the channel's own deviation.
         channel_tolerance: largest error of that channel that rounding explains; the recipe's tolerance and half a step.
         channel_count: number of channels.
         dead_channels: number of channels that vary in the model and are constant in the file: none may.
-        rare_channels: number of probabilities under one step in all of the data, which are constant in the file.
+        rare_channels: number of probabilities that vary by less than one step in all of the data, which are constant in
+            the file.
         coarse_channels: number of other channels whose error is past the recipe's tolerance.
         proof: what is left of the difference without rounding; None where that was not tried.
     """
@@ -123,7 +124,13 @@ class VerifyReport:
     @property
     def lossy(self) -> bool:
         """Whether it passes, though rounding makes outputs or channels differ by more than the recipe's tolerance."""
-        return self.passed and self.elements is None and (not self.outputs_pass or self.coarse_channels > 0)
+        coarse = not self.outputs_pass or self.coarse_channels > 0 or self._tells_nothing
+        return self.passed and self.elements is None and coarse
+
+    @property
+    def _tells_nothing(self) -> bool:
+        """Whether all channels are probabilities that vary by less than a step, as an untrained network's may."""
+        return 0 < self.rare_channels == self.channel_count
 
     @property
     def outputs_pass(self) -> bool:
@@ -164,7 +171,7 @@ class VerifyReport:
     def _channel_notes(self) -> list[str]:
         """Remarks on channels."""
         notes = []
-        if self.lossy:
+        if self.lossy and (self.coarse_channels or not self.outputs_pass):
             worst = self.channels[0]
             notes.append(
                 f"LOSSY, though faithful but for rounding: {self.coarse_channels} of {self.channel_count} output "
@@ -172,9 +179,11 @@ class VerifyReport:
                 f"deviation ({worst.ranges()}); relative RMS error {self.rms_error:.2g}: measure the file's accuracy"
             )
         if self.rare_channels:
+            loud = "LOSSY: " if self._tells_nothing else ""
             notes.append(
-                f"{self.rare_channels} of {self.channel_count} output channels are probabilities under one step in all "
-                "of the data, and 0 in the file"
+                f"{loud}{self.rare_channels} of {self.channel_count} output channels are probabilities that vary by "
+                "less than one step in all of the data, and are constant in the file: where they matter, take outputs "
+                "in float32 or before the softmax"
             )
         notes += [] if self.proof is None else self.proof.notes()
         return notes
