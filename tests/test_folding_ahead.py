@@ -135,12 +135,24 @@ class Own(L.Conv2D):
         return super().call(x) ** 2
 
 
+class Cube(L.Activation):
+    def __init__(self, activation="linear", **options):
+        super().__init__(activation, **options)
+
+    def call(self, x):
+        return x**3
+
+
 CONV = L.Conv2D(4, 1, name="c")
 REASONS = {
     "an output": (lambda x: x, "it is an output"),
     "an output behind": (L.Dropout(0.1, name="d"), "'d' is an output"),
     "called twice": (lambda x: CONV(CONV(x)), "'c' is called more than once"),
     "an activation": (lambda x: L.Dense(2)(L.ReLU(name="r")(x)), "it precedes 'r' of class ReLU, no convolution"),
+    "an activation of its own call": (
+        lambda x: L.Dense(2)(Cube(name="r")(x)),
+        "it precedes 'r' of class Cube, no conv",
+    ),
     "an operation": (lambda x: L.Dense(2)(x * 2), "no convolution or dense layer"),
     "another user": (lambda x: L.Add(name="a")([L.Conv2D(4, 1)(x), x]), "it precedes 'a' of class Add, no conv"),
     "deformed": (layers.DeformableConv2D(4, 3, name="c"), "'c' takes its offsets from it"),
@@ -181,6 +193,12 @@ def test_a_negative_scale_does_not_pass_maxima():
     with pytest.warns(UserWarning, match=r"\('m' takes maxima, and the scale is negative\)"):
         folded = surgery.fold_batch_norm(model)
     assert_close(folded(image(2, *SHAPE)), model(image(2, *SHAPE)), 1e-5)
+
+
+def test_an_activation_of_its_own_call_does_not_pass_it_back():
+    model = keras.Sequential([L.Input(SHAPE), L.Conv2D(4, 3), Cube(name="r"), n(name="n")], name="model")
+    with pytest.warns(UserWarning, match="model/n .it follows 'r' of class Cube, no convolution"):
+        assert normalizations(assert_same(model, image(2, *SHAPE))) == 1
 
 
 def test_convmixer():
