@@ -15,6 +15,7 @@ from processes import run_forked
 
 from tfsep import layers, tflite
 from tfsep.tflite import _tflite_converter
+from tfsep.tflite._model_signature import _output_places
 
 X = np.random.default_rng(0).normal(size=(16, 8, 8, 2)).astype("float32")
 
@@ -276,6 +277,39 @@ def test_verify_refuses_a_file_of_other_input_names(tmp_path):
     with pytest.raises(ValueError, match="path: expected a file with inputs") as error:
         tflite.verify(of("a", "c"), path, (x, x))
     assert_sentence(error.value, "path")
+
+
+def _two_outputs(names, swapped=False):
+    """Equal layers under these names, the second of other weights."""
+    inputs = keras.Input((4,))
+    kernels = np.random.default_rng(0).normal(size=(2, 4, 3))
+    dense = [keras.layers.Dense(3, name=name) for name in names]
+    outputs = [layer(inputs) for layer in dense]
+    for layer, kernel in zip(dense, kernels, strict=True):
+        layer.set_weights([kernel, np.zeros(3)])
+    return keras.Model(inputs, outputs[::-1] if swapped else outputs)
+
+
+def test_outputs_of_other_names_are_paired_by_position(tmp_path):
+    """Also where the names of one of both sort the other way round, as ``dense_10`` comes before ``dense_9``."""
+    x = np.random.default_rng(1).normal(size=(20, 4)).astype("float32")
+    for own in (("dense_9", "dense_10"), ("dense", "dense_1")):
+        path = tflite.export(_two_outputs(("dense_11", "dense_12")), tmp_path / "m.tflite", "float16").path
+        assert tflite.verify(_two_outputs(own), path, x).rms_error < 1e-2
+        with pytest.raises(tflite.VerificationError, match="relative RMS error"):
+            tflite.verify(_two_outputs(own, swapped=True), path, x)
+        # Its own names come with the model wherever its outputs are.
+        path = tflite.export(_two_outputs(own, swapped=True), tmp_path / "m.tflite").path
+        assert tflite.verify(_two_outputs(own), path, x).rms_error < 1e-6
+
+
+def test_numbered_outputs_are_in_the_order_of_their_numbers():
+    own = [f"dense_{i}" for i in range(12)]
+    names = sorted(f"output_{i}" for i in range(12))
+    assert _output_places(own, names, range(12)) == (0, 1, 10, 11, *range(2, 10))
+    assert _output_places(["z", "a"], ["p", "q"], (1, 0)) == (1, 0)
+    # One tensor may be two outputs.
+    assert _output_places(["z", "a"], ["p", "q"], (0, 0)) == (0, 1)
 
 
 def test_labels_may_be_a_list(model, file):

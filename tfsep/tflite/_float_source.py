@@ -29,7 +29,7 @@ class FloatSource:
 
     def sized_as(self, file: LiteRTModel) -> Self:
         """Return this model with the sizes of a file."""
-        return replace(self, signature=self.signature.sized_as(file.inputs, file.outputs))
+        return replace(self, signature=self.signature.sized_as(file.inputs, file.outputs, file.output_order()))
 
     def require_exportable(self, recipe: Recipe, has_calibration: bool) -> None:
         """Raise unless there is calibration data where the recipe needs some."""

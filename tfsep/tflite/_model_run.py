@@ -54,7 +54,7 @@ class ModelRun:
                 variable.assign(value)
 
     def step(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Run one batch, arrays in the order of the model's inputs, and return the outputs sorted by name."""
+        """Run one batch, arrays in the order of the model's inputs, and return the outputs in the signature's order."""
         with StateScope(list(self._state.values())) as scope:
             outputs = self._signature.call([tf.constant(array) for array in inputs])
         self._state = self._state | scope.assigned

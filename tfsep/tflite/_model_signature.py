@@ -24,14 +24,12 @@ from tfsep.tflite._tensor_info import TensorInfo
 
 @dataclass(frozen=True)
 class ModelSignature:
-    """A model's inputs, in its own order, which is that of a tuple of data, and its outputs, sorted by name.
-
-    A file's signature sorts outputs by name too, so that a model's and its file's correspond.
+    """A model's inputs, in its own order, which is that of a tuple of data, and its outputs.
 
     Attributes:
         model: the Keras model.
         inputs: inputs as ``model.inputs`` has them.
-        output_names: sorted.
+        output_names: sorted; beside a file, in the order of its `LiteRTModel.outputs`, see `sized_as`.
         notes: remarks for the user about the model that is run.
         batch_size: the batch of the model's own inputs, or of its file; None where any is taken.
         form: how the inputs become arguments.
@@ -57,7 +55,7 @@ class ModelSignature:
         return tuple(name for _, name in sorted(places))
 
     def call(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
-        """Call the model in inference mode on tensors in the order of its inputs, and sort its outputs by name."""
+        """Call the model in inference mode on tensors in the order of its inputs; outputs in that of `output_names`."""
         flat = tf.nest.flatten(self.model(*self.form.arguments(inputs), training=False))
         return tuple(flat[place] for place in self._output_order)
 
@@ -67,8 +65,13 @@ class ModelSignature:
             return [0]
         return [self.input_names.index(info.name) for info in inputs]
 
-    def sized_as(self, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> Self:
-        """Return this signature with the batch of a file, and with open sizes replaced by those of its inputs.
+    def sized_as(self, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], listed: Sequence[int]) -> Self:
+        """Return this signature with a file's batch, sizes of inputs in place of open ones, and order of outputs.
+
+        Args:
+            inputs: the file's inputs.
+            outputs: the file's outputs.
+            listed: the place of each output in the file's own list.
 
         Raises:
             ValueError: if the file's inputs and outputs are not the model's.
@@ -89,7 +92,29 @@ class ModelSignature:
             if len(shape) != len(actual) or any(side not in (None, a) for side, a in zip(shape, actual, strict=True)):
                 raise ValueError(f"path: expected a file with input {shape}, as the model's, got {actual}")
             specs[place] = specs[place]._replace(shape=actual)
-        return replace(self, inputs=tuple(specs), batch_size=inputs[0].shape[0])
+        order = _output_places(self.outputs_in_order, [info.name for info in outputs], listed)
+        return replace(
+            self,
+            inputs=tuple(specs),
+            batch_size=inputs[0].shape[0],
+            output_names=tuple(self.outputs_in_order[place] for place in order),
+            _output_order=order,
+        )
+
+
+def _output_places(own: Sequence[str], names: Sequence[str], listed: Sequence[int]) -> tuple[int, ...]:
+    """The place in a model's outputs of each of a file's: by name where the names are the same, else by position.
+
+    The position is that in the file's list, or the number in ``output_0``, ``output_1``, …: the names of a converter
+    that does not keep the order of its list.
+    """
+    if set(own) == set(names):
+        return tuple(own.index(name) for name in names)
+    numbered = [re.fullmatch(r"output_(\d+)", name) for name in names]
+    positions = [int(found[1]) for found in numbered if found]
+    ranked = positions if len(positions) == len(names) else listed
+    by_position = sorted(range(len(names)), key=ranked.__getitem__)
+    return tuple(by_position.index(output) for output in range(len(names)))
 
 
 def signature_of(

@@ -54,7 +54,7 @@ class PreparedSource:
 
     def sized_as(self, file: LiteRTModel) -> Self:
         """Return this model with the sizes of a file."""
-        return replace(self, signature=self.signature.sized_as(file.inputs, file.outputs))
+        return replace(self, signature=self.signature.sized_as(file.inputs, file.outputs, file.output_order()))
 
     def require_exportable(self, recipe: Recipe, has_calibration: bool) -> None:
         """Raise unless the model can become a file of this recipe.

@@ -116,7 +116,7 @@ def _joined(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
 def _float32_outputs(
     signature: ModelSignature, file: LiteRTModel, reference: bytes, inputs: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Run the conversion to float32; inputs in the model's order, outputs sorted by name as the model's."""
+    """Run the conversion to float32; inputs in the model's order, outputs in that of the file."""
     interpreter, size = file.variant(reference, trusted=True), file.batch_size
     given, made = interpreter.get_input_details(), [detail["index"] for detail in interpreter.get_output_details()]
     places = [signature.outputs_in_order.index(name) for name in signature.output_names]
