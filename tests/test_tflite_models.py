@@ -8,7 +8,7 @@ from checks import assert_close, assert_refused
 from keras import layers as L
 from keras import ops
 
-from tfsep import quantize, tflite
+from tfsep import models, quantize, tflite
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(21, 5, 3)).astype("float32")
@@ -134,6 +134,25 @@ def test_another_state_is_found(tmp_path):
     model.layers[0].states[0].assign([[3.0, -3.0, 3.0, -3.0]])
     with pytest.raises(tflite.VerificationError):
         tflite.verify(model, path, X[:3])
+
+
+def test_state_of_a_saved_model_stays(tmp_path):
+    """Its graphs assign it themselves; neither an export nor a comparison of layers changes the user's model."""
+    module = tf.Module()
+    module.count = tf.Variable(0.0)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 4])])
+    def step(x):
+        module.count.assign_add(1.0)
+        return {"product": x * module.count}
+
+    tf.saved_model.save(module, tmp_path / "saved", signatures=step.get_concrete_function())
+    model, x = models.load_model(tmp_path / "saved"), X[:6, :, 0][:, :4]
+    assert tflite.export(model, tmp_path / "m.tflite", data=x).verification.max_error < 1e-5
+    assert model.variables[0].numpy() == 0.0
+    tflite.verify(model, tmp_path / "m.tflite", x)
+    tflite.compare_layers(model, tmp_path / "m.tflite", x)
+    assert model.variables[0].numpy() == 0.0
 
 
 def test_state_in_integers(tmp_path):

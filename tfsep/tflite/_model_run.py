@@ -112,17 +112,17 @@ def model_run(signature: ModelSignature) -> Iterator[ModelRun]:
 
 
 def _foreign_variables(signature: ModelSignature) -> list[tf.Variable]:
-    """TensorFlow's own variables behind a model's call: a layer of somebody else's may hold and assign them.
+    """TensorFlow's variables behind a model's call: a layer of somebody else's may assign them past every scope.
 
-    Keras does not know of them, so the call is traced. That is spared where every layer is Keras's or this library's.
+    Keras's list does not tell: it lacks some, and those of a SavedModel, which it has, its graphs assign themselves. So
+    the call is traced. That is spared where every layer is Keras's or this library's.
     """
     if not any(_has_foreign_code(layer) for layer in layers_in(signature.model)):
         return []
     specs = [tf.TensorSpec((signature.batch_size or 1, *spec.shape), spec.dtype) for spec in signature.inputs]
     with StateScope([]):
         traced = tf.function(lambda *inputs: signature.call(inputs), autograph=False).get_concrete_function(*specs)
-    known = {id(variable.value) for variable in signature.model.variables}
-    return [variable for variable in traced.graph.variables if id(variable) not in known]
+    return list(traced.graph.variables)
 
 
 def _has_foreign_code(layer: Layer) -> bool:
