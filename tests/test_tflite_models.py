@@ -367,3 +367,24 @@ def test_dynamic_int8_says_which_layers_stay_in_float32(tmp_path):
     assert "large" not in notes
     assert "depthwise" not in notes
     assert "1,024" not in " ".join(tflite.export(model, tmp_path / "m.tflite", "float16").notes)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_inputs_of_integers_are_those_of_predict(dtype, tmp_path):
+    """Eager, Keras rounds a resized image of integers; ``predict`` and the file do not."""
+    model = keras.Sequential([keras.Input((7, 7, 3), dtype=dtype), L.Resizing(10, 10), L.Rescaling(1 / 255)])
+    data = np.random.default_rng(0).integers(0, 256, (5, 7, 7, 3)).astype(dtype)
+    report = tflite.export(model, tmp_path / "m.tflite", data=data)
+    expected = model.predict(data, verbose=0)
+    assert np.abs(expected - np.asarray(model(data))).max() > 1e-3
+    assert report.rms_error <= 1e-5
+    assert_close(tflite.predict(report.path, data), expected)
+    [*_, last] = tflite.compare_layers(model, report.path, data).rows
+    assert last.shape == (10, 10, 3)
+
+
+def test_a_state_beside_inputs_of_integers_goes_on(tmp_path):
+    inputs = keras.Input((4,), dtype="int32", batch_size=1)
+    model = keras.Model(inputs, L.GRU(3, stateful=True, unroll=True)(L.Embedding(9, 2)(inputs)))
+    data = np.random.default_rng(0).integers(0, 9, (6, 4)).astype("int32")
+    assert tflite.export(model, tmp_path / "m.tflite", data=data).rms_error < 1e-5

@@ -59,7 +59,7 @@ def called_layer_outputs(run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOu
         ancestors[key] = sources.union(*(ancestors[source] for source in sources))
 
     with watch_layer_calls(enclosing.append, leave):
-        run.step(inputs)
+        run.step(inputs, eager=True)
     return LayerOutputs({key: np.asarray(output) for key, output in outputs.items()}, ancestors)
 
 

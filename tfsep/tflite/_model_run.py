@@ -1,7 +1,8 @@
 """Runs of a model in inference mode, which leave its variables as they were."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,16 +48,41 @@ class ModelRun:
         self._foreign = [(variable, variable.numpy()) for variable in _foreign_variables(signature)]
         self._together: bool | None = None
 
+    @cached_property
+    def _graph(self) -> Callable[..., tuple[Any, ...]] | None:
+        """The call as ``predict`` has it, a graph, for inputs of integers: layers of Keras's round these when eager.
+
+        None where all inputs are floats, or where the model has a state, whose new values a graph does not give back.
+        """
+        signature = self._signature
+        if all(tf.as_dtype(spec.dtype).is_floating for spec in signature.inputs):
+            return None
+        function = tf.function(signature.call, autograph=False)
+        specs = [tf.TensorSpec((self._batch, *spec.shape), spec.dtype) for spec in signature.inputs]
+        with StateScope([]) as scope:
+            function.get_concrete_function(specs)
+        return None if scope.assigned else function
+
     def restore(self) -> None:
         """Give TensorFlow's variables, which no scope covers, the values from before the run."""
         for variable, value in self._foreign:
             if not np.array_equal(variable.numpy(), value, equal_nan=value.dtype.kind == "f"):
                 variable.assign(value)
 
-    def step(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Run one batch, arrays in the order of the model's inputs, and return the outputs in the signature's order."""
+    def step(self, inputs: Sequence[np.ndarray], *, eager: bool = False) -> tuple[np.ndarray, ...]:
+        """Run one batch.
+
+        Args:
+            inputs: arrays in the order of the model's inputs.
+            eager: whether every layer's call has numbers, for who watches these, also where ``predict`` has a graph.
+
+        Returns:
+            The outputs in the signature's order.
+        """
+        tensors = [tf.constant(array) for array in inputs]
+        function = self._signature.call if eager or self._graph is None else self._graph
         with StateScope(list(self._state.values())) as scope:
-            outputs = self._signature.call([tf.constant(array) for array in inputs])
+            outputs = function(tensors)
         self._state = self._state | scope.assigned
         return tuple(np.asarray(output) for output in outputs)
 
