@@ -279,6 +279,35 @@ def test_the_report_says_on_how_few_samples_it_verified(tmp_path):
     assert "no output is quantized" in note
 
 
+AUGMENTATIONS = (
+    *(L.RandomFlip(), L.RandomRotation(0.2), L.RandomBrightness(0.3), L.RandomContrast(0.3), L.RandomZoom(0.2)),
+    *(L.RandomTranslation(0.2, 0.2), L.RandomColorJitter(), L.RandomElasticTransform()),
+    *(L.RandomErasing(), L.RandomGaussianBlur(), L.RandomInvert(), L.RandomPerspective()),
+)
+NOISES = (
+    *(L.Dropout(0.3), L.GaussianNoise(0.2), L.GaussianDropout(0.2), L.AlphaDropout(0.2), L.SpatialDropout2D(0.2)),
+    *(L.ActivityRegularization(0.1), L.Identity()),
+)
+
+
+def test_layers_that_infer_their_input(tmp_path):
+    """They are in training what they were, and nothing in the file."""
+    rows, volumes = L.SpatialDropout1D(0.2), L.SpatialDropout3D(0.2)
+    body = [L.Conv2D(4, 3), *NOISES, L.ReLU(), L.Reshape((-1, 4)), rows, L.Reshape((8, 4, 2, 4)), volumes]
+    model = stack(*AUGMENTATIONS, *body, L.Flatten(), L.Dense(3), shape=(10, 10, 3))
+    given = X[..., :3]
+    prepared = quantize.observe(quantize.prepare(model), given)
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given)
+    assert report.verification.differing == 0
+    assert report.ops == {"CONV_2D": 1, "RESHAPE": 1, "FULLY_CONNECTED": 1}
+    expected, actual = (each.predict(given, verbose=0) for each in (model, prepared))
+    assert np.sqrt(np.mean(np.square(actual - expected))) < 0.05 * np.std(expected)
+    trained = prepared(given, training=True)
+    assert np.sqrt(np.mean(np.square(trained - actual))) > 0.2 * np.std(actual)
+    with pytest.raises(ValueError, match="RandomCrop"):
+        quantize.prepare(stack(L.RandomCrop(4, 4), L.Conv2D(4, 3)))
+
+
 def called_twice_on_the_same_tensor(inputs):
     convolution = L.Conv2D(4, 3, padding="same")
     return L.Concatenate()([convolution(inputs), convolution(convolution(inputs))])

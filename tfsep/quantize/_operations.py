@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import Any, Literal
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.inference_identities import INFERENCE_IDENTITIES
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer, Tensor
 from tfsep.layers import DepthwiseSeparableConv, leaky_relu
@@ -194,10 +195,7 @@ _ROWS = (
     ),
     Operation(
         "identity",
-        layers=(
-            *(keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D),
-            *(keras.layers.Identity, ToFloat),
-        ),
+        layers=(*INFERENCE_IDENTITIES, ToFloat),
         plan="same_qparams",
         is_pure=False,
     ),

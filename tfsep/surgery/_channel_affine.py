@@ -5,17 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tfsep._keras.backend import keras
+from tfsep._keras.inference_identities import INFERENCE_IDENTITIES
 from tfsep._keras.model_graph import NamedCall
 from tfsep._keras.types import Layer
 from tfsep.layers._batch_normalization import scale_and_shift_of
 
 L = keras.layers
-
-_IDENTITIES = (
-    *(L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.GaussianDropout, L.GaussianNoise),
-    *(L.AlphaDropout, L.ActivityRegularization, L.Identity),
-)
-"""Layers that infer their input."""
 
 _GLOBAL_POOLING = (
     *(L.GlobalAveragePooling1D, L.GlobalAveragePooling2D, L.GlobalAveragePooling3D),
@@ -76,7 +71,7 @@ def is_transparent(layer: Layer) -> bool:
     """Whether a layer may let a scale and a shift through; `through` says whether it does."""
     if type(layer) is L.Activation:  # a subclass may compute anything
         return layer.activation is keras.activations.linear
-    return type(layer) in (*_IDENTITIES, *_MEANS, *_MAXIMA, *_ZERO_PADDING, *_SHAPES)
+    return type(layer) in (*INFERENCE_IDENTITIES, *_MEANS, *_MAXIMA, *_ZERO_PADDING, *_SHAPES)
 
 
 def through(layer: Layer, call: NamedCall, affine: ChannelAffine, forward: bool) -> ChannelAffine:
@@ -93,7 +88,7 @@ def through(layer: Layer, call: NamedCall, affine: ChannelAffine, forward: bool)
     """
     name, kind = repr(layer.name), type(layer)
     own = getattr(layer, "data_format", None)
-    if own is not None and (own == "channels_last") != affine.channels_last and kind not in _IDENTITIES:
+    if own is not None and (own == "channels_last") != affine.channels_last and kind not in INFERENCE_IDENTITIES:
         raise Obstacle(f"{name} has the channels on another axis")
     if kind in _MAXIMA and np.any(affine.scale < 0):
         raise Obstacle(f"{name} takes maxima, and the scale is negative")
