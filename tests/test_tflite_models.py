@@ -388,3 +388,11 @@ def test_a_state_beside_inputs_of_integers_goes_on(tmp_path):
     model = keras.Model(inputs, L.GRU(3, stateful=True, unroll=True)(L.Embedding(9, 2)(inputs)))
     data = np.random.default_rng(0).integers(0, 9, (6, 4)).astype("int32")
     assert tflite.export(model, tmp_path / "m.tflite", data=data).rms_error < 1e-5
+
+
+def test_dynamic_int8_tells_layers_of_like_names_apart(tmp_path):
+    """The scope of a call of conv3d is conv3d_1, which is another layer's name."""
+    stack = [L.Conv3D(14, 3, name="conv3d"), L.Conv3D(6, 3, name="conv3d_1"), L.Conv3DTranspose(7, 3, name="volume")]
+    model = keras.Sequential([keras.Input((5, 5, 5, 3)), *stack])
+    notes = " ".join(tflite.export(model, tmp_path / "m.tflite", "dynamic_int8").notes)
+    assert "conv3d (CONV_3D), conv3d_1 (CONV_3D), volume (CONV_3D_TRANSPOSE)" in notes

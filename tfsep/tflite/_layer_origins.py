@@ -13,7 +13,14 @@ from tfsep._keras.types import Model
 _LEAST_NUMBERS = 1024
 """Smallest constant that the converter stores in int8 where it measures no ranges."""
 
-_PRODUCTS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1, "CONV_3D": 1}
+_PRODUCTS = {
+    "CONV_2D": 1,
+    "CONV_3D": 1,
+    "CONV_3D_TRANSPOSE": 1,
+    "DEPTHWISE_CONV_2D": 1,
+    "FULLY_CONNECTED": 1,
+    "TRANSPOSE_CONV": 1,
+}
 """Operators with a kernel, and its place among the inputs."""
 
 
@@ -30,9 +37,9 @@ def layer_of(model: Model, path: str) -> str | None:
     names = {layer.name for layer in leaf_layers(model)}
     found = None
     for part in path.split(";", maxsplit=1)[0].split("/"):
-        # Keras numbers the scope of each further call.
-        own = part if part in names else re.sub(r"_\d+$", "", part)
-        found = own if own in names else found
+        # Keras numbers the scope of a call, so that conv_1 is sooner a call of conv than the layer of that name.
+        own = re.sub(r"_\d+$", "", part)
+        found = own if own in names else part if part in names else found
     return found
 
 
@@ -62,9 +69,9 @@ def float_weight_notes(model: Model, file: ModelT) -> list[str]:
             if type_name(kernel) != "float32" or file.buffers[kernel.buffer].data is None:
                 continue
             paths = [tensor.name.decode(errors="replace") for tensor in (kernel, result)]
-            # The name of a tensor that is an output stands in the signature only.
-            paths += [name for number, name in outputs.items() if number == operator.outputs[0]]
-            name = next((found for path in paths if (found := layer_of(model, path))), paths[-1])
+            # The name of a tensor that is an output stands in the signature only, and is that of a layer itself.
+            named = outputs.get(operator.outputs[0], paths[-1])
+            name = next((found for path in paths if (found := layer_of(model, path))), named)
             size = prod(map(int, kernel.shape))
             if size < _LEAST_NUMBERS:
                 small[name] = size
