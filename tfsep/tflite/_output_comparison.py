@@ -86,6 +86,7 @@ class _OutputComparison:
             low=self._low,
             high=self._high,
             may_be_lossy=tolerance is None,
+            is_float32=recipe.weights == "float32",
             channels=channels.worst,
             channel_error=furthest.error if furthest else 0.0,
             channel_tolerance=limit.allowed(furthest.rounding if furthest else 0.0),

@@ -140,7 +140,7 @@ def _require_one_of(argument: str, given: str, names: Iterable[str], condition: 
 # float32        2e-7             1e-6                   1e-5                      2e-5
 # float16        6e-4             0.01                   0.03                      0.02
 # dynamic_int8   0.007            0.15                   0.21                      0.02
-# int8           0.024            0.26                   0.33                      0.55, of three lossy ones
+# int8           0.024            0.26                   0.33                      0.55, of two lossy ones
 # int16x8        0.016            0.17                   0.27                      0.40, of a lossy one
 #
 # No tolerance tells rounding from damage: int8 files of deep, untrained networks reach 0.8, and the smallest errors of

@@ -39,7 +39,7 @@ def verify(
       operator in integers does not make, of the numbers that it reads, what real arithmetic makes of them; or the
       stored range of a tensor leaves out much of what the model has there. It fails, whatever the tolerance.
     - The file is *lossy*. All these are as they should be, and rounding adds up. It passes with a note, unless it is
-      `strict`, or the tolerance was given.
+      `strict`, or past a tolerance that was given as a whole.
 
     Weights and operators are compared with the model's conversion to float32. None of it finds a difference that the
     data do not show.
