@@ -109,6 +109,17 @@ def test_files(exported, recipe):
         assert np.abs(actual - expected).max() <= 1e-5 + steps / 100, name  # of int8, from -1.27 to 1.28
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_integers_are_repeated(tmp_path, dtype):
+    """LiteRT resizes no integers that have no scale: Keras's own computation stays."""
+    inputs = keras.Input((6, 7, 3), dtype=dtype)
+    model = keras.Model(inputs, keras.layers.Rescaling(1 / 255)(keras.layers.UpSampling2D(2)(inputs)))
+    images = np.random.default_rng(0).integers(0, 256, (4, 6, 7, 3)).astype(dtype)
+    tflite.export(model, tmp_path / "m.tflite", data=images)
+    expected = images.repeat(2, axis=1).repeat(2, axis=2) / 255
+    np.testing.assert_allclose(tflite.predict(tmp_path / "m.tflite", images), expected, atol=1e-6)
+
+
 def test_all_sizes():
     """Sizes that are odd, and scales that are no whole numbers, up and down; LiteRT against Keras."""
     sides = (1, 2, 3, 5, 7, 8, 13)

@@ -81,7 +81,9 @@ def _upsampled(original: _Method) -> _Method:
 
     def call(layer: Layer, x: Tensor) -> Tensor:
         factors = layer.size if isinstance(layer.size, tuple) else (layer.size,)
-        if getattr(layer, "interpolation", "nearest") != "nearest" or None in x.shape[1:] or set(factors) == {1}:
+        is_nearest = getattr(layer, "interpolation", "nearest") == "nearest"
+        # LiteRT resizes no integers that have no scale.
+        if not is_nearest or not x.dtype.is_floating or None in x.shape[1:] or set(factors) == {1}:
             return original(layer, x)
         if getattr(layer, "data_format", "channels_last") == "channels_last":
             return _repeated(x, factors)

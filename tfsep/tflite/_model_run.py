@@ -61,7 +61,8 @@ class ModelRun:
         specs = [tf.TensorSpec((self._batch, *spec.shape), spec.dtype) for spec in signature.inputs]
         with StateScope([]) as scope:
             function.get_concrete_function(specs)
-        return None if scope.assigned else function
+        # A concrete function spares TensorFlow's warning of many traces, of many models.
+        return None if scope.assigned else lambda tensors: function.get_concrete_function(tensors)(tensors)
 
     def restore(self) -> None:
         """Give TensorFlow's variables, which no scope covers, the values from before the run."""
