@@ -349,6 +349,12 @@ def test_operators_without_a_counterpart_name_their_layers(tmp_path):
         text = assert_refused(lambda model=model: tflite.export(model, tmp_path / "m.tflite"), "model")
         assert said in text
         assert "Placeholder" not in text
+    inputs = keras.Input((3, 3))
+    text = assert_refused(lambda: tflite.export(keras.Model(inputs, ops.inv(inputs)), tmp_path / "m.tflite"), "model")
+    assert "TensorFlow Lite has no operator for MatrixInverse: give allow_flex=True" in text
+    unit, x = sequential(L.UnitNormalization()), X
+    text = assert_refused(lambda: tflite.export(unit, tmp_path / "m.tflite", "int16x8", calibration=x), "model")
+    assert text.endswith("no operator SQUARE in int16: take recipe 'int8', or another layer")
 
 
 def test_dynamic_int8_says_which_layers_stay_in_float32(tmp_path):

@@ -163,7 +163,10 @@ def _missing_operators(signature: ModelSignature, function: Any, error: Exceptio
     # A resource that the function captures shows as a placeholder.
     names = [name for name in names if name != "Placeholder"]
     found = layers_of_operators(signature.model, function, names)
-    listed = [f"{name} of {', '.join(map(repr, layers))}" for name, layers in found.items() if layers]
+    # Operations of `keras.ops` in a model's graph are outside its layers.
+    listed = [f"{name} of {', '.join(map(repr, layers))}" if layers else name for name, layers in found.items()]
+    if unsupported := re.findall(r"Quantization to 16x8-bit not yet supported for op: '(\w+)'", str(error)):
+        return f"TensorFlow Lite has no operator {unsupported[0]} in int16: take recipe 'int8', or another layer"
     # With allow_flex, TensorFlow itself would compute them on the device.
     advice = ": give allow_flex=True, or another layer" if "NEEDS_FLEX" in str(error) else ""
     return f"TensorFlow Lite has no operator for {'; '.join(listed)}{advice}" if listed else ""
