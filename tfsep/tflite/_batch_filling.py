@@ -1,14 +1,24 @@
 """Batches of a fixed size out of any number of samples: the last one is filled up, and the filling taken away again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 
-def filled(inputs: Sequence[np.ndarray], size: int) -> tuple[np.ndarray, ...]:
-    """Return a batch filled up with its last sample."""
-    lacking = size - len(inputs[0])
-    return tuple(np.concatenate([a, np.repeat(a[-1:], lacking, axis=0)]) if lacking else a for a in inputs)
+def batches(inputs: Sequence[np.ndarray], size: int) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
+    """Yield samples in batches, the last one filled up with its last sample, each with its number without the filling.
+
+    Examples:
+        >>> [(batch.tolist(), count) for (batch,), count in batches([np.arange(3)], 2)]
+        [([0, 1], 2), ([2, 2], 1)]
+    """
+    total = len(inputs[0])
+    for start in range(0, total, size):
+        count = min(size, total - start)
+        batch = tuple(array[start : start + count] for array in inputs)
+        if count < size:
+            batch = tuple(np.concatenate([array, np.repeat(array[-1:], size - count, axis=0)]) for array in batch)
+        yield batch, count
 
 
 def without_filling(output: np.ndarray, size: int, count: int) -> np.ndarray:

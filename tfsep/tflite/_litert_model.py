@@ -8,7 +8,7 @@ import numpy as np
 
 from tfsep._flatbuffer.reader import operator_name, read_tflite
 from tfsep._utils.arguments import positive_int
-from tfsep.tflite._batch_filling import filled, without_filling
+from tfsep.tflite._batch_filling import batches, without_filling
 from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._trial_run import mark_runnable, require_runnable
@@ -154,12 +154,9 @@ class LiteRTModel:
 
     def _run_batches(self, inputs: Sequence[np.ndarray]) -> Iterator[int]:
         """Run samples in the file's own batches; yield after each batch its number of samples, without the filling."""
-        total, step = len(inputs[0]), self.batch_size
-        for start in range(0, total, step):
-            count = min(step, total - start)
-            for (_, detail), info, array in zip(self._inputs, self.inputs, inputs, strict=True):
-                (piece,) = filled([array[start : start + count]], step)
-                self.interpreter.set_tensor(detail["index"], info.quantize(piece))
+        for batch, count in batches(inputs, self.batch_size):
+            for (_, detail), info, array in zip(self._inputs, self.inputs, batch, strict=True):
+                self.interpreter.set_tensor(detail["index"], info.quantize(array))
             self.interpreter.invoke()
             yield count
 

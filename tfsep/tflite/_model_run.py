@@ -10,7 +10,7 @@ import numpy as np
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_io import layers_in
 from tfsep._keras.types import Layer
-from tfsep.tflite._batch_filling import filled, without_filling
+from tfsep.tflite._batch_filling import batches, without_filling
 from tfsep.tflite._model_signature import ModelSignature
 
 _ROUNDING = 3e-5
@@ -58,9 +58,8 @@ class ModelRun:
         if all(tf.as_dtype(spec.dtype).is_floating for spec in signature.inputs):
             return None
         function = tf.function(signature.call, autograph=False)
-        specs = [tf.TensorSpec((self._batch, *spec.shape), spec.dtype) for spec in signature.inputs]
         with StateScope([]) as scope:
-            function.get_concrete_function(specs)
+            function.get_concrete_function(_batch_specs(signature))
         # A concrete function spares TensorFlow's warning of many traces, of many models.
         return None if scope.assigned else lambda tensors: function.get_concrete_function(tensors)(tensors)
 
@@ -91,11 +90,7 @@ class ModelRun:
         """Yield samples in batches to run, each with its number of samples without the filling."""
         if self._together is None:
             self._outputs_together([array[: 2 * self._batch] for array in inputs])
-        total = len(inputs[0])
-        step = total if self._together else self._batch
-        for start in range(0, total, step):
-            count = min(step, total - start)
-            yield filled([array[start : start + count] for array in inputs], step), count
+        yield from batches(inputs, len(inputs[0]) if self._together else self._batch)
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Run any number of samples."""
@@ -146,10 +141,14 @@ def _foreign_variables(signature: ModelSignature) -> list[tf.Variable]:
     """
     if not any(_has_foreign_code(layer) for layer in layers_in(signature.model)):
         return []
-    specs = [tf.TensorSpec((signature.batch_size or 1, *spec.shape), spec.dtype) for spec in signature.inputs]
     with StateScope([]):
-        traced = tf.function(lambda *inputs: signature.call(inputs), autograph=False).get_concrete_function(*specs)
+        traced = tf.function(signature.call, autograph=False).get_concrete_function(_batch_specs(signature))
     return list(traced.graph.variables)
+
+
+def _batch_specs(signature: ModelSignature) -> list[tf.TensorSpec]:
+    """One batch of a model's inputs."""
+    return [tf.TensorSpec((signature.batch_size or 1, *spec.shape), spec.dtype) for spec in signature.inputs]
 
 
 def _has_foreign_code(layer: Layer) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from tfsep._flatbuffer.constants import scales_of
 from tfsep._flatbuffer.reader import operator_name, type_name
 from tfsep._flatbuffer.schema_types import ModelT, OperatorT
-from tfsep.tflite._batch_filling import filled, without_filling
+from tfsep.tflite._batch_filling import batches, without_filling
 from tfsep.tflite._channel_errors import ChannelLimit, ChannelSummary, OutputErrors, Sums
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import model_run
@@ -74,15 +74,12 @@ def prove(
     noise = _output_errors(file, expected, _float32_outputs(signature, file, reference, ordered))
     actual: list[list[np.ndarray]] = []
     types = {detail["index"]: detail["dtype"] for detail in interpreter.get_input_details()}
-    size = file.batch_size
-    for start in range(0, len(rounded[0]), size):
-        part = [array[start : start + size] for array in rounded]
-        batch = filled(part, size)
+    for batch, count in batches(rounded, file.batch_size):
         for number, array in zip(file.input_tensors, batch, strict=True):
             interpreter.set_tensor(number, array.astype(types[number]))
         interpreter.invoke()
         outputs = [interpreter.get_tensor(real.tensor(number)) for number in file.output_tensors]
-        actual.append([without_filling(output, size, len(part[0])) for output in outputs])
+        actual.append([without_filling(output, file.batch_size, count) for output in outputs])
         ranges.add(lambda number: interpreter.get_tensor(real.tensor(number)))
         operators.add(batch)
     errors = _output_errors(file, expected, _joined(actual))
@@ -117,17 +114,16 @@ def _float32_outputs(
     signature: ModelSignature, file: LiteRTModel, reference: bytes, inputs: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """Run the conversion to float32; inputs in the model's order, outputs in that of the file."""
-    interpreter, size = file.variant(reference, trusted=True), file.batch_size
+    interpreter = file.variant(reference, trusted=True)
     given, made = interpreter.get_input_details(), [detail["index"] for detail in interpreter.get_output_details()]
     places = [signature.outputs_in_order.index(name) for name in signature.output_names]
     parts = []
-    for start in range(0, len(inputs[0]), size):
-        part = [array[start : start + size] for array in inputs]
-        for detail, array in zip(given, filled(part, size), strict=True):
+    for batch, count in batches(inputs, file.batch_size):
+        for detail, array in zip(given, batch, strict=True):
             interpreter.set_tensor(detail["index"], array.astype(detail["dtype"]))
         interpreter.invoke()
         outputs = [interpreter.get_tensor(made[place]) for place in places]
-        parts.append([without_filling(output, size, len(part[0])) for output in outputs])
+        parts.append([without_filling(output, file.batch_size, count) for output in outputs])
     return _joined(parts)
 
 
