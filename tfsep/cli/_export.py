@@ -1,7 +1,7 @@
 """The commands export, verify and convert: a Keras model as a .tflite file, proven to compute the same."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,8 @@ from tfsep.cli._app import (
 )
 from tfsep.cli._models import MODEL_HELP, CustomOption, UnsafeOption, open_model
 
+SizeOption = Annotated[str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")]
+
 
 @command("export")
 def export(
@@ -37,9 +39,7 @@ def export(
     samples: Annotated[int | None, typer.Option(min=1, help=SAMPLES_HELP)] = None,
     mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
     std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
-    ] = None,
+    size: SizeOption = None,
     io: Annotated[str | None, typer.Option(help=IO_HELP)] = None,
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
@@ -52,22 +52,12 @@ def export(
 
     with silence_native_stderr():
         from tfsep import tflite
-        from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, get_recipe
 
-        chosen, most = get_recipe(recipe), samples or MAX_CALIBRATION_SAMPLES
-        loaded, how = open_model(model, custom, unsafe), preprocessing_for(model, mean, std)
-        shape = None if size is None else input_shapes_of(loaded, size)
         report = tflite.export(
-            loaded,
-            out or model.with_name(f"{model.stem}_{recipe}.tflite"),
-            chosen,
-            calibration=open_samples("calibration", calibration, loaded, shape, "train", most, how),
-            data=open_samples("data", data, loaded, shape, "test", most, how),
-            preprocessing=known_preprocessing(model, mean, std, how, (calibration, data)),
-            input_shape=shape,
+            **_opened(model, recipe, calibration, data, samples, mean, std, size, custom, unsafe),
+            path=out or model.with_name(f"{model.stem}_{recipe}.tflite"),
             io=io,
             tolerance=tolerance,
-            max_calibration_samples=most,
             allow_flex=allow_flex,
             strict=strict,
         )
@@ -117,9 +107,7 @@ def convert(
     name: Annotated[str, typer.Option(help="Name of the files.")] = "model",
     threads: Annotated[str, typer.Option(help="Numbers of threads to time with, with commas.")] = "1",
     samples: Annotated[int | None, typer.Option(min=1, help=SAMPLES_HELP)] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")
-    ] = None,
+    size: SizeOption = None,
     io: Annotated[str | None, typer.Option(help=IO_HELP)] = None,
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
@@ -131,31 +119,51 @@ def convert(
 
     with silence_native_stderr():
         from tfsep import tflite
-        from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, get_recipe
 
-        chosen, most = get_recipe(recipe), samples or MAX_CALIBRATION_SAMPLES
-        loaded, how = open_model(model, custom, unsafe), preprocessing_for(model, mean, std)
-        shape = None if size is None else input_shapes_of(loaded, size)
+        arguments = _opened(model, recipe, calibration, data, samples, mean, std, size, custom, unsafe)
         report = tflite.convert(
-            loaded,
-            out,
-            chosen,
-            open_samples("calibration", calibration, loaded, shape, "train", most, how),
+            **arguments,
+            folder=out,
             targets=() if target is None else parse_targets(target),
-            data=open_samples("data", data, loaded, shape, "test", most, how),
-            labels=_read_labels(labels, (data, calibration), class_count(loaded)),
-            preprocessing=known_preprocessing(model, mean, std, how, (calibration, data)),
+            labels=_read_labels(labels, (data, calibration), class_count(arguments["model"])),
             name=name,
             threads=parse_thread_counts(threads),
-            input_shape=shape,
             io=io,
             tolerance=tolerance,
-            max_calibration_samples=most,
             strict=strict,
         )
         print(report)
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _opened(
+    model: Path,
+    recipe: str,
+    calibration: str | None,
+    data: str | None,
+    samples: int | None,
+    mean: str | None,
+    std: str | None,
+    size: str | None,
+    custom: list[str] | None,
+    unsafe: bool,
+) -> dict[str, Any]:
+    """What the options name, as arguments of `tflite.export` and `tflite.convert`."""
+    from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, get_recipe
+
+    chosen, most = get_recipe(recipe), samples or MAX_CALIBRATION_SAMPLES
+    loaded, how = open_model(model, custom, unsafe), preprocessing_for(model, mean, std)
+    shape = None if size is None else input_shapes_of(loaded, size)
+    return {
+        "model": loaded,
+        "recipe": chosen,
+        "calibration": open_samples("calibration", calibration, loaded, shape, "train", most, how),
+        "data": open_samples("data", data, loaded, shape, "test", most, how),
+        "preprocessing": known_preprocessing(model, mean, std, how, (calibration, data)),
+        "input_shape": shape,
+        "max_calibration_samples": most,
+    }
 
 
 def _read_labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
