@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tfsep.tflite._sample_reader import InputSpec, SampleReader
+from tfsep._keras.sample_reader import InputSpec, SampleReader
 
 FIELD = InputSpec("image", (2, None), "float32")
 SIZES = [(1,) * 9, (3, 3, 3), (9,), (0, 4, 0, 5), (2, 7, 1)]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data
 from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES
-from tfsep.tflite._sample_reader import SampleReader
 
 MIN_SAMPLES = 4
 FEW_SAMPLES = 32

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import as_path
+from tfsep._utils.batch_filling import without_filling
 from tfsep._utils.table import Table
-from tfsep.tflite._batch_filling import without_filling
 from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs
 from tfsep.tflite._model_run import ModelRun, model_run
-from tfsep.tflite._sample_reader import SampleReader
 from tfsep.tflite._source_model import SourceModel, source_and_file
 
 _LEAST_SIMILARITY = 0.25

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer.reader import read_tflite
+from tfsep._keras.input_spec import InputSpec
+from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data, InputShapes, Model
 from tfsep._utils.arguments import as_path, positive_int, positive_number
 from tfsep._utils.atomic_files import atomic_files
@@ -18,14 +20,12 @@ from tfsep.data import Preprocessing
 from tfsep.tflite._calibration import Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
 from tfsep.tflite._export_report import ExportReport
-from tfsep.tflite._input_spec import InputSpec
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._layer_origins import float_weight_notes
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._output_comparison import compare_outputs
 from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, RECIPES, Recipe, get_recipe
-from tfsep.tflite._sample_reader import SampleReader
 from tfsep.tflite._source_model import SourceModel, source_of
 from tfsep.tflite._tensor_info import tensor_info
 from tfsep.tflite._tflite_converter import convert_model

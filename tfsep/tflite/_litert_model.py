@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from tfsep._flatbuffer.reader import operator_name, read_tflite
+from tfsep._keras.input_spec import InputSpec
 from tfsep._utils.arguments import positive_int
-from tfsep.tflite._batch_filling import batches, without_filling
-from tfsep.tflite._input_spec import InputSpec
+from tfsep._utils.batch_filling import batches, without_filling
 from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._trial_run import mark_runnable, require_runnable
 

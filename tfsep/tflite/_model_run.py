@@ -10,7 +10,7 @@ import numpy as np
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_io import layers_in
 from tfsep._keras.types import Layer
-from tfsep.tflite._batch_filling import batches, without_filling
+from tfsep._utils.batch_filling import batches, without_filling
 from tfsep.tflite._model_signature import ModelSignature
 
 _ROUNDING = 3e-5

@@ -6,11 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.model_copies import float32_copy, other_dtypes
-from tfsep._keras.model_graph import require_model
-from tfsep._keras.model_io import inputs_of, output_names
-from tfsep._keras.types import InputShapes, Model
-from tfsep.tflite._call_form import (
+from tfsep._keras.call_form import (
     CallForm,
     built_shapes,
     each_shape,
@@ -18,7 +14,11 @@ from tfsep.tflite._call_form import (
     subclassed_form,
     symbolic_form,
 )
-from tfsep.tflite._input_spec import InputSpec
+from tfsep._keras.input_spec import InputSpec
+from tfsep._keras.model_copies import float32_copy, other_dtypes
+from tfsep._keras.model_graph import require_model
+from tfsep._keras.model_io import inputs_of, output_names
+from tfsep._keras.types import InputShapes, Model
 from tfsep.tflite._tensor_info import TensorInfo
 
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfsep._keras.sample_reader import Batch, SampleReader
 from tfsep._keras.types import Data
 from tfsep.tflite._channel_errors import ChannelLimit, OutputErrors, summarize_channels
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import model_run
 from tfsep.tflite._recipes import Recipe
-from tfsep.tflite._sample_reader import Batch, SampleReader
 from tfsep.tflite._source_model import SourceModel
 from tfsep.tflite._verify_report import VerifyReport
 

@@ -18,7 +18,7 @@ import numpy as np
 from tfsep._flatbuffer.constants import scales_of
 from tfsep._flatbuffer.reader import operator_name, type_name
 from tfsep._flatbuffer.schema_types import ModelT, OperatorT
-from tfsep.tflite._batch_filling import batches, without_filling
+from tfsep._utils.batch_filling import batches, without_filling
 from tfsep.tflite._channel_errors import ChannelLimit, ChannelSummary, OutputErrors, Sums
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import model_run

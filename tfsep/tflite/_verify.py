@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from tfsep._flatbuffer.reader import type_name
+from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import positive_number
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._output_comparison import compare_outputs
 from tfsep.tflite._recipes import Recipe, recipe_of_types
-from tfsep.tflite._sample_reader import SampleReader
 from tfsep.tflite._source_model import source_and_file
 from tfsep.tflite._verify_report import VerifyReport, require_passed
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._keras.backend import tf
+from tfsep._keras.input_spec import InputSpec
 from tfsep._keras.types import Data, Shape
-from tfsep.tflite._input_spec import InputSpec
 
 
 class Batch(NamedTuple):
