@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer.reader import read_tflite
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.input_spec import InputSpec
 from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data, InputShapes, Model
@@ -110,25 +111,26 @@ def export(
     elif own not in RECIPES.values():
         tolerance = own.tolerance
     batch_size = None if batch_size is None else positive_int(batch_size, "batch_size")
-    source = source_of(signature_of(model, input_shape, batch_size))
-    inputs = source.signature.inputs
-    _require_static(source.signature)
-    source.require_exportable(chosen, calibration is not None)
-    measured = None
-    if calibration is not None:
-        reader = SampleReader(inputs, "calibration")
-        measured = read_calibration(
-            calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
-        )
+    with foreign_state_kept(model):
+        source = source_of(signature_of(model, input_shape, batch_size))
+        inputs = source.signature.inputs
+        _require_static(source.signature)
+        source.require_exportable(chosen, calibration is not None)
+        measured = None
+        if calibration is not None:
+            reader = SampleReader(inputs, "calibration")
+            measured = read_calibration(
+                calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
+            )
 
-    content = convert_model(source.signature, chosen, measured, allow_flex)
-    samples = _verification_data(inputs, data, measured)
-    with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
-        file.write_bytes(content)
-        report = _verified_report(source, file, path, _Terms(chosen, measured, samples, tolerance, strict))
-        report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
-        sidecar.write_text(report.to_json())
-    return report
+        content = convert_model(source.signature, chosen, measured, allow_flex)
+        samples = _verification_data(inputs, data, measured)
+        with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
+            file.write_bytes(content)
+            report = _verified_report(source, file, path, _Terms(chosen, measured, samples, tolerance, strict))
+            report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
+            sidecar.write_text(report.to_json())
+        return report
 
 
 def _require_writable(path: Path) -> Path:
