@@ -14,7 +14,7 @@ from checks import assert_sentence
 from processes import run_forked
 
 from tfsep import layers, tflite
-from tfsep.tflite import _tflite_converter
+from tfsep._utils.foreign_errors import cause_of
 from tfsep.tflite._model_signature import _output_places
 
 X = np.random.default_rng(0).normal(size=(16, 8, 8, 2)).astype("float32")
@@ -404,5 +404,5 @@ def test_recipes_are_frozen():
 
 
 def test_converter_errors_are_one_line():
-    assert _tflite_converter._reason(Exception("a\nfoo error: bad op\nb")) == "foo error: bad op"
-    assert _tflite_converter._reason(Exception("")) == "Exception"
+    assert cause_of(Exception("a\nfoo error: bad op\nb")) == "foo error: bad op"
+    assert cause_of(Exception("")) == "Exception"

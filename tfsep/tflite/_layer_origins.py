@@ -1,12 +1,11 @@
 """The Keras layers that operators come from, by the names that tracing gives nodes and tensors."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 from tfsep._flatbuffer.reader import operator_name, type_name
-from tfsep._flatbuffer.schema_types import ModelT
+from tfsep._flatbuffer.schema_types import ModelT, OperatorT, SubGraphT
 from tfsep._keras.model_graph import leaf_layers
 from tfsep._keras.types import Model
 
@@ -43,21 +42,16 @@ def layer_of(model: Model, path: str) -> str | None:
     return found
 
 
-def layers_of_operators(model: Model, function: Any, operators: Iterable[str]) -> dict[str, list[str]]:
-    """Return the layers that call some of TensorFlow's operators, by operator, in the order of a traced function."""
-    graph = function.graph.as_graph_def()
-    wanted: dict[str, list[str]] = {operator: [] for operator in operators}
-    for nodes in (graph.node, *(inner.node_def for inner in graph.library.function)):
-        for node in nodes:
-            name = layer_of(model, node.name) if node.op in wanted else None
-            if name is not None and name not in wanted[node.op]:
-                wanted[node.op].append(name)
-    return wanted
+def layer_of_operator(model: Model, file: ModelT, graph: SubGraphT, operator: OperatorT) -> str:
+    """Return the layer that an operator of a file comes from, or the name of the operator's result."""
+    outputs = {entry.tensorIndex: entry.name.decode() for own in file.signatureDefs or [] for entry in own.outputs}
+    path = graph.tensors[operator.outputs[0]].name.decode(errors="replace")
+    # The name of a tensor that is an output stands in the signature only, and is that of a layer itself.
+    return layer_of(model, path) or outputs.get(operator.outputs[0], path)
 
 
 def float_weight_notes(model: Model, file: ModelT) -> list[str]:
     """Return remarks on the layers whose weights a file with weights in int8 has in float32 all the same."""
-    outputs = {entry.tensorIndex: entry.name.decode() for own in file.signatureDefs or [] for entry in own.outputs}
     small: dict[str, int] = {}
     large: dict[str, str] = {}
     for graph in file.subgraphs:
@@ -65,13 +59,11 @@ def float_weight_notes(model: Model, file: ModelT) -> list[str]:
             kind = operator_name(file, operator)
             if kind not in _PRODUCTS or len(operator.inputs) <= _PRODUCTS[kind]:
                 continue
-            kernel, result = (graph.tensors[i] for i in (operator.inputs[_PRODUCTS[kind]], operator.outputs[0]))
+            kernel = graph.tensors[operator.inputs[_PRODUCTS[kind]]]
             if type_name(kernel) != "float32" or file.buffers[kernel.buffer].data is None:
                 continue
-            paths = [tensor.name.decode(errors="replace") for tensor in (kernel, result)]
-            # The name of a tensor that is an output stands in the signature only, and is that of a layer itself.
-            named = outputs.get(operator.outputs[0], paths[-1])
-            name = next((found for path in paths if (found := layer_of(model, path))), named)
+            name = layer_of(model, kernel.name.decode(errors="replace"))
+            name = name or layer_of_operator(model, file, graph, operator)
             size = prod(map(int, kernel.shape))
             if size < _LEAST_NUMBERS:
                 small[name] = size

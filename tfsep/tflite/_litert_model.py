@@ -1,5 +1,6 @@
 """A file in LiteRT's interpreter: real numbers in, real numbers out."""
 
+import re
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import Any
@@ -10,8 +11,23 @@ from tfsep._flatbuffer.reader import operator_name, read_tflite
 from tfsep._keras.input_spec import InputSpec
 from tfsep._utils.arguments import positive_int
 from tfsep._utils.batch_filling import batches, without_filling
+from tfsep._utils.foreign_errors import cause_of
 from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._trial_run import mark_runnable, require_runnable
+
+
+class OperatorError(ValueError):
+    """An operator of a file that LiteRT does not compute on some samples.
+
+    Attributes:
+        place: number of the operator in the main graph; None for one elsewhere.
+        kind: kind of the operator.
+        reason: LiteRT's own words.
+    """
+
+    def __init__(self, name: str | PathLike[str], place: int | None, kind: str, reason: str) -> None:
+        super().__init__(f"data: expected samples that LiteRT computes {kind} of {name} on, got others ({reason})")
+        self.place, self.kind, self.reason = place, kind, reason
 
 
 class LiteRTModel:
@@ -157,8 +173,20 @@ class LiteRTModel:
         for batch, count in batches(inputs, self.batch_size):
             for (_, detail), info, array in zip(self._inputs, self.inputs, batch, strict=True):
                 self.interpreter.set_tensor(detail["index"], info.quantize(array))
-            self.interpreter.invoke()
+            try:
+                self.interpreter.invoke()
+            except RuntimeError as error:
+                raise self._operator_error(error) from error
             yield count
+
+    def _operator_error(self, error: Exception) -> OperatorError:
+        """The error of a run that LiteRT ends at an operator."""
+        found = re.search(r"Node number (\d+) \((\w+)\)", str(error))
+        place, kind = (int(found[1]), found[2]) if found else (None, "the operators")
+        operators = self.flatbuffer.subgraphs[0].operators
+        if place is None or place >= len(operators) or operator_name(self.flatbuffer, operators[place]) != kind:
+            place = None
+        return OperatorError(self._name, place, kind, cause_of(error))
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Run any number of samples: real numbers in, in the order of `inputs`, and out, in that of `outputs`."""

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +12,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tfsep import ops
+from tfsep._flatbuffer.reader import unpack
+from tfsep._flatbuffer.schema_types import ModelT
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Model
+from tfsep._utils.foreign_errors import cause_of
 from tfsep.tflite._calibration import Calibration
+from tfsep.tflite._conversion_errors import Trace, explanation, numbered_calls, open_calls
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
-from tfsep.tflite._layer_origins import layers_of_operators
 from tfsep.tflite._model_run import StateScope
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe, get_recipe
@@ -53,9 +55,11 @@ def _convert(
 ) -> bytes:
     """Convert a trace; see `convert_model`."""
     if recipe.needs_calibration and calibration is not None and _has_loop(function):
+        trace = _numbered_trace(signature, function, module, allow_flex)
         raise ValueError(
             f"model: expected one without loops for recipe {recipe.name!r}, which no converter calibrates through, got "
-            f"{signature.model.name!r}: give its recurrent layers unroll=True, or take another recipe"
+            f"{signature.model.name!r} with one{trace.layers(path for path, _ in trace.nodes('While'))}: give "
+            "recurrent layers unroll=True, or take another recipe"
         )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     flags, builtins = recipe.converter_flags, tf.lite.OpsSet.TFLITE_BUILTINS
@@ -75,7 +79,7 @@ def _convert(
         except Exception as error:
             raise ValueError(
                 f"model: expected one that converts in recipe {recipe.name!r}, got {signature.model.name!r}: "
-                f"{_missing_operators(signature, function, error) or _reason(error)}"
+                f"{explanation(error, _numbered_trace(signature, function, module, allow_flex))}"
             ) from error
     return _reordered(bytearray(content), signature.input_names, signature.outputs_in_order)
 
@@ -145,31 +149,31 @@ def _quiet_converter() -> Iterator[None]:
 _LOOPS = {"While", "StatelessWhile"}
 
 
-def _reason(error: Exception) -> str:
-    """The cause in an error of Keras or the converter, in one line."""
-    plain = re.sub("\x1b\\[[0-9;]*m", "", str(error))
-    lines = [line.strip() for line in plain.splitlines() if line.strip()]
-    causes = [line for line in lines if "error:" in line or "custom op" in line.lower()]
-    # Keras names the layer in a line of its own, before the cause.
-    layers = [line for line in lines if line.startswith("Exception encountered when calling")]
-    rest = [line for line in lines if line not in layers]
-    where = [name for line in layers[-1:] for name in re.findall(r"calling (\w+)", line)]
-    return ": ".join([*where, *(causes or rest or [type(error).__name__])[:1]])[:300]
+_REAL = (tf.bool, tf.float16, tf.bfloat16, tf.float32, tf.float64, tf.int8, tf.uint8, tf.int16, tf.int32, tf.int64)
 
 
-def _missing_operators(signature: ModelSignature, function: Any, error: Exception) -> str:
-    """The operators in a converter's error that have no counterpart, with the layers that they come from."""
-    names = list(dict.fromkeys(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", str(error))))
-    # A resource that the function captures shows as a placeholder.
-    names = [name for name in names if name != "Placeholder"]
-    found = layers_of_operators(signature.model, function, names)
-    # Operations of `keras.ops` in a model's graph are outside its layers.
-    listed = [f"{name} of {', '.join(map(repr, layers))}" if layers else name for name, layers in found.items()]
-    if unsupported := re.findall(r"Quantization to 16x8-bit not yet supported for op: '(\w+)'", str(error)):
-        return f"TensorFlow Lite has no operator {unsupported[0]} in int16: take recipe 'int8', or another layer"
-    # With allow_flex, TensorFlow itself would compute them on the device.
-    advice = ": give allow_flex=True, or another layer" if "NEEDS_FLEX" in str(error) else ""
-    return f"TensorFlow Lite has no operator for {'; '.join(listed)}{advice}" if listed else ""
+def _numbered_trace(signature: ModelSignature, plain: Any, module: tf.Module, allow_flex: bool) -> Trace:
+    """Trace a model whose trace did not convert once more, with numbers of the calls."""
+    with numbered_calls() as calls:
+        function, variables = _trace(signature)
+
+    def behind(**inputs: Any) -> dict[str, Any]:
+        # The tensor of an output has the output's name, not that of its operator.
+        return {
+            name: tf.exp(tf.cast(output, "float32")) if output.dtype in _REAL else output
+            for name, output in function(**inputs).items()
+        }
+
+    def file(function: Any, module: tf.Module) -> ModelT:
+        content = _convert(function, module, signature, get_recipe("float32"), allow_flex=allow_flex)
+        return unpack(content, signature.model.name)
+
+    def numbered() -> ModelT:
+        specs = function.structured_input_signature[1]
+        return file(tf.function(behind, autograph=False).get_concrete_function(**specs), variables)
+
+    graph = function.graph.as_graph_def(add_shapes=True)
+    return Trace(graph, calls, lambda: file(plain, module), numbered)
 
 
 def _trace(signature: ModelSignature) -> tuple[Any, tf.Module]:
@@ -199,13 +203,15 @@ def _trace(signature: ModelSignature) -> tuple[Any, tf.Module]:
 
     specs = {spec.name: tf.TensorSpec((batch_size, *spec.shape), spec.dtype, spec.name) for spec in signature.inputs}
     while True:
-        try:
-            with ops.exporting(), keras_layers_lowered():
-                function = tf.function(frozen, autograph=False).get_concrete_function(**specs)
-        except Exception as error:  # whatever a model's own code raises
-            raise ValueError(
-                f"model: expected one that runs in batches of {batch_size}, got {model.name!r}: {_reason(error)}"
-            ) from error
+        with open_calls() as calls:
+            try:
+                with ops.exporting(), keras_layers_lowered():
+                    function = tf.function(frozen, autograph=False).get_concrete_function(**specs)
+            except Exception as error:  # whatever a model's own code raises
+                raise ValueError(
+                    f"model: expected one that runs in batches of {batch_size}, got {model.name!r}, where "
+                    f"{calls.words()} fails: {cause_of(error)}"
+                ) from error
         if assigned.keys() <= state.keys():
             break
         # Which variables are state shows in the trace only, so that such a model is traced twice.

@@ -124,26 +124,20 @@ def stages_of_model(model: Model) -> list[ModelStage]:
     return found
 
 
-def stages_padded_by(model: Model, rule: str, source: str) -> list[ModelStage]:
-    """Return the stages of a model that pads by a rule, in order.
+def require_padding(model_stages: Sequence[ModelStage], rule: str, source: str) -> None:
+    """Raise a ValueError unless all layers of a model pad by a rule.
 
     Args:
-        model: a Keras model.
+        model_stages: stages of the model.
         rule: a key of `tfsep.defs.PADDING_RULES`.
         source: whose weights need this padding, for the message.
-
-    Raises:
-        TypeError: if it is no Keras model.
-        ValueError: for a layer that pads otherwise, or one with weights that belongs to no stage.
     """
-    stages = stages_of_model(model)
-    for stage in stages:
-        if not stage.pads_like(padding_of(stage.definition, rule)):
+    for model_stage in model_stages:
+        if not model_stage.pads_like(padding_of(model_stage.definition, rule)):
             raise ValueError(
                 f"model: expected one that pads as {source} does, MobileNetV1(padding={rule!r}), got padding "
-                f"{stage.layer.padding!r} in {stage.layer.name!r}"
+                f"{model_stage.layer.padding!r} in {model_stage.layer.name!r}"
             )
-    return stages
 
 
 def assign_stages(

@@ -17,7 +17,8 @@ from tfsep.weights._conv_bn_stages import (
     Normalization,
     SourceStage,
     assign_stages,
-    stages_padded_by,
+    require_padding,
+    stages_of_model,
 )
 
 FORWARD_ORDER = (
@@ -59,7 +60,8 @@ def load_torch(model: Model, source: Mapping[str, Any] | str | PathLike[str], ep
         FileNotFoundError: source: expected a file, got missing.safetensors, which does not exist
     """
     epsilon = number_in_range(epsilon, "epsilon", float, 0, 1)
-    model_stages = stages_padded_by(model, "explicit", "PyTorch")
+    model_stages = stages_of_model(model)
+    require_padding(model_stages, "explicit", "PyTorch")
     if isinstance(source, Mapping):
         state, name = source, "a state dict"
     else:
