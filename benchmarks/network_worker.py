@@ -247,11 +247,8 @@ class Run:
 
     def compare(self, recipe: str, error: float | None) -> None:
         """Our file's error against that of the converter's own."""
-        try:
-            content = converters_file(self.model, recipe, self.calibration)
-            plain = rms(interpreted(content, self.model, self.data), self.expected)
-        except Exception as failure:
-            self.notes.append(f"{recipe}: the converter alone fails: {sentence(failure)[:160]}")
+        plain = self.plain_rms(recipe, f"{recipe}: the converter alone fails")
+        if plain is None:
             return
         if recipe == "int8":
             self.row["converter's RMS"] = f"{plain:.2g}"
@@ -260,15 +257,21 @@ class Run:
 
     def refused(self, recipe: str, error: Exception) -> None:
         """A refusal is a fault where the converter's own file is good."""
+        text = f"{recipe} refused: {sentence(error)}"
+        plain = self.plain_rms(recipe, f"{text}; the converter alone")
+        if plain is None:
+            return
+        is_fault = plain <= LIMITS[recipe] and recipe not in self.network.refused
+        (self.faults if is_fault else self.notes).append(f"{text}; the converter's own file has RMS {plain:.2g}")
+
+    def plain_rms(self, recipe: str, remark: str) -> float | None:
+        """The error of the converter's own file; None, with a note that begins with the remark, where it fails."""
         try:
             content = converters_file(self.model, recipe, self.calibration)
-            plain = rms(interpreted(content, self.model, self.data), self.expected)
+            return rms(interpreted(content, self.model, self.data), self.expected)
         except Exception as failure:
-            self.notes.append(f"{recipe} refused: {sentence(error)}; the converter alone: {sentence(failure)[:160]}")
-            return
-        text = f"{recipe} refused: {sentence(error)}; the converter's own file has RMS {plain:.2g}"
-        is_fault = plain <= LIMITS[recipe] and recipe not in self.network.refused
-        (self.faults if is_fault else self.notes).append(text)
+            self.notes.append(f"{remark}: {sentence(failure)[:160]}")
+            return None
 
 
 def verdict(verification: tflite.VerifyReport | None) -> str:

@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers as L
 
 from tfsep import quantize, surgery, tflite, train
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep.cost import cost
 from tfsep.data import Split
 
@@ -137,3 +139,112 @@ def test_prepare_takes_calls_that_were_told_to_train():
     seen = state(prepared)
     quantize.observe(prepared, X[:4])
     assert [p for p, value in state(prepared).items() if "moving" in p and value.tolist() != seen[p].tolist()] == []
+
+
+GLOBAL, CALLS = tf.Variable(1.0), []
+
+
+class Held:
+    def __init__(self):
+        self.calls, self.array = 0, np.zeros(2)
+
+
+class Counting(L.Layer):
+    """A layer that holds what Keras does not track: a variable, numbers, containers, an object, its last result."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.variable, self.held, self.last, self.calls = tf.Variable(3.0), Held(), None, 0
+        self.listed, self.named, self.members, self.inside = [0], {"calls": 0}, {0}, (tf.Variable(1.0),)
+
+    def call(self, x):
+        self.variable.assign_add(1.0)
+        self.inside[0].assign_add(1.0)
+        GLOBAL.assign_add(1.0)
+        CALLS.append(0)
+        self.calls += 1
+        self.listed.append(self.calls)
+        self.named[f"call {self.calls}"] = self.calls
+        self.members.add(self.calls)
+        self.held.calls += 1
+        self.held.array += 1.0
+        self.last = x * self.variable
+        return self.last
+
+    def state(self):
+        tensors = [float(each) for each in (self.variable, self.inside[0], GLOBAL)]
+        numbers = [self.calls, list(self.listed), dict(self.named), set(self.members), self.held.calls, len(CALLS)]
+        return [*tensors, *numbers, self.held.array.tolist(), id(self.last)]
+
+
+def counting_function():
+    """A function with a variable and a number of its own, and its state."""
+    variable, calls = tf.Variable(3.0), 0
+
+    def function(x):
+        nonlocal calls
+        calls += 1
+        variable.assign_add(1.0)
+        return x * variable
+
+    return function, lambda: [float(variable), calls]
+
+
+class Calling(keras.Model):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, self.convolution, self.calls = layer, L.Conv2D(2, 3), 0
+
+    def call(self, x):
+        self.calls += 1
+        return self.convolution(self.layer(x))
+
+
+def counting(kind):
+    """A model that counts its calls, its layer that does, and the state of both."""
+    if kind in ("layer", "subclassed"):
+        layer = Counting()
+        state = layer.state
+    else:
+        function, state = counting_function()
+        layer = L.Lambda(function) if kind == "lambda" else L.Dense(3, activation=function)
+    if kind == "subclassed":
+        model = Calling(layer)
+        model(X[:1, :6, :6])
+        return model, layer, lambda: [model.calls, *layer.state()]
+    inputs = keras.Input((6, 6, 3))
+    return keras.Model(inputs, L.Conv2D(2, 3)(layer(inputs))), layer, state
+
+
+@pytest.mark.parametrize("kind", ["layer", "lambda", "activation", "subclassed"])
+def test_what_keras_does_not_track_stays(kind, tmp_path):
+    model, layer, state = counting(kind)
+    x, path, shape = X[:4, :6, :6], tmp_path / "m.tflite", (6, 6, 3)
+    before = state()
+    calls = {
+        "export": lambda: tflite.export(model, path, data=x[:1], input_shape=shape),
+        "verify": lambda: tflite.verify(model, path, x[:1], weights=False),
+        "compare_layers": lambda: tflite.compare_layers(model, path, x[:1]),
+        "cost": lambda: cost(model, shape),
+        "fold_batch_norm": lambda: surgery.fold_batch_norm(model),
+        "observe": lambda: quantize.observe(quantize.prepare(model, float_layers=[layer.name]), x),
+    }
+    for name in list(calls)[: 4 if kind == "subclassed" else None]:
+        calls[name]()
+        assert state() == before, name
+    model(x)
+    assert state() != before
+
+
+def test_state_stays_where_a_call_fails():
+    model, _, state = counting("layer")
+    before = state()
+
+    def failing():
+        with foreign_state_kept(model):
+            model(X[:1, :6, :6])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing()
+    assert state() == before

@@ -171,12 +171,12 @@ def _is_known(kind: type | FunctionType) -> bool:
 
 def _unknown_functions(layer: Layer) -> list[FunctionType]:
     """The functions of others, such as activations, that a layer and those inside it hold."""
-    values = (value for each in layers_in(layer) for _, value in _own_attributes(each))
+    values = (value for each in layers_in(layer) for _, value in own_attributes(each))
     return [value for value in values if isinstance(value, FunctionType) and not _is_known(value)]
 
 
-def _own_attributes(layer: Layer) -> Iterator[tuple[str, Any]]:
-    """The attributes of a layer that Keras's own bookkeeping has not."""
+def own_attributes(layer: Layer) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes of a layer that Keras's own bookkeeping has not, with their names."""
     return ((name, value) for name, value in vars(layer).items() if name not in _bookkeeping())
 
 
@@ -191,8 +191,8 @@ def _bookkeeping() -> frozenset[str]:
 
 def _differs(layer: Layer, copy: Layer) -> bool:
     """Whether a number, text or function that a layer holds is another in its copy."""
-    others = dict(_own_attributes(copy))
-    return any(name not in others or not _equal(value, others[name]) for name, value in _own_attributes(layer))
+    others = dict(own_attributes(copy))
+    return any(name not in others or not _equal(value, others[name]) for name, value in own_attributes(layer))
 
 
 def _equal(value: Any, other: Any) -> bool:

@@ -1,6 +1,7 @@
 """Checks of arguments that every subpackage takes: ints, numbers in a range, paths.
 
-Each returns the argument in one form, or raises an error of one sentence: the argument, what was expected, what came.
+Each takes the caller's argument, `value`, and its `name`, returns it in one form, or raises a ValueError (`as_path`, a
+TypeError) of one sentence: the name, what was expected, what came.
 """
 
 import math
@@ -35,13 +36,6 @@ def integer(value: Any) -> int | None:
 def positive_int(value: Any, name: str) -> int:
     """Return `value` as an int of at least 1.
 
-    Args:
-        value: the caller's argument.
-        name: name of the argument, which an error starts with.
-
-    Raises:
-        ValueError: for anything else.
-
     Examples:
         >>> positive_int(3, "filters")
         3
@@ -54,13 +48,6 @@ def positive_int(value: Any, name: str) -> int:
 
 def positive_number(value: Any, name: str) -> float:
     """Return `value`, an int or a float (NumPy's too), as a finite float greater than zero.
-
-    Args:
-        value: the caller's argument.
-        name: name of the argument, which an error starts with.
-
-    Raises:
-        ValueError: for anything else.
 
     Examples:
         >>> positive_number(2, "tolerance")
@@ -78,13 +65,6 @@ def positive_number(value: Any, name: str) -> float:
 def text(value: Any, name: str) -> str:
     """Return `value`, a string that is not empty.
 
-    Args:
-        value: the caller's argument.
-        name: name of the argument, which an error starts with.
-
-    Raises:
-        ValueError: for anything else.
-
     Examples:
         >>> text("MobilenetV1", "scope")
         'MobilenetV1'
@@ -99,7 +79,7 @@ def number_in_range(value: Any, name: str, kind: type[_Number], low: float, high
 
     Args:
         value: the caller's argument.
-        name: name of the argument, which an error starts with.
+        name: its name.
         kind: ``int`` or ``float``; a bool is neither.
         low: the smallest value allowed.
         high: the largest value allowed.
@@ -135,13 +115,6 @@ def short_repr(value: Any) -> str:
 
 def as_path(value: Any, name: str) -> Path:
     """Return a path as a `Path`.
-
-    Args:
-        value: the caller's argument.
-        name: name of the argument, which an error starts with.
-
-    Raises:
-        TypeError: for what is no path.
 
     Examples:
         >>> as_path(None, "folder")

@@ -5,6 +5,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.model_io import inputs_of, shape_for
 from tfsep._keras.types import Layer, Model
@@ -211,7 +212,8 @@ def _dtype(tensors: Any) -> str:
 def cost_of_model(model: Model, input_shape: Sequence[int] | None) -> CostReport:
     """Return the cost of a Keras model for one image of `input_shape`, or of its own input's."""
     counter = _Counter()
-    counter.count(_Trace(model, _signature(model, input_shape)), model.name)
+    with foreign_state_kept(model):
+        counter.count(_Trace(model, _signature(model, input_shape)), model.name)
     return CostReport(tuple(counter.rows), tuple(counter.uncounted))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import ConstraintLike, InitializerLike, RegularizerLike, Tensor
+from tfsep.layers._layer_arguments import arguments_of
 
 __all__ = ["BatchNormalization"]
 
@@ -81,26 +82,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         frozen: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            axis=axis,
-            momentum=momentum,
-            epsilon=epsilon,
-            center=center,
-            scale=scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            moving_mean_initializer=moving_mean_initializer,
-            moving_variance_initializer=moving_variance_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-            renorm=renorm,
-            renorm_clipping=renorm_clipping,
-            renorm_momentum=renorm_momentum,
-            synchronized=synchronized,
-            **kwargs,
-        )
+        super().__init__(**arguments_of(locals(), "frozen"))
         self.frozen = bool(frozen)
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:

@@ -5,8 +5,8 @@ from typing import Any
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ActivationLike, ConstraintLike, InitializerLike, RegularizerLike
 from tfsep.geometry import PaddingLike, PairLike
-from tfsep.layers._convolution_base import arguments_of
 from tfsep.layers._kernel_types import DepthwiseConvolution, SeparableConvolution, StandardConvolution
+from tfsep.layers._layer_arguments import arguments_of
 
 __all__ = ["Conv2D", "DepthwiseConv2D", "SeparableConv2D"]
 

@@ -5,13 +5,13 @@ from typing import Any
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ActivationLike, ConstraintLike, InitializerLike, RegularizerLike
 from tfsep.geometry import PaddingLike, PairLike
-from tfsep.layers._convolution_base import arguments_of
 from tfsep.layers._kernel_types import (
     DepthwiseConvolution,
     SeparableConvolution,
     StandardTransposedConvolution,
     TransposedConvolution,
 )
+from tfsep.layers._layer_arguments import arguments_of
 from tfsep.ops._conv_transpose import convolve_separable_transpose, convolve_transpose, upsample_depthwise
 
 __all__ = ["Conv1DTranspose", "Conv2DTranspose", "DepthwiseConv2DTranspose", "SeparableConv2DTranspose"]

@@ -27,19 +27,6 @@ _REGISTRIES = {
 }
 
 
-def arguments_of(local_variables: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a layer's `__init__`, given its `locals()`, as keywords for that of its base.
-
-    A layer states each argument once, in its signature; what it means is the bases' to know.
-
-    Examples:
-        >>> arguments_of({"self": None, "filters": 8, "kwargs": {"name": "conv"}})
-        {'filters': 8, 'name': 'conv'}
-    """
-    others = ("self", "__class__", "kwargs")
-    return {name: value for name, value in local_variables.items() if name not in others} | local_variables["kwargs"]
-
-
 @cache
 def _window(rank: int, *arguments: Any) -> Window:
     """The window of normalised arguments, parsed once."""

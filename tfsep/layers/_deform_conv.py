@@ -15,6 +15,7 @@ from tfsep._keras.types import (
 from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PaddingLike, PairLike
 from tfsep.layers._kernel_types import StandardConvolution
+from tfsep.layers._layer_arguments import arguments_of
 from tfsep.ops._conv import convolve
 from tfsep.ops._deform_conv import convolve_deformable
 
@@ -108,26 +109,9 @@ class DeformableConv2D(StandardConvolution):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            filters=filters,
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            rate=rate,
-            groups=groups,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            lora_rank=lora_rank,
-            lora_alpha=lora_alpha,
-            **kwargs,
+            **arguments_of(
+                locals(), "offset_groups", "modulated", "offset_initializer", "offset_regularizer", "offset_constraint"
+            )
         )
         self.offset_groups = positive_int(offset_groups, "offset_groups")
         self.modulated = bool(modulated)

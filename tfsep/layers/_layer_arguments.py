@@ -8,6 +8,23 @@ from tfsep._keras.types import Layer
 _Value = TypeVar("_Value")
 
 
+def arguments_of(local_variables: dict[str, Any], *own: str) -> dict[str, Any]:
+    """Return the arguments of a layer's `__init__`, given its `locals()`, as keywords for that of its base.
+
+    A layer states each argument once, in its signature; what it means is the bases' to know.
+
+    Args:
+        local_variables: those at the beginning of `__init__`.
+        *own: names of arguments that the layer keeps to itself.
+
+    Examples:
+        >>> arguments_of({"self": None, "filters": 8, "modulated": True, "kwargs": {"name": "conv"}}, "modulated")
+        {'filters': 8, 'name': 'conv'}
+    """
+    others = ("self", "__class__", "kwargs", *own)
+    return {name: value for name, value in local_variables.items() if name not in others} | local_variables["kwargs"]
+
+
 class Argument(Generic[_Value]):
     """An attribute of a layer that is brought to one form, and checked, whenever it is set.
 

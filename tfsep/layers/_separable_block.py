@@ -15,6 +15,18 @@ from tfsep.layers._layer_arguments import Argument, PartArgument
 __all__ = ["DepthwiseSeparableConv"]
 
 
+def _normalization(part: str, doc: str) -> property:
+    """Whether a part has a normalization, as an attribute that can be set again."""
+
+    def wanted(block: "DepthwiseSeparableConv") -> bool:
+        return getattr(block, f"{part}_bn") is not None
+
+    def want(block: "DepthwiseSeparableConv", value: bool) -> None:
+        block._set_normalization(part, value)
+
+    return property(wanted, want, doc=doc)
+
+
 @keras.saving.register_keras_serializable(package="tfsep")
 class DepthwiseSeparableConv(keras.layers.Layer):
     """Depthwise convolution, normalization, activation; 1×1 convolution, normalization, activation.
@@ -71,6 +83,11 @@ class DepthwiseSeparableConv(keras.layers.Layer):
     pointwise_initializer = PartArgument("pointwise", attribute="kernel_initializer")
     depthwise_regularizer = PartArgument("depthwise")
     pointwise_regularizer = PartArgument("pointwise", attribute="kernel_regularizer")
+
+    depthwise_normalization = _normalization(
+        "depthwise", "Whether batch normalization follows the depthwise convolution."
+    )
+    pointwise_normalization = _normalization("pointwise", "Whether batch normalization follows the 1×1 convolution.")
 
     def __init__(
         self,
@@ -132,24 +149,6 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         self.depthwise.data_format = self.pointwise.data_format = value
         for normalization in filter(None, (self.depthwise_bn, self.pointwise_bn)):
             normalization.axis = self.depthwise.channel_axis
-
-    @property
-    def depthwise_normalization(self) -> bool:
-        """Whether batch normalization follows the depthwise convolution."""
-        return self.depthwise_bn is not None
-
-    @depthwise_normalization.setter
-    def depthwise_normalization(self, value: bool) -> None:
-        self._set_normalization("depthwise", value)
-
-    @property
-    def pointwise_normalization(self) -> bool:
-        """Whether batch normalization follows the 1×1 convolution."""
-        return self.pointwise_bn is not None
-
-    @pointwise_normalization.setter
-    def pointwise_normalization(self, value: bool) -> None:
-        self._set_normalization("pointwise", value)
 
     def _set_normalization(self, part: str, wanted: bool) -> None:
         getattr(self, part).use_bias = not wanted

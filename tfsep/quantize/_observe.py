@@ -3,6 +3,7 @@
 from typing import Any
 
 from tfsep._keras.backend import tf
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.model_io import inputs_of
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import number_in_range, short_repr
@@ -44,7 +45,7 @@ def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
     # A function without arguments is the converter's own form, and yields batches.
     batches = data() if callable(data) else data if isinstance(data, tf.data.Dataset) else _sliced(data).batch(size)
     samples = 0
-    with observing():
+    with observing(), foreign_state_kept(model):
         run = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
         for batch in batches:
             inputs = _inputs_in(batch, model)

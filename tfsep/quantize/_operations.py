@@ -104,6 +104,14 @@ def _quantize(name: str, fixed_range: tuple[float, float] | None = None, **kerne
     )
 
 
+def _nonlinear(
+    name: str, function: Callable[[Tensor], Tensor], fixed_range: tuple[float, float], **kernels: IntegerKernel
+) -> Operation:
+    """A function into a range that converters fix; XNNPACK computes it in floats, and rounds once."""
+    kernels = {"xnnpack": xnnpack.rounded_once(function)} | kernels
+    return Operation(name, compute=function, integer_kernels=kernels, fixed_range=fixed_range)
+
+
 def _divided(x: Tensor, scale: Tensor) -> Tensor:
     return tf.round(x / scale)
 
@@ -160,24 +168,9 @@ _ROWS = (
         compute=_hard_silu,
         integer_kernels=dict.fromkeys(("xnnpack", "reference"), reference.hard_silu),
     ),
-    Operation(
-        "sigmoid",
-        compute=tf.nn.sigmoid,
-        integer_kernels={"xnnpack": xnnpack.rounded_once(tf.nn.sigmoid), "reference": reference.sigmoid},
-        fixed_range=(0.0, 255 / 256),
-    ),
-    Operation(
-        "tanh",
-        compute=tf.nn.tanh,
-        integer_kernels={"xnnpack": xnnpack.rounded_once(tf.nn.tanh)},
-        fixed_range=(-1.0, 127 / 128),
-    ),
-    Operation(
-        "softmax",
-        compute=tf.nn.softmax,
-        integer_kernels={"xnnpack": xnnpack.rounded_once(tf.nn.softmax), "reference": reference.softmax},
-        fixed_range=(0.0, 255 / 256),
-    ),
+    _nonlinear("sigmoid", tf.nn.sigmoid, (0.0, 255 / 256), reference=reference.sigmoid),
+    _nonlinear("tanh", tf.nn.tanh, (-1.0, 127 / 128)),
+    _nonlinear("softmax", tf.nn.softmax, (0.0, 255 / 256), reference=reference.softmax),
     Operation(
         "average_pooling",
         layers=(keras.layers.AveragePooling1D, keras.layers.AveragePooling2D),

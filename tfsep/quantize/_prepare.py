@@ -10,6 +10,7 @@ import numpy as np
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.dtype_policy import dtype_policy
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.layer_copies import copy_state, layer_copy
 from tfsep._keras.model_copies import float32_copy, other_dtypes
 from tfsep._keras.model_graph import plain_model
@@ -81,7 +82,7 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
     chosen = _chosen(config, options)
     if is_prepared(model):
         raise ValueError(f"model: expected one that is not prepared yet, got {model.name!r}, which is")
-    with dtype_policy("float32"):
+    with dtype_policy("float32"), foreign_state_kept(model):
         model = plain_model(model)
         if half := other_dtypes(model):
             _logger.info("%s computes in %s: what is prepared is its float32 copy", model.name, ", ".join(half))

@@ -8,6 +8,7 @@ from typing import Any
 
 from tfsep import layers
 from tfsep._keras.backend import keras
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.layer_copies import config_of, copy_state, layer_copy
 from tfsep._keras.model_copies import rebuilt
 from tfsep._keras.model_graph import opened, plain_model
@@ -70,7 +71,8 @@ def fold_batch_norm(model: Model) -> Model:
         (27, True)
     """
     kept: list[str] = []
-    folded = _Folding(plain_model(model), kept).folded()
+    with foreign_state_kept(model):
+        folded = _Folding(plain_model(model), kept).folded()
     if kept:
         warnings.warn(f"model: left {len(kept)} batch normalizations as they are: {'; '.join(kept)}", stacklevel=2)
     return folded

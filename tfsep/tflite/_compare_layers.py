@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.batch_filling import without_filling
 from tfsep._utils.table import Table
 from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs
+from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import ModelRun, model_run
 from tfsep.tflite._source_model import SourceModel, source_and_file
 
@@ -149,7 +151,12 @@ def compare_layers(model: Model | str | PathLike[str], path: str | PathLike[str]
         >>> [row.name for row in report.rows], report.worst.sqnr > 30
         (['conv'], True)
     """
-    source, file = source_and_file(model, path, keep_tensors=True)
+    with foreign_state_kept(model):
+        return _compared(*source_and_file(model, path, keep_tensors=True), Path(path), data)
+
+
+def _compared(source: SourceModel, file: LiteRTModel, path: Path, data: Data) -> LayerReport:
+    """The report on a model and its file."""
     signature = source.signature
     order = signature.input_order(file.inputs)
     pairs: dict[int, tuple[LayerKey, _LayerError]] | None = None
@@ -168,7 +175,7 @@ def compare_layers(model: Model | str | PathLike[str], path: str | PathLike[str]
         raise ValueError("data: expected at least one sample, got none")
     if not pairs:
         raise ValueError(f"path: expected a file of {signature.model.name!r}, got {path}, which has no layer of it")
-    return LayerReport(Path(path), samples, tuple(error.row(key, tensor) for tensor, (key, error) in pairs.items()))
+    return LayerReport(path, samples, tuple(error.row(key, tensor) for tensor, (key, error) in pairs.items()))
 
 
 def _layer_outputs(source: SourceModel, run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:

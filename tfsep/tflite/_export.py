@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer.reader import read_tflite, unpack
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.input_spec import InputSpec
 from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data, InputShapes, Model
@@ -23,7 +24,7 @@ from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._layer_origins import float_weight_notes, layer_of_operator
 from tfsep.tflite._litert_model import LiteRTModel, OperatorError
-from tfsep.tflite._model_signature import ModelSignature
+from tfsep.tflite._model_signature import ModelSignature, signature_of
 from tfsep.tflite._output_comparison import compare_outputs
 from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, RECIPES, Recipe, get_recipe
 from tfsep.tflite._source_model import SourceModel, source_of
@@ -109,28 +110,30 @@ def export(
         tolerance = positive_number(tolerance, "tolerance")
     elif own not in RECIPES.values():
         tolerance = own.tolerance
-    source = source_of(model, input_shape, None if batch_size is None else positive_int(batch_size, "batch_size"))
-    inputs = source.signature.inputs
-    _require_static(source.signature)
-    source.require_exportable(chosen, calibration is not None)
-    measured = None
-    if calibration is not None:
-        reader = SampleReader(inputs, "calibration")
-        measured = read_calibration(
-            calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
-        )
+    batch_size = None if batch_size is None else positive_int(batch_size, "batch_size")
+    with foreign_state_kept(model):
+        source = source_of(signature_of(model, input_shape, batch_size))
+        inputs = source.signature.inputs
+        _require_static(source.signature)
+        source.require_exportable(chosen, calibration is not None)
+        measured = None
+        if calibration is not None:
+            reader = SampleReader(inputs, "calibration")
+            measured = read_calibration(
+                calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
+            )
 
-    content = convert_model(source.signature, chosen, measured, allow_flex)
-    samples = _verification_data(inputs, data, measured)
-    with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
-        file.write_bytes(content)
-        try:
-            report = _verified_report(source, file, path, chosen, measured, samples, tolerance, strict)
-        except OperatorError as error:
-            raise _unrunnable(source.signature, content, chosen, error) from error
-        report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
-        sidecar.write_text(report.to_json())
-    return report
+        content = convert_model(source.signature, chosen, measured, allow_flex)
+        samples = _verification_data(inputs, data, measured)
+        with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
+            file.write_bytes(content)
+            try:
+                report = _verified_report(source, file, path, _Terms(chosen, measured, samples, tolerance, strict))
+            except OperatorError as error:
+                raise _unrunnable(source.signature, content, chosen, error) from error
+            report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
+            sidecar.write_text(report.to_json())
+        return report
 
 
 def _require_writable(path: Path) -> Path:
@@ -178,17 +181,19 @@ def _random(rng: np.random.Generator, spec: InputSpec) -> np.ndarray:
     return rng.integers(0, 2, shape).astype(spec.dtype)
 
 
-def _verified_report(
-    source: SourceModel,
-    file: Path,
-    path: Path,
-    recipe: Recipe,
-    calibration: Calibration | None,
-    data: _VerificationData,
-    tolerance: float | None,
-    strict: bool,
-) -> ExportReport:
+class _Terms(NamedTuple):
+    """What a file is made and verified by, as `export` takes it."""
+
+    recipe: Recipe
+    calibration: Calibration | None
+    data: _VerificationData
+    tolerance: float | None
+    strict: bool
+
+
+def _verified_report(source: SourceModel, file: Path, path: Path, terms: _Terms) -> ExportReport:
     """Run the file beside the model, and return the report if it passes."""
+    recipe, calibration, data, *_ = terms
     found, signature = inspect(file), source.signature
     flex = [name for name in found.op_counts if name.startswith("Flex")]
     notes = list(signature.notes)
@@ -203,8 +208,8 @@ def _verified_report(
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
         litert = LiteRTModel(file, display_name=path, reference_kernels=source.reference_kernels, trusted=True)
-        verification = _verify_file(source, litert, path, recipe, calibration, data, tolerance, strict)
-        notes += _verification_notes(verification, recipe, tolerance, data.origin) + source.notes(verification, litert)
+        verification = _verify_file(source, litert, path, terms)
+        notes += _verification_notes(verification, terms) + source.notes(verification, litert)
         inputs, outputs = litert.inputs, litert.outputs
         if source.reference_kernels:
             # The report counts what XNNPACK takes, which the reference kernels leave out.
@@ -229,22 +234,13 @@ def _verified_report(
     )
 
 
-def _verify_file(
-    source: SourceModel,
-    file: LiteRTModel,
-    path: Path,
-    recipe: Recipe,
-    calibration: Calibration | None,
-    data: _VerificationData,
-    tolerance: float | None,
-    strict: bool,
-) -> VerifyReport:
+def _verify_file(source: SourceModel, file: LiteRTModel, path: Path, terms: _Terms) -> VerifyReport:
     """Compare outputs, range of the data and weights, and return the report if all pass."""
-    report, samples = compare_outputs(source, file, data.samples, recipe, tolerance)
-    if calibration is not None and data.origin == "given":
-        check_range(calibration, report.low, report.high)
+    report, samples = compare_outputs(source, file, terms.data.samples, terms.recipe, terms.tolerance)
+    if terms.calibration is not None and terms.data.origin == "given":
+        check_range(terms.calibration, report.low, report.high)
     report, worst_weight = source.check_weights(file, path, report, samples)
-    return require_passed(report, path, worst_weight, strict)
+    return require_passed(report, path, worst_weight, terms.strict)
 
 
 def _unrunnable(signature: ModelSignature, content: bytes, recipe: Recipe, error: OperatorError) -> ValueError:
@@ -272,15 +268,15 @@ def _range_notes(signature: ModelSignature, calibration: Calibration, origin: st
     return [note for note in notes if note is not None]
 
 
-def _verification_notes(verification: VerifyReport, recipe: Recipe, tolerance: float | None, origin: str) -> list[str]:
+def _verification_notes(verification: VerifyReport, terms: _Terms) -> list[str]:
     """Remarks on a verification that passed."""
     notes = verification.notes()
-    if tolerance is None and verification.tolerance > 2 * recipe.tolerance:
+    if terms.tolerance is None and verification.tolerance > 2 * terms.recipe.tolerance:
         notes.append("the model's output varies by little more than one step of the file's: the comparison says little")
     if verification.saturated:
         share = "under 0.01%" if verification.saturated < 1e-4 else f"{verification.saturated:.2%}"
         notes.append(f"{share} of the input elements are outside the range that the file stores")
-    if origin == "random":
+    if terms.data.origin == "random":
         notes.append(
             f"verified on {verification.samples} samples of random numbers only, which say little of the numbers "
             "that the model is for: give data"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.foreign_state import has_foreign_code
 from tfsep._keras.model_io import layers_in
-from tfsep._keras.types import Layer
 from tfsep._utils.batch_filling import batches, without_filling
 from tfsep._utils.foreign_errors import cause_of
 from tfsep.tflite._model_signature import ModelSignature
@@ -149,7 +149,7 @@ def _foreign_variables(signature: ModelSignature) -> list[tf.Variable]:
     Keras's list does not tell: it lacks some, and those of a SavedModel, which it has, its graphs assign themselves. So
     the call is traced. That is spared where every layer is Keras's or this library's.
     """
-    if not any(_has_foreign_code(layer) for layer in layers_in(signature.model)):
+    if not any(has_foreign_code(layer) for layer in layers_in(signature.model)):
         return []
     with StateScope([]):
         traced = tf.function(signature.call, autograph=False).get_concrete_function(_batch_specs(signature))
@@ -159,9 +159,3 @@ def _foreign_variables(signature: ModelSignature) -> list[tf.Variable]:
 def _batch_specs(signature: ModelSignature) -> list[tf.TensorSpec]:
     """One batch of a model's inputs."""
     return [tf.TensorSpec((signature.batch_size or 1, *spec.shape), spec.dtype) for spec in signature.inputs]
-
-
-def _has_foreign_code(layer: Layer) -> bool:
-    """Whether a layer's call is neither Keras's nor this library's."""
-    own = type(layer).__module__.split(".")[0] in ("keras", "tfsep")
-    return not own or isinstance(layer, keras.layers.Lambda | keras.layers.TFSMLayer)

@@ -132,6 +132,11 @@ def _require_one_of(argument: str, given: str, names: Iterable[str], condition: 
         raise ValueError(f"{argument}: expected one of {', '.join(known)}{condition}, got {given!r}")
 
 
+def _row(name: str, weights: str, activations: str, tolerance: float, summary: str) -> Recipe:
+    """A recipe whose inputs and outputs have the type of its activations; integers are calibrated."""
+    return Recipe(name, summary, weights, activations, activations, activations != "float32", tolerance)
+
+
 # The relative errors that rounding alone makes, measured: RMS of the whole output, and of the worst channel of 24 small
 # networks with random weights (benchmarks/verification.csv). The tolerance of each recipe is above them.
 #
@@ -152,51 +157,17 @@ def _require_one_of(argument: str, given: str, names: Iterable[str], condition: 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            name="float32",
-            summary="all in float32",
-            weights="float32",
-            activations="float32",
-            interface="float32",
-            needs_calibration=False,
-            tolerance=1e-4,
+        _row("float32", "float32", "float32", 1e-4, "all in float32"),
+        _row("float16", "float16", "float32", 0.05, "weights stored in float16, half the size"),
+        _row(
+            *("dynamic_int8", "int8", "float32", 0.3),
+            "weights in int8, activations quantized as they come, a quarter of the size",
         ),
-        Recipe(
-            name="float16",
-            summary="weights stored in float16, half the size",
-            weights="float16",
-            activations="float32",
-            interface="float32",
-            needs_calibration=False,
-            tolerance=0.05,
+        _row(
+            *("int8", "int8", "int8", 0.4),
+            "all in int8, inputs and outputs too: for phones' DSPs, NPUs and microcontrollers",
         ),
-        Recipe(
-            name="dynamic_int8",
-            summary="weights in int8, activations quantized as they come, a quarter of the size",
-            weights="int8",
-            activations="float32",
-            interface="float32",
-            needs_calibration=False,
-            tolerance=0.3,
-        ),
-        Recipe(
-            name="int8",
-            summary="all in int8, inputs and outputs too: for phones' DSPs, NPUs and microcontrollers",
-            weights="int8",
-            activations="int8",
-            interface="int8",
-            needs_calibration=True,
-            tolerance=0.4,
-        ),
-        Recipe(
-            name="int16x8",
-            summary="activations in int16 and weights in int8",
-            weights="int8",
-            activations="int16",
-            interface="int16",
-            needs_calibration=True,
-            tolerance=0.4,
-        ),
+        _row("int16x8", "int8", "int16", 0.4, "activations in int16 and weights in int8"),
     )
 }
 """The recipes that `export` and the command know by name; `Recipe.summary` tells what each is.

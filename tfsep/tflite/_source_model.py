@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from tfsep._keras.types import InputShapes, Model
+from tfsep._keras.types import Model
 from tfsep.models._load_model import as_model
 from tfsep.quantize._prepared_model import is_prepared, runtime_of
 from tfsep.tflite._float_source import FloatSource
@@ -16,7 +16,6 @@ from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._model_signature import ModelSignature, signature_of
 from tfsep.tflite._prepared_source import PreparedSource
 from tfsep.tflite._recipes import Recipe
-from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._verify_report import VerifyReport
 
 
@@ -82,24 +81,8 @@ class SourceModel(Protocol):
         """Run one batch of the model, and return every layer's output."""
 
 
-def source_of(
-    model: Model,
-    input_shape: InputShapes | None = None,
-    batch_size: int | None = None,
-    file_inputs: Sequence[TensorInfo] = (),
-) -> SourceModel:
-    """Return a model as a source.
-
-    Args:
-        model: a built Keras model.
-        input_shape: without the batch, or a shape for each of several inputs; for a model that leaves sizes open.
-        batch_size: batch to run it in; None for its own.
-        file_inputs: inputs of a file of the model, for one that says nothing of its own.
-
-    Raises:
-        TypeError, ValueError: if it is no built Keras model, or the shape does not fit it.
-    """
-    signature = signature_of(model, input_shape, batch_size, file_inputs)
+def source_of(signature: ModelSignature) -> SourceModel:
+    """Return the model of a signature as a source."""
     return PreparedSource(signature) if is_prepared(signature.model) else FloatSource(signature)
 
 
@@ -120,4 +103,4 @@ def source_and_file(
     model = as_model(model)
     reference = not keep_tensors and is_prepared(model) and runtime_of(model) == "reference"
     file = LiteRTModel(path, threads, reference_kernels=reference, keep_tensors=keep_tensors)
-    return source_of(model, file_inputs=file.inputs).sized_as(file), file
+    return source_of(signature_of(model, file_inputs=file.inputs)).sized_as(file), file

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._flatbuffer.reader import type_name
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import positive_number
@@ -75,11 +76,12 @@ def verify(
     """
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
-    source, file = source_and_file(model, path, threads)
-    (report, samples), worst_weight = compare_outputs(source, file, data, _recipe_of(file), tolerance), ""
-    if weights:
-        report, worst_weight = source.check_weights(file, path, report, samples)
-    return require_passed(report, path, worst_weight, strict)
+    with foreign_state_kept(model):
+        source, file = source_and_file(model, path, threads)
+        (report, samples), worst_weight = compare_outputs(source, file, data, _recipe_of(file), tolerance), ""
+        if weights:
+            report, worst_weight = source.check_weights(file, path, report, samples)
+        return require_passed(report, path, worst_weight, strict)
 
 
 _INTEGERS = {"int8": "int8", "uint8": "int8", "int16": "int16"}

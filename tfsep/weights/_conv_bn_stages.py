@@ -124,20 +124,26 @@ def stages_of_model(model: Model) -> list[ModelStage]:
     return found
 
 
-def require_padding(model_stages: Sequence[ModelStage], rule: str, source: str) -> None:
-    """Raise a ValueError unless all layers of a model pad by a rule.
+def stages_padded_by(model: Model, rule: str, source: str) -> list[ModelStage]:
+    """Return the stages of a model that pads by a rule, in order.
 
     Args:
-        model_stages: stages of the model.
+        model: a Keras model.
         rule: a key of `tfsep.defs.PADDING_RULES`.
         source: whose weights need this padding, for the message.
+
+    Raises:
+        TypeError: if it is no Keras model.
+        ValueError: for a layer that pads otherwise, or one with weights that belongs to no stage.
     """
-    for model_stage in model_stages:
-        if not model_stage.pads_like(padding_of(model_stage.definition, rule)):
+    stages = stages_of_model(model)
+    for stage in stages:
+        if not stage.pads_like(padding_of(stage.definition, rule)):
             raise ValueError(
                 f"model: expected one that pads as {source} does, MobileNetV1(padding={rule!r}), got padding "
-                f"{model_stage.layer.padding!r} in {model_stage.layer.name!r}"
+                f"{stage.layer.padding!r} in {stage.layer.name!r}"
             )
+    return stages
 
 
 def assign_stages(

@@ -18,8 +18,7 @@ from tfsep.weights._conv_bn_stages import (
     Normalization,
     SourceStage,
     assign_stages,
-    require_padding,
-    stages_of_model,
+    stages_padded_by,
 )
 
 _NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -58,8 +57,7 @@ def load_keras_applications(model: Model, source: Model | str | PathLike[str]) -
         >>> bool(np.abs(ours(x) - theirs(x)).max() < 1e-5)
         True
     """
-    model_stages = stages_of_model(model)
-    require_padding(model_stages, "keras", "keras.applications.MobileNet")
+    model_stages = stages_padded_by(model, "keras", "keras.applications.MobileNet")
     if isinstance(source, keras.Model):
         source_model, name = source, repr(source.name)
     elif isinstance(source, str) and source == "imagenet":

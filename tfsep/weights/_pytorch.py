@@ -17,8 +17,7 @@ from tfsep.weights._conv_bn_stages import (
     Normalization,
     SourceStage,
     assign_stages,
-    require_padding,
-    stages_of_model,
+    stages_padded_by,
 )
 
 FORWARD_ORDER = (
@@ -60,8 +59,7 @@ def load_torch(model: Model, source: Mapping[str, Any] | str | PathLike[str], ep
         FileNotFoundError: source: expected a file, got missing.safetensors, which does not exist
     """
     epsilon = number_in_range(epsilon, "epsilon", float, 0, 1)
-    model_stages = stages_of_model(model)
-    require_padding(model_stages, "explicit", "PyTorch")
+    model_stages = stages_padded_by(model, "explicit", "PyTorch")
     if isinstance(source, Mapping):
         state, name = source, "a state dict"
     else:

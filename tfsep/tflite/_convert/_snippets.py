@@ -1,7 +1,8 @@
 """Snippets in Kotlin, Swift and Python that call a file, for its own inputs and outputs."""
 
+from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -38,6 +39,8 @@ _TYPES = {
     "bool": _Type(1, "put({})", "get()", "toByte()", "Bool"),
 }
 
+_Commented: TypeAlias = Sequence[tuple[TensorInfo, str]]
+
 
 def snippets(
     file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None
@@ -56,11 +59,9 @@ def snippets(
     for info in (*inputs, *outputs):
         if info.dtype not in _TYPES:
             raise ValueError(f"model: expected inputs and outputs of {', '.join(_TYPES)}, got {info.dtype}")
-    return {
-        "Kotlin": _kotlin(file, inputs, outputs, preprocessing),
-        "Swift": _swift(file, inputs, outputs, preprocessing),
-        "Python": _python(file, inputs, outputs, preprocessing),
-    }
+    commented = [(info, _comment(info, preprocessing)) for info in inputs]
+    writers = {"Kotlin": _kotlin, "Swift": _swift, "Python": _python}
+    return {language: write(file, commented, outputs) for language, write in writers.items()}
 
 
 def _number(value: float) -> str:
@@ -89,17 +90,15 @@ def _joined_numbers(numbers: tuple[float, ...]) -> str:
     return words if len(numbers) == 1 else f"({words})"
 
 
-def _python(
-    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None
-) -> str:
+def _python(file: str, inputs: _Commented, outputs: tuple[TensorInfo, ...]) -> str:
     lines = [
         *("import numpy as np", "from ai_edge_litert.interpreter import Interpreter", ""),
         f'interpreter = Interpreter("{file}")',
         "interpreter.allocate_tensors()",
     ]
-    for i, info in enumerate(inputs):
+    for i, (info, comment) in enumerate(inputs):
         given = "float32" if info.scale else info.dtype
-        lines += [f"x{i} = np.zeros({info.shape}, np.{_numpy_type(given)})  # {_comment(info, preprocessing)}"]
+        lines += [f"x{i} = np.zeros({info.shape}, np.{_numpy_type(given)})  # {comment}"]
         stored = f"x{i}"
         if info.scale:
             low, high = _limits(info)
@@ -120,9 +119,7 @@ def _numpy_type(dtype: str) -> str:
     return "bool_" if dtype == "bool" else dtype
 
 
-def _kotlin(
-    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None
-) -> str:
+def _kotlin(file: str, inputs: _Commented, outputs: tuple[TensorInfo, ...]) -> str:
     lines = [
         *("import java.io.FileInputStream", "import java.nio.ByteBuffer", "import java.nio.ByteOrder"),
         *("import java.nio.channels.FileChannel", "import org.tensorflow.lite.Interpreter", ""),
@@ -132,10 +129,10 @@ def _kotlin(
         "val interpreter = Interpreter(file)",
         "fun bytes(size: Int) = ByteBuffer.allocateDirect(size).order(ByteOrder.nativeOrder())",
     ]
-    for i, info in enumerate(inputs):
+    for i, (info, comment) in enumerate(inputs):
         kind, count = _TYPES[info.dtype], prod(info.shape)
         lines += [
-            f"val x{i} = FloatArray({count})  // {_comment(info, preprocessing)}",
+            f"val x{i} = FloatArray({count})  // {comment}",
             f"val input{i} = bytes({count * kind.size})",
         ]
         whole = "value.toInt()" if info.dtype == "int32" else f"value.toInt().{kind.kotlin}"
@@ -160,9 +157,7 @@ def _kotlin(
     return "\n".join(lines)
 
 
-def _swift(
-    file: str, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None
-) -> str:
+def _swift(file: str, inputs: _Commented, outputs: tuple[TensorInfo, ...]) -> str:
     stem = file.removesuffix(".tflite")
     lines = [
         *("import Foundation", "import TensorFlowLite", ""),
@@ -170,12 +165,12 @@ def _swift(
         "let interpreter = try Interpreter(modelPath: path)",
         "try interpreter.allocateTensors()",
     ]
-    for i, info in enumerate(inputs):
+    for i, (info, comment) in enumerate(inputs):
         kind, count = _TYPES[info.dtype], prod(info.shape)
         given = "Float32" if info.scale else kind.swift
         zero = "false" if given == "Bool" else "0"
         lines += [
-            f"let x{i} = [{given}](repeating: {zero}, count: {count})  // {_comment(info, preprocessing)}",
+            f"let x{i} = [{given}](repeating: {zero}, count: {count})  // {comment}",
         ]
         stored = f"x{i}"
         if info.scale:
