@@ -49,6 +49,20 @@ def tape_gradients(op, x, w, upstream, *options):
     return tape.gradient(loss, [x, w])
 
 
+def compiled_with_gradients(op, *options, x, w):
+    """Return a function of (x, w) of given shapes, compiled: ``op(x, w, *options)`` and the gradients of its sum."""
+
+    @tf.function(input_signature=[x, w], autograph=False)
+    def run(x, w):
+        with tf.GradientTape() as tape:
+            tape.watch([x, w])
+            y = op(x, w, *options)
+            loss = tf.reduce_sum(y)
+        return y, *tape.gradient(loss, [x, w])
+
+    return run
+
+
 def assert_second_derivatives(op, x, w, a, b):
     """Assert that the slope along (a, b) of the gradients of ``sum(op(x, w) ** 3)`` is their central difference.
 

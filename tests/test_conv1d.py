@@ -8,7 +8,14 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_refused_in_graph_too, assert_second_derivatives, in_part, tape_gradients
+from checks import (
+    assert_close,
+    assert_refused_in_graph_too,
+    assert_second_derivatives,
+    compiled_with_gradients,
+    in_part,
+    tape_gradients,
+)
 from layer_checks import check_config, check_layer, check_signature
 
 from tfsep import layers, ops, surgery, tflite
@@ -99,16 +106,8 @@ def test_second_derivatives(kind, stride, rate):
 def test_unknown_lengths_and_empty_batch(kind, stride, rate, padding):
     op, shape = KINDS[kind]
     x, w = tensors((2, 9, 4), shape)
-    signature = [tf.TensorSpec((None, None, 4), "float64"), tf.TensorSpec(shape, "float64")]
-
-    @tf.function(input_signature=signature, autograph=False)
-    def run(x, w):
-        with tf.GradientTape() as tape:
-            tape.watch([x, w])
-            y = op(x, w, stride, padding, rate)
-            loss = tf.reduce_sum(y)
-        return y, *tape.gradient(loss, [x, w])
-
+    specs = {"x": tf.TensorSpec((None, None, 4), "float64"), "w": tf.TensorSpec(shape, "float64")}
+    run = compiled_with_gradients(op, stride, padding, rate, **specs)
     expected = exact(op, x, w, stride, padding, rate)
     y, *found = run(x, w)
     assert_close(y, expected, 1e-12)

@@ -305,12 +305,7 @@ def test_values_match_torchvision(groups, each, options):
         assert_close(mine, right, 1e-10)
 
 
-X, W, MOVES, MASK = (
-    np.zeros((1, 5, 5, 4), "f"),
-    np.zeros((3, 3, 2, 6), "f"),
-    np.zeros((1, 3, 3, 36), "f"),
-    np.zeros((1, 3, 3, 18), "f"),
-)
+X, W, MOVES, MASK = (np.zeros(shape, "f") for shape in ((1, 5, 5, 4), (3, 3, 2, 6), (1, 3, 3, 36), (1, 3, 3, 18)))
 WRONG = {
     "offset channels": (ValueError, "offset", lambda: ops.deform_conv2d(X, MOVES[..., :17], W)),
     "offset groups": (ValueError, "offset", lambda: ops.deform_conv2d(X, np.zeros((1, 3, 3, 54), "f"), W)),

@@ -9,7 +9,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_refused_in_graph_too, in_part
+from checks import assert_close, assert_refused_in_graph_too, compiled_with_gradients, in_part
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,16 +101,8 @@ def test_dtypes(name, dtype, tolerance, stride, rate):
 def test_unknown_sizes_and_empty_batch(name, stride, rate, padding):
     op, oracle, shape = OPERATIONS[name]
     x, w = tensors((2, 7, 6, 2), shape)
-    signature = [tf.TensorSpec((None, None, None, 2), tf.float32), tf.TensorSpec(shape, tf.float32)]
-
-    @tf.function(input_signature=signature)
-    def run(x, w):
-        with tf.GradientTape() as tape:
-            tape.watch([x, w])
-            y = op(x, w, stride, padding, rate)
-            loss = tf.reduce_sum(y)
-        return y, *tape.gradient(loss, [x, w])
-
+    specs = {"x": tf.TensorSpec((None, None, None, 2)), "w": tf.TensorSpec(shape)}
+    run = compiled_with_gradients(op, stride, padding, rate, **specs)
     expected = oracle(x, w, stride, padding, rate)
     y, to_x, to_w = run(x, w)
     assert_close(y, expected)
@@ -194,12 +186,7 @@ def test_exporting_ends_with_its_block():
     assert any(op.type == "IdentityN" for op in graph.graph.get_operations()), "no gradient of its own"
 
 
-X, W, D, P = (
-    np.zeros((1, 5, 5, 4), "f"),
-    np.zeros((3, 3, 4, 8), "f"),
-    np.zeros((3, 3, 4, 2), "f"),
-    np.zeros((1, 1, 8, 3), "f"),
-)
+X, W, D, P = (np.zeros(shape, "f") for shape in ((1, 5, 5, 4), (3, 3, 4, 8), (3, 3, 4, 2), (1, 1, 8, 3)))
 WRONG = {
     "nothing": (TypeError, "x", lambda: ops.conv2d(None, W)),
     "a ragged list": (TypeError, "filter", lambda: ops.depthwise_conv2d(X, [[1.0], [1.0, 2.0]])),

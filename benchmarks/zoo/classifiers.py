@@ -5,28 +5,12 @@ from typing import Any
 
 import keras
 from keras import applications, ops
-from keras.layers import (
-    Activation,
-    Add,
-    AveragePooling2D,
-    BatchNormalization,
-    Concatenate,
-    Conv2D,
-    Dense,
-    DepthwiseConv2D,
-    Dropout,
-    Flatten,
-    GlobalAveragePooling2D,
-    Input,
-    MaxPooling2D,
-    Multiply,
-    Permute,
-    Reshape,
-)
 
 from tfsep import models
 from tfsep.defs import NETWORKS
 from zoo.blocks import PIXELS, Network, classify, conv, depthwise, image
+
+L = keras.layers
 
 
 def application(name: str, size: int = 32, **options: Any) -> Callable[[], keras.Model]:
@@ -43,13 +27,13 @@ def definitions(name: str, size: int = 64) -> Callable[[], keras.Model]:
 
 def ds_cnn() -> keras.Model:
     """Keyword spotting of MLPerf Tiny."""
-    inputs = Input((49, 10, 1))
-    x = Conv2D(16, (10, 4), 2, padding="same", use_bias=False)(inputs)
-    x = Activation("relu")(BatchNormalization()(x))
+    inputs = L.Input((49, 10, 1))
+    x = L.Conv2D(16, (10, 4), 2, padding="same", use_bias=False)(inputs)
+    x = L.Activation("relu")(L.BatchNormalization()(x))
     for _ in range(4):
         x = conv(depthwise(x), 16, 1)
-    x = AveragePooling2D((25, 5))(Dropout(0.4)(x))
-    return keras.Model(inputs, Dense(12, activation="softmax")(Flatten()(x)))
+    x = L.AveragePooling2D((25, 5))(L.Dropout(0.4)(x))
+    return keras.Model(inputs, L.Dense(12, activation="softmax")(L.Flatten()(x)))
 
 
 def shuffle_net() -> keras.Model:
@@ -58,8 +42,8 @@ def shuffle_net() -> keras.Model:
     x = conv(inputs, 16, stride=2)
     for _ in range(2):
         y = conv(x, 16, 1, groups=4)
-        y = Reshape((16, 16, 16))(Permute((1, 2, 4, 3))(Reshape((16, 16, 4, 4))(y)))
-        x = Activation("relu")(Add()([x, conv(depthwise(y, activation=None), 16, 1, activation=None, groups=4)]))
+        y = L.Reshape((16, 16, 16))(L.Permute((1, 2, 4, 3))(L.Reshape((16, 16, 4, 4))(y)))
+        x = L.Activation("relu")(L.Add()([x, conv(depthwise(y, activation=None), 16, 1, activation=None, groups=4)]))
     return keras.Model(inputs, classify(x))
 
 
@@ -70,7 +54,7 @@ def shuffle_net_v2() -> keras.Model:
     for _ in range(2):
         kept, y = ops.split(x, 2, axis=-1)
         y = conv(depthwise(conv(y, 8, 1), activation=None), 8, 1)
-        x = Reshape((16, 16, 16))(Permute((1, 2, 4, 3))(Reshape((16, 16, 2, 8))(Concatenate()([kept, y]))))
+        x = L.Reshape((16, 16, 16))(L.Permute((1, 2, 4, 3))(L.Reshape((16, 16, 2, 8))(L.Concatenate()([kept, y]))))
     return keras.Model(inputs, classify(x))
 
 
@@ -80,28 +64,28 @@ def ghost() -> keras.Model:
     x = conv(inputs, 16, stride=2)
     for _ in range(2):
         y = conv(x, 8, 1)
-        x = Add()([x, Concatenate()([y, depthwise(y, activation=None)])])
+        x = L.Add()([x, L.Concatenate()([y, depthwise(y, activation=None)])])
     return keras.Model(inputs, classify(x))
 
 
 def fire() -> keras.Model:
     """SqueezeNet's modules."""
     inputs = image()
-    x = Conv2D(16, 3, 2, activation="relu")(inputs)
+    x = L.Conv2D(16, 3, 2, activation="relu")(inputs)
     for filters in (4, 8):
-        y = Conv2D(filters, 1, activation="relu")(x)
-        branches = [Conv2D(2 * filters, size, padding="same", activation="relu")(y) for size in (1, 3)]
-        x = MaxPooling2D(3, 2)(Concatenate()(branches))
-    return keras.Model(inputs, Activation("softmax")(GlobalAveragePooling2D()(Conv2D(10, 1)(x))))
+        y = L.Conv2D(filters, 1, activation="relu")(x)
+        branches = [L.Conv2D(2 * filters, size, padding="same", activation="relu")(y) for size in (1, 3)]
+        x = L.MaxPooling2D(3, 2)(L.Concatenate()(branches))
+    return keras.Model(inputs, L.Activation("softmax")(L.GlobalAveragePooling2D()(L.Conv2D(10, 1)(x))))
 
 
 def conv_mixer() -> keras.Model:
     """ConvMixer: normalizations behind activations."""
     inputs = image()
-    x = BatchNormalization()(Activation("gelu")(Conv2D(16, 4, 4)(inputs)))
+    x = L.BatchNormalization()(L.Activation("gelu")(L.Conv2D(16, 4, 4)(inputs)))
     for _ in range(3):
-        y = BatchNormalization()(Activation("gelu")(DepthwiseConv2D(5, padding="same")(x)))
-        x = BatchNormalization()(Activation("gelu")(Conv2D(16, 1)(Add()([x, y]))))
+        y = L.BatchNormalization()(L.Activation("gelu")(L.DepthwiseConv2D(5, padding="same")(x)))
+        x = L.BatchNormalization()(L.Activation("gelu")(L.Conv2D(16, 1)(L.Add()([x, y]))))
     return keras.Model(inputs, classify(x))
 
 
@@ -110,8 +94,8 @@ def squeeze_excite() -> keras.Model:
     inputs = image()
     x = conv(inputs, 16, stride=2)
     for _ in range(3):
-        gate = Dense(16, activation="sigmoid")(Dense(4, activation="relu")(GlobalAveragePooling2D()(x)))
-        x = Add()([x, conv(Multiply()([x, Reshape((1, 1, 16))(gate)]), 16)])
+        gate = L.Dense(16, activation="sigmoid")(L.Dense(4, activation="relu")(L.GlobalAveragePooling2D()(x)))
+        x = L.Add()([x, conv(L.Multiply()([x, L.Reshape((1, 1, 16))(gate)]), 16)])
     return keras.Model(inputs, classify(x))
 
 
@@ -120,30 +104,30 @@ def inception() -> keras.Model:
     inputs = image()
     x = conv(inputs, 8, stride=2)
     for _ in range(2):
-        pooled = conv(MaxPooling2D(3, 1, padding="same")(x), 8, 1)
-        x = Concatenate()([conv(x, 8, 1), conv(conv(x, 8, 1), 8, 3), conv(conv(x, 4, 1), 8, 5), pooled])
+        pooled = conv(L.MaxPooling2D(3, 1, padding="same")(x), 8, 1)
+        x = L.Concatenate()([conv(x, 8, 1), conv(conv(x, 8, 1), 8, 3), conv(conv(x, 4, 1), 8, 5), pooled])
     return keras.Model(inputs, classify(x))
 
 
 def dense_block() -> keras.Model:
     """DenseNet's block: normalization and activation in front of each convolution."""
     inputs = image()
-    x = Conv2D(8, 3, 2, padding="same", use_bias=False)(inputs)
+    x = L.Conv2D(8, 3, 2, padding="same", use_bias=False)(inputs)
     for _ in range(4):
-        y = Conv2D(8, 3, padding="same", use_bias=False)(Activation("relu")(BatchNormalization()(x)))
-        x = Concatenate()([x, y])
-    return keras.Model(inputs, classify(Activation("relu")(BatchNormalization()(x))))
+        y = L.Conv2D(8, 3, padding="same", use_bias=False)(L.Activation("relu")(L.BatchNormalization()(x)))
+        x = L.Concatenate()([x, y])
+    return keras.Model(inputs, classify(L.Activation("relu")(L.BatchNormalization()(x))))
 
 
 def res_net_v2() -> keras.Model:
     """Pre-activation residual blocks."""
     inputs = image()
-    x = Conv2D(16, 3, 2, padding="same")(inputs)
+    x = L.Conv2D(16, 3, 2, padding="same")(inputs)
     for _ in range(3):
-        y = Conv2D(16, 3, padding="same", use_bias=False)(Activation("relu")(BatchNormalization()(x)))
-        y = Conv2D(16, 3, padding="same")(Activation("relu")(BatchNormalization()(y)))
-        x = Add()([x, y])
-    return keras.Model(inputs, classify(Activation("relu")(BatchNormalization()(x))))
+        y = L.Conv2D(16, 3, padding="same", use_bias=False)(L.Activation("relu")(L.BatchNormalization()(x)))
+        y = L.Conv2D(16, 3, padding="same")(L.Activation("relu")(L.BatchNormalization()(y)))
+        x = L.Add()([x, y])
+    return keras.Model(inputs, classify(L.Activation("relu")(L.BatchNormalization()(x))))
 
 
 def res_net_8() -> keras.Model:
@@ -152,9 +136,9 @@ def res_net_8() -> keras.Model:
     x = conv(inputs, 8)
     for filters, stride in ((8, 1), (16, 2), (32, 2)):
         y = conv(conv(x, filters, stride=stride), filters, activation=None)
-        x = x if stride == 1 else Conv2D(filters, 1, stride)(x)
-        x = Activation("relu")(Add()([x, y]))
-    return keras.Model(inputs, Dense(10, activation="softmax")(Flatten()(AveragePooling2D(8)(x))))
+        x = x if stride == 1 else L.Conv2D(filters, 1, stride)(x)
+        x = L.Activation("relu")(L.Add()([x, y]))
+    return keras.Model(inputs, L.Dense(10, activation="softmax")(L.Flatten()(L.AveragePooling2D(8)(x))))
 
 
 ROWS = (

@@ -22,29 +22,48 @@ def _count(layer: Convolution, value: Any, name: str) -> int:  # noqa: ARG001
     return positive_int(value, name)
 
 
-class StandardConvolution(LowRankAdaptation, Convolution):
-    """Each filter sees all channels of its group.
+class FilteredConvolution(LowRankAdaptation, Convolution):
+    """The output channels are a number of filters.
 
     Args:
         filters: output channels F.
+        **options: arguments of `LowRankAdaptation` and `Convolution`.
+    """
+
+    filters = Argument(_count, shapes_weights=True)
+
+    def __init__(self, *, filters: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.filters = filters
+
+    def _output_channels(self, channels: int | None) -> int:  # noqa: ARG002
+        return self.filters
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the layer's arguments, under Keras's names."""
+        return {**super().get_config(), "filters": self.filters}
+
+
+class StandardConvolution(FilteredConvolution):
+    """Each filter sees all channels of its group.
+
+    Args:
         groups: number of groups of the input channels C and of the filters.
         kernel_initializer: initializer of the kernel (kh, kw, C / groups, F).
         kernel_regularizer: regularizer of the kernel.
         kernel_constraint: constraint of the kernel.
-        **options: arguments of `LowRankAdaptation` and `Convolution`.
+        **options: arguments of `FilteredConvolution`.
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve)
     _spec: ClassVar[KernelSpec] = KernelSpec()
 
-    filters = Argument(_count, shapes_weights=True)
     groups = Argument(_count, shapes_weights=True)
     kernel = AdaptedKernel()
 
     def __init__(
         self,
         *,
-        filters: int,
         groups: int,
         kernel_initializer: InitializerLike,
         kernel_regularizer: RegularizerLike,
@@ -52,7 +71,7 @@ class StandardConvolution(LowRankAdaptation, Convolution):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.filters, self.groups = filters, groups
+        self.groups = groups
         self._check_groups()
         self._set_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
 
@@ -87,12 +106,9 @@ class StandardConvolution(LowRankAdaptation, Convolution):
         """
         return super().convolution_op(inputs, kernel)
 
-    def _output_channels(self, channels: int | None) -> int:  # noqa: ARG002
-        return self.filters
-
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, under Keras's names."""
-        return {**super().get_config(), "filters": self.filters, "groups": self.groups}
+        return {**super().get_config(), "groups": self.groups}
 
 
 class DepthwiseConvolution(Convolution):
@@ -144,11 +160,10 @@ class DepthwiseConvolution(Convolution):
         return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
 
 
-class SeparableConvolution(LowRankAdaptation, Convolution):
+class SeparableConvolution(FilteredConvolution):
     """A depthwise convolution, then a pointwise one, with nothing between.
 
     Args:
-        filters: output channels F.
         depth_multiplier: depthwise filters per channel, M.
         depthwise_initializer: initializer of the depthwise kernel (kh, kw, C, M).
         pointwise_initializer: initializer of the pointwise kernel (1, 1, C·M, F).
@@ -156,20 +171,18 @@ class SeparableConvolution(LowRankAdaptation, Convolution):
         pointwise_regularizer: regularizer of the pointwise kernel.
         depthwise_constraint: constraint of the depthwise kernel.
         pointwise_constraint: constraint of the pointwise kernel.
-        **options: arguments of `LowRankAdaptation`, of the pointwise kernel, and of `Convolution`.
+        **options: arguments of `FilteredConvolution`; the pointwise kernel is adapted.
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_separable)
     _adapted = ("pointwise_kernel", "pointwise")
 
-    filters = Argument(_count, shapes_weights=True)
     depth_multiplier = Argument(_count, shapes_weights=True)
     pointwise_kernel = AdaptedKernel()
 
     def __init__(
         self,
         *,
-        filters: int,
         depth_multiplier: int,
         depthwise_initializer: InitializerLike,
         pointwise_initializer: InitializerLike,
@@ -180,7 +193,7 @@ class SeparableConvolution(LowRankAdaptation, Convolution):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.filters, self.depth_multiplier = filters, depth_multiplier
+        self.depth_multiplier = depth_multiplier
         self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
         self._set_options("pointwise", pointwise_initializer, pointwise_regularizer, pointwise_constraint)
 
@@ -203,12 +216,9 @@ class SeparableConvolution(LowRankAdaptation, Convolution):
     def _kernels(self) -> tuple[TensorLike, ...]:
         return self.depthwise_kernel, self.pointwise_kernel
 
-    def _output_channels(self, channels: int | None) -> int:  # noqa: ARG002
-        return self.filters
-
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, under Keras's names."""
-        return {**super().get_config(), "filters": self.filters, "depth_multiplier": self.depth_multiplier}
+        return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
 
 
 @cache

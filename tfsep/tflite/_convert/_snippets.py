@@ -99,12 +99,11 @@ def _python(file: str, inputs: _Commented, outputs: tuple[TensorInfo, ...]) -> s
     for i, (info, comment) in enumerate(inputs):
         given = "float32" if info.scale else info.dtype
         lines += [f"x{i} = np.zeros({info.shape}, np.{_numpy_type(given)})  # {comment}"]
-        stored = f"x{i}"
+        stored = f"stored{i}" if info.scale else f"x{i}"
         if info.scale:
             low, high = _limits(info)
             grid = f"np.rint(x{i} / np.float32({_number(info.scale)})) + {info.zero_point}"
-            lines += [f"stored{i} = np.clip({grid}, {low}, {high}).astype(np.{info.dtype})"]
-            stored = f"stored{i}"
+            lines += [f"{stored} = np.clip({grid}, {low}, {high}).astype(np.{info.dtype})"]
         lines += [f'interpreter.set_tensor(interpreter.get_input_details()[{i}]["index"], {stored})']
     lines += ["interpreter.invoke()"]
     for i, info in enumerate(outputs):
@@ -172,11 +171,10 @@ def _swift(file: str, inputs: _Commented, outputs: tuple[TensorInfo, ...]) -> st
         lines += [
             f"let x{i} = [{given}](repeating: {zero}, count: {count})  // {comment}",
         ]
-        stored = f"x{i}"
+        stored = f"stored{i}" if info.scale else f"x{i}"
         if info.scale:
             grid = f"Int(($0 / {_number(info.scale)}).rounded(.toNearestOrEven)) + ({info.zero_point})"
-            lines += [f"let stored{i} = x{i}.map {{ {kind.swift}(clamping: {grid}) }}"]
-            stored = f"stored{i}"
+            lines += [f"let {stored} = x{i}.map {{ {kind.swift}(clamping: {grid}) }}"]
         lines += [f"try interpreter.copy({stored}.withUnsafeBufferPointer {{ Data(buffer: $0) }}, toInputAt: {i})"]
     lines += ["try interpreter.invoke()"]
     for i, info in enumerate(outputs):

@@ -86,16 +86,7 @@ def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
     for node in left:
         rule = target.broken_rule(node)
         findings.append(_unexplained(node, nodes, taken, source) if rule is None else target.finding(rule, node))
-    return TargetReport(
-        target=target.name,
-        basis=MEASURED,
-        passed=not left,
-        taken=len(taken),
-        nodes=len(nodes),
-        partitions=len(runner.partitions()),
-        findings=tuple(findings),
-        source=source,
-    )
+    return target.report_of(MEASURED, nodes, len(taken), tuple(findings), source, len(runner.partitions()))
 
 
 def _unexplained(node: Node, nodes: tuple[Node, ...], taken: frozenset[int], source: str) -> Finding:
@@ -114,7 +105,6 @@ def _require_tflm() -> None:
 
 def _measure_tflm(target: Target, file: TargetFile) -> TargetReport:
     """Return whether TensorFlow Lite Micro runs a file, how far it is from LiteRT's kernels, and its arena."""
-    del target
     runner, kernels = _expected_from(file.path)
     samples = [_samples(info) for info in runner.inputs]
     stored = [info.quantize(sample) for info, sample in zip(runner.inputs, samples, strict=True)]
@@ -123,11 +113,13 @@ def _measure_tflm(target: Target, file: TargetFile) -> TargetReport:
         reply = run_worker("run_micro", {"outputs": len(runner.outputs)}, [content, *stored])
     except WorkerError as error:
         message = _last_lines(error.log)
-        return _refused(f"does not survive it: {error}" + (f" and says: {message}" if message else ""), file.nodes)
+        return _refused(
+            target, f"does not survive it: {error}" + (f" and says: {message}" if message else ""), file.nodes
+        )
     if not reply.values["ran"]:
         message = _last_lines(reply.log)
-        return _refused(f"says: {message}" if message else "does not run, and says nothing", file.nodes)
-    return _compared(runner, kernels, samples, reply, file.nodes)
+        return _refused(target, f"says: {message}" if message else "does not run, and says nothing", file.nodes)
+    return _compared(target, runner, kernels, samples, reply, file.nodes)
 
 
 def _expected_from(path: str) -> tuple[LiteRTModel, str]:
@@ -150,7 +142,12 @@ def _samples(info: TensorInfo) -> np.ndarray:
 
 
 def _compared(
-    runner: LiteRTModel, kernels: str, samples: list[np.ndarray], reply: Reply, nodes: tuple[Node, ...]
+    target: Target,
+    runner: LiteRTModel,
+    kernels: str,
+    samples: list[np.ndarray],
+    reply: Reply,
+    nodes: tuple[Node, ...],
 ) -> TargetReport:
     expected = runner([sample.reshape(-1, *sample.shape[2:]) for sample in samples])
     actual = [reply.arrays[place] for place in runner.output_order()]
@@ -170,17 +167,7 @@ def _compared(
         "compared_with": kernels,
     }
     findings = () if close else (_differs(differing, elements, kernels),)
-    return TargetReport(
-        target="tflm",
-        basis=MEASURED,
-        passed=close,
-        taken=len(nodes),
-        nodes=len(nodes),
-        partitions=None,
-        findings=findings,
-        source=_micro_version(),
-        facts=facts,
-    )
+    return target.report_of(MEASURED, nodes, len(nodes), findings, _micro_version(), facts=facts)
 
 
 def _differs(differing: int, elements: int, kernels: str) -> Finding:
@@ -194,7 +181,7 @@ def _differs(differing: int, elements: int, kernels: str) -> Finding:
     )
 
 
-def _refused(why: str, nodes: tuple[Node, ...]) -> TargetReport:
+def _refused(target: Target, why: str, nodes: tuple[Node, ...]) -> TargetReport:
     """The report of a file that does not run, with the node that the interpreter names."""
     named = re.search(r"Node (\w+) \(number (\d+)\)", why)
     missing = re.search(r"op for builtin opcode '(\w+)'", why)
@@ -218,7 +205,7 @@ def _refused(why: str, nodes: tuple[Node, ...]) -> TargetReport:
     else:
         change = "try parts of the network by themselves: the interpreter names no operator"
     found = Finding(number, operator, label, why, change, _micro_version())
-    return TargetReport("tflm", MEASURED, False, 0, len(nodes), None, (found,), _micro_version())
+    return target.report_of(MEASURED, nodes, 0, (found,), _micro_version())
 
 
 def _last_lines(log: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfsep.tflite._targets._alternatives import alternative_to
 from tfsep.tflite._targets._conditions import never
@@ -108,6 +108,21 @@ class Target:
         """Return whether a file runs as intended: measured where that is possible, else by the rules."""
         return self._documented_report(file.nodes) if self.measure is None else self.measure(self, file)
 
+    def report_of(
+        self,
+        basis: str,
+        nodes: tuple[Node, ...],
+        taken: int,
+        findings: tuple[Finding, ...],
+        source: str,
+        partitions: int | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> TargetReport:
+        """Return the report on a file, which passes without findings; for the arguments, see `TargetReport`."""
+        return TargetReport(
+            self.name, basis, not findings, taken, len(nodes), partitions, findings, source, facts or {}
+        )
+
     def _documented_report(self, nodes: tuple[Node, ...]) -> TargetReport:
         findings = tuple(self.finding(rule, node) for node in nodes if (rule := self.broken_rule(node)) is not None)
         left = {found.node for found in findings}
@@ -117,17 +132,8 @@ class Target:
             first = nodes[taken.index(False)].row
             facts["on_the_CPU_from"] = f"{first.name} {first.number} on"
             taken = taken[: taken.index(False)]
-        return TargetReport(
-            target=self.name,
-            basis=RULE,
-            passed=not findings,
-            taken=sum(taken),
-            nodes=len(nodes),
-            partitions=1 if self.prefix_only and taken else None,
-            findings=findings,
-            source=str(self.source),
-            facts=facts,
-        )
+        partitions = 1 if self.prefix_only and taken else None
+        return self.report_of(RULE, nodes, sum(taken), findings, str(self.source), partitions, facts)
 
 
 def operator_names(text: str) -> frozenset[str]:
