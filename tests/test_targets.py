@@ -304,7 +304,9 @@ def test_crash_in_micro_is_reported(mobilenet, monkeypatch):
 def test_nodes_of_a_loop_body_are_not_counted_in_the_graph(mobilenet):
     nodes = nodes_in(mobilenet)
     for said, number in (("CONV_2D (number 0)", 0), ("MUL (number 0)", None), ("MUL (number 99)", None)):
-        (found,) = _measured._refused(f"says: Node {said} failed to prepare with status 1", nodes).findings
+        (found,) = _measured._refused(
+            tflite.TARGETS["tflm"], f"says: Node {said} failed to prepare with status 1", nodes
+        ).findings
         assert (found.node, found.operator) == (number, said.split()[0])
         assert found.change == "use another layer: the interpreter refuses this operator as it is here"
 
