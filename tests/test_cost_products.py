@@ -11,6 +11,7 @@ from tflite_builder import Graph, Op, Tensor, build
 
 from tfsep import tflite
 from tfsep.cost import cost
+from tfsep.layers import DeformableConv2D
 
 STEPS, FEATURES = 6, 8
 
@@ -46,6 +47,36 @@ class Cell(L.Layer):
         return y, [y]
 
 
+@keras.saving.register_keras_serializable("tests")
+class Computed(L.Layer):
+    """A function of a sequence (steps, features) and a square matrix of weights."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], shape[-1]), name="kernel")
+
+    def call(self, x):
+        return self.function(x, self.kernel)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def recurrence(x, kernel):
+    """The states of a recurrence, in a scan over the steps."""
+    steps = K.transpose(x, (1, 0, 2))
+    states = K.scan(lambda state, step: (K.matmul(state, kernel) + step, state), K.zeros_like(x[:, 0]), steps)[1]
+    return K.transpose(states, (1, 0, 2))
+
+
+def running_products(x, kernel):
+    """Products of the first 1 to 6 matrices, by halves."""
+    return K.reshape(K.associative_scan(K.matmul, x[..., None] * kernel, axis=1), (-1, 6, 8, 8))[..., 0]
+
+
 WEIGHTS = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
 TAPS = np.random.default_rng(0).normal(size=(3, 8, 5)).astype("float32")
 
@@ -75,6 +106,38 @@ BRANCHES = {  # on a sequence of 6 steps of 8 features: branch, MACs by hand
     "TimeDistributed": (
         L.TimeDistributed(keras.Sequential([L.Dense(4), L.Dense(2)])),
         6 * (8 * 4 + 4 * 2),
+    ),
+    "scan": (Computed(recurrence), 6 * 64),
+    "map": (Computed(lambda x, w: K.map(lambda each: K.matmul(each, w), x)), 6 * 64),
+    "vectorized_map": (Computed(lambda x, w: K.vectorized_map(lambda each: K.matmul(each, w), x)), 6 * 64),
+    "while_loop": (
+        Computed(lambda x, w: K.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, K.matmul(y, w)), (0, x))[1]),
+        3 * 6 * 64,
+    ),
+    "a loop inside a map": (
+        Computed(lambda x, w: K.map(lambda each: K.fori_loop(0, 3, lambda i, y: K.matmul(y, w), each), x)),
+        3 * 6 * 64,
+    ),
+    "rounds by a size": (
+        Computed(
+            lambda x, w: tf.while_loop(lambda i, y: i < tf.shape(x)[1], lambda i, y: (i + 2, tf.matmul(y, w)), (0, x))[
+                1
+            ]
+        ),
+        3 * 6 * 64,
+    ),
+    "associative_scan": (Computed(running_products), (3 + 1 + 1 + 2) * 8**3),
+    "outer product": (lambda x: K.einsum("bti,btj->btij", x, K.sin(x)), 6 * 8 * 8),
+    "products apart": (L.EinsumDense("abc,bc->abc", (6, 8)), 6 * 8),
+    "depthwise_conv": (lambda x: K.depthwise_conv(x, TAPS[..., :1], padding="valid"), 4 * 3 * 8),
+    "separable_conv": (
+        lambda x: K.separable_conv(x, TAPS[..., 1:2], WEIGHTS[None], padding="valid"),
+        4 * (3 * 8 + 8 * 3),
+    ),
+    "inner": (lambda x: K.inner(x, np.ones((1, 8), "float32")), 6 * 8),
+    "correlate": (
+        lambda x: K.reshape(K.correlate(K.reshape(x, (48,)), TAPS[:, 0, 0], mode="valid"), (1, 46)),
+        46 * 3,
     ),
 }
 MOVING = {  # on a sequence of 3 images
@@ -113,7 +176,8 @@ def test_macs_of_a_branch_are_those_of_its_formula(group, name):
     assert not report.uncounted
 
 
-QUICK = ("LSTM", "a loop", "MultiHeadAttention", "Attention", "Dot", "EinsumDense", "einsum", "tensordot")
+QUICK = ("LSTM", "a loop", "MultiHeadAttention", "Attention", "Dot", "EinsumDense", "einsum", "tensordot", "scan")
+QUICK += ("outer product", "products apart")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +199,42 @@ def test_file_has_the_macs_of_its_model(group, names, tmp_path):
     # Kernels that operations are given are constants of the model's graph; the file has a few numbers more.
     given = 2 * WEIGHTS.size + TAPS.size if group == "sequence" else 0
     assert model.count_params() <= file.params <= model.count_params() + given + 40
+
+
+RESIZED = {  # of (6, 5, 2): layer, MACs of a matrix for the rows, then one for the columns
+    "bicubic": (L.Resizing(4, 7, "bicubic"), 2 * 4 * 5 * 6 + 2 * 4 * 7 * 5),
+    "area": (L.Resizing(4, 3, "area"), 2 * 4 * 5 * 6 + 2 * 4 * 3 * 5),
+    "lanczos": (L.UpSampling2D(2, interpolation="lanczos3"), 2 * 12 * 5 * 6 + 2 * 12 * 10 * 5),
+    "smoothed": (L.Resizing(4, 3, antialias=True), 2 * 4 * 5 * 6 + 2 * 4 * 3 * 5),
+    "smoothed, enlarged": (L.Resizing(8, 9, antialias=True), 0),
+    "bilinear": (L.Resizing(4, 3), 0),
+    "nearest": (L.UpSampling2D(2), 0),
+    "a deformable convolution": (DeformableConv2D(3, 2), 4 * 5 * (4 * 2 * 8 + 4 * 2 * 3)),
+    "a blurred image": (K.image.gaussian_blur, 6 * 5 * 9 * 2),
+}
+
+
+def test_resized_images_cost_alike_in_models_and_files(tmp_path):
+    """A file of four images has the counts of one."""
+    for name, branch in RESIZED.items():
+        report = cost(branched((6, 5, 2), {name: branch}))
+        assert (name, report.macs, report.uncounted) == (name, branch[1], ())
+    model = branched((6, 5, 2), RESIZED)
+    for batch in (1, 4):
+        file = cost(tflite.export(model, tmp_path / "m.tflite", batch_size=batch).path)
+        assert (file.macs, file.uncounted) == (sum(macs for _, macs in RESIZED.values()), ())
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_batch_of_a_file_is_what_its_inputs_and_outputs_share(batch, tmp_path):
+    def dense(rows, outputs):
+        tensors = [Tensor((rows, 4)), MATRIX, Tensor((rows, 3)), Tensor((outputs, 2))]
+        return Graph(tensors, [PRODUCT], [0, 3], [2])
+
+    build(dense(batch, batch), path=tmp_path / "m.tflite")
+    assert cost(tmp_path / "m.tflite").macs == 12
+    build(dense(batch, 2), path=tmp_path / "m.tflite")
+    assert cost(tmp_path / "m.tflite").macs == 12 * batch
 
 
 def test_tensorflow_counts_the_same():
@@ -178,6 +278,51 @@ def test_what_is_not_counted_is_named():
     assert "Not counted, MACs unknown: spectrum (FFT), endless (While)." in str(report)
 
 
+LISTED = {  # operations without a count, on square matrices
+    "Cross": lambda x: K.cross(x, K.sin(x)),
+    "FFT": lambda x: K.fft((x, x))[0],
+    "FFT2D": lambda x: K.fft2((x, x))[0],
+    "RFFT": lambda x: K.rfft(x)[0],
+    "IRFFT": lambda x: K.irfft((x, x)),
+    "Cholesky": K.cholesky,
+    "MatrixDeterminant": K.det,
+    "MatrixInverse": K.inv,
+    "MatrixSolve": lambda x: K.solve(x, K.ones((1, 3, 3))),
+    "MatrixTriangularSolve": lambda x: K.linalg.solve_triangular(x, K.ones((1, 3, 3)), lower=True),
+    "Qr": lambda x: K.qr(x)[0],
+    "SelfAdjointEigV2": lambda x: K.eigh(x)[0],
+    "Svd": lambda x: K.svd(x)[1],
+    "BandedTriangularSolve": lambda x: tf.linalg.banded_triangular_solve(x, tf.ones((1, 3, 1))),
+    "Lu": lambda x: tf.linalg.lu(x)[0],
+    "TridiagonalSolve": lambda x: tf.linalg.tridiagonal_solve(x, tf.ones((1, 3, 1)), partial_pivoting=False),
+    "Dilation2D": lambda x: tf.nn.dilation2d(x[..., None], tf.ones((2, 2, 1)), (1,) * 4, "SAME", "NHWC", (1,) * 4),
+}
+
+
+class Each(L.Layer):
+    """All of these operations."""
+
+    def call(self, x):
+        return K.sum(K.stack([K.sum(function(x)) for function in LISTED.values()]))[None] + x[:, 0, 0]
+
+    def compute_output_shape(self, shape):
+        return shape[:1]
+
+
+def test_each_operation_without_a_count_is_named():
+    inputs = keras.Input((3, 3))
+    report = cost(keras.Model(inputs, Each(name="each")(inputs)))
+    (named,) = report.uncounted
+    assert report.macs == 0
+    assert set(named.removeprefix("each (").removesuffix(")").split(", ")) == set(LISTED)
+
+
+def test_product_of_an_unknown_rank_is_named():
+    inputs = keras.Input((8, 3, 3))
+    wide = K.associative_scan(K.matmul, inputs, axis=1)
+    assert cost(keras.Model(inputs, wide)).uncounted
+
+
 WHOLE, CONDITION = "int32", "bool"
 MATRIX = Tensor((3, 4), data=np.ones((3, 4)))
 PRODUCT = Op("FULLY_CONNECTED", [0, 1, -1], [2], {}, "FullyConnectedOptions")
@@ -203,7 +348,7 @@ HANDMADE = {
             [0],
             [10],
         ),
-        2 * 6 * 4 * 5 * (8 + 5),
+        6 * 4 * 5 * (8 + 5),
     ),
     "SVDF": (
         Graph(
@@ -218,7 +363,7 @@ HANDMADE = {
             [0],
             [4],
         ),
-        2 * 6 * (7 + 4),
+        6 * (7 + 4),
     ),
     "CONV_3D": (
         Graph(
@@ -245,7 +390,7 @@ HANDMADE = {
             [0],
             [2],
         ),
-        2 * 4 * 3,
+        4 * 3,
     ),
     "Convolution2DTransposeBias": (
         Graph(
@@ -314,7 +459,7 @@ def caller(*operators):
 CALL = Op("CALL", [0], [1], {"subgraph": 1}, "CallOptions")
 EMPTY = Graph([Tensor((2, 4)), Tensor((2, 3), data=np.ones((2, 3)))], [], [0], [1])
 NESTED = {
-    "a loop": (loop(7), 4 * 2 * 16, 16),
+    "a loop": (loop(7), 4 * 16, 16),
     "a loop without rounds": (loop(-1), 0, 16),
     "a call": ((caller(CALL), PRODUCT_GRAPH), 24, 12),
     "two calls": ((caller(CALL, CALL), PRODUCT_GRAPH), 48, 12),

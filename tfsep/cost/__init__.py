@@ -27,17 +27,22 @@ def cost(
     output_stride: int | None = None,
     num_classes: int | None = None,
 ) -> CostReport:
-    """Count the parameters and MACs of a network for one image.
+    """Count the parameters and MACs of a network for one sample: an image, a sequence.
 
-    MACs are multiply-accumulates of convolutions and matrix products; biases, normalizations and activations have none.
+    MACs are multiply-accumulates of convolutions and matrix products, an einsum's outer product included. Products
+    element by element have none: biases, normalizations, activations, gates, the interpolation between pixels. A resize
+    that files have no operator for (bicubic, area, Lanczos) is the two matrices that an export makes of it.
+
     A FLOP count is twice the MACs (`CostReport.flops`). A strided or dilated layer is counted by its outputs; a layer
-    of another kind, and an operation of `keras.ops`, by the products of its graph. A loop counts as often as it is run,
-    of two branches the dearer. What cannot be counted is named in `CostReport.uncounted`.
+    of another kind, and an operation of `keras.ops`, by the products of its graph, without those of constants alone. A
+    loop counts as often as it is run, of two branches the dearer. What cannot be counted is named in
+    `CostReport.uncounted`.
 
     Args:
         network: definitions (a `tfsep.defs.Network` or its layers and blocks); a Keras model, nested and subclassed
-            ones too; or the path of a ``.tflite`` file. In a model, parameters of a shared layer are counted once, its
-            MACs at every call, and those of a layer in `keras.layers.TimeDistributed` at every step.
+            ones too; or the path of a ``.tflite`` file, whose batch is the first side that all of its inputs and
+            outputs have. In a model, parameters of a shared layer are counted once, its MACs at every call, and those
+            of a layer in `keras.layers.TimeDistributed` at every step.
         input_shape: (H, W, C) of definitions, or of a model that leaves sizes open. None for that of a
             `tfsep.defs.Network`, or of a built model.
         alpha: width multiplier of definitions, see `tfsep.defs.scale_width`.

@@ -59,11 +59,10 @@ def _formula(call: Call) -> list[CostRow] | None:
 
 
 def _rows_of_kind(kind: LayerKind, call: Call) -> list[CostRow]:
-    """A row for each kernel, and one for the sampling of a deformable convolution."""
+    """A row for each kernel."""
     if not kind.kernels:
         return [CostRow(call.name, kind.name, None, None, None, 1, call.output_shape[1:], 0, 0)]
-    rows = [_kernel_row(kind, kernel, call) for kernel in kind.kernels]
-    return [*rows[:-1], *_sampling_row(kind, call), rows[-1]]
+    return [_kernel_row(kind, kernel, call) for kernel in kind.kernels]
 
 
 def _kernel_row(kind: LayerKind, kernel: KernelSpec, call: Call) -> CostRow:
@@ -97,20 +96,6 @@ def _window(kernel: KernelSpec, layer: Layer, taps: Shape) -> dict[str, Any]:
     ones = (1,) * len(taps)
     stride, rate = (ones, ones) if kernel.pointwise else (tuple(layer.strides), tuple(layer.dilation_rate))
     return {"kernel": taps, "stride": stride, "rate": rate}
-
-
-def _sampling_row(kind: LayerKind, call: Call) -> list[CostRow]:
-    """The row of the sampling between pixels; none for a kind whose taps are on pixels.
-
-    Every tap, at each output position and in each input channel, is interpolated from `LayerKind.corners` pixels: as
-    many products.
-    """
-    if not kind.corners:
-        return []
-    positions, channels = call.positions(call.output_shape), call.input_shape[call.channel_axis]
-    sampled = positions, prod(call.layer.kernel_size), channels
-    name = f"{call.name}/sampling"
-    return [CostRow(name, "bilinear_sampling", None, None, None, 1, sampled, 0, kind.corners * prod(sampled))]
 
 
 class _Trace:
@@ -200,9 +185,9 @@ class _Counter:
 
 
 def _shape(tensors: Any) -> Shape:
-    """The shape of the first tensor of a structure, with 1 for the batch."""
-    first = next((each for each in tf.nest.flatten(tensors) if hasattr(each, "shape")), None)
-    return (1,) if first is None else (1, *first.shape[1:])
+    """The shape of the first tensor of a structure, with 1 for the batch; of a number that is not known, that alone."""
+    first = next((tf.TensorShape(each.shape) for each in tf.nest.flatten(tensors) if hasattr(each, "shape")), None)
+    return (1,) if first is None or first.rank is None else (1, *first[1:].as_list())
 
 
 def _dtype(tensors: Any) -> str:
@@ -210,7 +195,7 @@ def _dtype(tensors: Any) -> str:
 
 
 def cost_of_model(model: Model, input_shape: Sequence[int] | None) -> CostReport:
-    """Return the cost of a Keras model for one image of `input_shape`, or of its own input's."""
+    """Return the cost of a Keras model for one sample of `input_shape`, or of its own input's."""
     counter = _Counter()
     with foreign_state_kept(model):
         counter.count(_Trace(model, _signature(model, input_shape)), model.name)

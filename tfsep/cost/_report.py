@@ -8,7 +8,7 @@ from tfsep.geometry import Pair
 
 
 class CostRow(NamedTuple):
-    """What one layer costs for one image.
+    """What one layer costs for one sample.
 
     Attributes:
         name: name of the layer.
@@ -36,7 +36,7 @@ class CostRow(NamedTuple):
 
 @dataclass(frozen=True)
 class CostReport:
-    """What a network costs, row by row, for one image.
+    """What a network costs, row by row, for one sample of a batch.
 
     Attributes:
         rows: in the order in which they are computed.
@@ -95,7 +95,7 @@ class CostReport:
         Args:
             flops: whether to add a column of FLOPs.
         """
-        lines = [self.table(flops).text(), "", "MACs: multiply-accumulates for one image; a FLOP count is twice that."]
+        lines = [self.table(flops).text(), "", "MACs: multiply-accumulates for one sample; a FLOP count is twice that."]
         if self.uncounted:
             lines.append(f"Not counted, MACs unknown: {', '.join(self.uncounted)}.")
         return "\n".join(lines)
@@ -112,6 +112,11 @@ def _cells(row: CostRow) -> tuple[str | int, ...]:
 
 def _by(sizes: tuple[int | None, ...] | None) -> str:
     return "" if sizes is None else "×".join("?" if size is None else str(size) for size in sizes)
+
+
+def of_one_sample(macs: int, batch: int) -> int:
+    """Return the share of one sample in the MACs of a batch, rounded up."""
+    return -(-macs // batch)
 
 
 def area(size: Pair) -> int:

@@ -9,7 +9,7 @@ from tfsep._flatbuffer.constants import UNPACKING, is_stored, stored_numbers, un
 from tfsep._flatbuffer.reader import is_builtin, operator_name, option, read_tflite, type_name
 from tfsep._flatbuffer.schema_types import ModelT, OperatorT, SubGraphT
 from tfsep.cost._loops import Key, Numbers, Step, rounds
-from tfsep.cost._report import CostReport, CostRow
+from tfsep.cost._report import CostReport, CostRow, of_one_sample
 from tfsep.cost._tflite_products import PRODUCTS, UNKNOWN, Operands
 
 PARAMETER_TYPES = ("float32", "float16", "bfloat16", "float64", "int8", "uint8", "int16", "int4")
@@ -62,6 +62,12 @@ class _Graph:
     def sides(self, index: int) -> tuple[int, ...]:
         shape = self.tensors[index].shape
         return () if shape is None else tuple(int(side) for side in shape)
+
+    @property
+    def batch(self) -> int:
+        """The number of samples of a run: the first side of all inputs and outputs, or 1 where these differ."""
+        first = {self.sides(int(index))[:1] for index in (*self.table.inputs, *self.table.outputs)}
+        return max(1, *first.pop()) if len(first) == 1 and () not in first else 1
 
     def numbers(self, outputs: Sequence[int] | None = None) -> Numbers:
         """The part that computes with single numbers, up to its outputs, or to other tensors."""
@@ -160,14 +166,15 @@ def _add(found: _Macs, more: _Macs) -> None:
 
 
 def operator_macs(model: ModelT) -> dict[int, int]:
-    """Return the MACs of the operators of a model's main graph, by their numbers; of unknown ones 0."""
+    """Return the MACs of the operators of a model's main graph for one sample, by their numbers; of unknown ones 0."""
     counter = _Counter(model)
-    places = (_Place(0, index) for index in range(len(counter.graphs[0].operators)))
-    return {place.operator: sum(filter(None, counter.of_operator(place).values())) for place in places}
+    main = counter.graphs[0]
+    runs = (sum(filter(None, counter.of_operator(_Place(0, i)).values())) for i in range(len(main.operators)))
+    return {i: of_one_sample(macs, main.batch) for i, macs in enumerate(runs)}
 
 
 def cost_of_tflite(path: str | PathLike[str]) -> CostReport:
-    """Return the cost of one run of a file, for its whole batch."""
+    """Return the cost of a file for one sample of its batch."""
     _, model = read_tflite(path)
     counter = _Counter(model)
     rows: list[CostRow] = []
@@ -176,7 +183,7 @@ def cost_of_tflite(path: str | PathLike[str]) -> CostReport:
     for place, macs in counter.macs(0).items():
         graph = counter.graphs[place.graph]
         op = graph.operators[place.operator]
-        row = _row(graph, op, macs or 0, counted)
+        row = _row(graph, op, of_one_sample(macs or 0, counter.graphs[0].batch), counted)
         if row.macs or row.params:
             rows.append(row)
         if macs is None:

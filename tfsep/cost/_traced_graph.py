@@ -2,16 +2,15 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from math import prod
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from tfsep._keras.backend import tf
+from tfsep.cost._graph_products import PRODUCTS, NodeDef, Operands, is_unknown
 from tfsep.cost._loops import Key, Numbers, Step, rounds
 
 Shape = tuple[int | None, ...]
 GraphDef: TypeAlias = Any
-NodeDef: TypeAlias = Any
 
 _CALL = re.compile(r"tfsepcall(\d+)")
 
@@ -23,6 +22,10 @@ def call_scope(number: int) -> str:
 
 _CAPTURED = ("Placeholder", "Const")
 """Operators that a loop may share with a call outside it, where they were traced first."""
+
+
+_READING = ("ReadVariableOp", "While", "If", "Case")
+"""Operators with an effect, for TensorFlow, which mostly read alone."""
 
 
 class Tally(NamedTuple):
@@ -83,9 +86,9 @@ class _Body:
         by_name = {node.name: node for node in nodes}
 
         def behind(refs: Iterable[str]) -> list[str]:
-            """The nodes of these; not a variable's reading, for which every trace waits in the end."""
+            """The nodes of these; not those that read variables, for all of which a trace waits, used or not."""
             found = ((ref, by_name.get(_node(ref))) for ref in refs)
-            return [node.name for ref, node in found if node and not (ref[0] == "^" and node.op == "ReadVariableOp")]
+            return [node.name for ref, node in found if node and not (ref[0] == "^" and node.op in _READING)]
 
         needed: set[str] = set()
         waiting = behind((*outputs, *(f"^{name}" for name in controls)))
@@ -98,6 +101,18 @@ class _Body:
         self.inputs, self.outputs = inputs, [_key(ref) for ref in outputs]
         self._shapes = shapes
         self._by_name = by_name
+        self.folded = self._folded()
+
+    def _folded(self) -> dict[str, NodeDef]:
+        """The nodes that depend on constants and known shapes alone, by name: TensorFlow computes them ahead."""
+        found: dict[str, NodeDef] = {}
+        for node in self.nodes:
+            shape = self.shape(_data(node)[0]) if node.op == "Shape" else None
+            if shape is not None and None not in shape:
+                found[node.name] = _constant(node, shape)
+            elif node.op == "Const" or (_is_pure(node) and all(_node(ref) in found for ref in _data(node))):
+                found[node.name] = node
+        return found
 
     def shape(self, ref: str) -> Shape | None:
         """The shape of a tensor."""
@@ -118,11 +133,51 @@ class _Body:
         return Numbers(steps, self.constants(), self.inputs, results)
 
     def constants(self) -> dict[Key, int]:
-        """Its constants of one whole number or condition."""
-        stored = ((node.name, node.attr["value"].tensor) for node in self.nodes if node.op == "Const")
+        """Its constants of one whole number or condition, computed ones included."""
+        stored = ((name, node.attr["value"].tensor) for name, node in self.folded.items() if node.op == "Const")
         small = ((name, tensor) for name, tensor in stored if not tensor.tensor_shape.dim)
-        arrays = ((name, tf.make_ndarray(tensor)) for name, tensor in small)
-        return {name: int(array) for name, array in arrays if array.dtype.kind in "iub"}
+        arrays = {name: tf.make_ndarray(tensor) for name, tensor in small} | self._computed()
+        return {name: int(array) for name, array in arrays.items() if array.dtype.kind in "iub"}
+
+    def _computed(self) -> dict[str, Any]:
+        """The folded nodes of one number that are computed out of others."""
+        names = [
+            name
+            for name, node in self.folded.items()
+            if node.op != "Const" and [_static(each) for each in node.attr["_output_shapes"].list.shape] == [()]
+        ]
+        if not names:
+            return {}
+        graph = tf.Graph()
+        with graph.as_default(), tf.compat.v1.Session() as session:
+            tf.graph_util.import_graph_def(_graph_of(self.folded.values()), name="")
+            tensors = {name: graph.get_tensor_by_name(f"{name}:0") for name in names}
+            return session.run({name: each for name, each in tensors.items() if each.dtype.is_integer})
+
+
+def _constant(node: NodeDef, shape: Shape) -> NodeDef:
+    """A node of a shape as a constant."""
+    dtype = tf.as_dtype(node.attr["out_type"].type or "int32")
+    made = tf.compat.v1.NodeDef(name=node.name, op="Const")
+    made.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(shape, dtype))
+    made.attr["dtype"].type = dtype.as_datatype_enum
+    return made
+
+
+def _is_pure(node: NodeDef) -> bool:
+    """Whether an operator computes the same out of the same tensors, by itself."""
+    calls = any(each.HasField("func") or each.list.func for each in node.attr.values())
+    return bool(_data(node)) and "Random" not in node.op and hasattr(tf.raw_ops, node.op) and not calls
+
+
+def _graph_of(nodes: Iterable[NodeDef]) -> GraphDef:
+    """The nodes of a function as a graph's, without those that they only wait for."""
+    graph = tf.compat.v1.GraphDef()
+    for node in nodes:
+        made = graph.node.add()
+        made.CopyFrom(node)
+        made.input[:] = [_key(ref) if ref.count(":") else ref for ref in _data(node)]
+    return graph
 
 
 def _data(node: NodeDef) -> list[str]:
@@ -171,7 +226,7 @@ class _Counter:
             if node.op not in _CAPTURED:
                 for number in calls[:-1]:
                     found[number].append(Tally(runs=1))
-                found[owner].append(_tally(node, body))
+                found[owner].append(Tally(runs=1) if node.name in body.folded else _tally(node, body))
             for inner, tally in self._called(node, body).items():
                 found[owner if inner is None else inner].append(tally)
         return {number: _joined(own) for number, own in found.items()}
@@ -206,112 +261,12 @@ def _joined(own: list[Tally]) -> Tally:
     return Tally(sum(tally.macs for tally in own), max(tally.runs for tally in own), unknown)
 
 
-class _Operands(NamedTuple):
-    """A node and the shapes of its inputs and of its output; None for a size or shape that is not known."""
-
-    node: NodeDef
-    inputs: list[Any]
-    output: Any
-
-
-_Product = Callable[[_Operands], int]
-"""Function that returns the MACs of a node, or raises TypeError for a size that is not known."""
-
-
 def _tally(node: NodeDef, body: _Body) -> Tally:
-    product = _PRODUCTS.get(node.op)
+    product = PRODUCTS.get(node.op)
     if product is None:
-        return Tally(runs=1, unknown=(node.op,) if _is_unknown(node) else ())
+        return Tally(runs=1, unknown=(node.op,) if is_unknown(node) else ())
     out = list(node.attr["_output_shapes"].list.shape)
     try:
-        return Tally(product(_Operands(node, [body.shape(ref) for ref in _data(node)], out and _static(out[0]))), 1)
+        return Tally(product(Operands(node, [body.shape(ref) for ref in _data(node)], out and _static(out[0]))), 1)
     except (TypeError, IndexError):  # of a size or rank that the trace does not know
         return Tally(runs=1, unknown=(node.op,))
-
-
-def _matmul(of: _Operands) -> int:
-    def flag(*names: str) -> bool:
-        return any(of.node.attr[name].b for name in names if name in of.node.attr)
-
-    left, right = of.inputs
-    if left is not None:
-        inner = left[-2 if flag("transpose_a", "adj_x") else -1]
-    else:
-        inner = right[-1 if flag("transpose_b", "adj_y") else -2]
-    return prod(of.output) * inner
-
-
-def _einsum(of: _Operands) -> int:
-    """Each output sums over the labels that both inputs have and it has not; without such a label it is no product."""
-    inputs, result = of.node.attr["equation"].s.decode().replace(" ", "").split("->")
-    if "," not in inputs:
-        return 0
-    left, right = inputs.split(",")
-    summed = (set(left) & set(right)) - set(result) - {"."}
-
-    def size(label: str) -> int:
-        for labels, shape in ((left, of.inputs[0]), (right, of.inputs[1])):
-            if shape is not None:
-                return shape[labels.index(label) - (len(labels) if "." in labels[: labels.index(label)] else 0)]
-        raise TypeError
-
-    return prod(of.output) * prod(map(size, summed)) if summed else 0
-
-
-def _convolution(of: _Operands) -> int:
-    return prod(of.output) * prod(of.inputs[1][:-1])
-
-
-def _depthwise(of: _Operands) -> int:
-    return prod(of.output) * prod(of.inputs[1][:-2])
-
-
-def _transposed(of: _Operands) -> int:
-    return prod(of.inputs[2]) * prod(of.inputs[1][:-1])
-
-
-def _depthwise_transposed(of: _Operands) -> int:
-    return prod(of.inputs[2]) * prod(of.inputs[1][:-2])
-
-
-def _cudnn_rnn(of: _Operands) -> int:
-    """One layer in one direction, as Keras calls it, on (steps, batch, features)."""
-    gates = {"lstm": 4, "gru": 3}.get(of.node.attr["rnn_mode"].s.decode(), 1)
-    steps, batch, features = of.inputs[0]
-    units = of.output[-1]
-    return steps * batch * gates * units * (features + units)
-
-
-_PRODUCTS: dict[str, _Product] = {
-    "MatMul": _matmul,
-    "BatchMatMul": _matmul,
-    "BatchMatMulV2": _matmul,
-    "BatchMatMulV3": _matmul,
-    "Einsum": _einsum,
-    "Conv": _convolution,
-    "Conv2D": _convolution,
-    "Conv3D": _convolution,
-    "DepthwiseConv2dNative": _depthwise,
-    "Conv2DBackpropInput": _transposed,
-    "Conv2DBackpropInputV2": _transposed,
-    "Conv3DBackpropInput": _transposed,
-    "Conv3DBackpropInputV2": _transposed,
-    "DepthwiseConv2dNativeBackpropInput": _depthwise_transposed,
-    "CudnnRNN": _cudnn_rnn,
-    "CudnnRNNV2": _cudnn_rnn,
-    "CudnnRNNV3": _cudnn_rnn,
-}
-
-_UNKNOWN = re.compile(
-    r"FFT|PyFunc|Sparse.*MatMul|MatMulSparse|Quantized.*(Conv|MatMul)|Uniform.*(Conv|Dot)|Xla(Dot|Conv|Call|Launch)|"
-    r"Cholesky|Matrix(Inverse|Solve|Triangular|Exponential|Logarithm|SquareRoot)|^Svd|^Qr|Eig|TridiagonalMatMul|"
-    r"BlockLSTM|GRUBlock|LSTMBlock|Dilation2D|BackpropFilter|^Fused.*Conv|TPU|TRTEngine"
-)
-"""Operators of TensorFlow with products that are not counted."""
-
-
-def _is_unknown(node: NodeDef) -> bool:
-    return _UNKNOWN.search(node.op) is not None or not (hasattr(tf.raw_ops, node.op) or node.op in _OF_GRAPHS)
-
-
-_OF_GRAPHS = {"_Arg", "_Retval"}

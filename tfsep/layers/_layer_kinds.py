@@ -44,7 +44,6 @@ class LayerKind:
         op: the op that computes the Keras class, (x, kernels, strides, padding, rate) → result; None for a kind whose
             Keras class is only counted and folded.
         transposed: whether the first kernel is applied at each input position, not at each output position.
-        corners: the number of pixels that each tap interpolates between; 0 for taps on pixels.
         quantized: how `tfsep.quantize` computes it: ``"operator"``, as one integer operator (a transposed kind whose
             window no operator has, as a chain of other layers); ``"parts"``, as a chain of other layers, one for each
             kernel; None for a kind that stays in float32.
@@ -58,7 +57,6 @@ class LayerKind:
     kernels: tuple[KernelSpec, ...] = ()
     op: Callable[..., Any] | None = None
     transposed: bool = False
-    corners: int = 0
     quantized: Literal["operator", "parts"] | None = None
     keras_method: Literal["convolution_op", "call"] | None = None
 
@@ -193,7 +191,6 @@ LAYER_KINDS: tuple[LayerKind, ...] = (
         "deformable_conv2d",
         tfsep_class=DeformableConv2D,
         kernels=(KernelSpec("offset_kernel", op="conv2d", part="offset", bias="offset_bias"), KernelSpec()),
-        corners=4,
     ),
     LayerKind("batch_normalization", keras_class=keras.layers.BatchNormalization, tfsep_class=BatchNormalization),
     LayerKind("group_normalization", keras_class=keras.layers.GroupNormalization),

@@ -23,7 +23,7 @@ class ProfileRow(NamedTuple):
         name: name of its output.
         ms: median time, timed by itself.
         time_share: share of the sum over the operators.
-        macs: multiply-accumulates for one image.
+        macs: multiply-accumulates for one sample.
         macs_share: share of the sum over the operators.
     """
 
