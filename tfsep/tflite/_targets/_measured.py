@@ -40,7 +40,7 @@ from tfsep.tflite._targets._conditions import (
 )
 from tfsep.tflite._targets._node import Node
 from tfsep.tflite._targets._report import MEASURED, Finding, TargetReport
-from tfsep.tflite._targets._target import Rule, Source, Target, TargetFile, operator_names
+from tfsep.tflite._targets._target import Rule, Source, Target, TargetFile, operator_names, report_of
 from tfsep.tflite._targets._texts import (
     CONVOLUTIONS,
     FLOAT_OR_INT8,
@@ -86,7 +86,7 @@ def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
     for node in left:
         rule = target.broken_rule(node)
         findings.append(_unexplained(node, nodes, taken, source) if rule is None else target.finding(rule, node))
-    return target.report_of(MEASURED, nodes, len(taken), tuple(findings), source, len(runner.partitions()))
+    return report_of(target, MEASURED, nodes, len(taken), tuple(findings), source, len(runner.partitions()))
 
 
 def _unexplained(node: Node, nodes: tuple[Node, ...], taken: frozenset[int], source: str) -> Finding:
@@ -167,7 +167,7 @@ def _compared(
         "compared_with": kernels,
     }
     findings = () if close else (_differs(differing, elements, kernels),)
-    return target.report_of(MEASURED, nodes, len(nodes), findings, _micro_version(), facts=facts)
+    return report_of(target, MEASURED, nodes, len(nodes), findings, _micro_version(), facts=facts)
 
 
 def _differs(differing: int, elements: int, kernels: str) -> Finding:
@@ -205,7 +205,7 @@ def _refused(target: Target, why: str, nodes: tuple[Node, ...]) -> TargetReport:
     else:
         change = "try parts of the network by themselves: the interpreter names no operator"
     found = Finding(number, operator, label, why, change, _micro_version())
-    return target.report_of(MEASURED, nodes, 0, (found,), _micro_version())
+    return report_of(target, MEASURED, nodes, 0, (found,), _micro_version())
 
 
 def _last_lines(log: str) -> str:

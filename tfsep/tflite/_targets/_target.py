@@ -108,21 +108,6 @@ class Target:
         """Return whether a file runs as intended: measured where that is possible, else by the rules."""
         return self._documented_report(file.nodes) if self.measure is None else self.measure(self, file)
 
-    def report_of(
-        self,
-        basis: str,
-        nodes: tuple[Node, ...],
-        taken: int,
-        findings: tuple[Finding, ...],
-        source: str,
-        partitions: int | None = None,
-        facts: dict[str, Any] | None = None,
-    ) -> TargetReport:
-        """Return the report on a file, which passes without findings; for the arguments, see `TargetReport`."""
-        return TargetReport(
-            self.name, basis, not findings, taken, len(nodes), partitions, findings, source, facts or {}
-        )
-
     def _documented_report(self, nodes: tuple[Node, ...]) -> TargetReport:
         findings = tuple(self.finding(rule, node) for node in nodes if (rule := self.broken_rule(node)) is not None)
         left = {found.node for found in findings}
@@ -133,7 +118,21 @@ class Target:
             facts["on_the_CPU_from"] = f"{first.name} {first.number} on"
             taken = taken[: taken.index(False)]
         partitions = 1 if self.prefix_only and taken else None
-        return self.report_of(RULE, nodes, sum(taken), findings, str(self.source), partitions, facts)
+        return report_of(self, RULE, nodes, sum(taken), findings, str(self.source), partitions, facts)
+
+
+def report_of(
+    target: Target,
+    basis: str,
+    nodes: tuple[Node, ...],
+    taken: int,
+    findings: tuple[Finding, ...],
+    source: str,
+    partitions: int | None = None,
+    facts: dict[str, Any] | None = None,
+) -> TargetReport:
+    """Return the report on a file, which passes without findings; for the arguments, see `TargetReport`."""
+    return TargetReport(target.name, basis, not findings, taken, len(nodes), partitions, findings, source, facts or {})
 
 
 def operator_names(text: str) -> frozenset[str]:
