@@ -164,7 +164,7 @@ def test_every_recipe_says_the_same(tmp_path):
 
 
 IN_INT16 = {
-    "layer": (lambda: functional(L.UnitNormalization(name="unit"), L.Dense(2)), "SQUARE of 'unit'"),
+    "layer": (lambda: functional(L.UnitNormalization(name="unit"), L.Dense(2)), "L2_NORMALIZATION of 'unit'"),
     "last layer": (lambda: functional(L.Dense(3), L.ELU(name="last")), "ELU of 'last'"),
     "operation": (lambda: functional(lambda x: ops.cumsum(x, 1)), "CUMSUM of 'cumsum'"),
     "several": (

@@ -19,6 +19,7 @@ from tfsep._keras.types import Model
 from tfsep._utils.foreign_errors import cause_of
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._conversion_errors import Trace, explanation, numbered_calls, open_calls
+from tfsep.tflite._graph_corrections import corrected
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
 from tfsep.tflite._model_run import StateScope
 from tfsep.tflite._model_signature import ModelSignature
@@ -122,7 +123,7 @@ def float32_file(signature: ModelSignature) -> bytes:
     """
     model, recipe = signature.model, get_recipe("float32")
     function, module = _trace(signature)
-    if function.graph.variables:
+    if module.variables_of_model:
         return _convert(function, module, signature, recipe)
     # Without variables all that a conversion depends on is in the graph, every number of the model too.
     graph = hashlib.sha256(function.graph.as_graph_def().SerializeToString(deterministic=True)).digest()
@@ -220,7 +221,7 @@ def _trace(signature: ModelSignature) -> tuple[Any, tf.Module]:
             for i, (key, (own, _)) in enumerate(assigned.items())
         }
     module.variables_of_model = list(function.graph.variables)
-    return function, module
+    return corrected(function, specs), module
 
 
 def _has_loop(function: Any) -> bool:

@@ -1,0 +1,126 @@
+"""An export's graph is corrected where the converter or a kernel of LiteRT computes something else than TensorFlow."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers as L
+from keras import ops
+
+from tfsep import layers, tflite
+
+RNG = np.random.default_rng(0)
+VECTORS = (RNG.uniform(0.5, 1.5, (32, 2, 3)) * RNG.choice([-1, 1], (32, 2, 3))).astype("float32")
+VECTORS[::4] = 0
+VECTORS[1, 0] = 0
+"""Some samples are zeros, and half of another."""
+IMAGES = RNG.normal(size=(16, 4, 4, 3)).astype("float32")
+
+UNIT = {
+    "layer": L.UnitNormalization(),
+    "another axis": L.UnitNormalization(axis=1),
+    "all axes": L.UnitNormalization(axis=(1, 2)),
+    "operation": ops.normalize,
+    "function": L.Lambda(lambda x: keras.ops.normalize(x, epsilon=1e-7)),
+    "by hand": lambda x: ops.minimum(ops.rsqrt(ops.sum(ops.square(x), -1, keepdims=True)), 1e10) * x,
+    "of TensorFlow": L.Lambda(lambda x: tf.math.l2_normalize(x, -1)),
+}
+
+
+@pytest.fixture(scope="module")
+def unit():
+    x = keras.Input((2, 3))
+    model = keras.Model(x, {name.replace(" ", "_"): build(x) for name, build in UNIT.items()})
+    return model, {name: np.asarray(output) for name, output in model(VECTORS, training=False).items()}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "error"), [("float32", 2e-7), ("float16", 2e-7), ("dynamic_int8", 2e-7), ("int8", 0.03)]
+)
+def test_unit_vectors_of_zeros_are_zeros(unit, recipe, error, tmp_path):
+    model, expected = unit
+    report = tflite.export(model, tmp_path / "m.tflite", recipe, VECTORS if recipe == "int8" else None, data=VECTORS)
+    found = tflite.predict(report.path, VECTORS)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert np.isfinite(values).all()
+        assert not values[0].any()
+        np.testing.assert_allclose(found[name], values, 0, error, err_msg=name)
+    assert {"L2_NORMALIZATION"} <= report.ops.keys() <= {"L2_NORMALIZATION", "TRANSPOSE", "RESHAPE"}
+
+
+def test_reciprocal_roots_of_zero(tmp_path):
+    """XNNPACK's kernel says NaN; a constant in front that keeps zero away needs no help."""
+    x = keras.Input((2, 3))
+    total = ops.sum(ops.square(x), -1, keepdims=True)
+    roots = {
+        "limited": ops.minimum(ops.rsqrt(total), 2.0),
+        "divided": ops.minimum(1.0 / ops.sqrt(total), 2.0),
+        "alone": ops.where(ops.rsqrt(total) > 1e10, 7.0, 0.0),
+    }
+    model = keras.Model(x, {**roots, "normalized": L.LayerNormalization()(x)})
+    report = tflite.export(model, tmp_path / "m.tflite", data=VECTORS)
+    found = tflite.predict(report.path, VECTORS)
+    for name, values in model(VECTORS, training=False).items():
+        np.testing.assert_allclose(found[name], values, 1e-5, 1e-6)
+    assert report.ops["RSQRT"] == 2
+    assert report.ops["SELECT_V2"] == 2  # one of them the model's own
+
+
+NUMBERS = {
+    "added": lambda y: y + 0.5,
+    "in front": lambda y: 0.5 + y,
+    "subtracted": lambda y: y - 0.5,
+    "twice": lambda y: y + 0.5 - 0.25,
+    "scaled": L.Rescaling(2.0, 0.5),
+    "activation": L.Activation("hard_sigmoid"),
+    "one element": lambda y: L.ReLU()(y + np.full((1, 1, 1, 1), 0.5, "float32")),
+    "from it": lambda y: 2.0 - y,
+    "for each channel": lambda y: y + np.arange(4, dtype="float32"),
+}
+
+
+@pytest.fixture(scope="module")
+def transposed():
+    """Transposed convolutions with biases of zeros, which the converter drops, and without."""
+    x = keras.Input((4, 4, 3))
+    outputs = {
+        name.replace(" ", "_"): build(L.Conv2DTranspose(4, 3, 2, "same", use_bias=bool(place % 2))(x))
+        for place, (name, build) in enumerate(NUMBERS.items())
+    }
+    outputs["ours"] = layers.Conv2DTranspose(4, 3, 2, "same")(x) + 0.5
+    outputs["row"] = L.Conv1DTranspose(4, 2, 2)(L.Reshape((16, 3))(x)) + 0.5
+    return keras.Model(x, outputs)
+
+
+@pytest.mark.parametrize(("recipe", "error"), [("float32", 3e-6), ("float16", 0.02), ("int8", 0.1)])
+def test_numbers_added_to_transposed_convolutions(transposed, recipe, error, tmp_path):
+    report = tflite.export(transposed, tmp_path / "m.tflite", recipe, IMAGES if recipe == "int8" else None, data=IMAGES)
+    found = tflite.predict(report.path, IMAGES)
+    for name, values in transposed(IMAGES, training=False).items():
+        np.testing.assert_allclose(found[name], values, 0, error, err_msg=name)
+    assert report.ops["TRANSPOSE_CONV"] == len(found)
+    assert report.ops.keys() & {"ADD", "BROADCAST_TO"} == set()
+
+
+def test_a_graph_with_state_is_corrected(tmp_path):
+    """Its variables stay the file's, with their present values, and go on."""
+    inputs = keras.Input((4, 3), batch_size=1)
+    states = L.SimpleRNN(4, stateful=True, unroll=True, use_bias=False)(inputs)
+    y = L.Conv2DTranspose(2, 2, use_bias=False)(L.Reshape((2, 2, 1))(L.UnitNormalization()(states))) + 0.5
+    model, x = keras.Model(inputs, y), np.concatenate([np.zeros((1, 4, 3)), IMAGES[:3, 0]]).astype("float32")
+    path = tflite.export(model, tmp_path / "m.tflite", data=x).path
+    expected = np.concatenate([model(each[None]) for each in x])
+    np.testing.assert_allclose(tflite.predict(path, x), expected, 0, 1e-6)
+    # The present state, not that of the conversion before, is what a file starts with.
+    path = tflite.export(model, tmp_path / "m.tflite", data=x).path
+    np.testing.assert_allclose(tflite.predict(path, x), np.concatenate([model(each[None]) for each in x]), 0, 1e-6)
+
+
+def test_other_graphs_stay_as_they_are(tmp_path):
+    """A product of another tensor, or with a low limit, is no unit vector."""
+    x = keras.Input((2, 3))
+    factor = ops.rsqrt(ops.sum(ops.square(x), -1, keepdims=True))
+    model = keras.Model(x, [(x + 1.0) * ops.minimum(factor, 1e8), x * ops.minimum(factor, 2.0)])
+    report = tflite.export(model, tmp_path / "m.tflite", data=VECTORS[2:4])
+    assert "L2_NORMALIZATION" not in report.ops

@@ -1,0 +1,188 @@
+"""Corrections of a traced graph, where the converter or a kernel of LiteRT computes something else than TensorFlow.
+
+- One number that is added to a transposed convolution without a bias becomes its bias as it is, of one element in
+  place of one for each channel: the converter's own file of `keras.layers.Conv2DTranspose` and ``+ 0.5`` reads past its
+  end, or is refused. Such a number is given to the converter once for each channel.
+- A unit vector, ``x · min(1 / sqrt(Σ x²), 1 / ε)``, as `keras.ops.normalize` has it, is 0 for a vector of zeros; by
+  XNNPACK's kernel of 1 / sqrt it is NaN, and in integers the large number takes up the whole range. It becomes one
+  L2_NORMALIZATION, which takes norms under 1e-6 for 1e-6.
+- Elsewhere 1 / sqrt(0) becomes the largest number, unless a positive constant in front keeps it from 0.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep._keras.backend import tf
+from tfsep._keras.types import Tensor
+
+_SUMS = ("AddV2", "Add", "Sub")
+_PASSING = ("Identity", "BiasAdd", *_SUMS, "Mul", "RealDiv", "Reshape", "Squeeze", "ExpandDims")
+"""Operations through which the converter may fuse what is behind them into a convolution."""
+
+
+_SMALLEST_NORM = 1e-6
+"""LiteRT's L2_NORMALIZATION takes smaller norms for this one."""
+
+
+class _Correction(NamedTuple):
+    """What takes the place of an operation.
+
+    Attributes:
+        compute: function of the inputs, and of the operation's own result where `behind`.
+        inputs: the tensors that it takes.
+        behind: whether it takes the result as well.
+    """
+
+    compute: Callable[..., Tensor]
+    inputs: tuple[Any, ...]
+    behind: bool = False
+
+
+def corrected(function: Any, specs: Mapping[str, tf.TensorSpec]) -> Any:
+    """Return a concrete function with its corrections; the same function where none is needed.
+
+    Args:
+        function: a concrete function with named inputs, and a dict of outputs.
+        specs: the inputs by name.
+    """
+    found = {operation.name: made for operation in function.graph.get_operations() for made in _corrections(operation)}
+    if not found:
+        return function
+    definition, renamed = function.graph.as_graph_def(), dict[str, str]()
+    for name, correction in found.items():
+        _splice(definition, function.graph.get_operation_by_name(name), correction, renamed)
+    captured = function.captured_inputs
+    inner = [tensor.name for tensor in function.inputs]
+    names = list(function.structured_outputs)
+    wanted = [function.structured_outputs[name].name for name in names]
+
+    def run(**inputs: Any) -> dict[str, Any]:
+        given = [inputs[name] for name in sorted(specs)]
+        # Variables of the file, which the new graph holds as the old one did.
+        held = map(tf.compat.v1.get_default_graph().capture, captured)
+        known = dict(zip(inner, [*given, *held], strict=True))
+        outputs = tf.graph_util.import_graph_def(definition, input_map=known, return_elements=wanted, name="")
+        return dict(zip(names, outputs, strict=True))
+
+    return tf.function(run, autograph=False).get_concrete_function(**specs)
+
+
+def _corrections(operation: Any) -> Iterator[_Correction]:
+    """Yield the correction of an operation, if it needs one."""
+    made = _broadcast(operation) or _unit_vector(operation) or _reciprocal_root(operation)
+    if made is not None:
+        yield made
+
+
+def _broadcast(operation: Any) -> _Correction | None:
+    """A number that is added to a transposed convolution, once for each channel."""
+    if operation.type not in _SUMS:
+        return None
+    tensor, number = operation.inputs
+    swapped = operation.type != "Sub" and tensor.shape.num_elements() == 1
+    if swapped:
+        tensor, number = number, tensor
+    channels = tensor.shape[-1] if tensor.shape.rank else None
+    if number.shape.num_elements() != 1 or channels in (None, 1) or not _is_constant(number):
+        return None
+    if not _is_behind(tensor, "Conv2DBackpropInput"):
+        return None
+
+    def add(tensor: Tensor, number: Tensor) -> Tensor:
+        numbers = tf.broadcast_to(tf.reshape(number, [1]), [channels])
+        return tensor - numbers if operation.type == "Sub" else tensor + numbers
+
+    return _Correction(add, (tensor, number))
+
+
+def _unit_vector(operation: Any) -> _Correction | None:
+    """A product of a tensor and the clipped reciprocal of its norm."""
+    if operation.type != "Mul":
+        return None
+    for x, factor in (operation.inputs, reversed(list(operation.inputs))):
+        root = next((each for each in factor.op.inputs if each.op.type == "Rsqrt"), None)
+        limit = next((tf.get_static_value(each) for each in factor.op.inputs if each is not root), None)
+        if factor.op.type != "Minimum" or root is None or limit is None or np.any(limit < 1 / _SMALLEST_NORM):
+            continue
+        total = root.op.inputs[0].op
+        if total.type != "Sum" or not total.get_attr("keep_dims"):
+            continue
+        square, axes = total.inputs[0].op, np.ravel(tf.get_static_value(total.inputs[1])).tolist()
+        is_square = square.type == "Square" or (square.type == "Mul" and square.inputs[0] is square.inputs[1])
+        if is_square and square.inputs[0] is x and x.shape.is_fully_defined():
+            return _Correction(lambda x, axes=axes: _normalized(x, axes), (x,))
+    return None
+
+
+def _normalized(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Unit vectors along some axes, in the form that the converter knows, of the last one."""
+    axes = sorted(axis % x.shape.rank for axis in axes)
+    order = [axis for axis in range(x.shape.rank) if axis not in axes] + axes
+    if order == sorted(order) and len(axes) == 1:
+        return tf.math.l2_normalize(x, -1)
+    moved = tf.transpose(x, order)
+    shape = moved.shape.as_list()
+    flat = tf.reshape(moved, (*shape[: -len(axes)], np.prod(shape[-len(axes) :])))
+    return tf.transpose(tf.reshape(tf.math.l2_normalize(flat, -1), shape), np.argsort(order))
+
+
+def _reciprocal_root(operation: Any) -> _Correction | None:
+    """A reciprocal of a root of what may be 0."""
+    if operation.type == "Rsqrt":
+        (x,) = operation.inputs
+    elif operation.type == "RealDiv" and operation.inputs[1].op.type == "Sqrt":
+        (x,) = operation.inputs[1].op.inputs
+    else:
+        return None
+    if _is_constant(x) or not x.dtype.is_floating or _is_above_zero(x):
+        return None
+    # Infinity would have no scale in integers.
+    most = x.dtype.max
+    return _Correction(lambda x, y: tf.where(tf.equal(x, 0), most, y), (x,), behind=True)
+
+
+def _is_above_zero(x: Any) -> bool:
+    """Whether a constant that is added, or a lower limit, keeps a tensor from 0."""
+    constants = [tf.get_static_value(each) for each in x.op.inputs] if x.op.type in ("AddV2", "Add", "Maximum") else []
+    return any(value is not None and np.all(value > 0) for value in constants)
+
+
+def _is_behind(tensor: Any, kind: str) -> bool:
+    """Whether a tensor is the result of an operation of a kind, or of one that passes it on."""
+    while tensor.op.type in _PASSING:
+        tensor = max(tensor.op.inputs, key=lambda each: each.shape.num_elements() or 0)
+    return bool(tensor.op.type == kind)
+
+
+def _is_constant(tensor: Any) -> bool:
+    """Whether a tensor depends on no input and no variable."""
+    if not tensor.op.inputs:
+        return bool(tensor.op.type == "Const")
+    return all(map(_is_constant, tensor.op.inputs))
+
+
+def _splice(definition: Any, operation: Any, correction: _Correction, renamed: dict[str, str]) -> None:
+    """Put a correction in the place of an operation's result; `renamed` has the names of earlier ones."""
+    own = operation.outputs[0]
+    given = (*correction.inputs, own) if correction.behind else correction.inputs
+    with tf.Graph().as_default() as graph:
+        places = [tf.compat.v1.placeholder(tensor.dtype, tensor.shape) for tensor in given]
+        result = tf.identity(correction.compute(*places))
+    prefix = f"{operation.name}/corrected"
+    names = [renamed.get(tensor.name, tensor.name) for tensor in given]
+    sources = {place.op.name: name for place, name in zip(places, names, strict=True)}
+    renamed[own.name] = f"{prefix}/{result.op.name}"
+    for node in definition.node:
+        for place, name in enumerate(node.input):
+            if name in (operation.name, own.name):
+                node.input[place] = renamed[own.name]
+    for node in graph.as_graph_def().node:
+        if node.name in sources:
+            continue
+        copy = definition.node.add()
+        copy.CopyFrom(node)
+        copy.name = f"{prefix}/{node.name}"
+        for place, name in enumerate(node.input):
+            copy.input[place] = sources.get(name, f"{prefix}/{name}")
