@@ -226,7 +226,7 @@ class Run:
         error = None if verification is None else verification.rms_error
         self.row[f"{recipe} kB"] = f"{report.size_bytes / 1000:.0f}"
         if verification is not None:
-            self.row |= {f"{recipe} RMS": f"{error:.2g}", f"{recipe} channel": f"{verification.channel_error:.2g}"}
+            self.row |= {f"{recipe} RMS": f"{error:.2g}", f"{recipe} channel": f"{verification.channels.error:.2g}"}
         self.row[recipe] = verdict(verification)
         if self.row[recipe] == "lossy":
             self.notes += [f"{recipe}: {note}" for note in verification.notes()]

@@ -179,7 +179,7 @@ def test_dead_channels_are_errors(tmp_path, case, tolerance):
     assert "in the file in steps of" in text
     assert "give it an output of its own or the scale of the others" in text
     report = error.value.report
-    assert any(channel.dead and name in channel.name for channel in report.channels)
+    assert any(channel.dead and name in channel.name for channel in report.channels.worst)
     assert report.rms_error < report.tolerance, "the whole output does not tell"
     assert not list(tmp_path.iterdir())
 
@@ -190,7 +190,7 @@ def test_dead_channels_behind_outputs_in_float32(tmp_path):
     model = three_columns()
     with pytest.raises(tflite.VerificationError, match="in steps of") as error:
         tflite.export(model, tmp_path / "m.tflite", own, samples(model, 32, 0))
-    assert error.value.report.dead_channels == 2
+    assert error.value.report.channels.dead == 2
 
 
 @pytest.mark.parametrize("recipe", ["float32", "float16", "dynamic_int8", "int16x8"])
@@ -199,12 +199,12 @@ def test_the_same_columns_pass_where_they_are_kept(tmp_path, recipe):
     model = three_columns()
     data = samples(model, 32, 0)
     report = tflite.export(model, tmp_path / "m.tflite", recipe, calibrated(recipe, data), data=data)
-    assert not report.verification.dead_channels
+    assert not report.verification.channels.dead
     stored = json.loads((tmp_path / "m.json").read_text())["verification"]
     assert stored["channel_count"] == 3
     assert len(stored["channels"]) == 3
-    assert stored["channels"][0]["model_high"] == report.verification.channels[0].model_high
-    assert f"error of {report.verification.channels[0].name}" in str(report)
+    assert stored["channels"][0]["model_high"] == report.verification.channels.worst[0].model_high
+    assert f"error of {report.verification.channels.worst[0].name}" in str(report)
 
 
 @pytest.mark.parametrize("recipe", in_part(["float16", "float32", "dynamic_int8", "int8", "int16x8"], 3))
@@ -228,7 +228,7 @@ def test_channels_that_do_not_vary_in_the_model(tmp_path):
     model = built(verification_networks.dead_channel)
     data = samples(model, 32, 0)
     report = tflite.export(model, tmp_path / "m.tflite", "int8", data, data=data).verification
-    assert not report.dead_channels
+    assert not report.channels.dead
     assert not report.lossy
 
 
@@ -238,7 +238,7 @@ def test_rare_classes(tmp_path):
     model.layers[0].bias.assign([0.0, 0.0, 0.0, -12.0, -12.0])
     data = samples(model, 32, 0)
     report = tflite.export(model, tmp_path / "m.tflite", "int8", data, data=data)
-    assert (report.verification.dead_channels, report.verification.rare_channels) == (0, 2)
+    assert (report.verification.channels.dead, report.verification.channels.rare) == (0, 2)
     assert any("2 of 5 output channels are probabilities that vary by less than one step" in n for n in report.notes)
     assert not report.verification.lossy
 
@@ -249,7 +249,7 @@ def test_probabilities_that_all_vary_by_less_than_a_step(tmp_path):
     model.layers[0].kernel.assign(1e-3 * RNG.normal(size=(6, 5)))
     data = samples(model, 32, 0)
     report = tflite.export(model, tmp_path / "m.tflite", "int8", data, data=data)
-    assert report.verification.rare_channels == 5
+    assert report.verification.channels.rare == 5
     assert report.verification.lossy
     assert any(note.startswith("LOSSY: 5 of 5 output channels are probabilities") for note in report.notes)
     with pytest.raises(tflite.VerificationError, match="lossy"):
@@ -271,9 +271,9 @@ def test_lossy_file_is_kept_with_its_figures(tmp_path):
     found = report.verification
     assert found.lossy
     assert found.passed
-    assert found.channel_error > tflite.RECIPES["int8"].tolerance
+    assert found.channels.error > tflite.RECIPES["int8"].tolerance
     (note,) = (note for note in report.notes if note.startswith("LOSSY"))
-    assert found.channels[0].name in note
+    assert found.channels.worst[0].name in note
     assert "in steps of" in note
     with pytest.raises(tflite.VerificationError, match="as strict asks for, got a lossy file"):
         tflite.verify(model, path, data, strict=True)
@@ -371,7 +371,7 @@ def test_errors_of_channels(mean, shape):
         few = np.prod(shape[1:]) <= 256
         others = np.sqrt(np.mean((file - model) ** 2, 0)) / model.std(0) if few else by_hand(model, file, 1)
         expected = np.concatenate([expected, others.ravel()])
-    assert found.channels == len(expected)
+    assert found.total == len(expected)
     largest = sorted(expected, reverse=True)[:8]
     np.testing.assert_allclose([channel.error for channel in found.worst], largest, rtol=1e-4)
     assert (found.dead, found.coarse) == (0, np.sum(expected > 0.1))

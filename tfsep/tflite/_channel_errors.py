@@ -1,6 +1,6 @@
 """Errors of an output channel by channel, in sums of which the size does not depend on the amount of data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from heapq import nlargest
 from math import inf, prod
 from typing import Any, NamedTuple, Self
@@ -27,6 +27,8 @@ _AMPLIFIED = 16
 """How many times what rounding of the inputs makes of an output, rounding in all layers may make of it."""
 _LAST_PLACES = 16 * _LAST_PLACE
 """Share of its size by which a constant channel varies from rounding in float32."""
+_MOST_NOISE = 4
+"""How many times its noise a channel that varies exceeds; one of noise alone is at one to two times."""
 _PROBABILITY = 1e-3
 """Largest difference from 1 of the sum of a row of probabilities."""
 
@@ -92,33 +94,50 @@ class ChannelLimit(NamedTuple):
 
 
 class ChannelSummary(NamedTuple):
-    """Channels of outputs, judged.
+    """Channels of outputs, judged: those of the last axis of each output, of the second one where there are more, and
+    every element of an output of up to 256.
 
     Attributes:
-        channels: number of channels.
-        dead: number of those that vary in the model and are constant in the file.
-        rare: number of probabilities that vary by less than one step, and are constant in the file for that.
-        coarse: number of others whose error is past the tolerance, whether or not rounding of the output explains it.
+        total: number of channels.
+        dead: number of those that vary in the model and are constant in the file: none may.
+        rare: number of probabilities that vary by less than one step in all of the data, and are constant in the file
+            for that.
+        coarse: number of others whose error is past the recipe's tolerance, whether or not rounding of the output
+            explains it.
         worst: the channels that are furthest past what passes, dead ones first.
+        tolerance: largest error of the first of these that rounding explains: the recipe's and half a step.
     """
 
-    channels: int
-    dead: int
-    rare: int
-    coarse: int
-    worst: tuple[ChannelError, ...]
+    total: int = 0
+    dead: int = 0
+    rare: int = 0
+    coarse: int = 0
+    worst: tuple[ChannelError, ...] = ()
+    tolerance: float = 0.0
+
+    @property
+    def error(self) -> float:
+        """Error of the worst channel, relative to its own deviation."""
+        return self.worst[0].error if self.worst else 0.0
+
+    @property
+    def passes(self) -> bool:
+        """Whether rounding of the output explains all errors."""
+        return self.error <= self.tolerance
 
     @classmethod
     def joined(cls, parts: Sequence[Self], limit: ChannelLimit) -> Self:
         """Return several summaries as one."""
         found = [channel for part in parts for channel in part.worst]
+        # Of dead ones, a channel of the last axis comes before an element.
+        worst = nlargest(MOST_CHANNELS, found, key=lambda c: (c.dead, 0.0 if c.dead else _badness(c, limit)))
         return cls(
-            channels=sum(part.channels for part in parts),
+            total=sum(part.total for part in parts),
             dead=sum(part.dead for part in parts),
             rare=sum(part.rare for part in parts),
             coarse=sum(part.coarse for part in parts),
-            # Of dead ones, a channel of the last axis comes before an element.
-            worst=tuple(nlargest(MOST_CHANNELS, found, key=lambda c: (c.dead, 0.0 if c.dead else _badness(c, limit)))),
+            worst=tuple(worst),
+            tolerance=float(limit.allowed(worst[0].rounding if worst else 0.0)),
         )
 
 
@@ -213,16 +232,35 @@ class OutputErrors:
         variance = self._whole.squares[0] / max(self._whole.count, 1)
         return float(max(np.sqrt(variance), 0.01 * np.sqrt(variance + self._whole.mean[0] ** 2)))
 
-    def summary(self, limit: ChannelLimit, noise: Self | None = None, amplified: Self | None = None) -> ChannelSummary:
+    def summary(
+        self,
+        limit: ChannelLimit,
+        noise: Self | None = None,
+        amplified: Self | None = None,
+        roughness: Self | None = None,
+    ) -> ChannelSummary:
         """Judge the channels and elements.
 
         Args:
             limit: the error that passes.
             noise: errors of another computation of the same output in float32, by which a right one may differ.
             amplified: what the model makes of rounding of its inputs.
+            roughness: what of the model's output is noise, see `ModelSamples`; None to take all of it for numbers.
         """
-        parts = [self._summary(kept, limit, self._rounding(kept, noise, amplified)) for kept in self._parts]
+        parts = [
+            self._summary(kept, limit, self._rounding(kept, noise, amplified), self._varies(kept, roughness))
+            for kept in self._parts
+        ]
         return ChannelSummary.joined(parts, limit)
+
+    def _varies(self, kept: tuple[int, ...], roughness: Self | None) -> np.ndarray:
+        """Whether each channel varies in the model, and not by rounding alone."""
+        sums = self._parts[kept]
+        varies = sums.model_high - sums.model_low > _LAST_PLACES * sums.size()
+        if roughness is None:
+            return varies
+        # Noise of inputs past what a function takes is no number, and no noise.
+        return varies & ~(np.sqrt(sums.squares / max(sums.count, 1)) <= _MOST_NOISE * roughness.noise(kept))
 
     def _rounding(self, kept: tuple[int, ...], noise: Self | None, amplified: Self | None) -> np.ndarray:
         """What rounding of the output adds to the error of each channel, in the output's units."""
@@ -231,22 +269,23 @@ class OutputErrors:
             return np.full(sums.error.shape, self._step / 2)
         if noise is None:
             return _MANY_LAST_PLACES * sums.size()
-        found = np.fmin(noise._rms(kept), _MANY_LAST_PLACES * sums.size())
-        grown = 0.0 if amplified is None else _AMPLIFIED * amplified._rms(kept)
+        found = np.fmin(noise.noise(kept), _MANY_LAST_PLACES * sums.size())
+        grown = 0.0 if amplified is None else _AMPLIFIED * amplified.noise(kept)
         return _FEW_LAST_PLACES * sums.size() + np.fmax(_NOISE * found, grown)
 
-    def _rms(self, kept: tuple[int, ...]) -> np.ndarray:
+    def noise(self, kept: tuple[int, ...]) -> np.ndarray:
         """The RMS of the difference in each channel."""
         sums = self._parts[kept]
         return np.sqrt(sums.error / max(sums.count, 1))
 
-    def _summary(self, kept: tuple[int, ...], limit: ChannelLimit, allowance: np.ndarray) -> ChannelSummary:
+    def _summary(
+        self, kept: tuple[int, ...], limit: ChannelLimit, allowance: np.ndarray, varies: np.ndarray
+    ) -> ChannelSummary:
         """Judge the channels of some axes."""
         sums = self._parts[kept]
         if not sums.count:
             return ChannelSummary.joined([], limit)
         step, spread = self._step, sums.model_high - sums.model_low
-        varies = spread > np.maximum(_LAST_PLACES * sums.size(), _LAST_PLACE * self._whole.size())
         stand_in = np.maximum(0.01 * sums.size(), self._size_of_whole())
         size = np.where(varies & (sums.count >= _FEW), np.sqrt(sums.squares / sums.count), stand_in)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -280,17 +319,12 @@ class OutputErrors:
             )
 
         return ChannelSummary(
-            channels=len(error),
+            total=len(error),
             dead=int(dead.sum()),
             rare=int(rare.sum()),
             coarse=int((~constant & ~is_exact & ~(error <= limit.tolerance)).sum()),
             worst=tuple(map(channel, worst)),
         )
-
-
-def summarize_channels(outputs: Iterable[OutputErrors], limit: ChannelLimit) -> ChannelSummary:
-    """Judge the channels of several outputs."""
-    return ChannelSummary.joined([output.summary(limit) for output in outputs], limit)
 
 
 def _kept_axes(shape: Sequence[int]) -> list[tuple[int, ...]]:

@@ -24,6 +24,7 @@ from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._layer_origins import float_weight_notes, layer_of_operator
 from tfsep.tflite._litert_model import LiteRTModel, OperatorError
+from tfsep.tflite._model_run import model_run
 from tfsep.tflite._model_signature import ModelSignature, signature_of
 from tfsep.tflite._output_comparison import compare_outputs
 from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, RECIPES, Recipe, get_recipe
@@ -236,10 +237,11 @@ def _verified_report(source: SourceModel, file: Path, path: Path, terms: _Terms)
 
 def _verify_file(source: SourceModel, file: LiteRTModel, path: Path, terms: _Terms) -> VerifyReport:
     """Compare outputs, range of the data and weights, and return the report if all pass."""
-    report, samples = compare_outputs(source, file, terms.data.samples, terms.recipe, terms.tolerance)
-    if terms.calibration is not None and terms.data.origin == "given":
-        check_range(terms.calibration, report.low, report.high)
-    report, worst_weight = source.check_weights(file, path, report, samples)
+    with model_run(source.signature) as run:
+        report, samples = compare_outputs(source, run, file, terms.data.samples, terms.recipe, terms.tolerance)
+        if terms.calibration is not None and terms.data.origin == "given":
+            check_range(terms.calibration, report.low, report.high)
+        report, worst_weight = source.check_weights(file, path, report, samples)
     return require_passed(report, path, worst_weight, terms.strict)
 
 

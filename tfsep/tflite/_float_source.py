@@ -15,6 +15,7 @@ from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._proof import prove
 from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._roughness import ModelSamples
 from tfsep.tflite._tflite_converter import float32_file
 from tfsep.tflite._verify_report import VerifyReport
 from tfsep.tflite._weight_check import compare_weights, stored_weights
@@ -42,7 +43,7 @@ class FloatSource:
         return _NoCounter()
 
     def check_weights(
-        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport, samples: Sequence[np.ndarray]
+        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport, samples: ModelSamples
     ) -> tuple[VerifyReport, str]:
         """Return the report with the error of the weights and the proof of the operators, and the worst weight."""
         del path
@@ -53,7 +54,7 @@ class FloatSource:
         if found.error > 1:
             # Without the model's weights nothing is proven.
             return report, found.name
-        proof = prove(self.signature, file, reference, found.numbers, samples)
+        proof = prove(samples, file, reference, found.numbers)
         if proof.missing and found.saturated:
             return replace(report, weight_error=inf, proof=proof), found.saturated[0]
         return replace(report, proof=proof), found.name

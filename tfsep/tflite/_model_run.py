@@ -40,10 +40,13 @@ class ModelRun:
 
     Samples are computed in one batch where the model computes each on its own; a model with state, or one whose samples
     depend on each other, runs in the batches of its file.
+
+    Attributes:
+        signature: the model.
     """
 
     def __init__(self, signature: ModelSignature) -> None:
-        self._signature = signature
+        self.signature = signature
         self._batch = signature.batch_size or 1
         self._state: dict[int, tuple[keras.Variable, Any]] = {}
         self._foreign = [(variable, variable.numpy()) for variable in _foreign_variables(signature)]
@@ -55,7 +58,7 @@ class ModelRun:
 
         None where all inputs are floats, or where the model has a state, whose new values a graph does not give back.
         """
-        signature = self._signature
+        signature = self.signature
         if all(tf.as_dtype(spec.dtype).is_floating for spec in signature.inputs):
             return None
         function = tf.function(signature.call, autograph=False)
@@ -84,12 +87,12 @@ class ModelRun:
             ValueError: if the model does not compute them.
         """
         tensors = [tf.constant(array) for array in inputs]
-        function = self._signature.call if eager or self._graph is None else self._graph
+        function = self.signature.call if eager or self._graph is None else self._graph
         with StateScope(list(self._state.values())) as scope:
             try:
                 outputs = function(tensors)
             except Exception as error:  # whatever a model's own code raises
-                name = self._signature.model.name
+                name = self.signature.model.name
                 raise ValueError(
                     f"data: expected samples that {name!r} computes, got others ({cause_of(error)})"
                 ) from error
@@ -102,14 +105,27 @@ class ModelRun:
             self._outputs_together([array[: 2 * self._batch] for array in inputs])
         yield from batches(inputs, len(inputs[0]) if self._together else self._batch)
 
-    def __call__(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-        """Run any number of samples."""
+    def again(
+        self, inputs: Sequence[np.ndarray], values: Sequence[tuple[keras.Variable, Any]] = ()
+    ) -> tuple[np.ndarray, ...]:
+        """Run samples from the model's present state.
+
+        Args:
+            inputs: arrays in the order of the model's inputs.
+            values: other values of some variables, which a graph does not take.
+        """
+        self.restore()
+        self._state = {id(variable): (variable, value) for variable, value in values}
+        return self(inputs, eager=bool(values))
+
+    def __call__(self, inputs: Sequence[np.ndarray], *, eager: bool = False) -> tuple[np.ndarray, ...]:
+        """Run any number of samples; see `step`."""
         outputs = self._outputs_together(inputs) if self._together is None else None
         if outputs is not None:
             return outputs
         runs = []
         for arrays, count in self.parts(inputs):
-            outputs = self.step(arrays)
+            outputs = self.step(arrays, eager=eager)
             runs.append([without_filling(output, len(arrays[0]), count) for output in outputs])
         return tuple(np.concatenate(parts) for parts in zip(*runs, strict=True))
 

@@ -6,10 +6,11 @@ import numpy as np
 
 from tfsep._keras.sample_reader import Batch, SampleReader
 from tfsep._keras.types import Data
-from tfsep.tflite._channel_errors import ChannelLimit, OutputErrors, summarize_channels
+from tfsep.tflite._channel_errors import ChannelLimit, ChannelSummary, OutputErrors
 from tfsep.tflite._litert_model import LiteRTModel
-from tfsep.tflite._model_run import model_run
+from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._roughness import ModelSamples
 from tfsep.tflite._source_model import SourceModel
 from tfsep.tflite._verify_report import VerifyReport
 
@@ -62,7 +63,7 @@ class _OutputComparison:
             self._right += int(np.sum(file_classes == batch.labels))
             self._model_right += int(np.sum(model_classes == batch.labels))
 
-    def report(self, recipe: Recipe, tolerance: float | None) -> VerifyReport:
+    def report(self, recipe: Recipe, tolerance: float | None, samples: ModelSamples) -> VerifyReport:
         """Return the measures, against a tolerance or, where there is none, the recipe's."""
         errors = [error.relative_rms() for error in self._errors]
         allowed = [
@@ -71,9 +72,6 @@ class _OutputComparison:
         # The output that is furthest past its tolerance, or nearest to it; NaN is past every tolerance.
         worst = max(range(len(errors)), key=lambda i: np.nan_to_num(errors[i] / allowed[i], nan=np.inf))
         labelled = self._has_classes and self._labelled == self.samples
-        limit = ChannelLimit(recipe.tolerance if tolerance is None else tolerance, adds_rounding=tolerance is None)
-        channels = summarize_channels(self._errors, limit)
-        furthest = next(iter(channels.worst), None)
         return VerifyReport(
             samples=self.samples,
             max_error=float(np.max([error.max_error for error in self._errors])),
@@ -87,48 +85,55 @@ class _OutputComparison:
             high=self._high,
             may_be_lossy=tolerance is None,
             is_float32=recipe.weights == "float32",
-            channels=channels.worst,
-            channel_error=furthest.error if furthest else 0.0,
-            channel_tolerance=limit.allowed(furthest.rounding if furthest else 0.0),
-            channel_count=channels.channels,
-            dead_channels=channels.dead,
-            rare_channels=channels.rare,
-            coarse_channels=channels.coarse,
+            channels=self._channels(
+                ChannelLimit(recipe.tolerance if tolerance is None else tolerance, adds_rounding=tolerance is None),
+                samples,
+            ),
         )
+
+    def _channels(self, limit: ChannelLimit, samples: ModelSamples) -> ChannelSummary:
+        """Judge the channels; where some are past the tolerance by their noise, for which the model runs again."""
+        found = ChannelSummary.joined([error.summary(limit) for error in self._errors], limit)
+        if found.passes and not found.dead and not found.coarse:
+            return found
+        parts = zip(self._errors, samples.roughness, strict=True)
+        return ChannelSummary.joined([error.summary(limit, roughness=rough) for error, rough in parts], limit)
 
 
 def compare_outputs(
-    source: SourceModel, file: LiteRTModel, data: Data, recipe: Recipe, tolerance: float | None
-) -> tuple[VerifyReport, tuple[np.ndarray, ...]]:
+    source: SourceModel, run: ModelRun, file: LiteRTModel, data: Data, recipe: Recipe, tolerance: float | None
+) -> tuple[VerifyReport, ModelSamples]:
     """Run a model and its file side by side on all the data.
 
     Args:
         source: the model, its sizes those of the file.
+        run: run of the model.
         file: file of the model.
         data: samples as `verify` takes them.
         recipe: recipe of the file; its tolerance holds where none is given, plus half a step of quantized outputs.
         tolerance: largest relative RMS error, or None.
 
     Returns:
-        The measures of the outputs, those of the weights left open; and some of the samples, in the order of the file's
-        inputs.
+        The measures of the outputs, those of the weights left open; and some of the samples.
 
     Raises:
         ValueError: if there is no data.
     """
-    signature = source.signature
-    order = signature.input_order(file.inputs)
+    order = run.signature.input_order(file.inputs)
     comparison, counter = _OutputComparison(file), source.element_counter(file)
-    samples: tuple[np.ndarray, ...] | None = None
-    with model_run(signature) as run:
-        for batch in SampleReader(signature.inputs).chunks(data):
-            inputs = source.comparable(file, batch.inputs)
-            file_batch = batch._replace(inputs=tuple(inputs[i] for i in order))
-            if samples is None:
-                samples = tuple(array[: max(_PROOF_SAMPLES, file.batch_size)].copy() for array in file_batch.inputs)
-            expected, actual = run(inputs), file(file_batch.inputs)
-            comparison.add(file_batch, expected, actual)
-            counter.add(inputs, expected, actual)
+    samples: ModelSamples | None = None
+    for batch in SampleReader(run.signature.inputs).chunks(data):
+        inputs = source.comparable(file, batch.inputs)
+        if samples is None:
+            first = [array[: max(_PROOF_SAMPLES, file.batch_size)].copy() for array in inputs]
+            samples = ModelSamples(run, first, file.outputs)
+        file_batch = batch._replace(inputs=tuple(inputs[i] for i in order))
+        expected, actual = run(inputs), file(file_batch.inputs)
+        comparison.add(file_batch, expected, actual)
+        counter.add(inputs, expected, actual)
     if samples is None:
         raise ValueError("data: expected at least one sample, got none")
-    return counter.complete(comparison.report(recipe, tolerance)), samples
+    report = counter.complete(comparison.report(recipe, tolerance, samples))
+    # What is compared next are the weights, as they were before.
+    run.restore()
+    return report, samples

@@ -27,6 +27,7 @@ from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._roughness import ModelSamples
 from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._verify_report import VerificationError, VerifyReport
 
@@ -89,7 +90,7 @@ class PreparedSource:
         return _ElementCounter(self, file)
 
     def check_weights(
-        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport, samples: Sequence[np.ndarray]
+        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport, samples: ModelSamples
     ) -> tuple[VerifyReport, str]:
         """Raise unless the file stores the model's kernels, biases, scales and zero points, to the last bit.
 

@@ -21,10 +21,10 @@ from tfsep._flatbuffer.schema_types import ModelT, OperatorT
 from tfsep._utils.batch_filling import batches, without_filling
 from tfsep.tflite._channel_errors import ChannelLimit, ChannelSummary, OutputErrors, Sums
 from tfsep.tflite._litert_model import LiteRTModel
-from tfsep.tflite._model_run import model_run
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._proof_report import Proof
 from tfsep.tflite._real_numbers import CONVERSIONS, TensorPlace, separate_operators, unrounded
+from tfsep.tflite._roughness import ModelSamples
 
 _GRAPH_TOLERANCE = 1e-4
 """Largest relative error of a channel of the file without rounding; that of recipe float32."""
@@ -43,21 +43,19 @@ _SMALL_SIDE = 1 / 8
 
 
 def prove(
-    signature: ModelSignature,
-    file: LiteRTModel,
-    reference: bytes,
-    numbers: Mapping[TensorPlace, np.ndarray],
-    inputs: Sequence[np.ndarray],
+    samples: ModelSamples, file: LiteRTModel, reference: bytes, numbers: Mapping[TensorPlace, np.ndarray]
 ) -> Proof:
     """Compare a file without its rounding with its model.
 
     Args:
-        signature: the model.
+        samples: the model and some samples.
         file: its file.
         reference: the model's conversion to float32, which differs from it as float32 arithmetic does.
         numbers: the model's numbers in the place of the file's constants.
-        inputs: some samples, in the order of the file's inputs.
     """
+    signature, run = samples.run.signature, samples.run
+    order = signature.input_order(file.inputs)
+    inputs = [samples.inputs[place] for place in order]
     # Rounding of the inputs is no error of the file.
     rounded = [info.dequantize(info.quantize(array)) for info, array in zip(file.input_grids, inputs, strict=True)]
     ranges = _RangeErrors(file)
@@ -67,10 +65,8 @@ def prove(
     except (ValueError, RuntimeError) as error:
         # LiteRT has an operator of the file in integers only.
         return Proof(samples=len(inputs[0]), missing=" ".join(str(error).split())[:200])
-    order = signature.input_order(file.inputs)
     ordered = [rounded[order.index(place)] for place in range(len(order))]
-    with model_run(signature) as run:
-        expected = run(ordered)
+    expected = run.again(ordered)
     noise = _output_errors(file, expected, _float32_outputs(signature, file, reference, ordered))
     actual: list[list[np.ndarray]] = []
     types = {detail["index"]: detail["dtype"] for detail in interpreter.get_input_details()}
@@ -85,8 +81,8 @@ def prove(
     errors = _output_errors(file, expected, _joined(actual))
     graph = _graph_error(errors, noise)
     if not graph.error <= graph.tolerance and np.isfinite(graph.error):
-        with model_run(signature) as run:
-            graph = _graph_error(errors, noise, _output_errors(file, expected, run(_neighbours(ordered))))
+        amplified = _output_errors(file, expected, run.again(_neighbours(ordered)))
+        graph = _graph_error(errors, noise, amplified, samples.roughness)
     compared, operator_error, operator = operators.worst()
     reach, reaching, use, unused = ranges.worst()
     return Proof(
@@ -145,12 +141,10 @@ class _GraphError(NamedTuple):
     channel: str
 
 
-def _graph_error(
-    errors: Sequence[OutputErrors], noise: Sequence[OutputErrors], amplified: Sequence[OutputErrors] | None = None
-) -> _GraphError:
+def _graph_error(errors: Sequence[OutputErrors], *noises: Sequence[OutputErrors]) -> _GraphError:
+    """Judge the errors by what is known of noise, in the order of `OutputErrors.summary`."""
     limit = ChannelLimit(_GRAPH_TOLERANCE, adds_rounding=True, most=_MOST_GRAPH_TOLERANCE)
-    others = [None] * len(errors) if amplified is None else amplified
-    parts = [error.summary(limit, *found) for error, *found in zip(errors, noise, others, strict=True)]
+    parts = [error.summary(limit, *found) for error, *found in zip(errors, *noises, strict=True)]
     channel = next(iter(ChannelSummary.joined(parts, limit).worst), None)
     if channel is None:
         return _GraphError(0.0, _GRAPH_TOLERANCE, "")

@@ -16,6 +16,7 @@ from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._model_signature import ModelSignature, signature_of
 from tfsep.tflite._prepared_source import PreparedSource
 from tfsep.tflite._recipes import Recipe
+from tfsep.tflite._roughness import ModelSamples
 from tfsep.tflite._verify_report import VerifyReport
 
 
@@ -54,7 +55,7 @@ class SourceModel(Protocol):
         """Return the counter of elements that differ."""
 
     def check_weights(
-        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport, samples: Sequence[np.ndarray]
+        self, file: LiteRTModel, path: str | PathLike[str], report: VerifyReport, samples: ModelSamples
     ) -> tuple[VerifyReport, str]:
         """Compare the stored numbers, and the operators on some samples, with the model's.
 
@@ -62,7 +63,7 @@ class SourceModel(Protocol):
             file: the file.
             path: its path, for errors.
             report: report of its outputs.
-            samples: some samples in the order of the file's inputs.
+            samples: some samples, and the run of the model.
 
         Returns:
             The report, with the error of the weights where these may be off by rounding, and the name of the worst.

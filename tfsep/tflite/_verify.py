@@ -12,6 +12,7 @@ from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import positive_number
 from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._model_run import model_run
 from tfsep.tflite._output_comparison import compare_outputs
 from tfsep.tflite._recipes import Recipe, recipe_of_types
 from tfsep.tflite._source_model import source_and_file
@@ -78,10 +79,11 @@ def verify(
         tolerance = positive_number(tolerance, "tolerance")
     with foreign_state_kept(model):
         source, file = source_and_file(model, path, threads)
-        (report, samples), worst_weight = compare_outputs(source, file, data, _recipe_of(file), tolerance), ""
-        if weights:
-            report, worst_weight = source.check_weights(file, path, report, samples)
-        return require_passed(report, path, worst_weight, strict)
+        with model_run(source.signature) as run:
+            (report, samples), worst_weight = compare_outputs(source, run, file, data, _recipe_of(file), tolerance), ""
+            if weights:
+                report, worst_weight = source.check_weights(file, path, report, samples)
+    return require_passed(report, path, worst_weight, strict)
 
 
 _INTEGERS = {"int8": "int8", "uint8": "int8", "int16": "int16"}

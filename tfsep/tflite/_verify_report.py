@@ -1,6 +1,6 @@
 """Report of a verification, and the error that carries a report that does not pass."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
 from math import isfinite
 from os import PathLike
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsep._utils.table import Table
-from tfsep.tflite._channel_errors import ChannelError
+from tfsep.tflite._channel_errors import ChannelSummary
 from tfsep.tflite._proof_report import Proof
 
 _SHOWN_CHANNELS = 3
@@ -71,15 +71,7 @@ class VerifyReport:
         may_be_lossy: whether an rms_error past the tolerance passes where it is rounding by proof; not past a tolerance
             that the caller gave, which a single channel may pass.
         is_float32: whether the file stores its weights in float32: an error past the tolerance has to be its noise.
-        channels: the worst channels, dead ones first: channels of the last axis of each output, of the second one
-            where there are more, and every element of an output of up to 256.
-        channel_error: error of the first of these, relative to the channel's own deviation.
-        channel_tolerance: largest error of that channel that rounding explains; the recipe's tolerance and half a step.
-        channel_count: number of channels.
-        dead_channels: number of channels that vary in the model and are constant in the file: none may.
-        rare_channels: number of probabilities that vary by less than one step in all of the data, which are constant in
-            the file.
-        coarse_channels: number of other channels whose error is past the recipe's tolerance.
+        channels: the outputs channel by channel, with the worst ones.
         proof: what is left of the difference without rounding; None where that was not tried.
     """
 
@@ -104,13 +96,7 @@ class VerifyReport:
     unexplained_steps: int | None = None
     may_be_lossy: bool = False
     is_float32: bool = False
-    channels: tuple[ChannelError, ...] = ()
-    channel_error: float = 0.0
-    channel_tolerance: float = 0.0
-    channel_count: int = 0
-    dead_channels: int = 0
-    rare_channels: int = 0
-    coarse_channels: int = 0
+    channels: ChannelSummary = field(default_factory=ChannelSummary)
     proof: Proof | None = None
 
     @property
@@ -123,20 +109,20 @@ class VerifyReport:
             and (self._channels_pass or self._is_rounding)
             and self.weights_pass
             and not differs
-            and not self.dead_channels
+            and not self.channels.dead
         )
 
     @property
     def lossy(self) -> bool:
         """Whether it passes, though rounding makes outputs or channels differ by more than the recipe's tolerance."""
         # What the last places of float32 make of a channel that hardly varies is no loss.
-        coarse = self.coarse_channels > 0 and not self.is_float32
+        coarse = self.channels.coarse > 0 and not self.is_float32
         return self.passed and self.elements is None and (coarse or not self.outputs_pass or self._tells_nothing)
 
     @property
     def _tells_nothing(self) -> bool:
         """Whether all channels are probabilities that vary by less than a step, as an untrained network's may."""
-        return 0 < self.rare_channels == self.channel_count
+        return 0 < self.channels.rare == self.channels.total
 
     @property
     def outputs_pass(self) -> bool:
@@ -150,7 +136,7 @@ class VerifyReport:
     @property
     def _channels_pass(self) -> bool:
         # Of a prepared model elements are counted, which is more exact.
-        return self.elements is not None or self.channel_error <= self.channel_tolerance
+        return self.elements is not None or self.channels.passes
 
     @property
     def _is_rounding(self) -> bool:
@@ -158,7 +144,7 @@ class VerifyReport:
         if self.proof is None or not self.proof.holds:
             return False
         if self.is_float32:
-            return max(self.rms_error, self.channel_error) <= _NOISE * self.proof.graph_tolerance
+            return max(self.rms_error, self.channels.error) <= _NOISE * self.proof.graph_tolerance
         return isfinite(self.max_error)
 
     @property
@@ -188,17 +174,17 @@ class VerifyReport:
     def _channel_notes(self) -> list[str]:
         """Remarks on channels."""
         notes = []
-        if self.lossy and (self.coarse_channels or not self.outputs_pass):
-            worst = self.channels[0]
+        if self.lossy and (self.channels.coarse or not self.outputs_pass):
+            worst = self.channels.worst[0]
             notes.append(
-                f"LOSSY, though faithful but for rounding: {self.coarse_channels} of {self.channel_count} output "
+                f"LOSSY, though faithful but for rounding: {self.channels.coarse} of {self.channels.total} output "
                 f"channels are off by more than this recipe's tolerance, {worst.name} by {worst.error:.2g} of its "
                 f"deviation ({worst.ranges()}); relative RMS error {self.rms_error:.2g}: measure the file's accuracy"
             )
-        if self.rare_channels:
+        if self.channels.rare:
             loud = "LOSSY: " if self._tells_nothing else ""
             notes.append(
-                f"{loud}{self.rare_channels} of {self.channel_count} output channels are probabilities that vary by "
+                f"{loud}{self.channels.rare} of {self.channels.total} output channels are probabilities that vary by "
                 "less than one step in all of the data, and are constant in the file: where they matter, take outputs "
                 "in float32 or before the softmax"
             )
@@ -220,9 +206,18 @@ class VerifyReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
-        fields = {field.name: getattr(self, field.name) for field in dataclass_fields(self)}
-        proof = None if self.proof is None else self.proof._asdict()
-        return {**fields, "channels": [channel._asdict() for channel in self.channels], "proof": proof}
+        fields = {each.name: getattr(self, each.name) for each in dataclass_fields(self)}
+        return {
+            **fields,
+            "channels": [channel._asdict() for channel in self.channels.worst],
+            "channel_error": self.channels.error,
+            "channel_tolerance": self.channels.tolerance,
+            "channel_count": self.channels.total,
+            "dead_channels": self.channels.dead,
+            "rare_channels": self.channels.rare,
+            "coarse_channels": self.channels.coarse,
+            "proof": None if self.proof is None else self.proof._asdict(),
+        }
 
     def channel_table(self) -> Table:
         """Return a row for each of the worst channels."""
@@ -235,7 +230,7 @@ class VerifyReport:
                     *(f"{number:.4g}" for number in (c.model_low, c.model_high, c.file_low, c.file_high)),
                     f"{c.step:.3g}" if c.step else "",
                 )
-                for c in self.channels
+                for c in self.channels.worst
             ],
         )
 
@@ -247,7 +242,7 @@ class VerifyReport:
             ("relative RMS error", f"{self.rms_error:.3g} (tolerance {self.tolerance:.3g})"),
             *(
                 (f"error of {channel.name}", f"{channel.error:.3g}, {channel.ranges()}")
-                for channel in self.channels[:_SHOWN_CHANNELS]
+                for channel in self.channels.worst[:_SHOWN_CHANNELS]
             ),
             *(() if self.proof is None else self.proof.rows()),
             *(
@@ -297,7 +292,7 @@ def require_passed(
     if not report.passed:
         raise VerificationError(f"{Path(path).name}: {_failure(report, worst_weight)}", report)
     if strict and report.lossy:
-        worst = report.channels[0]
+        worst = report.channels.worst[0]
         raise VerificationError(
             f"{Path(path).name}: expected an error within the recipe's tolerance, as strict asks for, got a lossy "
             f"file, in which {worst.name} is off by {worst.error:.3g} of its deviation, {worst.ranges()}, and the "
@@ -328,28 +323,28 @@ def _failure(report: VerifyReport, worst_weight: str) -> str:
         )
     if report.proof is not None and report.proof.difference:
         return report.proof.difference
-    if report.dead_channels:
+    if report.channels.dead:
         return _dead_channels(report)
     return (
-        f"expected a relative RMS error of at most {report.channel_tolerance:.3g} in each channel on {report.samples} "
-        f"samples, got {report.channel_error:.3g}{_worst_channel(report)}"
+        f"expected a relative RMS error of at most {report.channels.tolerance:.3g} in each channel on {report.samples} "
+        f"samples, got {report.channels.error:.3g}{_worst_channel(report)}"
     )
 
 
 def _worst_channel(report: VerifyReport) -> str:
     """The worst channel in words, and remarks of the proof, behind commas."""
-    worst = [f"the worst channel {channel.name} {channel.ranges()}" for channel in report.channels[:1]]
+    worst = [f"the worst channel {channel.name} {channel.ranges()}" for channel in report.channels.worst[:1]]
     return "".join(f", {text}" for text in (*worst, *(() if report.proof is None else report.proof.notes())))
 
 
 def _dead_channels(report: VerifyReport) -> str:
-    worst = report.channels[0]
-    others = f", and {report.dead_channels - 1} more" if report.dead_channels > 1 else ""
+    worst = report.channels.worst[0]
+    others = f", and {report.channels.dead - 1} more" if report.channels.dead > 1 else ""
     advice = (
         "give it an output of its own or the scale of the others, or take a recipe with outputs in float32, such as "
         "dynamic_int8"
         if worst.step
-        else "look for weights and activations past the range of the file's types"
+        else "look for weights and activations under or past what the file's types store"
     )
     return (
         f"expected channels that vary as in the model, got a constant: {worst.name} {worst.ranges()}{others}: {advice}"

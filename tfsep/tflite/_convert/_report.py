@@ -95,7 +95,7 @@ def readme(report: ConvertReport, snippets: dict[str, str], outputs: tuple[Tenso
         f"Recipe `{export.recipe}`, {export.size_bytes:,} bytes, made by tfsep {export.versions['tfsep']}.",
         f"`{stem}.json` says how it was verified, how fast it is, and which targets take it.",
         "",
-        *(() if verified is None or not verified.channels else (*_channels(verified), "")),
+        *(() if verified is None or not verified.channels.worst else (*_channels(verified), "")),
         tensors.markdown(),
         "",
         "A stored number q stands for `scale · (q - zero point)`; where there is no scale, for itself.",
