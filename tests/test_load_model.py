@@ -235,9 +235,9 @@ def test_classes_of_ones_own_on_the_command_line(own):
         (["own.keras"], "classes that are known, got own.keras, which has 'Doubled'"),
         (["lambda.keras"], "pass safe_mode=False, or --unsafe"),
         (["own.keras", "--custom", "no_such_module"], "got 'no_such_module' (ModuleNotFoundError"),
-        (["own.keras", "--custom", "missing.py"], "got 'missing.py' (FileNotFoundError"),
+        (["own.keras", "--custom", "missing.py"], "imports, got missing.py, which does not exist"),
         (["own.keras", "--custom", "broken.py"], "got 'broken.py' (SystemExit: 7)"),
-        (["own.keras", "--custom", "own_layers:Other"], "a name that own_layers has, got 'Other'"),
+        (["own.keras", "--custom", "own_layers:Other"], "a class or function that own_layers has, got 'Other'"),
     ],
 )
 def test_models_that_the_command_refuses(arguments, said, own):

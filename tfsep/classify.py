@@ -11,7 +11,7 @@ import numpy as np
 
 from tfsep import tflite
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import as_path, positive_int
+from tfsep._utils.arguments import as_found, as_path, positive_int
 from tfsep._utils.table import Table
 from tfsep.data import CENTRAL, Preprocessing, read_preprocessing
 from tfsep.data._decode import decode_image
@@ -114,7 +114,7 @@ def classify(
     """
     path, top = as_path(model, "model"), positive_int(top, "top")
     if not path.exists():
-        raise FileNotFoundError(f"model: expected a .keras or .tflite file, got {path}, which does not exist")
+        raise FileNotFoundError(f"model: expected a .keras or .tflite file, got {as_found(path)}")
     given, kept = preprocessing, read_preprocessing(path)
     how = given or kept or CENTRAL
     source = "as given" if given else "as recorded beside the model" if kept else "the default"
@@ -156,8 +156,7 @@ def _open_model(
 def _read_image(path: Path, how: Preprocessing, size: tuple[int, int], channels: int) -> np.ndarray:
     """An image file as the input of the model, (1, H, W, C)."""
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"images: expected an image file, got {path}, which {what}")
+        raise FileNotFoundError(f"images: expected an image file, got {as_found(path)}")
     try:
         image = decode_image(path.read_bytes(), channels)
     except tf.errors.OpError as error:
@@ -180,7 +179,7 @@ def _labels(path: str | PathLike[str] | None, classes: int) -> tuple[list[str] |
         return None, ()
     path = as_path(path, "labels")
     if not path.is_file():
-        raise FileNotFoundError(f"labels: expected a text file, got {path}, which does not exist")
+        raise FileNotFoundError(f"labels: expected a text file, got {as_found(path)}")
     try:
         lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except ValueError as error:

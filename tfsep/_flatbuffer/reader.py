@@ -15,7 +15,7 @@ import numpy as np
 from tfsep._flatbuffer.schema_types import BufferT, ModelT, OperatorT, SubGraphT, TensorT
 from tfsep._flatbuffer.size_check import check_size
 from tfsep._flatbuffer.sparsity import check_sparsity
-from tfsep._utils.arguments import as_path, short_repr
+from tfsep._utils.arguments import as_found, as_path, short_repr
 
 _IDENTIFIER = b"TFL3"
 _SCHEMA_VERSION = 3
@@ -34,7 +34,7 @@ def read_tflite(path: str | PathLike[str]) -> tuple[bytes, ModelT]:
     """
     path = as_path(path, "path")
     if not path.is_file():
-        raise FileNotFoundError(f"path: expected a .tflite file, got {path}, which does not exist")
+        raise FileNotFoundError(f"path: expected a .tflite file, got {as_found(path)}")
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"path: expected a .tflite file of at most 2 GiB, got {path} of {path.stat().st_size:,} bytes")
     content = path.read_bytes()

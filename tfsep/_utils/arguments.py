@@ -125,3 +125,16 @@ def as_path(value: Any, name: str) -> Path:
         return Path(value)
     except TypeError as error:
         raise TypeError(f"{name}: expected a path, got {value!r}") from error
+
+
+def as_found(path: Path) -> str:
+    """Return a path and what is there, for the message of an error that expected something else there.
+
+    Args:
+        path: path of what was expected.
+
+    Examples:
+        >>> as_found(Path("missing.tflite"))
+        'missing.tflite, which does not exist'
+    """
+    return f"{path}, which {'is a folder' if path.is_dir() else 'is a file' if path.is_file() else 'does not exist'}"

@@ -15,7 +15,7 @@ _OF_THEIR_AUTHORS = "|".join(
 )
 
 
-def cause_of(error: Exception) -> str:
+def cause_of(error: BaseException) -> str:
     """Return the cause in an error of another library, in one line, without what only its authors can use.
 
     Args:
@@ -25,7 +25,10 @@ def cause_of(error: Exception) -> str:
         >>> cause_of(RuntimeError("tflite/kernels/gather.cc:212 index out of boundsNode number 3 (GATHER) failed."))
         'index out of bounds'
     """
-    plain = re.sub("\x1b\\[[0-9;]*m", "", str(error))
+    text = str(error)
+    if isinstance(error, KeyError):
+        text = str(error.args[0]) if " " in text else f"{text} is missing"
+    plain = re.sub("\x1b\\[[0-9;]*m", "", text)
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     causes = [line for line in lines if "error: " in line or "custom op" in line.lower()]
     # TensorFlow names the node behind the cause, where a stack of calls is before it.

@@ -168,13 +168,12 @@ def _opened(
 
 def _read_labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
     """The lines of a file, or the class names of the first data set with as many classes as the model."""
+    from tfsep._utils.arguments import as_found
     from tfsep.data._open_data import class_names_of
 
     if path is not None:
         if not path.is_file():
-            raise FileNotFoundError(
-                f"labels: expected a file with a line for each class, got {path}, which does not exist"
-            )
+            raise FileNotFoundError(f"labels: expected a file with a line for each class, got {as_found(path)}")
         return tuple(path.read_text(errors="replace").rstrip("\n").split("\n"))
     named = (class_names_of(source) for source in sources if source is not None)
     return next((names for names in named if names and len(names) == classes), None)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tfsep._utils.arguments import as_found
+from tfsep._utils.foreign_errors import cause_of
+
 if TYPE_CHECKING:
     from tfsep._keras.types import Model
 
@@ -42,43 +45,60 @@ def custom_objects(modules: list[str] | None) -> dict[str, Any]:
         modules: each the name of a module or the path of a ``.py`` file; with ``:NAME`` one of its names.
 
     Raises:
-        ValueError: for a module that cannot be imported, or that does not have the name.
+        ValueError: for a module that cannot be imported, or that has no class or function of the name.
     """
     found: dict[str, Any] = {}
     for given in modules or ():
-        name, _, wanted = given.partition(":")
+        name, colon, wanted = given.partition(":")
         members = vars(_imported(name))
-        if wanted and wanted not in members:
-            raise ValueError(f"custom: expected a name that {name} has, got {wanted!r}")
         own = {key: each for key, each in members.items() if inspect.isclass(each) or inspect.isfunction(each)}
-        found |= {wanted: members[wanted]} if wanted else own
+        if colon and wanted not in own:
+            what = f"{wanted!r} of type {type(members[wanted]).__name__}" if wanted in members else repr(wanted)
+            raise ValueError(f"custom: expected the name of a class or function that {name} has, got {what}")
+        found |= {wanted: own[wanted]} if colon else own
     return found
 
 
 def _imported(name: str) -> ModuleType:
     """A module by its name, looked for in the current folder too, or by the path of its file."""
+    path = Path(name)
+    if path.suffix == ".py" and not path.is_file():
+        raise ValueError(f"custom: expected a module or .py file that imports, got {as_found(path)}")
     try:
-        with _current_folder_first():
-            if not name.endswith(".py"):
+        if path.suffix != ".py":
+            with _folder_first(""):
                 return importlib.import_module(name)
-            spec = importlib.util.spec_from_file_location(Path(name).stem, name)
-            if spec is None or spec.loader is None:
-                raise ImportError(f"no file {name}")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules.setdefault(spec.name, module)
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"no module in {name}")
+        module = importlib.util.module_from_spec(spec)
+        # What it imports may lie beside it.
+        with _folder_first(str(path.resolve().parent)), _registered(module):
             spec.loader.exec_module(module)
-            return module
+        return module
     except (Exception, SystemExit) as error:  # whatever the module's own code raises
-        reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"custom: expected a module or .py file that imports, got {name!r} ({type(error).__name__}: {reason})"
+            f"custom: expected a module or .py file that imports, got {name!r} ({type(error).__name__}: "
+            f"{cause_of(error)})"
         ) from error
 
 
 @contextmanager
-def _current_folder_first() -> Iterator[None]:
-    sys.path.insert(0, "")
+def _folder_first(folder: str) -> Iterator[None]:
+    sys.path.insert(0, folder)
     try:
         yield
     finally:
-        sys.path.remove("")
+        sys.path.remove(folder)
+
+
+@contextmanager
+def _registered(module: ModuleType) -> Iterator[None]:
+    """Give a module its place among Python's while it is executed, and after that if it was."""
+    is_new = sys.modules.setdefault(module.__name__, module) is module
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            del sys.modules[module.__name__]
+        raise

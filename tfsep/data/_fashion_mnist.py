@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tfsep._keras.backend import keras
-from tfsep._utils.arguments import as_path
+from tfsep._utils.arguments import as_found, as_path
 from tfsep.data._image_data import ImageData
 from tfsep.data._split import Split
 
@@ -80,7 +80,7 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     """
     path = as_path(path, "path")
     if not path.is_file():
-        raise FileNotFoundError(f"path: expected an IDX file, got {path}, which does not exist")
+        raise FileNotFoundError(f"path: expected an IDX file, got {as_found(path)}")
     try:
         raw = path.read_bytes()
         content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
-from tfsep._utils.arguments import as_path, number_in_range
+from tfsep._utils.arguments import as_found, as_path, number_in_range
 from tfsep.data._decode import decode_file, decoded_size
 from tfsep.data._image_data import ImageData
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
@@ -154,9 +154,7 @@ def image_folder(
     """
     folder = as_path(folder, "folder")
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"folder: expected a folder with one folder per class, got {folder}, which does not exist"
-        )
+        raise FileNotFoundError(f"folder: expected a folder with one folder per class, got {as_found(folder)}")
     preprocessing = preprocessing or DEFAULT
     rows, columns = preprocessing.size or pair(image_size, "image_size")
     if channels not in (1, 3):
@@ -167,7 +165,8 @@ def image_folder(
     is_split = (folder / "train").is_dir() and (folder / "test").is_dir()
     class_names = _class_names(folder / "train" if is_split else folder)
     if len(class_names) < 2:
-        raise ValueError(f"folder: expected at least two folders of classes, got {len(class_names)} in {folder}")
+        what = "images in at least two folders" if not class_names else "at least two folders"
+        raise ValueError(f"folder: expected {what} of classes, got {len(class_names) or 'none'} in {folder}")
 
     if is_split:
         unknown = sorted(set(_class_names(folder / "test")) - set(class_names))

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Data, Shape
-from tfsep._utils.arguments import as_path, positive_int
+from tfsep._utils.arguments import as_found, as_path, positive_int
 from tfsep.data._fashion_mnist import fashion_mnist
 from tfsep.data._image_data import ImageData
 from tfsep.data._image_folder import image_folder, is_unlabelled, unlabelled_images
@@ -49,7 +49,7 @@ def open_data(
         return _with_preprocessing(fashion_mnist(), preprocessing)
     folder = as_path(source, "data")
     if not folder.is_dir():
-        raise FileNotFoundError(f"data: expected 'fashion_mnist' or a folder, got {folder}, which does not exist")
+        raise FileNotFoundError(f"data: expected 'fashion_mnist' or a folder, got {as_found(folder)}")
     if (folder / RECORDS_INDEX).is_file():
         return _with_preprocessing(open_records(folder, image_shape), preprocessing)
     if any(folder.glob("*-idx?-ubyte*")):
@@ -199,7 +199,7 @@ def _read_samples(
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a ``.npz`` file, or the one of a ``.npy`` file, as ``x``."""
     if not path.is_file():
-        raise FileNotFoundError(f"data: expected a file, got {path}, which does not exist")
+        raise FileNotFoundError(f"data: expected a file, got {as_found(path)}")
     try:
         stored = np.load(path, allow_pickle=False)
         if isinstance(stored, np.ndarray):

@@ -10,6 +10,8 @@ from typing import Any
 from tfsep import layers, quantize  # noqa: F401 - registers the layers that a file may name
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Model
+from tfsep._utils.arguments import as_found
+from tfsep._utils.foreign_errors import cause_of
 from tfsep._utils.zip_limits import check_unpacked_size
 from tfsep.models._keras2_config import UnreadableModelError, is_of_keras2, with_patched_copy
 from tfsep.models._saved_model import is_saved_model, load_saved_model
@@ -48,7 +50,8 @@ def load_model(
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"model: expected a .keras file, got {path}, which does not exist")
+        kind = "a .keras file" if path.suffix == ".keras" else _KINDS
+        raise FileNotFoundError(f"model: expected {kind}, got {as_found(path)}")
     if not (path.is_file() and path.suffix in (".keras", *_H5)) and not is_saved_model(path):
         raise ValueError(f"model: expected {_KINDS}, got {path}")
     try:
@@ -71,6 +74,12 @@ def _loaded(path: Path, custom_objects: dict[str, Any], safe_mode: bool) -> Mode
     return keras.models.load_model(path, compile=path.suffix == ".keras", **options)
 
 
+_UNKNOWN = re.compile(
+    r"(?:Unknown layer: |Unknown object: |Could not locate (?:class|function) "
+    r"|Could not interpret [\w ]+ identifier: )(?:\{'class_name': )?'?([\w.>]+)"
+)
+
+
 def _explained(path: Path, error: Exception) -> str:
     """An error of Keras's loaders in one sentence."""
     reason = " ".join(str(error).split())
@@ -79,16 +88,25 @@ def _explained(path: Path, error: Exception) -> str:
             f"model: expected no Lambda layer, whose Python code loading would run, got {path}, which has one: pass "
             "safe_mode=False, or --unsafe, for a file that you trust"
         )
-    unknown = re.search(r"(?:Unknown layer: |Unknown object: |Could not locate (?:class|function) )'?([\w.>]+)", reason)
-    if unknown:
+    if unknown := _UNKNOWN.search(reason):
         return (
             f"model: expected classes that are known, got {path}, which has {unknown[1]!r}: give it in custom_objects, "
             "or its module with --custom"
         )
+    # Keras has whole configs in front of the cause, the innermost last.
+    layer = "".join(
+        f"its {kind} {name!r}"
+        for kind, name in re.findall(r"class '(\w+)' using config=\{'name': '([^']*)'", reason)[-1:]
+    )
+    own = reason.rpartition("Exception encountered: ")[2]
+    if keys := re.search(r"(?:Unrecognized keyword arguments passed to \w+|unexpected keyword argument):? (.*)", own):
+        said = ", ".join(re.findall(r"'(\w+)'", keys[1])) or keys[1]
+        reason, error = f"{layer or 'a layer'} has {said}, which Keras 3 has not", UnreadableModelError()
     if isinstance(error, UnreadableModelError):
         return f"model: expected one that Keras 3 reads, got {path}: {reason}"
     kind = {".keras": "a whole .keras file", "": "a whole SavedModel"}.get(path.suffix, "a whole .h5 file of a model")
-    return f"model: expected {kind}, got {path} ({reason[:200]})"
+    cause = cause_of(error if own == reason else ValueError(own))
+    return f"model: expected {kind}, got {path} ({layer and layer + ': '}{cause})"
 
 
 def as_model(model: Model | str | PathLike[str]) -> Model:

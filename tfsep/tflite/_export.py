@@ -15,7 +15,7 @@ from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.input_spec import InputSpec
 from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data, InputShapes, Model
-from tfsep._utils.arguments import as_path, positive_int, positive_number
+from tfsep._utils.arguments import as_found, as_path, positive_int, positive_number
 from tfsep._utils.atomic_files import atomic_files
 from tfsep.data import Preprocessing
 from tfsep.tflite._calibration import Calibration, check_range, read_calibration
@@ -140,6 +140,8 @@ def export(
 def _require_writable(path: Path) -> Path:
     if path.suffix != ".tflite":
         raise ValueError(f"path: expected a name that ends in .tflite, got {path}")
+    if path.is_dir():
+        raise IsADirectoryError(f"path: expected a file, got {as_found(path)}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: expected a file in a folder that exists, got {path}")
     if not os.access(path.parent, os.W_OK):

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from typing import Any, Self
 
-from tfsep._utils.arguments import as_path, number_in_range, positive_int
+from tfsep._utils.arguments import as_found, as_path, number_in_range, positive_int
 from tfsep.defs import NETWORKS
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -202,7 +202,7 @@ def read_config(path: str | PathLike[str]) -> dict[str, Any]:
     """
     path = as_path(path, "config")
     if not path.is_file():
-        raise FileNotFoundError(f"config: expected a TOML file, got {path}, which does not exist")
+        raise FileNotFoundError(f"config: expected a TOML file, got {as_found(path)}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -10,7 +10,8 @@ from typing import Any
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import leaf_layers
 from tfsep._keras.types import Model
-from tfsep._utils.arguments import as_path
+from tfsep._utils.arguments import as_found, as_path
+from tfsep._utils.foreign_errors import cause_of
 from tfsep._utils.zip_limits import check_unpacked_size
 from tfsep.defs import MOBILENETV1_CONV_DEFS
 from tfsep.weights._conv_bn_stages import (
@@ -123,16 +124,15 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"source: expected a whole {''.join(path.suffixes[-2:])} file of the model's width and classes, got {path} "
-            f"({reason})"
+            f"({cause_of(error)})"
         ) from error
 
 
 def _open(path: Path, model_stages: Sequence[ModelStage]) -> Model:
     if not path.is_file():
-        raise FileNotFoundError(f"source: expected a file, got {path}, which does not exist")
+        raise FileNotFoundError(f"source: expected a file, got {as_found(path)}")
     if path.suffix == ".keras":
         with _reading(path):
             check_unpacked_size(path)

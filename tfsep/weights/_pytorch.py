@@ -11,7 +11,8 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Model
-from tfsep._utils.arguments import as_path, number_in_range
+from tfsep._utils.arguments import as_found, as_path, number_in_range
+from tfsep._utils.foreign_errors import cause_of
 from tfsep.weights._conv_bn_stages import (
     ModelStage,
     Normalization,
@@ -73,7 +74,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     if path.suffix not in _READERS:
         raise ValueError(f"source: expected a file that ends in {', '.join(_READERS)}, got {path}")
     if not path.is_file():
-        raise FileNotFoundError(f"source: expected a file, got {path}, which does not exist")
+        raise FileNotFoundError(f"source: expected a file, got {as_found(path)}")
     reader = _READERS[path.suffix]
     try:
         state = reader(path)
@@ -85,8 +86,9 @@ def _read(path: Path) -> Mapping[str, Any]:
             "loading them can run any code; save the model's state_dict()"
         ) from error
     except Exception as error:  # the readers of damaged files raise all kinds of errors
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"source: expected a whole {path.suffix} file of tensors, got {path} ({reason})") from error
+        raise ValueError(
+            f"source: expected a whole {path.suffix} file of tensors, got {path} ({cause_of(error)})"
+        ) from error
     if not isinstance(state, Mapping):
         raise ValueError(f"source: expected a state dict in {path}, got {type(state).__name__}")
     return state
