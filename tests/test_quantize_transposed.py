@@ -108,6 +108,17 @@ def test_zero_insertion_refuses_strides_under_1():
         insert_zeros(tf.zeros((1, 2, 2, 1)), 0)
 
 
+@pytest.mark.parametrize("activation", [L.ReLU(), L.ReLU(6)])
+@pytest.mark.parametrize("name", ["same", "valid", "pixels that are same", "groups"])
+def test_a_bias_of_zeros_in_front_of_a_rectifier(name, activation, tmp_path):
+    up = ONE_OPERATOR[name]() if name in ONE_OPERATOR else DECOMPOSED[name]()
+    model = keras.Sequential([keras.Input(IMAGES.shape[1:]), up, activation, L.Conv2D(3, 1)])
+    prepared = quantize.observe(quantize.prepare(model), IMAGES)
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=IMAGES)
+    assert report.verification.differing == 0
+    assert "DEQUANTIZE" not in report.ops
+
+
 def test_the_shape_of_a_result_is_not_taken_for_a_bias(tmp_path):
     """It has four numbers, as the bias of four filters has; and a bias of zeros is not in the file."""
     model = keras.Sequential([keras.Input(IMAGES.shape[1:]), L.Conv2DTranspose(4, 3, 2, "same", use_bias=False)])

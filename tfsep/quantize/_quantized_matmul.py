@@ -16,6 +16,10 @@ _EXACT = 2**24
 _BIAS_MAX = 2**30 - 1
 """The largest bias of 32 bits that the converter writes; it widens the scale of a channel's kernel for larger ones."""
 
+_ALMOST_ZERO = 2.0**-126
+"""The smallest number of float32. The converter drops a bias of zeros, and does not quantize a transposed convolution
+without one in front of a rectifier; a bias of this number it rounds to zeros."""
+
 
 @keras.saving.register_keras_serializable(package="tfsep")
 class QuantizedMatmul(keras.layers.Layer):
@@ -175,7 +179,8 @@ class QuantizedMatmul(keras.layers.Layer):
 
     def _rounded_bias(self, bias: Tensor, kernel: Tensor, input_scale: Tensor) -> Tensor:
         accumulator_scale = self._accumulator_scale(input_scale, weight_scale(kernel, self._channels))
-        return tf.cast(round_straight_through(tf.cast(bias, "float64"), accumulator_scale), "float32")
+        rounded = tf.cast(round_straight_through(tf.cast(bias, "float64"), accumulator_scale), "float32")
+        return tf.where(tf.equal(rounded, 0.0), _ALMOST_ZERO, rounded) if self._kind.transposed else rounded
 
     def _product(self, x: Tensor, kernel: Tensor) -> Tensor:
         return self._kind.compute(self.layer, x, kernel)
