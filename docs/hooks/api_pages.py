@@ -5,6 +5,7 @@ without a line in it, fail a strict build.
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,4 +139,5 @@ def _index(modules: list[griffe.Module]) -> str:
 
 def _summary(symbol: griffe.Object) -> str:
     text = symbol.docstring.value.split("\n\n")[0] if symbol.docstring else ""
-    return " ".join(text.split()).replace("|", "\\|")
+    # In code, a bar divides no columns, and a backslash would be shown.
+    return re.sub(r"(`[^`]*`)|\|", lambda found: found[1] or r"\|", " ".join(text.split()))
