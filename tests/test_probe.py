@@ -29,8 +29,10 @@ def test_reference_products_match_the_oracle():
         window = Window((3, 2), strides, "valid", rate)
         x, w = rng.normal(size=(2, 9, 8, 4)), rng.normal(size=(3, 2, 4 // groups, 8))
         upstream = rng.normal(size=(2, *window.output_size((9, 8)), 8))
-        for name, exact in zip(PRODUCTS, oracles.products(x, w, upstream, strides, "valid", rate), strict=True):
-            assert_close(probe.reference_product(name, x, w, upstream, window), exact, 1e-12, name)
+        factors = (x, w), (upstream, w), (x, upstream)
+        exact = oracles.products(x, w, upstream, strides, "valid", rate)
+        for name, given, right in zip(PRODUCTS, factors, exact, strict=True):
+            assert_close(probe.reference_product(name, *given, window, x.shape, w.shape), right, 1e-12, name)
 
 
 def test_basic_kernels_pass(fresh):

@@ -17,6 +17,7 @@ from tfsep.ops import _window_arithmetic as windows
 from tfsep.ops._arguments import WindowArguments, WindowLike
 from tfsep.ops._export_context import is_for_file, without_autograph
 from tfsep.ops._pixel_layout import Size, are_known, batch_size, ensure_channels, spatial_size
+from tfsep.ops._size_checks import check_input_size
 from tfsep.ops._weighted_gather import weighted_gather
 
 __all__ = ["deform_conv2d"]
@@ -103,7 +104,7 @@ def convolve_deformable(
     window = arguments.checked_window(x, filter, window)
     offset = arguments.to_nhwc(offset, data_format, name="offset", like=x)
     mask = None if mask is None else arguments.to_nhwc(mask, data_format, name="mask", like=x)
-    x = lowering.check_input_size(x, window)
+    x = check_input_size(x, window)
     offset_groups = _offset_groups(offset, x.shape[3], window)
     offset = _with_checked_shape(offset, "offset", 2 * offset_groups, x, window, data_format)
     if mask is not None:

@@ -1,16 +1,18 @@
 """A probe of this build's convolution kernels: each is run once on a few numbers and compared with a plain loop.
 
-TensorFlow's kernels differ with the build, the machine, the dtype and an environment variable: the same call is right,
+TensorFlow's kernels differ with the build, the device, the dtype and an environment variable: the same call is right,
 raises, or (a dilated gradient of the depthwise op) silently returns wrong numbers. No version number tells which.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Tensor
 from tfsep.geometry import Pair, Window
 from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS, ConvolutionKernels
 
@@ -24,10 +26,46 @@ A result may be rounded twice. A kernel that accumulates in half precision count
 error is larger, and without hardware support it is not fast either.
 """
 
+_EXACT, _TENSOR_FLOAT_32, _BFLOAT16 = 2**-18, 2**-9, 2**-6
+"""Error allowed of a product of two numbers, and so of a sum, as a share of the sum of magnitudes.
 
-_EQUAL_STRIDES, _UNEQUAL_STRIDES = ((2, 2),), ((1, 2), (2, 1))
-_RATES = ((2, 3), (1, 2), (2, 1))
+A kernel is judged by the precision that it is set to: a GPU multiplies float32 numbers cut to 10 bits after the leading
+one, unless ``tf.config.experimental.enable_tensor_float_32_execution(False)`` says otherwise, a TPU such of 7 bits.
+"""
+
+
+class _Trials(NamedTuple):
+    """The windows and images that a kernel is tried on."""
+
+    equal_strides: tuple[Pair, ...]
+    unequal_strides: tuple[Pair, ...]
+    rates: tuple[Pair, ...]
+    columns: tuple[int | None, ...]
+    multipliers: tuple[int, ...]
+
+
 _UNIT = ((1, 1),)
+_ON_CPU = _Trials(((2, 2),), ((1, 2), (2, 1)), ((2, 3), (1, 2), (2, 1)), (8, None, 41), (1, 2))
+"""oneDNN has kernels of their own for several results a row, for one or two (None) and for many."""
+_ELSEWHERE = _Trials(((2, 2),), ((1, 2),), ((2, 3),), (8,), (1, 2))
+"""Each other shape would cost a search for the fastest algorithm."""
+_COMPILED = _ELSEWHERE._replace(multipliers=(1,))
+"""XLA has one form for all depthwise convolutions."""
+
+
+class _Case(NamedTuple):
+    """Convolutions that are alike, in one dtype on one kind of device, and what they are tried on."""
+
+    product: Product
+    name: str
+    dtype: str
+    strides: tuple[Pair, ...]
+    rates: tuple[Pair, ...]
+    columns: tuple[int | None, ...]
+    counts: tuple[tuple[int, int, int], ...]
+    device: str
+    compiled: bool
+    allowed: float
 
 
 def computes_correctly(
@@ -38,8 +76,13 @@ def computes_correctly(
     rate: Pair,
     groups: int = 1,
     per_group: int = 1,
+    device: str = "CPU",
+    compiled: bool = False,
 ) -> bool:
     """Whether TensorFlow's kernel computes this product correctly, for convolutions like this one.
+
+    A kernel is correct if it is as exact as it is set to be: a float32 kernel of a GPU that rounds what it multiplies
+    to 10 bits (TensorFloat-32, TensorFlow's default) is. The setting may change while the process runs.
 
     oneDNN's gradient to a standard bfloat16 filter with a rate is never tried and never used. It is right for many
     images; for others, of 29 columns and more, it writes outside its memory or leaves it unwritten, and trying it has
@@ -56,119 +99,142 @@ def computes_correctly(
         rate: rate of the window.
         groups: number of channel groups.
         per_group: input channels per group.
+        device: kind of the device that computes it.
+        compiled: whether XLA compiles it.
     """
-    if product == "filter_gradient" and kernels.name == "standard" and dtype == "bfloat16" and max(rate) > 1:
+    by_onednn = device == "CPU" and not compiled
+    if by_onednn and (product, kernels.name, dtype) == ("filter_gradient", "standard", "bfloat16") and max(rate) > 1:
         return False
-    tried_strides = _UNIT if max(strides) == 1 else _EQUAL_STRIDES if strides[0] == strides[1] else _UNEQUAL_STRIDES
-    tried_rates = _UNIT if max(rate) == 1 else _RATES
-    return _passes(product, kernels.name, dtype, tried_strides, tried_rates, groups > 1, min(per_group, 2))
+    trials = _COMPILED if compiled else _ON_CPU if device == "CPU" else _ELSEWHERE
+    strides_tried = trials.equal_strides if strides[0] == strides[1] else trials.unequal_strides
+    depthwise = kernels.name == DEPTHWISE_KERNELS.name
+    return _passes(
+        _Case(
+            product,
+            kernels.name,
+            dtype,
+            _UNIT if max(strides) == 1 else strides_tried,
+            _UNIT if max(rate) == 1 else trials.rates,
+            trials.columns,
+            tuple(
+                (min(per_group, 2), multiplier, 17 if depthwise or groups > 1 else 1)
+                for multiplier in (trials.multipliers if depthwise else (5,))
+            ),
+            device,
+            compiled,
+            _allowed_error(dtype, device),
+        )
+    )
+
+
+def _allowed_error(dtype: str, device: str) -> float:
+    if dtype == "float32" and device == "GPU" and tf.config.experimental.tensor_float_32_execution_enabled():
+        return _TENSOR_FLOAT_32
+    return _BFLOAT16 if dtype == "float32" and device == "TPU" else _EXACT
 
 
 @cache
-def _passes(
-    product: Product,
-    name: str,
-    dtype: str,
-    strides: tuple[Pair, ...],
-    rates: tuple[Pair, ...],
-    grouped: bool,
-    per_group: int,
-) -> bool:
-    kernels, rng = _KINDS[name], np.random.default_rng(0)
-    multipliers = (1, 2) if kernels is DEPTHWISE_KERNELS else (5,)
-    groups = 17 if kernels is DEPTHWISE_KERNELS or grouped else 1
+def _passes(case: _Case) -> bool:
+    rng = np.random.default_rng(0)
 
-    def matches_in_all_cases() -> bool:
-        return all(
-            _matches_reference(product, kernels, dtype, window, size, (per_group, multiplier, groups), rng)
-            for window in (Window((3, 2), stride, "valid", rate) for stride in strides for rate in rates)
-            # Several results a row, one or two, many.
-            for size in ((9, 8), (9, window.effective_kernel[1] + 1), (9, 41))
-            for multiplier in multipliers
-        )
+    def matches_in_all_trials() -> bool:
+        with tf.device(f"{case.device}:0"):
+            return all(
+                _matches_reference(case, window, (9, columns or window.effective_kernel[1] + 1), counts, rng)
+                for window in (Window((3, 2), stride, "valid", rate) for stride in case.strides for rate in case.rates)
+                for columns in case.columns
+                for counts in case.counts
+            )
 
     # A thread of its own has no graph under construction, neither a function's nor one that a user opened.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(matches_in_all_cases).result()
+        return thread.submit(matches_in_all_trials).result()
 
 
 def _matches_reference(
-    product: Product,
-    kernels: ConvolutionKernels,
-    dtype: str,
-    window: Window,
-    size: Pair,
-    counts: tuple[int, int, int],
-    rng: np.random.Generator,
+    case: _Case, window: Window, size: Pair, counts: tuple[int, int, int], rng: np.random.Generator
 ) -> bool:
     """Whether a kernel's result equals the loop's, for `counts` channels per group, filters per group, and groups."""
-    per_group, multiplier, groups = counts
-    channels, filters = per_group * groups, multiplier * groups
-    shapes = (
-        (8, *size, channels),
-        (*window.kernel, per_group, filters),
-        (8, *(side or 0 for side in window.output_size(size)), filters),
-    )
     if not tf.executing_eagerly():
         raise RuntimeError("TensorFlow: expected eager execution, got it disabled")
-    x, grouped, upstream = (tf.cast(rng.normal(size=shape), dtype) for shape in shapes)
+    kernels, (per_group, multiplier, groups) = _KINDS[case.name], counts
+    channels, filters = per_group * groups, multiplier * groups
+    image, outputs = (8, *size, channels), (8, *(side or 0 for side in window.output_size(size)), filters)
+    grouped = (*window.kernel, per_group, filters)
+    shape = (*window.kernel, channels, multiplier) if case.name == DEPTHWISE_KERNELS.name else grouped
+    kernel: Callable[..., Tensor]
+    factors: tuple[tuple[int, ...], tuple[int, ...]]
+    result: tuple[int, ...]
+    if case.product == "forward":
+        kernel, factors, result = lambda x, w: kernels.forward(x, w, window), (image, shape), outputs
+    elif case.product == "input_gradient":
+        kernel, factors, result = lambda u, w: kernels.input_gradient(u, w, window, image), (outputs, shape), image
+    else:
+        kernel, factors, result = lambda x, u: kernels.filter_gradient(x, u, window, shape), (image, outputs), shape
+    given = [tf.cast(rng.standard_normal(factor, "float32"), case.dtype) for factor in factors]
     # Freed memory is reused: elements that a kernel leaves unwritten show as NaN.
-    for value in (x, grouped, upstream):
-        tf.fill(value.shape, tf.constant(np.nan, dtype))
-    shape = (*window.kernel, channels, multiplier) if kernels is DEPTHWISE_KERNELS else grouped.shape
-    filter = tf.reshape(grouped, shape)
+    tf.fill(result, tf.constant(np.nan, case.dtype))
     try:
-        if product == "forward":
-            actual = kernels.forward(x, filter, window)
-        elif product == "input_gradient":
-            actual = kernels.input_gradient(upstream, filter, window, x.shape)
-        else:
-            actual = tf.reshape(kernels.filter_gradient(x, upstream, window, shape), grouped.shape)
+        actual = _compiled(kernel, *given) if case.compiled else kernel(*given)
     except (tf.errors.OpError, ValueError):
         return False
-    x, grouped, upstream, actual = (np.asarray(tf.cast(value, "float64")) for value in (x, grouped, upstream, actual))
-    exact = reference_product(product, x, grouped, upstream, window)
-    magnitudes = reference_product(product, np.abs(x), np.abs(grouped), np.abs(upstream), window)
-    allowed = _SPACINGS.get(dtype, 0.0) * np.abs(exact) + 2**-18 * magnitudes + 2**-24
-    return bool(actual.shape == exact.shape and (np.abs(actual - exact) <= allowed).all())
+    rounded = [value.numpy().astype("float64") for value in given]
+    exact, magnitudes = (
+        reference_product(case.product, one, other, window, image, grouped).reshape(result)
+        for one, other in (rounded, [np.abs(value) for value in rounded])
+    )
+    allowed = _SPACINGS.get(case.dtype, 0.0) * np.abs(exact) + case.allowed * magnitudes + 2**-24
+    return bool(actual.shape == exact.shape and (np.abs(actual.numpy() - exact) <= allowed).all())
+
+
+def _compiled(kernel: Callable[..., Tensor], *given: Tensor) -> Tensor:
+    return tf.function(kernel, jit_compile=True, autograph=False).get_concrete_function(*given)(*given)
 
 
 def reference_product(
-    product: Product, x: np.ndarray, filter: np.ndarray, upstream: np.ndarray, window: Window
+    product: Product,
+    one: np.ndarray,
+    other: np.ndarray,
+    window: Window,
+    image: tuple[int, ...],
+    filter: tuple[int, ...],
 ) -> np.ndarray:
-    """One of the three products of a grouped convolution without padding, tap by tap.
+    """One of the three products of a grouped convolution without padding, as products of matrices.
 
     Args:
-        product: which one.
-        x: (N, H, W, C).
-        filter: (kh, kw, C / groups, F).
-        upstream: (N, H', W', F).
+        product: which one: y of x and a filter, the gradient to x of upstream and a filter, or that to the filter of x
+            and upstream.
+        one: its first factor; x is (N, H, W, C), upstream (N, H', W', F).
+        other: its second factor; a filter may have any shape of so many numbers.
         window: only its strides and rate are used.
+        image: the shape of x.
+        filter: (kh, kw, C / groups, F).
 
     Returns:
-        The result, of the shape of `upstream`, or the gradient, of the shape of `x` or `filter`.
+        The result, of the shape of y, x or (kh, kw, C / groups, F).
     """
-    per_group, filters = filter.shape[2:]
-    groups = x.shape[3] // per_group
-    grouped = x.reshape(*x.shape[:3], groups, per_group)
-    grouped_upstream = upstream.reshape(*upstream.shape[:3], groups, filters // groups)
-    taps = filter.reshape(*filter.shape[:2], per_group, groups, filters // groups)
-    shapes = {"forward": upstream.shape, "input_gradient": x.shape, "filter_gradient": filter.shape}
-    result = np.zeros_like({"forward": grouped_upstream, "input_gradient": grouped, "filter_gradient": taps}[product])
-    for row, column in np.ndindex(*filter.shape[:2]):
-        pixels = (
-            slice(None),
-            *(
-                slice(tap * r, tap * r + (count - 1) * s + 1, s)
-                for tap, r, s, count in zip(
-                    (row, column), window.rate, window.strides, upstream.shape[1:3], strict=True
-                )
-            ),
-        )
-        if product == "forward":
-            result += np.einsum("nijgc,cgf->nijgf", grouped[pixels], taps[row, column])
-        elif product == "input_gradient":
-            result[pixels] += np.einsum("nijgf,cgf->nijgc", grouped_upstream, taps[row, column])
-        else:
-            result[row, column] = np.einsum("nijgc,nijgf->cgf", grouped[pixels], grouped_upstream)
-    return result.reshape(shapes[product])
+    rows, columns, per_group, filters = filter
+    groups = image[3] // per_group
+    height, width = (side - (taps - 1) * r for side, taps, r in zip(image[1:3], filter[:2], window.rate, strict=True))
+    x = np.zeros(image) if product == "input_gradient" else one
+    views = [
+        x[:, row : row + height : window.strides[0], column : column + width : window.strides[1]]
+        for row in range(0, rows * window.rate[0], window.rate[0])
+        for column in range(0, columns * window.rate[1], window.rate[1])
+    ]
+    # By group: taps (filters, kh·kw·channels), patches (kh·kw·channels, pixels), results (filters, pixels).
+    if product != "filter_gradient":
+        taps = other.reshape(-1, groups, filters // groups).transpose(1, 2, 0)
+    if product != "forward":
+        results = (one if product == "input_gradient" else other).reshape(-1, groups, filters // groups)
+        results = results.transpose(1, 2, 0)
+    if product == "input_gradient":
+        by_tap = (taps.transpose(0, 2, 1) @ results).reshape(groups, len(views), per_group, -1)
+        for view, gradient in zip(views, by_tap.transpose(1, 3, 0, 2), strict=True):
+            np.add(view, gradient.reshape(view.shape), out=view)
+        return x
+    by_tap = np.stack(views).reshape(len(views), -1, groups, per_group).transpose(2, 0, 3, 1)
+    patches = by_tap.reshape(groups, len(views) * per_group, -1)
+    if product == "forward":
+        return (taps @ patches).transpose(2, 0, 1).reshape(*views[0].shape[:3], filters)
+    return (patches @ results.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(filter)

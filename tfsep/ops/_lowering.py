@@ -52,9 +52,10 @@ from dataclasses import dataclass, replace
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
-from tfsep.geometry import Pair, Transposed, Window
+from tfsep.geometry import Transposed, Window
 from tfsep.ops import _window_arithmetic as windows
 from tfsep.ops._bilinear_map import BilinearMap
+from tfsep.ops._devices import DevicesDiffer, by_device, kinds_here, kinds_there
 from tfsep.ops._export_context import is_compiling, is_exporting, is_for_file, is_saving
 from tfsep.ops._kernel_probe import Product, computes_correctly
 from tfsep.ops._pixel_layout import (
@@ -70,6 +71,7 @@ from tfsep.ops._pixel_layout import (
     spatial_size,
     to_phases,
 )
+from tfsep.ops._size_checks import check_batch, check_input_size, check_transposed_size
 from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS, ConvolutionKernels
 from tfsep.ops._window_arithmetic import NO_PADS, ONE
 
@@ -116,17 +118,8 @@ def depthwise_conv2d_transpose(x: Tensor, filter: Tensor, geometry: Transposed) 
 def _in_groups(
     run: Callable[[Tensor, Tensor, int], Tensor], x: Tensor, filter: Tensor, window: Window, groups: int
 ) -> Tensor:
-    """Run all groups at once if the build has all three native ops for it, else each group by itself."""
-    if (
-        groups == 1
-        or is_exporting()
-        or all(
-            computes_correctly(
-                product, STANDARD_KERNELS, x.dtype.name, window.strides, window.rate, groups, filter.shape[2]
-            )
-            for product in ("forward", "input_gradient", "filter_gradient")
-        )
-    ):
+    """Run all groups at once if every device has all three native ops for it, else each group by itself."""
+    if groups == 1 or is_exporting() or _Lowering.now(STANDARD_KERNELS, filter, groups).has_all_native(window):
         return run(x, filter, groups)
     pairs = zip(tf.split(x, groups, axis=3), tf.split(filter, groups, axis=3), strict=True)
     return tf.concat([run(*pair, 1) for pair in pairs], axis=3)
@@ -152,7 +145,7 @@ def _convolve(
     if is_exporting():
         return _native_forward(kernels, x, filter, window)
     if is_saving():
-        x = _check_batch(x)
+        x = check_batch(x)
     x, window = check_input_size(x, window), windows.without_unused_rate(window)
     size = spatial_size(x)
     if are_known(*size) or window.padding != "same" or window.strides == ONE:
@@ -164,7 +157,7 @@ def _transpose(
     kernels: ConvolutionKernels, x: Tensor, filter: Tensor, geometry: Transposed, channels: int, groups: int = 1
 ) -> Tensor:
     """Return the gradient to an image of so many channels, as a convolution of its own."""
-    x, window = _check_transposed_size(x, geometry), windows.without_unused_rate(geometry.window)
+    x, window = check_transposed_size(x, geometry), windows.without_unused_rate(geometry.window)
     size = windows.transposed_output_size(x, geometry)
     if is_exporting():
         return _Lowering.now(kernels, filter, groups).input_gradient(x, filter, window, size)
@@ -187,22 +180,22 @@ def _bilinear_map(
             lambda _, __, shape: tf.zeros(shape, dtype),
             lambda _, __: tf.zeros(filter_shape, dtype),
         )
-    lowering, saving = _Lowering.now(kernels, filter, groups), is_saving()
+    traced, saving = _Lowering.now(kernels, filter, groups), is_saving()
 
     def forward(x: Tensor, filter: Tensor) -> Tensor:
         x = tf.ensure_shape(x, known) if x.shape != known else x
-        y = lowering.forward(x, filter, window)
+        y = traced.here().forward(x, filter, window)
         size = windows.output_size(spatial_size(x), window)
         return y if saving else _with_shape(y, batch_size(x), size, channels)
 
     def input_gradient(upstream: Tensor, filter: Tensor, shape: Tensor) -> Tensor:
         count, rows, columns = (shape[axis] if known[axis] is None else known[axis] for axis in (0, 1, 2))
-        x = lowering.input_gradient(ensure_channels(upstream, channels), filter, window, (rows, columns))
+        x = traced.here().input_gradient(ensure_channels(upstream, channels), filter, window, (rows, columns))
         return x if saving else _with_shape(x, count, (rows, columns), known[3])
 
     def filter_gradient(x: Tensor, upstream: Tensor) -> Tensor:
         upstream = ensure_channels(upstream, channels)
-        gradient = tf.reshape(lowering.filter_gradient(x, upstream, window, tuple(filter_shape)), filter_shape)
+        gradient = tf.reshape(traced.here().filter_gradient(x, upstream, window, tuple(filter_shape)), filter_shape)
         return gradient if x.shape[0] else tf.where(tf.shape(x)[0] > 0, gradient, tf.zeros_like(gradient))
 
     return BilinearMap(forward, input_gradient, filter_gradient)
@@ -223,7 +216,7 @@ def _with_shape(value: Tensor, count: Length, size: Size, channels: int) -> Tens
 
 @dataclass(frozen=True)
 class _Lowering:
-    """The three products of one kind of convolution in one dtype.
+    """The three products of one kind of convolution in one dtype, on the kinds of device that it may run on.
 
     The padding of a window is in pixels, or ``"same"`` where it depends on a size known only when the graph runs.
     Each method takes the first lowering that applies, and recurses with a simpler window where that is not the last.
@@ -233,7 +226,8 @@ class _Lowering:
     dtype: str
     groups: int
     per_group: int
-    by_taps: bool
+    devices: tuple[str, ...]
+    compiled: bool
     exporting: bool
     saving: bool
 
@@ -241,9 +235,22 @@ class _Lowering:
     def now(cls, kernels: ConvolutionKernels, filter: Tensor, groups: int) -> "_Lowering":
         """The lowering in the present context: eager, traced, compiled by XLA or exported."""
         per_group = filter.shape[2] if kernels is STANDARD_KERNELS else 1
-        by_taps = is_compiling() and kernels is DEPTHWISE_KERNELS
-        return cls(kernels, filter.dtype.name, groups, per_group, by_taps, is_exporting(), is_saving())
+        compiled = is_compiling()
+        devices = kinds_here(compiled)
+        return cls(kernels, filter.dtype.name, groups, per_group, devices, compiled, is_exporting(), is_saving())
 
+    def here(self) -> "_Lowering":
+        """The same where the code is now: a gradient may be computed on another device than its convolution."""
+        return replace(self, devices=kinds_here(self.compiled))
+
+    def has_all_native(self, window: Window) -> bool:
+        """Whether all three native ops exist, on every device that is there: the gradients' is not known yet."""
+        everywhere = replace(self, devices=kinds_there())
+        return all(
+            all(everywhere._answers(product, window)) for product in ("forward", "input_gradient", "filter_gradient")
+        )
+
+    @by_device
     def forward(self, x: Tensor, filter: Tensor, window: Window) -> Tensor:
         """Return the convolution of x."""
         native = self._has_native("forward", window)
@@ -251,7 +258,7 @@ class _Lowering:
             return self.forward(windows.pad_as_same(x, window), filter, replace(window, padding=NO_PADS))
         if native:
             return _native_forward(self.kernels, x, filter, window)
-        if self.dtype in HALF_PRECISIONS:
+        if self.dtype in HALF_PRECISIONS and not self._has_native("forward", windows.simplest_steps(window)):
             y = self._in_float32().forward(tf.cast(x, "float32"), tf.cast(filter, "float32"), window)
             return tf.cast(y, self.dtype)
         outputs, factor = windows.output_size(spatial_size(x), window), windows.common_factor(window)
@@ -264,6 +271,7 @@ class _Lowering:
         taps = windows.pixels_by_tap(x, window, outputs)
         return sum(self.kernels.tap_product(pixels, filter[row, column]) for row, column, pixels in taps)
 
+    @by_device
     def input_gradient(self, upstream: Tensor, filter: Tensor, window: Window, size: Size) -> Tensor:
         """Return the gradient to an x of this size."""
         if window.padding == "same":
@@ -279,10 +287,14 @@ class _Lowering:
             extent = windows.input_extent(divided, spatial_size(upstream))
             x = self.input_gradient(upstream, filter, divided, extent)
             return crop_or_pad(interleave_zeros(x, factor), (-top, -left), size)
+        if self._has_native_input_gradient_in_float32(window):
+            upstream, filter = tf.cast(upstream, "float32"), tf.cast(filter, "float32")
+            return tf.cast(self._in_float32().input_gradient(upstream, filter, window, size), self.dtype)
         upstream, padding = windows.insert_stride_zeros(upstream, window, size)
         unstrided = replace(window, strides=ONE, padding=padding)
         return self.kernels.correlate_flipped(self.forward, upstream, filter, unstrided, self.groups)
 
+    @by_device
     def filter_gradient(self, x: Tensor, upstream: Tensor, window: Window, shape: tuple[int, ...]) -> Tensor:
         """Return the gradient to a filter of this shape."""
         if window.padding == "same":
@@ -293,9 +305,6 @@ class _Lowering:
         if self._has_native("filter_gradient", window) and not (subsampled and window.kernel == ONE):
             x, native = windows.with_native_padding(x, window, cover_kernel=True)
             return self.kernels.filter_gradient(x, upstream, native, shape)
-        if self.dtype in HALF_PRECISIONS and not subsampled:
-            x, upstream = tf.cast(x, "float32"), tf.cast(upstream, "float32")
-            return tf.cast(self._in_float32().filter_gradient(x, upstream, window, shape), self.dtype)
         if subsampled:
             x = windows.subsample_padded(x, window, factor, outputs)
             return self.filter_gradient(x, upstream, windows.divide_steps(window, factor), shape)
@@ -306,6 +315,9 @@ class _Lowering:
             upstream = to_phases(upstream, window.rate, (0, 0), windows.phase_size(window, outputs))
             x = windows.padded_phases(x, unstrided, outputs)
             return self.filter_gradient(x, upstream, windows.with_unit_steps(window), shape)
+        if self.dtype in HALF_PRECISIONS:
+            x, upstream = tf.cast(x, "float32"), tf.cast(upstream, "float32")
+            return tf.cast(self._in_float32().filter_gradient(x, upstream, window, shape), self.dtype)
         rows: list[list[Tensor]] = [[] for _ in range(window.kernel[0])]
         for row, _, pixels in windows.pixels_by_tap(x, window, outputs):
             rows[row].append(self.kernels.tap_gradient(pixels, upstream))
@@ -315,18 +327,45 @@ class _Lowering:
         """The same in float32, for a product that would be a long sum of rounded numbers in half precision."""
         return replace(self, dtype="float32")
 
+    @property
+    def by_taps(self) -> bool:
+        """Whether sums of shifted products are faster than anything else."""
+        return self.compiled and self.kernels is DEPTHWISE_KERNELS and self.devices == ("CPU",)
+
     def _has_native(self, product: Product, window: Window) -> bool:
         undilated = self.kernels is STANDARD_KERNELS and self.groups == 1 and window.rate == ONE
         if self.exporting:
             return product == "forward" or undilated
         if self.by_taps or (self.saving and product == "input_gradient" and not undilated):
             return False
-        case = window.strides, window.rate, self.groups, self.per_group
-        return computes_correctly(product, self.kernels, self.dtype, *case)
+        answers = self._answers(product, window)
+        if len(answers) > 1 and not self.saving:
+            raise DevicesDiffer
+        return all(answers)
+
+    def _answers(self, product: Product, window: Window) -> set[bool]:
+        """What the devices answer to whether they compute it correctly."""
+        case = self.kernels, self.dtype, window.strides, window.rate, self.groups, self.per_group
+        return {computes_correctly(product, *case, device, self.compiled) for device in self.devices}
 
     def _has_fast_native_input_gradient(self, window: Window) -> bool:
-        slow = self.kernels is DEPTHWISE_KERNELS and (window.strides == ONE or self.dtype == "bfloat16")
+        on_cpu = "CPU" in self.devices
+        if self.compiled:
+            slow = on_cpu and windows.common_factor(window) != ONE
+        else:
+            slow = self.kernels is DEPTHWISE_KERNELS and (
+                window.strides == ONE or (on_cpu and self.dtype == "bfloat16")
+            )
         return not slow and self._has_native("input_gradient", window)
+
+    def _has_native_input_gradient_in_float32(self, window: Window) -> bool:
+        """Whether a stride's zeros, which take four times the pixels, are best avoided by another dtype."""
+        return (
+            self.dtype in HALF_PRECISIONS
+            and window.strides != ONE
+            and not self._has_native("input_gradient", window)
+            and self._in_float32()._has_native("input_gradient", window)
+        )
 
     def _native_input_gradient(self, upstream: Tensor, filter: Tensor, window: Window, size: Size) -> Tensor:
         pads, channels = window.pads(ONE), filter.shape[2] * self.groups
@@ -337,44 +376,3 @@ class _Lowering:
         shape = [batch_size(upstream), *padded, channels]
         x = self.kernels.input_gradient(upstream, filter, replace(window, padding="valid"), shape)
         return remove_padding(x, pads, size)
-
-
-def check_input_size(x: Tensor, window: Window) -> Tensor:
-    """Return x, with a check when the graph runs that its size, if unknown, leaves an output.
-
-    For a known size `Window.output_size` has checked it. The check is needed: with oneDNN, TensorFlow's kernels return
-    an output of no size in the input's shape, filled with uninitialised memory.
-    """
-    if are_known(*spatial_size(x)):
-        return x
-    outputs = windows.output_size(spatial_size(x), window)
-    size = f"the effective kernel {window.as_given(window.effective_kernel)}"
-    return _assert_at_least(x, outputs, ONE, size, window)
-
-
-def _check_transposed_size(x: Tensor, geometry: Transposed) -> Tensor:
-    """Return x, with a check when the graph runs that its size, if unknown, leaves an output."""
-    if are_known(*spatial_size(x)):
-        return x
-    size = str(geometry.window.as_given(geometry.smallest))
-    return _assert_at_least(x, spatial_size(x), geometry.smallest, size, geometry.window)
-
-
-def _assert_at_least(x: Tensor, value: Size, least: Pair, size: str, window: Window) -> Tensor:
-    """Return x, with a check when the graph runs that `value` is at least `least`; `size` is the size expected of x."""
-    expected = f"input size: expected at least {size} under padding {window.as_given(window.padding)}, got"
-    return _checked(x, tf.reduce_all(tf.stack(value) >= least), expected, tf.shape(x)[3 - window.rank : 3])
-
-
-def _check_batch(x: Tensor) -> Tensor:
-    """Return x, with a check when the graph runs that its batch, if unknown, is not empty."""
-    if x.shape[0] is not None:
-        return x
-    count = batch_size(x)
-    return _checked(x, count > 0, "batch: expected one image or more, got", count)
-
-
-def _checked(x: Tensor, condition: Tensor, expected: str, given: Tensor) -> Tensor:
-    """Return x, with a check when the graph runs; a file converter leaves it out."""
-    with tf.control_dependencies([tf.debugging.Assert(condition, [expected, given])]):
-        return tf.identity(x)

@@ -95,6 +95,12 @@ def divide_steps(window: Window, factor: Pair) -> Window:
     return Window(window.kernel, strides, NO_PADS, rate)
 
 
+def simplest_steps(window: Window) -> Window:
+    """What is left of the window when stride and rate are divided, and the phases of a rate are a larger batch."""
+    divided = divide_steps(window, common_factor(window))
+    return with_unit_steps(divided) if divided.strides == ONE else divided
+
+
 def subsample_padded(x: Tensor, window: Window, factor: Pair, outputs: Size) -> Tensor:
     """Every factor-th pixel of x with the window's padding, as many as so many outputs need."""
     return subsample(x, factor, leading_pads(window), input_extent(divide_steps(window, factor), outputs))
