@@ -3,27 +3,28 @@
 Everything here takes checked arguments (`_arguments`), tensors in NHWC, and a `Window`. A convolution is linear in the
 image and in the filter (`_bilinear_map`), so three products give it and its derivatives of any order: the forward
 product, the gradient to x and the gradient to the filter. The first row that applies is taken. A *native op* is
-TensorFlow's own kernel; it *exists* for a case if this build was seen to compute it correctly (`_kernel_probe`).
-*Halves* are float16 and bfloat16; *common factor* is that of stride and rate; *phases* are the images of pixels a rate
-apart.
+TensorFlow's own kernel; it *exists* for a case if this build was seen to compute it correctly on the device that the
+product will run on (`_kernel_probe`, `_devices`). *Halves* are float16 and bfloat16; *common factor* is that of stride
+and rate; *phases* are the images of pixels a rate apart.
 
 | Product | Case | Lowering |
 | --- | --- | --- |
 | forward | during an export by this library | the native op with stride and rate: one builtin operator |
 | forward | the native op exists | the native op |
-| forward | halves | in float32 by the rows below, rounded once |
+| forward | halves, and no native op for what the two rows below leave | in float32 by the rows below, rounded once |
 | forward | common factor | every factor-th pixel of the image, stride and rate divided by the factor |
 | forward | a rate, no stride | the phases of the image as a larger batch, at rate 1 |
-| forward | all else, and depthwise under XLA | a sum over taps of shifted products |
+| forward | all else, and depthwise under XLA on a CPU | a sum over taps of shifted products |
 | gradient to x | the native op exists and is fast, and converts if the graph becomes a file | the native op |
 | gradient to x | common factor | divided by the factor, zeros inserted between the pixels of the result |
+| gradient to x | halves with a stride, and a native op in float32 only | that, rounded once |
 | gradient to x | all else | zeros inserted into upstream, convolved with the flipped filter at stride 1 |
 | gradient to filter | the native op exists (1) | the native op; for a 1×1 filter a matrix product |
-| gradient to filter | halves, no common factor | in float32 by the rows below, rounded once |
 | gradient to filter | common factor | every factor-th pixel of the image, divided by the factor |
 | gradient to filter | a rate | zeros inserted into upstream for the stride; phases as a larger batch, at rate 1 |
-| gradient to filter | all else, and depthwise under XLA | products of shifted images, summed, tap by tap |
-| groups | all three native ops exist | as above, all groups at once |
+| gradient to filter | halves | in float32 by the row below, rounded once |
+| gradient to filter | all else, and depthwise under XLA on a CPU | products of shifted images, summed, tap by tap |
+| groups | all three native ops exist on every device there | as above, all groups at once |
 | groups | all else | each group by itself |
 | transposed | any file, one channel per group | zeros inserted into x, one DEPTHWISE_CONV_2D with the flipped filter |
 | transposed | one channel per group | each channel repeated for each of its filters, then transposed depthwise |
@@ -36,12 +37,21 @@ A graph that another writer saves (`is_saving`) must run in TensorFlow and have 
 computed by the rows of training and inference but where *file* stands, and without the reshape that keeps the shape of
 an empty batch.
 
-(1) Not for a standard 1×1 filter with a stride, nor for a standard bfloat16 filter with a rate: oneDNN computes both
-wrongly. Under XLA no native op is used for a depthwise convolution.
+(1) Not for a standard 1×1 filter with a stride, nor on a CPU for a standard bfloat16 filter with a rate: oneDNN
+computes both wrongly.
 
-Why the gradient to x of a depthwise convolution at stride 1 is never the native op: the forward op with the flipped
-filter is the same product, at least as fast, and supports rates. Why not in bfloat16 with a stride: oneDNN's kernel
-takes ten times as long as inserting zeros and running the forward op.
+Devices: a traced product may run on several kinds of device. Where one lacks a native op that another has, both ways
+are traced, and the graph takes its device's when it runs; but not in a graph that is saved, which does what all do.
+
+XLA has native ops of its own, and their gradients; the probe compiles them to try them. On a GPU it hands them to
+cuDNN. On a CPU its depthwise convolutions take 30 times as long as a sum over taps, and a standard gradient to x with a
+stride and a rate twice as long as divided by the common factor.
+
+Why the gradient to x of a depthwise convolution at stride 1 is the native op under XLA only: elsewhere the forward op
+with the flipped filter is the same product, at least as fast, and supports rates. Why not in bfloat16 with a stride:
+oneDNN's kernel takes ten times as long as inserting zeros and running the forward op.
+
+Why halves stay in half precision with a rate: phases cost half of what they do in float32, and are the same numbers.
 
 Why not ``tf.nn.depthwise_conv2d``: with stride and rate together it returns wrong numbers with only a warning, and a
 rate alone takes it three times as long.
@@ -233,18 +243,16 @@ class _Lowering:
 
     @classmethod
     def now(cls, kernels: ConvolutionKernels, filter: Tensor, groups: int) -> "_Lowering":
-        """The lowering in the present context: eager, traced, compiled by XLA or exported."""
+        """The lowering in the present context, eager, traced, compiled by XLA or exported, without its devices."""
         per_group = filter.shape[2] if kernels is STANDARD_KERNELS else 1
-        compiled = is_compiling()
-        devices = kinds_here(compiled)
-        return cls(kernels, filter.dtype.name, groups, per_group, devices, compiled, is_exporting(), is_saving())
+        return cls(kernels, filter.dtype.name, groups, per_group, (), is_compiling(), is_exporting(), is_saving())
 
     def here(self) -> "_Lowering":
-        """The same where the code is now: a gradient may be computed on another device than its convolution."""
+        """The same for the devices of the code that asks: a gradient's may be another than its convolution's."""
         return replace(self, devices=kinds_here(self.compiled))
 
     def has_all_native(self, window: Window) -> bool:
-        """Whether all three native ops exist, on every device that is there: the gradients' is not known yet."""
+        """Whether all three native ops exist on every device that is there, as the gradients' is not known yet."""
         everywhere = replace(self, devices=kinds_there())
         return all(
             all(everywhere._answers(product, window)) for product in ("forward", "input_gradient", "filter_gradient")
