@@ -329,10 +329,8 @@ HOLDERS = {
     "TimeDistributed model": lambda: L.TimeDistributed(
         keras.Sequential([L.Input((8, 3)), L.Dense(4), L.BatchNormalization(name="n")]), name="h"
     ),
-    "Holder": Holder,
-    "Subclassed": lambda: Subclassed(name="h"),
-    "GivenAndDoubled": lambda: GivenAndDoubled(name="h"),
 }
+OPENED = (Holder, lambda: Subclassed(name="h"), lambda: GivenAndDoubled(name="h"))
 
 
 @pytest.mark.parametrize("case", HOLDERS)
@@ -340,6 +338,11 @@ def test_normalizations_inside_other_layers_are_reported(case):
     layer = HOLDERS[case]()
     reason = f"it is inside a layer of class {type(layer).__name__}, which is not opened"
     assert f"model/{layer.name}/n ({reason})" in kept(layer)
+
+
+@pytest.mark.parametrize("make", OPENED)
+def test_normalizations_inside_layers_with_a_call_of_their_own_fold(make):
+    folds(make())
 
 
 def test_block_with_its_own_call_stays():
@@ -563,7 +566,7 @@ def test_assert_same_fails_on_other_models(monkeypatch):
         assert_same(keras.Sequential([L.Input((7,)), L.Dense(5), L.BatchNormalization()]), image(2, 7))
 
 
-@pytest.mark.parametrize("given", [None, [], L.Dense(3), Subclassed(), GivenAndDoubled()])
+@pytest.mark.parametrize("given", [None, [], L.Dense(3), Subclassed()])
 def test_non_models_are_refused(given):
     with pytest.raises(TypeError) as error:
         surgery.fold_batch_norm(given)

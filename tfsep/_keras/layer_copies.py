@@ -33,7 +33,7 @@ def layer_copy(layer: Any, edited: Callable[[Config], Config] = lambda config: c
             return BorrowedOperation(layer)
     try:
         copy = _named(_from_config(layer, edited), layer.name)
-        if all(_is_known(type(each)) for each in layers_in(layer)):
+        if all(is_known(type(each)) for each in layers_in(layer)):
             complete = _unknown_functions(layer) == _unknown_functions(copy)
         else:
             _build(copy, layer)
@@ -164,7 +164,7 @@ def _named(copy: Any, name: str) -> Any:
     return copy
 
 
-def _is_known(kind: type | FunctionType) -> bool:
+def is_known(kind: type | FunctionType) -> bool:
     """Whether a class or function is of Keras or this library, whose configs are whole."""
     return kind.__module__.split(".")[0] in ("keras", "tfsep")
 
@@ -172,7 +172,7 @@ def _is_known(kind: type | FunctionType) -> bool:
 def _unknown_functions(layer: Layer) -> list[FunctionType]:
     """The functions of others, such as activations, that a layer and those inside it hold."""
     values = (value for each in layers_in(layer) for _, value in own_attributes(each))
-    return [value for value in values if isinstance(value, FunctionType) and not _is_known(value)]
+    return [value for value in values if isinstance(value, FunctionType) and not is_known(value)]
 
 
 def own_attributes(layer: Layer) -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 """A Keras model as a graph: the one walk through its calls, and the views of it that other modules share."""
 
+import inspect
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -107,7 +108,7 @@ class NamedCall(NamedTuple):
 
     Attributes:
         source: the name of the layer that made its input; None for an input of the model.
-        training: whether it is called with ``training=True``.
+        training: whether it is called with ``training=True``, by no default of its own.
         masked: whether it is called with a mask.
         shape: the shape of its input, of several the first.
         result_shape: the shape of its result, of several the first.
@@ -149,7 +150,7 @@ class Graph(NamedTuple):
             graph.calls[call.operation.name].append(
                 NamedCall(
                     None if source is None or not source.inputs else source.operation.name,
-                    call.kwargs.get("training") not in (None, False),
+                    _is_told_to_train(call),
                     call.kwargs.get("mask") is not None,
                     tuple(call.inputs[0].shape) if call.inputs else (),
                     tuple(call.outputs[0].shape),
@@ -158,6 +159,13 @@ class Graph(NamedTuple):
         graph.outputs.update(maker[id(tensor)] for tensor in model.outputs)
         graph.uses.update(maker[id(tensor)] for tensor in model.outputs)
         return graph
+
+
+def _is_told_to_train(call: Call) -> bool:
+    """Whether a call has ``training=True``, not as its layer's default, which Keras puts there itself."""
+    told = call.kwargs.get("training")
+    own = inspect.signature(call.operation.call).parameters.get("training")
+    return told not in (None, False) and (own is None or own.default is not True)
 
 
 def opened(model: Layer) -> Model | None:
@@ -186,7 +194,7 @@ def _computes_its_graph(model: Model) -> bool:
     return own == _operators(plain, model.inputs)
 
 
-_SOME_SIZE = 64
+SOME_SIZE = 64
 """A size that networks of open sizes take."""
 
 
@@ -195,7 +203,7 @@ def _operators(model: Model, inputs: Any) -> list[Any]:
 
     def spec(tensor: keras.KerasTensor) -> tf.TensorSpec:
         # Some layers of Keras run with known sizes only.
-        return tf.TensorSpec([1, *(side or _SOME_SIZE for side in tensor.shape[1:])], tensor.dtype)
+        return tf.TensorSpec([1, *(side or SOME_SIZE for side in tensor.shape[1:])], tensor.dtype)
 
     specs = keras.tree.map_structure(spec, inputs)
     with keras.StatelessScope():

@@ -1,15 +1,17 @@
-"""A model as a list of calls of plain layers, in order: nested models are opened, and composite layers decomposed."""
+"""A model as a list of calls of plain layers, in order: nested models and composite layers are opened or decomposed."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Container, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras
-from tfsep._keras.model_graph import calls_behind, operation_of, plain_model
+from tfsep._keras.composite_layers import Unopened, body_of, is_composite
+from tfsep._keras.model_graph import Call, calls_behind, operation_of, plain_model
 from tfsep._keras.types import Layer, Model, Shape
+from tfsep.layers._layer_kinds import kind_of
 from tfsep.quantize._decompositions import decomposed
-from tfsep.quantize._operations import is_pure, layers_of_operators, moves
+from tfsep.quantize._operations import is_pure, layers_of_operators, moves, operation_for, overridden
 from tfsep.quantize._to_float import ToFloat
 
 
@@ -25,7 +27,8 @@ class LayerCall:
         shape: shape of its result; None for the batch and for sizes that are not known.
         dtype: type of its result.
         casts: whether it casts integers to float32.
-        within: the names of the nested models, and of the composite layer, that it is a part of.
+        within: the names of the nested models, and of the composite layers, that it is a part of.
+        obstacle: of a composite layer that stays closed, the reason, as a relative clause.
     """
 
     layer: Layer | None
@@ -36,6 +39,7 @@ class LayerCall:
     casts: bool = False
     within: tuple[str, ...] = ()
     positional: tuple[Any, ...] = ()
+    obstacle: str = ""
 
     @property
     def names(self) -> set[str]:
@@ -61,8 +65,12 @@ class CallList:
     outputs: tuple[int, ...]
 
 
-def call_list_of(model: Model) -> CallList:
-    """Return the calls of a Functional or Sequential model.
+def call_list_of(model: Model, closed: Container[str] = ()) -> CallList:
+    """Return the calls of a Functional or Sequential model, within `calls_forgotten`.
+
+    Args:
+        model: the model.
+        closed: the names of composite layers that stay single calls.
 
     Raises:
         TypeError: for another kind of model.
@@ -70,7 +78,9 @@ def call_list_of(model: Model) -> CallList:
             a second result is used.
     """
     model = plain_model(model)
-    calls = _Calls([LayerCall(None, shape=tuple(tensor.shape), dtype=tensor.dtype) for tensor in model.inputs], {}, {})
+    calls = _Calls(
+        [LayerCall(None, shape=tuple(tensor.shape), dtype=tensor.dtype) for tensor in model.inputs], {}, {}, closed
+    )
     outputs = _open(model, list(range(len(calls.made))), calls, ())
     return CallList(tuple(calls.made), tuple(outputs))
 
@@ -85,11 +95,13 @@ class _Calls(NamedTuple):
         made: the calls.
         parts: for each layer, the layers that it was decomposed to, so that a shared layer has them once.
         results: for each call, the numbers of its results.
+        closed: the names of composite layers that stay single calls.
     """
 
     made: list[LayerCall]
     parts: dict[int, list[Layer]]
     results: dict[Hashable, list[int]]
+    closed: Container[str]
 
 
 def _open(model: Model, given: list[int], calls: _Calls, within: tuple[str, ...]) -> list[int]:
@@ -97,15 +109,33 @@ def _open(model: Model, given: list[int], calls: _Calls, within: tuple[str, ...]
     model = plain_model(model)
     known = {id(tensor): number for tensor, number in zip(model.inputs, given, strict=True)}
     for call in filter(lambda call: call.inputs, calls_behind(model.outputs)):
-        sources = tuple(_result(source, known) for source in call.inputs)
-        arguments = _arguments(call.operation.name, call.kwargs)
-        result = call.outputs[0]
-        made = LayerCall(
-            call.operation, sources, arguments, tuple(result.shape), result.dtype, within=within, positional=call.args
-        )
-        results = _add(made, calls)
+        sources = [_result(source, known) for source in call.inputs]
+        body, obstacle = _body(call, calls.closed)
+        if body is None:
+            results = _add(_layer_call(call, tuple(sources), within, obstacle), calls)
+        else:
+            results = _open(body, sources, calls, (*within, call.operation.name))
         known |= zip(map(id, call.outputs), results, strict=False)
     return [_result(output, known) for output in model.outputs]
+
+
+def _body(call: Call, closed: Container[str]) -> tuple[Model | None, str]:
+    """The model of the layers inside a composite layer, for one call of it, or None and the reason."""
+    layer = call.operation
+    known = not overridden(layer) and (operation_for(layer) is not None or kind_of(layer) is not None)
+    if known or not is_composite(layer) or layer.name in closed:
+        return None, ""
+    try:
+        return body_of(layer, [call]), ""
+    except Unopened as reason:
+        return None, str(reason)
+
+
+def _layer_call(call: Call, sources: tuple[int, ...], within: tuple[str, ...], obstacle: str) -> LayerCall:
+    """A call of a layer, as a model's graph has it."""
+    arguments, result = _arguments(call.operation.name, call.kwargs), call.outputs[0]
+    shape = tuple(result.shape)
+    return LayerCall(call.operation, sources, arguments, shape, result.dtype, False, within, call.args, obstacle)
 
 
 def _result(tensor: keras.KerasTensor, known: dict[int, int]) -> int:

@@ -107,7 +107,7 @@ class _Planner:
                 self._add_float(other)
         else:
             self._require_real(number)
-            self.op_of |= dict.fromkeys(fusion.calls, _planner_of(call.layer)(self, call, fusion))
+            self.op_of |= dict.fromkeys(fusion.calls, _planner_of(call)(self, call, fusion))
 
     def _require_real(self, number: int) -> None:
         """Raise for a computation with integers, for which quantized real numbers would not stand."""
@@ -252,11 +252,11 @@ def _own_activation(layer: Layer | None) -> Activation | None:
     return activation_of(getattr(layer, "activation", keras.activations.linear))
 
 
-def _unsupported(layer: Layer, numbers: str = "") -> ValueError:
+def _unsupported(layer: Layer, details: str = "") -> ValueError:
     """The error about a layer that is not quantized, or not with these numbers."""
     words = overridden(layer) or type(layer).__name__
     return ValueError(
-        f"model: expected layers that can be quantized, got {layer.name!r} ({words}{numbers}): float_layers leaves it "
+        f"model: expected layers that can be quantized, got {layer.name!r} ({words}{details}): float_layers leaves it "
         "in float32"
     )
 
@@ -365,10 +365,12 @@ _PLANS: dict[str, _Plan] = {
 """By `Operation.plan`."""
 
 
-def _planner_of(layer: Layer) -> _Plan:
+def _planner_of(call: LayerCall) -> _Plan:
     """The function that plans a layer's calls."""
+    layer: Layer = call.layer
+    reason = f", {call.obstacle}" if call.obstacle else ""
     if overridden(layer):
-        raise _unsupported(layer)
+        raise _unsupported(layer, reason)
     operation, kind = operation_for(layer), kind_of(layer)
     if operation is not None and operation.plan is not None:
         return _PLANS[operation.plan]
@@ -379,7 +381,7 @@ def _planner_of(layer: Layer) -> _Plan:
         return _normalization
     if isinstance(layer, ACTIVATION_LAYERS):
         return _activation
-    raise _unsupported(layer)
+    raise _unsupported(layer, reason)
 
 
 def _with_feeds_quantized(ops: list[PlannedOp]) -> tuple[PlannedOp, ...]:

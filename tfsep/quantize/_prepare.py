@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.composite_layers import calls_forgotten, traced_model
 from tfsep._keras.dtype_policy import dtype_policy
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.layer_copies import copy_state, layer_copy
 from tfsep._keras.model_copies import float32_copy, other_dtypes
-from tfsep._keras.model_graph import plain_model
+from tfsep._keras.model_graph import require_model
 from tfsep._keras.model_io import inputs_of, output_names, outputs_of
 from tfsep._keras.types import Layer, Model, Tensor
 from tfsep._utils.arguments import short_repr
@@ -45,15 +46,17 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
     which rounds nothing, others by the range of the data: where they are cast or rescaled by `keras.layers.Rescaling`,
     also behind layers that only move numbers.
 
-    The model is not changed, and shares no weight with the copy. Nested models and composite layers are opened.
-    A layer that is not quantized is refused, or stays in float32 if `Config.float_layers` names it, also between
-    quantized layers, with DEQUANTIZE in front and QUANTIZE behind. Up to the first float layer the file has the model's
-    results bit by bit; behind it, file and model add float32 numbers in different orders, and so may differ by one unit
-    where a sum is next to a rounding boundary.
+    The model is not changed, and shares no weight with the copy. Nested models and composite layers of any maker are
+    opened, where Keras can trace their call; one that `Config.float_layers` names is not. A layer that is not quantized
+    is refused, or stays in float32 if `Config.float_layers` names it, also between quantized layers, with DEQUANTIZE in
+    front and QUANTIZE behind. Up to the first float layer the file has the model's results bit by bit; behind it, file
+    and model add float32 numbers in different orders, and so may differ by one unit where a sum is next to a rounding
+    boundary.
 
     Args:
-        model: a Functional or Sequential model that was built, trained or fresh, channels last. Of one in half
-            precision the float32 copy is prepared, as `tfsep.tflite.export` does, and the logger ``tfsep`` says so.
+        model: a Functional or Sequential model that was built, trained or fresh, channels last, or one of another call
+            that Keras can trace. Of one in half precision the float32 copy is prepared, as `tfsep.tflite.export` does,
+            and the logger ``tfsep`` says so.
         config: the settings; None for `Config`'s defaults.
         **options: fields of `Config`, in place of those of `config`.
 
@@ -82,12 +85,13 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
     chosen = _chosen(config, options)
     if is_prepared(model):
         raise ValueError(f"model: expected one that is not prepared yet, got {model.name!r}, which is")
-    with dtype_policy("float32"), foreign_state_kept(model):
-        model = plain_model(model)
+    require_model(model)
+    with dtype_policy("float32"), calls_forgotten(model), foreign_state_kept(model):
+        model = traced_model(model)
         if half := other_dtypes(model):
             _logger.info("%s computes in %s: what is prepared is its float32 copy", model.name, ", ".join(half))
             model = float32_copy(model)
-        calls = call_list_of(model)
+        calls = call_list_of(model, chosen.float_layers)
         _require_finite(model)
         plan = plan_of(calls, chosen.float_layers)
         _require_kernels(plan, chosen.runtime)

@@ -8,10 +8,11 @@ from typing import Any
 
 from tfsep import layers
 from tfsep._keras.backend import keras
+from tfsep._keras.composite_layers import Unopened, body_inputs, body_of, calls_forgotten, is_composite, traced_model
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.layer_copies import config_of, copy_state, layer_copy
 from tfsep._keras.model_copies import rebuilt
-from tfsep._keras.model_graph import opened, plain_model
+from tfsep._keras.model_graph import calls_behind, opened, require_model
 from tfsep._keras.model_io import layers_in
 from tfsep._keras.types import Layer, Model
 from tfsep.surgery._channel_affine import ChannelAffine
@@ -31,7 +32,9 @@ def fold_batch_norm(model: Model) -> Model:
     other, so not in front of padding with zeros, unless all t are 0, nor in front of a sum.
 
     Between the two may be layers that a scale and a shift pass: dropout, pooling, upsampling, cropping, `Flatten`,
-    `Reshape`, and other normalizations that fold. Nested models and `tfsep.layers.DepthwiseSeparableConv` are opened.
+    `Reshape`, and other normalizations that fold. Nested models, `tfsep.layers.DepthwiseSeparableConv` and composite
+    layers of any maker are opened: these, and models with a call of their own, become models of the layers inside them,
+    where Keras can trace their call, and where random numbers show that the result computes the same at inference.
 
     The given model stays as it is, and the result shares no weight with it: each layer is copied. A layer that its
     config does not describe (its `get_config` lacks an argument, say) runs the code of the given one on weights of its
@@ -43,21 +46,21 @@ def fold_batch_norm(model: Model) -> Model:
     A normalization that cannot be folded stays, and a warning lists it with the reasons, in front and ahead: no
     convolution or dense layer is there; that layer has an activation (in front) or pads with zeros (ahead), an
     overriding class, quantized weights, another dtype or other channels, or another user; the normalization is called
-    with ``training=True``; or it is inside a layer that is not opened, such as `keras.layers.TimeDistributed` or a
-    custom one.
+    with ``training=True``; or it is inside a layer that is not opened, such as `keras.layers.TimeDistributed`, or a
+    composite one that Keras cannot trace.
 
     Layers keep their names, except where a folded normalization is an output of the model: the layer in front of it
     takes over its name, so that the names of outputs, by which losses and metrics are given, stay as they are.
 
     Args:
-        model: a built Functional or Sequential model of any layers, compiled or not; also of a class of its own, as
-            those of keras-hub, whose call computes the graph of its layers and nothing else.
+        model: a built Functional or Sequential model of any layers, compiled or not; or of a class of its own, as those
+            of keras-hub, whose call Keras can trace.
 
     Returns:
         A Functional or Sequential model, not compiled; of a subclass, the plain model of its layers.
 
     Raises:
-        TypeError: if `model` is no Functional or Sequential model, or overrides their call.
+        TypeError: if `model` is no Functional or Sequential model, and has a call that Keras cannot trace.
         ValueError: if it is not built.
 
     Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
@@ -70,9 +73,10 @@ def fold_batch_norm(model: Model) -> Model:
         >>> len(model.layers) - len(folded.layers), bool(np.allclose(model(image), folded(image), atol=1e-6))
         (27, True)
     """
+    require_model(model)
     kept: list[str] = []
-    with foreign_state_kept(model):
-        folded = _Folding(plain_model(model), kept).folded()
+    with calls_forgotten(model), foreign_state_kept(model):
+        folded = _Folding(traced_model(model), kept).folded()
     if kept:
         warnings.warn(f"model: left {len(kept)} batch normalizations as they are: {'; '.join(kept)}", stacklevel=2)
     return folded
@@ -88,6 +92,7 @@ class _Folding:
         plan: which normalization folds into which layers.
         absorbed: the normalizations that fold.
         fills: functions that set the weights of the new layers, once these are built.
+        bodies: the names of the composite layers that became models of the layers inside them.
     """
 
     def __init__(self, source: Model, kept: list[str], barred: str | None = None) -> None:
@@ -95,6 +100,7 @@ class _Folding:
         self.plan = FoldingPlan(source, barred)
         self.absorbed = [layer for layer in source.layers if layer.name in self.plan.absorbed]
         self.fills: list[Callable[[], None]] = []
+        self.bodies: set[str] = set()
         for name, reason in self.plan.kept.items():
             self._keep(reason, name)
 
@@ -112,6 +118,8 @@ class _Folding:
         """Call a layer of the folded model; a folded normalization passes on its input."""
         if layer in self.absorbed:
             return args[0] if args else kwargs["inputs"]
+        if layer.name in self.bodies:
+            return layer(body_inputs(args, kwargs))
         return layer(*args, **kwargs)
 
     def _copy(self, layer: Any) -> Any:
@@ -124,9 +132,24 @@ class _Folding:
             return self._with_bias(layer)
         if isinstance(layer, layers.DepthwiseSeparableConv):
             return self._block(layer)
-        if isinstance(layer, keras.layers.Layer):
-            self._keep_inner(layer, f"it is inside a layer of class {type(layer).__name__}, which is not opened")
+        if isinstance(layer, keras.layers.Layer) and any(map(is_normalization, layers_in(layer)[1:])):
+            return self._composite(layer)
         return self._same(layer)
+
+    def _composite(self, layer: Layer) -> Layer:
+        """A composite layer with normalizations inside: the folded model of the layers inside it, if there is one."""
+        try:
+            if not is_composite(layer):
+                raise Unopened("which is not opened")
+            if bar := self._bar(layer):
+                raise Unopened(f"and {bar}")
+            calls = [call for call in calls_behind(self.source.outputs) if call.operation is layer]
+            body = body_of(layer, calls)
+        except Unopened as reason:
+            self._keep_inner(layer, f"it is inside a layer of class {type(layer).__name__}, {reason}")
+            return self._same(layer)
+        self.bodies.add(layer.name)
+        return _Folding(body, self.kept).folded()
 
     def _bar(self, layer: Layer) -> str | None:
         """The reason why nothing inside a layer may be folded, or None."""

@@ -1,6 +1,6 @@
 """Runs of a model in inference mode, which leave its variables as they were."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -35,6 +35,36 @@ class StateScope(keras.StatelessScope):
         super().add_update(update)
 
 
+def effective_state(
+    graph: tf.Graph, assigned: Mapping[int, tuple[keras.Variable, Any]], reads: Mapping[int, Any]
+) -> set[int]:
+    """Return which of the variables that a traced call assigns have an effect on its outputs, now or later.
+
+    Layers that augment images in training may draw a number at inference too, and count their draws, for nothing.
+
+    Args:
+        graph: the graph of the traced function.
+        assigned: by id, each variable and the new value.
+        reads: by id, the tensors in the graph that hold the values from before; those that are captured are found.
+    """
+    captured = {id(outside): inside for outside, inside in graph.captures}
+    found: set[int] = set()
+    reached: set[tf.Operation] = set()
+    waiting = [output.op for output in graph.outputs]
+    while waiting:
+        while waiting:
+            operation = waiting.pop()
+            if operation not in reached:
+                reached.add(operation)
+                waiting += [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
+        for key, (variable, value) in assigned.items():
+            before = reads.get(key, captured.get(id(getattr(variable.value, "handle", None))))
+            if key not in found and (before is None or before.op in reached):
+                found.add(key)
+                waiting += [value.op] if hasattr(value, "op") else []
+    return found
+
+
 class ModelRun:
     """A model on samples in turn, whose state, that of stateful recurrent layers, starts at its present value.
 
@@ -53,6 +83,11 @@ class ModelRun:
         self._together: bool | None = None
 
     @cached_property
+    def _effective(self) -> set[int]:
+        """The variables that the call assigns and that have an effect."""
+        return _traced(self.signature)[1]
+
+    @cached_property
     def _graph(self) -> Callable[..., tuple[Any, ...]] | None:
         """The call as ``predict`` has it, a graph, for inputs of integers: layers of Keras's round these when eager.
 
@@ -61,11 +96,9 @@ class ModelRun:
         signature = self.signature
         if all(tf.as_dtype(spec.dtype).is_floating for spec in signature.inputs):
             return None
-        function = tf.function(signature.call, autograph=False)
-        with StateScope([]) as scope:
-            function.get_concrete_function(_batch_specs(signature))
+        function, has_state = _traced(signature)
         # A concrete function spares TensorFlow's warning of many traces, of many models.
-        return None if scope.assigned else lambda tensors: function.get_concrete_function(tensors)(tensors)
+        return None if has_state else lambda tensors: function.get_concrete_function(tensors)(tensors)
 
     def restore(self) -> None:
         """Give TensorFlow's variables, which no scope covers, the values from before the run."""
@@ -96,7 +129,8 @@ class ModelRun:
                 raise ValueError(
                     f"data: expected samples that {name!r} computes, got others ({cause_of(error)})"
                 ) from error
-        self._state = self._state | scope.assigned
+        if scope.assigned:
+            self._state |= {key: scope.assigned[key] for key in scope.assigned.keys() & self._effective}
         return tuple(np.asarray(output) for output in outputs)
 
     def parts(self, inputs: Sequence[np.ndarray]) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
@@ -167,9 +201,16 @@ def _foreign_variables(signature: ModelSignature) -> list[tf.Variable]:
     """
     if not any(has_foreign_code(layer) for layer in layers_in(signature.model)):
         return []
-    with StateScope([]):
-        traced = tf.function(signature.call, autograph=False).get_concrete_function(_batch_specs(signature))
-    return list(traced.graph.variables)
+    function, _ = _traced(signature)
+    return list(function.get_concrete_function(_batch_specs(signature)).graph.variables)
+
+
+def _traced(signature: ModelSignature) -> tuple[Any, set[int]]:
+    """A model's call as a graph, and the variables that it assigns and that have an effect."""
+    function = tf.function(signature.call, autograph=False)
+    with StateScope([]) as scope:
+        graph = function.get_concrete_function(_batch_specs(signature)).graph
+    return function, effective_state(graph, scope.assigned, {})
 
 
 def _batch_specs(signature: ModelSignature) -> list[tf.TensorSpec]:

@@ -21,7 +21,7 @@ from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._conversion_errors import Trace, explanation, numbered_calls, open_calls
 from tfsep.tflite._graph_corrections import corrected
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
-from tfsep.tflite._model_run import StateScope
+from tfsep.tflite._model_run import StateScope, effective_state
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe, get_recipe
 
@@ -181,17 +181,19 @@ def _trace(signature: ModelSignature) -> tuple[Any, tf.Module]:
     """Return the model as a concrete function of static shapes, and the holder of the variables that it reads.
 
     Variables that the model does not assign are constants: as resources of the file, the converter would neither fold
-    nor quantize them. The others, the states of recurrent layers, become resources of the file that start at their
+    nor quantize them. So are those that it assigns without an effect, such as the count of numbers that are drawn in
+    vain. The others, the states of recurrent layers, become resources of the file that start at their
     present value. So do those that are hidden from Keras, in a closure or a list, where they are assigned; the
     converter itself makes constants of the rest of these.
     """
     model, module, batch_size = signature.model, tf.Module(), signature.batch_size or 1
     values = {id(variable): (variable, variable.numpy()) for variable in model.variables}
     state: dict[int, tuple[keras.Variable, tf.Variable]] = {}
+    known: dict[int, tuple[keras.Variable, Any]] = {}
     assigned: dict[int, tuple[keras.Variable, Any]] = {}
 
     def frozen(**inputs: Any) -> dict[str, Any]:
-        nonlocal assigned
+        nonlocal assigned, known
         # Made inside: constants from outside would be captured one by one, which takes as long as the trace itself.
         known = {key: (own, tf.constant(value)) for key, (own, value) in values.items()}
         known |= {key: (own, stored.read_value()) for key, (own, stored) in state.items()}
@@ -213,12 +215,15 @@ def _trace(signature: ModelSignature) -> tuple[Any, tf.Module]:
                     f"model: expected one that runs in batches of {batch_size}, got {model.name!r}, where "
                     f"{calls.words()} fails: {cause_of(error)}"
                 ) from error
-        if assigned.keys() <= state.keys():
+        reads = {key: value for key, (_, value) in known.items()}
+        missing = effective_state(function.graph, assigned, reads) - state.keys()
+        if not missing:
             break
         # Which variables are state shows in the trace only, so that such a model is traced twice.
         state |= {
             key: (own, tf.Variable(own.numpy(), trainable=False, name=f"state_{len(state) + i}"))
             for i, (key, (own, _)) in enumerate(assigned.items())
+            if key in missing
         }
     module.variables_of_model = list(function.graph.variables)
     return corrected(function, specs), module
