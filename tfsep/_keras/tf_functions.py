@@ -1,51 +1,210 @@
-"""TensorFlow's functions on symbolic Keras tensors, as the operations of `keras.ops` that compute the same."""
+"""TensorFlow's functions on symbolic Keras tensors, as layers and operations of Keras that compute the same."""
 
+import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import Tensor
 from tfsep._utils.context_flag import set_flag
 
 _TAKING = ContextVar("taking_keras_tensors", default=False)
 
-_OPERATIONS: dict[str, tuple[Callable[..., Any], int]] = {
-    **{name: (getattr(keras.ops, name), 1) for name in ("abs", "elu", "exp", "relu", "relu6", "rsqrt", "selu")},
-    **{name: (getattr(keras.ops, name), 1) for name in ("sigmoid", "softplus", "sqrt", "square", "tanh")},
-    **{name: (getattr(keras.ops, name), 2) for name in ("add", "divide", "maximum", "minimum", "multiply", "subtract")},
-    **{f"reduce_{name}": (getattr(keras.ops, name), 3) for name in ("max", "mean", "min", "sum")},
-    "bias_add": (keras.ops.add, 2),
-    "clip_by_value": (keras.ops.clip, 3),
-    "concat": (keras.ops.concatenate, 2),
-    "expand_dims": (keras.ops.expand_dims, 2),
-    "gelu": (keras.ops.gelu, 2),
-    "identity": (keras.ops.copy, 1),
-    "leaky_relu": (keras.ops.leaky_relu, 2),
-    "matmul": (keras.ops.matmul, 2),
-    "pad": (keras.ops.pad, 2),
-    "reshape": (keras.ops.reshape, 2),
-    "softmax": (lambda logits, axis: keras.ops.softmax(logits, -1 if axis is None else axis), 2),
-    "split": (keras.ops.split, 3),
-    "squeeze": (keras.ops.squeeze, 2),
-    "stack": (keras.ops.stack, 2),
-    "swish": (keras.ops.silu, 1),
-    "transpose": (keras.ops.transpose, 2),
-}
-"""By the name of TensorFlow's function, the operation, and how many of the first arguments both have in one order.
+_DATA_FORMATS = {None: "channels_last", "NHWC": "channels_last", "NCHW": "channels_first"}
 
-The others of TensorFlow's arguments, such as a name, are left out: who traces with these compares what comes out.
-"""
+ACTIVATIONS = (
+    *("relu", "relu6", "elu", "selu", "leaky_relu", "sigmoid", "tanh", "softplus", "softsign", "swish", "silu", "gelu"),
+    *("softmax", "log_softmax"),
+)
+"""Functions with the same name and defaults in ``tf.nn`` and Keras."""
+
+Operation: TypeAlias = Callable[..., Tensor]
+"""A function of the value, the name of a layer, and TensorFlow's other arguments by name."""
+
+
+def channels(data_format: str | None) -> str:
+    """Return slim's data format as Keras's; None is NHWC.
+
+    Raises:
+        ValueError: for a data format that is not of images.
+    """
+    if data_format not in _DATA_FORMATS:
+        raise ValueError(f"data_format: expected 'NHWC' or 'NCHW', got {data_format!r}")
+    return _DATA_FORMATS[data_format]
+
+
+def _axes(axis: Any) -> list[int] | None:
+    return None if axis is None else [int(each) for each in tf.nest.flatten(axis)]
+
+
+def _squeeze(value: Tensor, name: str | None, axis: Any = None, squeeze_dims: Any = None) -> Tensor:
+    axes = _axes(squeeze_dims if axis is None else axis)
+    ones = [i for i, size in enumerate(value.shape) if size == 1]
+    chosen = ones if axes is None else [i % value.ndim for i in axes]
+    kept = [size for i, size in enumerate(value.shape) if i not in chosen]
+    if 0 in chosen or None in kept[1:] or not set(chosen) <= set(ones):
+        return keras.ops.squeeze(value, axes)
+    return keras.layers.Reshape(kept[1:], name=name)(value)
+
+
+def _reshape(value: Tensor, name: str | None, shape: Any) -> Tensor:
+    shape = [int(size) for size in shape]
+    if shape[0] == -1 and None not in value.shape[1:] and math.prod(shape[1:]) == math.prod(value.shape[1:]):
+        return keras.layers.Reshape(shape[1:], name=name)(value)
+    return keras.ops.reshape(value, shape)
+
+
+def _pad(value: Tensor, name: str | None, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Tensor:
+    sides = [tuple(int(side) for side in pair) for pair in paddings]
+    if mode.upper() != "CONSTANT":
+        return keras.ops.pad(value, sides, mode.lower())
+    if value.ndim == 4 and sides[0] == sides[3] == (0, 0) and constant_values == 0:
+        return keras.layers.ZeroPadding2D(tuple(sides[1:3]), "channels_last", name=name)(value)
+    return keras.ops.pad(value, sides, "constant", constant_values)
+
+
+def _reduction(reduce: Callable[..., Tensor], pool: type | None = None) -> Operation:
+    """A reduction; over rows and columns, the pooling layer that equals it, if there is one."""
+
+    def apply(
+        value: Tensor,
+        name: str | None,
+        axis: Any = None,
+        keepdims: bool | None = None,
+        reduction_indices: Any = None,
+        keep_dims: bool | None = None,
+    ) -> Tensor:
+        axes = _axes(reduction_indices if axis is None else axis)
+        kept = bool(keep_dims if keepdims is None else keepdims)
+        if pool and value.ndim == 4 and axes is not None and sorted(i % 4 for i in axes) == [1, 2]:
+            return pool("channels_last", keepdims=kept, name=name)(value)
+        return reduce(value, axes, keepdims=kept)
+
+    return apply
+
+
+def _pooling(layer: type) -> Operation:
+    def apply(
+        value: Tensor, name: str | None, ksize: Any, strides: Any, padding: str, data_format: str | None = None
+    ) -> Any:
+        order = channels(data_format)
+        space = slice(1, 3) if order == "channels_last" else slice(2, 4)
+        size, step = ((pair[space] if len(pair) == 4 else pair) for pair in map(_pair, (ksize, strides)))
+        return layer(size, step, padding.lower(), order, name=name)(value)
+
+    return apply
+
+
+def _pair(window: Any) -> tuple[int, ...]:
+    numbers = tuple(int(each) for each in tf.nest.flatten(window))
+    return numbers * 2 if len(numbers) == 1 else numbers
+
+
+def _split(value: Tensor, name: str | None, num_or_size_splits: Any, axis: int = 0, num: int | None = None) -> Any:  # noqa: ARG001
+    if isinstance(num_or_size_splits, int):
+        return keras.ops.split(value, num_or_size_splits, axis)
+    sizes = [int(size) for size in num_or_size_splits]
+    return keras.ops.split(value, [sum(sizes[:i]) for i in range(1, len(sizes))], axis)
+
+
+def _softmax(value: Tensor, name: str | None, axis: int | None = None, dim: int | None = None) -> Tensor:
+    axis = dim if axis is None else axis
+    if axis in (None, -1):
+        return keras.layers.Activation("softmax", name=name)(value)
+    return keras.layers.Softmax(axis, name=name)(value)
+
+
+def _activation(activation: str) -> Operation:
+    def apply(value: Tensor, name: str | None, **options: Any) -> Tensor:
+        if options:  # such as the slope of a leaky rectifier
+            return getattr(keras.ops, activation)(value, *options.values())
+        return keras.layers.Activation(activation, name=name)(value)
+
+    return apply
+
+
+def _bias_add(value: Tensor, name: str | None, bias: Any, data_format: str | None = None) -> Tensor:  # noqa: ARG001
+    by_channel = [-1, *[1] * (value.ndim - 2)] if channels(data_format) == "channels_first" else [-1]
+    return keras.ops.add(value, keras.ops.reshape(bias, by_channel))
+
+
+def _layer(layer: Callable[..., Any], *options: Any) -> Operation:
+    return lambda value, name, **given: layer(*options, *given.values(), name=name)(value)
+
+
+def _function(function: str) -> Operation:
+    return lambda value, name, **given: getattr(keras.ops, function)(value, *given.values())  # noqa: ARG005
+
+
+OPERATIONS: dict[str, Operation] = {
+    **{name: _activation(name) for name in ACTIVATIONS},
+    **{name: _function(name) for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum")},
+    **{name: _function(name) for name in ("abs", "exp", "log", "sqrt", "rsqrt", "square", "negative", "transpose")},
+    **{name: _function(name) for name in ("expand_dims", "matmul", "stack")},
+    "clip_by_value": lambda value, name, **given: keras.ops.clip(value, *given.values()),  # noqa: ARG005
+    "softmax": _softmax,
+    "identity": _layer(keras.layers.Activation, "linear"),
+    "squeeze": _squeeze,
+    "reshape": _reshape,
+    "pad": _pad,
+    "bias_add": _bias_add,
+    "concat": _layer(keras.layers.Concatenate),
+    "split": _split,
+    "add_n": _layer(keras.layers.Add),
+    "avg_pool": _pooling(keras.layers.AveragePooling2D),
+    "max_pool": _pooling(keras.layers.MaxPooling2D),
+    "reduce_mean": _reduction(keras.ops.mean, keras.layers.GlobalAveragePooling2D),
+    "reduce_max": _reduction(keras.ops.max, keras.layers.GlobalMaxPooling2D),
+    "reduce_sum": _reduction(keras.ops.sum),
+}
+"""What TensorFlow's functions are on Keras tensors, by their names: layers, or functions of Keras."""
+
+
+class FunctionCall(NamedTuple):
+    """A call of a function of TensorFlow's.
+
+    Attributes:
+        function: its name.
+        name: what was given as the name of the result.
+        value: its first argument.
+        given: its others by name, without those that are None.
+    """
+
+    function: str
+    name: str | None
+    value: Any
+    given: dict[str, Any]
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """Return the call of a function on these arguments."""
+        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+        given = {key: item for key, item in bound.items() if item is not None}
+        name = given.pop("name", None)
+        value = given.pop("input" if "input" in given else next(iter(given)))
+        own = function.__name__.removesuffix("_v1").removesuffix("_v2")
+        return cls(own, name, list(value) if isinstance(value, tuple) else value, given)
+
+    def result(self, name: str | None = None) -> Any:
+        """Return the result, of a layer of this name where it is one's; see `OPERATIONS`."""
+        return OPERATIONS[self.function](self.value, name, **self.given)
 
 
 @contextmanager
 def taking_keras_tensors() -> Iterator[None]:
-    """Let TensorFlow's functions take symbolic Keras tensors, as the operations of `keras.ops` do."""
+    """Let TensorFlow's functions take symbolic Keras tensors, and return those of layers and operations of Keras."""
     _register()
     with set_flag(_TAKING):
         yield
+
+
+def is_taking_keras_tensors() -> bool:
+    """Return whether `taking_keras_tensors` is active."""
+    return _TAKING.get()
 
 
 @cache
@@ -55,13 +214,10 @@ def _register() -> None:
     class Dispatcher(tf.__internal__.dispatch.GlobalOpDispatcher):
         """What TensorFlow asks for a function that does not take its arguments."""
 
-        def handle(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            known = _OPERATIONS.get(getattr(function, "__name__", "").removesuffix("_v2"))
-            if not _TAKING.get() or known is None:
+        def handle(self, op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if not is_taking_keras_tensors():
                 return self.NOT_SUPPORTED
-            operation, count = known
-            bound = signature(function).bind(*args, **kwargs)
-            bound.apply_defaults()
-            return operation(*[*bound.arguments.values()][:count])
+            call = FunctionCall.of(op, args, kwargs)
+            return call.result() if call.function in OPERATIONS else self.NOT_SUPPORTED
 
     Dispatcher().register()

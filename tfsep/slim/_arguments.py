@@ -8,35 +8,17 @@ from typing import Any
 from tf_slim import has_arg_scope
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.tf_functions import ACTIVATIONS, channels
 from tfsep._keras.types import Shape, Tensor
 from tfsep._utils.arguments import short_repr
 from tfsep.slim._initializers import xavier_initializer
 from tfsep.slim._types import ActivationLike, Function, InitializerLike, RegularizerLike
-
-_DATA_FORMATS = {None: "channels_last", "NHWC": "channels_last", "NCHW": "channels_first"}
-
-ACTIVATIONS = (
-    *("relu", "relu6", "elu", "selu", "leaky_relu", "sigmoid", "tanh", "softplus", "softsign", "swish", "silu", "gelu"),
-    *("softmax", "log_softmax"),
-)
-"""Functions with the same name and defaults in ``tf.nn`` and Keras."""
 
 _ACTIVATION_NAMES = {
     **{getattr(nn, name): name for nn in (tf.nn, tf.compat.v1.nn) for name in ACTIVATIONS if hasattr(nn, name)},
     tf.identity: "linear",
     tf.compat.v1.identity: "linear",
 }
-
-
-def channels(data_format: str | None) -> str:
-    """Return slim's data format as Keras's; None is NHWC.
-
-    Raises:
-        ValueError: for a data format that is not of images.
-    """
-    if data_format not in _DATA_FORMATS:
-        raise ValueError(f"data_format: expected 'NHWC' or 'NCHW', got {data_format!r}")
-    return _DATA_FORMATS[data_format]
 
 
 def require_channels(inputs: Tensor, data_format: str | None, rank: int | None = None) -> int:

@@ -6,12 +6,13 @@ from typing import Any
 from tf_slim import add_arg_scope
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.tf_functions import channels
 from tfsep._keras.types import Tensor
 from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PaddingLike, PairLike
 from tfsep.geometry._sizes import pair
 from tfsep.layers import Conv2D, DepthwiseConv2D, SeparableConv2D
-from tfsep.slim._arguments import bias_options, channels, initializer, regularizer, require_channels
+from tfsep.slim._arguments import bias_options, initializer, regularizer, require_channels
 from tfsep.slim._initializers import xavier_initializer
 from tfsep.slim._scope import layer_scope
 from tfsep.slim._types import (

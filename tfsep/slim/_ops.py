@@ -6,12 +6,13 @@ from typing import Any
 from tf_slim import add_arg_scope
 
 from tfsep._keras.backend import keras
+from tfsep._keras.tf_functions import channels
 from tfsep._keras.types import Shape, Tensor, TensorLike
 from tfsep._utils.arguments import number_in_range, positive_int, short_repr
 from tfsep.geometry import PaddingLike, PairLike
 from tfsep.geometry._padding import normalize_padding
 from tfsep.geometry._sizes import pair
-from tfsep.slim._arguments import channels, never_trains, require_callable
+from tfsep.slim._arguments import never_trains, require_callable
 from tfsep.slim._graph import graph_of
 from tfsep.slim._scope import layer_name, name_in_scope, variable_scope
 from tfsep.slim._types import Collections, Function, ScopeLike

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfsep._keras.backend import tf
+from tfsep._keras.tf_functions import channels
 from tfsep._keras.types import Tensor
 from tfsep.geometry._sizes import pair
-from tfsep.slim._arguments import channels
 from tfsep.slim._graph import current_graph, graph_of
 from tfsep.slim._types import Collections
 from tfsep.slim._variables import named
