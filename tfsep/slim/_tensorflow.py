@@ -21,7 +21,7 @@ class _OnKerasTensors(tf.__internal__.dispatch.GlobalOpDispatcher):
         call = FunctionCall.of(op, args, kwargs)
         if call.function not in OPERATIONS:
             raise TypeError(
-                f"tf.{call.function}: expected one of the {len(OPERATIONS)} functions that slim's code may call on Keras "
+                f"tf.{call.function}: expected one of {len(OPERATIONS)} functions that slim's code may call on Keras "
                 "tensors, such as tf.concat and tf.reduce_mean, got another: there are those of keras.ops"
             )
         graph = graph_of(first)
