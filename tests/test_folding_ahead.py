@@ -45,6 +45,9 @@ STACKS = {
     "at the input": [n(), L.Dense(5)],
     "neither scale nor center": [L.ReLU(), n(scale=False, center=False), L.Conv2D(6, 3)],
     "both sides": [L.ReLU(), n(), L.Conv2D(6, 3), n(), L.ReLU()],
+    "transposed": [L.ReLU(), n(), L.Conv2DTranspose(6, 1), L.ReLU(), n(), layers.Conv2DTranspose(4, 1, groups=2)],
+    "transposed rows": [L.Reshape((-1, 4)), L.ReLU(), n(), L.Conv1DTranspose(6, 1, padding="same", use_bias=False)],
+    "transposed, separable": [L.ReLU(), n(), layers.SeparableConv2DTranspose(6, 1)],
     # through other layers
     "dropout": [L.ReLU(), n(), L.Dropout(0.5), L.Activation("linear"), L.GaussianNoise(1.0), L.Conv2D(6, 3)],
     "mean": [L.ReLU(), n(), L.GlobalAveragePooling2D(), L.Dropout(0.5), L.Dense(5)],
@@ -122,12 +125,38 @@ def test_a_scale_without_a_shift_folds_in_front_of_padding(layer):
     """Zeros stay zeros."""
     chain = layer.layers if isinstance(layer, keras.Sequential) else [layer]
     model = randomized(keras.Sequential([L.Input(SHAPE), L.ReLU(), n(name="n", center=False), *chain], name="model"))
-    with pytest.warns(UserWarning, match=r"nor ahead \('.*' pads (its input )?with zeros\)"):
+    reason = r"(pads (its input )?with zeros|gives its results different sums of the shift)"
+    with pytest.warns(UserWarning, match=rf"nor ahead \('.*' {reason}\)"):
         assert_close(surgery.fold_batch_norm(model)(image(2, *SHAPE)), model(image(2, *SHAPE)), 1e-5)
     model.get_layer("n").moving_mean.assign(np.zeros(4))
     folded = surgery.fold_batch_norm(model)
     assert normalizations(folded) == 0
     assert_close(folded(image(2, *SHAPE)), model(image(2, *SHAPE)), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "folds"),
+    [
+        (L.Conv2DTranspose(6, 2, strides=2, padding="same"), True),
+        (layers.Conv2DTranspose(6, (2, 3), (2, 3), groups=2, use_bias=False), True),
+        (layers.DepthwiseConv2DTranspose(2, 2, depth_multiplier=2), True),
+        (L.Conv2DTranspose(6, 2, strides=3), False),
+        (L.Conv2DTranspose(6, 3, strides=2, padding="same"), False),
+        (L.Conv2DTranspose(6, 2, strides=2, output_padding=1), False),
+        (layers.Conv2DTranspose(6, 2, 2, rate=3), False),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:model. left 1 batch")
+def test_transposed_layers_whose_taps_are_alike_and_do_not_overlap(layer, folds):
+    """Each result sees the whole shift once; by one other tap, the bias of a channel would be two numbers."""
+    model = randomized(keras.Sequential([L.Input(SHAPE), L.ReLU(), n(), layer]))
+    kernel = layer.weights[0]
+    kernel.assign(np.broadcast_to(np.asarray(kernel)[:1, :1], kernel.shape))
+    for alike in (True, False):
+        folded = surgery.fold_batch_norm(model)
+        assert normalizations(folded) == int(not (folds and alike))
+        assert_close(folded(image(2, *SHAPE)), model(image(2, *SHAPE)), 1e-5)
+        kernel.assign(np.asarray(kernel) * (1 + np.arange(kernel.shape[0]).reshape(-1, 1, 1, 1)))
 
 
 class Own(L.Conv2D):

@@ -29,7 +29,8 @@ def fold_batch_norm(model: Model) -> Model:
 
     One that has no such layer in front folds into all convolutions and dense layers behind it, along their input
     channels: ``w' = w·s`` and ``b' = b + Σ w·t``. That is exact only where each result sees as many pixels as any
-    other, so not in front of padding with zeros, unless all t are 0, nor in front of a sum.
+    other, so not in front of padding with zeros, unless all t are 0, nor in front of a sum. Results of a transposed
+    convolution see the same only by a kernel of one tap, or of equal taps that do not overlap.
 
     Between the two may be layers that a scale and a shift pass: dropout, pooling, upsampling, cropping, `Flatten`,
     `Reshape`, and other normalizations that fold. Nested models, `tfsep.layers.DepthwiseSeparableConv` and composite

@@ -13,6 +13,7 @@ from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import NamedCall
 from tfsep._keras.types import Layer, Shape
 from tfsep.geometry._padding import same_pads
+from tfsep.layers._kernel_spec import TRANSPOSED_AXES, KernelSpec
 from tfsep.layers._layer_kinds import LAYER_KINDS, LayerKind, kind_of
 from tfsep.surgery._channel_affine import ChannelAffine
 
@@ -100,6 +101,8 @@ def mismatches_ahead(layer: Layer, normalization: Layer, affine: ChannelAffine, 
     yield from _unlike(layer, normalization)
     if affine.channels_last != _has_channels_last(layer):
         yield f"{name} has the channels on another axis"
+    if np.any(affine.shift) and kind.transposed and not _gives_every_pixel_alike(layer, kind, affine.shift):
+        yield f"{name} gives its results different sums of the shift"
     if np.any(affine.shift) and _sees_zeros(layer, kind, call.shape):
         yield f"{name} pads its input with zeros"
 
@@ -118,10 +121,8 @@ def _has_channels_last(layer: Layer) -> bool:
 
 def _sees_zeros(layer: Layer, kind: LayerKind, shape: Shape) -> bool:
     """Whether a layer computes some results from pixels of its input and from zeros."""
-    if not hasattr(layer, "kernel_size"):
+    if not hasattr(layer, "kernel_size") or kind.transposed:
         return False
-    if kind.transposed:
-        return True  # its results at the border see fewer taps
     if not isinstance(layer.padding, str):
         return bool(np.any(layer.padding))
     if layer.padding != "same":
@@ -129,6 +130,24 @@ def _sees_zeros(layer: Layer, kind: LayerKind, shape: Shape) -> bool:
     sizes = shape[1:-1] if _has_channels_last(layer) else shape[2:]
     windows = zip(sizes, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True)
     return any(k > 1 if n is None else any(same_pads(n, k, s, r)) for n, k, s, r in windows)
+
+
+def _gives_every_pixel_alike(layer: Layer, kind: LayerKind, shift: np.ndarray) -> bool:
+    """Whether all results of a transposed layer see one tap, of several taps alike, and so the same of a constant."""
+    steps, rate = tuple(layer.strides), tuple(layer.dilation_rate)
+    if tuple(layer.kernel_size) != steps or set(rate) != {1} or getattr(layer, "output_padding", None) is not None:
+        return False
+    kernel, rank = kind.kernels[0], len(steps)
+    values = np.asarray(getattr(layer, kernel.name), "float64")
+    taps = [_tap_response(layer, kernel, values[place], shift) for place in np.ndindex(*values.shape[:rank])]
+    return all(np.array_equal(tap, taps[0]) for tap in taps)
+
+
+def _tap_response(layer: Layer, kernel: KernelSpec, tap: np.ndarray, constants: np.ndarray) -> np.ndarray:
+    """The results (F,) of one tap of a transposed kernel for a constant in each input channel."""
+    if kernel.channel_axes != TRANSPOSED_AXES:
+        return kernel.response(tap, constants)
+    return KernelSpec().response(kernel.standard(tap, getattr(layer, "groups", 1)), constants)
 
 
 def is_foldable(layer: Layer, normalization: Layer) -> bool:
@@ -166,7 +185,11 @@ def assign_folded(layer: Layer, behind: Sequence[ChannelAffine], ahead: Sequence
         if np.any(affine.shift):
             constants = affine.shift
             for kernel in kind.kernels:
-                constants = kernel.response(values[kernel.name], constants)
+                own = values[kernel.name]
+                if kind.transposed and not kernel.pointwise:
+                    constants = _tap_response(layer, kernel, own[(0,) * len(layer.kernel_size)], constants)
+                else:
+                    constants = kernel.response(own, constants)
             values["bias"] = values["bias"] + constants
         values[first.name] = first.scaled_inputs(values[first.name], affine.scale)
     for affine in behind:
