@@ -5,6 +5,12 @@ import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+_WIDTH = 100_000
+"""Characters of a line: every row is whole, and in one line, so that it can be searched."""
+
+_RULE = 100
+"""Most characters of the rule under the headers: a long sentence in a row is no reason for several lines of it."""
+
 
 class Table(NamedTuple):
     """A table of rows under headers.
@@ -40,9 +46,9 @@ class Table(NamedTuple):
         for row in self.rows:
             table.add_row(*(Text(format_cell(cell)) for cell in row))
         target = io.StringIO()
-        Console(file=target, width=1000, color_system=None, force_jupyter=False).print(table)
+        Console(file=target, width=_WIDTH, color_system=None, force_jupyter=False).print(table)
         lines = [line.rstrip() for line in target.getvalue().splitlines()]
-        return "\n".join(line for line in lines if line)
+        return "\n".join(line[:_RULE] if set(line) <= {" ", "─"} else line for line in lines if line)
 
     def markdown(self) -> str:
         """Return a Markdown table, ints with thousands separators."""
