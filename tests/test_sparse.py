@@ -233,3 +233,53 @@ def test_profile_of_a_sparse_file(pruned):
     model, folder = pruned
     report = tflite.profile(folder / "float32.tflite", runs=2)
     assert sum(row.macs for row in report.rows) == cost(model).macs
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    """A network whose sparse integers XNNPACK takes over and has no kernel for, its inputs and its file."""
+    rng = np.random.default_rng(1)
+    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(64)])
+    model.set_weights([rng.normal(size=w.shape) * (rng.random(w.shape) < 0.1) for w in model.get_weights()])
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT, tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    path = tmp_path_factory.mktemp("refused") / "m.tflite"
+    path.write_bytes(converter.convert())
+    with pytest.raises(RuntimeError, match="failed to delegate FULLY_CONNECTED"):
+        Interpreter(str(path)).allocate_tensors()
+    return model, rng.normal(size=(8, 16)).astype("float32"), path
+
+
+def test_file_that_xnnpack_refuses_runs_without_it(refused):
+    model, data, path = refused
+    wanted = model.predict(data, verbose=0)
+    assert np.abs(tflite.predict(path, data) - wanted).max() < 0.05 * wanted.std()
+    report = tflite.verify(model, path, data)
+    assert "kernels" in str(report)
+    assert "failed to delegate FULLY_CONNECTED node #1" in report.notes()[-1]
+    timed = tflite.benchmark(path, runs=2, warmup=0)
+    assert timed.refusal == report.refusal == "failed to delegate FULLY_CONNECTED node #1"
+    assert "on LiteRT's own kernels, as XNNPACK failed to delegate" in str(timed)
+    target = tflite.check_targets(path, "xnnpack")["xnnpack"]
+    assert (target.passed, target.taken, target.partitions) == (False, 0, 0)
+    assert {(found.why, found.change) for found in target.findings} == {
+        (
+            "is in a file that LiteRT runs only without XNNPACK, which takes FULLY_CONNECTED 1 and lacks a kernel for it",
+            "convert without sparsity",
+        )
+    }
+    assert "sparse" in str(tflite.inspect(path))
+
+
+def test_file_of_other_weights_that_xnnpack_refuses_is_caught(refused):
+    model, data, path = refused
+    other = keras.models.clone_model(model)
+    other.set_weights([-w for w in model.get_weights()])
+    with pytest.raises(tflite.VerificationError):
+        tflite.verify(other, path, data)
+
+
+def test_file_that_xnnpack_takes_is_no_refusal(pruned):
+    _, folder = pruned
+    timed = tflite.benchmark(folder / "float32.tflite", runs=2, warmup=0)
+    assert (timed.refusal, "own kernels" in str(timed)) == ("", False)

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+WITHOUT_DELEGATES = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
+"""Name of the ``OpResolverType`` of LiteRT's own kernels."""
+
 Answer = tuple[dict[str, Any], list[np.ndarray]]
 
 
@@ -17,9 +20,13 @@ def run_once(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     Args:
         request: ``kernels``, name of an ``OpResolverType``, and ``keep_tensors``, whether every tensor is kept.
         arrays: the file's bytes.
+
+    Returns:
+        ``refusal``, see `opened`.
     """
-    _interpreter(arrays[0].tobytes(), 1, request["kernels"], request["keep_tensors"]).invoke()
-    return {}, []
+    interpreter, refusal = _with_inputs(arrays[0].tobytes(), 1, request["kernels"], request["keep_tensors"])
+    interpreter.invoke()
+    return {"refusal": refusal}, []
 
 
 def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
@@ -33,7 +40,7 @@ def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
         Milliseconds, (files, threads, runs).
     """
     contents, threads, runs = [array.tobytes() for array in arrays], request["threads"], request["runs"]
-    runs_by_file = [[_interpreter(content, count).invoke for count in threads] for content in contents]
+    runs_by_file = [[_with_inputs(content, count)[0].invoke for count in threads] for content in contents]
     times = np.empty((len(contents), len(threads), runs))
     for turn in range(-request["warmup"], runs):
         for file, row in enumerate(runs_by_file):
@@ -46,32 +53,63 @@ def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
 
 
 def measure_memory(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
-    """Return the growth of the process's peak resident memory, in bytes, while a file is opened and run.
+    """Return the growth of the process's peak resident memory while a file is opened and run.
 
     Args:
         request: ``threads``.
         arrays: the file's bytes.
+
+    Returns:
+        ``bytes``, and ``refusal``, see `opened`.
     """
     content = arrays.pop().tobytes()
     import_module("ai_edge_litert.interpreter")  # the library's own size is not the file's
     before = _peak_bytes()
-    interpreter = _interpreter(content, request["threads"])
+    interpreter, refusal = _with_inputs(content, request["threads"])
     for _ in range(3):
         interpreter.invoke()
-    return {"bytes": _peak_bytes() - before}, []
+    return {"bytes": _peak_bytes() - before, "refusal": refusal}, []
 
 
-def _interpreter(content: bytes, threads: int, kernels: str = "AUTO", keep_tensors: bool = False) -> Any:
-    """An interpreter of a file with seeded inputs: normal numbers, or zeros and ones for integer types."""
+def opened(content: bytes, threads: int, kernels: str = "AUTO", keep_tensors: bool = False) -> tuple[Any, str]:
+    """Return an interpreter of a file, and why XNNPACK refuses the file; an empty text where it does not.
+
+    XNNPACK takes some operators over that it then has no kernel for, such as a dense layer of sparse integers. LiteRT
+    does not run such a file with its default delegates, but without them.
+
+    Args:
+        content: bytes of the file.
+        threads: number of LiteRT's threads.
+        kernels: name of an ``OpResolverType``.
+        keep_tensors: whether every tensor is kept.
+
+    Raises:
+        RuntimeError, ValueError: if LiteRT does not run it at all.
+    """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(
-        model_content=content,
-        num_threads=threads,
-        experimental_op_resolver_type=OpResolverType[kernels],
-        experimental_preserve_all_tensors=keep_tensors,
-    )
-    interpreter.allocate_tensors()
+    def interpreter(kernels: str) -> Any:
+        made = Interpreter(
+            model_content=content,
+            num_threads=threads,
+            experimental_op_resolver_type=OpResolverType[kernels],
+            experimental_preserve_all_tensors=keep_tensors,
+        )
+        made.allocate_tensors()
+        return made
+
+    try:
+        return interpreter(kernels), ""
+    except RuntimeError as error:
+        reason = " ".join(str(error).partition("Node number")[0].split())
+        if kernels != "AUTO" or not reason.startswith("failed to delegate"):
+            raise
+    return interpreter(WITHOUT_DELEGATES), reason
+
+
+def _with_inputs(content: bytes, threads: int, kernels: str = "AUTO", keep_tensors: bool = False) -> tuple[Any, str]:
+    """As `opened`, with seeded inputs: normal numbers, or zeros and ones for integer types."""
+    interpreter, refusal = opened(content, threads, kernels, keep_tensors)
     rng = np.random.default_rng(0)
     for detail in interpreter.get_input_details():
         shape, dtype = tuple(detail["shape"]), np.dtype(detail["dtype"])
@@ -79,7 +117,7 @@ def _interpreter(content: bytes, threads: int, kernels: str = "AUTO", keep_tenso
         interpreter.set_tensor(
             detail["index"], (rng.normal(size=shape) if normal else rng.integers(0, 2, shape)).astype(dtype)
         )
-    return interpreter
+    return interpreter, refusal
 
 
 def _peak_bytes() -> int:

@@ -29,6 +29,7 @@ class BenchmarkReport:
         max_ms: longest time.
         memory_bytes: growth of a process's peak resident memory while the file is opened and run, including the pages
             of LiteRT's own code that it touches, some megabytes.
+        refusal: why XNNPACK refuses the file, which LiteRT's own kernels then run; empty where it does not.
     """
 
     path: str
@@ -40,6 +41,7 @@ class BenchmarkReport:
     min_ms: float
     max_ms: float
     memory_bytes: int
+    refusal: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -52,7 +54,7 @@ class BenchmarkReport:
 
     def __str__(self) -> str:
         """Return a table."""
-        return Table(_HEADERS, [self.row()]).text()
+        return str(BenchmarkTable((self,)))
 
 
 _HEADERS = ("file", "threads", "runs", "median ms", "10 %", "90 %", "min", "max", "memory MB")
@@ -73,8 +75,10 @@ class BenchmarkTable:
         return Table(_HEADERS, [report.row() for report in self.reports])
 
     def __str__(self) -> str:
-        """Return the table as text."""
-        return self.table().text()
+        """Return the table, and a line for each file that XNNPACK refuses, as text."""
+        refused = {report.path: report.refusal for report in self.reports if report.refusal}
+        lines = [f"{path}: on LiteRT's own kernels, as XNNPACK {refusal}" for path, refusal in refused.items()]
+        return "\n\n".join([self.table().text(), *lines])
 
 
 def benchmark(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warmup: int = 10) -> BenchmarkReport:
@@ -131,7 +135,7 @@ def benchmark_all(
     contents = [np.frombuffer(read_tflite(file)[0], np.uint8) for file in files]
     # First, because its error names the file that does not run.
     memory = [
-        [_memory_bytes(file, content, count) for count in counts] for file, content in zip(files, contents, strict=True)
+        [_memory(file, content, count) for count in counts] for file, content in zip(files, contents, strict=True)
     ]
     times = time_contents(contents, counts, runs, warmup)
     return BenchmarkTable(
@@ -157,9 +161,10 @@ def thread_counts(threads: Iterable[int]) -> list[int]:
     return counts
 
 
-def _memory_bytes(path: Path, content: np.ndarray, threads: int) -> int:
+def _memory(path: Path, content: np.ndarray, threads: int) -> dict[str, Any]:
+    """``bytes`` and ``refusal``, see `BenchmarkReport`."""
     try:
-        return int(run_worker("measure_memory", {"threads": threads}, [content]).values["bytes"])
+        return run_worker("measure_memory", {"threads": threads}, [content]).values
     except WorkerError as error:
         raise ValueError(f"path: expected a file that LiteRT runs, got {path} ({error})") from error
 
@@ -177,6 +182,9 @@ def time_contents(contents: Sequence[np.ndarray], threads: Sequence[int], runs: 
         raise ValueError(f"path: expected files that LiteRT runs together, got some of which {error}") from error
 
 
-def _report(path: str, threads: int, times: np.ndarray, memory: int) -> BenchmarkReport:
+def _report(path: str, threads: int, times: np.ndarray, memory: dict[str, Any]) -> BenchmarkReport:
     low, median, high = (float(np.percentile(times, share)) for share in (10, 50, 90))
-    return BenchmarkReport(path, threads, len(times), median, low, high, float(times.min()), float(times.max()), memory)
+    least, most = float(times.min()), float(times.max())
+    return BenchmarkReport(
+        path, threads, len(times), median, low, high, least, most, int(memory["bytes"]), memory["refusal"]
+    )

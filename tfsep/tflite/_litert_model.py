@@ -12,6 +12,7 @@ from tfsep._keras.input_spec import InputSpec
 from tfsep._utils.arguments import positive_int
 from tfsep._utils.batch_filling import batches, without_filling
 from tfsep._utils.foreign_errors import cause_of
+from tfsep._workers._litert import WITHOUT_DELEGATES, opened
 from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._trial_run import mark_runnable, require_runnable
 
@@ -44,6 +45,7 @@ class LiteRTModel:
 
     Attributes:
         content: the file's bytes.
+        refusal: why XNNPACK refuses the file, which LiteRT's own kernels then run; empty where it does not.
         flatbuffer: the file as the schema's ``ModelT``.
         interpreter: LiteRT's.
         inputs: inputs in the file's own order.
@@ -68,35 +70,25 @@ class LiteRTModel:
         self._threads, self._trusted, self._name = positive_int(threads, "threads"), trusted, display_name or path
         self._reference_kernels = reference_kernels
         self.content, self.flatbuffer = read_tflite(path)
-        self.interpreter = self._opened(self.content, keep_tensors, trusted)
+        self.interpreter, self.refusal = self._opened(self.content, keep_tensors, trusted)
         self._inputs, self._outputs = self._named_inputs(), self._named_outputs()
         self.inputs = tuple(_info(name, detail) for name, detail in self._inputs)
         self.outputs = tuple(_info(name, detail) for name, detail in self._outputs)
         self.input_grids = tuple(map(self._grid, self._inputs, self.inputs))
         self.output_grids = tuple(map(self._grid, self._outputs, self.outputs))
 
-    def _opened(self, content: bytes, keep_tensors: bool, trusted: bool) -> Any:
-        """An interpreter of a file, which has run in a process of its own."""
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if keep_tensors else OpResolverType.AUTO
-        if self._reference_kernels:
-            kernels = OpResolverType.BUILTIN_REF
+    def _opened(self, content: bytes, keep_tensors: bool, trusted: bool) -> tuple[Any, str]:
+        """An interpreter of a file, which has run in a process of its own; why XNNPACK refuses it, or nothing."""
+        kernels = WITHOUT_DELEGATES if keep_tensors else "BUILTIN_REF" if self._reference_kernels else "AUTO"
         if trusted:
-            mark_runnable(content, kernels.name, keep_tensors)
-        require_runnable(content, kernels.name, keep_tensors, self._name)
+            mark_runnable(content, kernels, keep_tensors)
+        known = require_runnable(content, kernels, keep_tensors, self._name)
         try:
-            interpreter = Interpreter(
-                model_content=content,
-                num_threads=self._threads,
-                experimental_op_resolver_type=kernels,
-                experimental_preserve_all_tensors=keep_tensors,
-            )
-            interpreter.allocate_tensors()
+            interpreter, refusal = opened(content, self._threads, WITHOUT_DELEGATES if known else kernels, keep_tensors)
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"path: expected a file that LiteRT runs, got {self._name} ({reason})") from error
-        return interpreter
+        return interpreter, known or refusal
 
     def variant(self, content: bytes, trusted: bool = False) -> Any:
         """Return an interpreter of another form of this file, of which every tensor can be read.
@@ -108,7 +100,7 @@ class LiteRTModel:
         Raises:
             ValueError: if LiteRT does not run it.
         """
-        return self._opened(content, keep_tensors=True, trusted=trusted or self._trusted)
+        return self._opened(content, keep_tensors=True, trusted=trusted or self._trusted)[0]
 
     @property
     def input_tensors(self) -> tuple[int, ...]:

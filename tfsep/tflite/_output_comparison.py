@@ -31,6 +31,7 @@ class _OutputComparison:
     """Sums over the batches of a comparison."""
 
     def __init__(self, file: LiteRTModel) -> None:
+        self._refusal = file.refusal
         self._file = file
         self.samples = self._agreed = self._right = self._model_right = self._labelled = 0
         self._saturated = self._input_elements = 0
@@ -85,6 +86,7 @@ class _OutputComparison:
             high=self._high,
             may_be_lossy=tolerance is None,
             is_float32=recipe.weights == "float32",
+            refusal=self._refusal,
             channels=self._channels(
                 ChannelLimit(recipe.tolerance if tolerance is None else tolerance, adds_rounding=tolerance is None),
                 samples,

@@ -7,8 +7,8 @@ import numpy as np
 
 from tfsep._workers import WorkerError, run_worker
 
-_RUNNABLE: set[tuple[bytes, str, bool]] = set()
-"""Digests of files that have run, with the kernels that ran them."""
+_RUNNABLE: dict[tuple[bytes, str, bool], str] = {}
+"""By digest of a file that has run, with the kernels that it was opened on: why XNNPACK refuses it, or nothing."""
 _SECONDS = 120.0
 
 
@@ -18,10 +18,10 @@ def _key(content: bytes, kernels: str, keep_tensors: bool) -> tuple[bytes, str, 
 
 def mark_runnable(content: bytes, kernels: str, keep_tensors: bool) -> None:
     """Spare a file that this process made the run in a process of its own."""
-    _RUNNABLE.add(_key(content, kernels, keep_tensors))
+    _RUNNABLE.setdefault(_key(content, kernels, keep_tensors), "")
 
 
-def require_runnable(content: bytes, kernels: str, keep_tensors: bool, path: str | PathLike[str]) -> None:
+def require_runnable(content: bytes, kernels: str, keep_tensors: bool, path: str | PathLike[str]) -> str:
     """Run a file's bytes, which have passed the structural check, in a process of their own, unless they have run.
 
     Args:
@@ -30,15 +30,18 @@ def require_runnable(content: bytes, kernels: str, keep_tensors: bool, path: str
         keep_tensors: whether every tensor is kept.
         path: the file's name in errors.
 
+    Returns:
+        Why XNNPACK refuses the file, which runs without it; an empty text where it does not.
+
     Raises:
         ValueError: if LiteRT refuses the file, crashes on it or does not end.
     """
     key = _key(content, kernels, keep_tensors)
-    if key in _RUNNABLE:
-        return
-    request = {"kernels": kernels, "keep_tensors": keep_tensors}
-    try:
-        run_worker("run_once", request, [np.frombuffer(content, np.uint8)], seconds=_SECONDS)
-    except WorkerError as error:
-        raise ValueError(f"path: expected a file that LiteRT runs, got {path} ({error})") from error
-    _RUNNABLE.add(key)
+    if key not in _RUNNABLE:
+        request = {"kernels": kernels, "keep_tensors": keep_tensors}
+        try:
+            reply = run_worker("run_once", request, [np.frombuffer(content, np.uint8)], seconds=_SECONDS)
+        except WorkerError as error:
+            raise ValueError(f"path: expected a file that LiteRT runs, got {path} ({error})") from error
+        _RUNNABLE[key] = reply.values["refusal"]
+    return _RUNNABLE[key]

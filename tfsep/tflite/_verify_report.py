@@ -73,6 +73,7 @@ class VerifyReport:
         is_float32: whether the file stores its weights in float32: an error past the tolerance has to be its noise.
         channels: the outputs channel by channel, with the worst ones.
         proof: what is left of the difference without rounding; None where that was not tried.
+        refusal: why XNNPACK refuses the file, which LiteRT's own kernels then run; empty where it does not.
     """
 
     samples: int
@@ -98,6 +99,7 @@ class VerifyReport:
     is_float32: bool = False
     channels: ChannelSummary = field(default_factory=ChannelSummary)
     proof: Proof | None = None
+    refusal: str = ""
 
     @property
     def passed(self) -> bool:
@@ -169,7 +171,12 @@ class VerifyReport:
 
     def notes(self) -> list[str]:
         """Return remarks for the user."""
-        return self._channel_notes() if self.elements is None else self._element_notes()
+        notes = self._channel_notes() if self.elements is None else self._element_notes()
+        if self.refusal:
+            notes.append(
+                f"XNNPACK {self.refusal}, so LiteRT runs the file only without its default delegates, as it did here"
+            )
+        return notes
 
     def _channel_notes(self) -> list[str]:
         """Remarks on channels."""
@@ -267,6 +274,7 @@ class VerifyReport:
                 )
             ),
             ("inputs out of range", f"{self.saturated:.2%}"),
+            *((("kernels", f"LiteRT's own, as XNNPACK {self.refusal}"),) if self.refusal else ()),
         ]
         return Table(("measure", "value"), rows)
 

@@ -81,12 +81,24 @@ def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
     runner, nodes = LiteRTModel(file.path), file.nodes
     taken = runner.delegated()
     source = f"LiteRT {version('ai-edge-litert')}"
+    if runner.refusal:
+        return report_of(target, MEASURED, nodes, 0, _refusal_findings(runner.refusal, nodes, source), source, 0)
     left = [node for node in nodes if node.row.number not in taken]
     findings = []
     for node in left:
         rule = target.broken_rule(node)
         findings.append(_unexplained(node, nodes, taken, source) if rule is None else target.finding(rule, node))
     return report_of(target, MEASURED, nodes, len(taken), tuple(findings), source, len(runner.partitions()))
+
+
+def _refusal_findings(refusal: str, nodes: tuple[Node, ...], source: str) -> tuple[Finding, ...]:
+    """The findings of a file that does not run with XNNPACK, for an operator that it takes and has no kernel for."""
+    named = re.search(r"(\w+) node #(\d+)", refusal)
+    operator = f"{named[1]} {named[2]}" if named else "an operator"
+    why = f"is in a file that LiteRT runs only without XNNPACK, which takes {operator} and lacks a kernel for it"
+    sparse = any(tensor is not None and tensor.density is not None for node in nodes for tensor in node.inputs)
+    change = "convert without sparsity" if sparse else f"use another layer for {operator}"
+    return tuple(Finding(node.row.number, node.row.name, node.label, why, change, source) for node in nodes)
 
 
 def _unexplained(node: Node, nodes: tuple[Node, ...], taken: frozenset[int], source: str) -> Finding:
