@@ -10,10 +10,12 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from checks import assert_refused
 from tflite_builder import Graph, Op, Tensor, build
+from typer.testing import CliRunner
 
 from tfsep import tflite
 from tfsep._flatbuffer.constants import real_numbers, stored_numbers
 from tfsep._flatbuffer.reader import read_tflite
+from tfsep.cli import app
 from tfsep.cost import cost
 
 DENSE, COMPRESSED = schema.DimensionType.DENSE, schema.DimensionType.SPARSE_CSR
@@ -260,11 +262,12 @@ def test_file_that_xnnpack_refuses_runs_without_it(refused):
     timed = tflite.benchmark(path, runs=2, warmup=0)
     assert timed.refusal == report.refusal == "failed to delegate FULLY_CONNECTED node #1"
     assert "on LiteRT's own kernels, as XNNPACK failed to delegate" in str(timed)
+    assert timed.refusal in CliRunner().invoke(app, ["bench", str(path), "--runs", "2"]).output
     target = tflite.check_targets(path, "xnnpack")["xnnpack"]
     assert (target.passed, target.taken, target.partitions) == (False, 0, 0)
     assert {(found.why, found.change) for found in target.findings} == {
         (
-            "is in a file that LiteRT runs only without XNNPACK, which takes FULLY_CONNECTED 1 and lacks a kernel for it",
+            "runs only without XNNPACK, which takes FULLY_CONNECTED 1 and has no kernel for it",
             "convert without sparsity",
         )
     }

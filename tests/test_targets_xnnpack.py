@@ -79,6 +79,46 @@ def sliced(*sizes):
     return case("SLICE", [real(), whole(0, 0, 0, 0), whole(*sizes)], [real((1, 4, 2, 4))])
 
 
+def strided(begin, end, step, shape, dtype="float32", **masks):
+    given = [real() if dtype == "float32" else stored(0.1, dtype=dtype), whole(*begin), whole(*end), whole(*step)]
+    made = real(shape) if dtype == "float32" else stored(0.1, shape, dtype)
+    return case("STRIDED_SLICE", given, [made], "StridedSliceOptions", **masks)
+
+
+def resized(kind, dtype="float32", ratio=1, **options):
+    given = real() if dtype == "float32" else stored(0.1, dtype=dtype)
+    made = real((1, 8, 8, 4)) if dtype == "float32" else stored(0.1 * ratio, (1, 8, 8, 4), dtype)
+    table = "ResizeBilinearOptions" if kind == "RESIZE_BILINEAR" else "ResizeNearestNeighborOptions"
+    return case(kind, [given, whole(8, 8)], [made], table, **options)
+
+
+def mixed_join(dtype, ratio):
+    parts = [stored(0.1, dtype=dtype), stored(0.1 * ratio, dtype=dtype)]
+    return case("CONCATENATION", parts, [stored(0.1, (1, 4, 4, 8), dtype)], "ConcatenationOptions", axis=3)
+
+
+def averaged(axes, shape, dtype):
+    image, mean = (real(), real(shape)) if dtype == "float32" else (stored(0.1, dtype=dtype), stored(0.1, shape, dtype))
+    return case("MEAN", [image, whole(*axes)], [mean], "ReducerOptions", keepDims=True)
+
+
+def enlarging(dtype):
+    taps, ones = np.ones(64), np.ones(4)
+    if dtype == "int8":
+        weights, bias = Tensor((4, 2, 2, 4), dtype, taps, (0.1, 0)), Tensor((4,), "int32", ones, (0.01, 0))
+        given, made = stored(0.1), stored(0.1, (1, 8, 8, 4))
+    else:
+        weights, bias, given, made = (
+            Tensor((4, 2, 2, 4), data=taps),
+            Tensor((4,), data=ones),
+            real(),
+            real((1, 8, 8, 4)),
+        )
+    options = {"strideW": 2, "strideH": 2, "padding": 1}
+    return case("TRANSPOSE_CONV", [whole(1, 8, 8, 4), weights, given, bias], [made], "TransposeConvOptions", **options)
+
+
+FRAME = Tensor((4, 2), "int32", [0, 0, 1, 1, 1, 1, 0, 0])
 TAKEN = {
     "split by 2": split(2),
     "split by 4": split(4),
@@ -110,8 +150,23 @@ TAKEN = {
     "slice": sliced(1, 4, 2, 4),
     "softmax": case("SOFTMAX", [real()], [real()], "SoftmaxOptions", beta=1.0),
     "slopes": case("PRELU", [real(), Tensor((1, 1, 4), data=np.ones(4))], [real()]),
+    "part": strided((0, 1, 0, 0), (1, 4, 4, 4), (1, 1, 1, 1), (1, 3, 4, 4), "int8"),
+    "last part": strided((0, -2, 0, 0), (1, 4, 4, 4), (1, 1, 1, 1), (1, 2, 4, 4), "uint8"),
+    "first part": strided((0,) * 4, (0, 2, 0, 0), (1, 1, 1, 1), (1, 2, 4, 4), beginMask=13, endMask=13),
+    "bilinear": resized("RESIZE_BILINEAR", "int8"),
+    "bilinear, half pixels": resized("RESIZE_BILINEAR", "uint8", halfPixelCenters=True),
+    "bilinear, corners": resized("RESIZE_BILINEAR", alignCorners=True),
+    "join of one scale": mixed_join("uint8", 1),
+    "mean of channels": averaged((3,), (1, 4, 4, 1), "int8"),
+    "mean of rows": averaged((1,), (1, 1, 4, 4), "uint8"),
+    "mean of all": averaged((0, 1, 2, 3), (1, 1, 1, 1), "float32"),
+    "enlarging": enlarging("float32"),
+    "enlarging in int8": enlarging("int8"),
+    "rectifier in int8": case("ELU", [stored(0.1)], [stored(0.1)]),
+    "padding in uint8": case("PAD", [stored(0.1, dtype="uint8"), FRAME], [stored(0.1, (1, 6, 6, 4), "uint8")]),
     "6 dimensions": case("ABS", [real((1, 1, 1, 1, 2, 3))], [real((1, 1, 1, 1, 2, 3))]),
 }
+STATIC, NONE = "a static second input", "is no operator of this target"
 LEFT = {  # with what the report says that it needs
     "split by 5": (split(5), "2 to 4 outputs"),
     "split by 8": (split(8), "2 to 4 outputs"),
@@ -163,6 +218,52 @@ LEFT = {  # with what the report says that it needs
     "slice to the end": (sliced(1, -1, 2, 4), "sizes as numbers, not -1"),
     "softmax by a factor": (case("SOFTMAX", [real()], [real()], "SoftmaxOptions", beta=2.0), "a factor beta of 1"),
     "computed slopes": (case("PRELU", [real(), real((1, 1, 4))], [real()]), "static slopes"),
+    "every second": (
+        strided((0,) * 4, (1, 4, 4, 4), (1, 2, 2, 1), (1, 2, 2, 4), "int8"),
+        "a slice without steps that keeps all axes",
+    ),
+    "backwards": (
+        strided((0, 3, 0, 0), (1, -5, 4, 4), (1, -1, 1, 1), IMAGE),
+        "a slice without steps that keeps all axes",
+    ),
+    "an axis less": (
+        strided((0,) * 4, (1, 4, 4, 4), (1, 1, 1, 1), (4, 4, 4), "uint8", shrinkAxisMask=1),
+        "a slice without steps that keeps all axes",
+    ),
+    "join of two scales": (mixed_join("uint8", 2), "inputs and output of one scale and zero point"),
+    "slopes in int8": (
+        case("PRELU", [stored(0.1), Tensor((1, 1, 4), "int8", np.ones(4), (0.1, 0))], [stored(0.1)]),
+        "float32",
+    ),
+    "computed padding": (case("PAD", [stored(0.1), Tensor((4, 2), "int32")], [stored(0.1, (1, 6, 6, 4))]), STATIC),
+    "nearest": (resized("RESIZE_NEAREST_NEIGHBOR"), NONE),
+    "nearest in int8": (resized("RESIZE_NEAREST_NEIGHBOR", "int8", halfPixelCenters=True), NONE),
+    "split by sizes": (
+        case(
+            "SPLIT_V",
+            [stored(0.1), whole(1, 3), Tensor((), "int32", 3)],
+            [stored(0.1, (1, 4, 4, 1)), stored(0.1, (1, 4, 4, 3))],
+            "SplitVOptions",
+            numSplits=2,
+        ),
+        NONE,
+    ),
+    "pack": (case("PACK", [real()] * 2, [real((2, *IMAGE))], "PackOptions", valuesCount=2), NONE),
+    "unpack": (case("UNPACK", [stored(0.1)], [stored(0.1, (1, 4, 4))] * 4, "UnpackOptions", num=4, axis=3), NONE),
+    "gather": (case("GATHER", [real(), whole(0, 1)], [real((1, 4, 4, 2))], "GatherOptions", axis=3), NONE),
+    "largest": (
+        case(
+            "ARG_MAX",
+            [stored(0.1), Tensor((), "int32", 3)],
+            [Tensor((1, 4, 4), "int32")],
+            "ArgMaxOptions",
+            outputType=2,
+        ),
+        NONE,
+    ),
+    "tiled": (case("TILE", [real(), whole(1, 2, 1, 1)], [real((1, 8, 4, 4))]), NONE),
+    "reversed": (case("REVERSE_V2", [stored(0.1), whole(1)], [stored(0.1)]), NONE),
+    "squeezed": (case("SQUEEZE", [real()], [real((4, 4, 4))], "SqueezeOptions", squeezeDims=[0]), NONE),
     "expanded": (
         case("EXPAND_DIMS", [real(), whole(1)], [real((1, 1, 4, 4, 4))], "ExpandDimsOptions"),
         "RESHAPE in its place",
@@ -201,6 +302,21 @@ def test_rules_explain_what_was_measured(singles):
     rule = tflite.TARGETS["xnnpack"].broken_rule
     nodes = nodes_of(tflite.inspect(singles), read_tflite(singles)[1])
     assert [name for name, node in zip(names, nodes, strict=True) if rule(node) is not None] == list(LEFT)
+
+
+def test_operator_for_which_xnnpack_refuses_the_file(tmp_path):
+    """It takes a resize of another step over, and ends."""
+    name, inputs, outputs, options, table = resized("RESIZE_BILINEAR", "int8", 2)
+    graph = Graph([*inputs, *outputs], [Op(name, [0, 1], [2], options, table)], [0], [2])
+    build(graph, path=tmp_path / "m.tflite")
+    report = tflite.check_targets(tmp_path / "m.tflite", "xnnpack")["xnnpack"]
+    (found,) = report.findings
+    assert (report.passed, report.taken, found.operator) == (False, 0, name)
+    assert found.why == (
+        "runs only without XNNPACK, which takes RESIZE_BILINEAR 0 and has no kernel for it: that needs input and "
+        "output of one scale and zero point"
+    )
+    assert found.change
 
 
 def test_micro_takes_int8_in_place_of_uint8(tmp_path):

@@ -101,9 +101,9 @@ def opened(content: bytes, threads: int, kernels: str = "AUTO", keep_tensors: bo
     try:
         return interpreter(kernels), ""
     except RuntimeError as error:
-        reason = " ".join(str(error).partition("Node number")[0].split())
-        if kernels != "AUTO" or not reason.startswith("failed to delegate"):
+        if kernels != "AUTO" or "TfLiteXNNPackDelegate" not in str(error):
             raise
+        reason = " ".join(str(error).partition("Node number")[0].split()) or "failed to prepare"
     return interpreter(WITHOUT_DELEGATES), reason
 
 

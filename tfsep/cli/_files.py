@@ -108,6 +108,8 @@ def bench(
         counts = parse_thread_counts(threads)
         times = tflite.benchmark_all(paths, counts, runs=runs, warmup=warmup)
         print(_format_table(times.table(), format))
+        for note in times.notes() if format is not Format.CSV else ():
+            print(f"\n{note}")
         for path, count in itertools.product(paths, counts) if profile else ():
             table = tflite.profile(path, count, runs=runs, warmup=warmup).table()
             table = Table(("file", "threads", *table.headers), [(path, count, *row) for row in table.rows])

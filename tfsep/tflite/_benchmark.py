@@ -74,11 +74,14 @@ class BenchmarkTable:
         """Return a row for each report."""
         return Table(_HEADERS, [report.row() for report in self.reports])
 
-    def __str__(self) -> str:
-        """Return the table, and a line for each file that XNNPACK refuses, as text."""
+    def notes(self) -> list[str]:
+        """Return a line for each file that XNNPACK refuses."""
         refused = {report.path: report.refusal for report in self.reports if report.refusal}
-        lines = [f"{path}: on LiteRT's own kernels, as XNNPACK {refusal}" for path, refusal in refused.items()]
-        return "\n\n".join([self.table().text(), *lines])
+        return [f"{path}: on LiteRT's own kernels, as XNNPACK {refusal}" for path, refusal in refused.items()]
+
+    def __str__(self) -> str:
+        """Return the table and the notes as text."""
+        return "\n\n".join([self.table().text(), *self.notes()])
 
 
 def benchmark(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warmup: int = 10) -> BenchmarkReport:

@@ -175,6 +175,12 @@ def same_quantization(node: Node) -> bool:
     )
 
 
+def one_quantization(node: Node) -> bool:
+    """The same scale and zero point of all quantized inputs and outputs."""
+    tensors = (tensor for tensor in (*node.inputs, *node.outputs) if tensor is not None and tensor.scales)
+    return len({(tensor.scales, tensor.zero_points) for tensor in tensors}) <= 1
+
+
 def floats_or_one_type(node: Node) -> bool:
     """Floats, or integers of the same type, into 8-bit integers."""
     given = node.tensor(0)

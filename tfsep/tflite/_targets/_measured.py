@@ -23,6 +23,7 @@ from tfsep.tflite._targets._conditions import (
     not_dynamic,
     not_flattened,
     not_quantized,
+    one_quantization,
     option_is,
     outputs_between,
     plain_slice,
@@ -82,7 +83,9 @@ def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
     taken = runner.delegated()
     source = f"LiteRT {version('ai-edge-litert')}"
     if runner.refusal:
-        return report_of(target, MEASURED, nodes, 0, _refusal_findings(runner.refusal, nodes, source), source, 0)
+        return report_of(
+            target, MEASURED, nodes, 0, _refusal_findings(target, runner.refusal, nodes, source), source, 0
+        )
     left = [node for node in nodes if node.row.number not in taken]
     findings = []
     for node in left:
@@ -91,13 +94,16 @@ def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
     return report_of(target, MEASURED, nodes, len(taken), tuple(findings), source, len(runner.partitions()))
 
 
-def _refusal_findings(refusal: str, nodes: tuple[Node, ...], source: str) -> tuple[Finding, ...]:
+def _refusal_findings(target: Target, refusal: str, nodes: tuple[Node, ...], source: str) -> tuple[Finding, ...]:
     """The findings of a file that does not run with XNNPACK, for an operator that it takes and has no kernel for."""
     named = re.search(r"(\w+) node #(\d+)", refusal)
     operator = f"{named[1]} {named[2]}" if named else "an operator"
-    why = f"is in a file that LiteRT runs only without XNNPACK, which takes {operator} and lacks a kernel for it"
+    rule = next((target.broken_rule(node) for node in nodes if named and node.row.number == int(named[2])), None)
+    why = f"runs only without XNNPACK, which takes {operator} and has no kernel for it"
+    why += "" if rule is None else f": that needs {rule.needs}"
     sparse = any(tensor is not None and tensor.density is not None for node in nodes for tensor in node.inputs)
-    change = "convert without sparsity" if sparse else f"use another layer for {operator}"
+    other = "convert without sparsity" if sparse else f"use another layer for {operator}"
+    change = other if rule is None else rule.change
     return tuple(Finding(node.row.number, node.row.name, node.label, why, change, source) for node in nodes)
 
 
@@ -278,7 +284,12 @@ MEASURED_TARGETS = (
                 ("SLICE",), sizes_given(2), "sizes as numbers, not -1", "slice with the sizes themselves, as x[:, a:b]"
             ),
             Rule(("RESHAPE",), not_flattened, "a size for each axis, not -1 alone", "reshape to the size itself"),
-            Rule(("RESHAPE",), same_quantization, "input and output of one scale and zero point", _FLOAT),
+            Rule(
+                ("RESHAPE", "RESIZE_BILINEAR"),
+                same_quantization,
+                "input and output of one scale and zero point",
+                _FLOAT,
+            ),
             Rule(
                 ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
                 pools_touch,
@@ -318,6 +329,12 @@ MEASURED_TARGETS = (
                 "slice a range of neighbours, and take its axis away by a reshape",
             ),
             Rule(("CONCATENATION",), inputs_between(2, 5), "2 to 5 tensors", "join them by fives"),
+            Rule(
+                ("CONCATENATION",),
+                one_quantization,
+                "inputs and output of one scale and zero point",
+                "bring what is joined here to one range, by a normalization, or use the recipe float32",
+            ),
             Rule(
                 (),
                 activation_among(0, 1, 2, 3),
