@@ -406,3 +406,39 @@ def test_recipes_are_frozen():
 def test_converter_errors_are_one_line():
     assert cause_of(Exception("a\nfoo error: bad op\nb")) == "foo error: bad op"
     assert cause_of(Exception("")) == "Exception"
+
+
+def shut(layer):
+    """A layer of one whose activations are all 0."""
+    layer.build((None, 6, 6, 2))
+    layer.bias.assign(np.full(layer.bias.shape, -100.0))
+    return layer
+
+
+def test_layers_of_zeros(tmp_path):
+    """LiteRT refuses the one file and crashes on the other; where zeros have the scale of other numbers, it runs."""
+    image = keras.Input((6, 6, 2))
+    data = np.random.default_rng(0).normal(size=(32, 6, 6, 2)).astype("float32")
+    zeros = shut(keras.layers.Conv2D(2, 3, activation="relu", name="zeros"))(image)
+    other = keras.layers.Conv2D(2, 3)(image)
+    added = keras.layers.ReLU(name="zeros")(shut(keras.layers.Conv2D(2, 3))(image) + other)
+    for tensor in (zeros, added):
+        with pytest.raises(
+            ValueError, match=r"model: expected layers whose numbers reach 1e-06.*, got 'zeros'"
+        ) as error:
+            tflite.export(keras.Model(image, keras.layers.Flatten()(tensor)), tmp_path / "m.tflite", "int8", data)
+        assert_sentence(str(error.value), "model")
+        assert not list(tmp_path.iterdir())
+    joined = keras.Model(image, keras.layers.Concatenate()([zeros, other]))
+    assert tflite.export(joined, tmp_path / "m.tflite", "int8", data).verification.passed
+
+
+def test_divisors_that_are_zero_in_integers(tmp_path):
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, 1.0 / (abs(keras.layers.Dense(8)(inputs)) + 1e-3))
+    data = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    with pytest.raises(
+        ValueError, match=r"does not compute DIV of .* there \(a divisor that is 0 in integers\)"
+    ) as error:
+        tflite.export(model, tmp_path / "m.tflite", "int8", data)
+    assert_sentence(str(error.value), "model")

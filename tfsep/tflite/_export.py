@@ -20,6 +20,7 @@ from tfsep._utils.atomic_files import atomic_files
 from tfsep.data import Preprocessing
 from tfsep.tflite._calibration import Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
+from tfsep.tflite._empty_ranges import SMALLEST_RANGE, operators_without_range
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._layer_origins import float_weight_notes, layer_of_operator
@@ -210,7 +211,7 @@ def _verified_report(source: SourceModel, file: Path, path: Path, terms: _Terms)
         verification, delegated = None, 0
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
-        litert = LiteRTModel(file, display_name=path, reference_kernels=source.reference_kernels, trusted=True)
+        litert = _opened(source, file, path, recipe)
         verification = _verify_file(source, litert, path, terms)
         notes += _verification_notes(verification, terms) + source.notes(verification, litert)
         inputs, outputs = litert.inputs, litert.outputs
@@ -237,6 +238,24 @@ def _verified_report(source: SourceModel, file: Path, path: Path, terms: _Terms)
     )
 
 
+def _opened(source: SourceModel, file: Path, path: Path, recipe: Recipe) -> LiteRTModel:
+    """Open a file that was just made; where one of its layers is nothing but zeros, LiteRT may crash on it."""
+    model, content = source.signature.model, read_tflite(file)[1]
+    empty = operators_without_range(content)
+    try:
+        return LiteRTModel(file, display_name=path, reference_kernels=source.reference_kernels, trusted=not empty)
+    except ValueError as error:
+        if not empty:
+            raise
+        layers = dict.fromkeys(repr(layer_of_operator(model, content, content.subgraphs[0], op)) for op in empty)
+        raise ValueError(
+            f"model: expected layers whose numbers reach {SMALLEST_RANGE} on the samples to calibrate on, got "
+            f"{', '.join(list(layers)[:3])} of {model.name!r}, so that LiteRT does not run its file in recipe "
+            f"{recipe.name!r}: leave such a layer out, calibrate on other samples, or take a recipe with activations "
+            "in float32"
+        ) from error
+
+
 def _verify_file(source: SourceModel, file: LiteRTModel, path: Path, terms: _Terms) -> VerifyReport:
     """Compare outputs, range of the data and weights, and return the report if all pass."""
     with model_run(source.signature) as run:
@@ -255,9 +274,13 @@ def _unrunnable(signature: ModelSignature, content: bytes, recipe: Recipe, error
         file = unpack(content, name)
         graph = file.subgraphs[0]
         layer = f" of {layer_of_operator(signature.model, file, graph, graph.operators[error.place])!r}"
+    reason = error.reason
+    if error.kind == "DIV" and "zero_point" in reason:
+        # LiteRT's words are the condition in its source.
+        reason = "a divisor that is 0 in integers"
     return ValueError(
         f"model: expected one whose file in recipe {recipe.name!r} runs on the samples to verify on, got {name!r}: "
-        f"LiteRT does not compute {error.kind}{layer} there ({error.reason}): take another recipe, or other data"
+        f"LiteRT does not compute {error.kind}{layer} there ({reason}): take another recipe, or other data"
     )
 
 

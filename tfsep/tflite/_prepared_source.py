@@ -22,6 +22,7 @@ from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
 from tfsep.quantize._inference_mode import litert_rounding
 from tfsep.quantize._layer_results import results_of
 from tfsep.quantize._prepared_model import float_layers_of, runtime_of
+from tfsep.tflite._empty_ranges import SMALLEST_RANGE
 from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import ModelRun
@@ -37,9 +38,6 @@ _LAST_PLACE = 2.0**-23
 _EXACT = 2**24
 """Up to this size float32 stores a bias exactly. Larger ones, of channels that normalization scales to almost zero, are
 off by float32's last place, which is far under a step of the output."""
-
-_SMALLEST_RANGE = 1e-6
-"""The converter chooses quantization parameters of its own for tensors whose numbers are all smaller."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,9 @@ class PreparedSource:
                 raise ValueError(
                     f"model: expected ranges that training or quantize.observe has seen, got none of {name!r}"
                 )
-            if max(-low, high) < _SMALLEST_RANGE:
+            if max(-low, high) < SMALLEST_RANGE:
                 raise ValueError(
-                    f"model: expected ranges that reach {_SMALLEST_RANGE}, under which the converter gives no scale, "
+                    f"model: expected ranges that reach {SMALLEST_RANGE}, under which the converter gives no scale, "
                     f"got [{low:.3g}, {high:.3g}] of {name!r}: train the model, so that its numbers get a "
                     "size, or observe other data"
                 )

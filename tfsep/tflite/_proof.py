@@ -170,7 +170,8 @@ class _Integers(NamedTuple):
         low: smallest number that it can store.
         high: largest one.
         step: distance of two neighbours.
-        has_fixed_scale: whether the operator that makes it has one scale, whatever the numbers.
+        has_fixed_scale: whether an operator prescribes its scale, whatever the numbers: the one that makes it, or the
+            concatenations that read it.
     """
 
     name: str
@@ -188,6 +189,7 @@ class _Integers(NamedTuple):
 def _computed_integers(model: ModelT) -> dict[int, _Integers]:
     """The integers that operators of the main graph make, by number of the tensor."""
     graph, found = model.subgraphs[0], {}
+    readers = _readers(model)
     for op in graph.operators or []:
         for number in map(int, op.outputs):
             tensor = graph.tensors[number]
@@ -196,20 +198,38 @@ def _computed_integers(model: ModelT) -> dict[int, _Integers]:
                 step, zero = float(scales.scale.squeeze()), float(scales.zero.squeeze())
                 stored, name = np.iinfo(type_name(tensor)), tensor.name.decode(errors="replace").split(";")[0]
                 limits = (stored.min - zero) * step, (stored.max - zero) * step
-                found[number] = _Integers(name, *limits, step, operator_name(model, op) in _FIXED_SCALES)
+                is_fixed = operator_name(model, op) in _FIXED_SCALES or _is_joined(
+                    model, number, readers.get(number, [])
+                )
+                found[number] = _Integers(name, *limits, step, is_fixed)
     return found
+
+
+def _readers(model: ModelT) -> dict[int, list[OperatorT]]:
+    """The operators that read each tensor of the main graph."""
+    readers: dict[int, list[OperatorT]] = {}
+    for op in model.subgraphs[0].operators or []:
+        for number in op.inputs:
+            readers.setdefault(int(number), []).append(op)
+    return readers
+
+
+def _is_joined(model: ModelT, number: int, readers: Sequence[OperatorT]) -> bool:
+    """Whether a tensor is only ever a part of a larger one, whose scale it has."""
+    tensors = model.subgraphs[0].tensors
+    return bool(readers) and all(
+        operator_name(model, op) == "CONCATENATION"
+        and np.array_equal(tensors[op.outputs[0]].quantization.scale, tensors[number].quantization.scale)
+        for op in readers
+    )
 
 
 def _clipped_tensors(model: ModelT) -> dict[int, list[int]]:
     """Of each tensor of the main graph that only clipping operators read, their results."""
-    readers: dict[int, list[OperatorT]] = {}
     graph = model.subgraphs[0]
-    for op in graph.operators or []:
-        for number in op.inputs:
-            readers.setdefault(int(number), []).append(op)
     return {
         number: [int(op.outputs[0]) for op in ops]
-        for number, ops in readers.items()
+        for number, ops in _readers(model).items()
         if number not in graph.outputs and all(operator_name(model, op) in _CLIPPING for op in ops)
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tfsep._utils.table import Table
 from tfsep.tflite._channel_errors import ChannelSummary
+from tfsep.tflite._empty_ranges import SMALLEST_RANGE
 from tfsep.tflite._proof_report import Proof
 
 _SHOWN_CHANNELS = 3
@@ -348,12 +349,14 @@ def _worst_channel(report: VerifyReport) -> str:
 def _dead_channels(report: VerifyReport) -> str:
     worst = report.channels.worst[0]
     others = f", and {report.channels.dead - 1} more" if report.channels.dead > 1 else ""
-    advice = (
-        "give it an output of its own or the scale of the others, or take a recipe with outputs in float32, such as "
-        "dynamic_int8"
-        if worst.step
-        else "look for weights and activations under or past what the file's types store"
-    )
+    if not worst.step:
+        advice = "look for weights and activations under or past what the file's types store"
+    else:
+        # Steps of a hundredth of it are those of an output that is smaller as a whole.
+        own = f"its numbers are under {SMALLEST_RANGE}, for which there are no steps: give it a larger scale"
+        shared = "give it an output of its own or the scale of the others"
+        chosen = own if worst.step < SMALLEST_RANGE / 100 else shared
+        advice = f"{chosen}, or take a recipe with outputs in float32, such as dynamic_int8"
     return (
         f"expected channels that vary as in the model, got a constant: {worst.name} {worst.ranges()}{others}: {advice}"
     )
