@@ -2,14 +2,14 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.call_form import built_shapes
+from tfsep._keras.call_form import built_tree, input_label
 from tfsep._keras.layer_copies import is_known
 from tfsep._keras.model_graph import SOME_SIZE, Call, calls_behind, opened, plain_model
 from tfsep._keras.model_io import inputs_of, layers_in
@@ -178,14 +178,12 @@ def _symbolic_inputs(model: Model) -> Any:
     """Symbolic inputs of a built model, in the structure that it takes; None if that is not known."""
     if (own := inputs_of(model)) is not None:
         return own
-    shapes = built_shapes(model)
-    if shapes is None:
+    tree = built_tree(model)
+    if tree is None:
         return None
-    if isinstance(shapes, Mapping):
-        return {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
-    if isinstance(shapes[0], Sequence):
-        return [keras.Input(shape, name=f"input_{place}") for place, shape in enumerate(shapes)]
-    return keras.Input(shapes, name="input")
+    leaves = keras.tree.flatten_with_path(tree)
+    inputs = [None if own is None else keras.Input(own.shape, name=input_label([], path)) for path, own in leaves]
+    return keras.tree.pack_sequence_as(tree, inputs)
 
 
 def _form(call: Call) -> str:

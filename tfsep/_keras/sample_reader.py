@@ -1,13 +1,15 @@
 """Reader of samples: data in any form, as batches of checked arrays, for calibration, verification and prediction."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsep._keras.backend import tf
+from tfsep._keras.backend import keras, tf
 from tfsep._keras.input_spec import InputSpec
 from tfsep._keras.types import Data, Shape
 
@@ -55,25 +57,33 @@ class SampleReader:
     Attributes:
         inputs: inputs of the network.
         argument: name of the data in errors.
+        structures: nested structures of the inputs' places in which a batch may come, the first that fits; besides a
+            dict by name, and a tuple or list in order.
+        with_labels: whether labels are wanted; otherwise they may have any form, and are left out.
+        batched: whether every element is a batch, and a single sample an error.
     """
 
     inputs: tuple[InputSpec, ...]
     argument: str = "data"
+    structures: tuple[Any, ...] = ()
+    with_labels: bool = True
+    batched: bool = False
 
     def batches(self, data: Data) -> Iterator[Batch]:
         """Yield the data batch by batch, without keeping any.
 
         Args:
-            data: an array (N, ...); a tuple (x, labels); for several inputs, a tuple of arrays in the order of the
-                inputs, or a dict of them; or an iterable of any of these or of single samples, a ``tf.data.Dataset`` or
-                generator too; or a function without arguments that returns such an iterable, the form of the
-                converter's ``representative_dataset``. Numbers are cast to the input's type, as Keras casts them.
+            data: an array (N, ...); a tuple (x, labels); for several inputs, a tuple or list of arrays in the order of
+                the inputs, a dict of them, or the structure in which the model takes them; or an iterable of any of
+                these or of single samples, a ``tf.data.Dataset`` or generator too; or a function without arguments
+                that returns such an iterable, the form of the converter's ``representative_dataset``. Numbers are cast
+                to the input's type, as Keras casts them.
 
         Raises:
             TypeError: for any other object, or a dtype that the input's does not hold.
             ValueError: for another shape, or NaN or infinity.
         """
-        data = _called(data)
+        data = _called(data, self.argument)
         if data is None or isinstance(data, str | bytes | int | float):
             raise TypeError(f"{self.argument}: expected arrays or an iterable of batches, got {data!r}")
         if self._is_element(data):
@@ -109,14 +119,13 @@ class SampleReader:
             yield _joined(waiting)
 
     def _is_element(self, data: Any) -> bool:
-        """Whether this is one batch rather than an iterable of them: arrays, or a tuple or dict of arrays."""
-        if isinstance(data, Mapping) or _is_array(data):
+        """Whether this is one batch rather than an iterable of them: arrays, or a structure of arrays."""
+        if is_element(data):
             return True
-        return (
-            isinstance(data, tuple)
-            and bool(data)
-            and all(_is_array(part) or isinstance(part, Mapping) or _is_row(part) for part in data)
-        )
+        whole = self._arranged(data)
+        if whole is None and isinstance(data, tuple) and len(data) == 2:
+            whole = self._arranged(data[0])
+        return len(self.inputs) > 1 and whole is not None and all(map(is_array, whole))
 
     def _batch(self, element: Any) -> Batch:
         inputs, labels = self._split(element)
@@ -124,32 +133,44 @@ class SampleReader:
         sizes = {len(array) for array in arrays}
         if len(sizes) != 1:
             raise ValueError(f"{self.argument}: expected inputs of one batch size, got {sorted(sizes)}")
-        if labels is not None:
-            labels = np.atleast_1d(np.asarray(labels))
-            if labels.shape != arrays[0].shape[:1]:
-                raise ValueError(f"{self.argument}: expected {len(arrays[0])} labels, got shape {labels.shape}")
+        if labels is None or not self.with_labels:
+            return Batch(arrays, None)
+        labels = np.atleast_1d(np.asarray(labels))
+        if labels.shape != arrays[0].shape[:1]:
+            raise ValueError(f"{self.argument}: expected {len(arrays[0])} labels, got shape {labels.shape}")
         return Batch(arrays, labels)
 
     def _split(self, element: Any) -> tuple[Sequence[Any], Any]:
-        """Separate an element's inputs from its labels."""
-        labels = None
-        count = len(self.inputs)
-        if isinstance(element, tuple | list) and len(element) == 2 and (count == 1 or not _is_array(element[0])):
-            element, labels = element
+        """Separate an element's inputs, in their order, from its labels."""
+        inputs = self._arranged(element)
+        if inputs is not None:
+            return inputs, None
+        names = ", ".join(spec.name for spec in self.inputs)
+        if isinstance(element, tuple | list) and len(element) == 2:
+            inputs = self._arranged(element[0])
+            if inputs is not None:
+                return inputs, element[1]
+            element = element[0] if isinstance(element[0], Mapping) else element
         if isinstance(element, Mapping):
-            missing = [spec.name for spec in self.inputs if spec.name not in element]
-            if missing:
-                raise ValueError(f"{self.argument}: expected inputs {', '.join(missing)}, got {', '.join(element)}")
-            return [element[spec.name] for spec in self.inputs], labels
-        parts = element if isinstance(element, tuple | list) else (element,)
-        if len(parts) != count:
-            names = ", ".join(spec.name for spec in self.inputs)
-            raise ValueError(f"{self.argument}: expected {count} inputs ({names}), got {len(parts)}")
-        return parts, labels
+            raise ValueError(f"{self.argument}: expected inputs {names}, got {', '.join(map(str, element))}")
+        count = len(element) if isinstance(element, tuple | list) else 1
+        raise ValueError(f"{self.argument}: expected {len(self.inputs)} inputs ({names}), got {count}")
+
+    def _arranged(self, element: Any) -> list[Any] | None:
+        """The inputs in an element, in their order, by the first structure that it has; None if it has none."""
+        count = range(len(self.inputs))
+        named = {spec.name: place for spec, place in zip(self.inputs, count, strict=True)}
+        for structure in (*self.structures, named, list(count), *([0] if len(count) == 1 else [])):
+            try:
+                found = dict(_leaves(structure, element))
+            except LookupError:
+                continue
+            return [found[place] for place in count]
+        return None
 
     def _array(self, value: Any, spec: InputSpec) -> np.ndarray:
         array = np.asarray(value)
-        if array.ndim == len(spec.shape):
+        if array.ndim == len(spec.shape) and not self.batched:
             array = array[None]
         wanted = array.ndim == len(spec.shape) + 1 and all(
             side in (None, given) for side, given in zip(spec.shape, array.shape[1:], strict=False)
@@ -174,20 +195,104 @@ def _joined(batches: Sequence[Batch]) -> Batch:
     return Batch(inputs, np.concatenate(labels) if labels else None)
 
 
-def _is_array(value: Any) -> bool:
+def is_array(value: Any) -> bool:
+    """Return whether this is an array or tensor."""
     return isinstance(value, np.ndarray | np.generic) or tf.is_tensor(value)
 
 
 def _is_row(value: Any) -> bool:
     """Whether this is a list of numbers, as labels may be."""
-    return isinstance(value, list) and bool(value) and np.ndim(value[0]) == 0
+    return isinstance(value, list) and bool(value) and not isinstance(value[0], list | tuple) and np.ndim(value[0]) == 0
 
 
-def _called(data: Any) -> Any:
-    """The samples of a function without arguments, or of the converter's own record of one; other data as it is."""
+def is_element(data: Any) -> bool:
+    """Return whether data is one batch in itself, for any network: an array, a dict, or a tuple of such."""
+    if isinstance(data, Mapping) or is_array(data):
+        return True
+    return (
+        isinstance(data, tuple)
+        and bool(data)
+        and all(is_array(part) or isinstance(part, Mapping) or _is_row(part) for part in data)
+    )
+
+
+def _leaves(structure: Any, element: Any) -> Iterator[tuple[int, Any]]:
+    """Yield each input's place in a structure, and what an element has there.
+
+    Raises:
+        LookupError: if the element has another structure; keys that no input has are left out, as Keras leaves them.
+    """
+    if isinstance(structure, Mapping):
+        if not isinstance(element, Mapping):
+            raise LookupError
+        for key, part in structure.items():
+            yield from _leaves(part, element[key])
+    elif isinstance(structure, list | tuple):
+        if not isinstance(element, list | tuple) or len(element) != len(structure):
+            raise LookupError
+        for part, own in zip(structure, element, strict=True):
+            yield from _leaves(part, own)
+    elif isinstance(element, Mapping) or (isinstance(element, list | tuple) and not _is_row(element)):
+        raise LookupError
+    elif structure is not None:
+        yield structure, element
+
+
+def _called(data: Any, argument: str) -> Any:
+    """The samples of a function without arguments, of the converter's own record of one, or of Keras's data set.
+
+    Other data is returned as it is.
+
+    Raises:
+        TypeError: for a function that wants arguments.
+    """
     if isinstance(data, tf.lite.RepresentativeDataset):
         data = data.input_gen
-    return data() if callable(data) else data
+    if isinstance(data, keras.utils.PyDataset):
+        return (data[number] for number in range(data.num_batches))
+    if not callable(data):
+        return data
+    wanted = required_arguments(data)
+    if wanted:
+        raise TypeError(f"{argument}: expected a function without arguments, got one that takes {', '.join(wanted)}")
+    return data()
+
+
+def required_arguments(function: Callable[..., Any]) -> list[str]:
+    """Return the names of a function's arguments that have no default.
+
+    Examples:
+        >>> required_arguments(lambda image, scale=1.0, *rest: image)
+        ['image']
+    """
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # a function of C, which does not say
+        return []
+    return [each.name for each in parameters if each.default is each.empty and each.kind not in several]
+
+
+def peeked(data: Data, argument: str) -> tuple[Any, Data]:
+    """Return the first element of data, None if there is none, and the data, of which nothing is lost.
+
+    Args:
+        data: data of `SampleReader.batches`, of a network whose inputs are not known yet.
+        argument: its name in errors.
+
+    Examples:
+        >>> element, data = peeked(iter([1, 2, 3]), "data")
+        >>> element, list(data)
+        (1, [1, 2, 3])
+    """
+    samples = _called(data, argument)
+    if is_element(samples) or not isinstance(samples, Iterable):
+        return samples, data
+    iterator = iter(samples)
+    first = next(iterator, None)
+    if samples is data and iterator is data:
+        return first, chain([] if first is None else [first], iterator)
+    return first, data
 
 
 def _holds(wanted: str, array: np.ndarray) -> bool:

@@ -22,8 +22,9 @@ Model: TypeAlias = keras.Model
 Shape: TypeAlias = tuple[int | None, ...]
 """A shape, None where a size is not known."""
 
-InputShapes: TypeAlias = Shape | Sequence[Shape] | Mapping[str, Shape]
-"""The shape of a model's one input, without the batch; or a shape of each of several, in order or by name."""
+InputShapes: TypeAlias = Sequence[int | None] | Sequence["InputShapes"] | Mapping[str, "InputShapes"]
+"""The shape of a model's one input, without the batch; or of each of several, in order, by name, or in the structure in
+which the model takes them."""
 
 ActivationLike: TypeAlias = str | Callable[[Any], Any] | None
 """A Keras activation's name, a function of a tensor, or None for none."""

@@ -34,7 +34,7 @@ def cause_of(error: BaseException) -> str:
     # TensorFlow names the node behind the cause, where a stack of calls is before it.
     causes += [line for line, behind in pairwise(lines) if behind.startswith("[[{{node")]
     # Keras names the class of the layer in a line of its own, before the cause.
-    rest = [line for line in lines if not line.startswith("Exception encountered when calling")]
+    rest = [line for line in lines if "Exception encountered when calling" not in line]
     line = re.sub(_OF_THEIR_AUTHORS, "", next(iter([*causes, *rest]), "")) or type(error).__name__
     if len(line) <= _LONGEST:
         return line

@@ -4,7 +4,7 @@ Definitions are counted by arithmetic alone: neither TensorFlow nor Keras is imp
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,14 @@ from tfsep.cost._report import CostReport, CostRow
 from tfsep.defs import ConvDef, Network
 
 if TYPE_CHECKING:
-    from tfsep._keras.types import Model
+    from tfsep._keras.types import InputShapes, Model
 
 __all__ = ["CostReport", "CostRow", "cost"]
 
 
 def cost(
     network: "Network | Iterable[ConvDef] | Model | str | PathLike[str]",
-    input_shape: Sequence[int] | None = None,
+    input_shape: "InputShapes | None" = None,
     alpha: float = 1.0,
     min_depth: int = 8,
     output_stride: int | None = None,
@@ -43,8 +43,8 @@ def cost(
             ones too; or the path of a ``.tflite`` file, whose batch is the first side that all of its inputs and
             outputs have. In a model, parameters of a shared layer are counted once, its MACs at every call, and those
             of a layer in `keras.layers.TimeDistributed` at every step.
-        input_shape: (H, W, C) of definitions, or of a model that leaves sizes open. None for that of a
-            `tfsep.defs.Network`, or of a built model.
+        input_shape: (H, W, C) of definitions, or of a model that leaves sizes open; of several inputs a shape of each,
+            in order or by name. None for that of a `tfsep.defs.Network`, or of a built model.
         alpha: width multiplier of definitions, see `tfsep.defs.scale_width`.
         min_depth: least depth of a definition that `alpha` leaves.
         output_stride: largest number by which definitions divide the input's sides; strides beyond it become rates.
@@ -84,8 +84,9 @@ def cost(
             f"network: expected definitions, a Keras model or the path of a .tflite file, got {type(network).__name__}"
         )
     definitions: Any = network
+    sizes: Any = input_shape
     network = Network.of(definitions)
-    rows, columns, channels = (positive_int(side, "input_shape") for side in network.input_shape(input_shape))
+    rows, columns, channels = (positive_int(side, "input_shape") for side in network.input_shape(sizes))
     return cost_of_defs(network, (rows, columns, channels), alpha, min_depth, output_stride, num_classes)
 
 

@@ -1,14 +1,15 @@
 """The cost of a Keras model: the calls of its layers, recorded in one trace on static shapes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.layer_calls import watch_layer_calls
-from tfsep._keras.model_io import inputs_of, shape_for
-from tfsep._keras.types import Layer, Model
+from tfsep._keras.subclassed_call import subclassed_call
+from tfsep._keras.symbolic_call import symbolic_call
+from tfsep._keras.types import InputShapes, Layer, Model
 from tfsep.cost._report import CostReport, CostRow
 from tfsep.cost._traced_graph import Tally, call_scope, tallies
 from tfsep.layers._kernel_spec import KernelSpec
@@ -99,17 +100,18 @@ def _window(kernel: KernelSpec, layer: Layer, taps: Shape) -> dict[str, Any]:
 
 
 class _Trace:
-    """The calls of a model in one trace, and what each cost."""
+    """The calls of a function in one trace of a batch, and what each cost for one sample."""
 
-    def __init__(self, model: Layer, *signature: Any) -> None:
+    def __init__(self, function: Callable[..., Any], specs: Sequence[tf.TensorSpec], batch: int = 1) -> None:
+        self._batch = batch
         self.calls: list[Call] = []
         self._stack: list[tuple[keras.Operation, int, Any]] = []
         self._number = 0
         with watch_layer_calls(self._enter, self._leave, operations=True):
-            function = tf.function(lambda *inputs: model(*inputs, training=False), autograph=False)
-            traced = function.get_concrete_function(*signature)
+            traced = tf.function(function, autograph=False).get_concrete_function(*specs)
         outputs = [tensor.name for tensor in tf.nest.flatten(traced.outputs)]
-        self.tallies = tallies(traced.graph.as_graph_def(add_shapes=True), outputs)
+        counted = tallies(traced.graph.as_graph_def(add_shapes=True), outputs)
+        self.tallies = {number: tally._replace(macs=tally.macs // batch) for number, tally in counted.items()}
 
     def _enter(self, operation: keras.Operation) -> None:
         scope = tf.name_scope(call_scope(self._number))
@@ -123,7 +125,14 @@ class _Trace:
         # What is called at every step of time is counted in a trace of its own.
         if not any(isinstance(each, keras.layers.TimeDistributed) for each, _, _ in self._stack):
             path = "/".join([each.name for each, _, _ in self._stack[1:]] + [operation.name] * bool(self._stack))
-            self.calls.append(Call(path, operation, _shape(inputs), _shape(outputs), _dtype(inputs), number))
+            self.calls.append(Call(path, operation, self._shape(inputs), self._shape(outputs), _dtype(inputs), number))
+
+    def _shape(self, tensors: Any) -> Shape:
+        """The shape of the first tensor of a structure for one sample: 1 for the batch, more where it was joined."""
+        first = next((each for each in tf.nest.flatten(tensors) if hasattr(each, "shape")), None)
+        if first is None or not tf.TensorShape(first.shape).rank:
+            return (1,)
+        return (max(1, (first.shape[0] or 1) // self._batch), *first.shape[1:])
 
 
 class _Counter:
@@ -156,7 +165,8 @@ class _Counter:
 
     def _at_every_step(self, call: Call, steps: tuple[int, ...]) -> None:
         inner = call.layer.layer
-        trace = _Trace(inner, tf.TensorSpec((1, *call.input_shape[2:]), call.dtype))
+        spec = tf.TensorSpec((1, *call.input_shape[2:]), call.dtype)
+        trace = _Trace(lambda x: inner(x, training=False), [spec])
         self.count(trace, call.name, (*steps, call.input_shape[1]))
 
     def _add(self, call: Call, tally: Tally, steps: tuple[int, ...]) -> None:
@@ -184,41 +194,29 @@ class _Counter:
         return sum(prod(weight.shape) for weight in fresh)
 
 
-def _shape(tensors: Any) -> Shape:
-    """The shape of the first tensor of a structure, with 1 for the batch; of a number that is not known, that alone."""
-    first = next((tf.TensorShape(each.shape) for each in tf.nest.flatten(tensors) if hasattr(each, "shape")), None)
-    return (1,) if first is None or first.rank is None else (1, *first[1:].as_list())
-
-
 def _dtype(tensors: Any) -> str:
     return getattr(tf.nest.flatten(tensors)[0], "dtype", "float32")
 
 
-def cost_of_model(model: Model, input_shape: Sequence[int] | None) -> CostReport:
-    """Return the cost of a Keras model for one sample of `input_shape`, or of its own input's."""
+def cost_of_model(model: Model, input_shape: InputShapes | None) -> CostReport:
+    """Return the cost of a Keras model for one sample of `input_shape`, or of its own inputs'."""
     counter = _Counter()
     with foreign_state_kept(model):
-        counter.count(_Trace(model, _signature(model, input_shape)), model.name)
-    return CostReport(tuple(counter.rows), tuple(counter.uncounted))
-
-
-def _signature(model: Model, input_shape: Sequence[int] | None) -> Any:
-    """The model's input as TensorSpecs of static shape."""
-    if input_shape is not None:
-        input_shape = shape_for(model, input_shape)
-        if not model.built:
-            model(tf.zeros((1, *input_shape)), training=False)
-    inputs = inputs_of(model)
-    if input_shape is not None:
-        return tf.TensorSpec((1, *input_shape), "float32" if inputs is None else tf.nest.flatten(inputs)[0].dtype)
-    if inputs is None:
-        raise ValueError(f"input_shape: expected (H, W, C) for {model.name!r}, which was not built on inputs, got None")
-
-    def spec(tensor: Any) -> Any:
-        if None in tensor.shape[1:]:
+        symbolic = symbolic_call(model, input_shape)
+        if symbolic is None:
+            form, inputs, *_ = subclassed_call(model, input_shape)
+            batch = 1
+        else:
+            form, inputs, batch = symbolic.form, symbolic.inputs, symbolic.batch_size or 1
+        if unknown := [f"{spec.name} {spec.shape}" for spec in inputs if None in spec.shape]:
             raise ValueError(
-                f"input_shape: expected the sizes that {model.name!r} leaves open, {tensor.shape}, got None"
+                f"input_shape: expected the sizes that {model.name!r} leaves open, {', '.join(unknown)}, got None"
             )
-        return tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype, name=tensor.name)
 
-    return tf.nest.map_structure(spec, inputs)
+        def call(*tensors: Any) -> Any:
+            arguments, keywords = form.arguments(tensors)
+            return model(*arguments, **keywords, training=False)
+
+        specs = [tf.TensorSpec((batch, *spec.shape), spec.dtype, spec.name) for spec in inputs]
+        counter.count(_Trace(call, specs, batch), model.name)
+    return CostReport(tuple(counter.rows), tuple(counter.uncounted))

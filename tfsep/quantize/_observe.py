@@ -1,12 +1,12 @@
 """Ranges of a prepared model from data, without training."""
 
-from typing import Any
-
 from tfsep._keras.backend import tf
 from tfsep._keras.foreign_state import foreign_state_kept
-from tfsep._keras.model_io import inputs_of
+from tfsep._keras.sample_reader import SampleReader
+from tfsep._keras.symbolic_call import symbolic_call
 from tfsep._keras.types import Data, Model
-from tfsep._utils.arguments import number_in_range, short_repr
+from tfsep._utils.arguments import number_in_range
+from tfsep._utils.batch_filling import batches
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._inference_mode import observing
 from tfsep.quantize._prepared_model import require_prepared
@@ -20,10 +20,10 @@ def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
 
     Args:
         model: a prepared model.
-        data: an array (N, ...) of its input, a tuple or dict of arrays for several inputs, or a ``tf.data.Dataset`` of
-            batches, with labels or without; or a function without arguments that returns an iterable of batches, as the
-            converter's ``representative_dataset`` does.
-        batch_size: samples of an array per step.
+        data: an array (N, ...) of its input, a tuple, list or dict of arrays for several inputs; an iterable of such
+            batches, a ``tf.data.Dataset`` or a generator, with labels or without; or a function without arguments that
+            returns one, as the converter's ``representative_dataset`` does.
+        batch_size: samples per step; a model with a batch of its own takes that.
 
     Returns:
         The model.
@@ -42,48 +42,21 @@ def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
     """
     require_prepared(model)
     size = number_in_range(batch_size, "batch_size", int, 1)
-    # A function without arguments is the converter's own form, and yields batches.
-    batches = data() if callable(data) else data if isinstance(data, tf.data.Dataset) else _sliced(data).batch(size)
+    call = symbolic_call(model)
+    assert call is not None, "prepare makes Functional models"
+    form, specs, structures, own = call
+    reader = SampleReader(specs, structures=structures, with_labels=False, batched=True)
     samples = 0
     with observing(), foreign_state_kept(model):
-        run = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
-        for batch in batches:
-            inputs = _inputs_in(batch, model)
-            samples += int(tf.shape(tf.nest.flatten(inputs)[0])[0])
-            run(inputs)
+        run = tf.function(lambda *inputs: model(*form.arguments(inputs)[0], training=False), autograph=False)
+        for chunk in reader.chunks(data, own or size):
+            samples += chunk.size
+            # A model of its own batch gets the last one filled with its last sample, which changes no range.
+            for inputs, _ in batches(chunk.inputs, own or chunk.size):
+                run(*map(tf.constant, inputs))
     if not samples:
         raise ValueError("data: expected at least one sample, got none")
     for layer in model.layers:
         if isinstance(layer, ActivationQuantizer) and layer.range() == (0.0, 0.0):
             raise ValueError(f"data: expected samples that give each layer a range, got only zeros in {layer.name!r}")
     return model
-
-
-def _sliced(data: Data) -> tf.data.Dataset:
-    """Arrays as a data set of samples."""
-    try:
-        return tf.data.Dataset.from_tensor_slices(data)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"data: expected arrays of as many samples, or a tf.data.Dataset, got {short_repr(data)}"
-        ) from error
-
-
-def _inputs_in(batch: Any, model: Model) -> Any:
-    """The inputs of a batch, in the structure in which a model takes them."""
-    structure = inputs_of(model)
-    fields = tf.nest.flatten(structure)
-    if isinstance(batch, tuple) and len(batch) == 2 and (len(fields) == 1 or tf.nest.is_nested(batch[0])):
-        batch = batch[0]
-    given = tf.nest.flatten(batch)
-    if len(given) != len(fields):
-        names = ", ".join(field.name for field in fields)
-        raise ValueError(f"data: expected {len(fields)} inputs ({names}), got {len(given)}")
-    for field, array in zip(fields, given, strict=True):
-        if not tf.TensorShape(field.shape).is_compatible_with(array.shape):
-            shape = ", ".join("any" if side is None else str(side) for side in field.shape[1:])
-            raise ValueError(f"data: expected batches of shape (N, {shape}) for {field.name}, got {tuple(array.shape)}")
-        if not bool(tf.reduce_all(tf.math.is_finite(tf.cast(array, "float32")))):
-            raise ValueError(f"data: expected finite numbers for {field.name}, got NaN or infinity")
-    cast = [tf.cast(array, field.dtype) for field, array in zip(fields, given, strict=True)]
-    return tf.nest.pack_sequence_as(structure, cast)

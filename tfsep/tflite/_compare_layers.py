@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from tfsep._keras.foreign_state import foreign_state_kept
-from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.batch_filling import without_filling
@@ -152,17 +151,17 @@ def compare_layers(model: Model | str | PathLike[str], path: str | PathLike[str]
         (['conv'], True)
     """
     with foreign_state_kept(model):
-        return _compared(*source_and_file(model, path, keep_tensors=True), Path(path), data)
+        return _compared(*source_and_file(model, path, data, keep_tensors=True), Path(path))
 
 
-def _compared(source: SourceModel, file: LiteRTModel, path: Path, data: Data) -> LayerReport:
+def _compared(source: SourceModel, file: LiteRTModel, data: Data, path: Path) -> LayerReport:
     """The report on a model and its file."""
     signature = source.signature
     order = signature.input_order(file.inputs)
     pairs: dict[int, tuple[LayerKey, _LayerError]] | None = None
     samples = 0
     with model_run(signature) as run:
-        for batch in SampleReader(signature.inputs).chunks(data, _CHUNK):
+        for batch in signature.reader(with_labels=False).chunks(data, _CHUNK):
             layers = _layer_outputs(source, run, batch.inputs)
             tensors = file.operator_outputs([batch.inputs[i] for i in order])
             if pairs is None:

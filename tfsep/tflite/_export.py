@@ -13,7 +13,7 @@ import numpy as np
 from tfsep._flatbuffer.reader import read_tflite, unpack
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.input_spec import InputSpec
-from tfsep._keras.sample_reader import SampleReader
+from tfsep._keras.subclassed_call import sample_for
 from tfsep._keras.types import Data, InputShapes, Model
 from tfsep._utils.arguments import as_found, as_path, positive_int, positive_number
 from tfsep._utils.atomic_files import atomic_files
@@ -114,23 +114,25 @@ def export(
         tolerance = own.tolerance
     batch_size = None if batch_size is None else positive_int(batch_size, "batch_size")
     with foreign_state_kept(model):
-        source = source_of(signature_of(model, input_shape, batch_size))
-        inputs = source.signature.inputs
+        sample, data = sample_for(model, data, "data")
+        if sample is None:
+            sample, calibration = sample_for(model, calibration, "calibration")
+        source = source_of(signature_of(model, input_shape, batch_size, sample=sample))
         _require_static(source.signature)
         source.require_exportable(chosen, calibration is not None)
         measured = None
         if calibration is not None:
-            reader = SampleReader(inputs, "calibration")
+            reader = source.signature.reader("calibration", with_labels=False)
             measured = read_calibration(
                 calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
             )
 
-        content = convert_model(source.signature, chosen, measured, allow_flex)
-        samples = _verification_data(inputs, data, measured)
+        content, ids = convert_model(source.signature, chosen, measured, allow_flex)
+        samples = _verification_data(source.signature.inputs, data, measured, ids)
         with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
             file.write_bytes(content)
             try:
-                report = _verified_report(source, file, path, _Terms(chosen, measured, samples, tolerance, strict))
+                report = _verified_report(source, file, path, _Terms(chosen, measured, samples, tolerance, strict, ids))
             except OperatorError as error:
                 raise _unrunnable(source.signature, content, chosen, error) from error
             report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
@@ -167,7 +169,7 @@ class _VerificationData(NamedTuple):
 
 
 def _verification_data(
-    inputs: tuple[InputSpec, ...], data: Data | None, calibration: Calibration | None
+    inputs: tuple[InputSpec, ...], data: Data | None, calibration: Calibration | None, ids: tuple[str, ...]
 ) -> _VerificationData:
     if data is not None:
         return _VerificationData("given", data)
@@ -175,12 +177,12 @@ def _verification_data(
         arrays = dict(zip((spec.name for spec in inputs), calibration.arrays(), strict=True))
         return _VerificationData("calibration", arrays)
     rng = np.random.default_rng(0)
-    return _VerificationData("random", {spec.name: _random(rng, spec) for spec in inputs})
+    return _VerificationData("random", {spec.name: _random(rng, spec, spec.name in ids) for spec in inputs})
 
 
-def _random(rng: np.random.Generator, spec: InputSpec) -> np.ndarray:
+def _random(rng: np.random.Generator, spec: InputSpec, is_id: bool) -> np.ndarray:
     shape = (_RANDOM_SAMPLES, *(side or 1 for side in spec.shape))
-    if np.dtype(spec.dtype).kind == "f":
+    if np.dtype(spec.dtype).kind == "f" and not is_id:
         return rng.normal(size=shape).astype(spec.dtype)
     return rng.integers(0, 2, shape).astype(spec.dtype)
 
@@ -193,6 +195,7 @@ class _Terms(NamedTuple):
     data: _VerificationData
     tolerance: float | None
     strict: bool
+    ids: tuple[str, ...]
 
 
 def _verified_report(source: SourceModel, file: Path, path: Path, terms: _Terms) -> ExportReport:
@@ -200,7 +203,7 @@ def _verified_report(source: SourceModel, file: Path, path: Path, terms: _Terms)
     recipe, calibration, data, *_ = terms
     found, signature = inspect(file), source.signature
     flex = [name for name in found.op_counts if name.startswith("Flex")]
-    notes = list(signature.notes)
+    notes = [*signature.notes, *_id_notes(signature, terms)]
     if calibration is not None and recipe.needs_calibration:
         notes += calibration.notes() + _range_notes(signature, calibration, data.origin)
     if recipe.weights == "int8" and not recipe.has_integer_activations:
@@ -282,6 +285,18 @@ def _unrunnable(signature: ModelSignature, content: bytes, recipe: Recipe, error
         f"model: expected one whose file in recipe {recipe.name!r} runs on the samples to verify on, got {name!r}: "
         f"LiteRT does not compute {error.kind}{layer} there ({reason}): take another recipe, or other data"
     )
+
+
+def _id_notes(signature: ModelSignature, terms: _Terms) -> list[str]:
+    """A remark on inputs that no recipe quantizes."""
+    if not terms.ids or terms.recipe.interface == "float32":
+        return []
+    others = any(spec.name not in terms.ids and np.dtype(spec.dtype).kind == "f" for spec in signature.inputs)
+    rest = f", in which the other inputs can be in {terms.recipe.interface}" if others else ""
+    return [
+        f"inputs in float32, not {terms.recipe.interface}: the model reads {', '.join(terms.ids)} as whole numbers, "
+        f"which steps of a quantized input would change; give such a model keras.Input(dtype='int32'){rest}"
+    ]
 
 
 def _range_notes(signature: ModelSignature, calibration: Calibration, origin: str) -> list[str]:

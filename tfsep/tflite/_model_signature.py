@@ -5,19 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from tfsep._keras.backend import keras, tf
-from tfsep._keras.call_form import (
-    CallForm,
-    built_shapes,
-    each_shape,
-    shapes_of_file,
-    subclassed_form,
-    symbolic_form,
-)
-from tfsep._keras.input_spec import InputSpec
+from tfsep._keras.backend import tf
+from tfsep._keras.call_form import CallForm, Given
+from tfsep._keras.input_spec import InputSpec, identifiers
 from tfsep._keras.model_copies import float32_copy, other_dtypes
 from tfsep._keras.model_graph import require_model
-from tfsep._keras.model_io import inputs_of, output_names
+from tfsep._keras.model_io import output_names
+from tfsep._keras.sample_reader import SampleReader
+from tfsep._keras.subclassed_call import subclassed_call
+from tfsep._keras.symbolic_call import symbolic_call
 from tfsep._keras.types import InputShapes, Model
 from tfsep.tflite._tensor_info import TensorInfo
 
@@ -33,6 +29,7 @@ class ModelSignature:
         notes: remarks for the user about the model that is run.
         batch_size: the batch of the model's own inputs, or of its file; None where any is taken.
         form: how the inputs become arguments.
+        structures: the structures of places in which samples may come, see `SampleReader`.
     """
 
     model: Model
@@ -41,6 +38,7 @@ class ModelSignature:
     notes: tuple[str, ...]
     batch_size: int | None
     form: CallForm
+    structures: tuple[Any, ...]
     _output_order: tuple[int, ...]
 
     @property
@@ -56,8 +54,13 @@ class ModelSignature:
 
     def call(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
         """Call the model in inference mode on tensors in the order of its inputs; outputs in that of `output_names`."""
-        flat = tf.nest.flatten(self.model(*self.form.arguments(inputs), training=False))
+        arguments, keywords = self.form.arguments(inputs)
+        flat = tf.nest.flatten(self.model(*arguments, **keywords, training=False))
         return tuple(flat[place] for place in self._output_order)
+
+    def reader(self, argument: str = "data", *, with_labels: bool = True) -> SampleReader:
+        """Return a reader of samples of this model."""
+        return SampleReader(self.inputs, argument, self.structures, with_labels)
 
     def input_order(self, inputs: Sequence[TensorInfo]) -> list[int]:
         """Return for each input of a file the place of the model's: by name, where there are several."""
@@ -122,6 +125,7 @@ def signature_of(
     input_shape: InputShapes | None = None,
     batch_size: int | None = None,
     file_inputs: Sequence[TensorInfo] = (),
+    sample: Any = None,
 ) -> ModelSignature:
     """Return a model's signature.
 
@@ -131,15 +135,16 @@ def signature_of(
             or that was not built on symbolic inputs.
         batch_size: batch to run the model in; None for its own.
         file_inputs: inputs of a file, which give their shapes to a model that was not built on symbolic inputs.
+        sample: the first batch of the data, which tells how such a model is called; None where there is none.
 
     Raises:
         TypeError: if it is no Keras model.
         ValueError: if it is not built, or `input_shape` does not fit it.
     """
     require_model(model)
-    if not model.built and input_shape is None:
+    if not model.built and input_shape is None and sample is None:
         raise ValueError(
-            f"model: expected a built model, got {model.name!r}, which is not: build it, or give input_shape"
+            f"model: expected a built model, got {model.name!r}, which is not: build it, or give input_shape or data"
         )
     notes = []
     if half := other_dtypes(model):
@@ -147,90 +152,32 @@ def signature_of(
             f"the model computes in {', '.join(half)}; the file is made of its float32 copy, and compared with that"
         ]
         model = float32_copy(model)
-    tensors = tf.nest.flatten(inputs_of(model))
-    if tensors[:1] in ([], [None]):
-        if input_shape is None and file_inputs:
-            names, shapes = [info.name for info in file_inputs], [info.shape[1:] for info in file_inputs]
-            input_shape = shapes_of_file(model, names, shapes)
-        given = built_shapes(model) if input_shape is None else input_shape
-        return replace(_subclassed_signature(model, given, notes), batch_size=batch_size)
-    names = _identifiers([tensor.name for tensor in tensors], "input")
-    specs = [
-        InputSpec(name, tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in zip(names, tensors, strict=True)
-    ]
-    if input_shape is not None:
-        specs = _with_shapes(model, specs, input_shape)
-    batches = sorted({tensor.shape[0] for tensor in tensors} - {None})
-    if len(batches) > 1:
-        raise ValueError(f"model: expected inputs of one batch size, got {', '.join(map(str, batches))}")
-    if batch_size is not None and batches not in ([], [batch_size]):
+    symbolic = symbolic_call(model, input_shape)
+    if symbolic is None:
+        own = {info.name: Given(info.shape[1:], "float32" if info.scale else info.dtype) for info in file_inputs}
+        batch = batch_size or (file_inputs[0].shape[0] if file_inputs else None)
+        call = subclassed_call(model, input_shape, batch or 1, sample, own or None)
+        outputs = [f"output_{i}" for i in range(call.outputs)]
+        return _signature(model, call.inputs, outputs, notes + call.notes, batch, call.form, call.form.structures())
+    form, specs, structures, own_batch = symbolic
+    if batch_size is not None and own_batch not in (None, batch_size):
         notes += [
-            f"the model's own batch is {batches[0]}, the file's is {batch_size}: the model was verified in batches of "
+            f"the model's own batch is {own_batch}, the file's is {batch_size}: the model was verified in batches of "
             f"{batch_size}"
         ]
-    batch = next(iter(batches), None) if batch_size is None else batch_size
-    outputs = _identifiers(output_names(model), "output")
-    return _signature(model, specs, outputs, notes, batch, symbolic_form(model))
-
-
-def _with_shapes(model: Model, specs: list[InputSpec], input_shape: InputShapes) -> list[InputSpec]:
-    """Inputs with the shapes that a caller gives them.
-
-    Raises:
-        ValueError: for anything but shapes of known sizes that the model takes.
-    """
-    given = each_shape(input_shape)
-    if isinstance(given, tuple):
-        given = [given]
-    if isinstance(given, list):
-        if len(given) != len(specs):
-            names = ", ".join(spec.name for spec in specs)
-            raise ValueError(f"input_shape: expected a shape for each of {len(specs)} inputs ({names}), got {given}")
-        given = dict(zip((spec.name for spec in specs), given, strict=True))
-    if unknown := sorted(set(given) - {spec.name for spec in specs}):
-        names = ", ".join(spec.name for spec in specs)
-        raise ValueError(f"input_shape: expected shapes of inputs {names}, got {', '.join(unknown)}")
-    for spec in specs:
-        shape = given.get(spec.name, spec.shape)
-        fits = len(shape) == len(spec.shape) and all(
-            s is not None and k in (None, s) for k, s in zip(spec.shape, shape, strict=True)
-        )
-        if spec.name in given and not fits:
-            raise ValueError(f"input_shape: expected {spec.shape}, as {model.name!r} has it, got {shape}")
-    return [spec._replace(shape=given.get(spec.name, spec.shape)) for spec in specs]
-
-
-def _subclassed_signature(model: Model, shapes: InputShapes | None, notes: list[str]) -> ModelSignature:
-    """The signature of a subclassed model, which has no symbolic inputs, on inputs of these shapes."""
-    if shapes is None:
-        raise ValueError(
-            f"input_shape: expected the shapes of the inputs of {model.name!r}, without the batch, got None"
-        )
-    form, names, sizes = subclassed_form(model, shapes)
-    specs = [InputSpec(name, size, "float32") for name, size in zip(_identifiers(names, "input"), sizes, strict=True)]
-    if any(None in size for size in sizes):
-        raise ValueError(f"input_shape: expected the sizes of the inputs of {model.name!r}, got {_listed(specs)}")
-    # Inside the scope no variable of the model changes; those that the first call makes are made at its end.
-    with keras.StatelessScope():
-        arguments = form.arguments([tf.zeros((1, *size)) for size in sizes])
-        outputs = tf.nest.flatten(model(*arguments, training=False))
-    return _signature(model, specs, [f"output_{i}" for i in range(len(outputs))], notes, None, form)
-
-
-def _listed(specs: Sequence[InputSpec]) -> str:
-    return ", ".join(f"{spec.name} {spec.shape}" for spec in specs)
+    batch = own_batch if batch_size is None else batch_size
+    return _signature(model, specs, identifiers(output_names(model), "output"), notes, batch, form, structures)
 
 
 def _signature(
-    model: Model, inputs: list[InputSpec], outputs: list[str], notes: list[str], batch_size: int | None, form: CallForm
+    model: Model,
+    inputs: Sequence[InputSpec],
+    outputs: list[str],
+    notes: list[str],
+    batch_size: int | None,
+    form: CallForm,
+    structures: tuple[Any, ...],
 ) -> ModelSignature:
     order = tuple(sorted(range(len(outputs)), key=outputs.__getitem__))
-    return ModelSignature(model, tuple(inputs), tuple(outputs[i] for i in order), tuple(notes), batch_size, form, order)
-
-
-def _identifiers(names: Sequence[str], fallback: str) -> list[str]:
-    """Names that a signature takes: letters, digits and underscores, each once."""
-    cleaned = [re.sub(r"\W", "_", name) for name in names]
-    if len(set(cleaned)) == len(cleaned) and all(name.isidentifier() for name in cleaned):
-        return cleaned
-    return [f"{fallback}_{i}" for i in range(len(names))]
+    ordered = tuple(outputs[i] for i in order)
+    return ModelSignature(model, tuple(inputs), ordered, tuple(notes), batch_size, form, structures, order)

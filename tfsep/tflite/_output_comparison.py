@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfsep._keras.sample_reader import Batch, SampleReader
+from tfsep._keras.sample_reader import Batch
 from tfsep._keras.types import Data
 from tfsep.tflite._channel_errors import ChannelLimit, ChannelSummary, OutputErrors
 from tfsep.tflite._litert_model import LiteRTModel
@@ -124,7 +124,7 @@ def compare_outputs(
     order = run.signature.input_order(file.inputs)
     comparison, counter = _OutputComparison(file), source.element_counter(file)
     samples: ModelSamples | None = None
-    for batch in SampleReader(run.signature.inputs).chunks(data):
+    for batch in run.signature.reader().chunks(data):
         inputs = source.comparable(file, batch.inputs)
         if samples is None:
             first = [array[: max(_PROOF_SAMPLES, file.batch_size)].copy() for array in inputs]

@@ -155,7 +155,8 @@ class PreparedSource:
         """Run the model, and return its quantized results, by the layers of the model that was prepared."""
         del run
         model, keys, ancestors = self._layer_model
-        outputs = model(*self.signature.form.arguments([tf.constant(array) for array in inputs]), training=False)
+        arguments, _ = self.signature.form.arguments([tf.constant(array) for array in inputs])
+        outputs = model(*arguments, training=False)
         return LayerOutputs(dict(zip(keys, map(np.asarray, outputs), strict=True)), ancestors)
 
 

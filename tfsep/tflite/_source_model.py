@@ -6,7 +6,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from tfsep._keras.types import Model
+from tfsep._keras.subclassed_call import sample_for
+from tfsep._keras.types import Data, Model
 from tfsep.models._load_model import as_model
 from tfsep.quantize._prepared_model import is_prepared, runtime_of
 from tfsep.tflite._float_source import FloatSource
@@ -88,15 +89,24 @@ def source_of(signature: ModelSignature) -> SourceModel:
 
 
 def source_and_file(
-    model: Model | str | PathLike[str], path: str | PathLike[str], threads: int = 1, *, keep_tensors: bool = False
-) -> tuple[SourceModel, LiteRTModel]:
+    model: Model | str | PathLike[str],
+    path: str | PathLike[str],
+    data: Data,
+    threads: int = 1,
+    *,
+    keep_tensors: bool = False,
+) -> tuple[SourceModel, LiteRTModel, Data]:
     """Return a model, or that of a file of Keras's, beside a ``.tflite`` file, on the kernels that the model is for.
 
     Args:
         model: a built Keras model, or the path of one.
         path: path of the ``.tflite`` file.
+        data: samples, of which the first tell how a model without symbolic inputs is called.
         threads: number of LiteRT's threads.
         keep_tensors: whether every tensor of the file can be read; see `LiteRTModel`.
+
+    Returns:
+        The model, the file, and the data, of which nothing is lost.
 
     Raises:
         TypeError, ValueError, FileNotFoundError: if one of them is none, or they do not belong together.
@@ -104,4 +114,5 @@ def source_and_file(
     model = as_model(model)
     reference = not keep_tensors and is_prepared(model) and runtime_of(model) == "reference"
     file = LiteRTModel(path, threads, reference_kernels=reference, keep_tensors=keep_tensors)
-    return source_of(signature_of(model, file_inputs=file.inputs)).sized_as(file), file
+    sample, data = sample_for(model, data, "data")
+    return source_of(signature_of(model, file_inputs=file.inputs, sample=sample)).sized_as(file), file, data

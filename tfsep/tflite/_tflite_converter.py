@@ -15,6 +15,7 @@ from tfsep import ops
 from tfsep._flatbuffer.reader import unpack
 from tfsep._flatbuffer.schema_types import ModelT
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.id_inputs import id_inputs
 from tfsep._keras.types import Model
 from tfsep._utils.foreign_errors import cause_of
 from tfsep.tflite._calibration import Calibration
@@ -26,10 +27,22 @@ from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe, get_recipe
 
 
+class ConvertedModel(NamedTuple):
+    """A file.
+
+    Attributes:
+        content: its bytes, with inputs and outputs in the model's own order.
+        ids: names of the inputs in floats whose numbers the model reads as whole ones, see `id_inputs`.
+    """
+
+    content: bytes
+    ids: tuple[str, ...]
+
+
 def convert_model(
     signature: ModelSignature, recipe: Recipe, calibration: Calibration | None, allow_flex: bool
-) -> bytes:
-    """Return the bytes of a file of this model, with inputs and outputs in the model's own order.
+) -> ConvertedModel:
+    """Return a file of this model. Where an input holds ids, a file in integers has its inputs in floats.
 
     Args:
         signature: signature of the model, with all sizes known; its batch is the file's, 1 where it has none.
@@ -40,10 +53,13 @@ def convert_model(
     Raises:
         ValueError: if the model cannot be converted.
     """
+    function, module = _trace(signature)
+    floats = [spec.name for spec in signature.inputs if tf.as_dtype(spec.dtype).is_floating]
+    ids = id_inputs(function.graph.as_graph_def(), floats)
     if recipe == get_recipe("float32") and not allow_flex:
         # One conversion for the file and for the comparison of its weights.
-        return float32_file(signature)
-    return _convert(*_trace(signature), signature, recipe, calibration, allow_flex)
+        return ConvertedModel(_float32_content(function, module, signature), ids)
+    return ConvertedModel(_convert(function, module, signature, recipe, calibration, allow_flex, bool(ids)), ids)
 
 
 def _convert(
@@ -53,6 +69,7 @@ def _convert(
     recipe: Recipe,
     calibration: Calibration | None = None,
     allow_flex: bool = False,
+    float_inputs: bool = False,
 ) -> bytes:
     """Convert a trace; see `convert_model`."""
     if recipe.needs_calibration and calibration is not None and _has_loop(function):
@@ -69,7 +86,8 @@ def _convert(
     if recipe.needs_calibration and calibration is not None:
         builtins = tf.lite.OpsSet[flags.operators]
         converter.representative_dataset = lambda: _representative(signature, calibration)
-    converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
+    converter.inference_input_type = tf.dtypes.as_dtype("float32" if float_inputs else recipe.interface)
+    converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
     converter.target_spec.supported_ops = [builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
     with warnings.catch_warnings(), _quiet_converter():
         # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
@@ -121,8 +139,12 @@ def float32_file(signature: ModelSignature) -> bytes:
     Raises:
         ValueError: if the model cannot be converted.
     """
+    return _float32_content(*_trace(signature), signature)
+
+
+def _float32_content(function: Any, module: tf.Module, signature: ModelSignature) -> bytes:
+    """The conversion of a trace to float32; see `float32_file`."""
     model, recipe = signature.model, get_recipe("float32")
-    function, module = _trace(signature)
     if module.variables_of_model:
         return _convert(function, module, signature, recipe)
     # Without variables all that a conversion depends on is in the graph, every number of the model too.

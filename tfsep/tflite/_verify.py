@@ -78,7 +78,7 @@ def verify(
     if tolerance is not None:
         tolerance = positive_number(tolerance, "tolerance")
     with foreign_state_kept(model):
-        source, file = source_and_file(model, path, threads)
+        source, file, data = source_and_file(model, path, data, threads)
         with model_run(source.signature) as run:
             (report, samples), worst_weight = compare_outputs(source, run, file, data, _recipe_of(file), tolerance), ""
             if weights:
@@ -126,7 +126,9 @@ def predict(path: str | PathLike[str], data: Data, *, threads: int = 1) -> Any:
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
     """
     file = LiteRTModel(path, threads)
-    parts = [file(batch.inputs) for batch in SampleReader(file.input_specs()).batches(data) if batch.size]
+    parts = [
+        file(batch.inputs) for batch in SampleReader(file.input_specs(), with_labels=False).batches(data) if batch.size
+    ]
     if not parts:
         raise ValueError("data: expected at least one sample, got none")
     outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
