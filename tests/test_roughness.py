@@ -68,6 +68,25 @@ def test_small_planes(tmp_path, recipe):
     assert exported(model, tmp_path, "float32", data).channels.dead == 0
 
 
+def test_an_output_that_is_small_as_a_whole(tmp_path):
+    with pytest.raises(tflite.VerificationError, match=r"got a constant.*its numbers are under 1e-06") as error:
+        exported(columns(1e-11, 1e-11), tmp_path, "int8", FEATURES)
+    assert error.value.report.channels.dead == 2
+    assert exported(columns(1e-11, 1e-11), tmp_path, "dynamic_int8", FEATURES).channels.dead == 0
+
+
+@pytest.mark.slow
+def test_a_network_whose_outputs_vanish(tmp_path):
+    """With the statistics that Keras starts from, outputs are of 1e-11: dead in int8, and right in other recipes."""
+    keras.utils.set_random_seed(0)
+    model = keras.applications.MobileNetV3Small((64, 64, 3), weights=None, classes=10, classifier_activation=None)
+    data = samples(model, 8, 0, 0.0)
+    with pytest.raises(tflite.VerificationError, match=r"got a constant.*its numbers are under 1e-06"):
+        exported(model, tmp_path, "int8", data)
+    for recipe in ("float32", "dynamic_int8"):
+        assert exported(model, tmp_path, recipe, data).channels.dead == 0
+
+
 def beside(noise):
     """A network that has classes, and beside them a column of noise."""
     inputs = keras.Input((8,))
