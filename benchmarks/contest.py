@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from layer_contest import LAYERS, layer_under_xla
+
 Run = Callable[[], Any]
 Make = Callable[[], Run]
 
@@ -346,6 +348,11 @@ CASES = [
         for what, gradients in (("forward", False), ("gradients", True)) for s in DEFORMABLE
     ),
     *_depthwise("forward, XLA", 20.0, "tf.nn", [Shape(112, 32), Shape(28, 256, images=4), Shape(14, 512, 1, 2)], jit=True),
+    *(
+        Case(f"xla, {what}", str(s), "Keras", partial(layer_under_xla, "tfsep", s, gradients),
+             partial(layer_under_xla, "keras", s, gradients), 1.0, processes=2)
+        for what, gradients in (("forward", False), ("gradients", True)) for s in LAYERS
+    ),
     *(
         Case("groups, gradients, no oneDNN", f"{n} groups", "split", partial(grouped, n, False), partial(grouped, n, True), 1.0, onednn=False, processes=4)
         for n in (4, 8, 32)

@@ -8,14 +8,20 @@ import sys
 import pytest
 from conftest import ROOT
 
-GROUPS = {"forward, rate 1", "forward, stride with rate", "groups, gradients, no oneDNN"}
+GROUPS = {
+    "forward, rate 1",
+    "forward, stride with rate",
+    "groups, gradients, no oneDNN",
+    "xla, forward",
+    "xla, gradients",
+}
 
 
 @pytest.mark.parametrize(
     "only",
     [
-        "forward, (rate 1|stride)|groups",
-        pytest.param("forward, (rate 1|stride)|groups|gradients$|deformable", marks=pytest.mark.slow),
+        "forward, (rate 1|stride)|groups|xla",
+        pytest.param("forward, (rate 1|stride)|groups|xla|gradients$|deformable", marks=pytest.mark.slow),
     ],
 )
 def test_smoke_run(only, tmp_path):

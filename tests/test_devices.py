@@ -166,6 +166,28 @@ def test_groups_are_right_on_every_device(asked):
     assert_close(tape.gradient(y, w, tf.ones_like(y)), exact)
 
 
+@pytest.mark.parametrize("groups", [2, 4])
+def test_groups_compiled_for_a_cpu(groups):
+    """Each by itself, or as a depthwise convolution: XLA's gradients of groups take a hundred times as long there."""
+    rng = np.random.default_rng(0)
+    x, w = (tf.constant(rng.normal(size=shape).astype("f")) for shape in ((2, 7, 7, 4), (3, 2, 4 // groups, 8)))
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run(x, w):
+        with tf.GradientTape() as tape:
+            tape.watch([x, w])
+            y = ops.conv2d(x, w, *OPTIONS)
+        return y, *tape.gradient(y, [x, w])
+
+    values = run(x, w)
+    exact = oracles.products(x.numpy(), w.numpy(), np.ones(values[0].shape), (2, 2), "same", (2, 2))
+    for ours, right in zip(values, exact, strict=True):
+        assert_close(ours, right)
+    convolved = [op for op in run.get_concrete_function(x, w).graph.get_operations() if op.type.startswith("Conv2D")]
+    assert all(op.inputs[1].shape[2] == 2 for op in convolved if op.type == "Conv2D")
+    assert bool(convolved) == (groups == 2)
+
+
 def test_half_precision_on_a_gpu(asked, monkeypatch):
     """A rate by phases in half precision, and the gradient to x of a stride in float32, which a GPU sums exactly in."""
 

@@ -24,8 +24,9 @@ and rate; *phases* are the images of pixels a rate apart.
 | gradient to filter | a rate | zeros inserted into upstream for the stride; phases as a larger batch, at rate 1 |
 | gradient to filter | halves | in float32 by the row below, rounded once |
 | gradient to filter | all else, and depthwise under XLA on a CPU | products of shifted images, summed, tap by tap |
+| groups | one channel each, under XLA on a CPU | depthwise |
 | groups | all three native ops exist on every device there | as above, all groups at once |
-| groups | all else | each group by itself |
+| groups | all else, and under XLA on a CPU | each group by itself |
 | transposed | any file, one channel per group | zeros inserted into x, one DEPTHWISE_CONV_2D with the flipped filter |
 | transposed | one channel per group | each channel repeated for each of its filters, then transposed depthwise |
 | transposed | training and inference | the gradient to x, with its own derivatives |
@@ -45,7 +46,8 @@ are traced, and the graph takes its device's when it runs; but not in a graph th
 
 XLA has native ops of its own, and their gradients; the probe compiles them to try them. On a GPU it hands them to
 cuDNN. On a CPU its depthwise convolutions take 30 times as long as a sum over taps, and a standard gradient to x with a
-stride and a rate twice as long as divided by the common factor.
+stride and a rate twice as long as divided by the common factor; gradients of groups at once, 20 to 150 times as long as
+of each by itself.
 
 Why the gradient to x of a depthwise convolution at stride 1 is the native op under XLA only: elsewhere the forward op
 with the flipped filter is the same product, at least as fast, and supports rates. Why not in bfloat16 with a stride:
@@ -94,7 +96,10 @@ def conv2d(x: Tensor, filter: Tensor, window: Window) -> Tensor:
     def run(x: Tensor, filter: Tensor, groups: int) -> Tensor:
         return _convolve(STANDARD_KERNELS, x, filter, window, filter.shape[3], groups)
 
-    return _in_groups(run, x, filter, window, x.shape[3] // filter.shape[2])
+    groups = x.shape[3] // filter.shape[2]
+    if groups == x.shape[3] > 1 and _Lowering.now(STANDARD_KERNELS, filter, groups).here().on_xla_cpu:
+        return depthwise_conv2d(x, tf.reshape(filter, [*window.kernel, groups, filter.shape[3] // groups]), window)
+    return _in_groups(run, x, filter, window, groups)
 
 
 def conv2d_transpose(x: Tensor, filter: Tensor, geometry: Transposed, groups: int) -> Tensor:
@@ -129,7 +134,7 @@ def _in_groups(
     run: Callable[[Tensor, Tensor, int], Tensor], x: Tensor, filter: Tensor, window: Window, groups: int
 ) -> Tensor:
     """Run all groups at once if every device has all three native ops for it, else each group by itself."""
-    if groups == 1 or is_exporting() or _Lowering.now(STANDARD_KERNELS, filter, groups).has_all_native(window):
+    if groups == 1 or is_exporting() or _Lowering.now(STANDARD_KERNELS, filter, groups).here().takes_groups(window):
         return run(x, filter, groups)
     pairs = zip(tf.split(x, groups, axis=3), tf.split(filter, groups, axis=3), strict=True)
     return tf.concat([run(*pair, 1) for pair in pairs], axis=3)
@@ -251,12 +256,11 @@ class _Lowering:
         """The same for the devices of the code that asks: a gradient's may be another than its convolution's."""
         return replace(self, devices=kinds_here(self.compiled))
 
-    def has_all_native(self, window: Window) -> bool:
+    def takes_groups(self, window: Window) -> bool:
         """Whether all three native ops exist on every device that is there, as the gradients' is not known yet."""
         everywhere = replace(self, devices=kinds_there())
-        return all(
-            all(everywhere._answers(product, window)) for product in ("forward", "input_gradient", "filter_gradient")
-        )
+        products: tuple[Product, ...] = "forward", "input_gradient", "filter_gradient"
+        return not self.on_xla_cpu and all(all(everywhere._answers(product, window)) for product in products)
 
     @by_device
     def forward(self, x: Tensor, filter: Tensor, window: Window) -> Tensor:
@@ -336,9 +340,14 @@ class _Lowering:
         return replace(self, dtype="float32")
 
     @property
+    def on_xla_cpu(self) -> bool:
+        """Whether XLA compiles the convolution for a CPU, where it has no fast kernel for channel groups."""
+        return self.compiled and self.devices == ("CPU",)
+
+    @property
     def by_taps(self) -> bool:
         """Whether sums of shifted products are faster than anything else."""
-        return self.compiled and self.kernels is DEPTHWISE_KERNELS and self.devices == ("CPU",)
+        return self.on_xla_cpu and self.kernels is DEPTHWISE_KERNELS
 
     def _has_native(self, product: Product, window: Window) -> bool:
         undilated = self.kernels is STANDARD_KERNELS and self.groups == 1 and window.rate == ONE
@@ -359,7 +368,7 @@ class _Lowering:
     def _has_fast_native_input_gradient(self, window: Window) -> bool:
         on_cpu = "CPU" in self.devices
         if self.compiled:
-            slow = on_cpu and windows.common_factor(window) != ONE
+            slow = self.on_xla_cpu and windows.common_factor(window) != ONE
         else:
             slow = self.kernels is DEPTHWISE_KERNELS and (
                 window.strides == ONE or (on_cpu and self.dtype == "bfloat16")
