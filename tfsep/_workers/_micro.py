@@ -35,8 +35,10 @@ def run_micro(request: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[s
 
 
 def _smallest_arena(content: bytes, sample: list[np.ndarray]) -> int:
-    """The smallest arena in which one sample runs, by bisection over multiples of the alignment."""
-    low, high = 0, _LARGEST // _ALIGNMENT
+    """The smallest arena in which one sample runs, by doubling, then by bisection, over multiples of the alignment."""
+    low, high, most = 0, 64, _LARGEST // _ALIGNMENT
+    while high < most and not _fits(content, high * _ALIGNMENT, sample):
+        low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
         if _fits(content, middle * _ALIGNMENT, sample):

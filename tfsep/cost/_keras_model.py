@@ -10,7 +10,7 @@ from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.subclassed_call import subclassed_call
 from tfsep._keras.symbolic_call import symbolic_call
 from tfsep._keras.types import InputShapes, Layer, Model
-from tfsep.cost._report import CostReport, CostRow
+from tfsep.cost._report import CostReport, CostRow, of_one_sample
 from tfsep.cost._traced_graph import Tally, call_scope, tallies
 from tfsep.layers._kernel_spec import KernelSpec
 from tfsep.layers._layer_kinds import LayerKind, kind_of
@@ -111,7 +111,7 @@ class _Trace:
             traced = tf.function(function, autograph=False).get_concrete_function(*specs)
         outputs = [tensor.name for tensor in tf.nest.flatten(traced.outputs)]
         counted = tallies(traced.graph.as_graph_def(add_shapes=True), outputs)
-        self.tallies = {number: tally._replace(macs=tally.macs // batch) for number, tally in counted.items()}
+        self.tallies = {n: tally._replace(macs=of_one_sample(tally.macs, batch)) for n, tally in counted.items()}
 
     def _enter(self, operation: keras.Operation) -> None:
         scope = tf.name_scope(call_scope(self._number))
