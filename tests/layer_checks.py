@@ -95,6 +95,17 @@ def check_channels_first(last, first, x):
     return y
 
 
+class Subclassed(keras.Model):
+    """A subclassed model of one layer, which is not built."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, x):
+        return self.layer(x)
+
+
 def randomize(model):
     """Give a model seeded weights, its variances between 0.5 and 2."""
     rng = np.random.default_rng(0)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from checks import assert_refused, assert_sentence
+from layer_checks import Subclassed
 from processes import imported_by
 
 from tfsep import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv, defs, layers, models
@@ -192,20 +193,11 @@ def test_nested_and_shared_layers():
     assert cost(keras.Model(inputs, shared(inputs))).params == 12
 
 
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.first = layers.Conv2D(4, 3)
-
-    def call(self, x):
-        return self.first(x)
-
-
 def test_subclassed_model_requires_a_shape():
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        cost(Subclassed())
+        cost(Subclassed(layers.Conv2D(4, 3)))
     assert_sentence(error.value, "input_shape")
-    assert cost(Subclassed(), (8, 8, 3)).macs == 36 * 4 * 27
+    assert cost(Subclassed(layers.Conv2D(4, 3)), (8, 8, 3)).macs == 36 * 4 * 27
 
 
 class Scale(keras.layers.Layer):
@@ -298,7 +290,7 @@ ERRORS = {
     "alpha past all": (ValueError, "depth_multiplier", lambda: cost(MOBILENETV1_CONV_DEFS, (224, 224, 3), 1e308)),
     "another shape of a model": (ValueError, "input_shape", lambda: cost(models.MobileNetV1((32, 32, 3)), (32, 32, 1))),
     "shape of two inputs": (ValueError, "input_shape", lambda: cost(two_inputs(), (4,))),
-    "classes of a model": (ValueError, "num_classes", lambda: cost(Subclassed(), num_classes=3)),
+    "classes of a model": (ValueError, "num_classes", lambda: cost(Subclassed(layers.Conv2D(4, 3)), num_classes=3)),
 }
 
 

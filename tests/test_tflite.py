@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from checks import assert_close, assert_refused, in_part
 from conftest import ROOT
+from layer_checks import Subclassed
 
 from tfsep import layers, models, quantize, tflite
 from tfsep.tflite._litert_model import LiteRTModel
@@ -500,16 +501,7 @@ def test_input_shape_sets_open_sizes(tmp_path):
 
 
 def test_subclassed_model(tmp_path):
-    class Mine(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.conv = layers.Conv2D(3, 3)
-
-        def call(self, x):
-            return self.conv(x)
-
-    model = Mine()
-    report = tflite.export(model, tmp_path / "m.tflite", input_shape=(8, 8, 2))
+    report = tflite.export(Subclassed(layers.Conv2D(3, 3)), tmp_path / "m.tflite", input_shape=(8, 8, 2))
     assert report.ops == {"CONV_2D": 1}
 
 
