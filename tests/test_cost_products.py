@@ -220,9 +220,8 @@ def test_resized_images_cost_alike_in_models_and_files(tmp_path):
         report = cost(branched((6, 5, 2), {name: branch}))
         assert (name, report.macs, report.uncounted) == (name, branch[1], ())
     model = branched((6, 5, 2), RESIZED)
-    for batch in (1, 4):
-        file = cost(tflite.export(model, tmp_path / "m.tflite", batch_size=batch).path)
-        assert (file.macs, file.uncounted) == (sum(macs for _, macs in RESIZED.values()), ())
+    file = cost(tflite.export(model, tmp_path / "m.tflite", batch_size=4).path)
+    assert (file.macs, file.uncounted) == (sum(macs for _, macs in RESIZED.values()), ())
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -23,7 +23,7 @@ from tfsep.tflite._targets._target import Rule, Source, Target
 L = keras.layers
 GUIDE = (ROOT / "docs" / "guides" / "targets.md").read_text()
 WITH_RULES = [name for name, target in tflite.TARGETS.items() if target.rules]
-X = np.random.default_rng(0).normal(size=(40, 12, 12, 8)).astype("float32")
+X = np.random.default_rng(0).normal(size=(8, 12, 12, 8)).astype("float32")
 MENAGERIE = {
     "depthwise": lambda: layers.DepthwiseConv2D(3, 2, "same", rate=2),
     "multiplier": lambda: layers.DepthwiseConv2D(3, 1, "same", 2, rate=(2, 3)),
