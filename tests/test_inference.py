@@ -8,6 +8,7 @@ from keras import layers as L
 
 from tfsep import quantize, surgery, tflite, train
 from tfsep._keras.foreign_state import foreign_state_kept
+from tfsep._keras.inference_identities import INFERENCE_IDENTITIES
 from tfsep.cost import cost
 from tfsep.data import Split
 
@@ -248,3 +249,58 @@ def test_state_stays_where_a_call_fails():
     with pytest.raises(ZeroDivisionError):
         failing()
     assert state() == before
+
+
+ARGUMENTS = {
+    **dict.fromkeys(("RandomTranslation", "RandomShear"), (0.2, 0.2)),
+    "RandomPosterization": (4,),
+    "Solarization": (0.3,),
+    **dict.fromkeys(("AugMix", "CutMix", "MixUp", "RandAugment"), ()),
+    "RandomCrop": (8, 8),
+}
+OPTIONAL = {"RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale"}
+OPTIONAL |= {"RandomColorJitter", "RandomInvert", "RandomPerspective"}
+RANDOM = sorted({name for name in dir(L) if name.startswith("Random")} | ARGUMENTS.keys())
+NOISES = ("AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout2D")
+
+
+class Counter(L.Layer):
+    """A layer that counts its calls, and may tell."""
+
+    def __init__(self, tells, **kwargs):
+        super().__init__(**kwargs)
+        self.tells, self.seeds = tells, keras.random.SeedGenerator(1)
+
+    def build(self, shape):
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.count.assign_add(1.0)
+        self.seeds.next()
+        return x + self.count if self.tells else x
+
+
+def test_numbers_drawn_in_vain_leave_nothing_in_files(tmp_path):
+    """Every layer of Keras that draws numbers, and one of somebody else's: predict's images, and one operator."""
+    images = X[:8, :8, :8]
+    layers = [getattr(L, name)(*ARGUMENTS.get(name, () if name in OPTIONAL else (0.3,))) for name in RANDOM]
+    layers += [getattr(L, name)(0.3) for name in NOISES]
+    layers += [L.Pipeline([L.RandomHue(0.3), L.RandomSaturation(0.3)]), Counter(tells=False)]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers, L.Conv2D(2, 3, name="c")])
+    expected = model.predict(images, verbose=0)
+    before = state(model)
+    np.testing.assert_allclose(expected, model.layers[-1](images), atol=1e-6)
+    assert set(RANDOM) - {type(layer).__name__ for layer in layers if type(layer) in INFERENCE_IDENTITIES} == {
+        "RandomCrop"
+    }
+    assert tflite.export(model, tmp_path / "m.tflite", data=images).ops == {"CONV_2D": 1}
+    assert_unchanged(model, before)
+    np.testing.assert_allclose(tflite.predict(tmp_path / "m.tflite", images), expected, atol=1e-5)
+
+
+def test_counts_that_matter_are_a_state_of_the_file(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), Counter(tells=True)])
+    report = tflite.export(model, tmp_path / "m.tflite", data=X[:4, 0, 0])
+    assert report.ops["VAR_HANDLE"] == 1
+    counted = tflite.predict(tmp_path / "m.tflite", X[:4, 0, 0]) - X[:4, 0, 0]
+    np.testing.assert_allclose(counted, np.arange(1, 5)[:, None] * np.ones(3), atol=1e-6)

@@ -283,6 +283,7 @@ AUGMENTATIONS = (
     *(L.RandomFlip(), L.RandomRotation(0.2), L.RandomBrightness(0.3), L.RandomContrast(0.3), L.RandomZoom(0.2)),
     *(L.RandomTranslation(0.2, 0.2), L.RandomColorJitter(), L.RandomElasticTransform()),
     *(L.RandomErasing(), L.RandomGaussianBlur(), L.RandomInvert(), L.RandomPerspective()),
+    *(L.RandomHue(0.2), L.RandomGrayscale(), L.MixUp()),
 )
 NOISES = (
     *(L.Dropout(0.3), L.GaussianNoise(0.2), L.GaussianDropout(0.2), L.AlphaDropout(0.2), L.SpatialDropout2D(0.2)),

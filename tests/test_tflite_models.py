@@ -386,3 +386,42 @@ def test_dynamic_int8_tells_layers_of_like_names_apart(tmp_path):
     model = keras.Sequential([keras.Input((5, 5, 5, 3)), *stack])
     notes = " ".join(tflite.export(model, tmp_path / "m.tflite", "dynamic_int8").notes)
     assert "conv3d (CONV_3D), conv3d_1 (CONV_3D), volume (CONV_3D_TRANSPOSE)" in notes
+
+
+def merged(x, *, back=None):
+    """The axis of samples merged with the next one, for a layer or for good."""
+    x = L.Dense(5, activation="tanh", name="b")(keras.ops.reshape(L.Dense(6, name="a")(x), (-1, 6)))
+    return L.Dense(3, name="c")(x if back is None else keras.ops.reshape(x, (-1, back, 5)))
+
+
+def rescaled(x):
+    return L.Conv2D(3, 3, name="c")(L.Rescaling(1 / 255, name="b")(L.Resizing(5, 5, name="a")(x)))
+
+
+ROWS = {
+    "an output merged with samples": (merged, (4, 8), "float32", "abc"),
+    "inside": (lambda x: merged(x, back=4), (4, 8), "float32", "abc"),
+    "the mean of samples": (
+        lambda x: L.Dense(3, name="b")(keras.ops.mean(L.Dense(6, name="a")(x), 0)),
+        (4, 8),
+        "float32",
+        "ab",
+    ),
+    "integers, which are not rounded": (rescaled, (9, 9, 3), "uint8", "ac"),
+}
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("case", ROWS)
+def test_layers_are_compared_in_the_batches_of_the_file(case, batch_size, tmp_path):
+    build, shape, dtype, names = ROWS[case]
+    inputs = L.Input(shape, dtype=dtype)
+    model = keras.Model(inputs, build(inputs))
+    x = np.random.default_rng(0).uniform(0, 255, (10, *shape)).astype(dtype)
+    report = tflite.export(model, tmp_path / "m.tflite", data=x, batch_size=batch_size)
+    rows = tflite.compare_layers(model, report.path, x).rows
+    assert [row.name for row in rows] == list(names)
+    assert min(row.sqnr for row in rows) > 110
+    weights = model.get_layer(names[-1]).kernel
+    weights.assign(-1.0 * weights)
+    assert names[-1] not in [row.name for row in tflite.compare_layers(model, report.path, x).rows]

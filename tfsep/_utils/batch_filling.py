@@ -21,6 +21,18 @@ def batches(inputs: Sequence[np.ndarray], size: int) -> Iterator[tuple[tuple[np.
         yield batch, count
 
 
+def without_filled_rows(output: np.ndarray, size: int, count: int) -> np.ndarray:
+    """Return the first samples of a result inside a network, whose first axis may be the batch merged with others.
+
+    Examples:
+        >>> without_filled_rows(np.arange(6), size=3, count=2).tolist()
+        [0, 1, 2, 3]
+    """
+    rows = np.atleast_1d(output)
+    times, rest = divmod(len(rows), size)
+    return rows if rest else rows[: count * times]
+
+
 def without_filling(output: np.ndarray, size: int, count: int) -> np.ndarray:
     """Return the first samples of an output of a batch; one that has no axis of samples as it is."""
     return output[:count] if output.shape[:1] == (size,) else np.atleast_1d(output)

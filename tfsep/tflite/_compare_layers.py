@@ -1,6 +1,5 @@
 """The error of a file layer by layer."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, log10
 from os import PathLike
@@ -12,11 +11,10 @@ import numpy as np
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import as_path
-from tfsep._utils.batch_filling import without_filling
 from tfsep._utils.table import Table
 from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs
 from tfsep.tflite._litert_model import LiteRTModel
-from tfsep.tflite._model_run import ModelRun, model_run
+from tfsep.tflite._model_run import model_run
 from tfsep.tflite._source_model import SourceModel, source_and_file
 
 _LEAST_SIMILARITY = 0.25
@@ -161,8 +159,9 @@ def _compared(source: SourceModel, file: LiteRTModel, data: Data, path: Path) ->
     pairs: dict[int, tuple[LayerKey, _LayerError]] | None = None
     samples = 0
     with model_run(signature) as run:
+        layer_outputs = source.layer_outputs(run)
         for batch in signature.reader(with_labels=False).chunks(data, _CHUNK):
-            layers = _layer_outputs(source, run, batch.inputs)
+            layers = layer_outputs(batch.inputs)
             tensors = file.operator_outputs([batch.inputs[i] for i in order])
             if pairs is None:
                 matched = _match_layers(layers, tensors, file.tensor_ancestors())
@@ -177,16 +176,6 @@ def _compared(source: SourceModel, file: LiteRTModel, data: Data, path: Path) ->
     return LayerReport(path, samples, tuple(error.row(key, tensor) for tensor, (key, error) in pairs.items()))
 
 
-def _layer_outputs(source: SourceModel, run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:
-    """The outputs of the layers on some samples, in the batches that the model runs in."""
-    parts = []
-    for arrays, count in run.parts(inputs):
-        made = source.layer_outputs(run, arrays)
-        size = len(arrays[0])
-        parts.append({key: without_filling(array, size, count) for key, array in made.arrays.items()})
-    return LayerOutputs({key: np.concatenate([part[key] for part in parts]) for key in parts[0]}, made.ancestors)
-
-
 def _match_layers(
     layers: LayerOutputs, tensors: dict[int, np.ndarray], tensor_ancestors: dict[int, set[int]]
 ) -> dict[int, LayerKey]:
@@ -194,7 +183,7 @@ def _match_layers(
     pairs = []
     for tensor, values in tensors.items():
         for key, output in layers.arrays.items():
-            if output.size == values.size and len(output) == len(values):
+            if output.size == values.size:
                 error = _LayerError.of(output, values)
                 if error.similarity() > _LEAST_SIMILARITY:
                     pairs.append((-error.sqnr(), output.shape != values.shape, tensor, key))

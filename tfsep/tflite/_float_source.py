@@ -1,6 +1,6 @@
 """A model in floats as the source of its file: outputs and weights are equal up to rounding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from os import PathLike
@@ -69,9 +69,9 @@ class FloatSource:
         del report, file
         return []
 
-    def layer_outputs(self, run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:
-        """Run one batch of the model, and return the output of every layer that is called."""
-        return called_layer_outputs(run, inputs)
+    def layer_outputs(self, run: ModelRun) -> Callable[[Sequence[np.ndarray]], LayerOutputs]:
+        """Return a function from samples to the output of every layer that is called, in the batches of the file."""
+        return called_layer_outputs(run)
 
 
 class _NoCounter:

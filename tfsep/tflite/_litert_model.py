@@ -10,7 +10,7 @@ import numpy as np
 from tfsep._flatbuffer.reader import operator_name, read_tflite
 from tfsep._keras.input_spec import InputSpec
 from tfsep._utils.arguments import positive_int
-from tfsep._utils.batch_filling import batches, without_filling
+from tfsep._utils.batch_filling import batches, without_filled_rows, without_filling
 from tfsep._utils.foreign_errors import cause_of
 from tfsep._workers._litert import WITHOUT_DELEGATES, opened
 from tfsep.tflite._tensor_info import TensorInfo
@@ -194,19 +194,18 @@ class LiteRTModel:
     def operator_outputs(self, inputs: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
         """Run any number of samples, and return each operator's output as real numbers, by number of the tensor.
 
-        Only tensors whose first axis is the batch, of floats or with one scale.
+        Only tensors of floats or with one scale.
         """
         operators = self.flatbuffer.subgraphs[0].operators
         made = [int(tensor) for operator in operators for tensor in operator.outputs]
         details = {detail["index"]: detail for detail in self.interpreter.get_tensor_details()}
         infos = {number: _info(details[number]["name"], details[number]) for number in made}
-        infos = {
-            number: info
-            for number, info in infos.items()
-            if info.shape[:1] == (self.batch_size,) and (info.scale or info.dtype == "float32")
-        }
+        infos = {number: info for number, info in infos.items() if info.scale or info.dtype == "float32"}
         parts = [
-            {n: info.dequantize(self.interpreter.get_tensor(n)[:count]) for n, info in infos.items()}
+            {
+                n: info.dequantize(without_filled_rows(self.interpreter.get_tensor(n), self.batch_size, count))
+                for n, info in infos.items()
+            }
             for count in self._run_batches(inputs)
         ]
         return {number: np.concatenate([part[number] for part in parts]) for number in infos}

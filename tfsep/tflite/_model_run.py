@@ -130,7 +130,8 @@ class ModelRun:
                     f"data: expected samples that {name!r} computes, got others ({cause_of(error)})"
                 ) from error
         if scope.assigned:
-            self._state |= {key: scope.assigned[key] for key in scope.assigned.keys() & self._effective}
+            own = scope.assigned.keys() & self._effective
+            self._state = self._state | {key: scope.assigned[key] for key in own}
         return tuple(np.asarray(output) for output in outputs)
 
     def parts(self, inputs: Sequence[np.ndarray]) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
@@ -202,17 +203,17 @@ def _foreign_variables(signature: ModelSignature) -> list[tf.Variable]:
     if not any(has_foreign_code(layer) for layer in layers_in(signature.model)):
         return []
     function, _ = _traced(signature)
-    return list(function.get_concrete_function(_batch_specs(signature)).graph.variables)
+    return list(function.get_concrete_function(batch_specs(signature)).graph.variables)
 
 
 def _traced(signature: ModelSignature) -> tuple[Any, set[int]]:
     """A model's call as a graph, and the variables that it assigns and that have an effect."""
     function = tf.function(signature.call, autograph=False)
     with StateScope([]) as scope:
-        graph = function.get_concrete_function(_batch_specs(signature)).graph
+        graph = function.get_concrete_function(batch_specs(signature)).graph
     return function, effective_state(graph, scope.assigned, {})
 
 
-def _batch_specs(signature: ModelSignature) -> list[tf.TensorSpec]:
+def batch_specs(signature: ModelSignature) -> list[tf.TensorSpec]:
     """One batch of a model's inputs."""
     return [tf.TensorSpec((signature.batch_size or 1, *spec.shape), spec.dtype) for spec in signature.inputs]

@@ -1,7 +1,7 @@
 """A model of `quantize.prepare` as the source of its file: kernels, biases, scales and outputs are its own."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
@@ -23,7 +23,7 @@ from tfsep.quantize._inference_mode import litert_rounding
 from tfsep.quantize._layer_results import results_of
 from tfsep.quantize._prepared_model import float_layers_of, runtime_of
 from tfsep.tflite._empty_ranges import SMALLEST_RANGE
-from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs
+from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs, outputs_in_batches
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._model_signature import ModelSignature
@@ -151,13 +151,16 @@ class PreparedSource:
         ancestors = {key: {keys[place] for place in result.before} for key, result in zip(keys, results, strict=True)}
         return keras.Model(inputs_of(model), [result.tensor for result in results]), keys, ancestors
 
-    def layer_outputs(self, run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:
-        """Run the model, and return its quantized results, by the layers of the model that was prepared."""
-        del run
+    def layer_outputs(self, run: ModelRun) -> Callable[[Sequence[np.ndarray]], LayerOutputs]:
+        """Return a function from samples to the quantized results, by the layers of the model that was prepared."""
         model, keys, ancestors = self._layer_model
-        arguments, _ = self.signature.form.arguments([tf.constant(array) for array in inputs])
-        outputs = model(*arguments, training=False)
-        return LayerOutputs(dict(zip(keys, map(np.asarray, outputs), strict=True)), ancestors)
+
+        def computed(inputs: Sequence[np.ndarray]) -> LayerOutputs:
+            arguments, _ = self.signature.form.arguments([tf.constant(array) for array in inputs])
+            outputs = model(*arguments, training=False)
+            return LayerOutputs(dict(zip(keys, map(np.asarray, outputs), strict=True)), ancestors)
+
+        return lambda inputs: outputs_in_batches(computed, run.parts(inputs))
 
 
 def _quantized_outputs(model: Model) -> list[tuple[str, ActivationQuantizer]]:

@@ -1,6 +1,6 @@
 """A Keras model as the source of its file: one interface to models in floats and to those of `quantize.prepare`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Protocol, Self
 
@@ -79,8 +79,8 @@ class SourceModel(Protocol):
     def notes(self, report: VerifyReport, file: LiteRTModel) -> list[str]:
         """Return remarks for the user on a report."""
 
-    def layer_outputs(self, run: ModelRun, inputs: Sequence[np.ndarray]) -> LayerOutputs:
-        """Run one batch of the model, and return every layer's output."""
+    def layer_outputs(self, run: ModelRun) -> Callable[[Sequence[np.ndarray]], LayerOutputs]:
+        """Return a function from any number of samples to every layer's output."""
 
 
 def source_of(signature: ModelSignature) -> SourceModel:
