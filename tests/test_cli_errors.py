@@ -131,7 +131,7 @@ MODELS = {
     "w.weights.h5": "got w.weights.h5: it holds weights and no model",
     "own.keras": "got own.keras, which has 'Own': give it in custom_objects, or its module with --custom",
     "empty": "or the folder of a SavedModel, got empty",
-    "no_graph": "expected a whole SavedModel, got no_graph",
+    "no_graph": "got no_graph: it has to have one graph, and has none",
     "no_variables": "expected a whole SavedModel, got no_variables",
     "m.tflite": "or the folder of a SavedModel, got m.tflite",
     "a.png": "or the folder of a SavedModel, got a.png",

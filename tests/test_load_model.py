@@ -118,6 +118,120 @@ def test_recurrent_model_of_keras2(tmp_path):
     assert_refused(lambda: models.load_model(new), "model")
 
 
+def functional_config(*layers, output):
+    return {
+        "class_name": "Functional",
+        "config": {"name": "old", "layers": list(layers), "input_layers": [["x", 0, 0]], "output_layers": [output]},
+    }
+
+
+def called(config, *calls):
+    """A layer's config in a Functional one, with a list of its arguments for each call."""
+    return {**config, "name": config["config"]["name"], "inbound_nodes": [list(call) for call in calls]}
+
+
+def dense(name, units, **options):
+    return layer("Dense", name, units=units, activation="linear", use_bias=False, **options)
+
+
+NESTED = {
+    "Sequential": sequential(inputs("inner", 3), dense("first", 3)),
+    "Functional": {
+        "class_name": "Functional",
+        "config": {
+            "layers": [called(inputs("inner", 3)), called(dense("first", 3), [["inner", 0, 0, {}]])],
+            "input_layers": [["inner", 0, 0]],
+            "output_layers": [["first", 0, 0]],
+        },
+    },
+    "without an input": sequential(dense("first", 3)),
+}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+@pytest.mark.parametrize("is_last", [False, True])
+def test_nested_models_of_keras2(kind, is_last, tmp_path):
+    """Keras 2 counts the call that made a nested model before the others, unless it was made without an input."""
+    inner = {**NESTED[kind], "config": {**NESTED[kind]["config"], "name": "nested"}}
+    first, second = (0, 1) if kind == "without an input" else (1, 2)
+    stack = [
+        called(inputs("x", 3)),
+        called(dense("before", 3), [["x", 0, 0, {}]]),
+        called(inner, [["x", 0, 0, {}]], [["before", 0, 0, {}]]),
+        called(layer("Add", "sum"), [["nested", first, 0, {}], ["nested", second, 0, {}]]),
+    ]
+    output = ["nested", second, 0] if is_last else ["sum", 0, 0]
+    weights = {"x": {}, "before": {"kernel": normal(3, 3)}, "nested": {"first/kernel": normal(3, 3)}, "sum": {}}
+    path = keras2_file(tmp_path / "m.h5", functional_config(*stack, output=output), weights)
+    x, kernel, before = normal(5, 3), weights["nested"]["first/kernel"], weights["before"]["kernel"]
+    expected = x @ before @ kernel + (0 if is_last else x @ kernel)
+    model = models.load_model(path)
+    assert_close(model.predict(x, verbose=0), expected)
+    assert tflite.verify(model, tflite.export(model, tmp_path / "m.tflite").path, x).passed
+
+
+def test_tensors_among_the_options_of_a_call(tmp_path):
+    """An attention's values, and a recurrent layer's state, which Keras 2 lists behind its input."""
+    attention = L.MultiHeadAttention(2, 2, name="attention")
+    ends = [keras.Input((4, 3)), keras.Input((4, 3))]
+    expected = keras.Model(ends, attention(ends[0], ends[1]))
+    config = {key: value for key, value in attention.get_config().items() if key in ("num_heads", "key_dim")}
+    shapes = {"query_shape": [None, 4, 3], "key_shape": [None, 4, 3], "value_shape": [None, 4, 3]}
+    stack = [
+        called(inputs("x", 4, 3)),
+        called(sequential(inputs("inner", 4, 3), dense("first", 3)), [["x", 0, 0, {}]]),
+        called(layer("MultiHeadAttention", "attention", **config, **shapes), [["x", 0, 0, {"value": ["old", 1, 0]}]]),
+    ]
+    kernel = normal(3, 3)
+    arrays = {str(place): weight.numpy() for place, weight in enumerate(attention.weights)}
+    weights = {"x": {}, "old": {"first/kernel": kernel}, "attention": arrays}
+    path = keras2_file(tmp_path / "m.h5", functional_config(*stack, output=["attention", 0, 0]), weights)
+    x = normal(5, 4, 3)
+    assert_close(models.load_model(path).predict(x, verbose=0), expected.predict([x, x @ kernel], verbose=0))
+
+    stack = [
+        called(inputs("x", 1, 3)),
+        called(layer("Flatten", "state"), [["x", 0, 0, {}]]),
+        called(
+            layer("SimpleRNN", "rnn", units=3, activation="linear", use_bias=False),
+            [["x", 0, 0, {}], ["state", 0, 0, {}]],
+        ),
+    ]
+    recurrent = normal(3, 3)
+    weights = {"x": {}, "state": {}, "rnn": {"kernel": kernel, "recurrent_kernel": recurrent}}
+    path = keras2_file(tmp_path / "m.h5", functional_config(*stack, output=["rnn", 0, 0]), weights)
+    x = normal(5, 1, 3)
+    assert_close(models.load_model(path).predict(x, verbose=0), x[:, 0] @ (kernel + recurrent))
+
+
+def test_options_that_keras3_reads_otherwise(tmp_path):
+    """Several axes, a crop, bins in integers, a score's name that is a function's too."""
+
+    def loaded(*stack):
+        return models.load_model(keras2_file(tmp_path / "m.h5", sequential(*stack), {}))
+
+    x = normal(5, 4, 6, 3)
+    unit = loaded(inputs("x", 4, 6, 3), layer("UnitNormalization", "unit", axis=[1, 2, 3]))
+    assert_close(unit.predict(x, verbose=0), x / np.sqrt((x**2).sum((1, 2, 3), keepdims=True)))
+    crop = loaded(inputs("x", 4, 6, 3), layer("RandomCrop", "crop", height=2, width=2, seed=None, rng_type="stateful"))
+    middle = x[:, :, 1:5].reshape(5, 2, 2, 2, 2, 3).mean((2, 4))
+    assert_close(crop.predict(x, verbose=0), middle)
+    bins = {"bin_boundaries": [0.0, 1.0], "num_bins": None, "epsilon": 0.01, "output_mode": "int", "sparse": False}
+    disc = loaded(inputs("x", 4), layer("Discretization", "bins", **bins))
+    np.testing.assert_array_equal(disc.predict(x[:, :, 0, 0], verbose=0), np.digitize(x[:, :, 0, 0], [0.0, 1.0]))
+    norm = layer("SyncBatchNormalization", "bn", axis=[3], epsilon=0.01)
+    stored = {"gamma": GAMMA[:3], "beta": BETA[:3], "moving_mean": MEAN[:3], "moving_variance": VARIANCE[:3]}
+    path = keras2_file(tmp_path / "m.h5", sequential(inputs("x", 4, 6, 3), norm), {"bn": stored})
+    expected = (x - MEAN[:3]) * GAMMA[:3] / np.sqrt(VARIANCE[:3] + 0.01) + BETA[:3]
+    assert_close(models.load_model(path).predict(x, verbose=0), expected)
+    attention = called(layer("Attention", "attention", score_mode="dot"), [["x", 0, 0, {}], ["x", 0, 0, {}]])
+    config = functional_config(called(inputs("x", 4, 3)), attention, output=["attention", 0, 0])
+    path = keras2_file(tmp_path / "m.h5", config, {})
+    scores = np.exp(x[:, :, 0] @ x[:, :, 0].transpose(0, 2, 1))
+    expected = scores / scores.sum(-1, keepdims=True) @ x[:, :, 0]
+    assert_close(models.load_model(path).predict(x[:, :, 0], verbose=0), expected)
+
+
 READABLE = {
     "separable": (L.SeparableConv2D(4, 3), {"groups": 1, "kernel_initializer": None, "kernel_regularizer": None}),
     "transposed": (L.Conv2DTranspose(4, 3, strides=2), {"groups": 1}),
@@ -143,6 +257,24 @@ UNREADABLE = {
     "an operator": (sequential(layer("TFOpLambda", "add", function="math.add")), "an operator of TensorFlow"),
     "a slice": (sequential(layer("SlicingOpLambda", "cut", function="__operators__.getitem")), "a slice"),
     "a layer": (sequential(layer("ThresholdedReLU", "r", theta=1.0)), "a ThresholdedReLU layer"),
+    "a layer of kernels": (sequential(layer("LocallyConnected2D", "l", filters=2)), "a LocallyConnected2D layer"),
+    "two axes": (
+        sequential(layer("BatchNormalization", "b", axis=[1, 3])),
+        "its BatchNormalization 'b' has axis=[1, 3]",
+    ),
+    "statistics": (sequential(layer("BatchNormalization", "b", renorm=True)), "has renorm=True, which Keras 3 has not"),
+    "an unknown key": (
+        sequential(inputs("x", 3), dense("d", 2, odd=1)),
+        "its Dense 'd' has odd, which Keras 3 has not",
+    ),
+    "defaults": (
+        sequential(inputs("x", 3), layer("Lambda", "l", function=["code", [None], None], function_type="lambda")),
+        "its Lambda 'l' has arguments with defaults, which Keras 3 does not load",
+    ),
+    "code": (
+        sequential(inputs("x", 3), layer("Lambda", "l", function=["code", None, None], function_type="lambda")),
+        "pass safe_mode=False, or --unsafe",
+    ),
     "an option": (sequential(layer("GRU", "g", units=2, time_major=True)), "its GRU 'g' has time_major=True"),
     "a class": (sequential(inputs("x", 3), layer("Unheard", "u")), "'Unheard': give it in custom_objects"),
 }
@@ -187,6 +319,69 @@ def test_saved_models(tmp_path):
     assert_close(outputs["q"], x + shift)
     tf.saved_model.save(module, str(tmp_path / "none"))
     assert "no signature" in assert_refused(lambda: models.load_model(tmp_path / "none"), "model")
+    tf.saved_model.save(module, str(tmp_path / "choice"), signatures={"p": one, "q": two})
+    said = assert_refused(lambda: models.load_model(tmp_path / "choice"), "model")
+    assert "it has signatures p, q, and none named serving_default" in said
+    tf.saved_model.save(module, str(tmp_path / "given"), signatures={"a": two, "serving_default": one})
+    assert_close(models.load_model(tmp_path / "given").predict(x, verbose=0), x @ kernel.numpy())
+
+
+def first_version(path, *graphs):
+    """A SavedModel of TensorFlow 1, with a graph for each list of tags: twice the input."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        x = v1.placeholder("float32", (None, 4), name="x")
+        scale = v1.get_variable("scale", initializer=2.0)
+        signature = v1.saved_model.signature_def_utils.predict_signature_def({"x": x}, {"y": x * scale})
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(session, graphs[0], {"serving_default": signature})
+        for tags in graphs[1:]:
+            builder.add_meta_graph(tags, {"serving_default": signature})
+        builder.save()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_saved_models_of_tensorflow_1(tmp_path):
+    x = normal(5, 4)
+    first_version(tmp_path / "one", ["train"])
+    model = models.load_model(tmp_path / "one")
+    assert_close(model.predict(x, verbose=0), 2 * x)
+    assert_close(tflite.predict(tflite.export(model, tmp_path / "m.tflite").path, x), 2 * x)
+    first_version(tmp_path / "two", ["serve"], ["serve", "tpu"])
+    said = assert_refused(lambda: models.load_model(tmp_path / "two"), "model")
+    assert "it has to have one graph, and has 2 graphs, tagged ['serve'], ['serve', 'tpu']" in said
+
+
+def test_saved_models_of_a_batch_a_table_and_nothing(tmp_path):
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(tf.constant([0, 1], "int64"), tf.constant([1.0, 2.0])), 0.0
+    )
+    module = tf.Module()
+    module.table = table
+    cases = {
+        "batch": (lambda x: {"y": 2 * x}, tf.TensorSpec((3, 4), name="x")),
+        "table": (lambda x: {"y": table.lookup(x)}, tf.TensorSpec((None, 3), "int64", name="x")),
+        "scalar": (lambda x: {"y": 2 * x}, tf.TensorSpec((), name="x")),
+        "text": (lambda x: {"y": tf.strings.length(x)}, tf.TensorSpec((None,), "string", name="x")),
+        "nothing": (lambda x: {}, tf.TensorSpec((None, 4), name="x")),
+    }
+    for name, (function, spec) in cases.items():
+        traced = tf.function(function, autograph=False).get_concrete_function(spec)
+        tf.saved_model.save(module, str(tmp_path / name), signatures=traced)
+    model, x = models.load_model(tmp_path / "batch"), normal(6, 4)
+    report = tflite.export(model, tmp_path / "m.tflite", data=x)
+    assert [info.shape for info in report.inputs] == [(3, 4)]
+    assert_close(tflite.predict(report.path, x), 2 * x)
+    for name, said in (
+        ("scalar", "expected a tensor of numbers with a batch"),
+        ("text", "expected a tensor of numbers with a batch"),
+        ("nothing", "its signature 'serving_default' has no outputs"),
+    ):
+        assert said in assert_refused(lambda name=name: models.load_model(tmp_path / name), "model")
+    model = models.load_model(tmp_path / "table")
+    said = assert_refused(lambda: tflite.export(model, tmp_path / "t.tflite"), "model")
+    assert "LookupTableFindV2 of 'table': give allow_flex=True" in said
 
 
 OWN = """

@@ -1,5 +1,6 @@
 """SavedModels of TensorFlow and Keras 2, as Keras models of one layer."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,22 @@ def load_saved_model(path: Path) -> Model:
     It infers; the weights are the layer's.
 
     Raises:
-        UnreadableModelError: for one without a signature, or with inputs that are no tensors of known rank.
+        UnreadableModelError: for one with several graphs, without a signature or with several and no default, or with
+            inputs that are no tensors of known rank.
     """
-    signatures = tf.saved_model.load(str(path)).signatures
+    signatures = _loaded(path).signatures
     name = next((name for name in (*_ENDPOINTS, *signatures) if name in signatures), None)
     if name is None:
         raise UnreadableModelError("it has no signature: save it with signatures=")
+    if name not in _ENDPOINTS and len(signatures) > 1:
+        raise UnreadableModelError(
+            f"it has signatures {', '.join(signatures)}, and none named serving_default: take one by "
+            "keras.layers.TFSMLayer"
+        )
     specs: Mapping[str, Any] = signatures[name].structured_input_signature[1]
+    for what, some in (("inputs", specs), ("outputs", signatures[name].structured_outputs)):
+        if not some:
+            raise UnreadableModelError(f"its signature {name!r} has no {what}")
     for key, spec in specs.items():
         if not isinstance(spec, tf.TensorSpec) or spec.shape.rank in (None, 0) or spec.dtype == tf.string:
             raise UnreadableModelError(f"its input {key!r} is {spec}: expected a tensor of numbers with a batch")
@@ -38,6 +48,17 @@ def load_saved_model(path: Path) -> Model:
     }
     outputs = layer(inputs)
     return keras.Model(_alone(inputs), _alone(outputs), name=path.name)
+
+
+def _loaded(path: Path) -> Any:
+    """The SavedModel's functions."""
+    try:
+        return tf.saved_model.load(str(path))
+    except ValueError as error:
+        if found := re.search(r"there are (\d+) MetaGraphs .*tag sets: \[(.*)\]", str(error)):
+            tags = f" {found[1]} graphs, tagged {found[2]}" if found[2] else " none"
+            raise UnreadableModelError(f"it has to have one graph, and has{tags}") from error
+        raise
 
 
 class _Signature(keras.layers.TFSMLayer):
