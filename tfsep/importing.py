@@ -113,6 +113,11 @@ def import_model(
     else:
         if ranges:
             raise ValueError(f"ranges: expected none for a source that is no .tflite file, got {name}")
+        if Path(name).is_dir():
+            raise ValueError(
+                f"source: expected a file of weights, or the prefix of a checkpoint, got the folder {name}; a "
+                "SavedModel is for tfsep convert"
+            )
         kind = _KERAS if name == "imagenet" else _SOURCES.get(Path(name).suffix, _SLIM)
         model = models.MobileNetV1(
             (*(size or (224, 224)), 3),

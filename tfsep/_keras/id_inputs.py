@@ -38,7 +38,7 @@ _BRANCHES |= {f"Stateless{name}": functions for name, functions in _BRANCHES.ite
 
 
 def id_inputs(graph: GraphDef, inputs: Iterable[str]) -> tuple[str, ...]:
-    """Return the inputs whose numbers become integers, or are compared for equality, before anything sums them.
+    """Return the inputs whose numbers become integers, or are sorted into bins, before anything sums them.
 
     Args:
         graph: a traced function's ``GraphDef``.
@@ -78,7 +78,7 @@ def _read(node: NodeDef, place: int, functions: dict[str, Any]) -> tuple[bool, b
     if node.op == "Cast":
         to = tf.as_dtype(node.attr["DstT"].type)
         return to.is_integer, to.is_floating
-    if node.op in ("Bucketize", "Equal"):
+    if node.op == "Bucketize":
         return True, False
     if node.op in _CALLS or node.op in _BRANCHES or node.op in functions:
         names = [node.attr[name].func.name for name in (_CALLS | _BRANCHES).get(node.op, ())] or [node.op]

@@ -286,7 +286,8 @@ def peeked(data: Data, argument: str) -> tuple[Any, Data]:
         (1, [1, 2, 3])
     """
     samples = _called(data, argument)
-    if is_element(samples) or not isinstance(samples, Iterable):
+    nested = isinstance(samples, tuple) and any(map(is_array, samples))
+    if nested or is_element(samples) or not isinstance(samples, Iterable):
         return samples, data
     iterator = iter(samples)
     first = next(iterator, None)

@@ -1,6 +1,8 @@
 """How a model without symbolic inputs is called: found out by calling it, in the forms that are likely."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,10 +146,18 @@ def _in_integers(spec: InputSpec, given: Given) -> InputSpec:
     return spec._replace(dtype=str(given.dtype)) if is_whole else spec
 
 
+@contextmanager
+def _trial() -> Iterator[None]:
+    """A scope that changes no variable, without Keras's warnings of layers that a form of call does not build."""
+    with warnings.catch_warnings(), keras.StatelessScope():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _called(model: Model, form: CallForm, specs: Sequence[InputSpec], batch_size: int) -> int:
     """The number of outputs of a call on zeros, which changes no variable; those that it makes are made at its end."""
     arguments, keywords = form.arguments([tf.zeros((batch_size, *spec.shape), spec.dtype) for spec in specs])
-    with keras.StatelessScope():
+    with _trial():
         return len(tf.nest.flatten(model(*arguments, **keywords, training=False)))
 
 
@@ -162,7 +172,7 @@ def _with_ids(model: Model, candidate: Candidate, specs: list[InputSpec], batch_
         return model(*arguments, **keywords, training=False)
 
     given = [tf.TensorSpec((batch_size, *spec.shape), spec.dtype, spec.name) for spec in specs]
-    with keras.StatelessScope():
+    with _trial():
         graph = tf.function(call, autograph=False).get_concrete_function(*given).graph.as_graph_def()
     ids = id_inputs(graph, [spec.name for spec in specs])
     return [whole if spec.name in ids else spec for spec, whole in zip(specs, typed, strict=True)]

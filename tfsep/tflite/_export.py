@@ -32,7 +32,7 @@ from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, RECIPES, Recipe, get_
 from tfsep.tflite._source_model import SourceModel, source_of
 from tfsep.tflite._tensor_info import tensor_info
 from tfsep.tflite._tflite_converter import convert_model
-from tfsep.tflite._verify_report import VerifyReport, require_passed
+from tfsep.tflite._verify_report import VerificationError, VerifyReport, require_passed
 
 _RANDOM_SAMPLES = 8
 
@@ -75,11 +75,13 @@ def export(
         batch_size: batch size of the file's inputs; None for that of the model's own inputs, or 1 where they leave it
             open.
         input_shape: shape without the batch, for a model that leaves sizes open; for several inputs a shape of each, as
-            a list in the model's own order or a dict by name. A subclassed model takes a list, a tuple or a dict of
-            tensors, or an argument for each; None for the shapes that it was built on.
+            a list in the model's own order, a dict by name, or the structure in which it takes them. A subclassed model
+            takes a structure of tensors, or an argument for each; None for the shapes that it was built on, or those of
+            the data, where it has arguments that Keras does not keep.
         io: type of the file's inputs and outputs where the model has floats: ``"int8"``, ``"uint8"`` or ``"float32"``
             for activations in int8, ``"int16"`` or ``"float32"`` for those in int16, ``"float32"`` for others; the
-            converter calls it ``inference_input_type``. None for the recipe's own.
+            converter calls it ``inference_input_type``. None for the recipe's own. Inputs of a model that reads ids in
+            floats stay in float32, with a note.
         allow_flex: whether operators may need TensorFlow on the device. A file with such operators is kept without
             verification, as nothing in Python runs them, and its report says so.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
@@ -215,7 +217,10 @@ def _verified_report(source: SourceModel, file: Path, path: Path, terms: _Terms)
         inputs, outputs = (tuple(map(tensor_info, found.role(role))) for role in ("input", "output"))
     else:
         litert = _opened(source, file, path, recipe)
-        verification = _verify_file(source, litert, path, terms)
+        try:
+            verification = _verify_file(source, litert, path, terms)
+        except VerificationError as error:
+            raise _with_mixed_inputs(error, litert, terms) from error
         notes += _verification_notes(verification, terms) + source.notes(verification, litert)
         inputs, outputs = litert.inputs, litert.outputs
         if source.reference_kernels:
@@ -297,6 +302,15 @@ def _id_notes(signature: ModelSignature, terms: _Terms) -> list[str]:
         f"inputs in float32, not {terms.recipe.interface}: the model reads {', '.join(terms.ids)} as whole numbers, "
         f"which steps of a quantized input would change; give such a model keras.Input(dtype='int32'){rest}"
     ]
+
+
+def _with_mixed_inputs(error: VerificationError, file: LiteRTModel, terms: _Terms) -> VerificationError:
+    """An error, with advice where the converter quantized ids, as it does in an input that holds other numbers too."""
+    pairs = zip(file.inputs, file.input_grids, strict=True)
+    mixed = [info.name for info, grid in pairs if info.name in terms.ids and grid.scale]
+    if not mixed:
+        return error
+    return VerificationError(f"{error}; {mixed[0]!r} holds ids beside other numbers: give them an input", error.report)
 
 
 def _range_notes(signature: ModelSignature, calibration: Calibration, origin: str) -> list[str]:

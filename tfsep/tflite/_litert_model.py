@@ -135,10 +135,14 @@ class LiteRTModel:
     def _grid(self, named: tuple[str, dict[str, Any]], info: TensorInfo) -> TensorInfo:
         """An input or output of floats as the integers that one operator next to it converts it to, or makes it of."""
         number, found = named[1]["index"], []
-        for operator in self.flatbuffer.subgraphs[0].operators or []:
+        graph = self.flatbuffer.subgraphs[0]
+        for operator in graph.operators or []:
             name = operator_name(self.flatbuffer, operator)
             if name == "QUANTIZE" and operator.inputs[0] == number:
                 found.append(operator.outputs[0])
+            elif number in operator.inputs and number in graph.inputs:
+                # It is read in floats too, as ids are.
+                return info
             if name == "DEQUANTIZE" and operator.outputs[0] == number:
                 found.append(operator.inputs[0])
         if info.dtype != "float32" or len(found) != 1:
