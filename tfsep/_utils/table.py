@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 _WIDTH = 100_000
 """Characters of a line: every row is whole, and in one line, so that it can be searched."""
 
-_RULE = 100
+_RULE = 140
 """Most characters of the rule under the headers: a long sentence in a row is no reason for several lines of it."""
 
 
