@@ -409,3 +409,27 @@ def test_low_rank_adaptation_of_a_prepared_model(tmp_path):
 )
 def test_low_rank_adaptation_errors(argument, run):
     assert_refused(run, argument)
+
+
+@pytest.mark.parametrize("ranks", [(None, 2), (2, None), (2, 2), (2, 3)])
+@pytest.mark.parametrize("name", ["Conv1D", "Conv2D"])
+def test_weights_load_into_adapted_layers_as_keras_does(name, ranks, tmp_path):
+    """Beside Keras's own layer, and from its files: the loaded one computes the same."""
+    x = np.random.default_rng(0).normal(size=(2, 6, 3) if name == "Conv1D" else (2, 6, 6, 3)).astype("float32")
+    stored, made = [], []
+    for place, library in enumerate((keras.layers, layers)):
+        first, second = (
+            keras.Sequential([keras.Input(x.shape[1:]), getattr(library, name)(4, 3, lora_rank=rank, name="c")])
+            for rank in ranks
+        )
+        rng = np.random.default_rng(1)
+        for weight in first.weights:
+            weight.assign(rng.normal(size=weight.shape))
+        first.save_weights(tmp_path / f"{place}.weights.h5")
+        stored.append(np.asarray(first(x)))
+        made.append(second)
+    np.testing.assert_allclose(stored[1], stored[0], atol=1e-5)
+    for model in made:
+        for place in range(2):
+            model.load_weights(tmp_path / f"{place}.weights.h5")
+            np.testing.assert_allclose(model(x), stored[0], atol=1e-5)
