@@ -40,6 +40,7 @@ ENTRIES = {
     "moved and cast": lambda x: keras.ops.cast(L.MaxPooling2D()(L.Permute((2, 1, 3))(x)), "float32"),
     "joined": lambda x: L.Rescaling(0.01)(L.Concatenate()([x, L.Permute((2, 1, 3))(x)])),
     "nested": keras.Sequential([L.Input((8, 8, 3), dtype="uint8"), L.Rescaling(0.01)]),
+    "cropped and normalized": lambda x: L.Normalization(mean=[99, 120, 130], variance=[99] * 3)(L.CenterCrop(6, 6)(x)),
 }
 
 
@@ -50,7 +51,7 @@ def several(dtypes, entries):
     return keras.Model(inputs, [L.Dense(3)(L.Flatten()(x)) for x in heads])
 
 
-@pytest.mark.parametrize(("dtypes", "entries"), [([*CASTS], CASTS.values()), (["uint8"] * 3, ENTRIES.values())])
+@pytest.mark.parametrize(("dtypes", "entries"), [([*CASTS], CASTS.values()), (["uint8"] * 4, ENTRIES.values())])
 def test_inputs_of_other_types(dtypes, entries, tmp_path):
     """Exact to the bit, in every layer; the file's inputs are those of the model."""
     model, given = several(dtypes, entries), tuple(map(data, dtypes))
@@ -101,11 +102,6 @@ REFUSED = {
         "float32",
         lambda x: keras.ops.cast(keras.ops.cast(x, "int32"), "float32"),
         r"Cast to int32|Cast of integers",
-    ),
-    "normalized": (
-        "uint8",
-        L.Normalization(mean=0.0, variance=1.0, name="culprit"),
-        "Normalization of int",
     ),
 }
 
@@ -189,3 +185,70 @@ def test_normalized_embeddings_stay_in_float32(case, tmp_path):
     assert_close(np.linalg.norm(prepared(given), axis=-1), np.ones(len(given)), 1e-5)
     assert_close(prepared(given), model(given), 0.05)
     tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given)
+
+
+MIDDLE = {
+    "cropped": L.CenterCrop(4, 5),
+    "enlarged": L.UpSampling2D((2, 3)),
+    "nearest": L.Resizing(9, 5, interpolation="nearest"),
+    "rows": [L.Reshape((-1, 4)), L.UpSampling1D(3), L.Reshape((-1, 2, 4))],
+    "normalized": L.Normalization(mean=[0.1, 0.2, 0.3, 0.4], variance=[1.0, 2.0, 0.5, 0.1]),
+    "back": L.Normalization(mean=0.5, variance=4.0, invert=True, axis=None),
+    "rescaled": L.Rescaling([[1.0, 2.0, 0.5, 3.0]], [0.1]),
+}
+IN_FRONT = {
+    "bilinear": L.Resizing(5, 9),
+    "cubic": L.UpSampling2D(2, interpolation="bicubic"),
+    "cropped to more": L.CenterCrop(9, 9),
+    "padded": L.Resizing(8, 4, interpolation="nearest", pad_to_aspect_ratio=True),
+    "of pixels": L.Normalization(axis=(1, 2, 3), mean=np.ones((8, 8, 3)), variance=np.full((8, 8, 3), 2.0)),
+}
+
+
+def around(layer, in_front):
+    inputs = x = L.Input((8, 8, 3))
+    x = x if in_front else L.Conv2D(4, 3, padding="same", activation="relu")(x)
+    for each in layer if isinstance(layer, list) else [layer]:
+        x = each(x)
+    return keras.Model(inputs, L.Conv2D(3, 3, padding="same")(x))
+
+
+@pytest.mark.parametrize("case", MIDDLE)
+def test_layers_that_move_or_scale_are_exact(case, tmp_path):
+    model, given = around(MIDDLE[case], False), data("float32")
+    prepared = quantize.observe(quantize.prepare(model), given)
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given)
+    assert report.verification.differing == 0
+    assert not {"QUANTIZE", "DEQUANTIZE"} & report.ops.keys()
+    assert_close(prepared(given), model(given), 0.05)
+
+
+@pytest.mark.parametrize("case", IN_FRONT)
+def test_preparation_without_integers_stays_in_front_with_a_note(case, tmp_path, caplog):
+    model, given = around(IN_FRONT[case], True), data("float32")
+    with caplog.at_level("INFO", "tfsep"):
+        prepared = quantize.observe(quantize.prepare(model), given)
+    assert f"{model.layers[1].name} prepares the input in float32" in caplog.text
+    assert "QUANTIZE" in tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).ops
+    assert_close(prepared(given), model(given), 0.05)
+    if not case.startswith("of"):
+        with pytest.raises(ValueError, match="float_layers leaves it in float32") as error:
+            quantize.prepare(around(type(IN_FRONT[case]).from_config(IN_FRONT[case].get_config()), False))
+        assert_sentence(error.value, "model")
+
+
+def test_vectors_are_normalized_in_front(tmp_path):
+    normalization, vectors = L.Normalization(), RNG.normal(3.0, 20.0, (500, 6)).astype("float32")
+    normalization.adapt(vectors)
+    model = keras.Sequential([keras.Input((6,)), normalization, L.Dense(8, activation="relu"), L.Dense(3)])
+    prepared = quantize.observe(quantize.prepare(model), vectors)
+    tflite.export(prepared, tmp_path / "m.tflite", "int8", data=vectors)
+    assert_close(prepared(vectors), model(vectors), 0.05)
+
+
+def test_a_second_result_is_refused_with_what_to_do():
+    inputs = L.Input((8, 6))
+    model = keras.Model(inputs, L.Dense(2)(L.GRU(3, return_state=True)(inputs)[1]))
+    with pytest.raises(ValueError, match="of which another is taken: prepare the parts") as error:
+        quantize.prepare(model)
+    assert_sentence(error.value, "model")

@@ -85,6 +85,10 @@ def call_list_of(model: Model, closed: Container[str] = ()) -> CallList:
     return CallList(tuple(calls.made), tuple(outputs))
 
 
+_SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
+"""Layers that cast integers themselves; one that stays in float32 is no convolution, which would take none."""
+
+
 class _Calls(NamedTuple):
     """The calls so far.
 
@@ -95,7 +99,7 @@ class _Calls(NamedTuple):
         made: the calls.
         parts: for each layer, the layers that it was decomposed to, so that a shared layer has them once.
         results: for each call, the numbers of its results.
-        closed: the names of composite layers that stay single calls.
+        closed: the names of layers that stay single calls, composite ones and those that scale.
     """
 
     made: list[LayerCall]
@@ -142,7 +146,8 @@ def _result(tensor: keras.KerasTensor, known: dict[int, int]) -> int:
     """The number of the call whose result a tensor is."""
     if id(tensor) not in known:
         raise ValueError(
-            f"model: expected layers of one result each, got {operation_of(tensor).name!r}, of which another is taken"
+            f"model: expected layers of one result each, got {operation_of(tensor).name!r}, of which another is taken: "
+            "prepare the parts of the model in front of it and behind it"
         )
     return known[id(tensor)]
 
@@ -169,9 +174,11 @@ def _add(call: LayerCall, calls: _Calls) -> list[int]:
     else:
         if id(layer) not in calls.parts:
             same_rank = len({len(calls.made[source].shape) for source in call.sources}) == 1
-            calls.parts[id(layer)] = _parts(layer, call, same_rank)
+            stays = isinstance(layer, _SCALING) and any(name in calls.closed for name in inside)
+            given = calls.made[call.sources[0]].shape
+            calls.parts[id(layer)] = [layer] if stays else _parts(layer, call, same_rank, given)
         sources = call.sources
-        call = replace(call, casts=isinstance(layer, keras.layers.Rescaling | _cast_operator()))
+        call = replace(call, casts=isinstance(layer, (*_SCALING, _cast_operator())))
         if moves(layer) and all(calls.made[source].has_integers for source in sources):
             # A merging layer of Keras says float32 there.
             call = replace(call, dtype=calls.made[sources[0]].dtype)
@@ -197,7 +204,7 @@ def _identity_key(layer: Layer, count: int) -> Hashable:
     return id(type(layer)), repr({name: value for name, value in layer.get_config().items() if name != "name"})
 
 
-def _parts(layer: Layer, call: LayerCall, same_rank: bool) -> list[Layer]:
+def _parts(layer: Layer, call: LayerCall, same_rank: bool, given: Shape) -> list[Layer]:
     """The plain layers that the layer of a call is a chain of; the one layer that an operator is.
 
     Operators broadcast tensors of different ranks along other axes than layers do, and are no layer then.
@@ -205,7 +212,7 @@ def _parts(layer: Layer, call: LayerCall, same_rank: bool) -> list[Layer]:
     if isinstance(layer, _cast_operator()) and call.dtype == "float32":
         return [ToFloat(name=layer.name)]
     layer_of = layers_of_operators().get((type(layer), len(call.sources))) if same_rank else None
-    return decomposed(layer, call.shape) if layer_of is None else [layer_of(name=layer.name)]
+    return decomposed(layer, given, call.shape) if layer_of is None else [layer_of(name=layer.name)]
 
 
 @cache

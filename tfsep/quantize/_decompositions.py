@@ -11,7 +11,7 @@ import numpy as np
 
 from tfsep import layers
 from tfsep._keras.backend import keras
-from tfsep._keras.types import Layer, Shape
+from tfsep._keras.types import Layer, Shape, TensorLike
 from tfsep.geometry import Pads, Transposed, Window
 from tfsep.layers._kernel_spec import DEPTHWISE_AXES, TRANSPOSED_AXES, KernelSpec
 from tfsep.layers._layer_kinds import LayerKind, kind_of
@@ -20,11 +20,12 @@ from tfsep.quantize._operations import overridden
 from tfsep.quantize._zero_insertion import ZeroInsertion
 
 
-def decomposed(layer: Layer, shape: Shape) -> list[Layer]:
+def decomposed(layer: Layer, given: Shape, shape: Shape) -> list[Layer]:
     """Return the layers that a layer is a chain of, with its weights; the layer itself, if it has an operator.
 
     Args:
         layer: a built layer.
+        given: shape of its input; None where a size is not known.
         shape: shape of its result; None where a size is not known.
 
     Raises:
@@ -35,7 +36,7 @@ def decomposed(layer: Layer, shape: Shape) -> list[Layer]:
     kind = kind_of(layer)
     own = next((decompose for cls, decompose in _OWN_DECOMPOSITIONS.items() if isinstance(layer, cls)), None)
     if own is not None:
-        chain = list(own(layer, shape))
+        chain = list(own(layer, given, shape))
     elif kind is None or kind.quantized is None or layer_format(layer) != "channels_last":
         return [layer]
     elif kind.transposed:
@@ -54,7 +55,7 @@ def layer_format(layer: Layer) -> str:
     return getattr(layer, "data_format", "channels_last")
 
 
-def _separable_block(block: Layer, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001
+def _separable_block(block: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001
     for name, convolution, normalization in (
         ("depthwise", block.depthwise, block.depthwise_bn),
         ("pointwise", block.pointwise, block.pointwise_bn),
@@ -65,20 +66,46 @@ def _separable_block(block: Layer, shape: Shape) -> Iterator[Layer]:  # noqa: AR
         yield keras.layers.Activation(block.activation, name=f"{block.name}_{name}_activation")
 
 
-def _rescaling(layer: Layer, shape: Shape) -> Iterator[Layer]:
+def _rescaling(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001
     """``x · scale + offset`` as a depthwise convolution of one tap."""
+    yield _scaled(layer, layer.scale, layer.offset, shape)
+
+
+def _normalization(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001
+    """``(x − mean) / deviation``, or its inverse, likewise."""
+    mean = np.asarray(layer.mean, "float64")
+    deviation = np.maximum(np.sqrt(np.asarray(layer.variance, "float64")), keras.config.epsilon())
+    scale, offset = (deviation, mean) if layer.invert else (1 / deviation, -mean / deviation)
+    yield _scaled(layer, scale, offset, shape)
+
+
+def _scaled(layer: Layer, scale: TensorLike, offset: TensorLike, shape: Shape) -> Layer:
+    """A depthwise convolution of one tap; the layer itself, where other axes have numbers of their own."""
     convolution, channels = one_tap(len(shape), layer.name), shape[-1]
-    if convolution is None or channels is None:
+    numbers = [np.asarray(value) for value in (scale, offset)]
+    if convolution is None or channels is None or any(each.size not in (1, *each.shape[-1:]) for each in numbers):
+        return layer
+    scale, offset = (np.broadcast_to(each.reshape(-1), (channels,)) for each in numbers)
+    kernel = scale.reshape(*(1,) * (len(shape) - 3), 1, channels, 1)
+    return filled(convolution, (*(None,) * (len(shape) - 1), channels), [kernel, offset])
+
+
+def _center_crop(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001
+    """The crop of known sides; the layer itself, where it resizes."""
+    rows, columns = given[1:3]
+    if layer_format(layer) != "channels_last" or not (rows and columns) or rows < layer.height or columns < layer.width:
         yield layer
         return
-    scale, offset = (np.broadcast_to(value, (channels,)) for value in (layer.scale, layer.offset))
-    kernel = scale.reshape(*(1,) * (len(shape) - 3), 1, channels, 1)
-    yield filled(convolution, (*(None,) * (len(shape) - 1), channels), [kernel, offset])
+    excess = rows - layer.height, columns - layer.width
+    cropped = [(side // 2, side - side // 2) for side in excess]
+    yield keras.layers.Cropping2D(cropped, data_format="channels_last", name=layer.name)
 
 
-_OWN_DECOMPOSITIONS: dict[type[Layer], Callable[[Layer, Shape], Iterator[Layer]]] = {
+_OWN_DECOMPOSITIONS: dict[type[Layer], Callable[[Layer, Shape, Shape], Iterator[Layer]]] = {
     layers.DepthwiseSeparableConv: _separable_block,
     keras.layers.Rescaling: _rescaling,
+    keras.layers.Normalization: _normalization,
+    keras.layers.CenterCrop: _center_crop,
 }
 """Of layers that do not follow from a row in the table of layer kinds."""
 

@@ -183,6 +183,7 @@ _ROWS = (
             *(keras.layers.GlobalMaxPooling2D, keras.layers.Reshape, keras.layers.Flatten, keras.layers.Permute),
             *(keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.Cropping1D),
             *(keras.layers.Cropping2D, keras.layers.Concatenate, ZeroInsertion),
+            *(keras.layers.UpSampling1D, keras.layers.UpSampling2D, keras.layers.Resizing),
         ),
         plan="same_qparams",
     ),
@@ -199,9 +200,15 @@ OPERATIONS = {row.name: row for row in _ROWS}
 
 def operation_for(layer: Layer) -> Operation | None:
     """Return the operation that a layer computes; None for other layers, those with weights or activations too."""
-    if overridden(layer):
+    if overridden(layer) or not _takes_nearest(layer):
         return None
     return next((row for row in _ROWS if isinstance(layer, row.layers)), None)
+
+
+def _takes_nearest(layer: Layer) -> bool:
+    """Whether a layer, if it resizes, only copies pixels."""
+    keeps_aspect = getattr(layer, "crop_to_aspect_ratio", False) or getattr(layer, "pad_to_aspect_ratio", False)
+    return getattr(layer, "interpolation", "nearest") == "nearest" and not keeps_aspect
 
 
 def moves(layer: Layer) -> bool:
@@ -210,10 +217,17 @@ def moves(layer: Layer) -> bool:
     return operation is not None and operation.plan == "same_qparams"
 
 
+def prepares(layer: Layer) -> bool:
+    """Return whether a layer prepares images or numbers in a way that has no operation, as interpolation."""
+    crops = keras.layers.CenterCrop | keras.layers.RandomCrop
+    scales = keras.layers.Normalization | keras.layers.Rescaling
+    return isinstance(layer, crops | scales | keras.layers.Resizing | keras.layers.UpSampling2D) and not moves(layer)
+
+
 def may_average(layer: Layer) -> bool:
     """Return whether a layer that is not quantized may return means of numbers, as pooling and interpolation do."""
     averages = keras.layers.AveragePooling1D | keras.layers.AveragePooling2D | keras.layers.AveragePooling3D
-    resizes = keras.layers.UpSampling2D | keras.layers.UpSampling3D | keras.layers.Resizing
+    resizes = keras.layers.UpSampling2D | keras.layers.UpSampling3D | keras.layers.Resizing | keras.layers.CenterCrop
     of_others = type(layer).__module__.split(".")[0] not in ("keras", "tfsep") or isinstance(layer, keras.layers.Lambda)
     return of_others or not isinstance(layer, keras.layers.Layer) or isinstance(layer, averages | resizes)
 

@@ -20,6 +20,7 @@ from tfsep.quantize._operations import (
     moves,
     operation_for,
     overridden,
+    prepares,
     quantization_of,
 )
 from tfsep.quantize._planned_op import PlannedOp
@@ -102,12 +103,16 @@ class _Planner:
             self.op_of[number] = self._append_float(PlannedOp(f"input_{number}", "float", ()), call)
             return
         fusion = self._fusion(number)
-        if any(self.calls[other].names & self._float_layers for other in fusion.calls):
+        if self._is_in_front(call) or any(self.calls[other].names & self._float_layers for other in fusion.calls):
             for other in fusion.calls:
                 self._add_float(other)
         else:
             self._require_real(number)
             self.op_of |= dict.fromkeys(fusion.calls, _planner_of(call)(self, call, fusion))
+
+    def _is_in_front(self, call: LayerCall) -> bool:
+        """Whether a call prepares an input, in front of all that is quantized, by a layer that cannot be."""
+        return prepares(call.layer) and all(self.ops[self.op_of[source]].kind == "float" for source in call.sources)
 
     def _require_real(self, number: int) -> None:
         """Raise for a computation with integers, for which quantized real numbers would not stand."""

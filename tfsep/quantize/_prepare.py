@@ -22,7 +22,7 @@ from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._call_list import call_list_of
 from tfsep.quantize._config import Config
 from tfsep.quantize._dequantize import Dequantize
-from tfsep.quantize._operations import OPERATIONS, may_average
+from tfsep.quantize._operations import OPERATIONS, may_average, prepares
 from tfsep.quantize._plan import Plan, plan_of
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._prepared_model import is_prepared
@@ -43,15 +43,20 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
     gradient of training goes straight through the rounding.
 
     Inputs of another type than float32 stay as they are, in the file too. Integers of 8 bits are quantized at scale 1,
-    which rounds nothing, others by the range of the data: where they are cast or rescaled by `keras.layers.Rescaling`,
-    also behind layers that only move numbers.
+    which rounds nothing, others by the range of the data: where they are cast, rescaled by `keras.layers.Rescaling`
+    or normalized by `keras.layers.Normalization`, also behind layers that only move numbers.
 
     The model is not changed, and shares no weight with the copy. Nested models and composite layers of any maker are
-    opened, where Keras can trace their call; one that `Config.float_layers` names is not. A layer that is not quantized
-    is refused, or stays in float32 if `Config.float_layers` names it, also between quantized layers, with DEQUANTIZE in
-    front and QUANTIZE behind. Up to the first float layer the file has the model's results bit by bit; behind it, file
-    and model add float32 numbers in different orders, and so may differ by one unit where a sum is next to a rounding
-    boundary.
+    opened, where Keras can trace their call; one that `Config.float_layers` names is not.
+
+    Crops and resizes by the nearest pixel move integers; `keras.layers.Normalization` and `Rescaling` are convolutions
+    of one tap. Where such layers have no integer operator, as for a bilinear resize, they stay in float32 in front of
+    all quantized layers, and the logger ``tfsep`` says so.
+
+    Any other layer that is not quantized is refused, or stays in float32 if `Config.float_layers` names it, also
+    between quantized layers, with DEQUANTIZE in front and QUANTIZE behind. Up to the first float layer the file has the
+    model's results bit by bit; behind it, file and model add float32 numbers in different orders, and so may differ by
+    one unit where a sum is next to a rounding boundary.
 
     Args:
         model: a Functional or Sequential model that was built, trained or fresh, channels last, or one of another call
@@ -95,6 +100,8 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
         _require_finite(model)
         plan = plan_of(calls, chosen.float_layers)
         _require_kernels(plan, chosen.runtime)
+        if kept := [op.name for op in plan.ops if prepares(op.layer) and op.name not in chosen.float_layers]:
+            _logger.info("%s prepares the input in float32, as its integer kernel is not emulated", ", ".join(kept))
         return _Builder(model, plan, chosen).model()
 
 
