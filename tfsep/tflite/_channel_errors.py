@@ -142,7 +142,13 @@ class ChannelSummary(NamedTuple):
 
 
 def _badness(channel: ChannelError, limit: ChannelLimit) -> float:
-    return float(np.nan_to_num(channel.error / limit.allowed(channel.rounding), nan=np.inf))
+    return float(_over_limit(np.float64(channel.error), channel.rounding, limit))
+
+
+def _over_limit(error: Any, rounding: Any, limit: ChannelLimit) -> Any:
+    """Errors over what passes; infinity for one that is no number, or of a model that is 0 throughout."""
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(error / limit.allowed(rounding), nan=np.inf)
 
 
 class Sums:
@@ -300,7 +306,7 @@ class OutputErrors:
         is_exact = (sums.largest <= step) & self._sums_to_one
         rare = constant & is_exact & (spread <= step)
         dead = constant & ~rare
-        badness = np.nan_to_num(error / limit.allowed(rounding), nan=np.inf)
+        badness = _over_limit(error, rounding, limit)
         worst = np.lexsort((-badness, ~dead))[:MOST_CHANNELS]
         shape = [self._info.shape[axis] for axis in kept]
 

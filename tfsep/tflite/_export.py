@@ -250,18 +250,21 @@ def _opened(source: SourceModel, file: Path, path: Path, recipe: Recipe) -> Lite
     """Open a file that was just made; where one of its layers is nothing but zeros, LiteRT may crash on it."""
     model, content = source.signature.model, read_tflite(file)[1]
     empty = operators_without_range(content)
+    reason = "so that LiteRT does not run its file"
     try:
-        return LiteRTModel(file, display_name=path, reference_kernels=source.reference_kernels, trusted=not empty)
-    except ValueError as error:
+        opened = LiteRTModel(file, display_name=path, reference_kernels=source.reference_kernels, trusted=not empty)
+        if not (empty and opened.refusal):
+            return opened
+        reason = "so that LiteRT does not run its file with XNNPACK, its default"
+    except ValueError:
         if not empty:
             raise
-        layers = dict.fromkeys(repr(layer_of_operator(model, content, content.subgraphs[0], op)) for op in empty)
-        raise ValueError(
-            f"model: expected layers whose numbers reach {SMALLEST_RANGE} on the samples to calibrate on, got "
-            f"{', '.join(list(layers)[:3])} of {model.name!r}, so that LiteRT does not run its file in recipe "
-            f"{recipe.name!r}: leave such a layer out, calibrate on other samples, or take a recipe with activations "
-            "in float32"
-        ) from error
+    layers = dict.fromkeys(repr(layer_of_operator(model, content, content.subgraphs[0], op)) for op in empty)
+    raise ValueError(
+        f"model: expected layers whose numbers reach {SMALLEST_RANGE} on the samples to calibrate on, got "
+        f"{', '.join(list(layers)[:3])} of {model.name!r}, {reason} in recipe {recipe.name!r}: leave such a layer out, "
+        "calibrate on other samples, or take a recipe with activations in float32"
+    )
 
 
 def _verify_file(source: SourceModel, file: LiteRTModel, path: Path, terms: _Terms) -> VerifyReport:
