@@ -34,6 +34,7 @@ class Strategy(StrEnum):
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/fashion_mnist"),
     data: DataOption = "fashion_mnist",
+    size: SizeOption = None,
     config: ConfigOption = None,
     network: Annotated[str | None, typer.Option(help=f"{' or '.join(NETWORKS)}.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Width multiplier.")] = None,
@@ -43,7 +44,6 @@ def train(
     validation: Annotated[int | None, typer.Option(help="Training images that are held out to watch the run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     settings: SetOption = None,
-    size: SizeOption = None,
     resume: ResumeOption = False,
     strategy: Annotated[
         Strategy, typer.Option(help="One device, all of this machine, or all of the workers in TF_CONFIG.")
@@ -89,12 +89,12 @@ def quantize(
     model: Annotated[Path, typer.Argument(help="A .keras file of a float model, from images to probabilities.")],
     out: Annotated[Path, typer.Option(help="Folder of the run, and of the int8 file.")] = Path("runs/int8"),
     data: DataOption = "fashion_mnist",
+    size: SizeOption = None,
     config: ConfigOption = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
     settings: SetOption = None,
-    size: SizeOption = None,
     resume: ResumeOption = False,
     publish: PublishOption = None,
     custom: CustomOption = None,
