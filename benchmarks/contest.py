@@ -10,7 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from layer_contest import LAYERS, layer_under_xla
+from layer_contest import LAYERS, compiled_layer
+from torch_contest import torch_depthwise, torch_training_step
 
 Run = Callable[[], Any]
 Make = Callable[[], Run]
@@ -70,11 +71,12 @@ STRIDED = [Shape(56, 128, 2, 2), Shape(28, 256, 2, 2)]
 OTHER_STRIDED = [Shape(57, 96, 3, 2, images=4), Shape(40, 48, 2, 3, images=8)]
 
 
-def _tensors(shape: Shape) -> tuple[Any, Any]:
+def _tensors(shape: Shape, dtype: str) -> tuple[Any, ...]:
     import tensorflow as tf
 
-    x = tf.random.stateless_normal((shape.images, shape.side, shape.side, shape.channels), (0, 1))
-    return x, tf.random.stateless_normal((shape.kernel, shape.kernel, shape.channels, shape.multiplier), (0, 2))
+    sizes = (shape.images, shape.side, shape.side), (shape.kernel, shape.kernel)
+    given = ((*sizes[0], shape.channels), (0, 1)), ((*sizes[1], shape.channels, shape.multiplier), (0, 2))
+    return tuple(tf.cast(tf.random.stateless_normal(size, seed), dtype) for size, seed in given)
 
 
 def _traced(op: Callable[..., Any], given: Sequence[Any], gradients: bool, jit: bool = False) -> Run:
@@ -94,42 +96,26 @@ def _traced(op: Callable[..., Any], given: Sequence[Any], gradients: bool, jit: 
     return lambda: run(*given)
 
 
-def ours(shape: Shape, gradients: bool = False, jit: bool = False) -> Run:
+def ours(shape: Shape, gradients: bool = False, jit: bool = False, dtype: str = "float32") -> Run:
     from tfsep import ops
 
     op = partial(ops.depthwise_conv2d, strides=shape.stride, padding="same", rate=shape.rate)
-    return _traced(op, _tensors(shape), gradients, jit)
+    return _traced(op, _tensors(shape, dtype), gradients, jit)
 
 
-def tf_nn(shape: Shape, gradients: bool = False, jit: bool = False) -> Run:
+def tf_nn(shape: Shape, gradients: bool = False, jit: bool = False, dtype: str = "float32") -> Run:
     import tensorflow as tf
 
     strides, rate = [1, shape.stride, shape.stride, 1], [shape.rate] * 2
     op = partial(tf.nn.depthwise_conv2d, strides=strides, padding="SAME", dilations=rate)
-    return _traced(op, _tensors(shape), gradients, jit)
+    return _traced(op, _tensors(shape, dtype), gradients, jit)
 
 
-def keras_ops(shape: Shape, gradients: bool = False) -> Run:
+def keras_ops(shape: Shape, gradients: bool = False, jit: bool = False, dtype: str = "float32") -> Run:
     import keras
 
     op = partial(keras.ops.depthwise_conv, strides=shape.stride, padding="same", dilation_rate=shape.rate)
-    return _traced(op, _tensors(shape), gradients)
-
-
-def torch_depthwise(shape: Shape) -> Run:
-    import torch
-
-    channels = shape.channels
-    x = torch.randn(shape.images, channels, shape.side, shape.side).to(memory_format=torch.channels_last)
-    w = torch.randn(channels * shape.multiplier, 1, shape.kernel, shape.kernel, requires_grad=True)
-    x.requires_grad_(True)
-    pad = (shape.kernel - 1) * shape.rate // 2
-
-    def run() -> None:
-        y = torch.nn.functional.conv2d(x, w, None, shape.stride, pad, shape.rate, channels)
-        torch.autograd.grad(y, (x, w), torch.ones_like(y))
-
-    return run
+    return _traced(op, _tensors(shape, dtype), gradients, jit)
 
 
 class Deformable(NamedTuple):
@@ -192,83 +178,62 @@ def grouped(groups: int, split: bool) -> Run:
     return _traced(by_split if split else partial(ops.conv2d, padding="same"), (x, w), True)
 
 
-def training_step(make: Callable[[], Any], policy: str = "float32") -> Run:
-    """A step of SGD on 32 images of 128², as `fit` does it."""
+def training_step(
+    make: Callable[..., Any], policy: str = "float32", side: int = 128, images: int = 32, jit: bool | str = "auto"
+) -> Run:
+    """A step of SGD, as `fit` does it; Keras has XLA compile it where that is "auto" and there is a GPU."""
     import keras
     import tensorflow as tf
 
     keras.config.set_dtype_policy(policy)
-    model = make()
+    model = make(side)
     keras.config.set_dtype_policy("float32")
-    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", jit_compile=jit)
     model.make_train_function()
-    images, labels = tf.random.stateless_uniform((32, 128, 128, 3), (0, 1)), tf.range(32)
-    batches = iter(tf.data.Dataset.from_tensors((images, labels)).repeat())
+    batch = tf.random.stateless_uniform((images, side, side, 3), (0, 1)), tf.range(images)
+    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
     return lambda: tf.nest.map_structure(lambda value: value.numpy(), model.train_function(batches))
 
 
-def our_model() -> Any:
+def our_model(side: int = 128) -> Any:
     from tfsep.models import MobileNetV1, mobilenet_v1_arg_scope
 
     # No weight decay: the peers have none.
-    return MobileNetV1((128, 128, 3), 1000, arg_scope=mobilenet_v1_arg_scope(weight_decay=0.0))
+    return MobileNetV1((side, side, 3), 1000, arg_scope=mobilenet_v1_arg_scope(weight_decay=0.0))
 
 
-def keras_model() -> Any:
+def quantized_model(side: int = 128) -> Any:
+    from tfsep import quantize
+
+    return quantize.prepare(our_model(side))
+
+
+def keras_model(side: int = 128) -> Any:
     import keras
 
-    return keras.applications.MobileNet((128, 128, 3), weights=None)
+    return keras.applications.MobileNet((side, side, 3), weights=None)
 
 
-def torch_training_step() -> Run:
-    import torch
-    from torch import nn
-
-    def block(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
-        return [
-            *(
-                nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
-                nn.BatchNorm2d(inputs),
-                nn.ReLU6(True),
-            ),
-            *(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU6(True)),
-        ]
-
-    widths = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
-    parts: list[nn.Module] = [nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU6(True)]
-    inputs = 32
-    for outputs, stride in widths:
-        parts += block(inputs, outputs, stride)
-        inputs = outputs
-    model = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1024, 1000))
-    model = model.to(memory_format=torch.channels_last)
-    images = torch.rand(32, 3, 128, 128).to(memory_format=torch.channels_last)
-    labels, loss = torch.arange(32), nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(model.parameters(), 0.01)
-
-    def run() -> float:
-        optimizer.zero_grad()
-        value = loss(model(images), labels)
-        value.backward()
-        optimizer.step()
-        return value.item()
-
-    return run
-
-
-def inference(make: Callable[[], Any], fold: bool, images_known: bool = True) -> Run:
-    """32 images of 128²; a graph that knows how many there are, or one that takes any number, as `predict` traces it."""
+def inference(
+    make: Callable[..., Any],
+    fold: bool,
+    images_known: bool = True,
+    side: int = 128,
+    images: int = 32,
+    jit: bool = False,
+) -> Run:
+    """A graph that knows how many images there are, or one that takes any number, as `predict` traces it."""
     import tensorflow as tf
 
-    model = make()
+    model = make(side)
     if fold:
         from tfsep import surgery
 
         model = surgery.fold_batch_norm(model)
-    images = tf.random.stateless_uniform((32, 128, 128, 3), (0, 1))
-    spec = tf.TensorSpec((32 if images_known else None, 128, 128, 3))
-    run = tf.function(lambda images: model(images, training=False), input_signature=[spec], autograph=False)
-    return lambda: run(images)
+    x = tf.random.stateless_uniform((images, side, side, 3), (0, 1))
+    spec = tf.TensorSpec((images if images_known else None, side, side, 3))
+    run = tf.function(lambda x: model(x, training=False), input_signature=[spec], jit_compile=jit, autograph=False)
+    return lambda: run(x)
 
 
 def _interpreted(path: str) -> Run:
@@ -349,8 +314,8 @@ CASES = [
     ),
     *_depthwise("forward, XLA", 20.0, "tf.nn", [Shape(112, 32), Shape(28, 256, images=4), Shape(14, 512, 1, 2)], jit=True),
     *(
-        Case(f"xla, {what}", str(s), "Keras", partial(layer_under_xla, "tfsep", s, gradients),
-             partial(layer_under_xla, "keras", s, gradients), 1.0, processes=2)
+        Case(f"xla, {what}", str(s), "Keras", partial(compiled_layer, "tfsep", s, gradients),
+             partial(compiled_layer, "keras", s, gradients), 1.0, processes=2)
         for what, gradients in (("forward", False), ("gradients", True)) for s in LAYERS
     ),
     *(

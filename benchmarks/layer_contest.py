@@ -35,7 +35,7 @@ LAYERS = [
 ]
 
 
-def layer_under_xla(library: str, shape: LayerShape, gradients: bool, jit: bool = True) -> Callable[[], Any]:
+def compiled_layer(library: str, shape: LayerShape, gradients: bool, jit: bool = True) -> Callable[[], Any]:
     """A layer of "tfsep" or "keras" as a compiled function."""
     import keras
     import tensorflow as tf

@@ -100,19 +100,21 @@ def compare(index: int, case: Case, rounds: int, seconds: float, share: bool) ->
         finally:
             for worker in [] if share else workers.values():
                 worker.close()
-    (ours, ours_spread), (peer, peer_spread) = (_summary(values) for values in times.values())
-    rows = [_row(case.group, case.name, case.peer_name, (ours, ours_spread, peer, peer_spread), case.goal)]
+    (ours, ours_spread), (peer, peer_spread) = (summary(values) for values in times.values())
+    rows = [table_row(case.group, case.name, case.peer_name, (ours, ours_spread, peer, peer_spread), case.goal)]
     for name, (ours, peer) in answers.items():
-        rows.append(_row(name, case.name, case.peer_name, (ours, "", peer, ""), 1.0))
+        rows.append(table_row(name, case.name, case.peer_name, (ours, "", peer, ""), 1.0))
     return rows
 
 
-def _summary(times: list[float]) -> tuple[float, str]:
+def summary(times: list[float]) -> tuple[float, str]:
+    """The median, and the middle half."""
     low, middle, high = np.percentile(times, (25, 50, 75))
     return middle, f"{low:.3g}–{high:.3g}"
 
 
-def _row(group: str, name: str, against: str, figures: tuple, goal: float) -> dict:
+def table_row(group: str, name: str, against: str, figures: tuple, goal: float) -> dict:
+    """A comparison as it is printed; `figures` are ours, our spread, the peer's, its spread."""
     ours, ours_spread, peer, peer_spread = figures
     ratio = peer / ours
     reached = "yes" if round(ratio, 2) >= goal else "no"  # as it is printed
@@ -150,7 +152,8 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
 
 
-def _expression(text: str) -> re.Pattern[str]:
+def expression(text: str) -> re.Pattern[str]:
+    """A regular expression of the command line."""
     try:
         return re.compile(text)
     except re.error as error:
@@ -161,7 +164,7 @@ def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="one short round of one case a group")
-    parser.add_argument("--only", type=_expression, help="a regular expression that the group's name begins with")
+    parser.add_argument("--only", type=expression, help="a regular expression that the group's name begins with")
     parser.add_argument("--keep-heap", action="store_true", help="all workers keep the memory that they free")
     parser.add_argument(
         "--out", type=Path, help="folder for results.csv and results.md; for all cases, that of this file"

@@ -8,19 +8,13 @@ import sys
 import pytest
 from conftest import ROOT
 
-GROUPS = {
-    "forward, rate 1",
-    "forward, stride with rate",
-    "groups, gradients, no oneDNN",
-    "xla, forward",
-    "xla, gradients",
-}
+GROUPS = {"forward, rate 1", "forward, stride with rate", "groups, gradients, no oneDNN"}
 
 
 @pytest.mark.parametrize(
     "only",
     [
-        "forward, (rate 1|stride)|groups|xla",
+        "forward, (rate 1|stride)|groups",
         pytest.param("forward, (rate 1|stride)|groups|xla|gradients$|deformable", marks=pytest.mark.slow),
     ],
 )
@@ -60,3 +54,38 @@ def test_unknown_cases_are_refused(only, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_quick_run_for_a_gpu(tmp_path):
+    """It runs on a CPU too; the rows are written as they come, and a group that fails is one of them."""
+    command = [sys.executable, "benchmarks/gpu.py", "--quick", "--torch", "false", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with (tmp_path / "gpu.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    groups = {row["group"] for row in rows}
+    assert {"correctness", "probe", "inference", "layers, XLA", "training step, mixed_float16"} <= groups
+    assert [row["case"] for row in rows if row["group"] in ("failed", "left out")] == ["torch"]
+    assert all(row["reached"] == "yes" for row in rows if row["group"] == "correctness")
+    title = (tmp_path / "gpu.md").read_text().splitlines()[0]
+    assert "tensorflow" in title
+    assert "driver" in title
+
+
+@pytest.mark.slow
+def test_a_group_at_its_limit_and_one_that_fails_are_rows(tmp_path):
+    program = """
+import sys, gpu
+gpu.GROUPS = {"unknown": gpu.GROUPS["probe"], "probe": gpu.GROUPS["probe"]._replace(limit=1)}
+sys.argv = ["gpu.py", "--out", sys.argv[1]]
+sys.exit(gpu.main())
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT / "benchmarks", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    with (tmp_path / "gpu.csv").open() as file:
+        rows = {row["case"]: row for row in csv.DictReader(file)}
+    assert [row["group"] for row in rows.values()] == ["failed", "failed"]
+    assert "invalid choice" in rows["unknown"]["against"]
+    assert "at its limit of 1 s" in rows["probe"]["against"]
