@@ -1,4 +1,4 @@
-"""Layers of transposed convolutions: supersets of those of `keras.layers`, with the same order of arguments."""
+"""Layers of transposed convolutions of any rank: supersets of those of `keras.layers`, in their order of arguments."""
 
 from typing import Any
 

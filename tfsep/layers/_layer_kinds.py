@@ -18,8 +18,8 @@ from tfsep import ops
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Tensor, TensorLike
 from tfsep.layers._batch_normalization import BatchNormalization
-from tfsep.layers._conv import Conv2D, DepthwiseConv2D, SeparableConv2D
 from tfsep.layers._conv1d import Conv1D, DepthwiseConv1D, SeparableConv1D
+from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D, SeparableConv2D
 from tfsep.layers._conv_transpose import (
     Conv1DTranspose,
     Conv2DTranspose,

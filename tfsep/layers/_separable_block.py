@@ -9,7 +9,7 @@ from tfsep.geometry import PaddingLike, PairLike
 from tfsep.geometry._padding import choose_rate
 from tfsep.layers._activations import leaky_relu
 from tfsep.layers._batch_normalization import BatchNormalization
-from tfsep.layers._conv import Conv2D, DepthwiseConv2D
+from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D
 from tfsep.layers._layer_arguments import Argument, PartArgument
 
 __all__ = ["DepthwiseSeparableConv"]

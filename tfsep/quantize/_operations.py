@@ -2,7 +2,8 @@
 
 To add an operation, add its row to `_ROWS`: the Keras layers and the operator that mean it, its computation in real
 numbers, and its integer kernel in each runtime. `prepare` plans it, trains it and infers it from that row alone. The
-kernels are functions of `_xnnpack_kernels` and `_reference_kernels`.
+kernels are functions of `_xnnpack_kernels` and `_reference_kernels`. What has no row is refused in the words of
+`_refusals`.
 """
 
 from collections.abc import Callable, Mapping

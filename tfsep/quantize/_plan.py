@@ -9,7 +9,6 @@ from tfsep._keras.types import Layer
 from tfsep.layers._layer_kinds import LayerKind, kind_of
 from tfsep.quantize._built_layers import one_tap
 from tfsep.quantize._call_list import CallList, LayerCall
-from tfsep.quantize._decompositions import layer_format
 from tfsep.quantize._operations import (
     ACTIVATION_LAYERS,
     LINEAR,
@@ -24,6 +23,7 @@ from tfsep.quantize._operations import (
     quantization_of,
 )
 from tfsep.quantize._planned_op import PlannedOp
+from tfsep.quantize._refusals import require_channels_last, unsupported
 from tfsep.quantize._shared_ranges import shared_ranges
 from tfsep.surgery._foldable import is_foldable
 
@@ -119,9 +119,9 @@ class _Planner:
         call = self.calls[number]
         integers = call.has_integers or any(self.calls[source].has_integers for source in call.sources)
         if integers and not call.casts and (number in self._outputs or not moves(call.layer)):
-            raise _unsupported(call.layer, " of integers")
+            raise unsupported(call.layer, " of integers")
         if call.has_integers and call.casts:
-            raise _unsupported(call.layer, f" to {call.dtype}")
+            raise unsupported(call.layer, f" to {call.dtype}")
 
     def _add_float(self, number: int) -> None:
         """Plan a call that stays in float32."""
@@ -224,7 +224,7 @@ class _Planner:
             self._one_taps[id(layer)] = one_tap(len(call.shape), f"{layer.name}_scale", **options)
         made = self._one_taps[id(layer)]
         if made is None:
-            raise _unsupported(layer)
+            raise unsupported(layer)
         return made
 
 
@@ -257,23 +257,9 @@ def _own_activation(layer: Layer | None) -> Activation | None:
     return activation_of(getattr(layer, "activation", keras.activations.linear))
 
 
-def _unsupported(layer: Layer, details: str = "") -> ValueError:
-    """The error about a layer that is not quantized, or not with these numbers."""
-    words = overridden(layer) or type(layer).__name__
-    return ValueError(
-        f"model: expected layers that can be quantized, got {layer.name!r} ({words}{details}): float_layers leaves it "
-        "in float32"
-    )
-
-
-def _require_channels_last(layer: Layer) -> None:
-    if layer_format(layer) != "channels_last":
-        raise ValueError(f"model: expected channels last, which integer kernels have, got {layer.name!r}")
-
-
 def _matmul(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
     layer: Layer = call.layer
-    _require_channels_last(layer)
+    require_channels_last(layer)
     operation = "dense" if isinstance(layer, keras.layers.Dense) else "convolution"
     op = PlannedOp(layer.name, "matmul", planner.sources(call), layer, fusion.normalization, operation)
     return planner.finish(layer, call, fusion, op)
@@ -284,7 +270,7 @@ def _normalization(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
     layer: Layer = call.layer
     ones = planner.one_tap(layer, call, use_bias=False, depthwise_initializer="ones")
     if layer.axis not in (-1, len(call.shape) - 1):
-        raise _unsupported(layer)
+        raise unsupported(layer)
     op = PlannedOp(layer.name, "matmul", planner.sources(call), ones, layer, "convolution")
     return planner.finish(layer, call, fusion, op)
 
@@ -293,7 +279,7 @@ def _activation(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
     layer: Layer = call.layer
     own = activation_of_layer(layer)
     if own is None:
-        raise _unsupported(layer)
+        raise unsupported(layer)
     (source,) = planner.sources(call)
     if own == LINEAR:
         return source
@@ -333,7 +319,7 @@ def _pairwise(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
 def _mean(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
     """Plan a mean over all axes between batch and channels."""
     layer: Layer = call.layer
-    _require_channels_last(layer)
+    require_channels_last(layer)
     shape = planner.calls[call.sources[0]].shape
     axes = list(range(1, len(shape) - 1))
     if None in shape[1:]:
@@ -357,7 +343,7 @@ def _same_qparams(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
 def _average_pooling(planner: _Planner, call: LayerCall, _: _Fusion) -> int:
     """Plan an average pooling, which rounds to the quantization parameters of its input."""
     layer: Layer = call.layer
-    _require_channels_last(layer)
+    require_channels_last(layer)
     return planner.append(PlannedOp(layer.name, "average_pooling", planner.sources(call), layer))
 
 
@@ -375,7 +361,7 @@ def _planner_of(call: LayerCall) -> _Plan:
     layer: Layer = call.layer
     reason = f", {call.obstacle}" if call.obstacle else ""
     if overridden(layer):
-        raise _unsupported(layer, reason)
+        raise unsupported(layer, reason)
     operation, kind = operation_for(layer), kind_of(layer)
     if operation is not None and operation.plan is not None:
         return _PLANS[operation.plan]
@@ -386,7 +372,7 @@ def _planner_of(call: LayerCall) -> _Plan:
         return _normalization
     if isinstance(layer, ACTIVATION_LAYERS):
         return _activation
-    raise _unsupported(layer, reason)
+    raise unsupported(layer, reason)
 
 
 def _with_feeds_quantized(ops: list[PlannedOp]) -> tuple[PlannedOp, ...]:

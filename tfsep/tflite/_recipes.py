@@ -172,10 +172,12 @@ RECIPES: dict[str, Recipe] = {
 }
 """The recipes that `export` and the command know by name; `Recipe.summary` tells what each is.
 
-A new recipe is a row here. It combines a pair of types that `CONVERTER_FLAGS` has, one of that pair's interfaces, and a
-tolerance. A new type, such as int4, takes more: its pairs in `CONVERTER_FLAGS`; its storage in `tfsep/_flatbuffer/`;
-its rounding in `_weight_check.py`; its recognition in a file in `_verify.py`; and, as a type of inputs and outputs, the
-code that fills them in `_convert/_snippets.py`.
+A new recipe is a row here, behind those of the same types, of which the first gives the tolerance of a file that does
+not say its recipe (`recipe_of_types`). It combines a pair of types that `CONVERTER_FLAGS` has, one of that pair's
+interfaces, and a tolerance; for other inputs and outputs alone, `Recipe.with_io` takes no row. A new type, such as
+int4, takes more: its pairs in `CONVERTER_FLAGS`; its storage in `tfsep/_flatbuffer/`; its rounding in
+`_weight_check.py`; its recognition in a file in `_verify.py`; and, as a type of inputs and outputs, the code that fills
+them in `_convert/_snippets.py`.
 """
 
 
