@@ -198,10 +198,11 @@ class LiteRTModel:
     def operator_outputs(self, inputs: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
         """Run any number of samples, and return each operator's output as real numbers, by number of the tensor.
 
-        Only tensors of floats or with one scale.
+        Only tensors of floats or with one scale, that are read: a loop keeps none of its results that nothing reads.
         """
-        operators = self.flatbuffer.subgraphs[0].operators
-        made = [int(tensor) for operator in operators for tensor in operator.outputs]
+        graph = self.flatbuffer.subgraphs[0]
+        read = {int(tensor) for tensor in graph.outputs}.union(*(map(int, each.inputs) for each in graph.operators))
+        made = [int(tensor) for operator in graph.operators for tensor in operator.outputs if tensor in read]
         details = {detail["index"]: detail for detail in self.interpreter.get_tensor_details()}
         infos = {number: _info(details[number]["name"], details[number]) for number in made}
         infos = {number: info for number, info in infos.items() if info.scale or info.dtype == "float32"}
