@@ -47,7 +47,7 @@ ORACLES = HERE.parent / "tests"
 
 
 _DEPTHWISE = [Shape(112, 32), Shape(112, 64, 2), Shape(28, 256), Shape(14, 512), RATES[0], STRIDED[0]]
-FULL = Sizes(120, [s._replace(images=64) for s in _DEPTHWISE], [s._replace(images=64) for s in _DEPTHWISE[1:5]],
+FULL = Sizes(48, [s._replace(images=64) for s in _DEPTHWISE], [s._replace(images=64) for s in _DEPTHWISE[1:5]],
              slice(None), 224, 128, 0.4)  # fmt: skip
 QUICK = Sizes(
     4, [Shape(8, 4, images=2), Shape(8, 4, 2, 2, images=2)], [Shape(8, 4, images=2)], slice(7, 8), 32, 2, 0.01
@@ -176,7 +176,7 @@ class Group(NamedTuple):
 
 
 GROUPS = {
-    "correctness": Group(correctness, 150),
+    "correctness": Group(correctness, 180),
     "probe": Group(probe, 60),
     **{
         f"convolutions, {name}": Group(partial(convolutions, dtype, tf32, False), 40)

@@ -1,5 +1,9 @@
 """Each convolution goes by what the device computes correctly that it will run on."""
 
+import re
+from collections import Counter
+
+import keras
 import numpy as np
 import oracles
 import pytest
@@ -14,6 +18,7 @@ from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS
 
 PRODUCTS = ("forward", "input_gradient", "filter_gradient")
 OPTIONS = (2, "same", 2)
+HALVES_AND_DOUBLE = ("bfloat16", "float16", "float64")
 
 
 class Answers(list):
@@ -215,8 +220,6 @@ def test_half_precision_on_a_gpu(asked, monkeypatch):
 
 def test_a_saved_graph_is_right_on_every_device(asked, tmp_path):
     """It has no choice in it, for readers that do not know the op."""
-    import keras
-
     model = keras.Sequential([keras.Input((9, 8, 3)), layers.DepthwiseConv2D(3, 2, "same", rate=2)])
     asked.clear()
     model.export(tmp_path / "saved", format="tf_saved_model", verbose=False)
@@ -252,12 +255,47 @@ def test_a_graph_without_a_device_is_compiled_for_the_accelerator(asked):
 
 @pytest.mark.parametrize("product", PRODUCTS)
 @pytest.mark.parametrize("kernels", [DEPTHWISE_KERNELS, STANDARD_KERNELS], ids=lambda kernels: kernels.name)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", *(pytest.param(d, marks=pytest.mark.slow) for d in HALVES_AND_DOUBLE)])
 def test_xla_computes_native_ops(kernels, product, dtype):
     """With strides, rates and groups together."""
     cases = ((1, 1), (17, 1)) if kernels is STANDARD_KERNELS else ((1, 1),)
     for groups, per_group in cases:
         assert probe.computes_correctly(product, kernels, dtype, (2, 2), (2, 2), groups, per_group, "CPU", True)
+
+
+def compiled_operations(layer, x):
+    """How often each operation occurs in what XLA makes of a layer and its gradients, with its shape and its window."""
+    layer(x)
+    weights = [variable.value for variable in layer.trainable_variables]
+
+    @tf.function(jit_compile=True, autograph=False)
+    def both(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        return y, tape.gradient(y, [x, *weights], tf.ones_like(y))
+
+    program = both.experimental_get_compiler_ir(x)(stage="optimized_hlo")
+    operation = re.compile(r"= (?P<shape>\S+) (?P<name>[a-z-]+)\(.*?(?P<window>window=\{.*?\}|$)", re.MULTILINE)
+    return Counter(found.groups() for found in operation.finditer(program))
+
+
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    [
+        ("Conv2D", 2),
+        ("Conv2DTranspose", 2),
+        pytest.param("Conv2D", 1, marks=pytest.mark.slow),
+        pytest.param("Conv2DTranspose", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_xla_compiles_the_same_of_keras_layers(name, stride):
+    """So neither is faster."""
+    x = tf.ones((2, 8, 8, 4))
+    makers = (getattr(library, name) for library in (layers, keras.layers))
+    mine, theirs = (compiled_operations(make(6, 3, stride, "same", use_bias=False), x) for make in makers)
+    assert any(operation == "convolution" and window for _, operation, window in mine)
+    assert mine == theirs
 
 
 def test_compiled_kernel_that_xla_lacks(monkeypatch):

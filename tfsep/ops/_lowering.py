@@ -257,8 +257,11 @@ class _Lowering:
         return replace(self, devices=kinds_here(self.compiled))
 
     def takes_groups(self, window: Window) -> bool:
-        """Whether all three native ops exist on every device that is there, as the gradients' is not known yet."""
-        everywhere = replace(self, devices=kinds_there())
+        """Whether all three native ops exist on every device that is there, as the gradients' is not known yet.
+
+        Under XLA it is known: a function is compiled as a whole.
+        """
+        everywhere = self if self.compiled else replace(self, devices=kinds_there())
         products: tuple[Product, ...] = "forward", "input_gradient", "filter_gradient"
         return not self.on_xla_cpu and all(all(everywhere._answers(product, window)) for product in products)
 
