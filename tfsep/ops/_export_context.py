@@ -51,11 +51,19 @@ def is_saving() -> bool:
     None of the three has a name for this: `keras.Model.export` calls a model like any other traced call. So the writer
     is looked for among the callers of the traced code. Where it is not found the graph is right, but larger.
     """
-    if tf.executing_eagerly():
-        return False
+    return not tf.executing_eagerly() and _is_called_by(_writers())
+
+
+def is_in_saved_model() -> bool:
+    """Whether the code is traced while `tf.saved_model.save` writes, for a graph that other programs may read."""
+    return not tf.executing_eagerly() and _is_called_by((tf.saved_model.save.__module__,))
+
+
+def _is_called_by(modules: tuple[str, ...]) -> bool:
+    """Whether a function among the callers is of a module whose name begins so."""
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith(_writers()):
+        if frame.f_globals.get("__name__", "").startswith(modules):
             return True
         frame = frame.f_back
     return False

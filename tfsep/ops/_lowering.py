@@ -42,7 +42,7 @@ an empty batch.
 computes both wrongly.
 
 Devices: a traced product may run on several kinds of device. Where one lacks a native op that another has, both ways
-are traced, and the graph takes its device's when it runs; but not in a graph that is saved, which does what all do.
+are traced, and the graph takes its device's when it runs; but not in a graph that is saved, which does what all can.
 
 XLA has native ops of its own, and their gradients; the probe compiles them to try them. On a GPU it hands them to
 cuDNN. On a CPU its depthwise convolutions take 30 times as long as a sum over taps, and a standard gradient to x with a
@@ -68,7 +68,7 @@ from tfsep.geometry import Transposed, Window
 from tfsep.ops import _window_arithmetic as windows
 from tfsep.ops._bilinear_map import BilinearMap
 from tfsep.ops._devices import DevicesDiffer, by_device, kinds_here, kinds_there
-from tfsep.ops._export_context import is_compiling, is_exporting, is_for_file, is_saving
+from tfsep.ops._export_context import is_compiling, is_exporting, is_for_file, is_in_saved_model, is_saving
 from tfsep.ops._kernel_probe import Product, computes_correctly
 from tfsep.ops._pixel_layout import (
     Length,
@@ -359,7 +359,7 @@ class _Lowering:
         if self.by_taps or (self.saving and product == "input_gradient" and not undilated):
             return False
         answers = self._answers(product, window)
-        if len(answers) > 1 and not self.saving:
+        if len(answers) > 1 and not (self.saving or is_in_saved_model()):
             raise DevicesDiffer
         return all(answers)
 
