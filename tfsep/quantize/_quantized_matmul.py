@@ -20,6 +20,9 @@ _ALMOST_ZERO = 2.0**-126
 """The smallest number of float32. The converter drops a bias of zeros, and does not quantize a transposed convolution
 without one in front of a rectifier; a bias of this number it rounds to zeros."""
 
+_NEXT = 1.0 + 2.0**-23
+"""The number of float32 behind 1."""
+
 
 @keras.saving.register_keras_serializable(package="tfsep")
 class QuantizedMatmul(keras.layers.Layer):
@@ -167,8 +170,9 @@ class QuantizedMatmul(keras.layers.Layer):
         excess = tf.abs(bias) / accumulator_scale / (_BIAS_MAX + 0.5)
         widened = excess > 1.0
         scale = tf.where(tf.reshape(widened, self._channels), narrow * tf.reshape(excess, self._channels), scale)
-        # The converter divides by the scale in float64, and stores it in float32.
-        whole = tf.clip_by_value(tf.round(kernel / scale), -WEIGHT_MAX, WEIGHT_MAX)
+        # The converter divides by the scale in float64, rounds halves away from zero, and stores it in float32.
+        steps = kernel / scale
+        whole = tf.clip_by_value(tf.sign(steps) * tf.floor(tf.abs(steps) + 0.5), -WEIGHT_MAX, WEIGHT_MAX)
         rounded = tf.round(bias / self._accumulator_scale(input_scale, scale))
         bias = tf.where(widened, tf.sign(bias) * _BIAS_MAX, rounded)
         return tf.cast(whole, "float32"), bias, tf.cast(scale, "float32")
@@ -180,6 +184,9 @@ class QuantizedMatmul(keras.layers.Layer):
     def _rounded_bias(self, bias: Tensor, kernel: Tensor, input_scale: Tensor) -> Tensor:
         accumulator_scale = self._accumulator_scale(input_scale, weight_scale(kernel, self._channels))
         rounded = tf.cast(round_straight_through(tf.cast(bias, "float64"), accumulator_scale), "float32")
+        # A bias of equal numbers the converter quantizes by the first channel's scale alone.
+        apart = tf.concat([rounded[:1] * _NEXT, rounded[1:]], 0)
+        rounded = tf.where(tf.reduce_all(tf.equal(rounded, rounded[0])), apart, rounded)
         return tf.where(tf.equal(rounded, 0.0), _ALMOST_ZERO, rounded) if self._kind.transposed else rounded
 
     def _product(self, x: Tensor, kernel: Tensor) -> Tensor:
