@@ -223,6 +223,7 @@ def test_what_keras_does_not_track_stays(kind, tmp_path):
     x, path, shape = X[:4, :6, :6], tmp_path / "m.tflite", (6, 6, 3)
     before = state()
     calls = {
+        "accuracy": lambda: train.accuracy(model, Split.of(np.zeros((4, 6, 6, 3), "uint8"), np.arange(4))),
         "export": lambda: tflite.export(model, path, data=x[:1], input_shape=shape),
         "verify": lambda: tflite.verify(model, path, x[:1], weights=False),
         "compare_layers": lambda: tflite.compare_layers(model, path, x[:1]),
@@ -230,7 +231,7 @@ def test_what_keras_does_not_track_stays(kind, tmp_path):
         "fold_batch_norm": lambda: surgery.fold_batch_norm(model),
         "observe": lambda: quantize.observe(quantize.prepare(model, float_layers=[layer.name]), x),
     }
-    for name in list(calls)[: 4 if kind == "subclassed" else None]:
+    for name in list(calls)[: 5 if kind == "subclassed" else None]:
         calls[name]()
         assert state() == before, name
     model(x)

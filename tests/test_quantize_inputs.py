@@ -148,18 +148,24 @@ FLOAT = {
     "means": L.AveragePooling2D(2),
     "interpolated": L.UpSampling2D(2, interpolation="bilinear"),
     "means by a lambda": L.Lambda(lambda x: tf.nn.avg_pool2d(x, 2, 2, "VALID")),
+    "the mean of two": lambda x: L.Average()([x, L.Permute((2, 1, 3))(x)]),
 }
 
 
-def test_float_layers_between_quantized_ones_are_exact(tmp_path):
-    """With numbers among their arguments, of several results, and of averages, which the converter would quantize."""
+@pytest.mark.parametrize("seed", [9, 13])
+def test_float_layers_between_quantized_ones_are_exact(seed, tmp_path):
+    """With numbers among their arguments, of several results, and of averages, which the converter would quantize.
+
+    Averages are often in the middle between two steps: at the last seeds the orders of sums round some to either side.
+    """
+    keras.utils.set_random_seed(seed)
     inputs = L.Input((8, 8, 3))
     x = L.Conv2D(4, 3, padding="same", name="first")(inputs)
     middle = [make(x) for make in FLOAT.values()]
     model = keras.Model(inputs, [L.Dense(3, name=f"last_{place}")(y) for place, y in enumerate(middle)])
     names = [each.name for each in model.operations if not isinstance(each, L.InputLayer)]
     names = [name for name in names if name != "first" and not name.startswith("last_")]
-    given = data("float32")
+    given = np.random.default_rng(seed).normal(size=(32, 8, 8, 3)).astype("float32")
     prepared = quantize.observe(quantize.prepare(model, float_layers=names), given)
     for actual, expected in zip(prepared(given), model(given), strict=True):
         assert_close(actual, expected, 0.08)
@@ -222,6 +228,37 @@ def test_layers_that_move_or_scale_are_exact(case, tmp_path):
     assert report.verification.differing == 0
     assert not {"QUANTIZE", "DEQUANTIZE"} & report.ops.keys()
     assert_close(prepared(given), model(given), 0.05)
+
+
+def test_rescaling_per_channel_is_exact_at_any_range(tmp_path):
+    """At some of these ranges, and at all of the last factors, the rounded offset is one number in all channels."""
+    keras.utils.set_random_seed(0)
+    inputs = L.Input((4, 4, 3))
+    sources = [L.Conv2D(4, 1, activation="relu")(inputs) for _ in range(12)]
+    outputs = [L.Rescaling([1.0, 2.0, 0.5, 3.0], 0.1)(x) for x in sources]
+    outputs += [
+        L.Rescaling([4.0, 2.0, 1.0, 0.5], offset)(x) for x, offset in zip(sources, (0.0, -0.7, 5.0), strict=False)
+    ]
+    given = RNG.normal(size=(16, 4, 4, 3)).astype("float32")
+    prepared = quantize.observe(quantize.prepare(keras.Model(inputs, outputs)), given)
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).verification.differing == 0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_halves_of_a_step_among_weights_and_equal_biases_are_exact(seed, tmp_path):
+    """Weights in the middle between two steps, as those that came through float16; all are rounded outward."""
+    rng, inputs = np.random.default_rng(seed), L.Input((6,))
+    kernel = np.concatenate([np.full((1, 40), 127.0), rng.integers(-253, 254, (5, 40)) / 2])
+    layers = [L.Dense(40), L.Dense(3), L.Dense(40)]
+    model = keras.Model(inputs, [layer(inputs) for layer in layers])
+    factors = np.array([1.0, 2.0, 0.25])
+    model.set_weights(
+        [kernel, rng.normal(size=40), np.ones((6, 3)) * factors, np.ones(3), rng.normal(size=(6, 40)), np.zeros(40)]
+    )
+    layers[2].kernel.assign(np.float16(layers[2].kernel))
+    given = rng.normal(size=(32, 6)).astype("float32")
+    prepared = quantize.observe(quantize.prepare(model), given)
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).verification.differing == 0
 
 
 @pytest.mark.parametrize("case", IN_FRONT)

@@ -5,6 +5,14 @@ from typing import Any
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Shape, Tensor
 from tfsep.ops import is_exporting
+from tfsep.quantize._inference_mode import is_observing
+
+OFF_HALVES = 1.0 + 2.0**-20
+"""A factor that moves numbers from the middle between two steps, by more than float32 sums in another order differ.
+
+Means of numbers in whole steps are often there, as both ends of their range are such means. LiteRT, which adds in an
+order of its own, would round them to the other side than TensorFlow.
+"""
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
@@ -16,6 +24,7 @@ class Dequantize(keras.layers.Layer):
 
     Args:
         to: the name of the layer that stays in float32.
+        factor: what the numbers are multiplied by; `OFF_HALVES` behind that layer.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Examples:
@@ -23,17 +32,21 @@ class Dequantize(keras.layers.Layer):
         array([[0.5]], dtype=float32)
     """
 
-    def __init__(self, to: str = "", **kwargs: Any) -> None:
+    def __init__(self, to: str = "", factor: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.to = to
+        self.factor = factor
 
-    def call(self, inputs: Tensor) -> Tensor:
-        """Return the inputs.
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Return the inputs, at inference times the factor: ranges are those of the numbers without it.
 
         Args:
             inputs: real numbers of any shape.
+            training: whether ranges are tracked.
         """
-        return -inputs * -1.0 if is_exporting() else inputs
+        if is_exporting():
+            return -inputs * -self.factor
+        return inputs if training or is_observing() else inputs * self.factor
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of the inputs.
@@ -45,4 +58,4 @@ class Dequantize(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again."""
-        return {**super().get_config(), "to": self.to}
+        return {**super().get_config(), "to": self.to, "factor": self.factor}

@@ -21,7 +21,7 @@ from tfsep._utils.arguments import short_repr
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._call_list import call_list_of
 from tfsep.quantize._config import Config
-from tfsep.quantize._dequantize import Dequantize
+from tfsep.quantize._dequantize import OFF_HALVES, Dequantize
 from tfsep.quantize._operations import OPERATIONS, may_average, prepares
 from tfsep.quantize._plan import Plan, plan_of
 from tfsep.quantize._planned_op import PlannedOp
@@ -186,7 +186,7 @@ class _Builder:
                 # Else the converter may quantize in front of the layer, by the range of its result: what is averaged
                 # there, or what others take too.
                 apart = may_average(op.layer) or any(self._uses[source] > 1 for source in op.sources)
-                return (self._kept_float(op, result) if op.feeds_quantized and apart else result,)
+                return (self._kept_float(op, result, OFF_HALVES) if op.feeds_quantized and apart else result,)
             case "same_qparams":
                 return self._call_copy(op, sources), sources[0][1]
             case "average_pooling":
@@ -209,9 +209,9 @@ class _Builder:
         """A tensor as a float layer that feeds quantized ones takes it."""
         return (self._kept_float(op, tensor) if qparams else tensor,)
 
-    def _kept_float(self, op: PlannedOp, tensor: Tensor) -> Tensor:
+    def _kept_float(self, op: PlannedOp, tensor: Tensor, factor: float = 1.0) -> Tensor:
         """A tensor on one side of a float layer, through which the converter quantizes nothing."""
-        return Dequantize(op.name, name=self._unique(f"{op.name}_float"))(tensor)
+        return Dequantize(op.name, factor, name=self._unique(f"{op.name}_float"))(tensor)
 
     def _call_copy(self, op: PlannedOp, sources: list[tuple[Tensor, ...]]) -> Tensor:
         tensors = [result[0] for result in sources]

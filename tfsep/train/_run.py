@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._keras.backend import tf
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.types import Model, Tensor
 from tfsep._utils.arguments import as_path
 from tfsep._utils.progress import progress_bar
@@ -49,7 +50,7 @@ class TrainResult:
 
 
 def accuracy(model: Model | Callable[..., Tensor], split: Split, batch_size: int = 500) -> float:
-    """Return the share of a split's images that a model classifies correctly, in [0, 1].
+    """Return the share of a split's images that a model classifies correctly, in [0, 1]. The model is not changed.
 
     Args:
         model: model from prepared images (N, H, W, C) to scores (N, K), called with ``training=False``.
@@ -61,7 +62,8 @@ def accuracy(model: Model | Callable[..., Tensor], split: Split, batch_size: int
         >>> accuracy(lambda x, training: tf.one_hot(tf.zeros(len(x), "int32"), depth=2), split)
         0.75
     """
-    return _correct_predictions(model, split, batch_size) / split.size
+    with foreign_state_kept(model), keras.StatelessScope():
+        return _correct_predictions(model, split, batch_size) / split.size
 
 
 def _correct_predictions(model: Model | Callable[..., Tensor], split: Split, batch_size: int = 500) -> int:
