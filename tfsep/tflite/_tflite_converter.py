@@ -20,6 +20,7 @@ from tfsep._keras.types import Model
 from tfsep._utils.foreign_errors import cause_of
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._conversion_errors import Trace, explanation, numbered_calls, open_calls
+from tfsep.tflite._finite_numbers import require_finite
 from tfsep.tflite._graph_corrections import corrected
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
 from tfsep.tflite._model_run import StateScope, effective_state
@@ -79,6 +80,8 @@ def _convert(
             f"{signature.model.name!r} with one{trace.layers(path for path, _ in trace.nodes('While'))}: give "
             "recurrent layers unroll=True, or take another recipe"
         )
+    if recipe.needs_calibration and calibration is not None:
+        require_finite(function, signature, calibration, lambda: _float32_content(function, module, signature))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     flags, builtins = recipe.converter_flags, tf.lite.OpsSet.TFLITE_BUILTINS
     converter.optimizations = [tf.lite.Optimize.DEFAULT] if flags.optimize else []
