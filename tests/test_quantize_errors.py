@@ -89,7 +89,7 @@ class OwnCall(keras.Model):
 MODELS = {
     "no model": (lambda: 3, TypeError),
     "not built": (lambda: keras.Sequential([L.Dense(2)]), ValueError),
-    "its own call": (OwnCall, TypeError),
+    "its own call": (OwnCall, ValueError),
     "of two results": (of_two_results, ValueError),
     "another layer": (lambda: keras.Sequential([keras.Input((4, 4)), L.LSTM(2)]), ValueError),
     "another activation": (lambda: keras.Sequential([keras.Input((4,)), L.Dense(2, activation="elu")]), ValueError),

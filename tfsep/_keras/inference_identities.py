@@ -15,5 +15,5 @@ INFERENCE_IDENTITIES = (
 )
 """Layers whose computation at inference is their input.
 
-`RandomCrop` is none: a graph has the size of the crop behind it.
+`RandomCrop` is none, though ``predict`` returns its whole input: a graph has the size of the crop behind it.
 """
