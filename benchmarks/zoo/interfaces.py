@@ -154,7 +154,7 @@ ROWS = (
     Network("ops.normalize", normalized_by_operation),
     Network("nested model", nested),
     Network("our layers", separable),
-    Network("deformable", deformable, other_macs=8 * 8 * 9 * 8 * 4),  # the interpolation's sums
+    Network("deformable", deformable),
     Network("outputs of other sizes", regression, refused=("int8",)),  # two of three outputs would be constant
     Network("shared layer", c3),
 )

@@ -71,7 +71,10 @@ def float32_copy(model: Model) -> Model:
 
     plain = opened(model)
     if plain is None:
-        raise ValueError(f"model: expected one that computes in float32, got {model.name!r}, which does not")
+        raise ValueError(
+            f"model: expected one that computes in float32, got {model.name!r}, which computes in "
+            f"{model.compute_dtype} and has no layers to copy: make it under the policy 'float32', with these weights"
+        )
     made = rebuilt(plain, copied)
     for layer, copy in pairs:
         copy_state(layer, copy)

@@ -13,6 +13,8 @@ from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES
 
 MIN_SAMPLES = 4
 FEW_SAMPLES = 32
+_FEW_NUMBERS = 8
+"""Most numbers of a sample whose repetition says nothing: a table's row, not an image."""
 
 
 class CalibrationError(ValueError):
@@ -73,14 +75,15 @@ def read_calibration(data: Data, reader: SampleReader, max_samples: int = MAX_CA
     if len(samples) < MIN_SAMPLES:
         raise CalibrationError(f"calibration: expected at least {MIN_SAMPLES} samples, got {len(samples)}")
     distinct = len({_digest(sample) for sample in samples})
-    if 2 * distinct < len(samples):
+    # Of a few numbers there are few different samples, such as one id of five.
+    if 2 * distinct < len(samples) and (distinct == 1 or sum(array.size for array in samples[0]) > _FEW_NUMBERS):
         raise CalibrationError(
             f"calibration: expected samples that differ, got {distinct} distinct of {len(samples)}: "
             "does the generator yield the same image again and again?"
         )
     low = min(float(array.min()) for sample in samples for array in sample)
     high = max(float(array.max()) for sample in samples for array in sample)
-    if all(array.min() == array.max() for sample in samples for array in sample):
+    if all(array.size > 1 and array.min() == array.max() for sample in samples for array in sample):
         raise CalibrationError("calibration: expected samples with content, got only constant ones")
     return Calibration(tuple(samples), distinct, low, high)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._keras.backend import keras
+from tfsep._keras.backend import keras, tf
 from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.types import Layer
 from tfsep.tflite._calibration import Calibration
@@ -25,11 +25,13 @@ def unlike_training(signature: ModelSignature, calibration: Calibration) -> str 
     seen: list[tuple[Layer, np.ndarray]] = []
 
     def leave(layer: Layer, inputs: Any, _: Any) -> None:
-        if isinstance(layer, keras.layers.BatchNormalization) and (not seen or layer is seen[0][0]):
+        is_first = isinstance(layer, keras.layers.BatchNormalization) and (not seen or layer is seen[0][0])
+        if is_first and not tf.is_symbolic_tensor(inputs):
             seen.append((layer, np.asarray(inputs, np.float64)))
 
     with model_run(signature) as run, watch_layer_calls(lambda _: None, leave):
-        run([array[:_SAMPLES] for array in calibration.arrays()])
+        for arrays, _ in run.parts([array[:_SAMPLES] for array in calibration.arrays()]):
+            run.step(arrays, eager=True)
     if not seen:
         return None
     layer, inputs = seen[0][0], np.concatenate([each for _, each in seen])
