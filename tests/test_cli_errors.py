@@ -193,7 +193,7 @@ OTHERS = {
     "import into no folder": (["import", "m.tflite", "--out", "none/i.keras"], "out", "got none/i.keras"),
     "import of a folder": (["import", "folder.tflite", "--out", "i.keras"], "path", "which is a folder"),
     "import of text": (["import", "text.keras", "--out", "i.keras"], "source", "(File is not a zip file)"),
-    "import of a folder of tensors": (["import", "folder.pt", "--out", "i.keras"], "source", "which is a folder"),
+    "import of a folder of tensors": (["import", "folder.pt", "--out", "i.keras"], "source", "got the folder"),
     "import of no tensors": (["import", "text.safetensors", "--out", "i.keras"], "source", "got text.safetensors"),
     "settings": (["train", "--config", "empty", "--out", "o"], "config", "got empty, which is a folder"),
     "data": (["train", "--data", "x.npy", "--out", "o"], "data", "got x.npy, which is a file"),
