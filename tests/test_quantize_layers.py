@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from checks import assert_sentence
+from checks import assert_close, assert_sentence
 from quantize_networks import prepared_network
 
 from tfsep import layers, quantize, tflite
@@ -305,8 +305,14 @@ def test_layers_that_infer_their_input(tmp_path):
     assert np.sqrt(np.mean(np.square(actual - expected))) < 0.05 * np.std(expected)
     trained = prepared(given, training=True)
     assert np.sqrt(np.mean(np.square(trained - actual))) > 0.2 * np.std(actual)
-    with pytest.raises(ValueError, match="RandomCrop"):
-        quantize.prepare(stack(L.RandomCrop(4, 4), L.Conv2D(4, 3)))
+
+
+def test_a_random_crop_is_what_predict_makes_of_it():
+    model = stack(L.RandomCrop(4, 4), L.Conv2D(4, 3))
+    prepared = quantize.observe(quantize.prepare(model), X)
+    expected, actual = (each.predict(X, verbose=0) for each in (model, prepared))
+    assert expected.shape == actual.shape
+    assert_close(actual, expected, 0.05)
 
 
 def called_twice_on_the_same_tensor(inputs):

@@ -208,6 +208,8 @@ def operation_for(layer: Layer) -> Operation | None:
 
 def _takes_nearest(layer: Layer) -> bool:
     """Whether a layer, if it resizes, only copies pixels."""
+    if not isinstance(layer, keras.layers.Resizing | keras.layers.UpSampling2D):
+        return True
     keeps_aspect = getattr(layer, "crop_to_aspect_ratio", False) or getattr(layer, "pad_to_aspect_ratio", False)
     return getattr(layer, "interpolation", "nearest") == "nearest" and not keeps_aspect
 
