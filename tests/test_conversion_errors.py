@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_refused
+from checks import assert_refused, in_part
 from keras import layers as L
 from keras import ops
 
@@ -148,7 +148,7 @@ def refused(model, folder, recipe, **options):
     return text.split(f"got {model.name!r}", maxsplit=1)[1]
 
 
-@pytest.mark.parametrize("case", WITHOUT_COUNTERPART)
+@pytest.mark.parametrize("case", in_part(WITHOUT_COUNTERPART, 3))
 def test_operators_without_a_counterpart_name_their_layers(case, tmp_path):
     keras.backend.clear_session()
     make, said = WITHOUT_COUNTERPART[case]
