@@ -12,9 +12,6 @@ from tfsep._keras.model_io import inputs_of
 from tfsep._keras.types import InputShapes, Model, Shape
 from tfsep.geometry._sizes import normalize_shape
 
-_NOT_INPUTS = ("training", "mask")
-"""Arguments of a call that Keras gives itself."""
-
 
 @dataclass(frozen=True)
 class CallForm:
@@ -166,9 +163,10 @@ class _Parameters(NamedTuple):
 
     @classmethod
     def of(cls, model: Model) -> "_Parameters":
-        every = list(inspect.signature(model.call).parameters.values())
-        own = [each for each in every if each.default is each.empty or each.name not in _NOT_INPUTS]
-        own = [each for each in own if each.name != "training"]
+        every = inspect.signature(model.call).parameters.values()
+        # Those that Keras gives itself are no inputs; a mask that has to be given is.
+        given = ("training", "mask")
+        own = [each for each in every if each.name not in given or (each.name == "mask" and each.default is each.empty)]
         single = [each for each in own if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
         return cls(
             positional=[each.name for each in single if each.kind is not each.KEYWORD_ONLY],

@@ -188,12 +188,16 @@ def _symbolic_inputs(model: Model) -> Any:
 
 def _form(call: Call) -> str:
     """What has to be the same in all calls of one model: everything but the tensors' sizes."""
-    told = {name: value for name, value in call.kwargs.items() if name not in ("training", "mask")}
     return repr(
         keras.tree.map_structure(
-            lambda leaf: (len(leaf.shape), leaf.dtype) if _is_tensor(leaf) else leaf, (call.args, told)
+            lambda leaf: (len(leaf.shape), leaf.dtype) if _is_tensor(leaf) else leaf, _arguments(call)
         )
     )
+
+
+def _arguments(call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call without those that say how it is called."""
+    return call.args, {name: value for name, value in call.kwargs.items() if name not in ("training", "mask")}
 
 
 def _common(shapes: Sequence[Shape]) -> Shape:
@@ -202,10 +206,9 @@ def _common(shapes: Sequence[Shape]) -> Shape:
 
 
 def _with_leaves(call: Call, tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a call, with other tensors, without those that say how it is called."""
+    """The `_arguments` of a call, with other tensors."""
     given = iter(tensors)
-    told = {name: value for name, value in call.kwargs.items() if name not in ("training", "mask")}
-    args, kwargs = keras.tree.map_structure(lambda leaf: next(given) if _is_tensor(leaf) else leaf, (call.args, told))
+    args, kwargs = keras.tree.map_structure(lambda leaf: next(given) if _is_tensor(leaf) else leaf, _arguments(call))
     return args, kwargs
 
 

@@ -95,7 +95,7 @@ class _State:
         held: list[Any] = []
         match value:
             case tf.Variable():
-                self._fills.append(partial(_assign, value, value.numpy()))
+                self._fills.append(partial(assign_back, value, value.numpy()))
             case tf.random.Generator():
                 held = [value.state]
             case np.ndarray() if value.flags.writeable:
@@ -190,6 +190,7 @@ def _is_known(kind: type | FunctionType) -> bool:
     return str(kind.__module__).split(".")[0] in _KNOWN
 
 
-def _assign(variable: tf.Variable, value: np.ndarray) -> None:
+def assign_back(variable: tf.Variable, value: np.ndarray) -> None:
+    """Give a variable its value from before, where it has another now."""
     if not np.array_equal(variable.numpy(), value, equal_nan=value.dtype.kind == "f"):
         variable.assign(value)

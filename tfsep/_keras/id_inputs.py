@@ -13,21 +13,8 @@ _SINGLY = {
     *("Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "Transpose", "StridedSlice", "Slice"),
     *("ConcatV2", "Pack", "Unpack", "Split", "SplitV", "Tile", "BroadcastTo", "Pad", "PadV2", "GatherV2"),
     *("GatherNd", "ReverseV2", "Roll", "StopGradient", "EnsureShape", "PreventGradient", "Round", "Rint"),
-    *(
-        "Floor",
-        "Ceil",
-        "Relu",
-        "Relu6",
-        "Abs",
-        "Neg",
-        "ClipByValue",
-        "Maximum",
-        "Minimum",
-        "AddV2",
-        "Add",
-        "Sub",
-        "Mul",
-    ),
+    *("Floor", "Ceil", "Relu", "Relu6", "Abs", "Neg", "ClipByValue", "Maximum", "Minimum"),
+    *("AddV2", "Add", "Sub", "Mul"),
     *("RealDiv", "Div", "FloorDiv", "FloorMod", "SelectV2"),
 }
 """Operators that keep numbers single: they move them, or compute each by itself."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfsep._flatbuffer.reader import operator_name
 from tfsep._keras.backend import tf
+from tfsep._utils.batch_filling import batches
 from tfsep.tflite._calibration import Calibration, CalibrationError
 from tfsep.tflite._layer_origins import layer_of_operator
 from tfsep.tflite._litert_model import LiteRTModel
@@ -58,7 +59,7 @@ def require_finite(
 
 def _is_finite(function: Any, signature: ModelSignature, calibration: Calibration) -> bool:
     """Whether all results in a traced model are numbers on the samples."""
-    graph, batch = function.graph, signature.batch_size or 1
+    graph = function.graph
     operations = graph.get_operations()
     if function.captured_inputs or any(each.type in _CALLS for each in operations):
         return False  # a graph with a state, or of results that are not among its own
@@ -72,11 +73,9 @@ def _is_finite(function: Any, signature: ModelSignature, calibration: Calibratio
     given = {tensor.op.name: tensor.name for tensor in function.inputs}
     copied = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph.as_graph_def(), name=""), [])
     computed = copied.prune([given[name] for name in signature.input_names], results)
-    arrays = calibration.arrays()
-    for start in range(0, len(arrays[0]), batch):
-        chosen = np.arange(start, start + batch) % len(arrays[0])
+    for arrays, _ in batches(calibration.arrays(), signature.batch_size or 1):
         try:
-            numbers = computed(*[tf.constant(array[chosen]) for array in arrays])
+            numbers = computed(*map(tf.constant, arrays))
         except tf.errors.OpError:
             return True  # samples that no operator takes, such as an id too high, which measuring ranges names
         if not all(np.isfinite(each).all() for each in numbers):

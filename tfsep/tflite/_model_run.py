@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.foreign_state import has_foreign_code
+from tfsep._keras.foreign_state import assign_back, has_foreign_code
 from tfsep._keras.model_io import layers_in
 from tfsep._utils.batch_filling import batches, without_filling
 from tfsep._utils.foreign_errors import cause_of
@@ -79,13 +79,26 @@ class ModelRun:
         self.signature = signature
         self._batch = signature.batch_size or 1
         self._state: dict[int, tuple[keras.Variable, Any]] = {}
-        self._foreign = [(variable, variable.numpy()) for variable in _foreign_variables(signature)]
+        self._foreign = [(variable, variable.numpy()) for variable in self._foreign_variables()]
         self._together: bool | None = None
 
     @cached_property
-    def _effective(self) -> set[int]:
-        """The variables that the call assigns and that have an effect."""
-        return _traced(self.signature)[1]
+    def _traced(self) -> tuple[Any, set[int]]:
+        """The model's call as a graph, and the variables that it assigns and that have an effect."""
+        function = tf.function(self.signature.call, autograph=False)
+        with StateScope([]) as scope:
+            graph = function.get_concrete_function(batch_specs(self.signature)).graph
+        return function, effective_state(graph, scope.assigned, {})
+
+    def _foreign_variables(self) -> list[tf.Variable]:
+        """TensorFlow's variables behind the call: a layer of somebody else's may assign them past every scope.
+
+        Keras's list does not tell: it lacks some, and those of a SavedModel, which it has, its graphs assign
+        themselves. So the call is traced. That is spared where every layer is Keras's or this library's.
+        """
+        if not any(has_foreign_code(layer) for layer in layers_in(self.signature.model)):
+            return []
+        return list(self._traced[0].get_concrete_function(batch_specs(self.signature)).graph.variables)
 
     @cached_property
     def _graph(self) -> Callable[..., tuple[Any, ...]] | None:
@@ -93,18 +106,16 @@ class ModelRun:
 
         None where all inputs are floats, or where the model has a state, whose new values a graph does not give back.
         """
-        signature = self.signature
-        if all(tf.as_dtype(spec.dtype).is_floating for spec in signature.inputs):
+        if all(tf.as_dtype(spec.dtype).is_floating for spec in self.signature.inputs):
             return None
-        function, has_state = _traced(signature)
+        function, has_state = self._traced
         # A concrete function spares TensorFlow's warning of many traces, of many models.
         return None if has_state else lambda tensors: function.get_concrete_function(tensors)(tensors)
 
     def restore(self) -> None:
         """Give TensorFlow's variables, which no scope covers, the values from before the run."""
         for variable, value in self._foreign:
-            if not np.array_equal(variable.numpy(), value, equal_nan=value.dtype.kind == "f"):
-                variable.assign(value)
+            assign_back(variable, value)
 
     def step(self, inputs: Sequence[np.ndarray], *, eager: bool = False) -> tuple[np.ndarray, ...]:
         """Run one batch.
@@ -130,7 +141,7 @@ class ModelRun:
                     f"data: expected samples that {name!r} computes, got others ({cause_of(error)})"
                 ) from error
         if scope.assigned:
-            own = scope.assigned.keys() & self._effective
+            own = scope.assigned.keys() & self._traced[1]
             self._state = self._state | {key: scope.assigned[key] for key in own}
         return tuple(np.asarray(output) for output in outputs)
 
@@ -192,26 +203,6 @@ def model_run(signature: ModelSignature) -> Iterator[ModelRun]:
         yield run
     finally:
         run.restore()
-
-
-def _foreign_variables(signature: ModelSignature) -> list[tf.Variable]:
-    """TensorFlow's variables behind a model's call: a layer of somebody else's may assign them past every scope.
-
-    Keras's list does not tell: it lacks some, and those of a SavedModel, which it has, its graphs assign themselves. So
-    the call is traced. That is spared where every layer is Keras's or this library's.
-    """
-    if not any(has_foreign_code(layer) for layer in layers_in(signature.model)):
-        return []
-    function, _ = _traced(signature)
-    return list(function.get_concrete_function(batch_specs(signature)).graph.variables)
-
-
-def _traced(signature: ModelSignature) -> tuple[Any, set[int]]:
-    """A model's call as a graph, and the variables that it assigns and that have an effect."""
-    function = tf.function(signature.call, autograph=False)
-    with StateScope([]) as scope:
-        graph = function.get_concrete_function(batch_specs(signature)).graph
-    return function, effective_state(graph, scope.assigned, {})
 
 
 def batch_specs(signature: ModelSignature) -> list[tf.TensorSpec]:

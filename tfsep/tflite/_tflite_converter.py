@@ -73,22 +73,23 @@ def _convert(
     float_inputs: bool = False,
 ) -> bytes:
     """Convert a trace; see `convert_model`."""
-    if recipe.needs_calibration and calibration is not None and _has_loop(function):
+    measured = calibration if recipe.needs_calibration else None
+    if measured is not None and _has_loop(function):
         trace = _numbered_trace(signature, function, module, allow_flex)
         raise ValueError(
             f"model: expected one without loops for recipe {recipe.name!r}, which no converter calibrates through, got "
             f"{signature.model.name!r} with one{trace.layers(path for path, _ in trace.nodes('While'))}: give "
             "recurrent layers unroll=True, or take another recipe"
         )
-    if recipe.needs_calibration and calibration is not None:
-        require_finite(function, signature, calibration, lambda: _float32_content(function, module, signature))
+    if measured is not None:
+        require_finite(function, signature, measured, lambda: _float32_content(function, module, signature))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     flags, builtins = recipe.converter_flags, tf.lite.OpsSet.TFLITE_BUILTINS
     converter.optimizations = [tf.lite.Optimize.DEFAULT] if flags.optimize else []
     converter.target_spec.supported_types = [tf.dtypes.as_dtype(name) for name in flags.supported_types]
-    if recipe.needs_calibration and calibration is not None:
+    if measured is not None:
         builtins = tf.lite.OpsSet[flags.operators]
-        converter.representative_dataset = lambda: _representative(signature, calibration)
+        converter.representative_dataset = lambda: _representative(signature, measured)
     converter.inference_input_type = tf.dtypes.as_dtype("float32" if float_inputs else recipe.interface)
     converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
     converter.target_spec.supported_ops = [builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
