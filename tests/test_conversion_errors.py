@@ -92,7 +92,7 @@ def subclassed():
 FLEX, OTHER = "give allow_flex=True, or another layer", "take another layer"
 WITHOUT_COUNTERPART = {
     "operation": (lambda: functional(ops.inv, shape=(3, 3)), f"MatrixInverse of 'inv': {FLEX}"),
-    "operation of other operators": (lambda: functional(ops.argmax), f"BitwiseAnd of 'argmax': {FLEX}"),
+    "operation of other operators": (lambda: functional(ops.signbit), f"BitwiseAnd of 'signbit': {FLEX}"),
     "nested operation": (
         lambda: functional(keras.Model(*_ends(ops.erfinv), name="inner")),
         f"Erfinv of 'erfinv' in 'inner': {OTHER}",

@@ -124,3 +124,63 @@ def test_other_graphs_stay_as_they_are(tmp_path):
     model = keras.Model(x, [(x + 1.0) * ops.minimum(factor, 1e8), x * ops.minimum(factor, 2.0)])
     report = tflite.export(model, tmp_path / "m.tflite", data=VECTORS[2:4])
     assert "L2_NORMALIZATION" not in report.ops
+
+
+IDS = RNG.integers(0, 600, (32, 2, 2)).astype("float32")
+MOVED = {
+    "reshaped": L.Flatten(),
+    "in places": lambda x: x[:, :, 1],
+    "turned": L.Permute((2, 1)),
+    "split": lambda x: ops.concatenate([ops.cast(each, "int32") for each in ops.split(x, 2, axis=1)], 1),
+    "in two parts": lambda x: ops.cast(ops.split(x, [1], axis=2)[1], "int32"),
+    "taken apart": lambda x: ops.cast(ops.unstack(x, axis=1)[1], "int32"),
+    "from the end": lambda x: ops.flip(x, 1),
+    "taken": lambda x: ops.cast(ops.take(x, [1, 0], axis=1), "int32"),
+}
+
+
+def test_ids_in_floats_stay_whole(tmp_path):
+    """A step of 8 bits is more than two ids."""
+    x = keras.Input((2, 2))
+    embedding = L.Embedding(600, 3, "uniform")
+    model = keras.Model(x, {name.replace(" ", "_"): embedding(move(x)) for name, move in MOVED.items()})
+    report = tflite.export(model, tmp_path / "m.tflite", "int8", IDS)
+    found = tflite.predict(report.path, IDS)
+    for name, values in model.predict(IDS, verbose=0).items():
+        np.testing.assert_allclose(found[name], values, 0, 4e-4, err_msg=name)
+    assert not any("lossy" in note.lower() for note in report.notes)
+
+
+def half(ids):
+    """Encodings of other numbers than 1 and 0."""
+    return tf.one_hot(tf.cast(ids, "int64"), 6, on_value=0.75, off_value=-0.25)
+
+
+WORDS = RNG.integers(0, 6, (16, 4))
+ENCODINGS = {
+    "one hot": lambda ids, _: ops.one_hot(ids, 5),
+    "another axis": lambda ids, _: ops.one_hot(ids, 6, axis=1),
+    "other numbers": lambda ids, _: L.Lambda(half, output_shape=(4, 6), dtype="float32")(ids),
+    "integers": lambda ids, _: ops.one_hot(ids, 6, dtype="int32"),
+    "one of them": lambda ids, _: L.CategoryEncoding(6, "one_hot")(ids[:, :1]),
+    "which": lambda ids, _: L.CategoryEncoding(6, "multi_hot")(ids),
+    "how many": lambda ids, _: L.CategoryEncoding(6, "count")(ids),
+    "how much": lambda ids, weights: L.CategoryEncoding(6, "count")(ids, count_weights=weights),
+    "largest": lambda _, weights: ops.argmax(weights, -1),
+    "smallest": lambda _, weights: ops.argmin(weights, -1),
+}
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+@pytest.mark.parametrize("recipe", ["float32", "int8"])
+def test_encodings_of_ids(recipe, dtype, tmp_path):
+    """Zeros are zeros; ids past the last, where one is, have no place."""
+    ids, weights = keras.Input((4,), dtype=dtype), keras.Input((4,))
+    made = {name.replace(" ", "_"): build(ids, weights) for name, build in ENCODINGS.items()}
+    model = keras.Model([ids, weights], made)
+    data = (WORDS.astype(dtype), RNG.choice([-1.0, -0.5, 0.25, 1.0], (16, 4)).astype("float32"))
+    report = tflite.export(model, tmp_path / "m.tflite", recipe, data)
+    found = tflite.predict(report.path, data)
+    for name, values in model.predict(data, verbose=0).items():
+        error = {"how_many": 0.02, "how_much": 0.04}.get(name, 0.01) if recipe == "int8" else 1e-6
+        np.testing.assert_allclose(found[name], values, 0, error, err_msg=name)

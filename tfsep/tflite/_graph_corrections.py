@@ -7,9 +7,16 @@
   XNNPACK's kernel of 1 / sqrt it is NaN, and in integers the large number takes up the whole range. It becomes one
   L2_NORMALIZATION, which takes norms under 1e-6 for 1e-6.
 - Elsewhere 1 / sqrt(0) becomes the largest number, unless a positive constant in front keeps it from 0.
+- ONE_HOT in integers has a scale for each of its two numbers and none for both, so that its zeros are no zeros; and
+  counts of ids, as `keras.layers.CategoryEncoding` has them, have no operator. Both become a comparison of the ids with
+  all of them, as integers: a float that holds an id would be rounded to a step.
+- Floats that become whole numbers, as ids of an embedding do, are moved as whole numbers: RESHAPE and its like in
+  integers would round them to a step.
+- `keras.ops.argmax` finds by its bits that -0 is less than 0, and no operator reads bits. Both are 0.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +28,25 @@ _SUMS = ("AddV2", "Add", "Sub")
 _PASSING = ("Identity", "BiasAdd", *_SUMS, "Mul", "RealDiv", "Reshape", "Squeeze", "ExpandDims")
 """Operations through which the converter may fuse what is behind them into a convolution."""
 
+_RESHAPES = ("Identity", "Reshape", "Squeeze", "ExpandDims")
+_MOVES = {
+    "Identity": ("input",),
+    "Reshape": ("tensor", "shape"),
+    "Squeeze": ("input",),
+    "ExpandDims": ("input", "axis"),
+    "Transpose": ("x", "perm"),
+    "StridedSlice": ("input", "begin", "end", "strides"),
+    "Slice": ("input", "begin", "size"),
+    "GatherV2": ("params", "indices", "axis"),
+    "Split": ("axis", "value"),
+    "SplitV": ("value", "size_splits", "axis"),
+    "Unpack": ("value",),
+    "ReverseV2": ("tensor", "axis"),
+    "Tile": ("input", "multiples"),
+}
+"""Operations that move numbers, with the names of their inputs in `tf.raw_ops`."""
+_ID_TYPES = (tf.float32, tf.float64, tf.int32, tf.int64)
+"""Types in which an id is what it was."""
 
 _SMALLEST_NORM = 1e-6
 """LiteRT's L2_NORMALIZATION takes smaller norms for this one."""
@@ -71,9 +97,9 @@ def corrected(function: Any, specs: Mapping[str, tf.TensorSpec]) -> Any:
 
 def _corrections(operation: Any) -> Iterator[_Correction]:
     """Yield the correction of an operation, if it needs one."""
-    made = _broadcast(operation) or _unit_vector(operation) or _reciprocal_root(operation)
-    if made is not None:
-        yield made
+    kinds = (_broadcast, _unit_vector, _reciprocal_root, _whole_numbers, _one_hot, _count, _without_sign)
+    made = (kind(operation) for kind in kinds)
+    yield from islice((correction for correction in made if correction is not None), 1)
 
 
 def _broadcast(operation: Any) -> _Correction | None:
@@ -147,6 +173,114 @@ def _is_above_zero(x: Any) -> bool:
     """Whether a constant that is added, or a lower limit, keeps a tensor from 0."""
     constants = [tf.get_static_value(each) for each in x.op.inputs] if x.op.type in ("AddV2", "Add", "Maximum") else []
     return any(value is not None and np.all(value > 0) for value in constants)
+
+
+def _whole_numbers(operation: Any) -> _Correction | None:
+    """Whole numbers of floats that are moved first."""
+    if operation.type != "Cast" or operation.outputs[0].dtype not in (tf.int32, tf.int64):
+        return None
+    (source,), moves = operation.inputs, list[tuple[int, int, Any]]()
+    if not source.dtype.is_floating:
+        return None
+    while source.op.type in _MOVES:
+        places = [place for place, tensor in enumerate(source.op.inputs) if not _is_constant(tensor)]
+        others = [tensor for tensor in source.op.inputs if _is_constant(tensor)]
+        if len(places) != 1 or any(tf.get_static_value(tensor) is None for tensor in others):
+            break
+        moves.append((places[0], source.value_index, source.op))
+        source = source.op.inputs[places[0]]
+    if not moves:
+        return None
+
+    def compute(source: Tensor) -> Tensor:
+        moved = tf.cast(source, operation.outputs[0].dtype)
+        for place, result, move in reversed(moves):
+            given = [moved if i == place else tf.get_static_value(each) for i, each in enumerate(move.inputs)]
+            options = {each.name: move.get_attr(each.name) for each in move.op_def.attr if each.type != "type"}
+            made = getattr(tf.raw_ops, move.type)(**dict(zip(_MOVES[move.type], given, strict=True)), **options)
+            moved = made[result] if isinstance(made, list) else made
+        return moved
+
+    return _Correction(compute, (source,))
+
+
+def _one_hot(operation: Any) -> _Correction | None:
+    """A number in floats at the place of an id, and another at all other places."""
+    if operation.type != "OneHot" or not operation.outputs[0].dtype.is_floating:
+        return None
+    ids, depth, *numbers = operation.inputs
+    count = tf.get_static_value(depth)
+    if count is None or not ids.shape.is_fully_defined():
+        return None
+    shape, axis = ids.shape.as_list(), operation.get_attr("axis")
+
+    def compute(source: Tensor, on_number: Tensor, off_number: Tensor) -> Tensor:
+        return tf.where(_is_elsewhere(source, shape, int(count), axis), off_number, on_number)
+
+    return _Correction(compute, (_source_of_ids(ids), *numbers))
+
+
+def _count(operation: Any) -> _Correction | None:
+    """How often each id is in the last axis, the sum of its weights, or whether it is there."""
+    if operation.type != "DenseBincount":
+        return None
+    (ids, size, weights), is_binary = operation.inputs, operation.get_attr("binary_output")
+    count = _static_size(size)
+    if count is None or not ids.shape.is_fully_defined():
+        return None
+    shape, is_weighted = ids.shape.as_list(), weights.shape.num_elements() != 0
+
+    def compute(source: Tensor, weights: Tensor) -> Tensor:
+        on = weights[..., tf.newaxis] if is_weighted and not is_binary else tf.ones([], weights.dtype)
+        found = tf.where(_is_elsewhere(source, shape, count, -1), tf.zeros([], weights.dtype), on)
+        return tf.reduce_max(found, -2) if is_binary else tf.reduce_sum(found, -2)
+
+    return _Correction(compute, (_source_of_ids(ids), weights))
+
+
+def _static_size(tensor: Any) -> int | None:
+    """A size; None where it depends on samples, as it does between two limits that differ."""
+    least, most = _limits(tensor)
+    return int(most) if least == most < np.inf else None
+
+
+def _limits(tensor: Any) -> tuple[float, float]:
+    """What a number is between, as far as constants say."""
+    value = tf.get_static_value(tensor)
+    if value is not None:
+        return value, value
+    bounds = {"Minimum": min, "Maximum": max}.get(tensor.op.type)
+    if bounds is None:
+        return -np.inf, np.inf
+    lower, upper = zip(*map(_limits, tensor.op.inputs), strict=True)
+    return bounds(lower), bounds(upper)
+
+
+def _is_elsewhere(source: Tensor, shape: Sequence[int], count: int, axis: int) -> Tensor:
+    """Where the place along a new axis is not the id, of ids of that shape."""
+    ids = tf.expand_dims(tf.reshape(tf.cast(source, tf.int32), shape), axis)
+    sides = [1] * len(ids.shape)
+    sides[axis] = count
+    return tf.not_equal(ids, tf.reshape(tf.range(count), sides))
+
+
+def _source_of_ids(ids: Any) -> Any:
+    """The tensor that holds ids before they are cast and reshaped."""
+    while ids.op.type in _RESHAPES or (ids.op.type == "Cast" and ids.dtype in _ID_TYPES):
+        ids = ids.op.inputs[0]
+    return ids
+
+
+def _without_sign(operation: Any) -> _Correction | None:
+    """The least normal number in the place of -0."""
+    if operation.type != "SelectV2" or operation.inputs[0].op.type != "LogicalAnd":
+        return None
+    condition, number, x = operation.inputs
+    value = tf.get_static_value(number)
+    reads_bits = any(each.op.type == "BitwiseAnd" for test in condition.op.inputs for each in test.op.inputs)
+    if value is None or not reads_bits or np.any(value != -np.finfo(value.dtype).tiny):
+        return None
+    return _Correction(tf.identity, (x,))
 
 
 def _is_behind(tensor: Any, kind: str) -> bool:
