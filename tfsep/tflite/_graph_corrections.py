@@ -179,29 +179,49 @@ def _whole_numbers(operation: Any) -> _Correction | None:
     """Whole numbers of floats that are moved first."""
     if operation.type != "Cast" or operation.outputs[0].dtype not in (tf.int32, tf.int64):
         return None
-    (source,), moves = operation.inputs, list[tuple[int, int, Any]]()
+    (source,), moves = operation.inputs, list[Any]()
     if not source.dtype.is_floating:
         return None
     while source.op.type in _MOVES:
-        places = [place for place, tensor in enumerate(source.op.inputs) if not _is_constant(tensor)]
-        others = [tensor for tensor in source.op.inputs if _is_constant(tensor)]
-        if len(places) != 1 or any(tf.get_static_value(tensor) is None for tensor in others):
+        moved = [tensor for tensor in source.op.inputs if not _is_constant(tensor)]
+        if len(moved) != 1:
             break
-        moves.append((places[0], source.value_index, source.op))
-        source = source.op.inputs[places[0]]
-    if not moves:
+        moves.append(source)
+        (source,) = moved
+    if not moves or not _is_whole(source):
         return None
+    # Sizes that the converter computes; of the others the values are known.
+    sizes = [
+        each for move in moves for each in move.op.inputs if _is_constant(each) and tf.get_static_value(each) is None
+    ]
 
-    def compute(source: Tensor) -> Tensor:
-        moved = tf.cast(source, operation.outputs[0].dtype)
-        for place, result, move in reversed(moves):
-            given = [moved if i == place else tf.get_static_value(each) for i, each in enumerate(move.inputs)]
-            options = {each.name: move.get_attr(each.name) for each in move.op_def.attr if each.type != "type"}
-            made = getattr(tf.raw_ops, move.type)(**dict(zip(_MOVES[move.type], given, strict=True)), **options)
-            moved = made[result] if isinstance(made, list) else made
+    def compute(source: Tensor, *held: Tensor) -> Tensor:
+        moved, known = (
+            tf.cast(source, operation.outputs[0].dtype),
+            dict(zip((each.name for each in sizes), held, strict=True)),
+        )
+        for move in reversed(moves):
+            given = (
+                known.get(each.name, tf.get_static_value(each)) if _is_constant(each) else moved
+                for each in move.op.inputs
+            )
+            options = {each.name: move.op.get_attr(each.name) for each in move.op.op_def.attr if each.type != "type"}
+            kind = move.op.type
+            made = getattr(tf.raw_ops, kind)(**dict(zip(_MOVES[kind], given, strict=True)), **options)
+            moved = made[move.value_index] if isinstance(made, list) else made
         return moved
 
-    return _Correction(compute, (source,))
+    return _Correction(compute, (source, *sizes))
+
+
+def _is_whole(tensor: Any) -> bool:
+    """Whether floats become whole numbers wherever they are moved: others beside them would share their range."""
+    return all(
+        all(map(_is_whole, reader.outputs))
+        if reader.type in _MOVES
+        else reader.type == "Cast" and reader.outputs[0].dtype.is_integer
+        for reader in tensor.consumers()
+    )
 
 
 def _one_hot(operation: Any) -> _Correction | None:
@@ -213,9 +233,13 @@ def _one_hot(operation: Any) -> _Correction | None:
     if count is None or not ids.shape.is_fully_defined():
         return None
     shape, axis = ids.shape.as_list(), operation.get_attr("axis")
+    is_plain = [tf.get_static_value(number) for number in numbers] == [1, 0]
 
     def compute(source: Tensor, on_number: Tensor, off_number: Tensor) -> Tensor:
-        return tf.where(_is_elsewhere(source, shape, int(count), axis), off_number, on_number)
+        zero, one = tf.zeros([], on_number.dtype), tf.ones([], on_number.dtype)
+        found = tf.where(_is_elsewhere(source, shape, int(count), axis), zero, one)
+        # 0 and 1 are whole steps of 8 bits, other numbers are rounded.
+        return found if is_plain else found * (on_number - off_number) + off_number
 
     return _Correction(compute, (_source_of_ids(ids), *numbers))
 
@@ -231,7 +255,7 @@ def _count(operation: Any) -> _Correction | None:
     shape, is_weighted = ids.shape.as_list(), weights.shape.num_elements() != 0
 
     def compute(source: Tensor, weights: Tensor) -> Tensor:
-        on = weights[..., tf.newaxis] if is_weighted and not is_binary else tf.ones([], weights.dtype)
+        on = tf.expand_dims(weights, -1) if is_weighted and not is_binary else tf.ones([], weights.dtype)
         found = tf.where(_is_elsewhere(source, shape, count, -1), tf.zeros([], weights.dtype), on)
         return tf.reduce_max(found, -2) if is_binary else tf.reduce_sum(found, -2)
 
