@@ -27,14 +27,15 @@ def network(dtype, entry):
     return keras.Model(inputs, L.Dense(3)(L.Flatten()(x)))
 
 
+# Layers have names: automatic ones start anew where another test clears the session.
 CASTS = {
-    "uint8": L.Rescaling(1 / 127.5, -1),
-    "int8": L.Rescaling(0.01),
+    "uint8": L.Rescaling(1 / 127.5, -1, name="byte"),
+    "int8": L.Rescaling(0.01, name="signed"),
     "bool": lambda x: keras.ops.cast(x, "float32"),
     "int32": lambda x: L.Rescaling(0.01, 0.1)(keras.ops.cast(x, "float32")),
-    "int16": L.Rescaling(0.01, 0.1),
+    "int16": L.Rescaling(0.01, 0.1, name="short"),
     "float16": lambda x: x,
-    "float64": L.Rescaling(2.0),
+    "float64": L.Rescaling(2.0, name="double"),
 }
 ENTRIES = {
     "moved and cast": lambda x: keras.ops.cast(L.MaxPooling2D()(L.Permute((2, 1, 3))(x)), "float32"),
