@@ -1,12 +1,12 @@
-"""Slim's batch normalization."""
+"""Slim's normalizations: of a batch, and of each image on its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tf_slim import add_arg_scope
 
-from tfsep._keras.backend import tf
+from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Tensor
-from tfsep._utils.arguments import number_in_range
+from tfsep._utils.arguments import number_in_range, positive_int
 from tfsep.layers import BatchNormalization
 from tfsep.slim._arguments import (
     initializers_by_part,
@@ -143,3 +143,156 @@ def batch_norm(
         )
         outputs = opened.call(layer, inputs, variables_collections)
         return opened.finish(outputs, activation_fn, outputs_collections)
+
+
+def _normalize(
+    inputs: Tensor,
+    groups: int,
+    axis: int,
+    default_name: str,
+    center: bool,
+    scale: bool,
+    epsilon: float,
+    activation_fn: ActivationLike,
+    param_initializers: Mapping[str, InitializerLike] | None,
+    reuse: Reuse,
+    variables_collections: VariablesCollections,
+    outputs_collections: Collections,
+    trainable: bool,
+    scope: ScopeLike,
+) -> Tensor:
+    with layer_scope(inputs, scope, default_name, reuse) as opened:
+        layer = keras.layers.GroupNormalization(
+            groups,
+            axis,
+            number_in_range(epsilon, "epsilon", float, 0),
+            center,
+            scale,
+            trainable=trainable,
+            name=opened.layer_name,
+            **initializers_by_part(param_initializers, ("beta", "gamma")),
+        )
+        return opened.finish(opened.call(layer, inputs, variables_collections), activation_fn, outputs_collections)
+
+
+@add_arg_scope
+def group_norm(
+    inputs: Tensor,
+    groups: int = 32,
+    channels_axis: int = -1,
+    reduction_axes: Sequence[int] = (-3, -2),
+    center: bool = True,
+    scale: bool = True,
+    epsilon: float = 1e-6,
+    activation_fn: ActivationLike = None,
+    param_initializers: Mapping[str, InitializerLike] | None = None,
+    reuse: Reuse = None,
+    variables_collections: VariablesCollections = None,
+    outputs_collections: Collections = None,
+    trainable: bool = True,
+    scope: ScopeLike = None,
+    mean_close_to_zero: bool = False,
+) -> Tensor:
+    """Normalize each group of channels over space.
+
+    Args:
+        inputs: Keras tensor (N, ..., C), or with C where `channels_axis` says.
+        groups: number of groups, which divides C.
+        channels_axis: axis of the channels.
+        reduction_axes: all axes but the first and the channels': Keras's layer normalizes over no others.
+        center: whether there is a ``beta``.
+        scale: whether there is a ``gamma``.
+        epsilon: added to the variance.
+        activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
+        param_initializers: dict of initializers by ``"beta"`` and ``"gamma"``.
+        reuse: True shares the layer of `scope`; see `variable_scope`.
+        variables_collections: names of collections for the variables, or a dict of them by ``"beta"`` and ``"gamma"``.
+        outputs_collections: names of collections for the result, under the scope's name.
+        trainable: whether beta and gamma are trained.
+        scope: scope of the layer; None for ``GroupNorm``, ``GroupNorm_1`` and so on.
+        mean_close_to_zero: only False, slim's default.
+
+    Returns:
+        Keras tensor of the same shape.
+
+    Raises:
+        TypeError: if `inputs` is no Keras tensor, or an initializer or activation is of another type.
+        ValueError: for an unknown number of channels, groups that do not divide it, other axes, an argument without a
+            counterpart in Keras, a scope that is taken, or, under reuse, a scope without a layer or with a different
+            one.
+
+    Source: Y. Wu, K. He, "Group Normalization" (arXiv 1803.08494).
+
+    Examples:
+        >>> from tfsep import slim
+        >>> net = slim.group_norm(keras.Input((8, 8, 16)), groups=4)
+        >>> list(slim.utils.convert_collection_to_dict("variables"))
+        ['GroupNorm/gamma', 'GroupNorm/beta']
+    """
+    require_defaults(mean_close_to_zero=(mean_close_to_zero, False))
+    axis = require_channels(inputs, "NHWC" if channels_axis in (-1, inputs.ndim - 1) else "NCHW")
+    others = set(range(1, inputs.ndim)) - {axis % inputs.ndim}
+    if channels_axis % inputs.ndim != axis % inputs.ndim or {i % inputs.ndim for i in reduction_axes} != others:
+        raise ValueError(
+            f"reduction_axes: expected all axes but that of the batch and that of the channels, 1 or the last, got "
+            f"{tuple(reduction_axes)} and channels_axis={channels_axis}"
+        )
+    if inputs.shape[axis] % positive_int(groups, "groups"):
+        raise ValueError(f"groups: expected a divisor of the {inputs.shape[axis]} channels, got {groups}")
+    return _normalize(
+        *(inputs, groups, axis, "GroupNorm", center, scale, epsilon, activation_fn, param_initializers, reuse),
+        *(variables_collections, outputs_collections, trainable, scope),
+    )
+
+
+@add_arg_scope
+def instance_norm(
+    inputs: Tensor,
+    center: bool = True,
+    scale: bool = True,
+    epsilon: float = 1e-6,
+    activation_fn: ActivationLike = None,
+    param_initializers: Mapping[str, InitializerLike] | None = None,
+    reuse: Reuse = None,
+    variables_collections: VariablesCollections = None,
+    outputs_collections: Collections = None,
+    trainable: bool = True,
+    data_format: str = "NHWC",
+    scope: ScopeLike = None,
+) -> Tensor:
+    """Normalize each channel of each image over space.
+
+    Args:
+        inputs: Keras tensor (N, ..., C), or (N, C, ...) with ``"NCHW"``.
+        center: whether there is a ``beta``.
+        scale: whether there is a ``gamma``.
+        epsilon: added to the variance.
+        activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
+        param_initializers: dict of initializers by ``"beta"`` and ``"gamma"``.
+        reuse: True shares the layer of `scope`; see `variable_scope`.
+        variables_collections: names of collections for the variables, or a dict of them by ``"beta"`` and ``"gamma"``.
+        outputs_collections: names of collections for the result, under the scope's name.
+        trainable: whether beta and gamma are trained.
+        data_format: ``"NHWC"`` or ``"NCHW"``.
+        scope: scope of the layer; None for ``InstanceNorm``, ``InstanceNorm_1`` and so on.
+
+    Returns:
+        Keras tensor of the same shape.
+
+    Raises:
+        TypeError: if `inputs` is no Keras tensor, or an initializer or activation is of another type.
+        ValueError: for an unknown number of channels, an argument out of range, a scope that is taken, or, under
+            reuse, a scope without a layer or with a different one.
+
+    Source: D. Ulyanov et al., "Instance Normalization" (arXiv 1607.08022).
+
+    Examples:
+        >>> from tfsep import slim
+        >>> slim.instance_norm(keras.Input((8, 8, 16))).shape
+        (None, 8, 8, 16)
+    """
+    axis = require_channels(inputs, data_format)
+    return _normalize(
+        *(inputs, inputs.shape[axis], axis, "InstanceNorm", center, scale, epsilon, activation_fn, param_initializers),
+        *(reuse, variables_collections, outputs_collections, trainable, scope),
+    )

@@ -1,25 +1,21 @@
 """The functions of ``slim.layers``, which are those of `tfsep.slim` itself."""
 
-from tfsep.slim._bias_add import bias_add
-from tfsep.slim._group_norm import group_norm, instance_norm
+from tfsep.slim._convolution import (
+    conv2d,
+    conv2d_transpose,
+    convolution,
+    convolution2d,
+    convolution2d_transpose,
+    separable_conv2d,
+    separable_convolution2d,
+)
+from tfsep.slim._fully_connected import bias_add, elu, fully_connected, linear, relu, relu6
 from tfsep.slim._initializers import (
     variance_scaling_initializer,
     xavier_initializer,
     xavier_initializer_conv2d,
 )
-from tfsep.slim._layers import (
-    conv2d,
-    convolution,
-    convolution2d,
-    elu,
-    fully_connected,
-    linear,
-    relu,
-    relu6,
-    separable_conv2d,
-    separable_convolution2d,
-)
-from tfsep.slim._normalization import batch_norm
+from tfsep.slim._normalization import batch_norm, group_norm, instance_norm
 from tfsep.slim._ops import avg_pool2d, dropout, flatten, max_pool2d, one_hot_encoding, repeat, softmax, stack
 from tfsep.slim._regularizers import (
     apply_regularization,
@@ -28,7 +24,6 @@ from tfsep.slim._regularizers import (
     l2_regularizer,
     sum_regularizer,
 )
-from tfsep.slim._transposed import conv2d_transpose, convolution2d_transpose
 
 __all__ = [
     "apply_regularization",

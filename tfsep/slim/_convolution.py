@@ -1,6 +1,5 @@
-"""Slim's convolutions and fully connected layer."""
+"""Slim's convolutions."""
 
-import functools
 from typing import Any
 
 from tf_slim import add_arg_scope
@@ -11,7 +10,7 @@ from tfsep._keras.types import Tensor
 from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PaddingLike, PairLike
 from tfsep.geometry._sizes import pair
-from tfsep.layers import Conv2D, DepthwiseConv2D, SeparableConv2D
+from tfsep.layers import Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
 from tfsep.slim._arguments import bias_options, initializer, regularizer, require_channels
 from tfsep.slim._initializers import xavier_initializer
 from tfsep.slim._scope import layer_scope
@@ -287,9 +286,13 @@ def separable_convolution2d(
 
 
 @add_arg_scope
-def fully_connected(
+def convolution2d_transpose(
     inputs: Tensor,
     num_outputs: int,
+    kernel_size: PairLike,
+    stride: PairLike = 1,
+    padding: PaddingLike = "SAME",
+    data_format: str = "NHWC",
     activation_fn: ActivationLike = tf.nn.relu,
     normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
@@ -303,17 +306,22 @@ def fully_connected(
     trainable: bool = True,
     scope: ScopeLike = None,
 ) -> Tensor:
-    """Multiply the last axis by a matrix, then normalize or add a bias, then activate.
+    """Convolve images, transposed, then normalize or add a bias, then activate.
 
     Args:
-        inputs: Keras tensor (N, ..., C).
-        num_outputs: length F of the result.
+        inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
+        num_outputs: output channels F.
+        kernel_size: rows and columns of the kernel, an int or a pair.
+        stride: rows and columns of a step in the result, an int or a pair.
+        padding: ``"SAME"`` or ``"VALID"``, or the rows and columns cropped on each side in the forms of
+            `tfsep.layers.Conv2DTranspose`.
+        data_format: ``"NHWC"`` or ``"NCHW"``.
         activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
         normalizer_fn: a function like slim's `batch_norm`, applied to the result in place of a bias; None for none.
         normalizer_params: dict of its arguments.
-        weights_initializer: initializer of the matrix: an initializer of slim, Keras or TensorFlow, or a function of
+        weights_initializer: initializer of the kernel: an initializer of slim, Keras or TensorFlow, or a function of
             shape and dtype.
-        weights_regularizer: regularizer of the matrix: a regularizer of slim or Keras, or a function of the weights;
+        weights_regularizer: regularizer of the kernel: a regularizer of slim or Keras, or a function of the weights;
             None for none.
         biases_initializer: initializer of the bias, in the forms of `weights_initializer`; None for no bias.
         biases_regularizer: regularizer of the bias, in the forms of `weights_regularizer`; None for none.
@@ -322,10 +330,10 @@ def fully_connected(
             ``"biases"``.
         outputs_collections: names of collections for the result, under the scope's name.
         trainable: whether the layer is trained.
-        scope: scope of the layer; None for ``fully_connected``, ``fully_connected_1`` and so on.
+        scope: scope of the layer; None for ``Conv2d_transpose``, ``Conv2d_transpose_1`` and so on.
 
     Returns:
-        Keras tensor (N, ..., F).
+        Keras tensor (N, H', W', F), or (N, F, H', W').
 
     Raises:
         TypeError: if `inputs` is no Keras tensor, or an initializer, regularizer or activation is of another type.
@@ -334,13 +342,18 @@ def fully_connected(
 
     Examples:
         >>> from tfsep import slim
-        >>> slim.fully_connected(keras.Input((8,)), 4, activation_fn=None).shape
-        (None, 4)
+        >>> net = slim.conv2d_transpose(keras.Input((8, 8, 3)), 16, [3, 3], stride=2, scope="up")
+        >>> net.shape, [tuple(v.shape) for v in slim.get_variables_by_name("weights")]
+        ((None, 16, 16, 16), [(3, 3, 16, 3)])
     """
-    with layer_scope(inputs, scope, "fully_connected", reuse) as opened:
-        require_channels(inputs, "NHWC")
-        layer = keras.layers.Dense(
+    with layer_scope(inputs, scope, "Conv2d_transpose", reuse) as opened:
+        require_channels(inputs, data_format, rank=4)
+        layer = Conv2DTranspose(
             positive_int(num_outputs, "num_outputs"),
+            pair(kernel_size, "kernel_size"),
+            pair(stride, "stride"),
+            padding,
+            data_format=channels(data_format),
             kernel_initializer=initializer(weights_initializer, "weights_initializer"),
             kernel_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
             trainable=trainable,
@@ -357,14 +370,5 @@ conv2d = convolution2d
 separable_conv2d = separable_convolution2d
 """The short name of `separable_convolution2d`."""
 
-relu = functools.partial(fully_connected, activation_fn=tf.nn.relu)
-"""`fully_connected` with a rectifier."""
-
-relu6 = functools.partial(fully_connected, activation_fn=tf.nn.relu6)
-"""`fully_connected` with a rectifier that ends at 6."""
-
-elu = functools.partial(fully_connected, activation_fn=tf.nn.elu)
-"""`fully_connected` with an exponential linear unit."""
-
-linear = functools.partial(fully_connected, activation_fn=None)
-"""`fully_connected` without activation."""
+conv2d_transpose = convolution2d_transpose
+"""The short name of `convolution2d_transpose`."""
