@@ -317,6 +317,16 @@ def test_saved_models(tmp_path):
     outputs = tflite.predict(report.path, {"a": x, "b": shift})
     assert_close(outputs["p"], x @ kernel.numpy())
     assert_close(outputs["q"], x + shift)
+    names = [f"input_{number}" for number in range(8)]
+    many = tf.function(lambda **x: {"sum": sum(x.values()), **x}, autograph=False).get_concrete_function(
+        **{name: tf.TensorSpec((None, 4), tf.float32, name=name) for name in reversed(names)}
+    )
+    tf.saved_model.save(module, str(tmp_path / "many"), signatures={"serving_default": many})
+    model = models.load_model(tmp_path / "many")
+    assert [each.name for each in model.inputs] == names  # a signature is a map, read in a new order each time
+    assert list(model.output) == [*names, "sum"]
+    samples = {name: np.full((2, 4), number, "float32") for number, name in enumerate(names)}
+    assert_close(model.predict(samples, verbose=0)["input_5"], samples["input_5"])
     tf.saved_model.save(module, str(tmp_path / "none"))
     assert "no signature" in assert_refused(lambda: models.load_model(tmp_path / "none"), "model")
     tf.saved_model.save(module, str(tmp_path / "choice"), signatures={"p": one, "q": two})

@@ -28,7 +28,8 @@ def load_model(
     """Load a ``.keras`` file, an ``.h5`` file of Keras 2 or 3, or a SavedModel.
 
     What Keras 2 writes in an ``.h5`` file and Keras 3 does not know is put right where it changes nothing. A SavedModel
-    becomes a model of one layer, which computes its signature ``serving_default``; Keras cannot save that again.
+    becomes a model of one layer, which computes its signature ``serving_default``; Keras cannot save that again. The
+    signature has no order: several inputs and outputs are in that of their names.
 
     Args:
         path: path of the file or folder; a file may hold layers of `tfsep.layers` and `tfsep.quantize`.

@@ -20,7 +20,7 @@ def is_saved_model(path: Path) -> bool:
 def load_saved_model(path: Path) -> Model:
     """Load a SavedModel by its signature: a Functional model whose inputs and outputs have the signature's names.
 
-    It infers; the weights are the layer's.
+    They are in the order of their names. It infers; the weights are the layer's.
 
     Raises:
         UnreadableModelError: for one with several graphs, without a signature or with several and no default, or with
@@ -35,7 +35,8 @@ def load_saved_model(path: Path) -> Model:
             f"it has signatures {', '.join(signatures)}, and none named serving_default: take one by "
             "keras.layers.TFSMLayer"
         )
-    specs: Mapping[str, Any] = signatures[name].structured_input_signature[1]
+    # A signature is a map without order, which TensorFlow reads in another one each time.
+    specs: Mapping[str, Any] = dict(sorted(signatures[name].structured_input_signature[1].items()))
     for what, some in (("inputs", specs), ("outputs", signatures[name].structured_outputs)):
         if not some:
             raise UnreadableModelError(f"its signature {name!r} has no {what}")
@@ -67,7 +68,7 @@ class _Signature(keras.layers.TFSMLayer):
     def call(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """Call the signature."""
         del training
-        return self.call_endpoint_fn(**inputs)
+        return dict(sorted(self.call_endpoint_fn(**inputs).items()))
 
 
 def _alone(tensors: dict[str, Any]) -> Any:

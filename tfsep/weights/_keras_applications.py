@@ -120,13 +120,13 @@ def _download(model: Model, model_stages: Sequence[ModelStage]) -> Model:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Temporarily turn whatever Keras raises for a damaged archive into one sentence."""
+    """Temporarily turn whatever Keras raises for a damaged archive, or one of another network, into one sentence."""
     try:
         yield
     except Exception as error:
         raise ValueError(
-            f"source: expected a whole {''.join(path.suffixes[-2:])} file of the model's width and classes, got {path} "
-            f"({cause_of(error)})"
+            f"source: expected a keras.applications.MobileNet of the model's width and classes, in a whole "
+            f"{''.join(path.suffixes[-2:])} file, got {path} ({cause_of(error)})"
         ) from error
 
 
