@@ -336,6 +336,24 @@ def test_saved_models(tmp_path):
     assert_close(models.load_model(tmp_path / "given").predict(x, verbose=0), x @ kernel.numpy())
 
 
+def test_a_saved_loop_over_an_open_batch(tmp_path):
+    """TensorFlow Lite lowers no list whose shape is computed; the graph was saved so, whatever batch is exported."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 5, 3), tf.float32, name="x")], autograph=False)
+    def run(x):
+        steps = tf.transpose(x, [1, 0, 2])
+        return {"y": tf.scan(lambda state, step: tf.tanh(state + step), steps, tf.zeros_like(steps[0]))}
+
+    tf.saved_model.save(tf.Module(), str(tmp_path / "loop"), signatures=run)
+    model = models.load_model(tmp_path / "loop")
+    said = assert_refused(lambda: tflite.export(model, tmp_path / "m.tflite"), "model")
+    assert "which TensorListReserve of 'loop' has: save the model with a fixed batch" in said
+    assert "allow_flex=True" in said
+    x = normal(4, 5, 3)
+    report = tflite.export(model, tmp_path / "m.tflite", data=x, allow_flex=True)
+    assert "FlexTensorListReserve" in report.ops
+
+
 def first_version(path, *graphs):
     """A SavedModel of TensorFlow 1, with a graph for each list of tags: twice the input."""
     v1 = tf.compat.v1

@@ -150,7 +150,17 @@ def explanation(error: Exception, trace: Trace) -> str:
             f"LiteRT does not compute {operators or ', '.join(kinds)} on the calibration data ({cause_of(error)}): "
             "take another recipe, or other data"
         )
+    if kinds := _found(r"'tf\.(TensorList\w+)' op requires element_shape to be static", text):
+        return (
+            f"TensorFlow Lite has no loop over results of open shapes, which {_listed(kinds, trace)} has: save the "
+            "model with a fixed batch or with unroll=True in its recurrent layers, or give allow_flex=True"
+        )
     return f"TensorFlow Lite's converter stops ({cause_of(error)})"
+
+
+def _listed(kinds: Iterable[str], trace: Trace) -> str:
+    """Operators of TensorFlow with their layers, in words."""
+    return "; ".join(f"{kind}{trace.layers(path for path, _ in trace.nodes(kind))}" for kind in kinds)
 
 
 def _without_counterpart(text: str, missing: list[str], trace: Trace) -> str:
