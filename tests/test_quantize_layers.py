@@ -347,6 +347,16 @@ def operators(inputs):
     return keras.ops.relu6(inputs + convolved) * keras.ops.sigmoid(L.Conv2D(4, 1)(convolved))
 
 
+def a_square(inputs):
+    convolved = L.Conv2D(4, 3, padding="same")(inputs)
+    return L.Multiply()([convolved, L.Dropout(0.1)(convolved)])
+
+
+def joined_with_its_mean(inputs):
+    convolved = L.Conv2D(4, 3, padding="same")(inputs)
+    return L.Concatenate()([L.Flatten()(convolved), L.GlobalAveragePooling2D()(convolved)])
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -356,6 +366,8 @@ def operators(inputs):
         (merged_with_fewer_axes, {"CONV_2D": 1, "MEAN": 1, "FULLY_CONNECTED": 1, "ADD": 1, "MUL": 1}),
         (like_layers_on_the_same_tensor, {"CONV_2D": 2, "LEAKY_RELU": 1, "CONCATENATION": 1}),
         (operators, {"CONV_2D": 2, "ADD": 1, "LOGISTIC": 1, "MUL": 1}),
+        (a_square, {"CONV_2D": 1, "MUL": 1}),
+        (joined_with_its_mean, {"CONV_2D": 1, "MEAN": 1, "CONCATENATION": 1}),
     ],
 )
 def test_merged_calls_and_operators(make, expected, tmp_path):

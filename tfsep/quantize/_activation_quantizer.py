@@ -131,7 +131,7 @@ class ActivationQuantizer(keras.layers.Layer):
             tf.debugging.assert_less(low, high, _NO_RANGE)
         qparams = qparams_of(low, high)
         scale, zero = qparams[0], qparams[1]
-        y = own.integers(tensors, scale, options or {}, self.settings.runtime, is_litert_rounding())
+        y = own.integers(tensors, qparams, options or {}, self.settings.runtime, is_litert_rounding())
         if fused.low is not None:
             y = tf.maximum(y, fused.low)
         if fused.high is not None:

@@ -25,8 +25,8 @@ from tfsep.quantize._zero_insertion import ZeroInsertion
 from tfsep.surgery._foldable import overrides
 
 IntegerKernel = Callable[..., Tensor]
-"""``(a, scale of a, b, scale of b, …, scale of the result, **options)`` → integers of the result, from its zero point,
-before they are clipped to 8 bits; each input is integers from its zero point."""
+"""``(a, qparams of a, b, qparams of b, …, qparams of the result, **options)`` → integers of the result, from its zero
+point, before they are clipped to 8 bits; each input is integers from its zero point."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ class Operation:
         return self.compute(*tensors[::2], **options)
 
     def integers(
-        self, tensors: list[Tensor], scale: Tensor, options: Mapping[str, Any], runtime: str, litert: bool
+        self, tensors: list[Tensor], qparams: Tensor, options: Mapping[str, Any], runtime: str, litert: bool
     ) -> Tensor:
         """Return the result as integers from its zero point, of the tensors that `ActivationQuantizer` takes.
 
         Args:
             tensors: the inputs, each quantized one followed by its quantization parameters.
-            scale: the scale of the result.
+            qparams: the quantization parameters of the result.
             options: arguments of the operation.
             runtime: name of the runtime whose kernel computes it.
             litert: whether to round as LiteRT does where that differs from the runtime.
@@ -81,8 +81,8 @@ class Operation:
         kernel = {**self.integer_kernels, **(self.litert_kernels if litert else {})}[runtime]
         if self.input == "quantized":
             pairs = zip(tensors[::2], tensors[1::2], strict=True)
-            tensors = [part for x, qparams in pairs for part in (to_integers(x, qparams), qparams[0])]
-        return kernel(*tensors, scale, **options)
+            tensors = [part for x, own in pairs for part in (to_integers(x, own), own)]
+        return kernel(*tensors, qparams, **options)
 
 
 def _leaky_relu(x: Tensor, slope: float) -> Tensor:
@@ -113,8 +113,8 @@ def _nonlinear(
     return Operation(name, compute=function, integer_kernels=kernels, fixed_range=fixed_range)
 
 
-def _divided(x: Tensor, scale: Tensor) -> Tensor:
-    return tf.round(x / scale)
+def _divided(x: Tensor, qparams: Tensor) -> Tensor:
+    return tf.round(x / qparams[0])
 
 
 _ROWS = (
@@ -135,7 +135,7 @@ _ROWS = (
         litert_kernels={"reference": reference.litert_requantize_dense},
         input="sums",
     ),
-    Operation("rectifier", integer_kernels=dict.fromkeys(("xnnpack", "reference"), lambda x, x_scale, scale: x)),  # noqa: ARG005
+    Operation("rectifier", integer_kernels=dict.fromkeys(("xnnpack", "reference"), lambda x, own, qparams: x)),  # noqa: ARG005
     Operation(
         "add",
         layers=(keras.layers.Add,),
@@ -151,6 +151,11 @@ _ROWS = (
         plan="pairwise",
         compute=lambda a, b: a * b,
         integer_kernels={"xnnpack": xnnpack.multiply, "reference": reference.multiply},
+    ),
+    Operation(
+        "square",
+        compute=lambda x: x * x,
+        integer_kernels={"xnnpack": xnnpack.square, "reference": reference.square},
     ),
     Operation(
         "mean",

@@ -169,6 +169,12 @@ class _Planner:
             self._quantized[number] = self.append(quantized)
         return self._quantized[number]
 
+    def identity_source(self, number: int) -> int:
+        """The operation whose tensor of the file is an operation's result: one in front of identities, or the same."""
+        op = self.ops[number]
+        is_identity = op.kind == "same_qparams" and _operation(op.layer).name == "identity"
+        return self.identity_source(op.sources[0]) if is_identity else number
+
     def _fusion(self, number: int) -> _Fusion:
         layer, fused, normalization = self.calls[number].layer, [number], None
         after = self._after(number)
@@ -246,7 +252,7 @@ def _fuses_activation(layer: Layer | None) -> bool:
     return operation is not None and operation.plan == "pairwise"
 
 
-def _operation(layer: Layer) -> Operation:
+def _operation(layer: Layer | None) -> Operation:
     """The operation of a layer that has one."""
     operation = operation_for(layer)
     assert operation is not None
@@ -306,14 +312,19 @@ def _of_one_rank(planner: _Planner, layer: Layer, call: LayerCall) -> list[int]:
 def _pairwise(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
     """Plan an operation of two tensors; more are taken one after the other."""
     layer: Layer = call.layer
-    operation = _operation(layer).name
     first, *others, last = _of_one_rank(planner, layer, call)
     for place, other in enumerate(others):
-        name = f"{layer.name}_{place}"
-        op = PlannedOp(name, "operation", (first, other), operation=operation, result_of=layer.name)
-        first = planner.append(op)
-    op = PlannedOp(layer.name, "operation", (first, last), operation=operation)
-    return planner.finish(layer, call, fusion, op)
+        op = _of_two(planner, layer, f"{layer.name}_{place}", first, other)
+        first = planner.append(replace(op, result_of=layer.name))
+    return planner.finish(layer, call, fusion, _of_two(planner, layer, layer.name, first, last))
+
+
+def _of_two(planner: _Planner, layer: Layer, name: str, first: int, second: int) -> PlannedOp:
+    """An operation of two tensors; a product of a tensor and itself is its square, which has another kernel."""
+    operation = _operation(layer).name
+    if operation == "multiply" and planner.identity_source(first) == planner.identity_source(second):
+        return PlannedOp(name, "operation", (first,), operation="square")
+    return PlannedOp(name, "operation", (first, second), operation=operation)
 
 
 def _mean(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:

@@ -1,9 +1,9 @@
 """The 8-bit reference kernels (``runtime="reference"``), bit by bit, in TensorFlow: one function for each.
 
 They are those of TensorFlow Lite for Microcontrollers. A kernel takes integers from the zero point, whole numbers in
-float32, each followed by its scale, and last the scale of the result. It returns integers from the zero point of the
-result, before they are clipped to 8 bits. It multiplies by 31-bit integers and rounds twice, with the arithmetic of
-`_fixed_point`.
+float32, each followed by its quantization parameters, and last those of the result. It returns integers from the zero
+point of the result, before they are clipped to 8 bits. It multiplies by 31-bit integers and rounds twice, with the
+arithmetic of `_fixed_point`.
 
 The rows of `_operations` name the kernels. A dense layer has two: LiteRT's own reference kernel rounds once. Average
 pooling, the same in both runtimes, is in `_quantized_average_pooling`.
@@ -35,42 +35,47 @@ from tfsep.quantize._fixed_point import (
 )
 
 
-def quantize(x: Tensor, scale: Tensor) -> Tensor:
+def quantize(x: Tensor, qparams: Tensor) -> Tensor:
     """Return numbers as integers; halves are rounded away from zero."""
-    x = tf.cast(x, "float32") / scale
+    x = tf.cast(x, "float32") / qparams[0]
     size = tf.floor(tf.abs(x))
     return tf.sign(x) * (size + tf.cast(tf.abs(x) - size >= 0.5, "float32"))
 
 
-def requantize(sums: Tensor, accumulator_scale: Tensor, scale: Tensor) -> Tensor:
+def requantize(sums: Tensor, accumulator_scale: Tensor, qparams: Tensor) -> Tensor:
     """Return the sums of a convolution or dense layer as integers of the result."""
-    return _times(sums, accumulator_scale / tf.cast(scale, "float64"))
+    return _times(sums, accumulator_scale / tf.cast(qparams[0], "float64"))
 
 
-def litert_requantize_dense(sums: Tensor, accumulator_scale: Tensor, scale: Tensor) -> Tensor:
+def litert_requantize_dense(sums: Tensor, accumulator_scale: Tensor, qparams: Tensor) -> Tensor:
     """Return the sums of a dense layer as integers of the result, rounded once, as LiteRT's reference kernel does."""
-    return _float32(times_once(tf.cast(sums, "int64"), accumulator_scale / tf.cast(scale, "float64")))
+    return _float32(times_once(tf.cast(sums, "int64"), accumulator_scale / tf.cast(qparams[0], "float64")))
 
 
-def add(a: Tensor, a_scale: Tensor, b: Tensor, b_scale: Tensor, scale: Tensor) -> Tensor:
+def add(a: Tensor, a_qparams: Tensor, b: Tensor, b_qparams: Tensor, qparams: Tensor) -> Tensor:
     """Return a + b."""
-    first, second, result = _float64(a_scale, b_scale, scale)
+    first, second, result = _scales(a_qparams, b_qparams, qparams)
     twice = 2 * tf.maximum(first, second)
     bits = 2**20
     total = sum(times(tf.cast(x, "int64") * bits, own / twice) for x, own in ((a, first), (b, second)))
     return _times(total, twice / (bits * result))
 
 
-def multiply(a: Tensor, a_scale: Tensor, b: Tensor, b_scale: Tensor, scale: Tensor) -> Tensor:
+def multiply(a: Tensor, a_qparams: Tensor, b: Tensor, b_qparams: Tensor, qparams: Tensor) -> Tensor:
     """Return a · b."""
-    first, second, result = _float64(a_scale, b_scale, scale)
+    first, second, result = _scales(a_qparams, b_qparams, qparams)
     return _times(a * b, first * second / result)
 
 
-def mean(x: Tensor, x_scale: Tensor, scale: Tensor, axes: Sequence[int], keepdims: bool) -> Tensor:
+def square(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:
+    """Return x · x."""
+    return multiply(x, own, x, own, qparams)
+
+
+def mean(x: Tensor, own: Tensor, qparams: Tensor, axes: Sequence[int], keepdims: bool) -> Tensor:
     """Return the mean over some axes."""
     sums, count = sum_and_count(x, axes, keepdims)
-    source, result = _float64(x_scale, scale)
+    source, result = _scales(own, qparams)
     multiplier, exponent = multiplier_of(source / result)
     # The multiplier, shifted left by the count's bits behind its first, is divided by the count, and truncated.
     bits = tf.minimum(tf.minimum(ONE * (count.bit_length() - 1), 32), 31 + exponent)
@@ -78,21 +83,21 @@ def mean(x: Tensor, x_scale: Tensor, scale: Tensor, axes: Sequence[int], keepdim
     return _float32(times_fixed(tf.cast(sums, "int64"), shared, exponent - bits))
 
 
-def leaky_relu(x: Tensor, x_scale: Tensor, scale: Tensor, slope: float) -> Tensor:
+def leaky_relu(x: Tensor, own: Tensor, qparams: Tensor, slope: float) -> Tensor:
     """Return x where it is positive, and slope · x elsewhere."""
-    source, result = _float64(x_scale, scale)
+    source, result = _scales(own, qparams)
     slope64 = tf.cast(tf.constant(slope, "float32"), "float64")
     return tf.where(x >= 0, _times(x, source / result), _times(x, slope64 * source / result))
 
 
-def hard_silu(x: Tensor, x_scale: Tensor, scale: Tensor) -> Tensor:
+def hard_silu(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:
     """Return ``x · relu6(x + 3) / 6`` of integers from the zero point, in 16 bits.
 
     Under XNNPACK too, which leaves the operator to TensorFlow Lite.
     """
     fine = tf.cast(x, "int64") * 2**7
-    fine_scale = x_scale / 128
-    out_multiplier, out_exponent = multiplier16_of(fine_scale / scale)
+    fine_scale = own[0] / 128
+    out_multiplier, out_exponent = multiplier16_of(fine_scale / qparams[0])
     in_multiplier, in_exponent = multiplier16_of(fine_scale / tf.constant(3 / 32768, "float32"))
     before_shift = high_product(fine, out_multiplier, 16)
     # (x / 3), clipped to [−1, 1), in units of 2^−15.
@@ -105,10 +110,10 @@ def hard_silu(x: Tensor, x_scale: Tensor, scale: Tensor) -> Tensor:
     return tf.cast(shift_right(product, -out_exponent), "float32")
 
 
-def sigmoid(x: Tensor, x_scale: Tensor, scale: Tensor) -> Tensor:  # noqa: ARG001
+def sigmoid(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:  # noqa: ARG001
     """Return the logistic function of integers from the zero point, in units of 1/256."""
     whole = tf.cast(x, "int64")
-    scaled, most = rescaled(whole, x_scale, 4)
+    scaled, most = rescaled(whole, own[0], 4)
     size = tf.where(tf.abs(whole) < most, tf.abs(scaled), 0)
     upper = inverse_of_one_plus(exp_of_negative(-size, 4))
     result = tf.where(whole > 0, upper, tf.where(whole < 0, LARGEST - upper, ONE * 2**30))
@@ -116,11 +121,11 @@ def sigmoid(x: Tensor, x_scale: Tensor, scale: Tensor) -> Tensor:  # noqa: ARG00
     return tf.cast(tf.where(tf.abs(whole) < most, rounded, tf.where(whole > 0, ONE * 255, 0)), "float32")
 
 
-def softmax(x: Tensor, x_scale: Tensor, scale: Tensor) -> Tensor:  # noqa: ARG001
+def softmax(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:  # noqa: ARG001
     """Return the softmax over the last axis of integers from the zero point, in units of 1/256."""
     whole = tf.cast(x, "int64")
     below = whole - tf.reduce_max(whole, -1, keepdims=True)
-    scaled, most = rescaled(below, x_scale, 5)
+    scaled, most = rescaled(below, own[0], 5)
     counts = below >= -most
     powers = exp_of_negative(tf.where(counts, scaled, 0), 5)
     total = tf.reduce_sum(tf.where(counts, shift_right(powers, ONE * 12), 0), -1, keepdims=True)
@@ -140,5 +145,5 @@ def _float32(x: Tensor) -> Tensor:
     return tf.cast(x, "float32")
 
 
-def _float64(*scales: Tensor) -> list[Tensor]:
-    return [tf.cast(scale, "float64") for scale in scales]
+def _scales(*qparams: Tensor) -> list[Tensor]:
+    return [tf.cast(each[0], "float64") for each in qparams]
