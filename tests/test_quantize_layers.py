@@ -191,6 +191,34 @@ def test_shared_layers(make, operators, tmp_path):
     assert error < 0.05
 
 
+def heads_of_equal_kernels():
+    """Copies on one tensor, trained apart by their biases, by a rectifier, or not at all; one behind a dropout too."""
+    inputs = keras.Input(SHAPE)
+    x, again = L.Conv2D(4, 3, strides=3, activation="relu")(inputs), L.Conv2D(4, 3, padding="same", name="again")
+    heads = [L.Conv2D(4, 3, padding="same", activation=name, name=f"head_{name}") for name in ("linear", "relu")]
+    normalizations = [L.BatchNormalization(name=f"norm_{i}") for i in range(2)]
+    zeros = [L.Dense(2, kernel_initializer="zeros", name=f"dense_{i}") for i in range(2)]
+    outputs = [head(x) for head in heads] + [again(L.Dropout(0.1)(x)), heads[0](again(x)), again(again(x))]
+    outputs += [L.ReLU()(normalizations[0](x)), normalizations[1](x), *(dense(L.Flatten()(x)) for dense in zeros)]
+    model = filled(keras.Model(inputs, outputs))
+    for layer, other in ((heads[1], heads[0]), (again, heads[0]), (normalizations[1], normalizations[0])):
+        layer.set_weights(other.get_weights())
+    again.bias.assign(again.bias + 0.5)
+    for dense in zeros:
+        dense.kernel.assign(np.zeros(dense.kernel.shape))
+    return model
+
+
+def test_equal_kernels_on_one_tensor(tmp_path):
+    model = heads_of_equal_kernels()
+    prepared = quantize.observe(quantize.prepare(model), X)
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X)
+    assert report.ops == {"CONV_2D": 6, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "RESHAPE": 1}
+    assert report.verification.differing == 0
+    for expected, actual in zip(model(X), prepared(X), strict=True):
+        assert_close(actual, expected, 0.1)
+
+
 def test_shared_block_has_its_weights_once_and_trains():
     model = filled(shared_block())
     prepared = quantize.observe(quantize.prepare(model), X)

@@ -24,6 +24,7 @@ from tfsep.quantize._operations import (
 )
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._refusals import require_channels_last, unsupported
+from tfsep.quantize._shared_inputs import places_on_inputs, tensor_of
 from tfsep.quantize._shared_ranges import shared_ranges
 from tfsep.surgery._foldable import is_foldable
 
@@ -36,11 +37,13 @@ class Plan:
         ops: each behind its sources.
         outputs: the numbers of the operations that are the model's outputs.
         ranges: for each operation, the number of the first one that shares its range.
+        places: for each operation with weights, its layer's place among those on the same input; 0 for the others.
     """
 
     ops: tuple[PlannedOp, ...]
     outputs: tuple[int, ...]
     ranges: tuple[int, ...]
+    places: tuple[int, ...]
 
 
 def plan_of(calls: CallList, float_layers: tuple[str, ...]) -> Plan:
@@ -57,7 +60,7 @@ def plan_of(calls: CallList, float_layers: tuple[str, ...]) -> Plan:
         planner.add(number)
     ops = _with_feeds_quantized(planner.ops)
     outputs = tuple(planner.op_of[number] for number in calls.outputs)
-    return Plan(ops, outputs, shared_ranges(ops))
+    return Plan(ops, outputs, shared_ranges(ops), places_on_inputs(ops))
 
 
 class _Fusion(NamedTuple):
@@ -169,12 +172,6 @@ class _Planner:
             self._quantized[number] = self.append(quantized)
         return self._quantized[number]
 
-    def identity_source(self, number: int) -> int:
-        """The operation whose tensor of the file is an operation's result: one in front of identities, or the same."""
-        op = self.ops[number]
-        is_identity = op.kind == "same_qparams" and _operation(op.layer).name == "identity"
-        return self.identity_source(op.sources[0]) if is_identity else number
-
     def _fusion(self, number: int) -> _Fusion:
         layer, fused, normalization = self.calls[number].layer, [number], None
         after = self._after(number)
@@ -252,7 +249,7 @@ def _fuses_activation(layer: Layer | None) -> bool:
     return operation is not None and operation.plan == "pairwise"
 
 
-def _operation(layer: Layer | None) -> Operation:
+def _operation(layer: Layer) -> Operation:
     """The operation of a layer that has one."""
     operation = operation_for(layer)
     assert operation is not None
@@ -322,7 +319,7 @@ def _pairwise(planner: _Planner, call: LayerCall, fusion: _Fusion) -> int:
 def _of_two(planner: _Planner, layer: Layer, name: str, first: int, second: int) -> PlannedOp:
     """An operation of two tensors; a product of a tensor and itself is its square, which has another kernel."""
     operation = _operation(layer).name
-    if operation == "multiply" and planner.identity_source(first) == planner.identity_source(second):
+    if operation == "multiply" and tensor_of(planner.ops, first) == tensor_of(planner.ops, second):
         return PlannedOp(name, "operation", (first,), operation="square")
     return PlannedOp(name, "operation", (first, second), operation=operation)
 

@@ -192,7 +192,7 @@ class _Builder:
             case "average_pooling":
                 return self._average_pooling(op)(list(sources[0])), sources[0][1]
             case "matmul":
-                tensors = self._matmul(op)(list(sources[0]))
+                tensors = self._matmul(number, op)(list(sources[0]))
             case _:
                 tensors = [part for result in sources for part in result]
         return tuple(
@@ -253,12 +253,14 @@ class _Builder:
 
         return self._once(op.layer, "average_pooling", make)
 
-    def _matmul(self, op: PlannedOp) -> QuantizedMatmul:
+    def _matmul(self, number: int, op: PlannedOp) -> QuantizedMatmul:
         def make() -> QuantizedMatmul:
             inner = self._inner(op.layer, activation="linear")
             normalization = None if op.normalization is None else self._inner(op.normalization)
             name = f"{op.name}_sums" if op.name in self._output_names.values() else op.name
-            return QuantizedMatmul(inner, normalization, name=self._unique(name), dtype="float32")
+            return QuantizedMatmul(
+                inner, normalization, self._plan.places[number], name=self._unique(name), dtype="float32"
+            )
 
         return self._once(op.layer, "matmul", make)
 

@@ -20,8 +20,8 @@ _ALMOST_ZERO = 2.0**-126
 """The smallest number of float32. The converter drops a bias of zeros, and does not quantize a transposed convolution
 without one in front of a rectifier; a bias of this number it rounds to zeros."""
 
-_NEXT = 1.0 + 2.0**-23
-"""The number of float32 behind 1."""
+_LAST_PLACE = 2.0**-23
+"""The distance from 1 to the next number of float32."""
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
@@ -39,6 +39,9 @@ class QuantizedMatmul(keras.layers.Layer):
     Args:
         layer: a layer whose row in the table of layer kinds has ``quantized="operator"``, without activation.
         normalization: the batch normalization behind it, or None.
+        place: how many other such layers come before it on the same input. At inference its kernel is smaller by as
+            many last places of float32: the converter would merge products of equal kernels in front of their biases
+            and rectifiers, and leave what it merged in float32.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input: a quantized tensor, and its quantization parameters (2,).
@@ -55,11 +58,12 @@ class QuantizedMatmul(keras.layers.Layer):
         ([[762.0, 762.0]], 3.0)
     """
 
-    def __init__(self, layer: Layer, normalization: Layer | None = None, **kwargs: Any) -> None:
+    def __init__(self, layer: Layer, normalization: Layer | None = None, place: int = 0, **kwargs: Any) -> None:
         # The accumulator scale is float64, which Keras would cast.
         super().__init__(autocast=False, **kwargs)
         self.layer = layer
         self.normalization = normalization
+        self.place = place
         self.supports_jit = False
 
     @property
@@ -135,12 +139,13 @@ class QuantizedMatmul(keras.layers.Layer):
         return by_channel, bias, tf.reshape(scale, [-1])
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Return kernel and bias (F,), with the moving statistics folded in."""
+        """Return kernel and bias (F,), with the moving statistics folded in; the kernel moved by its place."""
         kernel, bias = self._kernel(), self._bias("float64")
         if self.normalization is not None:
             factor, shift = scale_and_shift_of(self.normalization)
             kernel = self._spec.scaled(kernel, factor)
             bias = bias * factor + shift
+        kernel = kernel * (1.0 - self.place * _LAST_PLACE) + self.place * _ALMOST_ZERO
         return tf.cast(kernel, "float32"), tf.cast(bias, "float32")
 
     def _kernel(self) -> Tensor:
@@ -185,7 +190,7 @@ class QuantizedMatmul(keras.layers.Layer):
         accumulator_scale = self._accumulator_scale(input_scale, weight_scale(kernel, self._channels))
         rounded = tf.cast(round_straight_through(tf.cast(bias, "float64"), accumulator_scale), "float32")
         # A bias of equal numbers the converter quantizes by the first channel's scale alone.
-        apart = tf.concat([rounded[:1] * _NEXT, rounded[1:]], 0)
+        apart = tf.concat([rounded[:1] * (1.0 + _LAST_PLACE), rounded[1:]], 0)
         rounded = tf.where(tf.reduce_all(tf.equal(rounded, rounded[0])), apart, rounded)
         return tf.where(tf.equal(rounded, 0.0), _ALMOST_ZERO, rounded) if self._kind.transposed else rounded
 
@@ -238,6 +243,7 @@ class QuantizedMatmul(keras.layers.Layer):
             **super().get_config(),
             "layer": keras.saving.serialize_keras_object(self.layer),
             "normalization": keras.saving.serialize_keras_object(self.normalization),
+            "place": self.place,
         }
 
     @classmethod
