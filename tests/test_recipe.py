@@ -29,9 +29,11 @@ PLAIN = FitConfig(flip=False, shift=0, erase=0.0, label_smoothing=0.0, average=0
         ({"network": "vgg"}, f"network: expected one of {', '.join(NETWORKS)}, got 'vgg'"),
         ({"epochs": 0}, "epochs: expected a positive int, got 0"),
         ({"batch_size": -1}, "batch_size: expected a positive int, got -1"),
+        ({"batch_size": "all"}, "batch_size: expected a positive int, got 'all'"),
+        ({"xla": True}, "xla: expected one of auto, on, off, got True"),
         ({"accumulate": 3}, "accumulate: expected a divisor of batch_size 128, got 3"),
         ({"optimizer": "adam"}, "optimizer: expected one of adamw, sgd, got 'adam'"),
-        ({"precision": "float16"}, "precision: expected one of float32, mixed_bfloat16, got 'float16'"),
+        ({"precision": "float16"}, "precision: expected one of auto, float32, mixed_bfloat16, mixed_float16, got 'f"),
         ({"learning_rate": float("nan")}, "learning_rate: expected a number in"),
         ({"learning_rate": 0.0}, "learning_rate: expected a number greater than zero, got 0.0"),
         ({"alpha": 0}, "alpha: expected a number greater than zero, got 0.0"),
@@ -263,7 +265,7 @@ def test_training_step_follows_the_gradient(accumulate):
     model, x, y = regression(16)
     before, p = model.get_weights(), probabilities_of(model, x)
     expected = before[0] - x.reshape(16, -1).T @ (p - y) / 16
-    trainer, (loss, right) = step_of(model, x, y, replace(PLAIN, accumulate=accumulate))
+    trainer, (loss, right, *_) = step_of(model, x, y, replace(PLAIN, accumulate=accumulate))
     np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5, atol=1e-6)
     assert loss == pytest.approx(-(y * np.log(p)).sum(-1).mean(), rel=1e-5)
     assert right == pytest.approx((p.argmax(-1) == y.argmax(-1)).mean())

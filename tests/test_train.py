@@ -57,7 +57,9 @@ def test_log_has_every_epoch(whole):
     assert [r["epoch"] for r in records] == [1, 2, 3]
     assert records[-1]["learning_rate"] == pytest.approx(0.0, abs=1e-6)
     assert all(0 <= r["validation_accuracy"] <= 1 for r in records)
-    assert len(lines) == 3
+    assert lines[0] == "CPU: xla off (the step is not on a GPU), precision float32 (as set), batch_size 16 (as set)"
+    assert len(lines) == 4
+    assert all(r["skipped_steps"] == 0 <= r["data_wait"] <= 1 for r in records)
 
 
 def test_curves_are_drawn_now_and_then_and_at_the_end(whole, tmp_path, monkeypatch):
@@ -164,7 +166,7 @@ def copy(whole, tmp_path):
     return shutil.copytree(whole[0].folder, tmp_path / "copy")
 
 
-@pytest.mark.parametrize("name", ["checkpoint.npz", "config.json", "data.json"])
+@pytest.mark.parametrize("name", ["checkpoint.npz", "config.json", "data.json", "computation.json"])
 def test_resume_needs_all_files_of_a_run(data, copy, name):
     (copy / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"got .* without {name}") as caught:
@@ -184,6 +186,8 @@ def test_resume_needs_all_files_of_a_run(data, copy, name):
         ("config.json", lambda content: content.replace(b"alpha", b"foo")),
         ("config.json", lambda content: content.replace(b'"shift": 1', b'"shift": 1.5')),
         ("data.json", lambda content: content[:40]),
+        ("computation.json", lambda content: content[:40]),
+        ("computation.json", lambda content: content.replace(b"16", b"true")),
     ],
 )
 def test_resume_refuses_a_damaged_run(data, copy, name, damage):

@@ -53,7 +53,7 @@ def network(synchronized):
 
 def whole_run(folder, devices=None, resume=False):
     evaluated = network(True)
-    job = TrainingJob(lambda: network(True), evaluated, with_softmax(evaluated))
+    job = TrainingJob(lambda precision: network(True), evaluated, with_softmax(evaluated))
     return run_training(job, CONFIG, data(), folder, resume, devices)
 
 

@@ -22,6 +22,17 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run
 PublishOption = Annotated[Path | None, typer.Option(help="Also put a folder to ship together here.")]
 
 
+class Xla(StrEnum):
+    """Whether XLA compiles the step."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+XlaOption = Annotated[Xla | None, typer.Option(help="Whether XLA compiles the step; auto: on a GPU.")]
+
+
 class Strategy(StrEnum):
     """The names of the strategies; `tfsep.train.join` has their meaning."""
 
@@ -43,6 +54,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
     validation: Annotated[int | None, typer.Option(help="Training images that are held out to watch the run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    xla: XlaOption = None,
     settings: SetOption = None,
     resume: ResumeOption = False,
     strategy: Annotated[
@@ -73,6 +85,7 @@ def train(
                 learning_rate=learning_rate,
                 validation=validation,
                 seed=seed,
+                xla=xla and xla.value,
             ),
         }
         recipe = training.TrainConfig.of(given)
@@ -94,6 +107,7 @@ def quantize(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    xla: XlaOption = None,
     settings: SetOption = None,
     resume: ResumeOption = False,
     publish: PublishOption = None,
@@ -110,7 +124,7 @@ def quantize(
 
         given = {
             **_merged_settings(config, settings),
-            **_options_given(epochs=epochs, learning_rate=learning_rate, seed=seed),
+            **_options_given(epochs=epochs, learning_rate=learning_rate, seed=seed, xla=xla and xla.value),
         }
         recipe = training.QuantizeConfig.of(given)
         loaded = open_model(model, custom, unsafe)

@@ -29,18 +29,18 @@ def random_numbers(config: FitConfig, step: int | Tensor) -> Tensor:
         TensorShape([4, 10])
     """
     key = tf.stack([tf.cast(config.seed, "int64"), tf.cast(step, "int64")])
-    uniform = tf.random.stateless_uniform((config.batch_size, NUMBERS_PER_IMAGE - 1), key)
+    uniform = tf.random.stateless_uniform((config.images_per_step, NUMBERS_PER_IMAGE - 1), key)
     return tf.concat([uniform, _mixup_shares(config, key)[:, None]], axis=1)
 
 
 def _mixup_shares(config: FitConfig, key: Tensor) -> Tensor:
     """A sample of Beta(mixup, mixup) for each pair of neighbours in the batch, from two gammas; 1 without mixup."""
     if not config.mixup:
-        return tf.ones(config.batch_size)
-    pairs = -(-config.batch_size // 2)
+        return tf.ones(config.images_per_step)
+    pairs = -(-config.images_per_step // 2)
     first, second = tf.unstack(tf.random.stateless_gamma((2, pairs), key, config.mixup))
     # Both gammas of a small alpha can be zero in float32.
-    return tf.repeat(tf.math.divide_no_nan(first, first + second), 2)[: config.batch_size]
+    return tf.repeat(tf.math.divide_no_nan(first, first + second), 2)[: config.images_per_step]
 
 
 def augment(images: Tensor, numbers: Tensor, config: FitConfig) -> Tensor:

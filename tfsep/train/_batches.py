@@ -48,7 +48,7 @@ def epoch_batches(
         >>> [x.shape for x, labels in epoch_batches(split, FitConfig(batch_size=2), 5, epoch=0)]
         [TensorShape([2, 28, 28, 1]), TensorShape([2, 28, 28, 1])]
     """
-    share = config.batch_size // workers
+    share = config.images_per_step // workers
     shard = EpochShard(worker, workers, share)
     steps = shard.steps(split.size)
 

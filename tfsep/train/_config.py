@@ -9,7 +9,10 @@ from tfsep._utils.arguments import as_found, as_path, number_in_range, positive_
 from tfsep.defs import NETWORKS
 
 OPTIMIZERS = ("adamw", "sgd")
-PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+XLA = ("auto", "on", "off")
+AUTO = "auto"
+"""The value of settings that are chosen by the device: `xla`, `precision` and `batch_size`."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class FitConfig:
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images in a step of the optimizer, of all workers together.
+        batch_size: images in a step of the optimizer, of all workers together; ``"auto"`` for 128, halved until a step
+            fits in the device's memory.
         accumulate: number of parts into which a step's batch is split, computed one after the other to save memory;
             each is normalized by its own statistics.
         optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum.
@@ -37,13 +41,14 @@ class FitConfig:
             weights; 0 runs to the end and keeps the last weights.
         validation: number of training images held out for the accuracy of each epoch; the test split is not used.
         seed: seed of all random numbers, in [0, 2**32 - 1].
+        xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU, as Keras's `fit` does.
 
     Raises:
         ValueError: for a field of another type or out of range; the message names it.
     """
 
     epochs: int = 30
-    batch_size: int = 128
+    batch_size: int | str = 128
     accumulate: int = 1
     optimizer: str = "adamw"
     learning_rate: float = 3e-3
@@ -59,16 +64,19 @@ class FitConfig:
     patience: int = 0
     validation: int = 5000
     seed: int = 0
+    xla: str = AUTO
 
     def __post_init__(self) -> None:
         """Convert every field to its type, and check its range."""
         for name in ("epochs", "batch_size", "accumulate"):
-            self._set(name, positive_int(getattr(self, name), name))
+            if (name, getattr(self, name)) != ("batch_size", AUTO):
+                self._set(name, positive_int(getattr(self, name), name))
         if self.warmup_epochs is None:
             self._set("warmup_epochs", min(2, self.epochs - 1))
-        if self.batch_size % self.accumulate:
+        if self.batch_size != AUTO and self.images_per_step % self.accumulate:
             raise ValueError(f"accumulate: expected a divisor of batch_size {self.batch_size}, got {self.accumulate}")
         self._require_one_of("optimizer", OPTIMIZERS)
+        self._require_one_of("xla", XLA)
         self._require_bool("flip")
         for name, kind, *ends in (
             ("learning_rate", float, 0, 10),
@@ -88,6 +96,17 @@ class FitConfig:
         self._require_positive("learning_rate")
         if self.patience and not self.validation:
             raise ValueError(f"patience: expected 0 where no images are held out, got {self.patience}")
+
+    @property
+    def images_per_step(self) -> int:
+        """`batch_size` as a number, once one is chosen.
+
+        Raises:
+            ValueError: if it is ``"auto"``.
+        """
+        if not isinstance(self.batch_size, int):
+            raise ValueError(f"batch_size: expected a positive int, got {self.batch_size!r}")
+        return self.batch_size
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Self:
@@ -135,7 +154,8 @@ class TrainConfig(FitConfig):
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images in a step of the optimizer, of all workers together.
+        batch_size: images in a step of the optimizer, of all workers together; ``"auto"`` for 128, halved until a step
+            fits in the device's memory.
         accumulate: number of parts into which a step's batch is split, computed one after the other to save memory;
             each is normalized by its own statistics.
         optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum.
@@ -154,12 +174,14 @@ class TrainConfig(FitConfig):
             weights; 0 runs to the end and keeps the last weights.
         validation: number of training images held out for the accuracy of each epoch; the test split is not used.
         seed: seed of all random numbers, in [0, 2**32 - 1].
+        xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU, as Keras's `fit` does.
         network: a key of `tfsep.defs.NETWORKS`.
         alpha: width multiplier.
         dropout: share of the features that training drops before the classifier.
         batch_norm_decay: momentum of the moving statistics.
         sync_batch_norm: whether replicas normalize by the statistics of all, in place of their own.
-        precision: ``"float32"``, or ``"mixed_bfloat16"``, which computes in bfloat16 and keeps weights in float32.
+        precision: ``"float32"``; ``"mixed_bfloat16"`` or ``"mixed_float16"``, which compute in 16 bits and keep weights
+            in float32, float16 with a scaled loss; or ``"auto"``: by the device.
 
     Raises:
         ValueError: for a field of another type or out of range; the message names it.

@@ -22,7 +22,8 @@ class QuantizeConfig(FitConfig):
 
     Attributes:
         epochs: passes over the training images; a few suffice.
-        batch_size: images in a step of the optimizer, of all workers together.
+        batch_size: images in a step of the optimizer, of all workers together; ``"auto"`` for 128, halved until a step
+            fits in the device's memory.
         accumulate: number of parts into which a step's batch is split, computed one after the other to save memory;
             each is normalized by its own statistics.
         optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum.
@@ -44,6 +45,7 @@ class QuantizeConfig(FitConfig):
             weights; 0 runs to the end and keeps the last weights.
         validation: number of training images held out for the accuracy of each epoch; the test split is not used.
         seed: seed of all random numbers, in [0, 2**32 - 1].
+        xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU, as Keras's `fit` does.
         runtime: kernels whose arithmetic the model reproduces: ``"xnnpack"``, LiteRT's default on CPUs, or
             ``"reference"``, the fixed-point kernels of TensorFlow Lite for Microcontrollers.
         ranges: ranges of activations: ``"moving"`` averages of each batch's minimum and maximum, or ``"learned"``,
@@ -125,7 +127,7 @@ def finetune(
     finished = quantize.prepare(model, config.quantization)
     _require_matching_data(model, data)
 
-    def training_model() -> Model:
+    def training_model(_: str) -> Model:
         prepared = quantize.prepare(model, config.quantization)
         observed = data.train.take(0, config.observe)
         quantize.observe(prepared, np.asarray(observed.preprocessing(observed.images())))

@@ -11,16 +11,16 @@ from tfsep.train._config import FitConfig, TrainConfig
 _NOT_DECAYED = ["bias", "beta", "gamma"]
 
 
-def build_model(config: TrainConfig, data: ImageData, precision: str | None = None) -> Model:
+def build_model(config: TrainConfig, data: ImageData, precision: str = "float32") -> Model:
     """Return a new model from images to logits; its weights are a function of `config.seed`.
 
     Args:
         config: the settings.
         data: gives the shape of the images and the number of classes.
-        precision: precision of the computation; None for that of the settings.
+        precision: precision of the computation, a dtype policy.
     """
     keras.utils.set_random_seed(config.seed)
-    with dtype_policy(precision or config.precision):
+    with dtype_policy(precision):
         return models.from_definitions(
             NETWORKS[config.network],
             data.image_shape,
@@ -37,12 +37,15 @@ def build_model(config: TrainConfig, data: ImageData, precision: str | None = No
         )
 
 
-def build_optimizer(config: FitConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+def build_optimizer(config: FitConfig, steps_per_epoch: int, precision: str = "float32") -> keras.optimizers.Optimizer:
     """Return the optimizer with its schedule; biases and normalizations have no weight decay.
+
+    In float16, where small gradients vanish, it scales the loss by powers of two.
 
     Args:
         config: the settings.
         steps_per_epoch: steps of the optimizer in an epoch.
+        precision: precision of the model's computation, a dtype policy.
 
     Examples:
         >>> build_optimizer(FitConfig(optimizer="sgd", epochs=3), 10).nesterov
@@ -63,7 +66,7 @@ def build_optimizer(config: FitConfig, steps_per_epoch: int) -> keras.optimizers
         optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay)
     if decay:
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
-    return optimizer
+    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
 
 
 def with_softmax(model: Model) -> Model:

@@ -7,7 +7,7 @@ resumed run takes the same steps as an uninterrupted one.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from tfsep._utils.arguments import as_path
 from tfsep._utils.progress import progress_bar
 from tfsep.data import ImageData, Split
 from tfsep.train._batches import epoch_batches
-from tfsep.train._config import FitConfig
+from tfsep.train._computation import Computation, choose, out_of_memory
+from tfsep.train._config import AUTO, FitConfig
 from tfsep.train._model_setup import build_optimizer
 from tfsep.train._run_directory import BEST, CHECKPOINT, RunDirectory, epoch_line
 from tfsep.train._strategy import Devices
@@ -80,7 +81,7 @@ class TrainingJob:
     """The models of a run.
 
     Attributes:
-        make_model: returns the model in training, from images to logits.
+        make_model: takes a precision, and returns the model in training, from images to logits.
         evaluated: a float32 model with the same weights in the same order, which is evaluated after each epoch.
         saved: the finished model, from images to probabilities; it shares the weights of `evaluated`.
         teacher: a model from images to probabilities; None for none.
@@ -89,7 +90,7 @@ class TrainingJob:
         identity: facts beside the data that a resumed run must have in common with its beginning.
     """
 
-    make_model: Callable[[], Model]
+    make_model: Callable[[str], Model]
     evaluated: Model
     saved: Model
     teacher: Model | None = None
@@ -119,16 +120,19 @@ def run_training(
     started = time.monotonic()
     devices = devices or Devices(tf.distribute.get_strategy())
     path = as_path(folder, "folder")
-    _require_divisible_batch(config, devices.strategy.num_replicas_in_sync)
+    if config.batch_size == AUTO and devices.worker_count > 1:
+        raise ValueError(f"batch_size: expected a positive int for {devices.worker_count} workers, got {AUTO!r}")
     training, held_out = _hold_out(data.train, config.validation)
-    steps = training.size // config.batch_size
-    if steps == 0:
-        raise ValueError(f"batch_size: expected at most the {training.size} training images, got {config.batch_size}")
     directory = RunDirectory(path, config, {**data.identity(), **job.identity})
     (directory.require_same_run if resume else directory.require_no_run)()
-    devices.require_equal(directory.shared_facts(resume))
-    with devices.strategy.scope():
-        trainer = Trainer(job.make_model(), build_optimizer(config, steps), config, job.teacher, job.distill)
+    computation = (
+        directory.read_computation() if resume else choose(config, job.evaluated, devices.strategy, training.size)
+    )
+    devices.require_equal({**directory.shared_facts(resume), "devices": computation.facts})
+    trainer, computation = _fitting_trainer(job, training, config, computation, devices)
+    _logger.info(computation.describe())
+    config = replace(config, batch_size=computation.batch_size)
+    steps = training.size // config.images_per_step
     records: list[dict[str, Any]] = []
     best: list[np.ndarray] = []
     if resume:
@@ -137,7 +141,7 @@ def run_training(
         if records and config.patience:
             best = directory.read_arrays(BEST, _shapes(job.evaluated.weights))
     elif devices.is_chief:
-        directory.create()
+        directory.create(computation)
         _write_checkpoint(directory, trainer)
 
     try:
@@ -148,6 +152,8 @@ def run_training(
             if devices.is_chief:
                 _write_epoch(directory, records, best, trainer)
             _logger.info(epoch_line(records[-1], config.epochs))
+    except tf.errors.ResourceExhaustedError as error:
+        raise out_of_memory(computation) from error
     except KeyboardInterrupt:
         if devices.is_chief:
             directory.draw_curves(records)
@@ -167,13 +173,40 @@ def run_training(
     )
 
 
-def _require_divisible_batch(config: FitConfig, replicas: int) -> None:
-    parts = replicas * config.accumulate
-    if config.batch_size % parts:
-        raise ValueError(
-            f"batch_size: expected a multiple of {parts} for {replicas} devices and accumulate {config.accumulate}, "
-            f"got {config.batch_size}"
-        )
+def _fitting_trainer(
+    job: TrainingJob, training: Split, config: FitConfig, computation: Computation, devices: Devices
+) -> tuple[Trainer, Computation]:
+    """A trainer whose step can be computed and fits in memory, and how it computes.
+
+    A step is rehearsed before anything is written. Under ``batch_size="auto"``, batches are halved until one fits.
+    """
+    while True:
+        chosen = replace(config, batch_size=computation.batch_size)
+        with devices.strategy.scope():
+            model = job.make_model(computation.precision)
+            optimizer = build_optimizer(chosen, training.size // chosen.images_per_step, computation.precision)
+            trainer = Trainer(model, optimizer, chosen, job.teacher, job.distill, computation.xla)
+        try:
+            trainer.rehearse(_batches(trainer, training, chosen, 0, devices))
+        except tf.errors.ResourceExhaustedError as error:
+            if config.batch_size != AUTO:
+                raise out_of_memory(computation) from error
+            computation = computation.halved()
+        except tf.errors.OpError as error:
+            if not computation.xla:
+                raise
+            said = str(error).partition("\n")[0]
+            raise ValueError(
+                f"xla: expected off where XLA cannot compile the step for this {computation.device}, got on ({said})"
+            ) from error
+        else:
+            return trainer, computation
+
+
+def _batches(trainer: Trainer, training: Split, config: FitConfig, epoch: int, devices: Devices) -> tf.data.Dataset:
+    """This worker's batches of an epoch."""
+    classes = trainer.model.output_shape[-1]
+    return epoch_batches(training, config, classes, epoch, devices.worker_index, devices.worker_count)
 
 
 def _accuracy(model: Model, split: Split, devices: Devices) -> float:
@@ -195,21 +228,22 @@ def _train_epoch(
     started = time.monotonic()
     seed_dropout(trainer.model, (config.seed * 1_000_003 + epoch) % 2**32)
     job.on_epoch_begin(trainer.model, epoch)
-    classes = trainer.model.output_shape[-1]
-    steps = training.size // config.batch_size
-    batches = epoch_batches(training, config, classes, epoch, devices.worker_index, devices.worker_count)
+    steps = training.size // config.images_per_step
+    batches = _batches(trainer, training, config, epoch, devices)
     with progress_bar(f"epoch {epoch + 1}/{config.epochs}", steps) as advance:
-        loss, correct = trainer.epoch(batches, advance)
+        measured = trainer.epoch(batches, advance)
     trained = time.monotonic() - started
     job.evaluated.set_weights(trainer.evaluation_weights())
     return {
         "epoch": epoch + 1,
-        "loss": loss,
-        "accuracy": correct,
+        "loss": measured.loss,
+        "accuracy": measured.accuracy,
         "validation_accuracy": _accuracy(job.evaluated, held_out, devices) if held_out.size else None,
         "learning_rate": float(trainer.optimizer.learning_rate),
         "seconds": time.monotonic() - started,
-        "images_per_second": steps * config.batch_size / trained,
+        "images_per_second": steps * config.images_per_step / trained,
+        "data_wait": measured.data_wait,
+        "skipped_steps": measured.skipped,
     }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from tfsep._keras.types import Model
 from tfsep._utils.atomic_files import atomic_file, make_folder
 from tfsep.data import Preprocessing, save_with_preprocessing
+from tfsep.train._computation import Computation
 from tfsep.train._config import FitConfig
 
 CHECKPOINT = "checkpoint.npz"
@@ -21,6 +22,7 @@ MODEL = "model.keras"
 LOG = "log.jsonl"
 CONFIG = "config.json"
 DATA = "data.json"
+COMPUTATION = "computation.json"
 CURVES = "curves.png"
 
 _CURVES_INTERVAL = 10.0
@@ -45,14 +47,18 @@ class RunDirectory:
         if (self.path / CHECKPOINT).exists():
             raise ValueError(f"folder: expected one without a run, got {self.path}; resume it, or choose another")
 
-    def create(self) -> None:
+    def create(self, computation: Computation) -> None:
         """Create the folder, with settings, identity and an empty log.
+
+        Args:
+            computation: how the run computes.
 
         Raises:
             OSError: if it cannot be made or written to.
         """
         make_folder(self.path, "folder")
-        for name, record in ((CONFIG, asdict(self._config)), (DATA, self._identity)):
+        records = {CONFIG: asdict(self._config), DATA: self._identity, COMPUTATION: asdict(computation)}
+        for name, record in records.items():
             self._write_text(name, json.dumps(record, indent=2) + "\n")
         self._write_text(LOG, "")
 
@@ -79,6 +85,21 @@ class RunDirectory:
         changed = [name for name, value in self._identity.items() if value != known.get(name)]
         if changed:
             raise ValueError(f"data: expected those of the run in {self.path}, got other {', '.join(changed)}")
+
+    def read_computation(self) -> Computation:
+        """Return how the run in the folder computes.
+
+        Raises:
+            FileNotFoundError: if the file is missing.
+            ValueError: if it is damaged.
+        """
+        record = self._read_record(COMPUTATION)
+        try:
+            return Computation.of(record)
+        except ValueError as error:
+            raise ValueError(
+                f"folder: expected a run with a right {COMPUTATION}, got {self.path / COMPUTATION} ({error})"
+            ) from error
 
     def shared_facts(self, resume: bool) -> dict[str, dict[str, Any]]:
         """Return the facts that all workers of a run must share: settings, data, and hashes of the files to resume."""
@@ -152,9 +173,11 @@ class RunDirectory:
 
 def epoch_line(record: dict[str, Any], epochs: int) -> str:
     """Return the log record of an epoch as a line of text."""
-    watched = record["validation_accuracy"]
+    watched, skipped = record["validation_accuracy"], record["skipped_steps"]
     return (
         f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}"
         + ("" if watched is None else f", validation {watched:.4f}")
-        + f", {record['seconds']:.0f} s, {record['images_per_second']:.0f} images/s"
+        + (f", {skipped} skipped, not finite" if skipped else "")
+        + f", {record['seconds']:.0f} s ({record['data_wait']:.0%} waiting for images), "
+        + f"{record['images_per_second']:.0f} images/s"
     )

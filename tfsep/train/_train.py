@@ -24,8 +24,9 @@ def train(
         data: the data set; its test split is used once, at the end.
         folder: folder of the run, created if missing. Its files: ``model.keras`` (from images to probabilities),
             ``model.json`` (preprocessing), ``checkpoint.npz`` (all variables, after every epoch), ``log.jsonl`` (one
-            JSON object per epoch), ``curves.png``, ``config.json`` and ``data.json`` (hashes of the data). Nothing is
-            written before every image has been read once.
+            JSON object per epoch), ``curves.png``, ``config.json``, ``computation.json`` (compilation, precision and
+            batch size, and why) and ``data.json`` (hashes of the data). Nothing is written before every image has been
+            read once, and a step on zeros was computed.
         resume: whether to continue from the folder's checkpoint; settings and data must be the same as before.
         devices: the devices to train on, from `join`; None for the strategy in scope. All workers need the same
             arguments. The chief alone writes to the folder, but all workers read it when a run is resumed. Each replica
@@ -36,9 +37,10 @@ def train(
 
     Raises:
         ValueError: if the folder holds a run and `resume` is not set; if the run to resume is damaged, or has other
-            settings or data; if an image cannot be decoded; if there are fewer training images than a batch, or
-            `config.validation` leaves none; if a batch cannot be divided among the devices; if the workers have
-            different arguments.
+            settings or data; if XLA cannot compile the step, or it does not fit in memory; if an image cannot be
+            decoded; if there are fewer training images than a batch, or `config.validation` leaves none; if a batch
+            cannot be divided among the devices; if the workers have different arguments; if no step of an epoch, or of
+            40 in a row, is finite.
         TypeError: if `config`, `data` or `folder` has another type.
         FileNotFoundError: if `resume` is set and the folder holds no run.
         OSError: if the folder cannot be created or written to.
@@ -50,6 +52,6 @@ def train(
     if not isinstance(config, TrainConfig):
         raise TypeError(f"config: expected a TrainConfig, got {config!r}")
     require_data(data)
-    evaluated = build_model(config, data, "float32")
-    job = TrainingJob(lambda: build_model(config, data), evaluated, with_softmax(evaluated))
+    evaluated = build_model(config, data)
+    job = TrainingJob(lambda precision: build_model(config, data, precision), evaluated, with_softmax(evaluated))
     return run_training(job, config, data, folder, resume, devices)

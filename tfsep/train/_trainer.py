@@ -3,7 +3,9 @@
 Keras's `fit` does not train under ``tf.distribute.MultiWorkerMirroredStrategy``, hence a step of our own.
 """
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +15,32 @@ from tfsep.train._config import FitConfig
 
 _AVERAGED_STATISTICS = ("moving_mean", "moving_variance")
 
+MOST_SKIPPED = 40
+"""Skipped steps in a row after which a run ends: more than a scaled loss needs to find its scale."""
+
+
+class Epoch(NamedTuple):
+    """An epoch, as measured.
+
+    Attributes:
+        loss: mean over the images of all steps that were not skipped.
+        accuracy: share of these images that were classified correctly.
+        skipped: number of skipped steps.
+        data_wait: share of the time for which the next batch was not there yet.
+    """
+
+    loss: float
+    accuracy: float
+    skipped: int
+    data_wait: float
+
 
 class Trainer:
     """A model in training, with its optimizer and the moving average of its weights.
+
+    A step is skipped and counted if its loss, a gradient or a new statistic is not finite, or its square is not in
+    float32: weights, statistics, averages and the optimizer's moments stay as they were. A `LossScaleOptimizer` halves
+    its scale then.
 
     Args:
         model: model from images (N, H, W, C) to logits (N, K), made in the scope of the ``tf.distribute`` strategy.
@@ -23,6 +48,7 @@ class Trainer:
         config: the settings, of which `average` and `accumulate` are used.
         teacher: a model from the same images to probabilities; None for none.
         distill: share of each label, in [0, 1], that the teacher's probabilities replace.
+        xla: whether XLA compiles the step; with several replicas, its loss and gradients.
 
     Source of the average: M. Tan, Q. Le, "EfficientNet" (arXiv 1905.11946), section 5. Source of distillation: G.
     Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531).
@@ -30,9 +56,9 @@ class Trainer:
     Examples:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
         >>> trainer = Trainer(model, keras.optimizers.SGD(0.1), FitConfig())
-        >>> loss, accuracy = trainer.epoch([(tf.ones((4, 1)), tf.one_hot([0, 0, 0, 1], 2))])
-        >>> trainer.steps
-        1
+        >>> epoch = trainer.epoch([(tf.ones((4, 1)), tf.one_hot([0, 0, 0, 1], 2))])
+        >>> trainer.steps, epoch.skipped
+        (1, 0)
     """
 
     def __init__(
@@ -42,6 +68,7 @@ class Trainer:
         config: FitConfig,
         teacher: Model | None = None,
         distill: float = 0.0,
+        xla: bool = False,
     ) -> None:
         self.model, self.optimizer, self._config = model, optimizer, config
         self._teacher, self._distill = teacher, distill
@@ -59,37 +86,71 @@ class Trainer:
             (variable, own) for (_, variable), own in zip(self._averaged_variables, self._averages, strict=True)
         ]
         self._statistics = [own for of, own in followed if id(of) not in trained and own.dtype.is_floating]
-        self._train_step = tf.function(self._distributed_step, reduce_retracing=True, autograph=False)
+        self._untrained = [variable for variable in model.weights if id(variable) not in trained]
+        self._skipped, self._skipped_in_a_row = (tf.Variable(0, trainable=False, dtype="int64") for _ in range(2))
+        self._scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        # XLA compiles the whole step of one replica. It cannot exchange gradients: of several, what each does alone.
+        # None leaves functions inside as they are, where False would keep XLA from them.
+        apart = self._strategy.num_replicas_in_sync > 1
+        compiled = tf.function(self._replica_gradients, autograph=False, jit_compile=True)
+        self._gradients = compiled if xla and apart else self._replica_gradients
+        self._train_step = tf.function(
+            self._distributed_step, reduce_retracing=True, autograph=False, jit_compile=(xla and not apart) or None
+        )
 
     @property
     def steps(self) -> int:
-        """The number of steps taken."""
+        """The number of steps taken, of skipped ones too."""
         # A mirrored variable is no number to int.
-        return int(np.asarray(self.optimizer.iterations))
+        return int(np.asarray(self.optimizer.iterations)) + int(np.asarray(self._skipped))
 
     @property
     def state(self) -> list[tf.Variable]:
         """All variables that determine the rest of a run."""
-        return [*self.model.variables, *self.optimizer.variables, *self._averages]
+        counts = self._skipped, self._skipped_in_a_row
+        return [*self.model.variables, *self.optimizer.variables, *self._averages, *counts]
 
-    def epoch(
-        self, batches: Iterable[tuple[Tensor, Tensor]], after_step: Callable[[], None] = lambda: None
-    ) -> tuple[float, float]:
-        """Take a step for each batch, and return the mean loss and accuracy.
+    def rehearse(self, batches: tf.data.Dataset) -> None:
+        """Take a step on zeros and undo it, for the errors that it may raise.
+
+        Args:
+            batches: batches of an epoch, whose shapes and types the step takes; none is read.
+
+        Raises:
+            tf.errors.OpError: if the step cannot be compiled or computed, or does not fit in memory.
+        """
+        kept = [np.array(np.asarray(variable)) for variable in self.state]
+        with self._strategy.scope():
+            zeros = [tf.zeros(spec.shape, spec.dtype) for spec in batches.element_spec]
+            np.asarray(self._train_step(*zeros))
+        for variable, value in zip(self.state, kept, strict=True):
+            variable.assign(value)
+
+    def epoch(self, batches: Iterable[tuple[Tensor, Tensor]], after_step: Callable[[], None] = lambda: None) -> Epoch:
+        """Take a step for each batch.
 
         Args:
             batches: images and probabilities, this worker's shares of the batches.
             after_step: called after each step.
+
+        Raises:
+            ValueError: if all steps were skipped, or `MOST_SKIPPED` in a row.
         """
-        sums = np.zeros(3)
+        sums, steps, clock = np.zeros(4), 0, _Clock()
         with self._strategy.scope():
-            for images, labels in batches:
-                sums += [float(each) for each in self._train_step(images, labels)]
+            for images, labels in clock.timed(batches):
+                *summands, in_a_row = np.asarray(self._train_step(images, labels)).tolist()
+                sums += summands
+                steps += 1
+                if in_a_row >= MOST_SKIPPED:
+                    raise _no_finite_steps(f"{MOST_SKIPPED} steps in a row")
                 after_step()
             if self._strategy.num_replicas_in_sync > 1:
                 self._strategy.run(tf.function(self._average_statistics, autograph=False))
-        loss, correct, count = sums
-        return loss / count, correct / count
+        loss, correct, count, skipped = sums
+        if skipped == steps:
+            raise _no_finite_steps(f"all {steps} steps of an epoch")
+        return Epoch(loss / count, correct / count, int(skipped), clock.share)
 
     def evaluation_weights(self) -> list[np.ndarray]:
         """Return the weights in the order of `model.weights`, moving averages where there are some."""
@@ -98,25 +159,48 @@ class Trainer:
             weights[number] = average.numpy()
         return weights
 
-    def _distributed_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Take a step on all replicas, and return their sums of losses, of correct predictions and of images."""
-        sums = self._strategy.run(self._replica_step, args=(images, labels))
-        if self._averages:
-            done = tf.cast(self.optimizer.iterations, "float32")
-            keep = tf.minimum(self._config.average, (1.0 + done) / (10.0 + done))
-            for (_, variable), average in zip(self._averaged_variables, self._averages, strict=True):
-                self._strategy.extended.update(
-                    average, lambda own, now: own.assign(now + keep * (own - now)), args=(variable.value,)
-                )
-        loss, correct, count = (self._strategy.reduce("SUM", each, axis=None) for each in sums)
-        return loss, correct, count
+    def _distributed_step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Take a step on all replicas, unless something is not finite on one of them.
 
-    def _replica_step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Take a step on one replica's share of a batch; the optimizer sums the gradients of all replicas."""
+        Returns:
+            Sums of losses, of correct predictions and of images; 1 for a skipped step; skipped steps in a row. float32.
+        """
+        replicas = self._strategy.num_replicas_in_sync
+        # A plain function, so that a compiled one inside is placed on its replica's device.
+        computed = self._strategy.run(lambda *batch: self._gradients(*batch), args=(images, labels))  # noqa: PLW0108
+        gradients, former, sums, finite = computed
+        all_finite = self._strategy.reduce("SUM", finite, axis=None) > replicas - 0.5
+        if self._scales_loss:
+            self._strategy.run(self._apply_scaled, args=(gradients, all_finite))
+
+        def take() -> Tensor:
+            if not self._scales_loss:
+                self._strategy.run(self._apply, args=(gradients,))
+            self._follow_weights()
+            self._set(self._skipped_in_a_row, tf.zeros((), "int64"))
+            summed: Tensor = self._strategy.reduce("SUM", sums, axis=None)
+            return summed
+
+        def skip() -> Tensor:
+            self._strategy.run(self._restore, args=(former,))
+            for count in (self._skipped, self._skipped_in_a_row):
+                self._set(count, count + 1)
+            return tf.constant([0.0, 0.0, 0.0, 1.0])
+
+        return tf.concat([tf.cond(all_finite, take, skip), [tf.cast(self._skipped_in_a_row, "float32")]], axis=0)
+
+    def _replica_gradients(self, images: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
+        """Compute the gradients of one replica's share of a batch; the optimizer sums those of all replicas.
+
+        Returns:
+            The gradients; the former values of the untrained weights; sums of losses, of correct predictions, of images
+            and 0; 1 if all is finite, else 0.
+        """
         images, labels = self._replica_batch(images), self._replica_batch(labels)
         parts = self._config.accumulate
         replicas = self._strategy.num_replicas_in_sync
         variables = self.model.trainable_variables
+        former = [tf.identity(variable.value) for variable in self._untrained]
         total, loss, correct = [tf.zeros(())] * len(variables), tf.zeros(()), tf.zeros(())
         for x, y in zip(tf.split(images, parts), tf.split(labels, parts), strict=True):
             if self._teacher is not None:
@@ -125,12 +209,46 @@ class Trainer:
                 logits = tf.cast(self.model(x, training=True), "float32")
                 losses = tf.nn.softmax_cross_entropy_with_logits(y, logits)
                 mean = tf.reduce_mean(losses) + tf.add_n([tf.zeros(()), *self.model.losses])
-            gradients = tape.gradient(mean, [variable.value for variable in variables])
+                scaled = self.optimizer.scale_loss(mean) if self._scales_loss else mean
+            gradients = tape.gradient(scaled, [variable.value for variable in variables])
             total = [a + b / (parts * replicas) for a, b in zip(total, gradients, strict=True)]
             loss += tf.reduce_sum(losses)
             correct += tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == tf.argmax(y, -1), "float32"))
-        self.optimizer.apply(total, variables)
-        return loss, correct, tf.cast(tf.shape(images)[0], "float32")
+        sums = tf.stack([loss, correct, tf.cast(tf.shape(images)[0], "float32"), 0.0])
+        now = [variable.value for variable in self._untrained if tf.as_dtype(variable.dtype).is_floating]
+        # One pass over each: a sum of squares is finite where all numbers are.
+        squares = tf.add_n([loss, *(tf.cast(tf.nn.l2_loss(each), "float32") for each in (*total, *now))])
+        return total, former, sums, tf.cast(tf.math.is_finite(squares), "float32")
+
+    def _apply(self, gradients: list[Tensor]) -> None:
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+
+    def _apply_scaled(self, gradients: list[Tensor], finite: Tensor) -> None:
+        """Apply gradients of a scaled loss, or lower the scale.
+
+        The optimizer decides by the first replica's gradients alone, so what is not finite elsewhere is put into them.
+        """
+        shapes = [gradient.shape.num_elements() for gradient in gradients]
+        smallest = shapes.index(min(shapes))
+        told = [tf.where(finite, each, np.nan) if i == smallest else each for i, each in enumerate(gradients)]
+        self._apply(told)
+
+    def _restore(self, former: list[Tensor]) -> None:
+        for variable, value in zip(self._untrained, former, strict=True):
+            variable.assign(value)
+
+    def _follow_weights(self) -> None:
+        """Move the averages toward the weights."""
+        if self._averages:
+            done = tf.cast(self.optimizer.iterations, "float32")
+            keep = tf.minimum(self._config.average, (1.0 + done) / (10.0 + done))
+            for (_, variable), average in zip(self._averaged_variables, self._averages, strict=True):
+                self._strategy.extended.update(
+                    average, lambda own, now: own.assign(now + keep * (own - now)), args=(variable.value,)
+                )
+
+    def _set(self, variable: tf.Variable, value: Tensor) -> None:
+        self._strategy.extended.update(variable, lambda own, new: own.assign(new), args=(value,))
 
     def _replica_batch(self, batch: Tensor) -> Tensor:
         """This replica's part of a worker's batch."""
@@ -151,6 +269,35 @@ class Trainer:
         means = tf.distribute.get_replica_context().all_reduce("MEAN", [tf.identity(v) for v in self._statistics])
         for variable, mean in zip(self._statistics, means, strict=True):
             variable.assign(mean)
+
+
+class _Clock:
+    """The share of a loop's time that goes by before the next item is there."""
+
+    def __init__(self) -> None:
+        self._began, self._waited = time.perf_counter(), 0.0
+
+    @property
+    def share(self) -> float:
+        return self._waited / (time.perf_counter() - self._began)
+
+    def timed(self, items: Iterable[Any]) -> Iterator[Any]:
+        """The items, with the time that each is waited for."""
+        remaining, end = iter(items), object()
+        while True:
+            asked = time.perf_counter()
+            item = next(remaining, end)
+            self._waited += time.perf_counter() - asked
+            if item is end:
+                return
+            yield item
+
+
+def _no_finite_steps(where: str) -> ValueError:
+    return ValueError(
+        f"learning_rate: expected steps with finite losses, gradients and statistics, got none in {where}; lower it, "
+        "choose precision=float32, or look for data that are not finite"
+    )
 
 
 def seed_dropout(model: Model, seed: int) -> None:
