@@ -6,6 +6,7 @@ Definitions are counted by arithmetic alone: neither TensorFlow nor Keras is imp
 import sys
 from collections.abc import Iterable
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfsep._utils.arguments import positive_int
@@ -40,9 +41,10 @@ def cost(
 
     Args:
         network: definitions (a `tfsep.defs.Network` or its layers and blocks); a Keras model, nested and subclassed
-            ones too; or the path of a ``.tflite`` file, whose batch is the first side that all of its inputs and
-            outputs have. In a model, parameters of a shared layer are counted once, its MACs at every call, and those
-            of a layer in `keras.layers.TimeDistributed` at every step.
+            ones too; the folder of a SavedModel, whose MACs stand by operator, and its parameters in one row; or the
+            path of a ``.tflite`` file, whose batch is the first side that all of its inputs and outputs have. In a
+            model, parameters of a shared layer are counted once, its MACs at every call, and those of a layer in
+            `keras.layers.TimeDistributed` at every step.
         input_shape: (H, W, C) of definitions, or of a model that leaves sizes open; of several inputs a shape of each,
             in order or by name. None for that of a `tfsep.defs.Network`, or of a built model.
         alpha: width multiplier of definitions, see `tfsep.defs.scale_width`.
@@ -67,6 +69,8 @@ def cost(
         >>> f"{report.macs:,}", sum(row.params for row in report.rows if "conv" in row.kind)
         ('567,716,352', 3185088)
     """
+    if isinstance(network, str | PathLike) and Path(network).is_dir():
+        network = _saved_model(Path(network))
     if isinstance(network, str | PathLike):
         _only_for_defs(alpha=alpha, min_depth=min_depth, output_stride=output_stride, num_classes=num_classes)
         if input_shape is not None:
@@ -88,6 +92,16 @@ def cost(
     network = Network.of(definitions)
     rows, columns, channels = (positive_int(side, "input_shape") for side in network.input_shape(sizes))
     return cost_of_defs(network, (rows, columns, channels), alpha, min_depth, output_stride, num_classes)
+
+
+def _saved_model(path: Path) -> "Model | Path":
+    """The model of a SavedModel's folder; another path as it is."""
+    from tfsep._keras.saved_model import UnreadableModelError, is_saved_model, load_saved_model
+
+    try:
+        return load_saved_model(path) if is_saved_model(path) else path
+    except UnreadableModelError as reason:
+        raise ValueError(f"network: expected a SavedModel that Keras 3 reads, got {path}: {reason}") from reason
 
 
 def _is_keras_model(network: Any) -> bool:

@@ -11,6 +11,7 @@ from tfsep._keras.subclassed_call import subclassed_call
 from tfsep._keras.symbolic_call import symbolic_call
 from tfsep._keras.types import InputShapes, Layer, Model
 from tfsep.cost._report import CostReport, CostRow, of_one_sample
+from tfsep.cost._saved_function import cost_of_function
 from tfsep.cost._traced_graph import Tally, call_scope, tallies
 from tfsep.layers._kernel_spec import KernelSpec
 from tfsep.layers._layer_kinds import LayerKind, kind_of
@@ -28,6 +29,7 @@ class Call(NamedTuple):
         output_shape: shape of its first output, likewise.
         dtype: type of its first input.
         number: number of the call in the trace.
+        inputs: the shapes and types of all its inputs.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Call(NamedTuple):
     output_shape: Shape
     dtype: str
     number: int
+    inputs: Any = None
 
     @property
     def channel_axis(self) -> int:
@@ -125,7 +128,8 @@ class _Trace:
         # What is called at every step of time is counted in a trace of its own.
         if not any(isinstance(each, keras.layers.TimeDistributed) for each, _, _ in self._stack):
             path = "/".join([each.name for each, _, _ in self._stack[1:]] + [operation.name] * bool(self._stack))
-            self.calls.append(Call(path, operation, self._shape(inputs), self._shape(outputs), _dtype(inputs), number))
+            shapes = self._shape(inputs), self._shape(outputs)
+            self.calls.append(Call(path, operation, *shapes, _dtype(inputs), number, _specs(inputs)))
 
     def _shape(self, tensors: Any) -> Shape:
         """The shape of the first tensor of a structure for one sample: 1 for the batch, more where it was joined."""
@@ -171,6 +175,11 @@ class _Counter:
 
     def _add(self, call: Call, tally: Tally, steps: tuple[int, ...]) -> None:
         params = self._claim(call.layer)
+        if isinstance(call.layer, keras.layers.TFSMLayer):
+            report = cost_of_function(call.layer, call.inputs)
+            self.rows += [row._replace(name=f"{call.name}/{row.name}") for row in report.rows]
+            self.uncounted += report.uncounted
+            tally = Tally(runs=tally.runs)
         rows = _formula(call)
         if rows is not None:
             # What belongs to no other row is the last one's: all of it, where a layer has one kernel.
@@ -192,6 +201,13 @@ class _Counter:
         fresh = [weight for weight in getattr(layer, "weights", ()) if id(weight) not in self._claimed]
         self._claimed.update(map(id, fresh))
         return sum(prod(weight.shape) for weight in fresh)
+
+
+def _specs(tensors: Any) -> Any:
+    """The shape and type of each tensor of a structure."""
+    return tf.nest.map_structure(
+        lambda each: tf.TensorSpec(each.shape, each.dtype) if tf.is_tensor(each) else each, tensors
+    )
 
 
 def _dtype(tensors: Any) -> str:

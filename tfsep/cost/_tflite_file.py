@@ -175,7 +175,11 @@ def operator_macs(model: ModelT) -> dict[int, int]:
 
 def cost_of_tflite(path: str | PathLike[str]) -> CostReport:
     """Return the cost of a file for one sample of its batch."""
-    _, model = read_tflite(path)
+    return cost_of_file(read_tflite(path)[1])
+
+
+def cost_of_file(model: ModelT) -> CostReport:
+    """Return the cost of a file that was read; see `cost_of_tflite`."""
     counter = _Counter(model)
     rows: list[CostRow] = []
     uncounted: list[str] = []

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 
 from tfsep._keras.backend import keras
+from tfsep._keras.saved_model import UnreadableModelError
 from tfsep._keras.types import Tensor
 
 _TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
@@ -66,10 +67,6 @@ _RENAMED: dict[str, tuple[str, dict[str, Any]]] = {
 """Classes that stand for others of Keras 3 with more options, which infer the same."""
 
 
-class UnreadableModelError(ValueError):
-    """A file with something that Keras 3 does not have; the message is half a sentence."""
-
-
 @keras.saving.register_keras_serializable(package="tfsep")
 def former_hard_sigmoid(x: Tensor) -> Tensor:
     """Return Keras 2's hard sigmoid, 0.2·x + 0.5 between 0 and 1; Keras 3's is x/6 + 0.5."""
@@ -123,7 +120,7 @@ def patched(config: Any) -> Any:
         {'class_name': 'LSTM', 'config': {'units': 2}}
         >>> patched({"class_name": "LSTM", "config": {"name": "a", "units": 2, "time_major": True}})
         Traceback (most recent call last):
-        tfsep.models._keras2_config.UnreadableModelError: its LSTM 'a' has time_major=True, which Keras 3 has not
+        tfsep._keras.saved_model.UnreadableModelError: its LSTM 'a' has time_major=True, which Keras 3 has not
     """
     renamed = {name: name.replace("/", "_") for name in _names(config) if "/" in name}
     return _mapped(config, lambda text: renamed.get(text, text))

@@ -9,12 +9,12 @@ from typing import Any
 
 from tfsep import layers, quantize  # noqa: F401 - registers the layers that a file may name
 from tfsep._keras.backend import keras
+from tfsep._keras.saved_model import UnreadableModelError, is_saved_model, load_saved_model
 from tfsep._keras.types import Model
 from tfsep._utils.arguments import as_found
 from tfsep._utils.foreign_errors import cause_of
 from tfsep._utils.zip_limits import check_unpacked_size
-from tfsep.models._keras2_config import UnreadableModelError, is_of_keras2, with_patched_copy
-from tfsep.models._saved_model import is_saved_model, load_saved_model
+from tfsep.models._keras2_config import is_of_keras2, with_patched_copy
 
 __all__ = ["load_model"]
 

@@ -7,7 +7,11 @@ from typing import Any
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Model, Tensor
-from tfsep.models._keras2_config import UnreadableModelError
+
+
+class UnreadableModelError(ValueError):
+    """A file with something that Keras 3 does not have; the message is half a sentence."""
+
 
 _ENDPOINTS = ("serving_default", "serve")
 
