@@ -8,6 +8,7 @@ import numpy as np
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Shape, Tensor
 from tfsep.layers._layer_kinds import LayerKind
+from tfsep.ops._export_context import is_compiling
 from tfsep.quantize._config import Config
 from tfsep.quantize._inference_mode import computes_in_float, is_litert_rounding, is_observing
 from tfsep.quantize._operations import FUSED_ACTIVATIONS, OPERATIONS
@@ -79,7 +80,6 @@ class ActivationQuantizer(keras.layers.Layer):
         self.fixed_range = None if fixed_range is None else tuple(fixed_range)
         self.max_value = max_value
         self.calls = calls
-        self.supports_jit = False
 
     def build(self, input_shape: Shape | list[Shape]) -> None:  # noqa: ARG002
         """Make the ends of the range, those of the current step, and the count of observations.
@@ -126,9 +126,7 @@ class ActivationQuantizer(keras.layers.Layer):
             return [tf.quantization.fake_quant_with_min_max_vars(y, low, high), qparams_of(low, high)]
         low, high = self._range(training)
         if self.fixed_range is None:
-            if tf.executing_eagerly() and not low < high:
-                raise NoRangeError
-            tf.debugging.assert_less(low, high, _NO_RANGE)
+            self._require_range(low, high)
         qparams = qparams_of(low, high)
         scale, zero = qparams[0], qparams[1]
         y = own.integers(tensors, qparams, options or {}, self.settings.runtime, is_litert_rounding())
@@ -137,6 +135,18 @@ class ActivationQuantizer(keras.layers.Layer):
         if fused.high is not None:
             y = tf.minimum(y, tf.floor(fused.high / scale + 0.5))
         return [tf.clip_by_value(y, INT8_MIN - zero, INT8_MAX - zero) * scale, qparams]
+
+    def _require_range(self, low: Tensor, high: Tensor) -> None:
+        """Raise for an empty range; XLA drops assertions, so that what it compiles is asked when it is traced."""
+        if is_compiling():
+            with tf.init_scope():
+                if tf.executing_eagerly():
+                    self._require_range(*self._range(False))
+        elif tf.executing_eagerly():
+            if not low < high:
+                raise NoRangeError
+        else:
+            tf.debugging.assert_less(low, high, _NO_RANGE)
 
     def compute_output_spec(
         self, inputs: Tensor | list[Tensor], operation: str = "convolution", **arguments: Any

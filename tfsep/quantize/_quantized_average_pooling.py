@@ -29,7 +29,6 @@ class QuantizedAveragePooling(keras.layers.Layer):
     def __init__(self, layer: Layer, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.layer = layer
-        self.supports_jit = False
 
     def build(self, input_shape: list[Shape]) -> None:
         """Build the pooling.

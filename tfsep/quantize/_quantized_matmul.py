@@ -64,7 +64,6 @@ class QuantizedMatmul(keras.layers.Layer):
         self.layer = layer
         self.normalization = normalization
         self.place = place
-        self.supports_jit = False
 
     @property
     def counted_layer(self) -> Layer:
