@@ -40,7 +40,8 @@ class ChannelError(NamedTuple):
         output: name of the output.
         place: the channel as an index, ``"[..., 2]"`` or ``"[:, 2]"``; ``"[:, 1, 0]"`` for an element.
         error: RMS of ``file − model`` over the channel's own standard deviation in the model. For a channel that does
-            not vary, over a hundredth of its size or, where that is larger, the deviation of the output.
+            not vary, over a hundredth of its size or, where that is larger, the deviation of the output; as it is where
+            the whole output is 0.
         rounding: what rounding of the output alone may add: half a step, or some last places of float32, over the same.
         model_low: smallest number of the model.
         model_high: largest number of the model.
@@ -228,15 +229,12 @@ class OutputErrors:
         return self._relative(self._step / 2)
 
     def _relative(self, size: float) -> float:
-        deviation = self._size_of_whole()
-        if size == 0:
-            return 0.0
-        return float(size / deviation) if deviation else float("inf")
+        return float(size / self._size_of_whole())
 
     def _size_of_whole(self) -> float:
-        """The deviation of the output; a hundredth of its size stands in for that of a constant one."""
+        """The deviation of the output; a hundredth of its size stands in for that of a constant one, 1 for that of 0."""
         variance = self._whole.squares[0] / max(self._whole.count, 1)
-        return float(max(np.sqrt(variance), 0.01 * np.sqrt(variance + self._whole.mean[0] ** 2)))
+        return float(max(np.sqrt(variance), 0.01 * np.sqrt(variance + self._whole.mean[0] ** 2)) or 1.0)
 
     def summary(
         self,

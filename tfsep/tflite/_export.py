@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
@@ -129,17 +131,36 @@ def export(
                 calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
             )
 
-        content, ids = convert_model(source.signature, chosen, measured, allow_flex)
+        with _mixed_samples_named(source.signature, measured):
+            content, ids = convert_model(source.signature, chosen, measured, allow_flex)
         samples = _verification_data(source.signature.inputs, data, measured, ids)
         with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
             file.write_bytes(content)
             try:
-                report = _verified_report(source, file, path, _Terms(chosen, measured, samples, tolerance, strict, ids))
+                with _mixed_samples_named(source.signature, measured):
+                    report = _verified_report(
+                        source, file, path, _Terms(chosen, measured, samples, tolerance, strict, ids)
+                    )
             except OperatorError as error:
                 raise _unrunnable(source.signature, content, chosen, error) from error
             report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
             sidecar.write_text(report.to_json())
         return report
+
+
+@contextmanager
+def _mixed_samples_named(signature: ModelSignature, calibration: Calibration | None) -> Iterator[None]:
+    """Name the cause of an error of ranges, where it is that a batch of the file's size leaves no numbers."""
+    try:
+        yield
+    except ValueError as error:
+        if calibration is None or isinstance(error, VerificationError):
+            raise
+        with model_run(signature) as run:
+            run([array[:_RANDOM_SAMPLES] for array in calibration.arrays()])
+        if run.mixing is None or not run.mixing.constant:
+            raise
+        raise ValueError(f"batch_size: {run.mixing.refusal()}") from error
 
 
 def _require_writable(path: Path) -> Path:

@@ -12,10 +12,8 @@ from tfsep._keras.foreign_state import assign_back, has_foreign_code
 from tfsep._keras.model_io import layers_in
 from tfsep._utils.batch_filling import batches, without_filling
 from tfsep._utils.foreign_errors import cause_of
+from tfsep.tflite._batch_mixing import BatchMixing, batch_mixing, same_but_rounding
 from tfsep.tflite._model_signature import ModelSignature
-
-_ROUNDING = 3e-5
-"""Share of the largest number by which float32 sums of the same samples may differ between batches."""
 
 
 class StateScope(keras.StatelessScope):
@@ -73,10 +71,13 @@ class ModelRun:
 
     Attributes:
         signature: the model.
+        mixing: what the outputs of a sample owe to others of its batch; None before the first run, and where they owe
+            nothing or the model takes no larger batch.
     """
 
     def __init__(self, signature: ModelSignature) -> None:
         self.signature = signature
+        self.mixing: BatchMixing | None = None
         self._batch = signature.batch_size or 1
         self._state: dict[int, tuple[keras.Variable, Any]] = {}
         self._foreign = [(variable, variable.numpy()) for variable in self._foreign_variables()]
@@ -180,19 +181,30 @@ class ModelRun:
         before, total, self._together = self._state, len(inputs[0]), False
         if total < 2 * self._batch:
             return None
+
+        def step(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+            try:
+                return self.step(arrays)
+            finally:
+                self._state = before
+                self.restore()
+
         try:
-            alone, outputs = self.step([array[: self._batch] for array in inputs]), self.step(inputs)
+            alone = self.step([array[: self._batch] for array in inputs])
+            has_state, outputs = bool(self._state.keys() - before.keys()), step(inputs)
         except Exception:  # the model's own code, which takes one batch only; that batch is run again, and may raise
             return None
         finally:
-            has_state, self._state = bool(self._state.keys() - before.keys()), before
+            self._state = before
             self.restore()
         self._together = not has_state and all(
-            len(b) == total
-            and np.allclose(a, b[: self._batch], 0, _ROUNDING * np.abs(a).max(initial=0.0), equal_nan=True)
+            len(b) == total and same_but_rounding(a, b[: self._batch])
             for a, b in zip(map(np.atleast_1d, alone), map(np.atleast_1d, outputs), strict=True)
         )
-        return outputs if self._together else None
+        if self._together:
+            return outputs
+        self.mixing = batch_mixing(step, inputs, self._batch)
+        return None
 
 
 @contextmanager

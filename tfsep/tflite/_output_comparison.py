@@ -1,6 +1,7 @@
 """Outputs of a file beside those of its model: sums over any amount of data, of which nothing else is kept."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -135,7 +136,7 @@ def compare_outputs(
         counter.add(inputs, expected, actual)
     if samples is None:
         raise ValueError("data: expected at least one sample, got none")
-    report = counter.complete(comparison.report(recipe, tolerance, samples))
+    report = replace(counter.complete(comparison.report(recipe, tolerance, samples)), mixing=run.mixing)
     # What is compared next are the weights, as they were before.
     run.restore()
     return report, samples

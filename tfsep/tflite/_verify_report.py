@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsep._utils.table import Table
+from tfsep.tflite._batch_mixing import BatchMixing
 from tfsep.tflite._channel_errors import ChannelSummary
 from tfsep.tflite._empty_ranges import SMALLEST_RANGE
 from tfsep.tflite._proof_report import Proof
@@ -75,6 +76,7 @@ class VerifyReport:
         channels: the outputs channel by channel, with the worst ones.
         proof: what is left of the difference without rounding; None where that was not tried.
         refusal: why XNNPACK refuses the file, which LiteRT's own kernels then run; empty where it does not.
+        mixing: what the outputs of a sample owe to the others of its batch; None where they owe nothing.
     """
 
     samples: int
@@ -101,6 +103,7 @@ class VerifyReport:
     channels: ChannelSummary = field(default_factory=ChannelSummary)
     proof: Proof | None = None
     refusal: str = ""
+    mixing: BatchMixing | None = None
 
     @property
     def passed(self) -> bool:
@@ -113,6 +116,7 @@ class VerifyReport:
             and self.weights_pass
             and not differs
             and not self.channels.dead
+            and not (self.mixing is not None and self.mixing.constant)
         )
 
     @property
@@ -173,6 +177,8 @@ class VerifyReport:
     def notes(self) -> list[str]:
         """Return remarks for the user."""
         notes = self._channel_notes() if self.elements is None else self._element_notes()
+        if self.mixing is not None:
+            notes.append(self.mixing.note())
         if self.refusal:
             notes.append(
                 f"XNNPACK {self.refusal}, so LiteRT runs the file only without its default delegates, as it did here"
@@ -225,6 +231,7 @@ class VerifyReport:
             "rare_channels": self.channels.rare,
             "coarse_channels": self.channels.coarse,
             "proof": None if self.proof is None else self.proof._asdict(),
+            "mixing": None if self.mixing is None else self.mixing._asdict(),
         }
 
     def channel_table(self) -> Table:
@@ -313,6 +320,8 @@ def require_passed(
 
 def _failure(report: VerifyReport, worst_weight: str) -> str:
     """Why a report did not pass."""
+    if report.mixing is not None and report.mixing.constant:
+        return report.mixing.refusal()
     if report.equal is False:
         differing, steps = report._unexplained_difference
         return (
