@@ -463,7 +463,7 @@ def test_mask_that_takes_the_whole_range(tmp_path):
         tflite.export(model, tmp_path / "m.tflite", "int8", data)
 
 
-FIGURES = ("rms_error", "channel_error", "graph_error", "operator_error", "reach", "use")
+FIGURES = ("rms_error", "channel_error", "graph_error", "operator_error", "reach", "chance", "use")
 FIELDS = ("kind", "name", "recipe", "outcome", *FIGURES)
 
 

@@ -232,7 +232,7 @@ class OutputErrors:
         return float(size / self._size_of_whole())
 
     def _size_of_whole(self) -> float:
-        """The deviation of the output; a hundredth of its size stands in for that of a constant one, 1 for that of 0."""
+        """The deviation of the output; for a constant one a hundredth of its size, and 1 where it is 0."""
         variance = self._whole.squares[0] / max(self._whole.count, 1)
         return float(max(np.sqrt(variance), 0.01 * np.sqrt(variance + self._whole.mean[0] ** 2)) or 1.0)
 

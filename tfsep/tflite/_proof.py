@@ -10,14 +10,13 @@ deep network, and can reach the size of the output itself. Three comparisons do,
 - The range that the file stores of each tensor covers the numbers that the model has there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tfsep._flatbuffer.constants import scales_of
-from tfsep._flatbuffer.reader import operator_name, type_name
-from tfsep._flatbuffer.schema_types import ModelT, OperatorT
+from tfsep._flatbuffer.reader import operator_name
 from tfsep._utils.batch_filling import batches, without_filling
 from tfsep.tflite._channel_errors import ChannelLimit, ChannelSummary, OutputErrors, Sums
 from tfsep.tflite._litert_model import LiteRTModel
@@ -25,6 +24,7 @@ from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._proof_report import Proof
 from tfsep.tflite._real_numbers import CONVERSIONS, TensorPlace, separate_operators, unrounded
 from tfsep.tflite._roughness import ModelSamples
+from tfsep.tflite._stored_ranges import RangeErrors, computed_integers, reach
 
 _GRAPH_TOLERANCE = 1e-4
 """Largest relative error of a channel of the file without rounding; that of recipe float32."""
@@ -34,12 +34,6 @@ _STEPS = 1.5
 """Largest RMS error of an operator in integers, in steps of its output."""
 _SHARE = 0.02
 """The same as a share of its output's deviation, for operators that approximate."""
-
-_FIXED_SCALES = ("LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "TANH", "L2_NORMALIZATION")
-"""Operators whose result has a scale that TFLite prescribes."""
-_CLIPPING = ("MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
-_SMALL_SIDE = 1 / 8
-"""Least share of a stored range that one of its sides counts as."""
 
 
 def prove(
@@ -58,7 +52,7 @@ def prove(
     inputs = [samples.inputs[place] for place in order]
     # Rounding of the inputs is no error of the file.
     rounded = [info.dequantize(info.quantize(array)) for info, array in zip(file.input_grids, inputs, strict=True)]
-    ranges = _RangeErrors(file)
+    ranges = RangeErrors(file)
     try:
         real, operators = unrounded(file.flatbuffer, numbers), _OperatorErrors(file)
         interpreter = file.variant(real.content)
@@ -76,7 +70,7 @@ def prove(
         interpreter.invoke()
         outputs = [interpreter.get_tensor(real.tensor(number)) for number in file.output_tensors]
         actual.append([without_filling(output, file.batch_size, count) for output in outputs])
-        ranges.add(lambda number: interpreter.get_tensor(real.tensor(number)))
+        ranges.add(lambda number: interpreter.get_tensor(real.tensor(number)), count)
         operators.add(batch)
     errors = _output_errors(file, expected, _joined(actual))
     graph = _graph_error(errors, noise)
@@ -84,7 +78,8 @@ def prove(
         amplified = _output_errors(file, expected, run.again(_neighbours(ordered)))
         graph = _graph_error(errors, noise, amplified, samples.roughness)
     compared, operator_error, operator = operators.worst()
-    reach, reaching, use, unused = ranges.worst()
+    input_reach = _input_reach(file, inputs)
+    found = ranges.worst(input_reach)
     return Proof(
         samples=len(inputs[0]),
         graph_error=graph.error,
@@ -93,11 +88,8 @@ def prove(
         operators=compared,
         operator_error=operator_error,
         operator=operator,
-        input_reach=_input_reach(file, inputs),
-        reach=reach,
-        reaching=reaching,
-        use=use,
-        unused=unused,
+        input_reach=input_reach,
+        **found._asdict(),
     )
 
 
@@ -162,85 +154,6 @@ def _neighbours(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     ]
 
 
-class _Integers(NamedTuple):
-    """A tensor of integers with one scale.
-
-    Attributes:
-        name: its name.
-        low: smallest number that it can store.
-        high: largest one.
-        step: distance of two neighbours.
-        has_fixed_scale: whether an operator prescribes its scale, whatever the numbers: the one that makes it, or the
-            concatenations that read it.
-    """
-
-    name: str
-    low: float
-    high: float
-    step: float
-    has_fixed_scale: bool
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The smallest and the largest number."""
-        return self.low, self.high
-
-
-def _computed_integers(model: ModelT) -> dict[int, _Integers]:
-    """The integers that operators of the main graph make, by number of the tensor."""
-    graph, found = model.subgraphs[0], {}
-    readers = _readers(model)
-    for op in graph.operators or []:
-        for number in map(int, op.outputs):
-            tensor = graph.tensors[number]
-            scales = scales_of(tensor)
-            if scales is not None and scales.scale.size == 1:
-                step, zero = float(scales.scale.squeeze()), float(scales.zero.squeeze())
-                stored, name = np.iinfo(type_name(tensor)), tensor.name.decode(errors="replace").split(";")[0]
-                limits = (stored.min - zero) * step, (stored.max - zero) * step
-                is_fixed = operator_name(model, op) in _FIXED_SCALES or _is_joined(
-                    model, number, readers.get(number, [])
-                )
-                found[number] = _Integers(name, *limits, step, is_fixed)
-    return found
-
-
-def _readers(model: ModelT) -> dict[int, list[OperatorT]]:
-    """The operators that read each tensor of the main graph."""
-    readers: dict[int, list[OperatorT]] = {}
-    for op in model.subgraphs[0].operators or []:
-        for number in op.inputs:
-            readers.setdefault(int(number), []).append(op)
-    return readers
-
-
-def _is_joined(model: ModelT, number: int, readers: Sequence[OperatorT]) -> bool:
-    """Whether a tensor is only ever a part of a larger one, whose scale it has."""
-    tensors = model.subgraphs[0].tensors
-    return bool(readers) and all(
-        operator_name(model, op) == "CONCATENATION"
-        and np.array_equal(tensors[op.outputs[0]].quantization.scale, tensors[number].quantization.scale)
-        for op in readers
-    )
-
-
-def _clipped_tensors(model: ModelT) -> dict[int, list[int]]:
-    """Of each tensor of the main graph that only clipping operators read, their results."""
-    graph = model.subgraphs[0]
-    return {
-        number: [int(op.outputs[0]) for op in ops]
-        for number, ops in _readers(model).items()
-        if number not in graph.outputs and all(operator_name(model, op) in _CLIPPING for op in ops)
-    }
-
-
-def _reach(low: float, high: float, stored_low: float, stored_high: float) -> float:
-    """How far numbers reach, as a share of the range that is stored on their side of zero."""
-    # Of a range that lies on one side of zero, the other end is no measure.
-    least = _SMALL_SIDE * (stored_high - stored_low)
-    return max(high / max(stored_high, least), -low / max(-stored_low, least))
-
-
 def _input_reach(file: LiteRTModel, inputs: Sequence[np.ndarray]) -> float:
     """How far the samples reach past the range of the input that they go past furthest: median over the samples."""
     reaches = [1.0]
@@ -250,65 +163,16 @@ def _input_reach(file: LiteRTModel, inputs: Sequence[np.ndarray]) -> float:
             low, high = ((edge - grid.zero_point) * grid.scale for edge in (stored.min, stored.max))
             samples = (sample.astype(np.float64) for sample in array)
             reaches.append(
-                float(np.median([_reach(s.min(initial=0.0), s.max(initial=0.0), low, high) for s in samples]))
+                float(np.median([reach(s.min(initial=0.0), s.max(initial=0.0), low, high) for s in samples]))
             )
     return max(reaches)
-
-
-class _RangeErrors:
-    """The numbers that tensors have in the file without rounding, beside those that the file can store."""
-
-    def __init__(self, file: LiteRTModel) -> None:
-        self._tensors, self._clipped = _computed_integers(file.flatbuffer), _clipped_tensors(file.flatbuffer)
-        self._seen: dict[int, list[tuple[float, float]]] = {number: [] for number in self._tensors}
-
-    def add(self, value: Callable[[int], np.ndarray]) -> None:
-        """Add a batch; `value` returns a tensor by its number in the file."""
-        known: dict[int, tuple[float, float]] = {}
-        for number, seen in self._seen.items():
-            seen.append(self._needed(number, value, known))
-
-    def _needed(
-        self, number: int, value: Callable[[int], np.ndarray], known: dict[int, tuple[float, float]]
-    ) -> tuple[float, float]:
-        """The extremes of a tensor, without numbers that the next operators cut off anyway."""
-        if number not in known:
-            numbers = value(number)
-            numbers = numbers[np.isfinite(numbers)]
-            low, high = float(numbers.min(initial=0.0)), float(numbers.max(initial=0.0))
-            results = [self._needed(result, value, known) for result in self._clipped.get(number, ())]
-            least, most = min((r[0] for r in results), default=low), max((r[1] for r in results), default=high)
-            known[number] = max(low, least), min(high, most)
-        return known[number]
-
-    def worst(self) -> tuple[float, str, float, str]:
-        """The furthest median reach and its tensor, and the least use of a range and its tensor."""
-        reaches = {
-            number: [_reach(*seen, *self._tensors[number].limits) for seen in self._seen[number]]
-            for number in self._tensors
-        }
-        furthest = max(reaches, key=lambda number: float(np.median(reaches[number])), default=None)
-        free = [n for n, integers in self._tensors.items() if not integers.has_fixed_scale and max(reaches[n]) > 0]
-        least = min(free, key=lambda number: max(reaches[number]), default=furthest)
-        if furthest is None or least is None:
-            return 1.0, "", 1.0, ""
-        use = 1.0 if not free else max(reaches[least])
-        return float(np.median(reaches[furthest])), self._ranges(furthest), use, self._ranges(least)
-
-    def _ranges(self, number: int) -> str:
-        stored, seen = self._tensors[number], self._seen[number]
-        low, high = min(low for low, _ in seen), max(high for _, high in seen)
-        return (
-            f"{stored.name[-80:]} from {stored.low:.4g} to {stored.high:.4g} in the file, "
-            f"from {low:.4g} to {high:.4g} in the model"
-        )
 
 
 class _OperatorErrors:
     """The error of each operator in integers against real arithmetic on the numbers that it reads in the file."""
 
     def __init__(self, file: LiteRTModel) -> None:
-        self._file, self._integers = file, _computed_integers(file.flatbuffer)
+        self._file, self._integers = file, computed_integers(file.flatbuffer)
         graph = file.flatbuffer.subgraphs[0]
         self._tensors = graph.tensors
         self._converted = {

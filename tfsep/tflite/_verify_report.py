@@ -306,7 +306,9 @@ def require_passed(
         VerificationError: if it did not.
     """
     if not report.passed:
-        raise VerificationError(f"{Path(path).name}: {_failure(report, worst_weight)}", report)
+        mixing = report.mixing
+        failure = mixing.refusal() if mixing is not None and mixing.constant else _failure(report, worst_weight)
+        raise VerificationError(f"{Path(path).name}: {failure}", report)
     if strict and report.lossy:
         worst = report.channels.worst[0]
         raise VerificationError(
@@ -320,8 +322,6 @@ def require_passed(
 
 def _failure(report: VerifyReport, worst_weight: str) -> str:
     """Why a report did not pass."""
-    if report.mixing is not None and report.mixing.constant:
-        return report.mixing.refusal()
     if report.equal is False:
         differing, steps = report._unexplained_difference
         return (
