@@ -17,6 +17,7 @@ from tfsep.tflite._proof import prove
 from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._roughness import ModelSamples
 from tfsep.tflite._tflite_converter import float32_file
+from tfsep.tflite._undefined_numbers import undefined_operator
 from tfsep.tflite._verify_report import VerifyReport
 from tfsep.tflite._weight_check import compare_weights, stored_weights
 
@@ -55,6 +56,10 @@ class FloatSource:
             # Without the model's weights nothing is proven.
             return report, found.name
         proof = prove(samples, file, reference, found.numbers)
+        if samples.undefined is not None:
+            order = self.signature.input_order(file.inputs)
+            inputs = [samples.undefined[place] for place in order]
+            report = replace(report, undefined=undefined_operator(self.signature.model, file, inputs, found.numbers))
         if proof.missing and found.saturated:
             return replace(report, weight_error=inf, proof=proof), found.saturated[0]
         return replace(report, proof=proof), found.name

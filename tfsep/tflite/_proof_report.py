@@ -6,8 +6,8 @@ _LEAST_CHANCE = 1e-5
 """How likely by chance samples have to go past a range. Of 359 files that were calibrated on 4 to 128 samples, outliers
 and darker images among them, 2 are under it, of 8 samples; see `RECIPES` for ranges that were made too small."""
 _MOST_REACH = 1.8
-"""How far numbers may reach past the end of a stored range, or data past that of an input, in half of the samples: up to
-1.64 in files that were calibrated on 4 samples, but half a scale is 2."""
+"""How far numbers may reach past the end of a stored range, or data past that of an input, in half of the samples: in
+files that were calibrated on 4 samples up to 1.64, but half a scale is 2."""
 _NOTED_REACH = 1.02
 """From here on it is worth a remark."""
 _LEAST_USE = 1 / 32

@@ -33,10 +33,15 @@ class ModelSamples:
         run: the model, which has run on these samples already.
         inputs: the samples, in the order of the model's inputs.
         outputs: outputs of the model.
+
+    Attributes:
+        undefined: of all the data, one sample of which the file makes NaN or infinity and the model numbers; None where
+            there is none.
     """
 
     def __init__(self, run: ModelRun, inputs: Sequence[np.ndarray], outputs: Sequence[TensorInfo]) -> None:
         self.run, self.inputs, self._outputs = run, tuple(inputs), tuple(outputs)
+        self.undefined: list[np.ndarray] | None = None
 
     @cached_property
     def roughness(self) -> list[OutputErrors]:

@@ -77,6 +77,8 @@ class VerifyReport:
         proof: what is left of the difference without rounding; None where that was not tried.
         refusal: why XNNPACK refuses the file, which LiteRT's own kernels then run; empty where it does not.
         mixing: what the outputs of a sample owe to the others of its batch; None where they owe nothing.
+        undefined: the operator of which NaN or infinity in the file's outputs comes, and why; empty where these are
+            numbers.
     """
 
     samples: int
@@ -104,6 +106,7 @@ class VerifyReport:
     proof: Proof | None = None
     refusal: str = ""
     mixing: BatchMixing | None = None
+    undefined: str = ""
 
     @property
     def passed(self) -> bool:
@@ -306,8 +309,12 @@ def require_passed(
         VerificationError: if it did not.
     """
     if not report.passed:
-        mixing = report.mixing
-        failure = mixing.refusal() if mixing is not None and mixing.constant else _failure(report, worst_weight)
+        if report.mixing is not None and report.mixing.constant:
+            failure = report.mixing.refusal()
+        elif report.undefined:
+            failure = f"expected numbers, as the model has, got {report.undefined}"
+        else:
+            failure = _failure(report, worst_weight)
         raise VerificationError(f"{Path(path).name}: {failure}", report)
     if strict and report.lossy:
         worst = report.channels.worst[0]
