@@ -11,7 +11,7 @@ deep network, and can reach the size of the output itself. Three comparisons do,
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,7 +77,6 @@ def prove(
     if not graph.error <= graph.tolerance and np.isfinite(graph.error):
         amplified = _output_errors(file, expected, run.again(_neighbours(ordered)))
         graph = _graph_error(errors, noise, amplified, samples.roughness)
-    compared, operator_error, operator = operators.worst()
     input_reach = _input_reach(file, inputs)
     found = ranges.worst(input_reach)
     return Proof(
@@ -85,9 +84,7 @@ def prove(
         graph_error=graph.error,
         graph_tolerance=graph.tolerance,
         channel=graph.channel,
-        operators=compared,
-        operator_error=operator_error,
-        operator=operator,
+        **operators.worst(),
         input_reach=input_reach,
         **found._asdict(),
     )
@@ -195,13 +192,14 @@ class _OperatorErrors:
         for number in self._apart.given:
             self._real.set_tensor(number, self._value(number))
         self._real.invoke()
-        for number, (_, low, high, step, _) in self._integers.items():
+        for number, integers in self._integers.items():
             expected = self._expected(number)
             if expected is not None:
-                expected, actual = np.clip(expected, low, high).reshape(-1, 1), self._value(number).reshape(-1, 1)
+                expected = np.clip(expected, *integers.limits).reshape(-1, 1) / integers.step
+                actual = self._value(number).reshape(-1, 1) / integers.step
                 # A quotient of two zeros is no number.
                 known = np.isfinite(expected)
-                self._sums[number].add(expected[known][:, None] / step, actual[known][:, None] / step)
+                self._sums[number].add(expected[known][:, None], actual[known][:, None])
 
     def _value(self, number: int) -> np.ndarray:
         """The real numbers of a tensor of the file."""
@@ -217,12 +215,22 @@ class _OperatorErrors:
         made = self._apart.made.get(number)
         return None if made is None else self._real.get_tensor(made)
 
-    def worst(self) -> tuple[int, float, str]:
-        """The number of tensors compared, the largest error in units of what passes, and the tensor."""
-        errors = [
-            (_operator_error(sums), self._integers[number].name) for number, sums in self._sums.items() if sums.count
-        ]
-        return len(errors), *max(errors, default=(0.0, ""))
+    def worst(self) -> dict[str, Any]:
+        """The operators that are furthest off, as fields of `Proof`."""
+        compared = {self._integers[number]: sums for number, sums in self._sums.items() if sums.count}
+        if not compared:
+            return {}
+        worst = max(compared, key=lambda integers: _operator_error(compared[integers]))
+        shares = {each: float(sums.largest[0]) * each.step / (each.high - each.low) for each, sums in compared.items()}
+        coarse = max(shares, key=shares.__getitem__)
+        off, (low, high) = shares[coarse] * (coarse.high - coarse.low), coarse.limits
+        return {
+            "operators": len(compared),
+            "operator_error": _operator_error(compared[worst]),
+            "operator": worst.title,
+            "approximation": shares[coarse],
+            "coarse": f"{coarse.title}, is off by up to {off:.3g} in a range from {low:.3g} to {high:.3g}",
+        }
 
 
 def _operator_error(sums: Sums) -> float:

@@ -8,6 +8,10 @@ and darker images among them, 2 are under it, of 8 samples; see `RECIPES` for ra
 _MOST_REACH = 1.8
 """How far numbers may reach past the end of a stored range, or data past that of an input, in half of the samples: in
 files that were calibrated on 4 samples up to 1.64, but half a scale is 2."""
+_MOST_APPROXIMATION = 0.02
+"""Largest error of an operator in integers as a share of its result's range, past which it is a loss: 5 steps in int8,
+of which rounding takes 2. LiteRT's functions in int16 are tables of 513 numbers, straight between them: RSQRT may be off
+by 0.15, LOG by 0.008, the others by 0.001."""
 _NOTED_REACH = 1.02
 """From here on it is worth a remark."""
 _LEAST_USE = 1 / 32
@@ -25,7 +29,9 @@ class Proof(NamedTuple):
         channel: name of that channel.
         operators: number of tensors in integers that were compared with real arithmetic on the same inputs.
         operator_error: RMS error of the worst of these, in units of what integers make of it.
-        operator: name of that tensor.
+        operator: that operator, and the name of its tensor.
+        approximation: the largest error of an operator in any number, as a share of the range of its result.
+        coarse: that operator, and the numbers.
         input_reach: how far the samples reach past the range of an input in integers, where they do: median of them.
         reach: how far the numbers of a tensor in integers reach in the model, as a share of the range that the file
             stores on their side of zero: median over the samples, of the tensor that reaches furthest.
@@ -45,6 +51,8 @@ class Proof(NamedTuple):
     operators: int = 0
     operator_error: float = 0.0
     operator: str = ""
+    approximation: float = 0.0
+    coarse: str = ""
     input_reach: float = 1.0
     reach: float = 1.0
     reaching: str = ""
@@ -68,7 +76,7 @@ class Proof(NamedTuple):
             (
                 self.operator_error <= 1,
                 "expected operators in integers that round to a step, got "
-                f"{self.operator!r} off by {self.operator_error:.3g} times that",
+                f"{self.operator}, off by {self.operator_error:.3g} times that",
             ),
             (
                 self.input_reach <= _MOST_REACH,
@@ -92,9 +100,16 @@ class Proof(NamedTuple):
         """Whether the file is the model but for rounding."""
         return not self.missing and not self.difference and self.use >= _LEAST_USE
 
+    @property
+    def is_coarse(self) -> bool:
+        """Whether the runtime approximates an operator in integers by more than its rounding."""
+        return self.approximation > _MOST_APPROXIMATION
+
     def notes(self) -> list[str]:
         """Return remarks for the user."""
         notes = [f"operators were not proven one by one ({self.missing})"] if self.missing else []
+        if self.is_coarse:
+            notes.append(f"LOSSY: {self.coarse}")
         if _NOTED_REACH < self.reach <= _MOST_REACH * self.input_reach:
             notes.append(f"half of the samples go past a range that was calibrated: {self.reaching}")
         if self.use < _LEAST_USE:

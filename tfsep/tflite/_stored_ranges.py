@@ -13,6 +13,9 @@ from tfsep.tflite._litert_model import LiteRTModel
 
 _FIXED_SCALES = ("LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "TANH", "L2_NORMALIZATION")
 """Operators whose result has a scale that TFLite prescribes."""
+_TABLES = ("EXP", "LOG", "RSQRT")
+"""Operators that are straight lines between the numbers of a table in int16."""
+_TABLE = 513
 _CLIPPING = ("MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
 _SMALL_SIDE = 1 / 8
 """Least share of a stored range that one of its sides counts as."""
@@ -39,6 +42,7 @@ class Integers(NamedTuple):
     """A tensor of integers with one scale.
 
     Attributes:
+        operator: operator that makes it.
         name: its name.
         low: smallest number that it can store.
         high: largest one.
@@ -47,6 +51,7 @@ class Integers(NamedTuple):
             concatenations that read it.
     """
 
+    operator: str
     name: str
     low: float
     high: float
@@ -57,6 +62,13 @@ class Integers(NamedTuple):
     def limits(self) -> tuple[float, float]:
         """The smallest and the largest number."""
         return self.low, self.high
+
+    @property
+    def title(self) -> str:
+        """The operator and the tensor, and how LiteRT computes it, where it does not by rounding alone."""
+        is_table = self.operator in _TABLES and self.high - self.low > 2**8 * self.step
+        table = f", which LiteRT computes in int16 from a table of {_TABLE} numbers" if is_table else ""
+        return f"{self.operator} of {self.name!r}{table}"
 
 
 def computed_integers(model: ModelT) -> dict[int, Integers]:
@@ -71,10 +83,9 @@ def computed_integers(model: ModelT) -> dict[int, Integers]:
                 step, zero = float(scales.scale.squeeze()), float(scales.zero.squeeze())
                 stored, name = np.iinfo(type_name(tensor)), tensor.name.decode(errors="replace").split(";")[0]
                 limits = (stored.min - zero) * step, (stored.max - zero) * step
-                is_fixed = operator_name(model, op) in _FIXED_SCALES or _is_joined(
-                    model, number, readers.get(number, [])
-                )
-                found[number] = Integers(name, *limits, step, is_fixed)
+                kind = operator_name(model, op)
+                is_fixed = kind in _FIXED_SCALES or _is_joined(model, number, readers.get(number, []))
+                found[number] = Integers(kind, name, *limits, step, is_fixed)
     return found
 
 

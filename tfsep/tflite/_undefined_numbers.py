@@ -41,10 +41,11 @@ def undefined_operator(
         return type_name(graph.tensors[number]) == "float32" and not np.isfinite(interpreter.get_tensor(number)).all()
 
     made = [number for number in maker if is_undefined(number)]
-    no_numbers = (number for number in made if np.isnan(interpreter.get_tensor(number)).any())
-    number = next(no_numbers, next((number for number in file.output_tensors if number in made), None))
-    if number is None:
+    # LiteRT's own kernels keep infinity from spreading, which XNNPACK's do not.
+    worst = [number for number in made if np.isnan(interpreter.get_tensor(number)).any()] or made
+    if not worst:
         return ""
+    number = worst[0]
     # What is made of NaN or infinity is not to blame.
     while sources := [int(n) for n in maker[number].inputs if int(n) in made]:
         number = sources[0]
@@ -53,8 +54,13 @@ def undefined_operator(
     kind = "NaN" if np.isnan(values).any() else "infinity"
     layer = layer_of_operator(model, file.flatbuffer, graph, op)
     lost = next(_lost_numbers(file, op, maker, numbers), None)
-    cause = "" if lost is None else f", as {lost:.3g} in it is under the smallest number of float16, and 0 in the file"
-    return f"{kind} of {operator_name(file.flatbuffer, op)} of {layer!r}{cause}"
+    found = f"{kind} of {operator_name(file.flatbuffer, op)} of {layer!r}"
+    if lost is None:
+        return found
+    return (
+        f"{found}, as {lost:.3g} in it is under the smallest number of float16, and 0 in the file: give the layer a "
+        "larger one, or take recipe 'float32'"
+    )
 
 
 def _lost_numbers(

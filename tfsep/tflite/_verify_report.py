@@ -124,9 +124,13 @@ class VerifyReport:
 
     @property
     def lossy(self) -> bool:
-        """Whether it passes, though rounding makes outputs or channels differ by more than the recipe's tolerance."""
+        """Whether it passes, though rounding makes outputs or channels differ by more than the recipe's tolerance.
+
+        So is a file in which the runtime approximates an operator coarsely.
+        """
         # What the last places of float32 make of a channel that hardly varies is no loss.
         coarse = self.channels.coarse > 0 and not self.is_float32
+        coarse |= self.proof is not None and self.proof.is_coarse
         return self.passed and self.elements is None and (coarse or not self.outputs_pass or self._tells_nothing)
 
     @property
@@ -313,15 +317,18 @@ def require_passed(
             failure = report.mixing.refusal()
         elif report.undefined:
             failure = f"expected numbers, as the model has, got {report.undefined}"
+        elif report.channels.worst and not isfinite(report.channels.worst[0].model_low):
+            failure = f"expected data of which the model makes numbers, got none in {report.channels.worst[0].name}"
         else:
             failure = _failure(report, worst_weight)
         raise VerificationError(f"{Path(path).name}: {failure}", report)
     if strict and report.lossy:
         worst = report.channels.worst[0]
+        coarse = "" if report.proof is None or not report.proof.is_coarse else f", and {report.proof.coarse}"
         raise VerificationError(
             f"{Path(path).name}: expected an error within the recipe's tolerance, as strict asks for, got a lossy "
             f"file, in which {worst.name} is off by {worst.error:.3g} of its deviation, {worst.ranges()}, and the "
-            f"relative RMS error is {report.rms_error:.3g}",
+            f"relative RMS error is {report.rms_error:.3g}{coarse}",
             report,
         )
     return report
