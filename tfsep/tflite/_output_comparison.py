@@ -103,19 +103,6 @@ class _OutputComparison:
         return ChannelSummary.joined([error.summary(limit, roughness=rough) for error, rough in parts], limit)
 
 
-def _undefined_sample(
-    inputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]
-) -> list[np.ndarray] | None:
-    """The first sample of which a file makes NaN or infinity, and the model numbers; None where there is none."""
-    for ours, theirs in zip(expected, actual, strict=True):
-        if np.isfinite(theirs).all() or not np.isfinite(ours).all():
-            continue
-        # An output that has no row for each sample tells of none.
-        row = int(np.argmax(~np.isfinite(theirs).reshape(len(theirs), -1).all(axis=1)))
-        return [array[row : row + 1] for array in inputs] if len(theirs) == len(inputs[0]) else list(inputs)
-    return None
-
-
 def compare_outputs(
     source: SourceModel, run: ModelRun, file: LiteRTModel, data: Data, recipe: Recipe, tolerance: float | None
 ) -> tuple[VerifyReport, ModelSamples]:
@@ -147,8 +134,7 @@ def compare_outputs(
         expected, actual = run(inputs), file(file_batch.inputs)
         comparison.add(file_batch, expected, actual)
         counter.add(inputs, expected, actual)
-        if samples.undefined is None:
-            samples.undefined = _undefined_sample(inputs, expected, actual)
+        samples.note(inputs, expected, actual)
     if samples is None:
         raise ValueError("data: expected at least one sample, got none")
     report = replace(counter.complete(comparison.report(recipe, tolerance, samples)), mixing=run.mixing)

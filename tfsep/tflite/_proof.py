@@ -72,6 +72,9 @@ def prove(
         actual.append([without_filling(output, file.batch_size, count) for output in outputs])
         ranges.add(lambda number: interpreter.get_tensor(real.tensor(number)), count)
         operators.add(batch)
+    if samples.furthest is not None:
+        filled, _ = next(batches([samples.furthest[place] for place in order], file.batch_size))
+        operators.add(filled, counts=False)
     errors = _output_errors(file, expected, _joined(actual))
     graph = _graph_error(errors, noise)
     if not graph.error <= graph.tolerance and np.isfinite(graph.error):
@@ -178,12 +181,18 @@ class _OperatorErrors:
             if operator_name(file.flatbuffer, op) in CONVERSIONS
         }
         self._sums = {number: Sums(1) for number in self._integers}
+        self._largest = dict.fromkeys(self._integers, 0.0)
         if self._integers:
             self._apart = separate_operators(file.flatbuffer)
             self._real, self._stored = file.variant(self._apart.content), file.variant(file.content)
 
-    def add(self, batch: Sequence[np.ndarray]) -> None:
-        """Run the file and its operators on a batch of real numbers, in the order of the file's inputs."""
+    def add(self, batch: Sequence[np.ndarray], *, counts: bool = True) -> None:
+        """Run the file and its operators on a batch of real numbers, in the order of the file's inputs.
+
+        Args:
+            batch: the inputs.
+            counts: whether it is one of the samples whose errors are averaged; of others the largest counts.
+        """
         if not self._integers:
             return
         for number, info, array in zip(self._file.input_tensors, self._file.inputs, batch, strict=True):
@@ -199,7 +208,10 @@ class _OperatorErrors:
                 actual = self._value(number).reshape(-1, 1) / integers.step
                 # A quotient of two zeros is no number.
                 known = np.isfinite(expected)
-                self._sums[number].add(expected[known][:, None], actual[known][:, None])
+                expected, actual = expected[known][:, None], actual[known][:, None]
+                self._largest[number] = max(self._largest[number], float(np.abs(actual - expected).max(initial=0.0)))
+                if counts:
+                    self._sums[number].add(expected, actual)
 
     def _value(self, number: int) -> np.ndarray:
         """The real numbers of a tensor of the file."""
@@ -217,19 +229,20 @@ class _OperatorErrors:
 
     def worst(self) -> dict[str, Any]:
         """The operators that are furthest off, as fields of `Proof`."""
-        compared = {self._integers[number]: sums for number, sums in self._sums.items() if sums.count}
+        compared = {number: _operator_error(sums) for number, sums in self._sums.items() if sums.count}
         if not compared:
             return {}
-        worst = max(compared, key=lambda integers: _operator_error(compared[integers]))
-        shares = {each: float(sums.largest[0]) * each.step / (each.high - each.low) for each, sums in compared.items()}
-        coarse = max(shares, key=shares.__getitem__)
-        off, (low, high) = shares[coarse] * (coarse.high - coarse.low), coarse.limits
+        worst = max(compared, key=compared.__getitem__)
+        steps = {number: (each.high - each.low) / each.step for number, each in self._integers.items()}
+        coarse = max(compared, key=lambda number: self._largest[number] / steps[number])
+        found = self._integers[coarse]
+        off, (low, high) = self._largest[coarse] * found.step, found.limits
         return {
             "operators": len(compared),
-            "operator_error": _operator_error(compared[worst]),
-            "operator": worst.title,
-            "approximation": shares[coarse],
-            "coarse": f"{coarse.title}, is off by up to {off:.3g} in a range from {low:.3g} to {high:.3g}",
+            "operator_error": compared[worst],
+            "operator": self._integers[worst].title,
+            "approximation": self._largest[coarse] / steps[coarse],
+            "coarse": f"{found.title}, is off by up to {off:.3g} in a range from {low:.3g} to {high:.3g}",
         }
 
 

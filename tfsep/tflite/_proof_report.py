@@ -10,8 +10,8 @@ _MOST_REACH = 1.8
 files that were calibrated on 4 samples up to 1.64, but half a scale is 2."""
 _MOST_APPROXIMATION = 0.02
 """Largest error of an operator in integers as a share of its result's range, past which it is a loss: 5 steps in int8,
-of which rounding takes 2. LiteRT's functions in int16 are tables of 513 numbers, straight between them: RSQRT may be off
-by 0.15, LOG by 0.008, the others by 0.001."""
+of which rounding takes 2. In int16 LiteRT's functions are tables of 513 numbers, straight between them: RSQRT may be
+off by 0.15, LOG by 0.008, the others by 0.001."""
 _NOTED_REACH = 1.02
 """From here on it is worth a remark."""
 _LEAST_USE = 1 / 32

@@ -35,13 +35,33 @@ class ModelSamples:
         outputs: outputs of the model.
 
     Attributes:
+        furthest: of all the data, the sample in which the file is furthest off.
         undefined: of all the data, one sample of which the file makes NaN or infinity and the model numbers; None where
             there is none.
     """
 
     def __init__(self, run: ModelRun, inputs: Sequence[np.ndarray], outputs: Sequence[TensorInfo]) -> None:
         self.run, self.inputs, self._outputs = run, tuple(inputs), tuple(outputs)
+        self.furthest: list[np.ndarray] | None = None
+        self._furthest_error = 0.0
         self.undefined: list[np.ndarray] | None = None
+
+    def note(self, inputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
+        """Take a look at a batch of the data: inputs, and outputs of the model and the file."""
+        rows = [
+            np.abs(np.subtract(theirs, ours, dtype=np.float64)).reshape(len(ours), -1).max(axis=1, initial=0.0)
+            / (np.abs(ours).max(initial=0.0) or 1.0)
+            for ours, theirs in zip(expected, actual, strict=True)
+            if np.isfinite(ours).all()
+        ]
+        # An output that has no row for each sample tells of none.
+        errors = np.max([row for row in rows if len(row) == len(inputs[0])] or [np.zeros(len(inputs[0]))], axis=0)
+        row = int(np.argmax(np.nan_to_num(errors, nan=np.inf)))
+        sample = [array[row : row + 1].copy() for array in inputs]
+        if not np.isfinite(errors[row]):
+            self.undefined = sample if self.undefined is None else self.undefined
+        elif errors[row] > self._furthest_error:
+            self.furthest, self._furthest_error = sample, float(errors[row])
 
     @cached_property
     def roughness(self) -> list[OutputErrors]:
