@@ -48,14 +48,13 @@ class ModelSamples:
 
     def note(self, inputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
         """Take a look at a batch of the data: inputs, and outputs of the model and the file."""
-        rows = [
-            np.abs(np.subtract(theirs, ours, dtype=np.float64)).reshape(len(ours), -1).max(axis=1, initial=0.0)
-            / (np.abs(ours).max(initial=0.0) or 1.0)
-            for ours, theirs in zip(expected, actual, strict=True)
-            if np.isfinite(ours).all()
-        ]
-        # An output that has no row for each sample tells of none.
-        errors = np.max([row for row in rows if len(row) == len(inputs[0])] or [np.zeros(len(inputs[0]))], axis=0)
+        samples = len(inputs[0])
+        errors = np.zeros(samples)
+        for ours, theirs in zip(expected, actual, strict=True):
+            # An output that has no row for each sample tells of none.
+            if ours.shape[:1] == (samples,) and ours.size and np.isfinite(ours).all():
+                off = np.abs(np.subtract(theirs, ours, dtype=np.float32)).reshape(samples, -1).max(axis=1)
+                errors = np.maximum(errors, off / (np.abs(ours).max() or 1.0))
         row = int(np.argmax(np.nan_to_num(errors, nan=np.inf)))
         sample = [array[row : row + 1].copy() for array in inputs]
         if not np.isfinite(errors[row]):
