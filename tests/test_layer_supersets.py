@@ -287,14 +287,16 @@ OVERRIDING = {
 @pytest.mark.parametrize("case", OVERRIDING)
 def test_prepare_refuses_layers_that_override_what_it_computes(case):
     model = keras.Sequential([keras.Input(X.shape[1:]), keras.layers.Conv2D(4, 1), OVERRIDING[case]()])
-    text = assert_refused(lambda: quantize.prepare(model), "model")
+    text = assert_refused(lambda: quantize.prepare(model, unsupported="error"), "model")
     assert "which overrides" in text
 
 
 def test_a_block_with_a_call_of_its_own_is_traced():
     """Its operations are those of its call: what is quantized is never its base's."""
     model = keras.Sequential([keras.Input(X.shape[1:]), keras.layers.Conv2D(4, 1), LouderBlock(4, name="louder")])
-    assert "'louder_leakyrelu' (LeakyRelu)" in assert_refused(lambda: quantize.prepare(model), "model")
+    assert "'louder_leakyrelu' (LeakyRelu)" in assert_refused(
+        lambda: quantize.prepare(model, unsupported="error"), "model"
+    )
     prepared = quantize.observe(quantize.prepare(model, float_layers=["louder"]), X)
     assert_close(prepared(X), model(X), 0.05)
 

@@ -111,14 +111,14 @@ REFUSED = {
 def test_arithmetic_of_integers_is_refused(case):
     dtype, entry, words = REFUSED[case]
     with pytest.raises(ValueError, match=words) as error:
-        quantize.prepare(network(dtype, entry))
+        quantize.prepare(network(dtype, entry), unsupported="error")
     assert_sentence(error.value, "model")
 
 
 def test_outputs_of_integers_are_refused():
     inputs = L.Input((8,), dtype="uint8")
     with pytest.raises(ValueError, match="Reshape of integers"):
-        quantize.prepare(keras.Model(inputs, L.Reshape((2, 4))(inputs)))
+        quantize.prepare(keras.Model(inputs, L.Reshape((2, 4))(inputs)), unsupported="error")
 
 
 def test_float_layers_take_integers_as_they_are(tmp_path):
@@ -185,7 +185,7 @@ def test_normalized_embeddings_stay_in_float32(case, tmp_path):
     model = keras.Model(inputs, NORMALIZED[case](L.Dense(16, name="embedding")(L.Flatten()(inputs))))
     name = model.outputs[0]._keras_history.operation.name
     with pytest.raises(ValueError, match=f"got '{name}' .*: float_layers leaves it in float32") as error:
-        quantize.prepare(model)
+        quantize.prepare(model, unsupported="error")
     assert_sentence(error.value, "model")
     given = data("float32")
     prepared = quantize.observe(quantize.prepare(model, float_layers=[name]), given)
@@ -267,12 +267,14 @@ def test_preparation_without_integers_stays_in_front_with_a_note(case, tmp_path,
     model, given = around(IN_FRONT[case], True), data("float32")
     with caplog.at_level("INFO", "tfsep"):
         prepared = quantize.observe(quantize.prepare(model), given)
-    assert f"{model.layers[1].name} prepares the input in float32" in caplog.text
+    assert f"in float32 stay {model.layers[1].name} (prepares the input)" in caplog.text
     assert "QUANTIZE" in tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).ops
     assert_close(prepared(given), model(given), 0.05)
     if not case.startswith("of"):
         with pytest.raises(ValueError, match="float_layers leaves it in float32") as error:
-            quantize.prepare(around(type(IN_FRONT[case]).from_config(IN_FRONT[case].get_config()), False))
+            quantize.prepare(
+                around(type(IN_FRONT[case]).from_config(IN_FRONT[case].get_config()), False), unsupported="error"
+            )
         assert_sentence(error.value, "model")
 
 
@@ -285,9 +287,17 @@ def test_vectors_are_normalized_in_front(tmp_path):
     assert_close(prepared(vectors), model(vectors), 0.05)
 
 
-def test_a_second_result_is_refused_with_what_to_do():
+@pytest.mark.parametrize("unsupported", ["float", "error"])
+def test_a_second_result(unsupported, tmp_path):
     inputs = L.Input((8, 6))
-    model = keras.Model(inputs, L.Dense(2)(L.GRU(3, return_state=True)(inputs)[1]))
-    with pytest.raises(ValueError, match="of which another is taken: prepare the parts") as error:
-        quantize.prepare(model)
-    assert_sentence(error.value, "model")
+    model = keras.Model(inputs, L.Dense(2)(L.GRU(3, return_state=True, name="gru")(inputs)[1]))
+    if unsupported == "error":
+        with pytest.raises(ValueError, match=r"got 'gru' \(GRU of several results\)") as error:
+            quantize.prepare(model, unsupported="error")
+        assert_sentence(error.value, "model")
+        return
+    given = RNG.normal(size=(32, 8, 6)).astype("float32")
+    prepared = quantize.observe(quantize.prepare(model), given)
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given)
+    assert (report.verification.differing, report.verification.elements) == (0, 64)
+    assert_close(prepared(given), model(given), 0.05)

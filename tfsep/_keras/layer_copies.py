@@ -75,6 +75,11 @@ class BorrowedLayer(keras.layers.Layer):
         self._own = [self._variable(each) for each in layer.variables]
         self.built = True
 
+    @property
+    def borrowed(self) -> Layer:
+        """The given layer."""
+        return self._borrowed()
+
     def _variable(self, variable: keras.Variable) -> keras.Variable:
         """A variable of the same value."""
         return self.add_weight(

@@ -114,12 +114,17 @@ def quantize(
     custom: CustomOption = None,
     unsafe: UnsafeOption = False,
 ) -> None:
-    """Fine-tune a model for int8, export it, and show that the file computes what was trained."""
+    """Fine-tune a model for int8, export it, and show that the file computes what was trained.
+
+    What has no integer kernel stays in float32; coverage.json and coverage.md in --out list it.
+    """
     from tfsep._utils.native_stderr import silence_native_stderr
 
     with silence_native_stderr():
+        from tfsep import quantize as quantization
         from tfsep import saved, tflite
         from tfsep import train as training
+        from tfsep._utils.atomic_files import atomic_files
         from tfsep.data import open_data
 
         given = {
@@ -131,6 +136,11 @@ def quantize(
         images = open_data(data, None if size is None else (*parse_size(size), 3))
         result = training.finetune(loaded, recipe, images, out, resume=resume)
         _print_result(result)
+        covered = quantization.coverage(result.model)
+        print_line(str(covered))
+        with atomic_files([out / "coverage.json", out / "coverage.md"], "out") as (as_json, as_markdown):
+            as_json.write_text(covered.to_json())
+            as_markdown.write_text(covered.to_markdown() + "\n")
         print_line(str(tflite.export(result.model, out / "model_int8.tflite", "int8", data=images.test.batches())))
         if publish is not None:
             print_line(f"published in {saved.publish(result, recipe, images, publish)}")

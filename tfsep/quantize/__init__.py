@@ -1,12 +1,12 @@
 """Quantization-aware training for Keras 3, whose inference is, to the last bit, what an int8 file computes.
 
 `prepare` works in three stages. It lists the *calls* of a model, nested models opened and composite layers decomposed
-(``_call_list``, ``_decompositions``). It makes a *plan* of them (``_plan``): which layers one integer operator
-computes, which results share a range, what stays in float32. The plan is a list of *planned operations*
-(``_planned_op``), each a row of the table in ``_operations``. Last it makes their *layers* (``_prepare``):
-`QuantizedMatmul` sums integer products; `ActivationQuantizer` computes everything else, tracks the range of each
-result, and quantizes it; `QuantizedAveragePooling` rounds where pooling does; `ZeroInsertion` makes plain convolutions
-of transposed ones; `Dequantize` leads to float32 layers.
+(``_call_list``, ``_decompositions``). It makes a *plan* of them (``_plan``, ``_planner``): which layers one integer
+operator computes, which results share a range, what stays in float32 and why (``_refusals``). The plan is a list of
+*planned operations* (``_planned_op``), each a row of the table in ``_operations``. Last it makes their *layers*
+(``_prepare``): `QuantizedMatmul` sums integer products; `ActivationQuantizer` computes everything else, tracks the
+range of each result, and quantizes it; `QuantizedAveragePooling` rounds where pooling does; `ZeroInsertion` makes plain
+convolutions of transposed ones; `Dequantize` leads to float32 layers, and holds the reason, which `coverage` lists.
 
 Between these layers go real numbers that are multiples of a scale, together with their quantization parameters
 (``qparams``), a tensor (2,): scale and zero point.
@@ -14,6 +14,7 @@ Between these layers go real numbers that are multiples of a scale, together wit
 
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._config import Config
+from tfsep.quantize._coverage import Coverage, CoverageRow, coverage
 from tfsep.quantize._dequantize import Dequantize
 from tfsep.quantize._freeze_batch_norm import FreezeBatchNorm, freeze_batch_norm
 from tfsep.quantize._logits import logits_of
@@ -26,11 +27,14 @@ from tfsep.quantize._zero_insertion import ZeroInsertion
 __all__ = [
     "ActivationQuantizer",
     "Config",
+    "Coverage",
+    "CoverageRow",
     "Dequantize",
     "FreezeBatchNorm",
     "QuantizedAveragePooling",
     "QuantizedMatmul",
     "ZeroInsertion",
+    "coverage",
     "freeze_batch_norm",
     "logits_of",
     "observe",

@@ -1,6 +1,7 @@
 """A model as a list of calls of plain layers, in order: nested models and composite layers are opened or decomposed."""
 
-from collections.abc import Container, Hashable, Mapping
+import inspect
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -23,12 +24,14 @@ class LayerCall:
         layer: the layer, or an operator without one; None for an input of the model.
         sources: the numbers of the calls whose results it takes.
         positional: the arguments by position, with the model's tensors in their places; empty for the tensors alone.
-        arguments: the arguments by name, beside tensors.
+        arguments: the arguments by name, likewise.
         shape: shape of its result; None for the batch and for sizes that are not known.
         dtype: type of its result.
         casts: whether it casts integers to float32.
         within: the names of the nested models, and of the composite layers, that it is a part of.
         obstacle: of a composite layer that stays closed, the reason, as a relative clause.
+        results: the number of its results.
+        result: which of them this is; the calls of all but the first one have the first one's as their source.
     """
 
     layer: Layer | None
@@ -40,11 +43,18 @@ class LayerCall:
     within: tuple[str, ...] = ()
     positional: tuple[Any, ...] = ()
     obstacle: str = ""
+    results: int = 1
+    result: int = 0
 
     @property
     def names(self) -> set[str]:
         """The names that `Config.float_layers` can give for it."""
         return set() if self.layer is None else {self.layer.name, *self.within}
+
+    @property
+    def takes_named(self) -> bool:
+        """Whether it takes tensors by name, as masks."""
+        return any(isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(self.arguments))
 
     @property
     def has_integers(self) -> bool:
@@ -74,8 +84,7 @@ def call_list_of(model: Model, closed: Container[str] = ()) -> CallList:
 
     Raises:
         TypeError: for another kind of model.
-        ValueError: for a model that was not built, or a call with a tensor by name, or of which
-            a second result is used.
+        ValueError: for a model that was not built.
     """
     model = plain_model(model)
     calls = _Calls(
@@ -113,14 +122,14 @@ def _open(model: Model, given: list[int], calls: _Calls, within: tuple[str, ...]
     model = plain_model(model)
     known = {id(tensor): number for tensor, number in zip(model.inputs, given, strict=True)}
     for call in filter(lambda call: call.inputs, calls_behind(model.outputs)):
-        sources = [_result(source, known) for source in call.inputs]
+        sources = [known[id(source)] for source in call.inputs]
         body, obstacle = _body(call, calls.closed)
         if body is None:
-            results = _add(_layer_call(call, tuple(sources), within, obstacle), calls)
+            results = _add(_layer_call(call, tuple(sources), within, obstacle), calls, call.outputs)
         else:
             results = _open(body, sources, calls, (*within, call.operation.name))
-        known |= zip(map(id, call.outputs), results, strict=False)
-    return [_result(output, known) for output in model.outputs]
+        known |= zip(map(id, call.outputs), results, strict=True)
+    return [known[id(output)] for output in model.outputs]
 
 
 def _body(call: Call, closed: Container[str]) -> tuple[Model | None, str]:
@@ -137,36 +146,32 @@ def _body(call: Call, closed: Container[str]) -> tuple[Model | None, str]:
 
 def _layer_call(call: Call, sources: tuple[int, ...], within: tuple[str, ...], obstacle: str) -> LayerCall:
     """A call of a layer, as a model's graph has it."""
-    arguments, result = _arguments(call.operation.name, call.kwargs), call.outputs[0]
-    shape = tuple(result.shape)
-    return LayerCall(call.operation, sources, arguments, shape, result.dtype, False, within, call.args, obstacle)
-
-
-def _result(tensor: keras.KerasTensor, known: dict[int, int]) -> int:
-    """The number of the call whose result a tensor is."""
-    if id(tensor) not in known:
-        raise ValueError(
-            f"model: expected layers of one result each, got {operation_of(tensor).name!r}, of which another is taken: "
-            "prepare the parts of the model in front of it and behind it"
-        )
-    return known[id(tensor)]
-
-
-def _arguments(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call beside tensors, without those that have no effect."""
-    if any(isinstance(value, keras.KerasTensor) for value in keras.tree.flatten(kwargs)):
-        raise ValueError(f"model: expected layers that take tensors by position, got {name!r}, which takes one by name")
+    result, args = call.outputs[0], call.args
     # Keras's predict overrides training=True of a call, so a call has it for nothing.
-    return {key: value for key, value in kwargs.items() if key not in ("training", "mask")}
+    arguments = {name: value for name, value in call.kwargs.items() if name != "training" and value is not None}
+    first = next(iter(inspect.signature(call.operation.call).parameters), "")
+    if not args and first in arguments:
+        args = (arguments.pop(first),)
+    return LayerCall(
+        layer=call.operation,
+        sources=sources,
+        arguments=arguments,
+        shape=tuple(result.shape),
+        dtype=result.dtype,
+        within=within,
+        positional=args,
+        obstacle=obstacle,
+        results=len(call.outputs),
+    )
 
 
-def _add(call: LayerCall, calls: _Calls) -> list[int]:
-    """Add a call, or those that it consists of; return the numbers of its results."""
+def _add(call: LayerCall, calls: _Calls, outputs: Sequence[keras.KerasTensor]) -> list[int]:
+    """Add a call, or those that it consists of; return the numbers of its results, which are the outputs."""
     layer: Layer = call.layer
     inside = (*call.within, layer.name)
-    constants = [leaf for leaf in keras.tree.flatten(call.positional) if not isinstance(leaf, keras.KerasTensor)]
-    arguments = repr((constants, sorted(call.arguments.items())))
-    same = _identity_key(layer, len(call.sources)), call.sources, arguments
+    given = [leaf for leaf in keras.tree.flatten(call.positional) if not isinstance(leaf, keras.KerasTensor)]
+    named = [(name, _constants(value)) for name, value in sorted(call.arguments.items())]
+    same = _identity_key(layer, len(call.sources)), call.sources, repr((given, named))
     if same in calls.results and not isinstance(layer, keras.Model):
         return calls.results[same]
     if isinstance(layer, keras.Model):
@@ -175,8 +180,9 @@ def _add(call: LayerCall, calls: _Calls) -> list[int]:
         if id(layer) not in calls.parts:
             same_rank = len({len(calls.made[source].shape) for source in call.sources}) == 1
             stays = isinstance(layer, _SCALING) and any(name in calls.closed for name in inside)
-            given = calls.made[call.sources[0]].shape
-            calls.parts[id(layer)] = [layer] if stays else _parts(layer, call, same_rank, given)
+            stays |= call.takes_named
+            shape = calls.made[call.sources[0]].shape
+            calls.parts[id(layer)] = [layer] if stays else _parts(layer, call, same_rank, shape)
         sources = call.sources
         call = replace(call, casts=isinstance(layer, (*_SCALING, _cast_operator())))
         if moves(layer) and all(calls.made[source].has_integers for source in sources):
@@ -188,8 +194,17 @@ def _add(call: LayerCall, calls: _Calls) -> list[int]:
             calls.made.append(replace(call, layer=part, sources=sources, within=inside, positional=positional))
             sources = (len(calls.made) - 1,)
         results = list(sources)
+        for place, output in enumerate(outputs[1:], 1):
+            own = {"shape": tuple(output.shape), "dtype": output.dtype, "result": place}
+            calls.made.append(replace(calls.made[results[0]], sources=(results[0],), **own))
+            results.append(len(calls.made) - 1)
     calls.results[same] = results
     return results
+
+
+def _constants(value: Any) -> Any:
+    """An argument without its tensors, which the sources of a call say."""
+    return keras.tree.map_structure(lambda leaf: "tensor" if isinstance(leaf, keras.KerasTensor) else leaf, value)
 
 
 def _identity_key(layer: Layer, count: int) -> Hashable:

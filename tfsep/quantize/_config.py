@@ -6,6 +6,7 @@ from tfsep._utils.arguments import number_in_range, short_repr
 
 RANGES = ("moving", "learned")
 RUNTIMES = ("xnnpack", "reference")
+UNSUPPORTED = ("float", "error")
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,11 @@ class Config:
             same for the first `observations` steps, and trained with the weights from then on.
         momentum: how much of a moving range stays at each step, 0 to 0.9999.
         observations: steps after which the optimizer trains learned ranges, at least 1.
-        float_layers: names of layers, composite layers or nested models that stay in float32, as
-            `tflite.compare_layers` reports them. A convolution, the normalization and the rectifier behind it, which
-            one operator computes, stay together, whichever is named.
+        float_layers: names of layers, operations of `keras.ops`, composite layers or nested models that stay in
+            float32, as `coverage` and `tflite.compare_layers` report them. A convolution, the normalization and the
+            rectifier behind it, which one operator computes, stay together, whichever is named.
+        unsupported: what becomes of a layer without an integer kernel: ``"float"``, it stays in float32, as if it were
+            among `float_layers`; or ``"error"``, which lists all of them.
 
     Raises:
         ValueError: for any other value; the message starts with the name.
@@ -38,10 +41,11 @@ class Config:
     momentum: float = 0.99
     observations: int = 100
     float_layers: tuple[str, ...] = ()
+    unsupported: str = "float"
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for name, allowed in (("runtime", RUNTIMES), ("ranges", RANGES)):
+        for name, allowed in (("runtime", RUNTIMES), ("ranges", RANGES), ("unsupported", UNSUPPORTED)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         number_in_range(self.momentum, "momentum", float, 0, 0.9999)

@@ -40,7 +40,8 @@ def decomposed(layer: Layer, given: Shape, shape: Shape) -> list[Layer]:
     elif kind is None or kind.quantized is None or layer_format(layer) != "channels_last":
         return [layer]
     elif kind.transposed:
-        chain = list(_transposed_chain(layer, kind, shape))
+        is_one = kind.quantized == "operator" and _is_one_operator(layer, _geometry(layer), shape)
+        chain = [layer] if is_one else list(transposed_chain(layer))
     elif kind.quantized == "parts":
         chain = list(_convolutions(layer, kind))
     else:
@@ -119,20 +120,22 @@ def _renamed(layer: Layer, name: str) -> Layer:
     return copy
 
 
-def _transposed_chain(layer: Layer, kind: LayerKind, shape: Shape) -> Iterator[Layer]:
-    """Zero insertion and the convolutions by flipped kernels; the layer itself, where one operator computes it."""
-    rank = len(layer.kernel_size)
-    geometry = _geometry(layer)
-    if kind.quantized == "operator" and _is_one_operator(layer, geometry, shape):
-        yield layer
-        return
+def transposed_chain(layer: Layer) -> Iterator[Layer]:
+    """Return zero insertion and the convolutions by flipped kernels, which compute a transposed convolution.
+
+    Raises:
+        ValueError: for constraints that would apply to a flipped kernel.
+    """
+    kind = kind_of(layer)
+    assert kind is not None
     for name in ("kernel", "depthwise", "pointwise"):
         if getattr(layer, f"{name}_constraint", None) is not None:
             raise ValueError(
                 f"model: expected transposed convolutions without constraints, whose kernels are flipped, got "
                 f"{layer.name!r}"
             )
-    yield ZeroInsertion(layer.strides, _pads(geometry)[-rank:], name=f"{layer.name}_zeros")
+    pads = _pads(_geometry(layer))[-len(layer.kernel_size) :]
+    yield ZeroInsertion(layer.strides, pads, name=f"{layer.name}_zeros")
     yield from _convolutions(layer, kind)
 
 

@@ -17,14 +17,17 @@ order of its own, would round them to the other side than TensorFlow.
 
 @keras.saving.register_keras_serializable(package="tfsep")
 class Dequantize(keras.layers.Layer):
-    """Pass quantized real numbers to a layer that stays in float32, and keep the converter from quantizing that layer.
+    """Pass numbers to a layer that stays in float32, and keep the converter from quantizing that layer.
 
     The converter quantizes everything between two quantized tensors, except where a negated number is taken. An
     exported model therefore negates twice, which changes no number.
 
     Args:
-        to: the name of the layer that stays in float32.
+        to: the name of the layer that stays in float32; empty behind that layer.
         factor: what the numbers are multiplied by; `OFF_HALVES` behind that layer.
+        reason: why the layer stays in float32.
+        leads: whether that layer is the first one of those in float32 in front of quantized ones.
+        negates: whether the exported model negates twice: not where either side is not quantized.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Examples:
@@ -32,10 +35,22 @@ class Dequantize(keras.layers.Layer):
         array([[0.5]], dtype=float32)
     """
 
-    def __init__(self, to: str = "", factor: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        to: str = "",
+        factor: float = 1.0,
+        reason: str = "",
+        leads: bool = True,
+        negates: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
         self.to = to
         self.factor = factor
+        self.reason = reason
+        self.leads = leads
+        self.negates = negates
+        self.supports_masking = True
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Return the inputs, at inference times the factor: ranges are those of the numbers without it.
@@ -44,6 +59,8 @@ class Dequantize(keras.layers.Layer):
             inputs: real numbers of any shape.
             training: whether ranges are tracked.
         """
+        if not self.negates:
+            return inputs
         if is_exporting():
             return -inputs * -self.factor
         return inputs if training or is_observing() else inputs * self.factor
@@ -58,4 +75,10 @@ class Dequantize(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again."""
-        return {**super().get_config(), "to": self.to, "factor": self.factor}
+        return {
+            **super().get_config(),
+            "to": self.to,
+            "factor": self.factor,
+            "reason": self.reason,
+            "negates": self.negates,
+        }

@@ -23,11 +23,13 @@ class PlannedOp:
         fused_activation: name in `FUSED_ACTIVATIONS` of the activation that the operator includes.
         options: arguments of the operation.
         positional: arguments of the layer's call by position, with tensors in their places; empty for the sources.
-        arguments: arguments of the layer's call by name, beside tensors.
+        arguments: arguments of the layer's call by name, likewise.
         max_value: upper limit of the range, in place of a rectifier with that maximum; None for no limit.
         result_of: name of the float model's layer that has this result, or a part of it; empty for `name`.
         feeds_quantized: whether it is a float operation in front of quantized ones, which the converter must not
             quantize.
+        reason: why a float operation is none in integers; empty for inputs and results.
+        result: which result of its source's layer a float operation is; 0 for one that computes.
     """
 
     name: str
@@ -43,6 +45,8 @@ class PlannedOp:
     max_value: float | None = None
     result_of: str = ""
     feeds_quantized: bool = False
+    reason: str = ""
+    result: int = 0
 
     @property
     def has_range(self) -> bool:

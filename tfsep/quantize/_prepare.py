@@ -21,8 +21,9 @@ from tfsep._utils.arguments import short_repr
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._call_list import call_list_of
 from tfsep.quantize._config import Config
+from tfsep.quantize._coverage import coverage
 from tfsep.quantize._dequantize import OFF_HALVES, Dequantize
-from tfsep.quantize._operations import OPERATIONS, may_average, prepares
+from tfsep.quantize._operations import OPERATIONS, may_average
 from tfsep.quantize._plan import Plan, plan_of
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._prepared_model import is_prepared
@@ -50,11 +51,12 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
     opened, where Keras can trace their call; one that `Config.float_layers` names is not.
 
     Crops and resizes by the nearest pixel move integers; `keras.layers.Normalization` and `Rescaling` are convolutions
-    of one tap. Where such layers have no integer operator, as for a bilinear resize, they stay in float32 in front of
-    all quantized layers, and the logger ``tfsep`` says so.
+    of one tap.
 
-    Any other layer that is not quantized is refused, or stays in float32 if `Config.float_layers` names it, also
-    between quantized layers, with DEQUANTIZE in front and QUANTIZE behind. Up to the first float layer the file has the
+    What has no integer kernel here stays in float32, with DEQUANTIZE in front and QUANTIZE behind, and nothing else in
+    the model changes; so does what `Config.float_layers` names. `coverage` lists these islands and why they are, and
+    the logger ``tfsep`` does once. With ``unsupported="error"`` they are refused, all in one sentence, but for what
+    prepares the input in front of all quantized layers, as a bilinear resize. Up to the first island the file has the
     model's results bit by bit; behind it, file and model add float32 numbers in different orders, and so may differ by
     one unit where a sum is next to a rounding boundary.
 
@@ -71,9 +73,9 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
 
     Raises:
         TypeError: for another kind of model, a config of another type, or an unknown option.
-        ValueError: for a model that was not built, has weights that are NaN or infinite, or is prepared already; for a
-            layer that is not quantized, by name; for an activation whose kernel in the runtime is not emulated; for a
-            value that `Config` refuses.
+        ValueError: for a model that was not built, has weights that are NaN or infinite, or is prepared already; for
+            layers without an integer kernel, all by name, if `Config.unsupported` is ``"error"``; for a value that
+            `Config` refuses.
 
     Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference" (arXiv 1712.05877); R. Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference"
@@ -98,11 +100,16 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
             model = float32_copy(model)
         calls = call_list_of(model, chosen.float_layers)
         _require_finite(model)
-        plan = plan_of(calls, chosen.float_layers)
-        _require_kernels(plan, chosen.runtime)
-        if kept := [op.name for op in plan.ops if prepares(op.layer) and op.name not in chosen.float_layers]:
-            _logger.info("%s prepares the input in float32, as its integer kernel is not emulated", ", ".join(kept))
-        return _Builder(model, plan, chosen).model()
+        prepared = _Builder(model, plan_of(calls, chosen), chosen).model()
+    _log_islands(prepared)
+    return prepared
+
+
+def _log_islands(prepared: Model) -> None:
+    """Say once what stays in float32, and why."""
+    if _logger.isEnabledFor(logging.INFO) and is_prepared(prepared) and (islands := coverage(prepared)).islands:
+        found = ", ".join(f"{row.name} ({row.reason})" for row in islands.islands)
+        _logger.info("%s is in int8 for %s; in float32 stay %s", prepared.name, islands.summary, found)
 
 
 def _chosen(config: Config | None, options: dict[str, Any]) -> Config:
@@ -121,16 +128,6 @@ def _require_finite(model: Model) -> None:
             raise ValueError(f"model: expected weights that are numbers, got NaN or infinity in {weight.path!r}")
 
 
-def _require_kernels(plan: Plan, runtime: str) -> None:
-    """Raise for an operation whose kernel in the runtime is not emulated."""
-    for op in plan.ops:
-        if op.has_range and runtime not in OPERATIONS[op.operation].integer_kernels:
-            raise ValueError(
-                f"runtime: expected one whose {op.operation} is emulated, as xnnpack's, got {runtime!r} for "
-                f"{op.layer_name!r}: float_layers leaves that layer in float32"
-            )
-
-
 _Made = TypeVar("_Made", bound=Layer)
 
 
@@ -143,6 +140,8 @@ class _Builder:
         """By layer of the model and role, the layer that replaces it."""
         self._weights: list[tuple[Layer, Layer]] = []
         """Layers with the weights of others: the copy and the original."""
+        self._results: dict[int, list[Tensor]] = {}
+        """By operation in float32, all results of its layer."""
         self._quantizers: dict[int, ActivationQuantizer] = {}
         self._sharing = Counter(plan.ranges)
         self._uses = Counter(source for op in plan.ops for source in op.sources)
@@ -180,15 +179,9 @@ class _Builder:
     def _call(self, number: int, op: PlannedOp, sources: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         match op.kind:
             case "float":
-                if op.feeds_quantized:
-                    sources = [self._dequantized(op, *result) for result in sources]
-                result = self._call_copy(op, sources)
-                # Else the converter may quantize in front of the layer, by the range of its result: what is averaged
-                # there, or what others take too.
-                apart = may_average(op.layer) or any(self._uses[source] > 1 for source in op.sources)
-                return (self._kept_float(op, result, OFF_HALVES) if op.feeds_quantized and apart else result,)
+                return (self._float(number, op, sources),)
             case "same_qparams":
-                return self._call_copy(op, sources), sources[0][1]
+                return self._call_copy(op, sources)[0], sources[0][1]
             case "average_pooling":
                 return self._average_pooling(op)(list(sources[0])), sources[0][1]
             case "matmul":
@@ -205,24 +198,41 @@ class _Builder:
             )
         )
 
-    def _dequantized(self, op: PlannedOp, tensor: Tensor, *qparams: Tensor) -> tuple[Tensor]:
-        """A tensor as a float layer that feeds quantized ones takes it."""
-        return (self._kept_float(op, tensor) if qparams else tensor,)
+    def _float(self, number: int, op: PlannedOp, sources: list[tuple[Tensor, ...]]) -> Tensor:
+        """The result of an operation in float32."""
+        if op.result:
+            result = self._results[op.sources[0]][op.result]
+        else:
+            sources = [self._to_float(op, place, *source) for place, source in enumerate(sources)]
+            self._results[number] = self._call_copy(op, sources)
+            result = self._results[number][0]
+        # Else the converter may quantize in front of the layer, by the range of its result: what is averaged there, or
+        # what others take too.
+        apart = op.result or may_average(op.layer) or any(self._uses[source] > 1 for source in op.sources)
+        if not (op.feeds_quantized and apart):
+            return result
+        return Dequantize(factor=OFF_HALVES, name=self._unique(f"{op.name}_float"))(result)
 
-    def _kept_float(self, op: PlannedOp, tensor: Tensor, factor: float = 1.0) -> Tensor:
-        """A tensor on one side of a float layer, through which the converter quantizes nothing."""
-        return Dequantize(op.name, factor, name=self._unique(f"{op.name}_float"))(tensor)
+    def _to_float(self, op: PlannedOp, place: int, tensor: Tensor, *qparams: Tensor) -> tuple[Tensor, ...]:
+        """A tensor as a layer in float32 takes it; the first one says why the layer does."""
+        negates = bool(qparams) and op.feeds_quantized
+        if place and not negates:
+            return (tensor,)
+        before = [self._plan.ops[source] for source in op.sources]
+        leads = op.feeds_quantized and any(each.kind != "float" or not each.sources for each in before)
+        name = self._unique(f"{op.name}_float")
+        return (Dequantize(op.name, 1.0, op.reason, leads, negates, name=name, dtype=tensor.dtype)(tensor),)
 
-    def _call_copy(self, op: PlannedOp, sources: list[tuple[Tensor, ...]]) -> Tensor:
-        tensors = [result[0] for result in sources]
+    def _call_copy(self, op: PlannedOp, sources: list[tuple[Tensor, ...]]) -> list[Tensor]:
+        """The results of a copy of an operation's layer."""
+        tensors = [source[0] for source in sources]
         given = iter(tensors)
-        args = keras.tree.map_structure(
-            lambda leaf: next(given) if isinstance(leaf, keras.KerasTensor) else leaf,
-            op.positional or (tensors if len(tensors) > 1 else tensors[0],),
+        positional = op.positional or (tensors if len(tensors) > 1 else tensors[0],)
+        args, kwargs = keras.tree.map_structure(
+            lambda leaf: next(given) if isinstance(leaf, keras.KerasTensor) else leaf, (positional, dict(op.arguments))
         )
-        # Of several results the first, the only one that is taken.
-        result: Tensor = keras.tree.flatten(self._copy(op.layer)(*args, **op.arguments))[0]
-        return result
+        results: list[Tensor] = keras.tree.flatten(self._copy(op.layer)(*args, **kwargs))
+        return results
 
     def _once(self, layer: Layer, role: str, make: Callable[[], _Made]) -> _Made:
         """The layer that replaces a layer in a role, made for the first call."""
@@ -279,7 +289,7 @@ class _Builder:
         ranges, shared = self._plan.ranges, self._plan.ranges[number]
         if shared not in self._quantizers:
             settings = asdict(self._config)
-            del settings["float_layers"]
+            del settings["float_layers"], settings["unsupported"]
             is_alone = op.kind == "operation" and self._sharing[shared] == 1
             name = op.name if is_alone else f"{op.name}_range"
             self._quantizers[shared] = ActivationQuantizer(

@@ -29,14 +29,14 @@ def runtime_of(model: object) -> str | None:
 
 
 def float_layers_of(model: object) -> tuple[str, ...]:
-    """Return the names of a prepared model's layers that stay in float32 in front of quantized ones.
+    """Return the names of a prepared model's float32 layers in front of quantized ones, the first one of each island.
 
     Examples:
         >>> float_layers_of(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
         ()
     """
     dequantizing = (layer for layer in getattr(model, "layers", ()) if isinstance(layer, Dequantize))
-    return tuple(dict.fromkeys(layer.to for layer in dequantizing))
+    return tuple(dict.fromkeys(layer.to for layer in dequantizing if layer.to and layer.leads))
 
 
 def require_prepared(model: Any) -> None:

@@ -51,6 +51,7 @@ class QuantizeConfig(FitConfig):
         ranges: ranges of activations: ``"moving"`` averages of each batch's minimum and maximum, or ``"learned"``,
             which the optimizer trains with the weights.
         float_layers: names of layers, composite layers or nested models that stay in float32.
+        unsupported: what becomes of a layer without an integer kernel: ``"float"``, float32, or ``"error"``.
         distill: share of each label that the float model's own probabilities replace.
         observe: number of training images by which the ranges are initialized.
         freeze_epoch: number of epochs after which batch normalizations use their moving statistics.
@@ -69,6 +70,7 @@ class QuantizeConfig(FitConfig):
     runtime: str = "xnnpack"
     ranges: str = "moving"
     float_layers: tuple[str, ...] = ()
+    unsupported: str = "float"
     distill: float = 1.0
     observe: int = 500
     freeze_epoch: int = 1
@@ -84,7 +86,7 @@ class QuantizeConfig(FitConfig):
     @property
     def quantization(self) -> quantize.Config:
         """The settings of `tfsep.quantize.prepare`."""
-        return quantize.Config(self.runtime, self.ranges, float_layers=self.float_layers)
+        return quantize.Config(self.runtime, self.ranges, float_layers=self.float_layers, unsupported=self.unsupported)
 
 
 def finetune(

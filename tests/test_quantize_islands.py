@@ -1,0 +1,183 @@
+"""Float32 islands: what has no integer kernel is one, the file computes what the model does, `coverage` lists all."""
+
+import json
+import logging
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from checks import assert_sentence
+
+from tfsep import layers, quantize, tflite
+from tfsep.quantize import Coverage
+
+L, K = keras.layers, keras.ops
+X = np.random.default_rng(0).normal(size=(32, 6, 6, 3)).astype("float32")
+
+
+class Halves(L.Layer):
+    def call(self, x):
+        return x[..., :4] * 2.0, x[..., 4:]
+
+
+class Scaled(L.Layer):
+    def build(self, shape):
+        self.scale = self.add_weight(shape=shape[-1:], initializer="random_normal", name="scale")
+
+    def call(self, x):
+        return x * self.scale
+
+
+def rows(x):
+    return L.Reshape((36, 8))(x)
+
+
+ISLANDS = {
+    "elu": L.ELU(),
+    "a function of Keras": keras.activations.leaky_relu,
+    "a hard swish by operations": lambda x: x * (L.ReLU(6.0)(x + 3.0) * (1.0 / 6.0)),
+    "both parts": lambda x: L.Add()(K.split(x, 2, -1)),
+    "the second part": lambda x: Halves()(x)[1],
+    "a weight of its own": Scaled(),
+    "a slice": lambda x: x[:, 1:5],
+    "layers": L.LayerNormalization(),
+    "groups": L.GroupNormalization(2),
+    "units": L.UnitNormalization(),
+    "interpolated": L.UpSampling2D(2, interpolation="bilinear"),
+    "the larger": lambda x: L.Maximum()([x, L.Permute((2, 1, 3))(x)]),
+    "slopes": L.PReLU(shared_axes=(1, 2), alpha_initializer="uniform"),
+    "means": lambda x: K.mean(x, -1, keepdims=True),
+    "the largest": lambda x: K.max(x, (1, 2), keepdims=True),
+    "a lambda": L.Lambda(tf.sin),
+    "a threshold": L.ReLU(threshold=0.5),
+    "unlike ranges": lambda x: L.Concatenate()([L.Conv2D(2, 1, activation="sigmoid")(x), L.Conv2D(2, 1)(x)]),
+    "vectors": lambda x: L.BatchNormalization()(L.GlobalAveragePooling2D()(x)),
+    "a gate behind": layers.Conv2DTranspose(4, 3, 2, activation="gelu"),
+    "steps": lambda x: L.GRU(4)(rows(x)),
+    "attention": lambda x: L.MultiHeadAttention(2, 4)(rows(x), rows(x)),
+    "a keyword": lambda x: L.Attention()([rows(x), rows(x)], mask=None),
+}
+
+
+def network(*names):
+    """A model with an output for each island, quantized behind it; its layers are unlike each other."""
+    keras.utils.set_random_seed(1)
+    inputs = L.Input(X.shape[1:])
+    x = L.Conv2D(8, 3, padding="same", activation="relu", name="first")(inputs)
+    return keras.Model(inputs, [L.Dense(3, name=f"last_{place}")(ISLANDS[name](x)) for place, name in enumerate(names)])
+
+
+def prepared_of(model, given=X, **options):
+    return quantize.observe(quantize.prepare(model, **options), given)
+
+
+FEW = ("a function of Keras", "both parts", "a weight of its own", "layers", "interpolated", "unlike ranges", "vectors")
+
+
+@pytest.mark.parametrize("names", [FEW, pytest.param(ISLANDS, marks=pytest.mark.slow)], ids=["few", "all"])
+def test_islands_are_exact(names, tmp_path):
+    model = network(*names)
+    prepared = prepared_of(model)
+    for actual, expected in zip(prepared(X), model(X), strict=True):
+        assert np.sqrt(np.mean(np.square(actual - expected))) < 0.06 * np.std(expected)
+    found = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).verification
+    assert found.elements > (20_000 if names is ISLANDS else 10_000)
+    assert found.differing == 0
+
+
+def in_front(layer):
+    inputs = L.Input(X.shape[1:])
+    return keras.Model(inputs, L.Conv2D(4, 3, name="last")(layer(inputs)))
+
+
+@pytest.mark.parametrize("name", ["normalized", "named"])
+def test_first_layers_in_float32_have_the_allowance(name, tmp_path):
+    model = in_front(
+        L.LayerNormalization(name="l") if name == "normalized" else L.Conv2D(4, 3, activation="gelu", name="l")
+    )
+    prepared = prepared_of(model, float_layers=["l"] if name == "named" else ())
+    found = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).verification
+    assert found.float_layers == ("l",)
+    assert found.differing <= 1
+
+
+def head():
+    """Layers of every kind of refusal, and others."""
+    inputs = L.Input(X.shape[1:], name="images")
+    x = L.Conv2D(8, 3, activation="gelu", name="conv")(inputs)
+    x = L.LayerNormalization(name="norm")(x)
+    x = L.SeparableConv2D(4, 3, activation="relu", name="separable")(x)
+    x = K.subtract(x, 1.0)
+    x = L.Flatten(name="flatten")(L.Dropout(0.1)(x))
+    return keras.Model(inputs, L.Dense(3, activation="softmax", name="dense")(x), name="head")
+
+
+def test_coverage_has_a_row_for_each_operation(caplog):
+    model = head()
+    operation = next(each.name for each in model.operations if each.name.startswith("subtract"))
+    with caplog.at_level(logging.INFO, "tfsep"):
+        prepared = quantize.prepare(model)
+    found = quantize.coverage(prepared)
+    assert [row[:4] for row in found.rows] == [
+        ("conv", "Conv2D", "int8", ""),
+        ("conv_activation", "gelu", "float32", "no integer kernel of gelu"),
+        ("norm", "LayerNormalization", "float32", "no integer kernel of LayerNormalization"),
+        ("separable_depthwise", "DepthwiseConv2D", "int8", ""),
+        ("separable", "Conv2D", "int8", ""),
+        (operation, "Subtract", "float32", "no integer kernel of Subtract"),
+        ("flatten", "Flatten", "int8", ""),
+        ("dense", "Dense", "int8", ""),
+        ("dense_activation", "softmax", "int8", ""),
+    ]
+    assert {row.name: row.macs for row in found.rows if row.macs} == {
+        "conv": 16 * 27 * 8,
+        "separable_depthwise": 4 * 9 * 8,
+        "separable": 4 * 8 * 4,
+        "dense": 48,
+    }
+    [line] = [record.getMessage() for record in caplog.records if "float32" in record.getMessage()]
+    assert "100.00% of the MACs, 6 of 9 operations" in line
+    assert all(f"{row.name} ({row.reason})" in line for row in found.islands)
+    stored = json.loads(found.to_json())["rows"]
+    assert Coverage(tuple(quantize.CoverageRow(**row) for row in stored)) == found
+    assert found.to_markdown().count("\n") == 11
+    assert str(found).count("float32") == 3
+
+
+def test_islands_are_known_after_saving(tmp_path):
+    prepared = prepared_of(head())
+    prepared.save(tmp_path / "m.keras")
+    assert quantize.coverage(keras.models.load_model(tmp_path / "m.keras")) == quantize.coverage(prepared)
+
+
+def test_float_layers_take_every_name_of_the_coverage():
+    model = head()
+    names = [row.name for row in quantize.coverage(quantize.prepare(model)).rows if row.name != "dense"]
+    found = quantize.coverage(quantize.prepare(model, float_layers=names))
+    assert {row.name: row.reason for row in found.islands} == dict.fromkeys(
+        set(names) - {"conv_activation"}, "named in float_layers"
+    )
+    assert found.int8_macs == 48
+    assert found.share == pytest.approx(48 / found.macs)
+    apart = quantize.coverage(quantize.prepare(model, float_layers=["conv_activation", "dense_activation"]))
+    assert [row.name for row in apart.islands if "named" in row.reason] == ["conv_activation", "dense_activation"]
+
+
+def test_refusals_are_listed_in_one_sentence():
+    with pytest.raises(ValueError, match=r"got 'conv' .*: float_layers leaves them in float32") as error:
+        quantize.prepare(head(), unsupported="error")
+    assert_sentence(error.value, "model")
+    parts = "'conv' (Conv2D with the activation 'gelu')", "'norm' (LayerNormalization)", "(Subtract)"
+    assert all(part in str(error.value) for part in parts)
+
+
+def test_open_sizes_have_no_multiply_accumulates():
+    inputs = L.Input((None, None, 3))
+    prepared = quantize.prepare(keras.Model(inputs, L.ELU()(L.Conv2D(4, 3)(inputs))))
+    found = quantize.coverage(prepared)
+    assert found.share is None
+    assert "None" not in str(found)
+    assert quantize.coverage(prepared, (8, 8, 3)).macs == 36 * 27 * 4
+    with pytest.raises(ValueError, match=r"quantize\.prepare made"):
+        quantize.coverage(keras.Sequential([keras.Input((4,)), L.Dense(2)]))

@@ -1,0 +1,189 @@
+"""What of a prepared model computes in int8, what in float32, and why."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tfsep._keras.backend import keras
+from tfsep._keras.composite_layers import Weight
+from tfsep._keras.inference_identities import INFERENCE_IDENTITIES
+from tfsep._keras.layer_copies import BorrowedLayer
+from tfsep._keras.model_graph import Call, calls_behind
+from tfsep._keras.types import InputShapes, Layer, Model
+from tfsep._utils.table import Table
+from tfsep.cost import cost
+from tfsep.quantize._activation_quantizer import ActivationQuantizer
+from tfsep.quantize._dequantize import Dequantize
+from tfsep.quantize._operations import OPERATIONS
+from tfsep.quantize._planner import function_name
+from tfsep.quantize._prepared_model import require_prepared
+from tfsep.quantize._quantized_average_pooling import QuantizedAveragePooling
+from tfsep.quantize._quantized_matmul import QuantizedMatmul
+from tfsep.quantize._to_float import ToFloat
+
+
+class CoverageRow(NamedTuple):
+    """How one operation of a prepared model is computed.
+
+    Attributes:
+        name: the name of the float model's layer, as `Config.float_layers` takes it.
+        kind: the layer's class, or the function that it computes.
+        dtype: ``"int8"`` or ``"float32"``.
+        reason: why it is not computed in int8; empty where it is.
+        macs: multiply-accumulates for one sample, of all its calls; None where the sizes of the inputs are open.
+    """
+
+    name: str
+    kind: str
+    dtype: str
+    reason: str
+    macs: int | None
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a prepared model computes in int8.
+
+    Attributes:
+        rows: a row an operation, in the order in which they are computed.
+    """
+
+    rows: tuple[CoverageRow, ...]
+
+    @property
+    def islands(self) -> tuple[CoverageRow, ...]:
+        """The operations in float32."""
+        return tuple(row for row in self.rows if row.dtype == "float32")
+
+    @property
+    def macs(self) -> int | None:
+        """The multiply-accumulates of all rows for one sample; None where they are not known."""
+        return _sum(self.rows)
+
+    @property
+    def int8_macs(self) -> int | None:
+        """Those of the rows in int8."""
+        return _sum(row for row in self.rows if row.dtype == "int8")
+
+    @property
+    def share(self) -> float | None:
+        """The share of the multiply-accumulates that is int8, 0 to 1; None where they are not known, or none."""
+        return None if not self.macs or self.int8_macs is None else self.int8_macs / self.macs
+
+    @property
+    def summary(self) -> str:
+        """The share, and how many operations are in int8, in words."""
+        count = f"{len(self.rows) - len(self.islands)} of {len(self.rows)} operations"
+        return count if self.share is None else f"{self.share:.2%} of the MACs, {count}"
+
+    def table(self) -> Table:
+        """Return a row for each operation, and the total."""
+        return Table(
+            ("operation", "kind", "type", "MACs", "why"),
+            [(row.name, row.kind, row.dtype, row.macs, row.reason) for row in self.rows]
+            + [("total", "", "", self.macs, f"int8: {self.summary}")],
+        )
+
+    def to_markdown(self) -> str:
+        """Return the table as Markdown."""
+        return self.table().markdown()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rows, and the sums, for JSON."""
+        return {
+            "rows": [row._asdict() for row in self.rows],
+            "macs": self.macs,
+            "int8_macs": self.int8_macs,
+            "share": self.share,
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def __str__(self) -> str:
+        """Return the table as text."""
+        return self.table().text()
+
+
+def coverage(model: Model, input_shape: InputShapes | None = None) -> Coverage:
+    """Return what of a prepared model computes in int8, what in float32, and why.
+
+    Args:
+        model: a model of `prepare`, trained or not.
+        input_shape: (H, W, C) for the multiply-accumulates of a model that leaves sizes open; of several inputs a shape
+            of each, in order or by name. None for that of its inputs.
+
+    Returns:
+        A row an operation. What fuses into another operation, such as a normalization or a rectifier behind a
+        convolution, has none, nor has what does nothing at inference.
+
+    Raises:
+        TypeError: for anything but a Keras model.
+        ValueError: for a model that `prepare` did not make, or a shape that is none of its inputs'.
+
+    Examples:
+        >>> from tfsep.quantize import prepare
+        >>> layers = [keras.layers.Conv2D(4, 3, name="c"), keras.layers.ELU(name="e"), keras.layers.Flatten(name="f")]
+        >>> print(coverage(prepare(keras.Sequential([keras.Input((8, 8, 3)), *layers]))).to_markdown())
+        | operation | kind | type | MACs | why |
+        | --- | --- | --- | ---: | --- |
+        | c | Conv2D | int8 | 3,888 |  |
+        | e | ELU | float32 | 0 | no integer kernel of ELU |
+        | f | Flatten | int8 | 0 |  |
+        | total |  |  | 3,888 | int8: 100.00% of the MACs, 2 of 3 operations |
+    """
+    require_prepared(model)
+    known = input_shape is not None or not any(None in tensor.shape[1:] for tensor in model.inputs)
+    macs = _macs(model, input_shape) if known else None
+    rows: dict[str, CoverageRow] = {}
+    made_by: dict[int, Call] = {}
+    for call in calls_behind(model.outputs):
+        made_by |= dict.fromkeys(map(id, call.outputs), call)
+        sources = [made_by[id(tensor)].operation for tensor in call.inputs]
+        for row, layers in _rows(call, sources):
+            name = row.name if row.name not in rows or rows[row.name].kind == row.kind else f"{row.name}_activation"
+            count = None if macs is None else sum(macs.get(layer.name, 0) for layer in layers)
+            rows.setdefault(name, row._replace(name=name, macs=count))
+    return Coverage(tuple(rows.values()))
+
+
+def _rows(call: Call, sources: list[Layer]) -> list[tuple[CoverageRow, list[Layer]]]:
+    """The row of a call, if it is an operation, and the layers whose multiply-accumulates are its."""
+    layer = call.operation
+    unseen = (keras.layers.InputLayer, QuantizedMatmul, Dequantize, Weight, ToFloat, *INFERENCE_IDENTITIES)
+    if isinstance(layer, unseen):
+        return []
+    if isinstance(layer, ActivationQuantizer):
+        if OPERATIONS[call.kwargs["operation"]].input == "float":
+            return []
+        inside = [source for source in sources[:1] if isinstance(source, QuantizedMatmul)]
+        kind = _kind(inside[0].layer) if inside else call.kwargs["operation"]
+        return [(CoverageRow(call.kwargs["layer_name"], kind, "int8", "", None), inside)]
+    if isinstance(layer, QuantizedAveragePooling):
+        return [(CoverageRow(layer.name, _kind(layer.layer), "int8", "", None), [layer])]
+    gate = next((source for source in sources if isinstance(source, Dequantize) and source.to), None)
+    if gate is None:
+        return [(CoverageRow(layer.name, _kind(layer), "int8", "", None), [layer])]
+    return [(CoverageRow(gate.to, _kind(layer), "float32", gate.reason, None), [layer])]
+
+
+def _kind(layer: Layer) -> str:
+    """The class of a layer, or of the one that it borrows its code from; of an activation its function."""
+    if isinstance(layer, keras.layers.Activation):
+        return function_name(layer.activation)
+    return type(layer.borrowed if isinstance(layer, BorrowedLayer) else layer).__name__
+
+
+def _macs(model: Model, input_shape: InputShapes | None) -> dict[str, int]:
+    """The multiply-accumulates of a model's layers, by name."""
+    found: dict[str, int] = {}
+    for row in cost(model, input_shape).rows:
+        name = row.name.split("/")[0]
+        found[name] = found.get(name, 0) + row.macs
+    return found
+
+
+def _sum(rows: Any) -> int | None:
+    counts = [row.macs for row in rows]
+    return None if None in counts else sum(counts)

@@ -1,0 +1,315 @@
+"""Plans one operator after the other: what is fused with what, and what stays in float32, with the reason."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from tfsep._keras.backend import keras
+from tfsep._keras.types import Layer
+from tfsep.layers._layer_kinds import LayerKind, kind_of
+from tfsep.quantize._built_layers import one_tap
+from tfsep.quantize._call_list import CallList, LayerCall
+from tfsep.quantize._decompositions import transposed_chain
+from tfsep.quantize._operations import (
+    LINEAR,
+    OPERATIONS,
+    Activation,
+    activation_of,
+    activation_of_layer,
+    moves,
+    operation_for,
+    overridden,
+    prepares,
+    quantization_of,
+)
+from tfsep.quantize._planned_op import PlannedOp
+from tfsep.quantize._refusals import Refusal, unsupported
+from tfsep.surgery._foldable import is_foldable
+
+NAMED = "named in float_layers"
+"""The reason of a layer that has an integer kernel, perhaps."""
+
+
+class Fusion(NamedTuple):
+    """The calls that one operator of a file computes: a layer, and the normalization and rectifier behind it."""
+
+    calls: tuple[int, ...]
+    normalization: Layer | None = None
+    rectifier: Activation | None = None
+
+
+class Planner:
+    """Plans one operator after the other.
+
+    Attributes:
+        calls: calls of the model.
+        ops: planned so far.
+        op_of: for each call, the number of the operation that has its result.
+        origins: for each operation, the number of the call that it was planned for.
+        refusals: of calls that stay in float32, as they have no integer kernel.
+
+    Args:
+        calls: calls of the model, and its outputs.
+        float_layers: names of layers that stay in float32.
+        runtime: the runtime whose kernels are emulated.
+        forced: calls that are refused for a reason which shows in the whole plan only.
+        plans: the function from a call in integers to the one that plans it.
+    """
+
+    def __init__(
+        self,
+        calls: CallList,
+        float_layers: frozenset[str],
+        runtime: str,
+        forced: Mapping[int, Refusal],
+        plans: "Callable[[LayerCall], Plans]",
+    ) -> None:
+        self.calls = calls.calls
+        self.ops: list[PlannedOp] = []
+        self.op_of: dict[int, int] = {}
+        self.origins: list[int] = []
+        self.refusals: list[Refusal] = []
+        self._float_layers, self._runtime, self._forced, self._plans = float_layers, runtime, forced, plans
+        self._planned = 0
+        self._quantized: dict[int, int] = {}
+        self._dtypes: dict[int, str] = {}
+        self._made: dict[tuple[int, str], list[Layer]] = {}
+        self._calls_of: dict[int, list[int]] = {}
+        users: dict[int, list[int]] = {}
+        for number, call in enumerate(self.calls):
+            self._calls_of.setdefault(id(call.layer), []).append(number)
+            for source in call.sources:
+                users.setdefault(source, []).append(number)
+        self._outputs = set(calls.outputs)
+        self._users = {number: used for number, used in users.items() if number not in self._outputs}
+
+    def add(self, number: int) -> None:
+        """Plan the operator that a call belongs to, unless an earlier call of it did."""
+        if number in self.op_of:
+            return
+        self._planned = number
+        call = self.calls[number]
+        if call.layer is None:
+            self.op_of[number] = self._append_float(PlannedOp(f"input_{number}", "float", ()), call)
+            return
+        fusion = self._fusion(number)
+        if named := [
+            self.calls[other] for other in fusion.calls if not self._float_layers.isdisjoint(self.calls[other].names)
+        ]:
+            reason = NAMED
+        elif self._is_in_front(call):
+            reason = "prepares the input"
+        else:
+            try:
+                self._add_quantized(number, call, fusion)
+            except Refusal as refusal:
+                self.refusals.append(refusal)
+                reason = refusal.reason
+            else:
+                return
+        for other in fusion.calls:
+            fused = other != number and self.calls[other] not in named
+            self._add_float(other, f"fused with {call.layer.name}" if fused else reason)
+
+    def _add_quantized(self, number: int, call: LayerCall, fusion: Fusion) -> None:
+        """Plan an operator in integers; nothing of it where a part of it is refused."""
+        count, quantized, refused = len(self.ops), dict(self._quantized), len(self.refusals)
+        try:
+            if number in self._forced:
+                raise self._forced[number]
+            self._require_plain(call)
+            self._require_real(number)
+            self.op_of |= dict.fromkeys(fusion.calls, self._plans(call)(self, call, fusion))
+            for op in self.ops[count:]:
+                self._require_kernel(op)
+        except Refusal:
+            del self.ops[count:], self.origins[count:], self.refusals[refused:]
+            self._quantized = quantized
+            for each in fusion.calls:
+                self.op_of.pop(each, None)
+            raise
+
+    def _require_kernel(self, op: PlannedOp) -> None:
+        """Refuse an operation whose kernel in the runtime is not emulated."""
+        if op.has_range and self._runtime not in OPERATIONS[op.operation].integer_kernels:
+            raise Refusal(op.layer_name, op.operation, f" in the runtime {self._runtime!r}")
+
+    def _require_plain(self, call: LayerCall) -> None:
+        """Refuse a call of several results, or with tensors by name, which no integer kernel takes."""
+        if call.results > 1:
+            raise unsupported(call.layer, " of several results")
+        if call.takes_named:
+            raise unsupported(call.layer, " with tensors by name")
+
+    def _is_in_front(self, call: LayerCall) -> bool:
+        """Whether a call prepares an input, in front of all that is quantized, by a layer that cannot be."""
+        return prepares(call.layer) and all(self.ops[self.op_of[source]].kind == "float" for source in call.sources)
+
+    def _require_real(self, number: int) -> None:
+        """Raise for a computation with integers, for which quantized real numbers would not stand."""
+        call = self.calls[number]
+        integers = call.has_integers or any(self.calls[source].has_integers for source in call.sources)
+        if integers and not call.casts and (number in self._outputs or not moves(call.layer)):
+            raise unsupported(call.layer, " of integers")
+        if call.has_integers and call.casts:
+            raise unsupported(call.layer, f" to {call.dtype}")
+
+    def _add_float(self, number: int, reason: str) -> None:
+        """Plan a call that stays in float32."""
+        call = self.calls[number]
+        layer: Layer = call.layer
+        sources = tuple(self.op_of[source] for source in call.sources)
+        if call.result:
+            op = PlannedOp(f"{layer.name}_{call.result}", "float", sources, layer, result=call.result)
+            self.op_of[number] = self._append_float(op, call)
+            return
+        for source in set(call.sources) & self._outputs:
+            if self.ops[self.op_of[source]].kind != "float":
+                raise ValueError(
+                    f"float_layers: expected layers that take no quantized output of the model, which the converter "
+                    f"hands on only as integers, got {layer.name!r}"
+                )
+        op = PlannedOp(
+            layer.name, "float", sources, layer, positional=call.positional, arguments=call.arguments, reason=reason
+        )
+        kind = matmul_kind(layer)
+        if kind is not None and kind.transposed and not overridden(layer):
+            # The converter quantizes the kernel of a transposed convolution; a plain one it leaves as it is.
+            *first, last = self.made_once(layer, "chain", lambda: list(transposed_chain(layer)))
+            for part in first:
+                op = PlannedOp(part.name, "float", sources, part, reason=reason)
+                sources = (self._append_float(op, call),)
+            op = PlannedOp(layer.name, "float", sources, last, reason=reason)
+        self.op_of[number] = self._append_float(op, call)
+
+    def _append_float(self, op: PlannedOp, call: LayerCall) -> int:
+        """Add an operation that is not quantized, with the type of its result."""
+        number = self.append(op)
+        self._dtypes[number] = call.dtype
+        return number
+
+    def append(self, op: PlannedOp) -> int:
+        """Add an operation, and return its number."""
+        self.ops.append(op)
+        self.origins.append(self._planned)
+        return len(self.ops) - 1
+
+    def sources(self, call: LayerCall) -> tuple[int, ...]:
+        """The operations that a call takes, all quantized."""
+        return tuple(self._quantize(self.op_of[source]) for source in call.sources)
+
+    def _quantize(self, number: int) -> int:
+        """The number of the operation that has a result quantized: the same, or one behind it."""
+        op = self.ops[number]
+        if op.kind != "float":
+            return number
+        if number not in self._quantized:
+            operation = quantization_of(self._dtypes[number], op.layer is None)
+            quantized = PlannedOp(f"{op.name}_quantized", "operation", (number,), operation=operation)
+            self._quantized[number] = self.append(quantized)
+        return self._quantized[number]
+
+    def _fusion(self, number: int) -> Fusion:
+        layer, fused, normalization = self.calls[number].layer, [number], None
+        after = self._after(number)
+        if matmul_kind(layer) is not None and after is not None and self._folds(number, after):
+            normalization = self.calls[after].layer
+            fused.append(after)
+            after = self._after(after)
+        if after is not None and _fuses_activation(layer) and _own_activation(layer) == LINEAR:
+            following = activation_of_layer(self.calls[after].layer)
+            if following is not None and following.is_fusible:
+                return Fusion((*fused, after), normalization, following)
+        return Fusion(tuple(fused), normalization)
+
+    def _after(self, number: int) -> int | None:
+        """The one call that takes a result; None for none or several."""
+        users = self._users.get(number, [])
+        return users[0] if len(users) == 1 else None
+
+    def _folds(self, number: int, after: int) -> bool:
+        """Whether a normalization folds into the layer in front of it: each call of one is next to one of the other."""
+        layer, normalization = (self.calls[each].layer for each in (number, after))
+        if not isinstance(normalization, keras.layers.BatchNormalization) or not is_foldable(layer, normalization):
+            return False
+        behind = [self._after(call) for call in self._calls_of[id(layer)]]
+        return set(behind) == set(self._calls_of[id(normalization)])
+
+    def finish(self, layer: Layer, call: LayerCall, fusion: Fusion, op: PlannedOp) -> int:
+        """Add an operation with a range of its own, and the activation that its layer has, or that follows it."""
+        own, name = fusion.rectifier or _own_activation(layer), activation_name(layer)
+        if own is None or name in self._float_layers or self._is_not_emulated(own):
+            return self._activate_in_float(layer, call, self.append(op))
+        if own.is_fusible:
+            return self.append(replace(op, fused_activation=own.fused, max_value=own.max_value))
+        return self.activate(layer, call, name, self.append(op), own)
+
+    def activate(self, layer: Layer, call: LayerCall, name: str, source: int, own: Activation) -> int:
+        """Add an activation that is an operator of its own: a function, or a convolution of one tap and a rectifier."""
+        if own.operation is not None:
+            op = PlannedOp(name, "operation", (source,), operation=own.operation, options=own.options)
+        else:
+            factor, offset = (keras.initializers.Constant(each) for each in own.affine)
+            taps = self.one_tap(layer, call, depthwise_initializer=factor, bias_initializer=offset)
+            op = PlannedOp(name, "matmul", (source,), taps, None, "convolution", own.fused, max_value=own.max_value)
+        return self.append(replace(op, result_of=layer.name))
+
+    def _is_not_emulated(self, own: Activation) -> bool:
+        return own.operation is not None and self._runtime not in OPERATIONS[own.operation].integer_kernels
+
+    def _activate_in_float(self, layer: Layer, call: LayerCall, source: int) -> int:
+        """Add the activation that a layer has, in float32 behind the layer in integers."""
+        name = activation_name(layer)
+        reason = NAMED
+        if name not in self._float_layers:
+            function = function_name(layer.activation)
+            self.refusals.append(Refusal(layer.name, type(layer).__name__, f" with the activation {function!r}"))
+            reason = Refusal(name, function).reason
+        [own] = self.made_once(layer, "activation", lambda: [keras.layers.Activation(layer.activation, name=name)])
+        return self._append_float(PlannedOp(name, "float", (source,), own, reason=reason), call)
+
+    def one_tap(self, layer: Layer, call: LayerCall, **options: Any) -> Layer:
+        """Return the depthwise convolution of one tap that computes a layer, the same for all its calls."""
+        made = self.made_once(layer, "tap", lambda: [one_tap(len(call.shape), f"{layer.name}_scale", **options)])
+        if made[0] is None:
+            raise unsupported(layer, f" of rank {len(call.shape)}")
+        return made[0]
+
+    def made_once(self, layer: Layer, role: str, make: Callable[[], list[Layer]]) -> list[Layer]:
+        """Return the layers that compute a layer, or a part of it, the same for all its calls."""
+        if (id(layer), role) not in self._made:
+            self._made[id(layer), role] = make()
+        return self._made[id(layer), role]
+
+
+Plans = Callable[[Planner, LayerCall, Fusion], int]
+"""Plans a call, with what is fused to it, and returns the number of the operation that has its result."""
+
+
+def matmul_kind(layer: Layer | None) -> LayerKind | None:
+    """The row of a layer that an integer operator computes with weights; None for other layers."""
+    kind = kind_of(layer)
+    return kind if kind is not None and kind.quantized == "operator" else None
+
+
+def _fuses_activation(layer: Layer | None) -> bool:
+    """Whether a layer's operator can include the rectifier behind it."""
+    if matmul_kind(layer) is not None or isinstance(layer, keras.layers.BatchNormalization):
+        return True
+    operation = operation_for(layer)
+    return operation is not None and operation.plan == "pairwise"
+
+
+def _own_activation(layer: Layer | None) -> Activation | None:
+    return activation_of(getattr(layer, "activation", keras.activations.linear))
+
+
+def activation_name(layer: Layer) -> str:
+    """Return the name of the activation that a layer has, as an operation of its own."""
+    return f"{layer.name}_activation"
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """Return the name of an activation, as Keras serializes it."""
+    config = keras.activations.serialize(function)
+    return str(config.get("class_name", "function") if isinstance(config, dict) else config)
