@@ -18,7 +18,7 @@ from tfsep import layers
 from tfsep._keras.dtype_policy import dtype_policy
 from tfsep._utils.messages import messages_to
 from tfsep.cli import app
-from tfsep.train import FitConfig, TrainConfig, _computation, _run, _trainer
+from tfsep.train import FitConfig, TrainConfig, _computation, _run, _trainer, join
 from tfsep.train._computation import choose
 from tfsep.train._model_setup import build_optimizer, with_softmax
 from tfsep.train._run import TrainingJob, run_training
@@ -59,7 +59,11 @@ def test_resumed_run_reaches_identical_weights_and_counts(xla, data, tmp_path, m
             shutil.copytree(whole, cut)
 
     monkeypatch.setattr(_run, "_write_epoch", write_epoch)
-    expected = run_training(job(), config, data, whole, False)
+    monkeypatch.setattr(_run, "_LONG_WAIT", 0.0)
+    lines = []
+    with messages_to(lines.append):
+        expected = run_training(job(), config, data, whole, False)
+    assert [line.split(",")[0].split("% ")[-1] for line in lines[3:]] == ["of the epoch waited for images"]
     resumed = run_training(job(), config, data, cut, True)
     for ours, theirs in zip(resumed.model.get_weights(), expected.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -165,6 +169,48 @@ def test_scaling_by_powers_of_two_changes_no_update():
         assert not any(np.array_equal(plain[0], other) for other in wrong)
 
 
+def test_share_of_the_time_that_waits_for_data(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(_trainer.time, "perf_counter", lambda: now[0])
+
+    def slow():
+        for item in range(4):
+            now[0] += 3.0
+            yield item
+
+    clock = _trainer._Clock()
+    for _ in clock.timed(slow()):
+        now[0] += 1.0
+    assert clock.share == 0.75
+
+
+@pytest.mark.parametrize(
+    ("waits", "says"),
+    [([0.9], False), ([0.9, 0.25], True), ([0.1, 0.1, 0.3], True), ([0.1, 0.3, 0.3], False), ([0.1, 0.3, 0.1], False)],
+)
+def test_long_waits_are_said_once_and_not_of_the_first_epoch(waits, says):
+    assert _run._waits_long([{"data_wait": wait} for wait in waits]) == says
+
+
+def test_device_that_is_asked_for(monkeypatch):
+    with join("one", device="cpu") as devices:
+        assert choose(FitConfig(), network(), devices.strategy, 1000).device == "CPU"
+    for arguments, message in (
+        ({"device": "gpu"}, "device: expected a GPU that TensorFlow can use, got none on this machine"),
+        ({"device": "gpu", "strategy": "mirrored"}, "device: expected a GPU that TensorFlow can use"),
+        ({"device": "gpu", "strategy": "multi-worker"}, "device: expected a GPU that TensorFlow can use"),
+        ({"device": "tpu"}, "device: expected one of auto, cpu, gpu, got 'tpu'"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught, join(**arguments):
+            pass
+        assert_sentence(caught.value, "device")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [Gpu()] if kind == "GPU" else [])
+    with pytest.raises(ValueError, match="expected auto or gpu for multi-worker"), join("multi-worker", device="cpu"):
+        pass
+    with join("mirrored", device="cpu") as devices:
+        assert choose(FitConfig(), network(), devices.strategy, 1000).device == "CPU"
+
+
 class Gpu(SimpleNamespace):
     """A GPU as TensorFlow lists it."""
 
@@ -265,6 +311,11 @@ def test_command_says_that_memory_does_not_suffice(size, most, tmp_path, monkeyp
     said = command_fails(data, tmp_path, monkeypatch, "--set", f"batch_size={size}")
     assert_sentence(said, "batch_size")
     assert "fits in the CPU's memory, got" in said
+
+
+def test_command_says_that_no_gpu_is_there(tmp_path, monkeypatch, data):
+    said = command_fails(data, tmp_path, monkeypatch, "--device", "gpu")
+    assert said == "device: expected a GPU that TensorFlow can use, got none on this machine"
 
 
 def test_command_says_that_xla_cannot_compile(tmp_path, monkeypatch, data):

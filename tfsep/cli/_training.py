@@ -30,6 +30,14 @@ class Xla(StrEnum):
     OFF = "off"
 
 
+class Device(StrEnum):
+    """The kinds of device; `tfsep.train.join` has their meaning."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
 XlaOption = Annotated[Xla | None, typer.Option(help="Whether XLA compiles the step; auto: on a GPU.")]
 
 
@@ -60,6 +68,7 @@ def train(
     strategy: Annotated[
         Strategy, typer.Option(help="One device, all of this machine, or all of the workers in TF_CONFIG.")
     ] = Strategy.ONE,
+    device: Annotated[Device, typer.Option(help="What to train on; auto: GPUs, where there are some.")] = Device.AUTO,
     timeout: Annotated[float, typer.Option(help="Seconds within which all workers have to be there.")] = 60.0,
     publish: PublishOption = None,
 ) -> None:
@@ -89,7 +98,7 @@ def train(
             ),
         }
         recipe = training.TrainConfig.of(given)
-        with training.join(strategy.value, timeout) as devices:
+        with training.join(strategy.value, timeout, device.value) as devices:
             images = open_data(data, None if size is None else (*parse_size(size), 3))
             result = training.train(recipe, images, out, resume=resume, devices=devices)
             _print_result(result)

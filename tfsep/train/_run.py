@@ -30,6 +30,23 @@ from tfsep.train._trainer import Trainer, seed_dropout
 
 _logger = logging.getLogger(__name__)
 
+_LONG_WAIT = 0.25
+"""Share of an epoch that goes by without a batch, from which on the log says what helps."""
+
+
+_WAITING = (
+    "{:.0%} of the epoch waited for images, which this machine's CPU reads and augments; `tfsep records` stores them "
+    "at the size of the network, and shift=0 or erase=0 augments them less"
+)
+_NOT_COMPILED = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.UnimplementedError,
+    tf.errors.NotFoundError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+)
+"""Errors of XLA, or of its absence; a lost worker has others."""
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -152,6 +169,8 @@ def run_training(
             if devices.is_chief:
                 _write_epoch(directory, records, best, trainer)
             _logger.info(epoch_line(records[-1], config.epochs))
+            if _waits_long(records):
+                _logger.info(_WAITING.format(records[-1]["data_wait"]))
     except tf.errors.ResourceExhaustedError as error:
         raise out_of_memory(computation) from error
     except KeyboardInterrupt:
@@ -192,7 +211,7 @@ def _fitting_trainer(
             if config.batch_size != AUTO:
                 raise out_of_memory(computation) from error
             computation = computation.halved()
-        except tf.errors.OpError as error:
+        except _NOT_COMPILED as error:
             if not computation.xla:
                 raise
             said = str(error).partition("\n")[0]
@@ -245,6 +264,12 @@ def _train_epoch(
         "data_wait": measured.data_wait,
         "skipped_steps": measured.skipped,
     }
+
+
+def _waits_long(records: list[dict[str, Any]]) -> bool:
+    """Whether the last epoch is the first, after that in which buffers are filled, to wait long for its images."""
+    waits = [record.get("data_wait", 0.0) >= _LONG_WAIT for record in records[1:]]
+    return waits[-1:] == [True] and sum(waits) == 1
 
 
 def _best_record(records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ from tfsep.train._worker_connections import HEARTBEAT_TIMEOUT, WorkerConnections
 
 STRATEGIES = ("one", "mirrored", "multi-worker")
 """The strategies of `join`: one device, all devices of this machine, several machines."""
+
+KINDS = ("auto", "cpu", "gpu")
+"""The kinds of device that `join` may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Devices:
 
 
 @contextmanager
-def join(strategy: str = "one", timeout: float = 60.0) -> Iterator[Devices]:
+def join(strategy: str = "one", timeout: float = 60.0, device: str = "auto") -> Iterator[Devices]:
     """Connect to the devices of a run, for `train`, until the context is left.
 
     Several machines must be joined before TensorFlow computes anything, and so before data are opened:
@@ -83,10 +86,12 @@ def join(strategy: str = "one", timeout: float = 60.0) -> Iterator[Devices]:
             as TensorFlow documents it.
         timeout: seconds within which all workers must have started. When one is lost later, the others name it and end
             their processes with exit code 3.
+        device: ``"gpu"`` or ``"cpu"``: the kind to compute on; ``"auto"``: GPUs, where there are some.
 
     Raises:
-        ValueError: for another strategy or timeout; for a ``TF_CONFIG`` that describes no cluster, or differs between
-            workers; if TensorFlow has already computed something.
+        ValueError: for another strategy, timeout or kind of device; if no device of the kind is there; for a
+            ``TF_CONFIG`` that describes no cluster, or differs between workers; if TensorFlow has already computed
+            something.
         TimeoutError: if a worker has not started in time.
         OSError: if this worker's port is taken.
 
@@ -98,11 +103,13 @@ def join(strategy: str = "one", timeout: float = 60.0) -> Iterator[Devices]:
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}")
     timeout = number_in_range(timeout, "timeout", float, 0.1, 86400)
+    kind = _require_kind(device, strategy)
     if strategy == "one":
-        yield Devices(tf.distribute.get_strategy())
+        # A GPU is the default; asked for, it would get the functions of data sets as well.
+        with tf.device("CPU:0") if device == "cpu" else nullcontext():
+            yield Devices(tf.distribute.get_strategy())
     elif strategy == "mirrored":
-        found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        yield Devices(tf.distribute.MirroredStrategy([device.name for device in found]))
+        yield Devices(tf.distribute.MirroredStrategy([each.name for each in tf.config.list_logical_devices(kind)]))
     else:
         with WorkerConnections(read_cluster(os.environ.get("TF_CONFIG")), timeout) as connections:
             try:
@@ -111,6 +118,24 @@ def join(strategy: str = "one", timeout: float = 60.0) -> Iterator[Devices]:
                 # The cause may be a lost worker: then the connections end this process in the meantime, with its name.
                 time.sleep(HEARTBEAT_TIMEOUT)
                 raise
+
+
+def _require_kind(device: str, strategy: str) -> str:
+    """The kind of device to compute on, as TensorFlow names it.
+
+    Raises:
+        ValueError: unless there is one.
+    """
+    if device not in KINDS:
+        raise ValueError(f"device: expected one of {', '.join(KINDS)}, got {device!r}")
+    # Physical ones, since to ask for logical ones would start TensorFlow before several machines are connected.
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    if device == "gpu" and not has_gpu:
+        raise ValueError("device: expected a GPU that TensorFlow can use, got none on this machine")
+    if (device, strategy) == ("cpu", "multi-worker") and has_gpu:
+        # TensorFlow's strategy takes a machine's GPUs.
+        raise ValueError("device: expected auto or gpu for multi-worker on a machine with a GPU, got 'cpu'")
+    return "GPU" if has_gpu and device != "cpu" else "CPU"
 
 
 def _multi_worker() -> Any:

@@ -201,7 +201,8 @@ class Trainer:
         replicas = self._strategy.num_replicas_in_sync
         variables = self.model.trainable_variables
         former = [tf.identity(variable.value) for variable in self._untrained]
-        total, loss, correct = [tf.zeros(())] * len(variables), tf.zeros(()), tf.zeros(())
+        summed: list[Tensor] = []
+        loss, correct = tf.zeros(()), tf.zeros(())
         for x, y in zip(tf.split(images, parts), tf.split(labels, parts), strict=True):
             if self._teacher is not None:
                 y = (1.0 - self._distill) * y + self._distill * self._teacher(x, training=False)  # noqa: PLW2901
@@ -211,14 +212,16 @@ class Trainer:
                 mean = tf.reduce_mean(losses) + tf.add_n([tf.zeros(()), *self.model.losses])
                 scaled = self.optimizer.scale_loss(mean) if self._scales_loss else mean
             gradients = tape.gradient(scaled, [variable.value for variable in variables])
-            total = [a + b / (parts * replicas) for a, b in zip(total, gradients, strict=True)]
+            if parts * replicas > 1:
+                gradients = [each / (parts * replicas) for each in gradients]
+            summed = [a + b for a, b in zip(summed, gradients, strict=True)] if summed else gradients
             loss += tf.reduce_sum(losses)
             correct += tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == tf.argmax(y, -1), "float32"))
         sums = tf.stack([loss, correct, tf.cast(tf.shape(images)[0], "float32"), 0.0])
         now = [variable.value for variable in self._untrained if tf.as_dtype(variable.dtype).is_floating]
         # One pass over each: a sum of squares is finite where all numbers are.
-        squares = tf.add_n([loss, *(tf.cast(tf.nn.l2_loss(each), "float32") for each in (*total, *now))])
-        return total, former, sums, tf.cast(tf.math.is_finite(squares), "float32")
+        squares = tf.add_n([loss, *(tf.cast(tf.nn.l2_loss(each), "float32") for each in (*summed, *now))])
+        return summed, former, sums, tf.cast(tf.math.is_finite(squares), "float32")
 
     def _apply(self, gradients: list[Tensor]) -> None:
         self.optimizer.apply(gradients, self.model.trainable_variables)
