@@ -30,7 +30,13 @@ class TrainsByDefault(L.Layer):
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__()
-        self.stack = [L.Resizing(8, 8), L.Conv2D(4, 3), L.BatchNormalization(), L.GlobalAveragePooling2D(), L.Dense(3)]
+        self.stack = [
+            L.Resizing(8, 8),
+            L.Conv2D(4, 3, activity_regularizer="l2"),
+            L.BatchNormalization(),
+            L.GlobalAveragePooling2D(),
+            L.Dense(3),
+        ]
 
     def call(self, x):
         for layer in self.stack:
@@ -50,7 +56,7 @@ def subclassed():
 
 
 def normalized(x, **options):
-    return L.BatchNormalization()(L.Conv2D(4, 3)(x), **options)
+    return L.BatchNormalization()(L.Conv2D(4, 3, activity_regularizer="l2")(x), **options)
 
 
 MODELS = {
@@ -66,6 +72,10 @@ MODELS = {
     ),
     "subclassed": subclassed,
 }
+
+
+REGULARIZED = MODELS.keys() - {"a layer that trains by default", "sequential"}
+"""Those with a loss of their own."""
 
 
 def functional_inside(x):
@@ -84,8 +94,9 @@ def made(name):
 
 
 def state(model):
-    """Every variable of a model, those of random generators too."""
-    return {variable.path: np.array(variable.value) for variable in model.variables}
+    """Every variable of a model, those of random generators too, and the losses of its last call."""
+    losses = {f"loss {number}": np.array(loss) for number, loss in enumerate(model.losses)}
+    return {variable.path: np.array(variable.value) for variable in model.variables} | losses
 
 
 def assert_unchanged(model, before):
@@ -108,15 +119,17 @@ def test_state_is_seen(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_functions_compute_what_predict_does_and_leave_the_model_as_it_was(name, tmp_path):
     model, shape = made(name), (16, 16, 3) if name == "subclassed" else None
-    before = state(model)
+    predicted = None if name == "subclassed" else model.predict(X, verbose=0)
     expected = np.asarray(model(X, training=False))
+    before = state(model)
+    assert any(path.startswith("loss") for path in before) == (name in REGULARIZED)
     path = tflite.export(model, tmp_path / "m.tflite", data=X, input_shape=shape, batch_size=16).path
     np.testing.assert_allclose(tflite.predict(path, X), expected, atol=1e-5)
     if name in ("resized", "subclassed"):  # the rest of convert is export
         tflite.convert(model, tmp_path / "folder", "int8", X, data=X, input_shape=shape)
     cost(model, shape)
     if name != "subclassed":  # Keras's own predict moves its statistics, and it says nothing of its inputs
-        np.testing.assert_allclose(model.predict(X, verbose=0), expected, atol=1e-5)
+        np.testing.assert_allclose(predicted, expected, atol=1e-5)
         tflite.verify(model, path, X)
         tflite.compare_layers(model, path, X[:16])
         surgery.fold_batch_norm(model)
@@ -133,6 +146,7 @@ def test_accuracy_leaves_a_model_as_it_was():
 def test_prepare_takes_calls_that_were_told_to_train():
     """Keras's predict overrides training=True, and so the file has a normalization by moving statistics."""
     model = made("training=True")
+    model(X)
     before = state(model)
     prepared = quantize.observe(quantize.prepare(model), X)
     assert_unchanged(model, before)

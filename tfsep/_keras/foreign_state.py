@@ -27,8 +27,8 @@ def foreign_state_kept(model: Any) -> Iterator[None]:
     """Give everything that a call of a model may change, and no scope of Keras covers, its value from before.
 
     Attributes of layers and of objects that these hold, numbers in arrays, lists, dicts, sets and variables of
-    TensorFlow, and what functions refer to. A layer that is not built yet is left out: its first call makes what it
-    holds.
+    TensorFlow, what functions refer to, and the losses of the last call, in whose place a trace would leave symbols. A
+    layer that is not built yet is left out: its first call makes what it holds.
 
     Args:
         model: a model; anything else is let through.
@@ -46,6 +46,7 @@ def foreign_state_kept(model: Any) -> Iterator[None]:
     if isinstance(model, keras.layers.Layer):
         for layer in layers_in(model):
             state.look(layer)
+            state.keep_losses(layer)
     try:
         yield
     finally:
@@ -80,6 +81,11 @@ class _State:
         """Put everything back."""
         for fill in self._fills:
             fill()
+
+    def keep_losses(self, layer: Layer) -> None:
+        """Remember the losses of a layer's last call, which Keras has no public way to put back."""
+        self._members(layer._losses)
+        self._members(layer._loss_ids)
 
     def look(self, root: Any) -> None:
         """Remember what a value holds, what this holds, and so on."""
