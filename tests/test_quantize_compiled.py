@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_sentence
+from checks import assert_close, assert_sentence
 from quantize_networks import trained, with_every_layer
 
 from tfsep import layers, quantize
@@ -91,12 +91,66 @@ def test_inference(kind, runtime):
 def test_keras_compiles_fit_and_predict():
     """By the flag of `compile`, which Keras sets by itself on a GPU; every layer has to allow it."""
     model, given = prepared(lambda: stack(L.AveragePooling1D(2), L.Dense(3, activation="relu6"), shape=(8, 4)))
-    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=True)
-    before = [weight.numpy() for weight in model.trainable_weights]
-    model.fit(given, np.zeros((128, 4, 3), "float32"), batch_size=64, verbose=0)
-    assert model.jit_compile
-    assert not any(np.array_equal(*pair) for pair in zip(before, model.trainable_weights, strict=True))
+    labels, start = np.zeros((128, 4, 3), "float32"), model.get_weights()
+    ends = []
+    for jit in (False, True):
+        model.set_weights(start)
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=jit)
+        model.fit(given, labels, batch_size=128, verbose=0)
+        assert model.jit_compile == jit
+        ends.append(model.get_weights())
+    moved = [not np.array_equal(*pair) for pair in zip(start, ends[0], strict=True)]
+    assert sum(moved) >= 6
+    for plain, compiled in zip(*ends, strict=True):
+        assert_close(compiled, plain, 1e-5)
     np.testing.assert_array_equal(model.predict(given, verbose=0), model(given))
+
+
+TRAINED = {
+    "normalized": lambda: stack(
+        layers.Conv2D(8, 3, 2, "same", use_bias=False, rate=2), L.BatchNormalization(), L.ReLU(6)
+    ),
+    "biased": lambda: stack(layers.Conv2D(8, 3, groups=2), shape=SHAPE),
+    "depthwise": lambda: stack(layers.DepthwiseConv2D(3, 1, "same", 2, use_bias=False), L.BatchNormalization()),
+    "separable": lambda: stack(layers.SeparableConv2D(6, 3, 2, "same")),
+    "transposed": lambda: stack(layers.Conv2DTranspose(6, 3, 2, "same")),
+    "sequences": lambda: stack(L.Conv1D(12, 5, 2, "same"), L.AveragePooling1D(3, 2, "same"), shape=SEQUENCE),
+    "dense": lambda: stack(L.Dense(64, activation="relu"), shape=(70,)),
+    "concatenated": concatenated,
+    **{
+        name: lambda name=name: stack(L.Conv2D(8, 1, activation=name))
+        for name in ("sigmoid", "tanh", "softmax", "hard_silu", "hard_sigmoid", "leaky_relu")
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("kind", TRAINED)
+def test_training_step(kind, frozen):
+    """Gradients, to learned ranges too, and statistics, where no rounding of float32 decides what a number rounds to.
+
+    Upstream is zero where it does: a rectifier's gradient at zero, and that at the ends of a range.
+    """
+    model, given = prepared(TRAINED[kind], ranges="learned", observations=1)
+    quantize.freeze_batch_norm(model, frozen)
+    start, rng = model.get_weights(), np.random.default_rng(0)
+    y = model(given, training=True).numpy()
+    model.set_weights(start)
+    upstream = rng.normal(size=y.shape).astype("float32") * ((y != 0) & (y > y.min()) & (y < y.max()))
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(x, training=True) * upstream)
+        return tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+
+    results = []
+    for run in runs(step):
+        model.set_weights(start)
+        results.append([*run(given), *(weight.numpy() for weight in model.non_trainable_weights)])
+    paths = [weight.path for weight in [*model.trainable_weights, *model.non_trainable_weights]]
+    for plain, compiled, path in zip(*results, paths, strict=True):
+        assert_close(compiled, plain, 1e-5, path)
 
 
 def test_compiled_without_ranges_is_refused():
