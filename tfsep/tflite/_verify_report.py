@@ -366,7 +366,8 @@ def _failure(report: VerifyReport, worst_weight: str) -> str:
 def _worst_channel(report: VerifyReport) -> str:
     """The worst channel in words, and remarks of the proof, behind commas."""
     worst = [f"the worst channel {channel.name} {channel.ranges()}" for channel in report.channels.worst[:1]]
-    return "".join(f", {text}" for text in (*worst, *(() if report.proof is None else report.proof.notes())))
+    proof = [] if report.proof is None else [*filter(None, [report.proof.difference]), *report.proof.notes()]
+    return "".join(f", {text}" for text in (*worst, *proof))
 
 
 def _dead_channels(report: VerifyReport) -> str:
