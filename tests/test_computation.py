@@ -46,12 +46,14 @@ def job():
     return TrainingJob(network, evaluated, with_softmax(evaluated))
 
 
-@pytest.mark.parametrize("xla", ["on", "off"])
-def test_resumed_run_reaches_identical_weights_and_counts(xla, data, tmp_path, monkeypatch):
-    """With a scaled loss, too, whose scale and counters are in the checkpoint."""
-    monkeypatch.setattr(_computation, "_choose_precision", lambda setting, device: ("mixed_float16", "for the test"))
-    config = replace(TINY, xla=xla)
-    whole, cut, real = tmp_path / "whole", tmp_path / "cut", _run._write_epoch
+@pytest.mark.parametrize(("xla", "precision"), [("on", "float32"), ("off", "mixed_float16")])
+def test_resumed_run_reaches_identical_weights_and_counts(xla, precision, data, tmp_path, monkeypatch):
+    """With the scale of the loss, and the batch that fitted when the run began."""
+    monkeypatch.setattr(_computation, "_choose_precision", lambda setting, device: (precision, "for the test"))
+    monkeypatch.setattr(_run, "_LONG_WAIT", 0.0)
+    monkeypatch.setattr(Trainer, "rehearse", fitting(10))
+    config = replace(TINY, xla=xla, batch_size="auto")
+    whole, cut, real, lines = tmp_path / "whole", tmp_path / "cut", _run._write_epoch, []
 
     def write_epoch(directory, records, *more):
         real(directory, records, *more)
@@ -59,19 +61,30 @@ def test_resumed_run_reaches_identical_weights_and_counts(xla, data, tmp_path, m
             shutil.copytree(whole, cut)
 
     monkeypatch.setattr(_run, "_write_epoch", write_epoch)
-    monkeypatch.setattr(_run, "_LONG_WAIT", 0.0)
-    lines = []
     with messages_to(lines.append):
         expected = run_training(job(), config, data, whole, False)
+    assert lines[0].endswith("batch_size 8 (16 does not fit in the CPU's memory)")
     assert [line.split(",")[0].split("% ")[-1] for line in lines[3:]] == ["of the epoch waited for images"]
+    monkeypatch.setattr(Trainer, "rehearse", fitting(100))
     resumed = run_training(job(), config, data, cut, True)
     for ours, theirs in zip(resumed.model.get_weights(), expected.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     with np.load(cut / "checkpoint.npz") as ours, np.load(whole / "checkpoint.npz") as theirs:
         for name in theirs.files:
             np.testing.assert_array_equal(ours[name], theirs[name])
-    record = json.loads((tmp_path / "cut" / "computation.json").read_text())
-    assert (record["xla"], record["precision"]) == (xla == "on", "mixed_float16")
+    record = json.loads((cut / "computation.json").read_text())
+    assert (record["xla"], record["precision"], record["batch_size"]) == (xla == "on", precision, 8)
+    assert json.loads((cut / "config.json").read_text())["batch_size"] == "auto"
+
+
+def fitting(most):
+    """`Trainer.rehearse` where the memory suffices for so many images."""
+
+    def rehearse(self, batches):
+        if batches.element_spec[0].shape[0] > most:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\n\t of some shape")
+
+    return rehearse
 
 
 COUNTED = {"seed_generator_state", "step_counter", "dynamic_scale"}
@@ -108,9 +121,13 @@ def uncompiled():
 @pytest.mark.parametrize(
     ("precision", "xla"), [("float32", False), ("float32", True), ("mixed_bfloat16", False), ("mixed_float16", True)]
 )
-def test_step_that_is_not_finite_is_skipped_and_counted(precision, xla, uncompiled):
+def test_step_that_is_not_finite_is_skipped_and_counted(precision, xla, uncompiled, monkeypatch):
     """Infinite, not a number, and finite where the statistics' squares are not."""
     trainer = trainer_of(precision, xla)
+    began = [np.array(np.asarray(variable)) for variable in trainer.state]
+    trainer.rehearse(tf.data.Dataset.from_tensors(batch(1)))
+    for variable, before in zip(trainer.state, began, strict=True):
+        np.testing.assert_array_equal(np.asarray(variable), before)
     trainer.epoch([batch(1)])
     for value, plain in zip(trainer.model.get_weights(), uncompiled, strict=True):
         assert_close(value, plain, 1e-5 if precision == "float32" else 2e-2)
@@ -129,14 +146,10 @@ def test_step_that_is_not_finite_is_skipped_and_counted(precision, xla, uncompil
     assert 0 < measured.data_wait < 1
     assert not np.array_equal(values_of(trainer)[0], weights[0])
     assert all(np.isfinite(value).all() for value in values_of(trainer))
-
-
-def test_steps_in_a_row_that_are_not_finite_end_a_run(monkeypatch):
     monkeypatch.setattr(_trainer, "MOST_SKIPPED", 3)
-    trainer, bad = trainer_of(), batch(2, np.inf)
     with pytest.raises(ValueError, match="got none in 3 steps in a row"):
-        trainer.epoch([batch(1), bad, bad, batch(1), bad, bad, bad, batch(1)])
-    assert trainer.steps == 7
+        trainer.epoch([*bad[:2], batch(1), *bad, batch(1)])
+    assert trainer.steps == 12
 
 
 def softmax_regression():
@@ -154,19 +167,17 @@ class NotUnscaled(keras.optimizers.LossScaleOptimizer):
 def test_scaling_by_powers_of_two_changes_no_update():
     """In float32 it is exact; what does not unscale is found."""
 
-    def weights_after(wrap, config):
+    def weights_after(wrap):
         optimizer = wrap(keras.optimizers.SGD(0.5, momentum=0.9))
-        trainer = Trainer(softmax_regression(), optimizer, config)
+        trainer = Trainer(softmax_regression(), optimizer, replace(TINY, accumulate=2))
         trainer.epoch([batch(1), batch(2), batch(3)])
-        return values_of(trainer)
+        return trainer.model.get_weights()
 
-    for config in (TINY, replace(TINY, accumulate=4, average=0.0)):
-        plain = weights_after(lambda inner: inner, config)
-        scaled = weights_after(lambda inner: keras.optimizers.LossScaleOptimizer(inner, 2.0**11, 2), config)
-        for value in plain:
-            assert any(np.array_equal(value, other) for other in scaled)
-        wrong = weights_after(NotUnscaled, config)
-        assert not any(np.array_equal(plain[0], other) for other in wrong)
+    plain = weights_after(lambda inner: inner)
+    scaled = weights_after(lambda inner: keras.optimizers.LossScaleOptimizer(inner, 2.0**11, 2))
+    for ours, theirs in zip(scaled, plain, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not np.array_equal(weights_after(NotUnscaled)[0], plain[0])
 
 
 def test_share_of_the_time_that_waits_for_data(monkeypatch):
@@ -278,36 +289,10 @@ def test_statistics_exchanged_within_a_step_are_not_compiled(monkeypatch):
     assert choose(FitConfig(), network(), two, 1000).xla
 
 
-def fitting(most):
-    """`Trainer.rehearse` where the memory suffices for so many images."""
-
-    def rehearse(self, batches):
-        if batches.element_spec[0].shape[0] > most:
-            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\n\t of some shape")
-
-    return rehearse
-
-
-def test_batch_is_halved_until_it_fits(data, tmp_path, monkeypatch):
-    lines = []
-    monkeypatch.setattr(Trainer, "rehearse", fitting(10))
-    with messages_to(lines.append):
-        run_training(job(), replace(TINY, batch_size="auto", epochs=1), data, tmp_path / "run", False)
-    assert lines[0].endswith("batch_size 8 (16 does not fit in the CPU's memory)")
-    record = json.loads((tmp_path / "run" / "computation.json").read_text())
-    assert record["batch_size"] == 8
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["batch_size"] == "auto"
-    # A resumed run goes on with it, whatever the memory is now.
-    monkeypatch.setattr(Trainer, "rehearse", fitting(100))
-    lines.clear()
-    with messages_to(lines.append):
-        run_training(job(), replace(TINY, batch_size="auto", epochs=1), data, tmp_path / "run", True)
-    assert "batch_size 8 (" in lines[0]
-
-
 @pytest.mark.parametrize(("size", "most"), [("32", 10), ("auto", 0)])
 def test_command_says_that_memory_does_not_suffice(size, most, tmp_path, monkeypatch, data):
     monkeypatch.setattr(Trainer, "rehearse", fitting(most))
+    monkeypatch.setattr(_computation, "_FIRST_BATCH", 2)
     said = command_fails(data, tmp_path, monkeypatch, "--set", f"batch_size={size}")
     assert_sentence(said, "batch_size")
     assert "fits in the CPU's memory, got" in said
@@ -357,6 +342,7 @@ def test_memory_that_runs_out_later_leaves_a_run_to_resume(data, tmp_path, monke
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
     monkeypatch.setattr(Trainer, "epoch", epoch)
+    monkeypatch.setattr(Trainer, "rehearse", fitting(16))
     with pytest.raises(ValueError, match="got 16 images; choose a smaller one") as caught:
         run_training(job(), TINY, data, tmp_path / "run", False)
     assert_sentence(caught.value, "batch_size")

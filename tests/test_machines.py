@@ -145,6 +145,8 @@ def test_unsynchronized_statistics_are_averaged_over_replicas(kind, request):
     keep = worker.MOMENTUM
     assert_close(got["mean"], [(1 - keep) * np.mean([half.mean() for half in halves])])
     assert_close(got["variance"], [keep + (1 - keep) * np.mean([half.var() for half in halves])])
+    if kind == "mirrored":
+        assert_close([got["compiled_mean"], got["compiled_variance"]], [got["mean"], got["variance"]])
 
 
 def test_only_the_chief_writes_and_all_log_the_same(two, alone):

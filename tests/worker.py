@@ -57,10 +57,10 @@ def whole_run(folder, devices=None, resume=False):
     return run_training(job, CONFIG, data(), folder, resume, devices)
 
 
-def statistics_apart(devices):
+def statistics_apart(devices, xla=False):
     """Mean and variance of the first normalization after a step in which each replica goes by its own statistics."""
     with devices.strategy.scope():
-        trainer = Trainer(network(False), keras.optimizers.SGD(0.0), CONFIG)
+        trainer = Trainer(network(False), keras.optimizers.SGD(0.0), CONFIG, xla=xla)
     batches = epoch_batches(data().train, CONFIG, 2, 0, devices.worker_index, devices.worker_count)
     trainer.epoch(batches.take(1))
     return [np.asarray(weight) for weight in trainer.model.layers[1].get_weights()[2:]]
@@ -79,6 +79,8 @@ def main(strategy, folder, weights, resume=False, replicas=1, die_after=None):
     with join(strategy, timeout=120) as devices, messages_to(log):
         result = whole_run(folder, devices, resume)
         more = {} if resume else dict(zip(("mean", "variance"), statistics_apart(devices), strict=True))
+        if strategy == "mirrored":
+            more["compiled_mean"], more["compiled_variance"] = statistics_apart(devices, xla=True)
         np.savez(weights, *result.model.get_weights(), accuracy=result.validation_accuracy, **more)
 
 

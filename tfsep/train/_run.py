@@ -145,6 +145,7 @@ def run_training(
     computation = (
         directory.read_computation() if resume else choose(config, job.evaluated, devices.strategy, training.size)
     )
+    stored = directory.read_arrays(CHECKPOINT) if resume else []
     devices.require_equal({**directory.shared_facts(resume), "devices": computation.facts})
     trainer, computation = _fitting_trainer(job, training, config, computation, devices)
     _logger.info(computation.describe())
@@ -153,10 +154,12 @@ def run_training(
     records: list[dict[str, Any]] = []
     best: list[np.ndarray] = []
     if resume:
-        _assign(trainer.state, directory.read_arrays(CHECKPOINT, _shapes(trainer.state)))
+        directory.require_shapes(CHECKPOINT, stored, trainer.state)
+        _assign(trainer.state, stored)
         records = directory.read_log()[: trainer.steps // steps]
         if records and config.patience:
-            best = directory.read_arrays(BEST, _shapes(job.evaluated.weights))
+            best = directory.read_arrays(BEST)
+            directory.require_shapes(BEST, best, job.evaluated.weights)
     elif devices.is_chief:
         directory.create(computation)
         _write_checkpoint(directory, trainer)
@@ -292,10 +295,6 @@ def _write_epoch(
         directory.write_arrays(BEST, best)
     directory.write_log(records)
     _write_checkpoint(directory, trainer)
-
-
-def _shapes(variables: list[tf.Variable]) -> list[tuple[int, ...]]:
-    return [tuple(variable.shape) for variable in variables]
 
 
 def _assign(variables: list[tf.Variable], arrays: list[np.ndarray]) -> None:

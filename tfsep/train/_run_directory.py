@@ -112,21 +112,23 @@ class RunDirectory:
         with atomic_file(self.path / name, "folder") as partial, partial.open("wb") as file:
             np.savez(file, *arrays)
 
-    def read_arrays(self, name: str, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
+    def read_arrays(self, name: str) -> list[np.ndarray]:
         """Read the arrays of a file that `write_arrays` wrote.
 
         Raises:
-            ValueError: if the file is damaged, or holds arrays of other shapes, as those of another network.
+            ValueError: if the file is damaged.
         """
         path = self.path / name
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = [stored[f"arr_{i}"] for i in range(len(stored.files))]
+                return [stored[f"arr_{i}"] for i in range(len(stored.files))]
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(f"folder: expected a run with a whole {name}, got a damaged {path}") from error
-        if [array.shape for array in arrays] != shapes:
-            raise ValueError(f"folder: expected a run of this network, got weights of another in {path}")
-        return arrays
+
+    def require_shapes(self, name: str, arrays: list[np.ndarray], variables: list[Any]) -> None:
+        """Raise a ValueError unless the arrays of a file have the shapes of variables, as those of the same network."""
+        if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+            raise ValueError(f"folder: expected a run of this network, got weights of another in {self.path / name}")
 
     def write_model(self, model: Model, preprocessing: Preprocessing) -> None:
         """Write the finished model, and beside it the record of its preprocessing."""
