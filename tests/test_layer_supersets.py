@@ -9,7 +9,7 @@ import tensorflow as tf
 from checks import assert_close, assert_refused, in_part
 from layer_checks import OTHER_THAN_DEFAULT
 
-from tfsep import layers, quantize, surgery, tflite
+from tfsep import layers, models, quantize, surgery, tflite
 from tfsep.cost import cost
 
 RNG = np.random.default_rng(0)
@@ -328,6 +328,31 @@ def trained(model, x):
     model.compile("sgd", "mse")
     model.fit(x, np.ones((len(x), 2)), verbose=0)
     return model
+
+
+@pytest.mark.parametrize("given", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_low_rank_adaptation_of_a_block(given, tmp_path):
+    """Of its 1×1 convolution, given at the start or later: trained, saved, folded, quantized, exported."""
+    options = {"lora_rank": 2, "lora_alpha": 3.0}
+    block = layers.DepthwiseSeparableConv(4, **(options if given else {}))
+    model = keras.Sequential([keras.Input(X.shape[1:]), block, keras.layers.Flatten(), keras.layers.Dense(2)])
+    if not given:
+        block.enable_lora(2, 3.0)
+    assert block.lora_enabled
+    assert options.items() <= block.get_config().items()
+    frozen = np.array(block.pointwise.weights[0])
+    trained(model, X)
+    np.testing.assert_array_equal(block.pointwise.weights[0], frozen)
+    assert np.abs(block.pointwise.lora_kernel_b).max() > 1e-4
+    expected = model.predict(X, verbose=0)
+    model.save(tmp_path / "m.keras")
+    folded = surgery.fold_batch_norm(model)
+    for other in (models.load_model(tmp_path / "m.keras"), folded):
+        assert_close(other.predict(X, verbose=0), expected, 1e-5)
+    assert not folded.layers[0].lora_enabled
+    prepared = quantize.observe(quantize.prepare(model), X)
+    assert_close(prepared(X), expected, 0.05)
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).verification.differing == 0
 
 
 @pytest.mark.parametrize("name", in_part(ADAPTED, 5))

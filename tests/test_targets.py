@@ -211,6 +211,8 @@ def test_the_guide_has_the_shipped_files_figures():
         if line.startswith("| `")
         for target in line.split(" | ")[0].removeprefix("| ").split(", ")
     }
+    missing = set(tflite.TARGETS) - set(by_target)
+    assert not missing, f"docs/guides/targets.md: expected a row of its table for each target, got none of {missing}"
     xnnpack, micro = report["xnnpack"], report["tflm"]
     assert by_target["xnnpack"].startswith(f"{xnnpack.taken} of {xnnpack.nodes}: {xnnpack.findings[0].operator} ")
     assert by_target["tflm"].startswith(

@@ -316,7 +316,7 @@ def test_pixels_for_a_network_of_floats(tmp_path):
 
 
 def test_functions_without_arguments_are_data(tmp_path):
-    """The converter's own form: lists of batches of one, or a dict by name, or its own record of such a function."""
+    """The converter's forms: lists of batches of one, dicts, also with the signature's name in front, its record."""
 
     def listed():
         for image, depth in zip(IMAGES, DEPTHS, strict=True):
@@ -326,10 +326,14 @@ def test_functions_without_arguments_are_data(tmp_path):
         for image, depth in zip(IMAGES, DEPTHS, strict=True):
             yield {"image": image[None], "depth": depth[None]}
 
+    def signed():
+        yield from (("serving_default", inputs) for inputs in named())
+
     model, shapes = two_open_inputs(), [(8, 8, 3), (6, 6, 3)]
     path = tmp_path / "m.tflite"
     expected = tflite.export(model, path, "int8", (IMAGES, DEPTHS), input_shape=shapes).sha256
-    for data in (listed, named, tf.lite.RepresentativeDataset(listed)):
+    assert_refused(lambda: tflite.verify(model, path, [("other", {"image": IMAGES, "depth": DEPTHS})]), "data")
+    for data in (listed, named, signed, tf.lite.RepresentativeDataset(listed)):
         assert tflite.export(model, path, "int8", data, data=listed, input_shape=shapes).sha256 == expected
         assert tflite.verify(model, path, data).samples == len(IMAGES)
         assert len(tflite.predict(path, data)) == len(IMAGES)

@@ -76,8 +76,9 @@ class SampleReader:
             data: an array (N, ...); a tuple (x, labels); for several inputs, a tuple or list of arrays in the order of
                 the inputs, a dict of them, or the structure in which the model takes them; or an iterable of any of
                 these or of single samples, a ``tf.data.Dataset`` or generator too; or a function without arguments
-                that returns such an iterable, the form of the converter's ``representative_dataset``. Numbers are cast
-                to the input's type, as Keras casts them.
+                that returns such an iterable, the form of the converter's ``representative_dataset``. An element may
+                be a pair of ``"serving_default"``, the signature's name, and the inputs, as the converter takes it.
+                Numbers are cast to the input's type, as Keras casts them.
 
         Raises:
             TypeError: for any other object, or a dtype that the input's does not hold.
@@ -142,6 +143,7 @@ class SampleReader:
 
     def _split(self, element: Any) -> tuple[Sequence[Any], Any]:
         """Separate an element's inputs, in their order, from its labels."""
+        element = _of_signature(element)
         inputs = self._arranged(element)
         if inputs is not None:
             return inputs, None
@@ -258,6 +260,12 @@ def _called(data: Any, argument: str) -> Any:
     return data()
 
 
+def _of_signature(element: Any) -> Any:
+    """The inputs of an element that names the signature that takes them; another element as it is."""
+    names = isinstance(element, tuple) and len(element) == 2 and isinstance(element[0], str)
+    return element[1] if names and element[0] == "serving_default" else element
+
+
 def required_arguments(function: Callable[..., Any]) -> list[str]:
     """Return the names of a function's arguments that have no default.
 
@@ -292,8 +300,8 @@ def peeked(data: Data, argument: str) -> tuple[Any, Data]:
     iterator = iter(samples)
     first = next(iterator, None)
     if samples is data and iterator is data:
-        return first, chain([] if first is None else [first], iterator)
-    return first, data
+        return _of_signature(first), chain([] if first is None else [first], iterator)
+    return _of_signature(first), data
 
 
 def _holds(wanted: str, array: np.ndarray) -> bool:

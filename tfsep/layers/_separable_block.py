@@ -52,6 +52,8 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         depthwise_regularizer: regularizer of the depthwise kernel; None for none.
         pointwise_regularizer: regularizer of the 1×1 kernel; None for none.
         rate: another name of dilation_rate.
+        lora_rank: rank of a low-rank adaptation (LoRA) of the 1×1 kernel, as in `keras.layers.Conv2D`; None for none.
+        lora_alpha: numerator of its scale; None for the rank.
         **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
     Input shape: (N, H, W, C), or (N, C, H, W) with ``"channels_first"``.
@@ -108,6 +110,9 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         depthwise_regularizer: RegularizerLike = None,
         pointwise_regularizer: RegularizerLike = None,
         rate: PairLike | None = None,
+        *,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -133,11 +138,38 @@ class DepthwiseSeparableConv(keras.layers.Layer):
             use_bias=not pointwise_normalization,
             kernel_initializer=pointwise_initializer,
             kernel_regularizer=pointwise_regularizer,
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
             dtype=self.dtype_policy,
             name="pointwise",
         )
         self.depthwise_bn = self._normalization("depthwise") if depthwise_normalization else None
         self.pointwise_bn = self._normalization("pointwise") if pointwise_normalization else None
+
+    @property
+    def lora_enabled(self) -> bool:
+        """Whether the 1×1 kernel has a low-rank adaptation."""
+        return self.pointwise.lora_enabled
+
+    def enable_lora(
+        self,
+        rank: int,
+        lora_alpha: float | None = None,
+        a_initializer: InitializerLike = "he_uniform",
+        b_initializer: InitializerLike = "zeros",
+    ) -> None:
+        """Freeze the 1×1 kernel, and train a low-rank matrix that is added to it; a compiled model is compiled again.
+
+        Args:
+            rank: columns of A and rows of B.
+            lora_alpha: the matrix is scaled by ``lora_alpha / rank``; None for the rank.
+            a_initializer: initializer of A (1, 1, C·M, rank).
+            b_initializer: initializer of B (rank, F).
+
+        Raises:
+            ValueError: for a block that is not built, or is adapted already.
+        """
+        self.pointwise.enable_lora(rank, lora_alpha, a_initializer, b_initializer)
 
     @property
     def data_format(self) -> str:
@@ -226,4 +258,5 @@ class DepthwiseSeparableConv(keras.layers.Layer):
             "epsilon": self.epsilon,
             "pointwise_initializer": pointwise["kernel_initializer"],
             "pointwise_regularizer": pointwise["kernel_regularizer"],
+            **{name: pointwise[name] for name in ("lora_rank", "lora_alpha") if name in pointwise},
         }

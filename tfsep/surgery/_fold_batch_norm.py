@@ -184,7 +184,8 @@ class _Folding:
         if reason := self._obstacle_in_block(block, parts):
             self._keep_inner(block, reason)
             return self._same(block)
-        copy = plain.from_config({**plain.get_config(block), **{f"{part}_normalization": False for part in parts}})
+        changes = {f"{part}_normalization": False for part in parts} | {"lora_rank": None, "lora_alpha": None}
+        copy = plain.from_config({**plain.get_config(block), **changes})
         for part, own in parts.items():
             behind = [] if own is None else [ChannelAffine.of(own)]
             self.fills.append(partial(assign_folded, getattr(block, part), behind, [], into=getattr(copy, part)))
