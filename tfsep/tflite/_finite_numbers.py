@@ -70,14 +70,26 @@ def _is_finite(function: Any, signature: ModelSignature, calibration: Calibratio
         for tensor in each.outputs
         if tensor.dtype.is_floating
     ]
-    given = {tensor.op.name: tensor.name for tensor in function.inputs}
-    copied = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph.as_graph_def(), name=""), [])
-    computed = copied.prune([given[name] for name in signature.input_names], results)
+    computed = _finiteness(function, results)
     for arrays, _ in batches(calibration.arrays(), signature.batch_size or 1):
         try:
-            numbers = computed(*map(tf.constant, arrays))
+            finite = computed(dict(zip(signature.input_names, map(tf.constant, arrays), strict=True)))
         except tf.errors.OpError:
             return True  # samples that no operator takes, such as an id too high, which measuring ranges names
-        if not all(np.isfinite(each).all() for each in numbers):
+        if not finite:
             return False
     return True
+
+
+def _finiteness(function: Any, results: list[str]) -> Any:
+    """Return a function of the inputs by name: whether these tensors of a traced model are numbers throughout."""
+    graph = function.graph.as_graph_def()
+    names = [tensor.op.name for tensor in function.inputs]
+
+    def run(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        # A pruned function would write out its arguments, number by number, in each call.
+        given = {name: inputs[name] for name in names}
+        found = tf.graph_util.import_graph_def(graph, input_map=given, return_elements=results, name="")
+        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in found])
+
+    return tf.function(run, autograph=False)
