@@ -52,7 +52,7 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         depthwise_regularizer: regularizer of the depthwise kernel; None for none.
         pointwise_regularizer: regularizer of the 1×1 kernel; None for none.
         rate: another name of dilation_rate.
-        lora_rank: rank of a low-rank adaptation (LoRA) of the 1×1 kernel, as in `keras.layers.Conv2D`; None for none.
+        lora_rank: rank of a low-rank adaptation (LoRA) of the 1×1 kernel; None for none.
         lora_alpha: numerator of its scale; None for the rank.
         **kwargs: arguments of `keras.layers.Layer`, such as ``name``, ``trainable`` and ``dtype``.
 
