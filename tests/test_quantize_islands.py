@@ -86,6 +86,22 @@ def test_islands_are_exact(names, tmp_path):
     assert found.differing == 0
 
 
+def test_islands_at_the_end_are_no_integers(tmp_path):
+    """Operators that keep their input's scale, which the converter would compute in integers; all in float32."""
+    inputs = L.Input(X.shape[1:])
+    x = L.Conv2D(4, 3, name="first")(inputs)
+    y = L.Conv2D(4, 3, name="second")(inputs)
+    outputs = [L.UpSampling2D(2, interpolation="bilinear")(x), L.Maximum()([x, y]), *K.split(x, 2, -1), x[:, 1:]]
+    outputs += [L.MaxPooling2D(name="pooled")(x), L.Concatenate(name="joined")([x, y]), L.ELU()(x)]
+    model = keras.Model(inputs, outputs)
+    prepared = prepared_of(model, float_layers=["pooled", "joined"])
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X)
+    assert {each.dtype for each in report.outputs} == {"float32"}
+    expected, actual = prepared(X), tflite.predict(report.path, X)
+    for ours, theirs in zip(expected, actual.values(), strict=True):
+        np.testing.assert_allclose(theirs, ours, atol=1e-6)
+
+
 def in_front(layer):
     inputs = L.Input(X.shape[1:])
     return keras.Model(inputs, L.Conv2D(4, 3, name="last")(layer(inputs)))

@@ -240,6 +240,11 @@ def may_average(layer: Layer) -> bool:
     return of_others or not isinstance(layer, keras.layers.Layer) or isinstance(layer, averages | resizes)
 
 
+def may_keep_scale(layer: Layer) -> bool:
+    """Return whether a layer that is not quantized may be an operator whose result has the scale of what it takes."""
+    return may_average(layer) or moves(layer) or isinstance(layer, keras.layers.Maximum | keras.layers.Minimum)
+
+
 def quantization_of(dtype: str, is_input: bool) -> str:
     """Return the name of the operation that quantizes numbers of a type, inputs of the model or results."""
     if dtype == "float32" and is_input:

@@ -53,6 +53,7 @@ def plan_of(calls: CallList, config: Config) -> Plan:
         planner = Planner(calls, frozenset(config.float_layers), config.runtime, forced, _planner_of)
         for number in range(len(calls.calls)):
             planner.add(number)
+        outputs = tuple(map(planner.output, calls.outputs))
         ops = _with_feeds_quantized(planner.ops)
         try:
             ranges = shared_ranges(ops)
@@ -63,7 +64,6 @@ def plan_of(calls: CallList, config: Config) -> Plan:
             break
     if planner.refusals and config.unsupported == "error":
         raise refused(planner.refusals)
-    outputs = tuple(planner.op_of[number] for number in calls.outputs)
     return Plan(ops, outputs, ranges, places_on_inputs(ops))
 
 

@@ -29,6 +29,7 @@ class PlannedOp:
         feeds_quantized: whether it is a float operation in front of quantized ones, which the converter must not
             quantize.
         reason: why a float operation is none in integers; empty for inputs and results.
+        range_of: the number of the operation whose range it has; None for one of its own.
         result: which result of its source's layer a float operation is; 0 for one that computes.
     """
 
@@ -46,6 +47,7 @@ class PlannedOp:
     result_of: str = ""
     feeds_quantized: bool = False
     reason: str = ""
+    range_of: int | None = None
     result: int = 0
 
     @property

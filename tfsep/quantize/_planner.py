@@ -72,6 +72,7 @@ class Planner:
         self._float_layers, self._runtime, self._forced, self._plans = float_layers, runtime, forced, plans
         self._planned = 0
         self._quantized: dict[int, int] = {}
+        self._again: dict[int, int] = {}
         self._dtypes: dict[int, str] = {}
         self._made: dict[tuple[int, str], list[Layer]] = {}
         self._calls_of: dict[int, list[int]] = {}
@@ -163,12 +164,6 @@ class Planner:
             op = PlannedOp(f"{layer.name}_{call.result}", "float", sources, layer, result=call.result)
             self.op_of[number] = self._append_float(op, call)
             return
-        for source in set(call.sources) & self._outputs:
-            if self.ops[self.op_of[source]].kind != "float":
-                raise ValueError(
-                    f"float_layers: expected layers that take no quantized output of the model, which the converter "
-                    f"hands on only as integers, got {layer.name!r}"
-                )
         op = PlannedOp(
             layer.name, "float", sources, layer, positional=call.positional, arguments=call.arguments, reason=reason
         )
@@ -187,6 +182,22 @@ class Planner:
         number = self.append(op)
         self._dtypes[number] = call.dtype
         return number
+
+    def output(self, number: int) -> int:
+        """The operation with a result as an output of the model.
+
+        The converter hands an output on as integers only. Where a layer in float32 takes it, too, the output is
+        quantized once more, to the same integers.
+        """
+        made = self.op_of[number]
+        op = self.ops[made]
+        if op.kind == "float" or not any(made in other.sources for other in self.ops if other.kind == "float"):
+            return made
+        if made not in self._again:
+            real = self.append(PlannedOp(f"{op.name}_again", "float", (made,)))
+            again = PlannedOp(f"{op.name}_output", "operation", (real,), operation="quantize_operator", range_of=made)
+            self._again[made] = self.append(again)
+        return self._again[made]
 
     def append(self, op: PlannedOp) -> int:
         """Add an operation, and return its number."""

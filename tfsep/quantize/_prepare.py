@@ -23,7 +23,7 @@ from tfsep.quantize._call_list import call_list_of
 from tfsep.quantize._config import Config
 from tfsep.quantize._coverage import coverage
 from tfsep.quantize._dequantize import OFF_HALVES, Dequantize
-from tfsep.quantize._operations import OPERATIONS, may_average
+from tfsep.quantize._operations import OPERATIONS, may_average, may_keep_scale
 from tfsep.quantize._plan import Plan, plan_of
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._prepared_model import is_prepared
@@ -200,6 +200,8 @@ class _Builder:
 
     def _float(self, number: int, op: PlannedOp, sources: list[tuple[Tensor, ...]]) -> Tensor:
         """The result of an operation in float32."""
+        if op.layer is None:
+            return Dequantize(name=self._unique(op.name))(sources[0][0])
         if op.result:
             result = self._results[op.sources[0]][op.result]
         else:
@@ -215,7 +217,8 @@ class _Builder:
 
     def _to_float(self, op: PlannedOp, place: int, tensor: Tensor, *qparams: Tensor) -> tuple[Tensor, ...]:
         """A tensor as a layer in float32 takes it; the first one says why the layer does."""
-        negates = bool(qparams) and op.feeds_quantized
+        # Where nothing quantized follows, the converter takes an operator along that keeps its input's scale.
+        negates = bool(qparams) and (op.feeds_quantized or may_keep_scale(op.layer))
         if place and not negates:
             return (tensor,)
         before = [self._plan.ops[source] for source in op.sources]

@@ -33,9 +33,9 @@ def shared_ranges(ops: tuple[PlannedOp, ...]) -> tuple[int, ...]:
         return number
 
     for number, op in enumerate(ops):
-        if op.kind in ("same_qparams", "average_pooling") or op.operation == "rectifier":
+        if op.kind in ("same_qparams", "average_pooling") or op.operation == "rectifier" or op.range_of is not None:
             limits[number] = _SHARED
-            for source in op.sources:
+            for source in op.sources if op.range_of is None else (op.range_of,):
                 low, high = sorted((root(source), root(number)))
                 first, other = limits[low], limits[high]
                 if first != other and _SHARED not in (first, other):
