@@ -28,41 +28,45 @@ class BilinearMap(NamedTuple):
 
     def __call__(self, x: Tensor, filter: Tensor, *constants: Tensor) -> Tensor:
         """Return ``forward(x, filter, *constants)``, differentiable any number of times."""
-        forward, _ = self._differentiable(len(constants))
-        return forward(x, filter, *constants)
-
-    def transpose(self, upstream: Tensor, filter: Tensor, shape: Tensor) -> Tensor:
-        """Return ``input_gradient(upstream, filter, shape)``, differentiable any number of times."""
-        _, input_gradient = self._differentiable()
-        return input_gradient(upstream, filter, shape)
-
-    def _differentiable(self, constant_count: int = 0) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
-        """`forward` and `input_gradient`, with the derivatives of all three products tied together."""
-        no_gradients = (None,) * constant_count
 
         @tf.custom_gradient
         def forward(x: Tensor, filter: Tensor, *constants: Tensor) -> Tensor:
             return self.forward(x, filter, *constants), lambda u: (
-                input_gradient(u, filter, tf.shape(x), *constants),
-                filter_gradient(x, u, *constants),
-                *no_gradients,
+                self.transpose(u, filter, tf.shape(x), *constants),
+                self._correlation(x, u, *constants),
+                *_no_gradients(constants),
             )
+
+        # Only what is called is made, since decoration takes as long as a small convolution.
+        return forward(x, filter, *constants)
+
+    def transpose(self, upstream: Tensor, filter: Tensor, shape: Tensor, *constants: Tensor) -> Tensor:
+        """Return ``input_gradient(upstream, filter, shape, *constants)``, differentiable any number of times."""
 
         @tf.custom_gradient
         def input_gradient(u: Tensor, filter: Tensor, shape: Tensor, *constants: Tensor) -> Tensor:
             return self.input_gradient(u, filter, shape, *constants), lambda v: (
-                forward(v, filter, *constants),
-                filter_gradient(v, u, *constants),
+                self(v, filter, *constants),
+                self._correlation(v, u, *constants),
                 None,
-                *no_gradients,
+                *_no_gradients(constants),
             )
+
+        return input_gradient(upstream, filter, shape, *constants)
+
+    def _correlation(self, x: Tensor, upstream: Tensor, *constants: Tensor) -> Tensor:
+        """``filter_gradient(x, upstream, *constants)``, differentiable any number of times."""
 
         @tf.custom_gradient
         def filter_gradient(x: Tensor, u: Tensor, *constants: Tensor) -> Tensor:
             return self.filter_gradient(x, u, *constants), lambda v: (
-                input_gradient(u, v, tf.shape(x), *constants),
-                forward(x, v, *constants),
-                *no_gradients,
+                self.transpose(u, v, tf.shape(x), *constants),
+                self(x, v, *constants),
+                *_no_gradients(constants),
             )
 
-        return forward, input_gradient
+        return filter_gradient(x, upstream, *constants)
+
+
+def _no_gradients(constants: tuple[Tensor, ...]) -> tuple[None, ...]:
+    return (None,) * len(constants)
