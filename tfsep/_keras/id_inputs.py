@@ -1,23 +1,30 @@
 """Inputs whose numbers a model reads as whole ones: ids, which steps of a quantized input would change."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from tfsep._keras.backend import tf
 
 GraphDef: TypeAlias = Any
 NodeDef: TypeAlias = Any
 
-_SINGLY = {
+SINGLY = {
     *("Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "Transpose", "StridedSlice", "Slice"),
     *("ConcatV2", "Pack", "Unpack", "Split", "SplitV", "Tile", "BroadcastTo", "Pad", "PadV2", "GatherV2"),
     *("GatherNd", "ReverseV2", "Roll", "StopGradient", "EnsureShape", "PreventGradient", "Round", "Rint"),
     *("Floor", "Ceil", "Relu", "Relu6", "Abs", "Neg", "ClipByValue", "Maximum", "Minimum"),
     *("AddV2", "Add", "Sub", "Mul"),
-    *("RealDiv", "Div", "FloorDiv", "FloorMod", "SelectV2"),
+    *("RealDiv", "Div", "FloorDiv", "FloorMod", "SelectV2", "BiasAdd", "Square", "Sqrt", "Sign", "Log", "Exp", "Pow"),
 }
 """Operators that keep numbers single: they move them, or compute each by itself."""
+
+SUMS = {"Sum", "Prod", "Max", "Min", "Cumsum", "Cumprod"}
+"""Operators that make an id of several numbers."""
+_PRODUCTS = {"MatMul", "BatchMatMulV2"}
+"""Operators that do so where one side is a constant of whole numbers, such as strides."""
 
 _CALLS = {"PartitionedCall": ("f",), "StatefulPartitionedCall": ("f",)}
 _BRANCHES = {"If": ("then_branch", "else_branch"), "While": ("body",)}
@@ -25,7 +32,7 @@ _BRANCHES |= {f"Stateless{name}": functions for name, functions in _BRANCHES.ite
 
 
 def id_inputs(graph: GraphDef, inputs: Iterable[str]) -> tuple[str, ...]:
-    """Return the inputs whose numbers become integers, or are sorted into bins, before anything sums them.
+    """Return the inputs whose numbers become integers, or are sorted into bins, with nothing but arithmetic before.
 
     Args:
         graph: a traced function's ``GraphDef``.
@@ -43,7 +50,7 @@ def id_inputs(graph: GraphDef, inputs: Iterable[str]) -> tuple[str, ...]:
 
 def _followed(nodes: Sequence[NodeDef], starts: Iterable[str], functions: dict[str, Any]) -> tuple[bool, set[str]]:
     """Whether the numbers of some tensors are read as whole ones; and the nodes where they are single."""
-    readers = defaultdict(list)
+    readers, named = defaultdict(list), {node.name: node for node in nodes}
     for node in nodes:
         for place, ref in enumerate(node.input):
             if not ref.startswith("^"):
@@ -52,12 +59,31 @@ def _followed(nodes: Sequence[NodeDef], starts: Iterable[str], functions: dict[s
     while waiting:
         for node, place in readers[waiting.pop()]:
             is_read, goes_on = _read(node, place, functions)
+            goes_on = goes_on or is_whole_product(node, named)
             if is_read:
                 return True, reached
             if goes_on and node.name not in reached:
                 reached.add(node.name)
                 waiting.append(node.name)
     return False, reached
+
+
+def is_whole_product(node: NodeDef, named: Mapping[str, NodeDef]) -> bool:
+    """Return whether a node multiplies by a constant matrix of whole numbers.
+
+    Args:
+        node: a node.
+        named: the nodes of its graph by name.
+    """
+    return node.op in _PRODUCTS and any(_is_whole_constant(ref, named) for ref in node.input)
+
+
+def _is_whole_constant(ref: str, named: Mapping[str, NodeDef]) -> bool:
+    node = named.get(ref.removeprefix("^").split(":")[0])
+    if node is None or node.op != "Const":
+        return node is not None and node.op in ("Identity", "Reshape") and _is_whole_constant(node.input[0], named)
+    values = tf.make_ndarray(node.attr["value"].tensor)
+    return bool(np.isfinite(values).all() and (values == np.round(values)).all())
 
 
 def _read(node: NodeDef, place: int, functions: dict[str, Any]) -> tuple[bool, bool]:
@@ -73,7 +99,7 @@ def _read(node: NodeDef, place: int, functions: dict[str, Any]) -> tuple[bool, b
         argument = place - node.op.endswith("If")
         found = [_of_function(functions[name], argument, functions) for name in names] if argument >= 0 else []
         return any(is_read for is_read, _ in found), any(goes_on for _, goes_on in found)
-    return False, node.op in _SINGLY and (place == 0 or not node.op.startswith("Gather"))
+    return False, node.op in SINGLY | SUMS and (place == 0 or not node.op.startswith("Gather"))
 
 
 def _of_function(function: Any, argument: int, functions: dict[str, Any]) -> tuple[bool, bool]:

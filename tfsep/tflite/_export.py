@@ -24,6 +24,7 @@ from tfsep.tflite._calibration import Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
 from tfsep.tflite._empty_ranges import SMALLEST_RANGE, operators_without_range
 from tfsep.tflite._export_report import ExportReport
+from tfsep.tflite._float_operators import float_operator_notes
 from tfsep.tflite._inspect import inspect
 from tfsep.tflite._layer_origins import float_weight_notes, layer_of_operator
 from tfsep.tflite._litert_model import LiteRTModel, OperatorError
@@ -231,6 +232,8 @@ def _verified_report(source: SourceModel, file: Path, path: Path, terms: _Terms)
         notes += calibration.notes() + _range_notes(signature, calibration, data.origin)
     if recipe.weights == "int8" and not recipe.has_integer_activations:
         notes += float_weight_notes(signature.model, read_tflite(file)[1])
+    if recipe.activations == "int16":
+        notes += float_operator_notes(signature.model, read_tflite(file)[1])
     if flex:
         # Neither LiteRT's package nor TensorFlow's has the runtime of these operators.
         notes.append(f"not verified: {', '.join(flex)} need TensorFlow on the device, and do not run here")

@@ -10,14 +10,11 @@
 - ONE_HOT in integers has a scale for each of its two numbers and none for both, so that its zeros are no zeros; and
   counts of ids, as `keras.layers.CategoryEncoding` has them, have no operator. Both become a comparison of the ids with
   all of them, as integers: a float that holds an id would be rounded to a step.
-- Floats that become whole numbers, as ids of an embedding do, are moved as whole numbers: RESHAPE and its like in
-  integers would round them to a step.
 - `keras.ops.argmax` finds by its bits that -0 is less than 0, and no operator reads bits. Both are 0.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -29,22 +26,6 @@ _PASSING = ("Identity", "BiasAdd", *_SUMS, "Mul", "RealDiv", "Reshape", "Squeeze
 """Operations through which the converter may fuse what is behind them into a convolution."""
 
 _RESHAPES = ("Identity", "Reshape", "Squeeze", "ExpandDims")
-_MOVES = {
-    "Identity": ("input",),
-    "Reshape": ("tensor", "shape"),
-    "Squeeze": ("input",),
-    "ExpandDims": ("input", "axis"),
-    "Transpose": ("x", "perm"),
-    "StridedSlice": ("input", "begin", "end", "strides"),
-    "Slice": ("input", "begin", "size"),
-    "GatherV2": ("params", "indices", "axis"),
-    "Split": ("axis", "value"),
-    "SplitV": ("value", "size_splits", "axis"),
-    "Unpack": ("value",),
-    "ReverseV2": ("tensor", "axis"),
-    "Tile": ("input", "multiples"),
-}
-"""Operations that move numbers, with the names of their inputs in `tf.raw_ops`."""
 _ID_TYPES = (tf.float32, tf.float64, tf.int32, tf.int64)
 """Types in which an id is what it was."""
 
@@ -52,7 +33,7 @@ _SMALLEST_NORM = 1e-6
 """LiteRT's L2_NORMALIZATION takes smaller norms for this one."""
 
 
-class _Correction(NamedTuple):
+class Correction(NamedTuple):
     """What takes the place of an operation.
 
     Attributes:
@@ -66,14 +47,21 @@ class _Correction(NamedTuple):
     behind: bool = False
 
 
-def corrected(function: Any, specs: Mapping[str, tf.TensorSpec]) -> Any:
+Kind: TypeAlias = Callable[[Any], Correction | None]
+"""A function from an operation to its correction, if it needs one."""
+
+
+def corrected(function: Any, specs: Mapping[str, tf.TensorSpec], kinds: Sequence[Kind] | None = None) -> Any:
     """Return a concrete function with its corrections; the same function where none is needed.
 
     Args:
         function: a concrete function with named inputs, and a dict of outputs.
         specs: the inputs by name.
+        kinds: kinds of corrections; None for those that every recipe needs.
     """
-    found = {operation.name: made for operation in function.graph.get_operations() for made in _corrections(operation)}
+    kinds = kinds or (_broadcast, _unit_vector, _reciprocal_root, _one_hot, _count, _without_sign)
+    made = ((operation, kind(operation)) for operation in function.graph.get_operations() for kind in kinds)
+    found = {operation.name: correction for operation, correction in made if correction is not None}
     if not found:
         return function
     definition, renamed = function.graph.as_graph_def(), dict[str, str]()
@@ -95,14 +83,7 @@ def corrected(function: Any, specs: Mapping[str, tf.TensorSpec]) -> Any:
     return tf.function(run, autograph=False).get_concrete_function(**specs)
 
 
-def _corrections(operation: Any) -> Iterator[_Correction]:
-    """Yield the correction of an operation, if it needs one."""
-    kinds = (_broadcast, _unit_vector, _reciprocal_root, _whole_numbers, _one_hot, _count, _without_sign)
-    made = (kind(operation) for kind in kinds)
-    yield from islice((correction for correction in made if correction is not None), 1)
-
-
-def _broadcast(operation: Any) -> _Correction | None:
+def _broadcast(operation: Any) -> Correction | None:
     """A number that is added to a transposed convolution, once for each channel."""
     if operation.type not in _SUMS:
         return None
@@ -120,10 +101,10 @@ def _broadcast(operation: Any) -> _Correction | None:
         numbers = tf.broadcast_to(tf.reshape(number, [1]), [channels])
         return tensor - numbers if operation.type == "Sub" else tensor + numbers
 
-    return _Correction(add, (tensor, number))
+    return Correction(add, (tensor, number))
 
 
-def _unit_vector(operation: Any) -> _Correction | None:
+def _unit_vector(operation: Any) -> Correction | None:
     """A product of a tensor and the clipped reciprocal of its norm."""
     if operation.type != "Mul":
         return None
@@ -138,7 +119,7 @@ def _unit_vector(operation: Any) -> _Correction | None:
         square, axes = total.inputs[0].op, np.ravel(tf.get_static_value(total.inputs[1])).tolist()
         is_square = square.type == "Square" or (square.type == "Mul" and square.inputs[0] is square.inputs[1])
         if is_square and square.inputs[0] is x and x.shape.is_fully_defined():
-            return _Correction(lambda x, axes=axes: _normalized(x, axes), (x,))
+            return Correction(lambda x, axes=axes: _normalized(x, axes), (x,))
     return None
 
 
@@ -154,7 +135,7 @@ def _normalized(x: Tensor, axes: Sequence[int]) -> Tensor:
     return tf.transpose(tf.reshape(tf.math.l2_normalize(flat, -1), shape), np.argsort(order))
 
 
-def _reciprocal_root(operation: Any) -> _Correction | None:
+def _reciprocal_root(operation: Any) -> Correction | None:
     """A reciprocal of a root of what may be 0."""
     if operation.type == "Rsqrt":
         (x,) = operation.inputs
@@ -166,7 +147,7 @@ def _reciprocal_root(operation: Any) -> _Correction | None:
         return None
     # Infinity would have no scale in integers.
     most = x.dtype.max
-    return _Correction(lambda x, y: tf.where(tf.equal(x, 0), most, y), (x,), behind=True)
+    return Correction(lambda x, y: tf.where(tf.equal(x, 0), most, y), (x,), behind=True)
 
 
 def _is_above_zero(x: Any) -> bool:
@@ -175,56 +156,7 @@ def _is_above_zero(x: Any) -> bool:
     return any(value is not None and np.all(value > 0) for value in constants)
 
 
-def _whole_numbers(operation: Any) -> _Correction | None:
-    """Whole numbers of floats that are moved first."""
-    if operation.type != "Cast" or operation.outputs[0].dtype not in (tf.int32, tf.int64):
-        return None
-    (source,), moves = operation.inputs, list[Any]()
-    if not source.dtype.is_floating:
-        return None
-    while source.op.type in _MOVES:
-        moved = [tensor for tensor in source.op.inputs if not _is_constant(tensor)]
-        if len(moved) != 1:
-            break
-        moves.append(source)
-        (source,) = moved
-    if not moves or not _is_whole(source):
-        return None
-    # Sizes that the converter computes; of the others the values are known.
-    sizes = [
-        each for move in moves for each in move.op.inputs if _is_constant(each) and tf.get_static_value(each) is None
-    ]
-
-    def compute(source: Tensor, *held: Tensor) -> Tensor:
-        moved, known = (
-            tf.cast(source, operation.outputs[0].dtype),
-            dict(zip((each.name for each in sizes), held, strict=True)),
-        )
-        for move in reversed(moves):
-            given = (
-                known.get(each.name, tf.get_static_value(each)) if _is_constant(each) else moved
-                for each in move.op.inputs
-            )
-            options = {each.name: move.op.get_attr(each.name) for each in move.op.op_def.attr if each.type != "type"}
-            kind = move.op.type
-            made = getattr(tf.raw_ops, kind)(**dict(zip(_MOVES[kind], given, strict=True)), **options)
-            moved = made[move.value_index] if isinstance(made, list) else made
-        return moved
-
-    return _Correction(compute, (source, *sizes))
-
-
-def _is_whole(tensor: Any) -> bool:
-    """Whether floats become whole numbers wherever they are moved: others beside them would share their range."""
-    return all(
-        all(map(_is_whole, reader.outputs))
-        if reader.type in _MOVES
-        else reader.type == "Cast" and reader.outputs[0].dtype.is_integer
-        for reader in tensor.consumers()
-    )
-
-
-def _one_hot(operation: Any) -> _Correction | None:
+def _one_hot(operation: Any) -> Correction | None:
     """A number in floats at the place of an id, and another at all other places."""
     if operation.type != "OneHot" or not operation.outputs[0].dtype.is_floating:
         return None
@@ -241,10 +173,10 @@ def _one_hot(operation: Any) -> _Correction | None:
         # 0 and 1 are whole steps of 8 bits, other numbers are rounded.
         return found if is_plain else found * (on_number - off_number) + off_number
 
-    return _Correction(compute, (_source_of_ids(ids), *numbers))
+    return Correction(compute, (_source_of_ids(ids), *numbers))
 
 
-def _count(operation: Any) -> _Correction | None:
+def _count(operation: Any) -> Correction | None:
     """How often each id is in the last axis, the sum of its weights, or whether it is there."""
     if operation.type != "DenseBincount":
         return None
@@ -259,7 +191,7 @@ def _count(operation: Any) -> _Correction | None:
         found = tf.where(_is_elsewhere(source, shape, count, -1), tf.zeros([], weights.dtype), on)
         return tf.reduce_max(found, -2) if is_binary else tf.reduce_sum(found, -2)
 
-    return _Correction(compute, (_source_of_ids(ids), weights))
+    return Correction(compute, (_source_of_ids(ids), weights))
 
 
 def _static_size(tensor: Any) -> int | None:
@@ -295,7 +227,7 @@ def _source_of_ids(ids: Any) -> Any:
     return ids
 
 
-def _without_sign(operation: Any) -> _Correction | None:
+def _without_sign(operation: Any) -> Correction | None:
     """The least normal number in the place of -0."""
     if operation.type != "SelectV2" or operation.inputs[0].op.type != "LogicalAnd":
         return None
@@ -304,7 +236,7 @@ def _without_sign(operation: Any) -> _Correction | None:
     reads_bits = any(each.op.type == "BitwiseAnd" for test in condition.op.inputs for each in test.op.inputs)
     if value is None or not reads_bits or np.any(value != -np.finfo(value.dtype).tiny):
         return None
-    return _Correction(tf.identity, (x,))
+    return Correction(tf.identity, (x,))
 
 
 def _is_behind(tensor: Any, kind: str) -> bool:
@@ -321,14 +253,16 @@ def _is_constant(tensor: Any) -> bool:
     return all(map(_is_constant, tensor.op.inputs))
 
 
-def _splice(definition: Any, operation: Any, correction: _Correction, renamed: dict[str, str]) -> None:
+def _splice(definition: Any, operation: Any, correction: Correction, renamed: dict[str, str]) -> None:
     """Put a correction in the place of an operation's result; `renamed` has the names of earlier ones."""
     own = operation.outputs[0]
     given = (*correction.inputs, own) if correction.behind else correction.inputs
     with tf.Graph().as_default() as graph:
         places = [tf.compat.v1.placeholder(tensor.dtype, tensor.shape) for tensor in given]
         result = tf.identity(correction.compute(*places))
-    prefix = f"{operation.name}/corrected"
+    prefix, taken = f"{operation.name}/corrected", [node.name for node in definition.node]
+    while any(name.startswith(f"{prefix}/") for name in taken):
+        prefix += "_"
     names = [renamed.get(tensor.name, tensor.name) for tensor in given]
     sources = {place.op.name: name for place, name in zip(places, names, strict=True)}
     renamed[own.name] = f"{prefix}/{result.op.name}"

@@ -16,7 +16,7 @@ _FIXED_SCALES = ("LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "TANH", "L2_NORMALIZATION
 _TABLES = ("EXP", "LOG", "RSQRT")
 """Operators that are straight lines between the numbers of a table in int16."""
 _TABLE = 513
-_CLIPPING = ("MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1")
+_CLIPPING = ("MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "SELECT", "SELECT_V2")
 _SMALL_SIDE = 1 / 8
 """Least share of a stored range that one of its sides counts as."""
 _FURTHER = (np.minimum, np.maximum)

@@ -6,13 +6,14 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tfsep import ops
-from tfsep._flatbuffer.reader import unpack
+from tfsep._flatbuffer.reader import type_name, unpack
 from tfsep._flatbuffer.schema_types import ModelT
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.id_inputs import id_inputs
@@ -21,11 +22,14 @@ from tfsep._utils.foreign_errors import cause_of
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._conversion_errors import Trace, explanation, numbered_calls, open_calls
 from tfsep.tflite._finite_numbers import require_finite
+from tfsep.tflite._float_operators import with_one_type
 from tfsep.tflite._graph_corrections import corrected
+from tfsep.tflite._integer_corrections import Samples, corrected_for_integers
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
 from tfsep.tflite._model_run import StateScope, effective_state
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe, get_recipe
+from tfsep.tflite._whole_numbers import joined, parts
 
 
 class ConvertedModel(NamedTuple):
@@ -60,7 +64,7 @@ def convert_model(
     if recipe == get_recipe("float32") and not allow_flex:
         # One conversion for the file and for the comparison of its weights.
         return ConvertedModel(_float32_content(function, module, signature), ids)
-    return ConvertedModel(_convert(function, module, signature, recipe, calibration, allow_flex, bool(ids)), ids)
+    return ConvertedModel(_convert(function, module, signature, recipe, calibration, allow_flex, ids), ids)
 
 
 def _convert(
@@ -70,41 +74,109 @@ def _convert(
     recipe: Recipe,
     calibration: Calibration | None = None,
     allow_flex: bool = False,
-    float_inputs: bool = False,
+    ids: tuple[str, ...] = (),
 ) -> bytes:
     """Convert a trace; see `convert_model`."""
-    measured = calibration if recipe.needs_calibration else None
-    if measured is not None and _has_loop(function):
+    try:
+        if calibration is None or not recipe.needs_calibration:
+            content = _content(function, module, recipe, allow_flex=allow_flex, float_inputs=bool(ids))
+        else:
+            content = _calibrated(function, module, signature, recipe, calibration, allow_flex, ids)
+    except _ConverterError as error:
+        cause = error.__cause__
+        assert isinstance(cause, Exception)
+        raise ValueError(
+            f"model: expected one that converts in recipe {recipe.name!r}, got {signature.model.name!r}: "
+            f"{explanation(cause, _numbered_trace(signature, function, module, allow_flex))}"
+        ) from cause
+    return _reordered(bytearray(content), signature.input_names, signature.outputs_in_order)
+
+
+class _ConverterError(Exception):
+    """An error of the converter, whatever its cause's class."""
+
+
+def _calibrated(
+    function: Any,
+    module: tf.Module,
+    signature: ModelSignature,
+    recipe: Recipe,
+    calibration: Calibration,
+    allow_flex: bool,
+    ids: tuple[str, ...],
+) -> bytes:
+    """Convert a trace to a file with activations in integers."""
+    if _has_loop(function):
         trace = _numbered_trace(signature, function, module, allow_flex)
         raise ValueError(
             f"model: expected one without loops for recipe {recipe.name!r}, which no converter calibrates through, got "
             f"{signature.model.name!r} with one{trace.layers(path for path, _ in trace.nodes('While'))}: give "
             "recurrent layers unroll=True, or take another recipe"
         )
-    if measured is not None:
-        require_finite(function, signature, measured, lambda: _float32_content(function, module, signature))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    require_finite(function, signature, calibration, lambda: _float32_content(function, module, signature))
+    samples = partial(_representative, signature, calibration)
+    found, front = parts(function, function.structured_input_signature[1], ids), None
+    if found is not None:
+        front = _content(found.front, module, get_recipe("float32"), allow_flex=allow_flex)
+        if found.rest is None:
+            return front
+        function, samples = found.rest, partial(found.inputs_of, samples)
+    function = corrected_for_integers(function, recipe.activations, samples)
+    content = _content(function, module, recipe, samples, allow_flex=allow_flex, float_inputs=bool(ids))
+    return content if found is None or front is None else joined(front, content, found.read)
+
+
+def _content(
+    function: Any,
+    module: tf.Module,
+    recipe: Recipe,
+    samples: Samples | None = None,
+    *,
+    allow_flex: bool,
+    float_inputs: bool = False,
+) -> bytes:
+    """Run the converter; operators that it has none of in int16 stay in float32, outputs that they make as well."""
     flags, builtins = recipe.converter_flags, tf.lite.OpsSet.TFLITE_BUILTINS
-    converter.optimizations = [tf.lite.Optimize.DEFAULT] if flags.optimize else []
-    converter.target_spec.supported_types = [tf.dtypes.as_dtype(name) for name in flags.supported_types]
-    if measured is not None:
-        builtins = tf.lite.OpsSet[flags.operators]
-        converter.representative_dataset = lambda: _representative(signature, measured)
-    converter.inference_input_type = tf.dtypes.as_dtype("float32" if float_inputs else recipe.interface)
-    converter.inference_output_type = tf.dtypes.as_dtype(recipe.interface)
-    converter.target_spec.supported_ops = [builtins, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
-    with warnings.catch_warnings(), _quiet_converter():
-        # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
-        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
+
+    def run(operators: Sequence[tf.lite.OpsSet], interface: str) -> bytes:
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT] if flags.optimize else []
+        converter.target_spec.supported_types = [tf.dtypes.as_dtype(name) for name in flags.supported_types]
+        converter.representative_dataset = samples
+        converter.inference_input_type = tf.dtypes.as_dtype("float32" if float_inputs else interface)
+        converter.inference_output_type = tf.dtypes.as_dtype(interface)
+        converter.target_spec.supported_ops = [*operators, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
+        with warnings.catch_warnings(), _quiet_converter():
+            # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
+            warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated", UserWarning)
+            warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
+            return bytes(converter.convert())
+
+    own = builtins if samples is None else tf.lite.OpsSet[flags.operators]
+    try:
         try:
-            content = converter.convert()
+            return run([own], recipe.interface)
         except Exception as error:
-            raise ValueError(
-                f"model: expected one that converts in recipe {recipe.name!r}, got {signature.model.name!r}: "
-                f"{explanation(error, _numbered_trace(signature, function, module, allow_flex))}"
-            ) from error
-    return _reordered(bytearray(content), signature.input_names, signature.outputs_in_order)
+            if _NO_INT16 not in str(error):
+                raise
+            refusal = error
+        try:
+            content = run([own, builtins], recipe.interface)
+        except Exception as error:
+            if not any(text in str(error) for text in _FLOAT_ENDS):
+                raise
+            content = run([own, builtins], "float32")
+    except Exception as error:
+        raise _ConverterError from error
+    if not any(type_name(tensor) == "int16" for tensor in unpack(content, "content").subgraphs[0].tensors):
+        raise _ConverterError from refusal
+    return with_one_type(content)
+
+
+_NO_INT16 = "Quantization to 16x8-bit not yet supported"
+"""What the converter says of an operator without a kernel in int16."""
+_FLOAT_ENDS = ("Unsupported input type INT16", "Unsupported output type INT16")
+"""What it says where such an operator takes an input, or makes an output."""
 
 
 def _reordered(content: bytearray, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:

@@ -109,30 +109,39 @@ def compare_weights(reference: list[Weight], stored: list[Weight]) -> WeightComp
     by_shape: dict[tuple[int, ...], list[Weight]] = {}
     for weight in stored:
         by_shape.setdefault(weight.values.shape, []).append(weight)
-    # Of each of the file's constants, the nearest of the model's weights and its distance.
-    nearest: dict[TensorPlace, tuple[float, Weight]] = {}
+    # Of each of the file's constants, the nearest of the model's weights, its error, and its distance: bounds that the
+    # type cuts off are all of no error.
+    nearest: dict[TensorPlace, tuple[float, float, Weight]] = {}
     errors, saturated = [], []
     for weight in reference:
         alike = by_shape.get(weight.values.shape, [])
         likely = [other for other in alike if _error(weight, other, _SAMPLE) <= 1] or alike
         found = [(_error(weight, other), other) for other in likely]
         for error, other in found:
-            if error < nearest.get(other.place, (inf, weight))[0]:
-                nearest[other.place] = error, weight
+            distance = _distance(weight, other) if error <= 1 else inf
+            if (error, distance) < nearest.get(other.place, (inf, inf))[:2]:
+                nearest[other.place] = error, distance, weight
         error, closest = min(found, key=lambda pair: pair[0], default=(inf, None))
+        if error > 1 and weight.values.size == 1 and not weight.values.any():
+            error, closest = 0.0, None  # a 0 that is added, or compared with, is often left out
         errors.append(error)
         if closest is not None and not closest.is_bound and _is_past(weight, closest).any():
             saturated.append(weight.name)
     numbers = {
-        other.place: _numbers(nearest[other.place][1], other)
+        other.place: _numbers(nearest[other.place][-1], other)
         for other in stored
-        if nearest.get(other.place, (inf, None))[0] <= 1
+        if nearest.get(other.place, (inf,))[0] <= 1
     }
     unknown = tuple(other.name for other in stored if other.place not in numbers and other.values.size)
     worst = max(range(len(errors)), key=errors.__getitem__, default=None)
     if worst is None:
         return WeightComparison(0, 0.0, "", numbers, (), unknown)
     return WeightComparison(len(errors), errors[worst], reference[worst].name, numbers, tuple(saturated), unknown)
+
+
+def _distance(weight: Weight, stored: Weight) -> float:
+    """The largest difference from what a file stores."""
+    return float(np.abs(weight.values - stored.values).max(initial=0.0))
 
 
 def _is_past(weight: Weight, stored: Weight) -> np.ndarray:

@@ -1,0 +1,104 @@
+"""Operators in float32 in a file with activations in int16, which TensorFlow Lite has no kernel in int16 for."""
+
+import numpy as np
+
+from tfsep._flatbuffer.constants import real_numbers
+from tfsep._flatbuffer.reader import operator_name, pack, type_name, unpack
+from tfsep._flatbuffer.schema_types import ModelT, OperatorT, SubGraphT, TensorT
+from tfsep._keras.types import Model
+from tfsep.tflite._layer_origins import layer_of_operator
+from tfsep.tflite._real_numbers import CONVERSIONS
+
+_IN_FLOATS = ("ARG_MAX", "ARG_MIN")
+"""Operators without a kernel in int16 to which the converter gives inputs in int16 all the same."""
+
+
+def with_one_type(content: bytes) -> bytes:
+    """Return a file in which operators in float32 read nothing in int16, as they do in the converter's."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = unpack(content, "content")
+    graph = model.subgraphs[0]
+    operators: list[OperatorT] = []
+    for operator in graph.operators:
+        kind = operator_name(model, operator)
+        if kind in _IN_FLOATS or (kind not in CONVERSIONS and _reads_floats(graph, operator)):
+            operator.inputs = list(operator.inputs)
+            for place, number in enumerate(operator.inputs):
+                tensor = graph.tensors[number]
+                if number < 0 or type_name(tensor) != "int16":
+                    continue
+                operator.inputs[place] = len(graph.tensors)
+                graph.tensors.append(_in_float32(model, tensor))
+                if graph.tensors[-1].buffer == 0:
+                    conversion = schema.OperatorT()
+                    conversion.opcodeIndex = _dequantize(model)
+                    conversion.inputs, conversion.outputs = [int(number)], [operator.inputs[place]]
+                    operators.append(conversion)
+        operators.append(operator)
+    graph.operators = operators
+    return pack(model)
+
+
+def _in_float32(model: ModelT, tensor: TensorT) -> TensorT:
+    """A tensor of the same numbers in float32: a constant, or one to be computed, without a buffer."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    copy, values = schema.TensorT(), real_numbers(model, tensor)
+    copy.name, copy.shape, copy.type = tensor.name, tensor.shape, schema.TensorType.FLOAT32
+    if values is not None:
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(values.astype(np.float32).tobytes(), np.uint8)
+        copy.buffer = len(model.buffers)
+        model.buffers.append(buffer)
+    return copy
+
+
+def _dequantize(model: ModelT) -> int:
+    """The place of DEQUANTIZE among a file's operator codes."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    kind = schema.BuiltinOperator.DEQUANTIZE
+    for place, code in enumerate(model.operatorCodes):
+        if kind in (code.builtinCode, code.deprecatedBuiltinCode):
+            return place
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = kind
+    code.version = _DEQUANTIZE_VERSION
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+_DEQUANTIZE_VERSION = 3
+"""The first version that takes int16."""
+
+
+def _reads_floats(graph: SubGraphT, operator: OperatorT) -> bool:
+    """Whether an operator reads a computed tensor in float32."""
+    return any(type_name(graph.tensors[number]) == "float32" for number in operator.inputs if number >= 0)
+
+
+def float_operator_notes(model: Model, file: ModelT) -> list[str]:
+    """Return a remark on the operators of a file with activations in int16 that compute in float32.
+
+    Args:
+        model: the model of the file.
+        file: the file.
+    """
+    graph = file.subgraphs[0]
+    layers: dict[str, dict[str, None]] = {}
+    for operator in graph.operators or []:
+        kind = operator_name(file, operator)
+        results = [type_name(graph.tensors[number]) for number in operator.outputs]
+        if kind not in CONVERSIONS and ("float32" in results or _reads_floats(graph, operator)):
+            layers.setdefault(layer_of_operator(model, file, graph, operator), {})[kind] = None
+    if not layers:
+        return []
+    listed = ", ".join(f"{name} ({', '.join(kinds)})" for name, kinds in layers.items())
+    ends = [
+        kind
+        for kind, numbers in (("inputs", graph.inputs), ("outputs", graph.outputs))
+        if any(type_name(graph.tensors[number]) == "float32" for number in numbers)
+    ]
+    said = f"; the {' and '.join(ends)} of these as well" if ends else ""
+    return [f"in float32, where LiteRT has no kernel in int16, and where ids are computed: {listed}{said}"]
