@@ -253,7 +253,7 @@ def test_tensors_of_several_readers_in_integers(choices, recipe, tmp_path):
     for name, values in choices.predict(x, verbose=0).items():
         deviation = np.std(found[name] - values) / np.std(values)
         # A near tie of two places goes either way.
-        limit = 0.4 if name in places else {"int8": 0.15, "int16x8": 0.02}[recipe]
+        limit = 0.4 if name in places else {"int8": 0.15, "int16x8": 0.05}[recipe]
         assert deviation < limit, (name, deviation)
     if recipe == "int16x8":
         (note,) = (note for note in report.notes if note.startswith("in float32, where LiteRT has no kernel in int16"))
