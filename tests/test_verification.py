@@ -288,7 +288,7 @@ def test_lossy_file_is_kept_with_its_figures(tmp_path):
 
 
 CONVERTED_WRONG = {("int8", "masked_attention"), ("int16x8", "masked_attention"), ("int16x8", "squeeze_excite")}
-"""The converter's files of these are off: masks of -1e9 take the range, and so do gates of hard sigmoids in int16."""
+"""What the converter makes wrong files of, which are refused."""
 
 RECIPES_OF_ALL = [
     (recipe, make)
