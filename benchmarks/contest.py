@@ -195,6 +195,23 @@ def training_step(
     return lambda: tf.nest.map_structure(lambda value: value.numpy(), model.train_function(batches))
 
 
+def trainer_step(policy: str = "float32", side: int = 128, images: int = 32, xla: bool = False) -> Run:
+    """A step of `tfsep train`, by SGD; it counts what is not finite, and scales the loss in float16."""
+    import tensorflow as tf
+
+    from tfsep._keras.dtype_policy import dtype_policy
+    from tfsep.train import FitConfig
+    from tfsep.train._model_setup import build_optimizer
+    from tfsep.train._trainer import Trainer
+
+    with dtype_policy(policy):
+        model = our_model(side)
+    config = FitConfig(batch_size=images, optimizer="sgd", weight_decay=0.0, average=0.0)
+    trainer = Trainer(model, build_optimizer(config, 1000, policy), config, xla=xla)
+    x = tf.random.stateless_uniform((images, side, side, 3), (0, 1))
+    return partial(trainer.step, x, tf.one_hot(tf.range(images), 1000))
+
+
 def our_model(side: int = 128) -> Any:
     from tfsep.models import MobileNetV1, mobilenet_v1_arg_scope
 

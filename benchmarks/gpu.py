@@ -35,6 +35,7 @@ from contest import (
     ours,
     quantized_model,
     tf_nn,
+    trainer_step,
     training_step,
 )
 from gpu_checks import Sizes, correctness, probe, said
@@ -109,14 +110,17 @@ def layers(jit: bool, sizes: Sizes) -> Iterator[dict]:
 
 
 def steps(policy: str, sizes: Sizes) -> Iterator[dict]:
-    """MobileNet v1: the step of `fit`, with Keras's defaults there, and here with and without XLA."""
+    """MobileNet v1: the step of `fit`, with Keras's defaults there, and that of `tfsep train`, with and without XLA."""
     step = partial(training_step, policy=policy, side=sizes.side, images=sizes.images)
     group, name = f"training step, {policy}", f"MobileNet v1, {sizes.side}², batch {sizes.images}"
     keras_step = step(keras_model)
-    for jit, goal in ((True, 1.1), (False, 1.0)):
-        mine = step(our_model, jit=jit)
-        how = "with XLA" if jit else "without XLA"
-        yield compared(group, f"{name}, {how}", "Keras's fit", goal, 2 * sizes.seconds, mine, keras_step)
+    trained = partial(trainer_step, policy, sizes.side, sizes.images)
+    for how, goal, mine in (
+        ("fit with XLA", 1.1, partial(step, our_model, jit=True)),
+        ("tfsep train with XLA", 1.1, partial(trained, True)),
+        ("tfsep train without XLA", 1.0, partial(trained, False)),
+    ):
+        yield compared(group, f"{name}, {how}", "Keras's fit", goal, 2 * sizes.seconds, mine(), keras_step)
     yield said(group, name, peak_MiB=_peak())
 
 
@@ -183,7 +187,7 @@ GROUPS = {
         for name, dtype, tf32 in (("float32", "float32", False), ("float32, TF32", "float32", True),
                                   ("float16", "float16", False), ("bfloat16", "bfloat16", False))
     },
-    "step, float32": Group(partial(steps, "float32"), 180),
+    "step, float32": Group(partial(steps, "float32"), 240),
     "step, mixed_float16": Group(partial(steps, "mixed_float16"), 240),
     "torch": Group(torch_steps, 90, "torch"),
     "inference": Group(inferences, 90),
@@ -192,6 +196,7 @@ GROUPS = {
     "xla, layers": Group(partial(layers, True), 90),
     "xla, convolutions, float32": Group(partial(convolutions, "float32", True, True), 60),
     "xla, convolutions, float16": Group(partial(convolutions, "float16", False, True), 60),
+    "step, mixed_bfloat16": Group(partial(steps, "mixed_bfloat16"), 240),
 }  # fmt: skip
 
 

@@ -120,9 +120,7 @@ class Trainer:
             tf.errors.OpError: if the step cannot be compiled or computed, or does not fit in memory.
         """
         kept = [np.array(np.asarray(variable)) for variable in self.state]
-        with self._strategy.scope():
-            zeros = [tf.zeros(spec.shape, spec.dtype) for spec in batches.element_spec]
-            np.asarray(self._train_step(*zeros))
+        self.step(*(tf.zeros(spec.shape, spec.dtype) for spec in batches.element_spec))
         for variable, value in zip(self.state, kept, strict=True):
             variable.assign(value)
 
@@ -139,7 +137,7 @@ class Trainer:
         sums, steps, clock = np.zeros(4), 0, _Clock()
         with self._strategy.scope():
             for images, labels in clock.timed(batches):
-                *summands, in_a_row = np.asarray(self._train_step(images, labels)).tolist()
+                *summands, in_a_row = self.step(images, labels)
                 sums += summands
                 steps += 1
                 if in_a_row >= MOST_SKIPPED:
@@ -151,6 +149,20 @@ class Trainer:
         if skipped == steps:
             raise _no_finite_steps(f"all {steps} steps of an epoch")
         return Epoch(loss / count, correct / count, int(skipped), clock.share)
+
+    def step(self, images: Tensor, labels: Tensor) -> list[float]:
+        """Take a step, and wait for its end.
+
+        Args:
+            images: this worker's share of a batch.
+            labels: their probabilities.
+
+        Returns:
+            Sums of losses, of correct predictions and of images; 1 for a skipped step; skipped steps in a row.
+        """
+        with self._strategy.scope():
+            numbers: list[float] = np.asarray(self._train_step(images, labels)).tolist()
+        return numbers
 
     def evaluation_weights(self) -> list[np.ndarray]:
         """Return the weights in the order of `model.weights`, moving averages where there are some."""
