@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import random_shapes
 from layer_contest import LAYERS, compiled_layer
 from torch_contest import torch_depthwise, torch_training_step
 
@@ -22,7 +23,8 @@ class Case(NamedTuple):
 
     `peer_library` is "tf", "torch" or "torchvision". `onednn` False runs both without oneDNN. `also` holds what else is
     compared, by the name of its group: the question that a worker answers. Where both sides call the same kernel, several
-    `processes` a side tell more than one: where its memory happens to lie makes one of them slower for good.
+    `processes` a side tell more than one: where its memory happens to lie makes one of them slower for good. Of `sampled`
+    cases, drawn by chance, the table has the median and the worst of each group, after fewer rounds.
     """
 
     group: str
@@ -36,6 +38,7 @@ class Case(NamedTuple):
     seconds: float = 0.3
     processes: int = 1
     also: Mapping[str, str] = MappingProxyType({})
+    sampled: bool = False
 
 
 class Shape(NamedTuple):
@@ -328,6 +331,19 @@ CASES = [
         Case(f"deformable, {what}", str(s), "torchvision", partial(deformable, s, gradients),
              partial(torchvision_deformable, s, gradients), 3.0, "torchvision")
         for what, gradients in (("forward", False), ("gradients", True)) for s in DEFORMABLE
+    ),
+    *(
+        case._replace(sampled=True)
+        for seed, (group, goal, peer, strides, rates, options) in enumerate((
+            ("forward, rate 1", 1.0, "tf.nn", (1, 2), (1,), {}),
+            ("forward, rate over 1", 3.0, "tf.nn", (1,), (2, 3, 4), {}),
+            ("forward, stride with rate", 5.0, "Keras", (2, 3), (2, 3), {}),
+            ("gradients, rate over 1", 1.3, "tf.nn", (1,), (2, 3, 4), {"gradients": True}),
+            ("gradients, stride with rate", 2.0, "Keras", (2, 3), (2, 3), {"gradients": True}),
+        ))
+        for case in _depthwise(
+            group, goal, peer, [Shape(**fields) for fields in random_shapes.drawn(seed, strides, rates)], **options
+        )
     ),
     *_depthwise("forward, XLA", 20.0, "tf.nn", [Shape(112, 32), Shape(28, 256, images=4), Shape(14, 512, 1, 2)], jit=True),
     *(

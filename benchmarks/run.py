@@ -1,4 +1,4 @@
-"""Time this library against its peers: ``python benchmarks/run.py [--smoke] [--keep-heap] [--only GROUPS]``.
+"""Time this library against its peers: ``python benchmarks/run.py [--smoke] [--keep-heap] [--sampled] [--only ...]``.
 
 Each side of a case has a process of its own with two threads, and nothing ran there before: what a heap went through
 changes times by half. The sides take turns, round after round, so that a change of the machine's pace meets both; what
@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from contest import CASES, Case
+from random_shapes import median_and_worst
 
 HERE = Path(__file__).parent
 COLUMNS = ("group", "case", "against", "ours", "spread", "peer", "peer spread", "ratio", "goal", "reached")
@@ -165,30 +166,39 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="one short round of one case a group")
     parser.add_argument("--only", type=expression, help="a regular expression that the group's name begins with")
+    parser.add_argument("--sampled", action="store_true", help="only the cases drawn by chance")
     parser.add_argument("--keep-heap", action="store_true", help="all workers keep the memory that they free")
     parser.add_argument(
         "--out", type=Path, help="folder for results.csv and results.md; for all cases, that of this file"
     )
     options = parser.parse_args()
-    chosen = [case for case in CASES if options.only is None or options.only.match(case.group)]
+    chosen = [
+        case
+        for case in CASES
+        if (options.only is None or options.only.match(case.group)) and (case.sampled or not options.sampled)
+    ]
     if not chosen:
         parser.error(f"--only: expected one that a group's name begins with, got {options.only.pattern!r}")
-    if options.out is None and not (options.only or options.smoke or options.keep_heap):
+    if options.out is None and not (options.only or options.smoke or options.keep_heap or options.sampled):
         options.out = HERE
     if options.keep_heap:
         os.environ.update(KEEP_HEAP)
     rows, seen = [], set()
+    samples: dict[str, list[dict]] = {}
     for index, case in enumerate(CASES):
-        if case not in chosen or (options.smoke and (case.group, case.peer_name) in seen):
+        kind = case.group, case.peer_name, case.sampled
+        if case not in chosen or (options.smoke and kind in seen):
             continue
-        seen.add((case.group, case.peer_name))
+        seen.add(kind)
         if case.peer_library in PACKAGES and not importlib.util.find_spec(case.peer_library):
             print(f"left out, for want of {PACKAGES[case.peer_library]}: {case.group}, {case.name}", flush=True)
             continue
-        rounds, seconds = (1, 0.01) if options.smoke else (ROUNDS, case.seconds)
+        rounds, seconds = (1, 0.01) if options.smoke else (ROUNDS // 3 if case.sampled else ROUNDS, case.seconds)
         for row in compare(index, case, rounds, seconds, share=options.smoke):
-            rows.append(row)
+            (samples.setdefault(case.group, []) if case.sampled else rows).append(row)
             print(*row.values(), sep="  ", flush=True)
+    for sample in samples.values():
+        rows += median_and_worst(sample)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
         with (options.out / "results.csv").open("w", newline="") as file:

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import runpy
 import subprocess
 import sys
 
@@ -89,3 +90,26 @@ sys.exit(gpu.main())
     assert [row["group"] for row in rows.values()] == ["failed", "failed"]
     assert "invalid choice" in rows["unknown"]["against"]
     assert "at its limit of 1 s" in rows["probe"]["against"]
+
+
+def test_shapes_drawn_by_chance():
+    """The same of one seed, of every size that was asked for, with steps of the given ones."""
+    random_shapes = runpy.run_path(str(ROOT / "benchmarks" / "random_shapes.py"))
+    drawn, (least, most) = random_shapes["drawn"], random_shapes["ELEMENTS"]
+    shapes = drawn(3, (1, 2), (2, 3))
+    assert shapes == drawn(3, (1, 2), (2, 3)) != drawn(4, (1, 2), (2, 3))
+    assert len(shapes) == random_shapes["COUNT"]
+    for shape in shapes:
+        assert {shape["stride"], shape["rate"]} <= {1, 2, 3}
+        assert shape["rate"] > 1
+        assert least <= shape["side"] ** 2 * shape["channels"] * shape["images"] <= most
+
+
+@pytest.mark.parametrize(("count", "median"), [(1, 1), (4, 2), (5, 3)])
+def test_median_and_worst_of_a_sample(count, median):
+    rows = [{"case": f"number {n}", "ratio": f"{n}.00"} for n in range(count, 0, -1)]
+    rows = runpy.run_path(str(ROOT / "benchmarks" / "random_shapes.py"))["median_and_worst"](rows)
+    assert [row["case"] for row in rows] == [
+        f"median of {count} drawn by chance: number {median}",
+        f"worst of {count} drawn by chance: number 1",
+    ]
