@@ -33,73 +33,82 @@ def rows(x):
     return L.Reshape((36, 8))(x)
 
 
-ISLANDS = {
-    "elu": L.ELU(),
-    "a function of Keras": keras.activations.leaky_relu,
-    "a hard swish by operations": lambda x: x * (L.ReLU(6.0)(x + 3.0) * (1.0 / 6.0)),
-    "both parts": lambda x: L.Add()(K.split(x, 2, -1)),
-    "the second part": lambda x: Halves()(x)[1],
-    "a weight of its own": Scaled(),
-    "a slice": lambda x: x[:, 1:5],
-    "layers": L.LayerNormalization(),
-    "groups": L.GroupNormalization(2),
-    "units": L.UnitNormalization(),
-    "interpolated": L.UpSampling2D(2, interpolation="bilinear"),
-    "the larger": lambda x: L.Maximum()([x, L.Permute((2, 1, 3))(x)]),
-    "slopes": L.PReLU(shared_axes=(1, 2), alpha_initializer="uniform"),
-    "means": lambda x: K.mean(x, -1, keepdims=True),
-    "the largest": lambda x: K.max(x, (1, 2), keepdims=True),
-    "a lambda": L.Lambda(tf.sin),
-    "a threshold": L.ReLU(threshold=0.5),
-    "unlike ranges": lambda x: L.Concatenate()([L.Conv2D(2, 1, activation="sigmoid")(x), L.Conv2D(2, 1)(x)]),
-    "vectors": lambda x: L.BatchNormalization()(L.GlobalAveragePooling2D()(x)),
-    "a gate behind": layers.Conv2DTranspose(4, 3, 2, activation="gelu"),
-    "steps": lambda x: L.GRU(4)(rows(x)),
-    "attention": lambda x: L.MultiHeadAttention(2, 4)(rows(x), rows(x)),
-    "a keyword": lambda x: L.Attention()([rows(x), rows(x)], mask=None),
-}
+def islands():
+    """What stays in float32, by what it is; the layers are new ones."""
+    return {
+        "elu": L.ELU(),
+        "a function of Keras": keras.activations.leaky_relu,
+        "a hard swish by operations": lambda x: x * (L.ReLU(6.0)(x + 3.0) * (1.0 / 6.0)),
+        "both parts": lambda x: L.Add()(K.split(x, 2, -1)),
+        "the second part": lambda x: Halves()(x)[1],
+        "a weight of its own": Scaled(),
+        "a slice": lambda x: x[:, 1:5],
+        "layers": L.LayerNormalization(),
+        "groups": L.GroupNormalization(2),
+        "units": L.UnitNormalization(),
+        "interpolated": L.UpSampling2D(2, interpolation="bilinear"),
+        "the larger": lambda x: L.Maximum()([x, L.Permute((2, 1, 3))(x)]),
+        "slopes": L.PReLU(shared_axes=(1, 2), alpha_initializer="uniform"),
+        "means": lambda x: K.mean(x, -1, keepdims=True),
+        "the largest": lambda x: K.max(x, (1, 2), keepdims=True),
+        "a lambda": L.Lambda(tf.sin),
+        "a threshold": L.ReLU(threshold=0.5),
+        "unlike ranges": lambda x: L.Concatenate()([L.Conv2D(2, 1, activation="sigmoid")(x), L.Conv2D(2, 1)(x)]),
+        "vectors": lambda x: L.BatchNormalization()(L.GlobalAveragePooling2D()(x)),
+        "a layer as an activation": L.Conv2D(4, 3, activation=L.PReLU(alpha_initializer="uniform")),
+        "a gate behind": layers.Conv2DTranspose(4, 3, 2, activation="gelu"),
+        "steps": lambda x: L.GRU(4)(rows(x)),
+        "attention": lambda x: L.MultiHeadAttention(2, 4)(rows(x), rows(x)),
+        "a keyword": lambda x: L.Attention()([rows(x), rows(x)], mask=None),
+    }
 
 
 def network(*names):
-    """A model with an output for each island, quantized behind it; its layers are unlike each other."""
+    """A model with an output for each of these islands, or of all, quantized behind it."""
     keras.utils.set_random_seed(1)
     inputs = L.Input(X.shape[1:])
     x = L.Conv2D(8, 3, padding="same", activation="relu", name="first")(inputs)
-    return keras.Model(inputs, [L.Dense(3, name=f"last_{place}")(ISLANDS[name](x)) for place, name in enumerate(names)])
+    found = islands()
+    middle = [found[name](x) for name in names or found]
+    return keras.Model(inputs, [L.Dense(3, name=f"last_{place}")(y) for place, y in enumerate(middle)])
 
 
 def prepared_of(model, given=X, **options):
     return quantize.observe(quantize.prepare(model, **options), given)
 
 
-FEW = ("a function of Keras", "both parts", "a weight of its own", "layers", "interpolated", "unlike ranges", "vectors")
+FEW = ("a layer as an activation", "both parts", "a weight of its own", "interpolated", "unlike ranges")
 
 
-@pytest.mark.parametrize("names", [FEW, pytest.param(ISLANDS, marks=pytest.mark.slow)], ids=["few", "all"])
+@pytest.mark.parametrize("names", [FEW, pytest.param((), marks=pytest.mark.slow)], ids=["few", "all"])
 def test_islands_are_exact(names, tmp_path):
     model = network(*names)
     prepared = prepared_of(model)
     for actual, expected in zip(prepared(X), model(X), strict=True):
-        assert np.sqrt(np.mean(np.square(actual - expected))) < 0.06 * np.std(expected)
+        assert np.sqrt(np.mean(np.square(actual - expected))) < 0.1 * np.std(expected)
     found = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).verification
-    assert found.elements > (20_000 if names is ISLANDS else 10_000)
+    assert found.elements > (5_000 if names else 20_000)
     assert found.differing == 0
 
 
 def test_islands_at_the_end_are_no_integers(tmp_path):
-    """Operators that keep their input's scale, which the converter would compute in integers; all in float32."""
+    """Operators that keep their input's scale, which the converter would compute in integers; all in float32.
+
+    One takes the model's input, which others take in integers.
+    """
     inputs = L.Input(X.shape[1:])
     x = L.Conv2D(4, 3, name="first")(inputs)
     y = L.Conv2D(4, 3, name="second")(inputs)
     outputs = [L.UpSampling2D(2, interpolation="bilinear")(x), L.Maximum()([x, y]), *K.split(x, 2, -1), x[:, 1:]]
-    outputs += [L.MaxPooling2D(name="pooled")(x), L.Concatenate(name="joined")([x, y]), L.ELU()(x)]
+    outputs += [L.MaxPooling2D(name="pooled")(x), L.Concatenate(name="joined")([x, y]), L.ELU()(x), K.exp(inputs)]
     model = keras.Model(inputs, outputs)
     prepared = prepared_of(model, float_layers=["pooled", "joined"])
     report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X)
     assert {each.dtype for each in report.outputs} == {"float32"}
+    assert report.inputs[0].dtype == "int8"
     expected, actual = prepared(X), tflite.predict(report.path, X)
     for ours, theirs in zip(expected, actual.values(), strict=True):
-        np.testing.assert_allclose(theirs, ours, atol=1e-6)
+        np.testing.assert_allclose(theirs, ours, 1e-6, 1e-6)
 
 
 def in_front(layer):

@@ -34,6 +34,8 @@ def decomposed(layer: Layer, given: Shape, shape: Shape) -> list[Layer]:
     if overridden(layer):
         return [layer]
     kind = kind_of(layer)
+    if kind is not None and isinstance(function := getattr(layer, "activation", None), keras.layers.Layer):
+        return [*decomposed(_without_activation(layer, function), given, shape), function]
     own = next((decompose for cls, decompose in _OWN_DECOMPOSITIONS.items() if isinstance(layer, cls)), None)
     if own is not None:
         chain = list(own(layer, given, shape))
@@ -117,6 +119,15 @@ def _renamed(layer: Layer, name: str) -> Layer:
     build = layer.get_build_config()
     copy.build(build["input_shape"] if build else None)
     copy.set_weights(layer.get_weights())
+    return copy
+
+
+def _without_activation(layer: Layer, function: Layer) -> Layer:
+    """A copy of a layer whose activation is a layer, without it."""
+    copy = type(layer).from_config({**layer.get_config(), "activation": "linear"})
+    copy.build(layer.get_build_config()["input_shape"])
+    others = set(map(id, function.weights))
+    copy.set_weights([np.asarray(weight) for weight in layer.weights if id(weight) not in others])
     return copy
 
 

@@ -49,10 +49,14 @@ def plan_of(calls: CallList, config: Config) -> Plan:
     """
     _require_known(calls, config.float_layers)
     forced: dict[int, Refusal] = {}
+    shared: set[int] = set()
     while True:
-        planner = Planner(calls, frozenset(config.float_layers), config.runtime, forced, _planner_of)
+        planner = Planner(calls, frozenset(config.float_layers), config.runtime, forced, shared, _planner_of)
         for number in range(len(calls.calls)):
             planner.add(number)
+        if both := planner.inputs_of_both():
+            shared |= both
+            continue
         outputs = tuple(map(planner.output, calls.outputs))
         ops = _with_feeds_quantized(planner.ops)
         try:

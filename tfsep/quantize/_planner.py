@@ -1,6 +1,6 @@
 """Plans one operator after the other: what is fused with what, and what stays in float32, with the reason."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -53,6 +53,7 @@ class Planner:
         float_layers: names of layers that stay in float32.
         runtime: the runtime whose kernels are emulated.
         forced: calls that are refused for a reason which shows in the whole plan only.
+        shared_inputs: calls of inputs that are quantized for layers in float32, too.
         plans: the function from a call in integers to the one that plans it.
     """
 
@@ -62,6 +63,7 @@ class Planner:
         float_layers: frozenset[str],
         runtime: str,
         forced: Mapping[int, Refusal],
+        shared_inputs: Container[int],
         plans: "Callable[[LayerCall], Plans]",
     ) -> None:
         self.calls = calls.calls
@@ -69,7 +71,8 @@ class Planner:
         self.op_of: dict[int, int] = {}
         self.origins: list[int] = []
         self.refusals: list[Refusal] = []
-        self._float_layers, self._runtime, self._forced, self._plans = float_layers, runtime, forced, plans
+        self._float_layers, self._runtime, self._plans = float_layers, runtime, plans
+        self._forced, self._shared_inputs = forced, shared_inputs
         self._planned = 0
         self._quantized: dict[int, int] = {}
         self._again: dict[int, int] = {}
@@ -91,7 +94,8 @@ class Planner:
         self._planned = number
         call = self.calls[number]
         if call.layer is None:
-            self.op_of[number] = self._append_float(PlannedOp(f"input_{number}", "float", ()), call)
+            made = self._append_float(PlannedOp(f"input_{number}", "float", ()), call)
+            self.op_of[number] = self._quantize(made) if number in self._shared_inputs else made
             return
         fusion = self._fusion(number)
         if named := [
@@ -182,6 +186,12 @@ class Planner:
         number = self.append(op)
         self._dtypes[number] = call.dtype
         return number
+
+    def inputs_of_both(self) -> set[int]:
+        """The calls of inputs that layers in float32 take and others quantize: the converter makes these integers."""
+        floats = {source for op in self.ops if op.kind == "float" for source in op.sources}
+        quantized = {source for source, made in self._quantized.items() if self.ops[made].operation == "quantize"}
+        return {self.origins[source] for source in floats & quantized if not self.ops[source].sources}
 
     def output(self, number: int) -> int:
         """The operation with a result as an output of the model.
