@@ -51,6 +51,7 @@ def test_resumed_run_reaches_identical_weights_and_counts(xla, precision, data, 
     """With the scale of the loss, and the batch that fitted when the run began."""
     monkeypatch.setattr(_computation, "_choose_precision", lambda setting, device: (precision, "for the test"))
     monkeypatch.setattr(_run, "_LONG_WAIT", 0.0)
+    monkeypatch.setattr(_run, "_LONG_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(Trainer, "rehearse", fitting(10))
     config = replace(TINY, xla=xla, batch_size="auto")
     whole, cut, real, lines = tmp_path / "whole", tmp_path / "cut", _run._write_epoch, []
@@ -200,7 +201,8 @@ def test_share_of_the_time_that_waits_for_data(monkeypatch):
     [([0.9], False), ([0.9, 0.25], True), ([0.1, 0.1, 0.3], True), ([0.1, 0.3, 0.3], False), ([0.1, 0.3, 0.1], False)],
 )
 def test_long_waits_are_said_once_and_not_of_the_first_epoch(waits, says):
-    assert _run._waits_long([{"data_wait": wait} for wait in waits]) == says
+    assert _run._waits_long([{"data_wait": wait, "seconds": 100.0} for wait in waits]) == says
+    assert not _run._waits_long([{"data_wait": wait, "seconds": 5.0} for wait in waits])
 
 
 def test_device_that_is_asked_for(monkeypatch):

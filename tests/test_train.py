@@ -131,6 +131,7 @@ def test_killed_run_resumes_to_identical_weights(whole, data, tmp_path, wait):
         text=True,
     )
     with process:
+        assert process.stdout.readline().startswith("CPU: xla off")
         assert process.stdout.readline().startswith("epoch 1/3")
         time.sleep(wait)
         process.kill()

@@ -31,7 +31,8 @@ from tfsep.train._trainer import Trainer, seed_dropout
 _logger = logging.getLogger(__name__)
 
 _LONG_WAIT = 0.25
-"""Share of an epoch that goes by without a batch, from which on the log says what helps."""
+_LONG_WAIT_SECONDS = 5.0
+"""Share of an epoch, and time, that go by without a batch, from which on the log says what helps."""
 
 
 _WAITING = (
@@ -271,7 +272,10 @@ def _train_epoch(
 
 def _waits_long(records: list[dict[str, Any]]) -> bool:
     """Whether the last epoch is the first, after that in which buffers are filled, to wait long for its images."""
-    waits = [record.get("data_wait", 0.0) >= _LONG_WAIT for record in records[1:]]
+    waits = [
+        each["data_wait"] >= _LONG_WAIT and each["data_wait"] * each["seconds"] >= _LONG_WAIT_SECONDS
+        for each in records[1:]
+    ]
     return waits[-1:] == [True] and sum(waits) == 1
 
 
