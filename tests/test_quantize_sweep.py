@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 from conftest import ROOT
-from island_networks import APPLICATIONS, HANDWRITTEN
+from island_networks import APPLICATIONS, HANDWRITTEN, SHAPE
 from quantize_networks import trained
 
 from tfsep import quantize, tflite
@@ -29,7 +29,7 @@ HEADERS = (
 def swept(name, folder):
     """A row of the table: what is in int8, and how the file differs."""
     model = NETWORKS[name]()
-    shape = model.input_shape[1:] if model.inputs else (16, 16, 3)
+    shape = SHAPE if name in HANDWRITTEN else model.input_shape[1:]
     count, high = (32, 1.0) if name in HANDWRITTEN else (4, 255.0)
     images = np.random.default_rng(0).uniform(0 if high > 1 else -1, high, (count, *shape)).astype("float32")
     trained(model, images)

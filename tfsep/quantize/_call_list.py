@@ -11,7 +11,7 @@ from tfsep._keras.composite_layers import Unopened, body_of, is_composite
 from tfsep._keras.model_graph import Call, calls_behind, operation_of, plain_model
 from tfsep._keras.types import Layer, Model, Shape
 from tfsep.layers._layer_kinds import kind_of
-from tfsep.quantize._decompositions import decomposed
+from tfsep.quantize._decompositions import decomposed, scaling_of
 from tfsep.quantize._operations import is_pure, layers_of_operators, moves, operation_for, overridden
 from tfsep.quantize._to_float import ToFloat
 
@@ -178,11 +178,11 @@ def _add(call: LayerCall, calls: _Calls, outputs: Sequence[keras.KerasTensor]) -
         results = _open(layer, list(call.sources), calls, inside)
     else:
         if id(layer) not in calls.parts:
-            same_rank = len({len(calls.made[source].shape) for source in call.sources}) == 1
-            stays = isinstance(layer, _SCALING) and any(name in calls.closed for name in inside)
+            scales = isinstance(layer, _SCALING) or not isinstance(layer, keras.layers.Layer)
+            stays = scales and any(name in calls.closed for name in inside)
             stays |= call.takes_named
-            shape = calls.made[call.sources[0]].shape
-            calls.parts[id(layer)] = [layer] if stays else _parts(layer, call, same_rank, shape)
+            before = [calls.made[source] for source in call.sources]
+            calls.parts[id(layer)] = [layer] if stays else _parts(layer, call, before)
         sources = call.sources
         call = replace(call, casts=isinstance(layer, (*_SCALING, _cast_operator())))
         if moves(layer) and all(calls.made[source].has_integers for source in sources):
@@ -219,15 +219,19 @@ def _identity_key(layer: Layer, count: int) -> Hashable:
     return id(type(layer)), repr({name: value for name, value in layer.get_config().items() if name != "name"})
 
 
-def _parts(layer: Layer, call: LayerCall, same_rank: bool, given: Shape) -> list[Layer]:
-    """The plain layers that the layer of a call is a chain of; the one layer that an operator is.
+def _parts(layer: Layer, call: LayerCall, before: list[LayerCall]) -> list[Layer]:
+    """The plain layers that the layer of a call is a chain of, behind other calls; the one layer that an operator is.
 
     Operators broadcast tensors of different ranks along other axes than layers do, and are no layer then.
     """
     if isinstance(layer, _cast_operator()) and call.dtype == "float32":
         return [ToFloat(name=layer.name)]
-    layer_of = layers_of_operators().get((type(layer), len(call.sources))) if same_rank else None
-    return decomposed(layer, given, call.shape) if layer_of is None else [layer_of(name=layer.name)]
+    scaling = None if before[0].has_integers else scaling_of(layer, call.positional)
+    if scaling is not None and len(call.shape) in (3, 4):
+        return decomposed(scaling, before[0].shape, call.shape)
+    same_rank = len({len(each.shape) for each in before}) == 1
+    layer_of = layers_of_operators().get((type(layer), len(before))) if same_rank else None
+    return decomposed(layer, before[0].shape, call.shape) if layer_of is None else [layer_of(name=layer.name)]
 
 
 @cache

@@ -143,9 +143,12 @@ def coverage(model: Model, input_shape: InputShapes | None = None) -> Coverage:
         made_by |= dict.fromkeys(map(id, call.outputs), call)
         sources = [made_by[id(tensor)].operation for tensor in call.inputs]
         for row, layers in _rows(call, sources):
-            name = row.name if row.name not in rows or rows[row.name].kind == row.kind else f"{row.name}_activation"
+            name, gated = row.name, _is_gated(call, [made_by[id(tensor)] for tensor in call.inputs])
+            if name in rows and rows[name].kind not in (row.kind, "sigmoid" if gated else row.kind):
+                name = f"{name}_activation"
             count = None if macs is None else sum(macs.get(layer.name, 0) for layer in layers)
-            rows.setdefault(name, row._replace(name=name, macs=count))
+            made = row._replace(name=name, kind="silu" if gated else row.kind, macs=count)
+            rows[name] = made if gated else rows.get(name, made)
     return Coverage(tuple(rows.values()))
 
 
@@ -167,6 +170,14 @@ def _rows(call: Call, sources: list[Layer]) -> list[tuple[CoverageRow, list[Laye
     if gate is None:
         return [(CoverageRow(layer.name, _kind(layer), "int8", "", None), [layer])]
     return [(CoverageRow(gate.to, _kind(layer), "float32", gate.reason, None), [layer])]
+
+
+def _is_gated(call: Call, sources: list[Call]) -> bool:
+    """Whether a call multiplies a tensor by the sigmoid of it, as one activation of a layer."""
+    own = call.kwargs if isinstance(call.operation, ActivationQuantizer) else {}
+    others = [each.kwargs for each in sources if isinstance(each.operation, ActivationQuantizer)]
+    gates = [each for each in others if each["operation"] == "sigmoid" and each["layer_name"] == own.get("layer_name")]
+    return own.get("operation") == "multiply" and bool(gates)
 
 
 def _kind(layer: Layer) -> str:

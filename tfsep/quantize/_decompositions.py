@@ -4,7 +4,7 @@ Separable and transposed convolutions follow from their rows in the table of lay
 kernel, behind zero insertion where the kind is transposed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,25 @@ def _separable_block(block: Layer, given: Shape, shape: Shape) -> Iterator[Layer
 def _rescaling(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001
     """``x · scale + offset`` as a depthwise convolution of one tap."""
     yield _scaled(layer, layer.scale, layer.offset, shape)
+
+
+def scaling_of(operation: keras.Operation, positional: Sequence[Any]) -> Layer | None:
+    """Return the rescaling that an operation of `keras.ops` on a tensor and a number is; None for another one."""
+    if len(positional) != 2:
+        return None
+    first, second = positional
+    reverse = isinstance(second, keras.KerasTensor)
+    number = first if reverse else second
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        return None
+    scale, offset = {
+        "Add": (1.0, number),
+        "Subtract": (-1.0, number) if reverse else (1.0, -number),
+        "Multiply": (number, 0.0),
+        "TrueDivide": (None if reverse or not number else 1 / number, 0.0),
+        "Divide": (None if reverse or not number else 1 / number, 0.0),
+    }.get(type(operation).__name__, (None, 0.0))
+    return None if scale is None else keras.layers.Rescaling(scale, offset, name=operation.name)
 
 
 def _normalization(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001

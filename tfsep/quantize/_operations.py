@@ -89,6 +89,10 @@ def _leaky_relu(x: Tensor, slope: float) -> Tensor:
     return tf.nn.leaky_relu(x, slope)
 
 
+def _gelu(x: Tensor) -> Tensor:
+    return tf.nn.gelu(x, approximate=False)
+
+
 def _hard_silu(x: Tensor) -> Tensor:
     # In the form that the converter recognizes.
     return x * tf.nn.relu6(x + 3.0) * (1.0 / 6.0)
@@ -106,9 +110,9 @@ def _quantize(name: str, fixed_range: tuple[float, float] | None = None, **kerne
 
 
 def _nonlinear(
-    name: str, function: Callable[[Tensor], Tensor], fixed_range: tuple[float, float], **kernels: IntegerKernel
+    name: str, function: Callable[[Tensor], Tensor], fixed_range: tuple[float, float] | None, **kernels: IntegerKernel
 ) -> Operation:
-    """A function into a range that converters fix; XNNPACK computes it in floats, and rounds once."""
+    """A function, into a range that converters fix if one is given; XNNPACK computes it in floats, and rounds once."""
     kernels = {"xnnpack": xnnpack.rounded_once(function)} | kernels
     return Operation(name, compute=function, integer_kernels=kernels, fixed_range=fixed_range)
 
@@ -176,6 +180,8 @@ _ROWS = (
     ),
     _nonlinear("sigmoid", tf.nn.sigmoid, (0.0, 255 / 256), reference=reference.sigmoid),
     _nonlinear("tanh", tf.nn.tanh, (-1.0, 127 / 128)),
+    # A table of 256 numbers, made in float32, in both runtimes.
+    *(_nonlinear(name, f, None, reference=xnnpack.rounded_once(f)) for name, f in (("gelu", _gelu), ("exp", tf.exp))),
     _nonlinear("softmax", tf.nn.softmax, (0.0, 255 / 256), reference=reference.softmax),
     Operation(
         "average_pooling",
@@ -225,26 +231,6 @@ def moves(layer: Layer) -> bool:
     return operation is not None and operation.plan == "same_qparams"
 
 
-def prepares(layer: Layer) -> bool:
-    """Return whether a layer prepares images or numbers in a way that has no operation, as interpolation."""
-    crops = keras.layers.CenterCrop | keras.layers.RandomCrop
-    scales = keras.layers.Normalization | keras.layers.Rescaling
-    return isinstance(layer, crops | scales | keras.layers.Resizing | keras.layers.UpSampling2D) and not moves(layer)
-
-
-def may_average(layer: Layer) -> bool:
-    """Return whether a layer that is not quantized may return means of numbers, as pooling and interpolation do."""
-    averages = keras.layers.AveragePooling1D | keras.layers.AveragePooling2D | keras.layers.AveragePooling3D
-    resizes = keras.layers.UpSampling2D | keras.layers.UpSampling3D | keras.layers.Resizing | keras.layers.CenterCrop
-    of_others = type(layer).__module__.split(".")[0] not in ("keras", "tfsep") or isinstance(layer, keras.layers.Lambda)
-    return of_others or not isinstance(layer, keras.layers.Layer) or isinstance(layer, averages | resizes)
-
-
-def may_keep_scale(layer: Layer) -> bool:
-    """Return whether a layer that is not quantized may be an operator whose result has the scale of what it takes."""
-    return may_average(layer) or moves(layer) or isinstance(layer, keras.layers.Maximum | keras.layers.Minimum)
-
-
 def quantization_of(dtype: str, is_input: bool) -> str:
     """Return the name of the operation that quantizes numbers of a type, inputs of the model or results."""
     if dtype == "float32" and is_input:
@@ -286,6 +272,7 @@ class Activation:
         fused: name of its rectifier in `FUSED_ACTIVATIONS`.
         operation: name in `OPERATIONS` of an activation that is an operator of its own; None for rectifiers.
         options: arguments of the operation.
+        gate: name in `OPERATIONS` of a function by whose result the operation multiplies; None for one of its own.
         max_value: upper end of the range, for a rectifier with a maximum that no fused one has; None for no such end.
         affine: factor and offset in front of the rectifier, computed by a convolution of one tap.
     """
@@ -295,6 +282,7 @@ class Activation:
     fused: str = "linear"
     operation: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    gate: str | None = None
     max_value: float | None = None
     affine: tuple[float, float] = (1.0, 0.0)
 
@@ -316,6 +304,10 @@ _ACTIVATIONS = (
     Activation(keras.activations.sigmoid, keras.ops.sigmoid, operation="sigmoid"),
     Activation(keras.activations.tanh, keras.ops.tanh, operation="tanh"),
     Activation(keras.activations.softmax, operation="softmax"),
+    # As files have it.
+    Activation(keras.activations.silu, keras.ops.silu, operation="multiply", gate="sigmoid"),
+    Activation(keras.activations.gelu, operation="gelu"),
+    Activation(keras.activations.exponential, operation="exp"),
     Activation(keras.activations.hard_silu, keras.ops.hard_silu, operation="hard_silu"),
     Activation(keras.activations.leaky_relu, operation="leaky_relu", options={"slope": 0.2}),
     Activation(leaky_relu, operation="leaky_relu", options={"slope": 0.1}),

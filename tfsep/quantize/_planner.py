@@ -10,6 +10,7 @@ from tfsep.layers._layer_kinds import LayerKind, kind_of
 from tfsep.quantize._built_layers import one_tap
 from tfsep.quantize._call_list import CallList, LayerCall
 from tfsep.quantize._decompositions import transposed_chain
+from tfsep.quantize._float_operators import prepares
 from tfsep.quantize._operations import (
     LINEAR,
     OPERATIONS,
@@ -19,7 +20,6 @@ from tfsep.quantize._operations import (
     moves,
     operation_for,
     overridden,
-    prepares,
     quantization_of,
 )
 from tfsep.quantize._planned_op import PlannedOp
@@ -268,7 +268,11 @@ class Planner:
     def activate(self, layer: Layer, call: LayerCall, name: str, source: int, own: Activation) -> int:
         """Add an activation that is an operator of its own: a function, or a convolution of one tap and a rectifier."""
         if own.operation is not None:
-            op = PlannedOp(name, "operation", (source,), operation=own.operation, options=own.options)
+            sources: tuple[int, ...] = (source,)
+            if own.gate is not None:
+                gate = PlannedOp(f"{name}_gate", "operation", sources, operation=own.gate, result_of=layer.name)
+                sources += (self.append(gate),)
+            op = PlannedOp(name, "operation", sources, operation=own.operation, options=own.options)
         else:
             factor, offset = (keras.initializers.Constant(each) for each in own.affine)
             taps = self.one_tap(layer, call, depthwise_initializer=factor, bias_initializer=offset)

@@ -23,7 +23,8 @@ from tfsep.quantize._call_list import call_list_of
 from tfsep.quantize._config import Config
 from tfsep.quantize._coverage import coverage
 from tfsep.quantize._dequantize import OFF_HALVES, Dequantize
-from tfsep.quantize._operations import OPERATIONS, may_average, may_keep_scale
+from tfsep.quantize._float_operators import may_average, may_keep_scale
+from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._plan import Plan, plan_of
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._prepared_model import is_prepared
