@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 from tfsep._workers import REPLY, REQUEST, read, write
-from tfsep._workers._litert import measure_memory, run_once, time_files
+from tfsep._workers._litert import measure_memory, run_once, tensor_shapes, time_files
 from tfsep._workers._metadata import describe
 from tfsep._workers._micro import run_micro
 
-WORKERS = {worker.__name__: worker for worker in (describe, measure_memory, run_micro, run_once, time_files)}
+WORKERS = {
+    worker.__name__: worker for worker in (describe, measure_memory, run_micro, run_once, tensor_shapes, time_files)
+}
 
 
 def _limit_memory() -> None:

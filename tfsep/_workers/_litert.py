@@ -29,6 +29,23 @@ def run_once(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     return {"refusal": refusal}, []
 
 
+def tensor_shapes(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
+    """Run a file once, and return the shapes that the tensors of its main graph have then.
+
+    Args:
+        request: nothing.
+        arrays: the file's bytes.
+
+    Returns:
+        ``shapes``, by number of the tensor.
+    """
+    del request
+    interpreter, _ = _with_inputs(arrays[0].tobytes(), 1, WITHOUT_DELEGATES, keep_tensors=True)
+    interpreter.invoke()
+    shapes = {detail["index"]: detail["shape"].tolist() for detail in interpreter.get_tensor_details()}
+    return {"shapes": [shapes[number] for number in sorted(shapes)]}, []
+
+
 def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     """Time files side by side: one run of each in turn, so that other load on the machine slows all alike.
 

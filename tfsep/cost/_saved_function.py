@@ -7,7 +7,7 @@ from tfsep._keras.backend import tf
 from tfsep._keras.types import Layer
 from tfsep._utils.foreign_errors import cause_of
 from tfsep.cost._report import CostReport
-from tfsep.cost._tflite_file import cost_of_file
+from tfsep.cost._tflite_file import cost_of_content
 
 
 def cost_of_function(layer: Layer, inputs: Any) -> CostReport:
@@ -28,7 +28,7 @@ def cost_of_function(layer: Layer, inputs: Any) -> CostReport:
         content = _converted(function, layer)
     except Exception as error:  # whatever the converter raises
         return CostReport((), (f"{layer.name} (it does not convert: {cause_of(error)})",))
-    report = cost_of_file(unpack(content, layer.name))
+    report = cost_of_content(content, unpack(content, layer.name))
     rows = [row._replace(params=0) for row in report.rows if row.macs]
     # Lists of tensors, in which loops keep their results, have no products.
     return CostReport(tuple(rows), tuple(name for name in report.uncounted if "FlexTensorList" not in name))

@@ -9,6 +9,7 @@ from tfsep._flatbuffer.constants import UNPACKING, is_stored, stored_numbers, un
 from tfsep._flatbuffer.reader import is_builtin, operator_name, option, read_tflite, type_name
 from tfsep._flatbuffer.schema_types import ModelT, OperatorT, SubGraphT
 from tfsep.cost._loops import Key, Numbers, Step, rounds
+from tfsep.cost._open_sizes import work_out_sizes
 from tfsep.cost._report import CostReport, CostRow, of_one_sample
 from tfsep.cost._tflite_products import PRODUCTS, UNKNOWN, Operands
 
@@ -38,11 +39,11 @@ _Macs = dict[_Place, int | None]
 
 
 class _Graph:
-    """One graph of a model, and the constants of its operators."""
+    """One graph of a model, the constants of its operators, and the tensors of which no shape is known."""
 
-    def __init__(self, model: ModelT, graph: SubGraphT) -> None:
+    def __init__(self, model: ModelT, graph: SubGraphT, unknown: set[int]) -> None:
         self.model, self.table, self.tensors, self.operators = model, graph, graph.tensors, graph.operators
-        self._unpacked = unpacked_constants(model, graph)
+        self._unpacked, self._unknown = unpacked_constants(model, graph), unknown
 
     def constant(self, index: int) -> int | None:
         """The tensor that stores the constant that `index` reads, or None."""
@@ -54,10 +55,13 @@ class _Graph:
         inputs = [int(index) for index in op.inputs]
         return Operands(
             op,
-            [None if index < 0 else self.sides(index) for index in inputs],
+            [None if index < 0 else self._known_sides(index) for index in inputs],
             [index >= 0 and self.constant(index) is not None for index in inputs],
-            self.sides(op.outputs[0]) if len(op.outputs) else (),
+            self._known_sides(int(op.outputs[0])) if len(op.outputs) else (),
         )
+
+    def _known_sides(self, index: int) -> tuple[int, ...] | None:
+        return None if index in self._unknown else self.sides(index)
 
     def sides(self, index: int) -> tuple[int, ...]:
         shape = self.tensors[index].shape
@@ -93,9 +97,10 @@ class _Graph:
 class _Counter:
     """MACs of the graphs of a model, each counted once."""
 
-    def __init__(self, model: ModelT) -> None:
+    def __init__(self, content: bytes, model: ModelT) -> None:
         self.model = model
-        self.graphs = [_Graph(model, graph) for graph in model.subgraphs]
+        unknown = work_out_sizes(content, model)
+        self.graphs = [_Graph(model, graph, own) for graph, own in zip(model.subgraphs, unknown, strict=True)]
         self._done: dict[int, _Macs] = {}
 
     def macs(self, number: int, depth: int = 0) -> _Macs:
@@ -165,9 +170,9 @@ def _add(found: _Macs, more: _Macs) -> None:
         found[place] = None if count is None or before is None else before + count
 
 
-def operator_macs(model: ModelT) -> dict[int, int]:
+def operator_macs(content: bytes, model: ModelT) -> dict[int, int]:
     """Return the MACs of the operators of a model's main graph for one sample, by their numbers; of unknown ones 0."""
-    counter = _Counter(model)
+    counter = _Counter(content, model)
     main = counter.graphs[0]
     runs = (sum(filter(None, counter.of_operator(_Place(0, i)).values())) for i in range(len(main.operators)))
     return {i: of_one_sample(macs, main.batch) for i, macs in enumerate(runs)}
@@ -175,12 +180,12 @@ def operator_macs(model: ModelT) -> dict[int, int]:
 
 def cost_of_tflite(path: str | PathLike[str]) -> CostReport:
     """Return the cost of a file for one sample of its batch."""
-    return cost_of_file(read_tflite(path)[1])
+    return cost_of_content(*read_tflite(path))
 
 
-def cost_of_file(model: ModelT) -> CostReport:
-    """Return the cost of a file that was read; see `cost_of_tflite`."""
-    counter = _Counter(model)
+def cost_of_content(content: bytes, model: ModelT) -> CostReport:
+    """Return the cost of a file that was read, given its bytes and the model in them; see `cost_of_tflite`."""
+    counter = _Counter(content, model)
     rows: list[CostRow] = []
     uncounted: list[str] = []
     counted: set[int] = set()
@@ -202,10 +207,14 @@ def _row(graph: _Graph, op: OperatorT, macs: int, counted: set[int]) -> CostRow:
     name = graph.tensors[op.outputs[0]].name.decode(errors="replace").split(";")[0] if len(op.outputs) else kind
     operands = graph.operands(op)
     params = 0 if kind in UNPACKING else _params(graph, op, product is not None, counted)
-    row = CostRow(name, kind.lower(), None, None, None, 1, operands.output[1:], params, macs)
+    row = CostRow(name, kind.lower(), None, None, None, 1, (operands.output or ())[1:], params, macs)
     if product is None:
         return row
-    return row._replace(kind=product.name, **({} if product.window is None else product.window(operands)))
+    try:
+        window = {} if product.window is None else product.window(operands)
+    except TypeError:  # of an image of no known size
+        window = {}
+    return row._replace(kind=product.name, **window)
 
 
 def _params(graph: _Graph, op: OperatorT, product: bool, counted: set[int]) -> int:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from tfsep._flatbuffer.reader import option
 from tfsep._flatbuffer.schema_types import OperatorT
 
-Shape = tuple[int, ...]
 
 
 class Operands(NamedTuple):
@@ -15,15 +14,15 @@ class Operands(NamedTuple):
 
     Attributes:
         op: the operator.
-        inputs: shapes; None for one that is left out.
+        inputs: shapes; None for one that is left out or not known.
         constant: whether each is a constant.
-        output: shape of the first output.
+        output: shape of the first output; None for one that is not known.
     """
 
     op: OperatorT
     inputs: list[Any]
     constant: list[bool]
-    output: Shape
+    output: Any
 
 
 class Product(NamedTuple):

@@ -90,7 +90,8 @@ class StandardConvolution(FilteredConvolution):
         if channels % self.groups:
             raise ValueError(f"groups: expected a divisor of the {channels} input channels, got {self.groups}")
         channel_sizes = self._spec.channel_sizes(channels, self.filters, self.groups)
-        self.kernel = self._add_weight("kernel", "kernel", (*self.kernel_size, *channel_sizes))
+        # A subclass may have a property of its own in place of `kernel`, as with Keras's layer.
+        self._kernel = self._add_weight("kernel", "kernel", (*self.kernel_size, *channel_sizes))
         self._add_bias(self.filters)
         self._adapt_as_given()
 
@@ -209,7 +210,7 @@ class SeparableConvolution(FilteredConvolution):
             "depthwise", "depthwise_kernel", channels, self.depth_multiplier
         )
         ones = (1,) * self.rank
-        self.pointwise_kernel = self._add_weight("pointwise", "pointwise_kernel", (*ones, between, self.filters))
+        self._pointwise_kernel = self._add_weight("pointwise", "pointwise_kernel", (*ones, between, self.filters))
         self._add_bias(self.filters)
         self._adapt_as_given()
 

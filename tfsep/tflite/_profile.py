@@ -118,12 +118,12 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
         positive_int(runs, "runs"),
         number_in_range(warmup, "warmup", int, 0),
     )
-    _, model = read_tflite(path)
+    content, model = read_tflite(path)
     whole = benchmark(path, count, runs=runs, warmup=warmup).median_ms
     files = single_operators(model)
     contents = [np.frombuffer(content, np.uint8) for content in files.values()]
     times = np.median(time_contents(contents, [count], runs, warmup)[:, 0], axis=1) if contents else np.empty(0)
-    macs = operator_macs(model)
+    macs = operator_macs(content, model)
     all_macs, all_ms = sum(macs.values()), float(times.sum())
     graph = model.subgraphs[0]
     rows = []

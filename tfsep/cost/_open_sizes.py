@@ -1,0 +1,54 @@
+"""Sizes that a file computes as it runs, where it was converted for any batch: the stored ones are not those."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tfsep._flatbuffer.constants import is_stored
+from tfsep._flatbuffer.reader import operator_name
+from tfsep._flatbuffer.schema_types import ModelT, SubGraphT
+from tfsep._workers import WorkerError, run_worker
+
+
+def work_out_sizes(content: bytes, model: ModelT) -> list[set[int]]:
+    """Give the tensors of a model that was read the shapes that they have in a run of one batch.
+
+    Args:
+        content: bytes of the file.
+        model: the model in them, whose main graph is changed.
+
+    Returns:
+        For each graph, the tensors of which no shape is known: those of loops, and of a file that LiteRT does not run.
+    """
+    unknown = [set(_computed(model, graph)) for graph in model.subgraphs]
+    if unknown[0]:
+        try:
+            reply = run_worker("tensor_shapes", {}, [np.frombuffer(content, np.uint8)])
+        except WorkerError:
+            return unknown
+        for tensor, shape in zip(model.subgraphs[0].tensors, reply.values["shapes"], strict=False):
+            tensor.shape = np.array(shape, np.int32)
+        unknown[0] = set()
+    return unknown
+
+
+def _computed(model: ModelT, graph: SubGraphT) -> Iterator[int]:
+    """The tensors of open sizes that come of a size as a number, which the operator SHAPE reads."""
+    sizes: set[int] = set()
+    found: set[int] = set()
+    for op in graph.operators or []:
+        given = {int(index) for index in op.inputs if index >= 0 and not is_stored(model, graph.tensors[index])}
+        results = [int(index) for index in op.outputs]
+        is_size = operator_name(model, op) == "SHAPE" or (bool(given) and given <= sizes)
+        if is_size and not any(_is_open(graph, index) for index in results):
+            sizes.update(results)
+        elif given & (sizes | found):
+            new = [index for index in results if _is_open(graph, index)]
+            found.update(new)
+            yield from new
+
+
+def _is_open(graph: SubGraphT, index: int) -> bool:
+    """Whether a tensor's shape is not known before a run."""
+    signature = graph.tensors[index].shapeSignature
+    return signature is not None and -1 in signature
