@@ -237,6 +237,22 @@ def test_convolution_op_of_keras_documentation(tmp_path):
     assert_close(tflite.predict(path, X), expected)
 
 
+@pytest.mark.parametrize("base", [keras.layers.Conv2D, layers.Conv2D])
+def test_kernel_can_be_a_property(base, tmp_path):
+    """Of a layer that computes its kernel of the variable, as a normalized or masked one."""
+
+    class Halved(base):
+        @property
+        def kernel(self):
+            return self._kernel * 0.5
+
+    layer = Halved(6, 3, kernel_initializer=keras.initializers.HeNormal(0))
+    model = keras.Sequential([keras.Input(X.shape[1:]), layer])
+    expected = np.asarray(keras.ops.conv(X, 0.5 * np.asarray(layer._kernel), 1, "valid"))
+    assert_close(model(X), expected)
+    assert_close(tflite.predict(tflite.export(model, tmp_path / "m.tflite", data=X).path, X), expected)
+
+
 class LouderRectifier(keras.layers.ReLU):
     def call(self, inputs):
         return 3 * super().call(inputs)

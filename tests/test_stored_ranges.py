@@ -93,3 +93,31 @@ def test_what_was_calibrated_on_few_samples_passes(tmp_path):
     data = RNG.normal(size=(32, 5, 4)).astype("float32")
     report = tflite.export(model, tmp_path / "m.tflite", "int8", data[:4], data=data[4:])
     assert report.verification.saturated > 0
+
+
+def pooled_twice(largest, activation=None):
+    """The largest and the mean of a convolution, or of two, beside each other: TFLite has one scale for all of them."""
+    x = keras.Input((12, 12, 3))
+    y = layers.Conv2D(4, 3, activation=activation, kernel_initializer=keras.initializers.GlorotUniform(1))(x)
+    z = y if largest == "one" else layers.Conv2D(4, 3, kernel_initializer=keras.initializers.GlorotUniform(2))(x)
+    joined = layers.Concatenate()([layers.GlobalMaxPooling2D()(y), layers.GlobalAveragePooling2D()(z)])
+    return keras.Model(x, layers.Dense(3, kernel_initializer=keras.initializers.GlorotUniform(3))(joined))
+
+
+@pytest.mark.parametrize(
+    ("largest", "activation", "is_lossy"), [("another", None, False), ("one", None, True), ("one", "relu", False)]
+)
+def test_ranges_that_a_concatenation_prescribes(largest, activation, is_lossy, tmp_path):
+    """What is never the largest may be cut off; what a mean reads, too, is a loss, with what to do."""
+    x = np.random.default_rng(0).normal(size=(32, 12, 12, 3)).astype("float32")
+    model, path = pooled_twice(largest, activation), tmp_path / "m.tflite"
+    report = tflite.export(model, path, "int8", calibration=x, data=x)
+    assert report.verification.rms_error < (0.4 if is_lossy else 0.02)
+    assert report.verification.lossy == is_lossy
+    said = [note for note in report.notes if note.startswith("LOSSY: ")]
+    assert bool(said) == is_lossy
+    if is_lossy:
+        assert "LOSSY: REDUCE_MAX gives its range to" in said[0]
+        assert "a rectifier or a number to multiply by between the two" in said[0]
+        with pytest.raises(tflite.VerificationError, match="REDUCE_MAX gives its range to"):
+            tflite.export(model, path, "int8", calibration=x, data=x, strict=True)

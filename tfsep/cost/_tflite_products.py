@@ -8,7 +8,6 @@ from tfsep._flatbuffer.reader import option
 from tfsep._flatbuffer.schema_types import OperatorT
 
 
-
 class Operands(NamedTuple):
     """An operator and the shapes of its tensors.
 

@@ -12,6 +12,8 @@ _MOST_APPROXIMATION = 0.02
 """Largest error of an operator in integers as a share of its result's range, past which it is a loss: 5 steps in int8,
 of which rounding takes 2. In int16 LiteRT's functions are tables of 513 numbers, straight between them: RSQRT may be
 off by 0.15, LOG by 0.008, the others by 0.001."""
+_MOST_SHARED = 1.2
+"""How far numbers may reach past a range that another operator prescribes without being a loss."""
 _NOTED_REACH = 1.02
 """From here on it is worth a remark."""
 _LEAST_USE = 1 / 32
@@ -41,6 +43,9 @@ class Proof(NamedTuple):
         cut: name and ranges of that tensor.
         use: the largest such share in any sample, of the tensor that uses least of its range.
         unused: name and ranges of that tensor.
+        shared: how far numbers reach past a range that TFLite prescribes, as a pooling or a concatenation has one for
+            what it takes and its result: in any sample, of the tensor that reaches furthest.
+        sharing: name of the operator, and name and ranges of that tensor.
         missing: reason why the file does not run in real numbers; empty where it does.
     """
 
@@ -60,6 +65,8 @@ class Proof(NamedTuple):
     cut: str = ""
     use: float = 1.0
     unused: str = ""
+    shared: float = 1.0
+    sharing: str = ""
     missing: str = ""
 
     @property
@@ -102,14 +109,21 @@ class Proof(NamedTuple):
 
     @property
     def is_coarse(self) -> bool:
-        """Whether the runtime approximates an operator in integers by more than its rounding."""
-        return self.approximation > _MOST_APPROXIMATION
+        """Whether the runtime approximates an operator in integers by more than its rounding, or cuts numbers off."""
+        return bool(self.losses)
+
+    @property
+    def losses(self) -> list[str]:
+        """What the runtime computes otherwise than the model, in words."""
+        losses = [self.coarse] if self.approximation > _MOST_APPROXIMATION else []
+        if self.shared > _MOST_SHARED * self.input_reach:
+            losses.append(f"{self.sharing}: a rectifier or a number to multiply by between the two keeps them apart")
+        return losses
 
     def notes(self) -> list[str]:
         """Return remarks for the user."""
         notes = [f"operators were not proven one by one ({self.missing})"] if self.missing else []
-        if self.is_coarse:
-            notes.append(f"LOSSY: {self.coarse}")
+        notes += [f"LOSSY: {loss}" for loss in self.losses]
         if _NOTED_REACH < self.reach <= _MOST_REACH * self.input_reach:
             notes.append(f"half of the samples go past a range that was calibrated: {self.reaching}")
         if self.use < _LEAST_USE:

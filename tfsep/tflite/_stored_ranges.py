@@ -16,7 +16,13 @@ _FIXED_SCALES = ("LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "TANH", "L2_NORMALIZATION
 _TABLES = ("EXP", "LOG", "RSQRT")
 """Operators that are straight lines between the numbers of a table in int16."""
 _TABLE = 513
-_CLIPPING = ("MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "SELECT", "SELECT_V2")
+_CLIPPING = (
+    *("MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "SELECT", "SELECT_V2"),
+    *("REDUCE_MAX", "REDUCE_MIN", "MAX_POOL_2D"),
+)
+"""Operators whose result is the same of numbers that are cut off to its range."""
+_ONE_SCALE = (*_CLIPPING, "AVERAGE_POOL_2D", "CONCATENATION", "PACK", "RESHAPE", "TRANSPOSE", "SLICE", "STRIDED_SLICE")
+"""Operators whose result may have prescribed the scale of what they take."""
 _SMALL_SIDE = 1 / 8
 """Least share of a stored range that one of its sides counts as."""
 _FURTHER = (np.minimum, np.maximum)
@@ -36,6 +42,8 @@ class RangeFindings(NamedTuple):
     cut: str = ""
     use: float = 1.0
     unused: str = ""
+    shared: float = 1.0
+    sharing: str = ""
 
 
 class Integers(NamedTuple):
@@ -108,6 +116,22 @@ def _is_joined(model: ModelT, number: int, readers: Sequence[OperatorT]) -> bool
     )
 
 
+def _prescribed_tensors(model: ModelT) -> dict[int, str]:
+    """Of each tensor of the main graph with the scale of what is made of it, the operator that makes that."""
+    tensors = model.subgraphs[0].tensors
+
+    def scale(number: int) -> list[list[float]] | None:
+        scales = scales_of(tensors[number])
+        return None if scales is None else [np.ravel(each).tolist() for each in scales]
+
+    return {
+        number: operator_name(model, op)
+        for number, ops in _readers(model).items()
+        for op in ops
+        if operator_name(model, op) in _ONE_SCALE and scale(number) == scale(int(op.outputs[0])) is not None
+    }
+
+
 def _clipped_tensors(model: ModelT) -> dict[int, list[int]]:
     """Of each tensor of the main graph that only clipping operators read, their results."""
     graph = model.subgraphs[0]
@@ -136,6 +160,7 @@ class RangeErrors:
 
     def __init__(self, file: LiteRTModel) -> None:
         self._tensors, self._clipped = computed_integers(file.flatbuffer), _clipped_tensors(file.flatbuffer)
+        self._prescribed = _prescribed_tensors(file.flatbuffer)
         self._batch = file.batch_size
         self._seen: dict[int, list[np.ndarray]] = {number: [] for number in self._tensors}
 
@@ -175,18 +200,23 @@ class RangeErrors:
         reaches = {number: each for number, each in reaches.items() if each.max(initial=0.0) > 0}
         if not reaches:
             return RangeFindings()
-        furthest = max(reaches, key=lambda number: float(np.median(reaches[number])))
-        chances = _chances(reaches, input_reach)
+        judged = {number: each for number, each in reaches.items() if number not in self._prescribed} or reaches
+        furthest = max(judged, key=lambda number: float(np.median(judged[number])))
+        chances = _chances(judged, input_reach)
         cut = min(chances, key=chances.__getitem__)
         free = [number for number in reaches if not self._tensors[number].has_fixed_scale]
         least = min(free, key=lambda number: float(reaches[number].max()), default=None)
+        others = {number: float(each.max()) for number, each in reaches.items() if number not in judged}
+        shared = max(others, key=others.__getitem__, default=None)
         return RangeFindings(
-            reach=float(np.median(reaches[furthest])),
+            reach=float(np.median(judged[furthest])),
             reaching=self._ranges(furthest),
             chance=chances[cut],
             cut=self._ranges(cut),
             use=1.0 if least is None else float(reaches[least].max()),
             unused="" if least is None else self._ranges(least),
+            shared=1.0 if shared is None else others[shared],
+            sharing="" if shared is None else f"{self._prescribed[shared]} gives its range to {self._ranges(shared)}",
         )
 
     def _ranges(self, number: int) -> str:

@@ -324,7 +324,7 @@ def require_passed(
         raise VerificationError(f"{Path(path).name}: {failure}", report)
     if strict and report.lossy:
         worst = report.channels.worst[0]
-        coarse = "" if report.proof is None or not report.proof.is_coarse else f", and {report.proof.coarse}"
+        coarse = "" if report.proof is None else "".join(f", and {loss}" for loss in report.proof.losses)
         raise VerificationError(
             f"{Path(path).name}: expected an error within the recipe's tolerance, as strict asks for, got a lossy "
             f"file, in which {worst.name} is off by {worst.error:.3g} of its deviation, {worst.ranges()}, and the "
