@@ -46,6 +46,8 @@ def islands():
         "layers": L.LayerNormalization(),
         "groups": L.GroupNormalization(2),
         "units": L.UnitNormalization(),
+        "means of windows": L.AdaptiveAveragePooling2D(2),
+        "a condition": lambda x: K.where(x > 0, x, x * 0.1),
         "interpolated": L.UpSampling2D(2, interpolation="bilinear"),
         "the larger": lambda x: L.Maximum()([x, L.Permute((2, 1, 3))(x)]),
         "slopes": L.PReLU(shared_axes=(1, 2), alpha_initializer="uniform"),
@@ -77,7 +79,15 @@ def prepared_of(model, given=X, **options):
     return quantize.observe(quantize.prepare(model, **options), given)
 
 
-FEW = ("a layer as an activation", "both parts", "a weight of its own", "interpolated", "unlike ranges")
+FEW = (
+    "a layer as an activation",
+    "means of windows",
+    "a condition",
+    "both parts",
+    "a weight of its own",
+    "interpolated",
+    "unlike ranges",
+)
 
 
 @pytest.mark.parametrize("names", [FEW, pytest.param((), marks=pytest.mark.slow)], ids=["few", "all"])
@@ -146,6 +156,19 @@ def test_silu_is_one_row_of_the_coverage():
         ("conv_activation", "silu", "int8"),
         ("alone", "silu", "int8"),
     ]
+
+
+@pytest.mark.slow
+def test_masks_reach_the_islands_that_take_them(tmp_path):
+    """Also through layers in integers, which have none."""
+    inputs = L.Input((12,), dtype="int32")
+    x = L.LSTM(8, return_sequences=True)(L.Embedding(20, 8, mask_zero=True)(inputs))
+    model = keras.Model(inputs, L.Dense(3)(L.GRU(4)(L.Dense(6, activation="relu")(x))))
+    given = np.random.default_rng(0).integers(0, 20, (32, 12)).astype("int32")
+    given[:, 6:] = 0
+    prepared = prepared_of(model, given)
+    assert np.sqrt(np.mean(np.square(prepared(given) - model(given)))) < 0.06 * np.std(model(given))
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given).verification.differing == 0
 
 
 def in_front(layer):

@@ -80,6 +80,7 @@ class ActivationQuantizer(keras.layers.Layer):
         self.fixed_range = None if fixed_range is None else tuple(fixed_range)
         self.max_value = max_value
         self.calls = calls
+        self.supports_masking = True
 
     def build(self, input_shape: Shape | list[Shape]) -> None:  # noqa: ARG002
         """Make the ends of the range, those of the current step, and the count of observations.
@@ -163,6 +164,14 @@ class ActivationQuantizer(keras.layers.Layer):
             given = [tf.compat.v1.placeholder(tensor.dtype, tensor.shape) for tensor in tensors]
             shape = OPERATIONS[operation].real(given, arguments.get("options") or {}).shape
         return [keras.KerasTensor(shape, "float32"), keras.KerasTensor((2,), "float32")]
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        """Return no mask: what takes one is told so in its call.
+
+        Args:
+            inputs: what `call` takes.
+            previous_mask: masks of the inputs.
+        """
 
     def _track(self, y: Tensor) -> None:
         """Update the range: the first results are the range; then training moves toward them, and `observe` widens.

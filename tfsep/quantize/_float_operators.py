@@ -2,7 +2,18 @@
 
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Layer
-from tfsep.quantize._operations import moves
+from tfsep.layers._layer_kinds import kind_of
+from tfsep.quantize._operations import ACTIVATION_LAYERS, moves
+
+L = keras.layers
+
+_NO_AVERAGES = (
+    *(*ACTIVATION_LAYERS, L.ELU, L.PReLU, L.Embedding, L.EinsumDense, L.RNN, L.Attention, L.MultiHeadAttention),
+    *(L.BatchNormalization, L.LayerNormalization, L.GroupNormalization, L.UnitNormalization, L.RMSNormalization),
+    *(L.Add, L.Subtract, L.Multiply, L.Average, L.Maximum, L.Minimum, L.Dot),
+    *(L.GlobalAveragePooling1D, L.GlobalAveragePooling2D),
+)
+"""Layers whose last operator is none that averages by the scale of its result."""
 
 
 def prepares(layer: Layer) -> bool:
@@ -13,11 +24,13 @@ def prepares(layer: Layer) -> bool:
 
 
 def may_average(layer: Layer) -> bool:
-    """Return whether a layer that is not quantized may return means of numbers, as pooling and interpolation do."""
-    averages = keras.layers.AveragePooling1D | keras.layers.AveragePooling2D | keras.layers.AveragePooling3D
-    resizes = keras.layers.UpSampling2D | keras.layers.UpSampling3D | keras.layers.Resizing | keras.layers.CenterCrop
-    of_others = type(layer).__module__.split(".")[0] not in ("keras", "tfsep") or isinstance(layer, keras.layers.Lambda)
-    return of_others or not isinstance(layer, keras.layers.Layer) or isinstance(layer, averages | resizes)
+    """Return whether a layer that is not quantized may return means of numbers, as pooling and interpolation do.
+
+    All may that are not known, those inside of others too.
+    """
+    of_others = type(layer).__module__.split(".")[0] not in ("keras", "tfsep")
+    known = moves(layer) or kind_of(layer) is not None or isinstance(layer, _NO_AVERAGES)
+    return of_others or not known
 
 
 def may_keep_scale(layer: Layer) -> bool:

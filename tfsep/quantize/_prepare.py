@@ -212,7 +212,7 @@ class _Builder:
         # Else the converter may quantize in front of the layer, by the range of its result: what is averaged there, or
         # what others take too.
         apart = op.result or may_average(op.layer) or any(self._uses[source] > 1 for source in op.sources)
-        if not (op.feeds_quantized and apart):
+        if not (op.feeds_quantized and apart and result.dtype == "float32"):
             return result
         return Dequantize(factor=OFF_HALVES, name=self._unique(f"{op.name}_float"))(result)
 
