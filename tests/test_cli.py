@@ -217,6 +217,10 @@ def test_train_and_quantize(folder, tmp_path):
     assert done.exit_code == 0, done.output
     assert "epoch 1/1" in done.stdout
     assert (out / "model_int8.tflite").is_file()
+    covered = json.loads((out / "coverage.json").read_text())
+    assert covered["share"] == 1.0
+    assert all(row["name"] in done.stdout for row in covered["rows"])
+    assert (out / "coverage.md").read_text().count("int8") > len(covered["rows"])
     published = {p.name for p in (tmp_path / "shipped_int8").iterdir()}
     assert published == told | {"model_int8.tflite", "model_int8.json"}
 
