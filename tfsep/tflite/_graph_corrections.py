@@ -253,6 +253,16 @@ def _is_constant(tensor: Any) -> bool:
     return all(map(_is_constant, tensor.op.inputs))
 
 
+def constant_value(tensor: Any) -> np.ndarray | None:
+    """Return what a tensor is; None where it depends on an input or a variable."""
+    if not _is_constant(tensor):
+        return None
+    graph = tensor.graph.as_graph_def()
+    made = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
+    value: np.ndarray = made.prune([], tensor.name)().numpy()
+    return value
+
+
 def _splice(definition: Any, operation: Any, correction: Correction, renamed: dict[str, str]) -> None:
     """Put a correction in the place of an operation's result; `renamed` has the names of earlier ones."""
     own = operation.outputs[0]

@@ -6,27 +6,25 @@
 - SUM in int16 has the scale of its input, and saturates: it becomes a mean, times the number of its terms.
 - SQUARE and SQUARED_DIFFERENCE have no kernel in int16: they become products.
 - SELU becomes such a choice, with wrong scales in int16, so that it is written out.
+- A bias that two operators have, as those of a shared layer, is stored once in int16, on the scale of the first alone:
+  each has one of its own, which differs from the others in its last place.
 - Integers that the network computes, as places of its largest numbers, are not measured in int16: they are compared as
   floats, and are not counted from the end of a table.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
-from tfsep.tflite._graph_corrections import Correction, Kind, corrected
+from tfsep.tflite._graph_corrections import Correction, Kind, constant_value, corrected
+from tfsep.tflite._graph_extremes import Samples, extremes
+from tfsep.tflite._mask_corrections import masks_corrected
 
-_MOST_SAMPLES = 64
-"""Samples on which ranges are compared."""
 _MARGIN = 0.02
 """Share of a result's range by which a tensor may go past it."""
-
-Samples = Callable[[], Iterator[Mapping[str, np.ndarray]]]
-"""Function that returns an iterator of a model's inputs by name."""
 
 
 def corrected_for_integers(function: Any, activations: str, samples: Samples) -> Any:
@@ -37,10 +35,11 @@ def corrected_for_integers(function: Any, activations: str, samples: Samples) ->
         activations: type of the activations, ``"int8"`` or ``"int16"``.
         samples: inputs to measure ranges on.
     """
+    function = masks_corrected(function, samples)
     cut = _cutting(function, activations, samples)
     kinds: list[Kind] = [lambda operation: _SEPARATE[operation.type](operation) if operation.name in cut else None]
     if activations == "int16":
-        kinds += [_sum, _square, _difference, _index, _comparison, _scaled_exponential]
+        kinds += [_sum, _square, _difference, _index, _comparison, _scaled_exponential, _own_bias(function)]
     return corrected(function, function.structured_input_signature[1], kinds)
 
 
@@ -59,17 +58,11 @@ def _cutting(function: Any, activations: str, samples: Samples) -> set[str]:
         return set()
     # First the condition of a choice, and the result.
     wanted = [[_condition(operation), operation.outputs[0], *chain] for operation, chain in found.items()]
-    definition = function.graph.as_graph_def()
-    copied = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(definition, name=""), [])
-    computed = copied.prune([x.name for x in function.inputs], [[x.name for x in each] for each in wanted])
-    extremes: list[list[np.ndarray]] = []
-    for sample in islice(samples(), _MOST_SAMPLES):
-        results = computed(*(tf.constant(sample[name]) for name in sorted(sample)))
-        extremes.append([np.array([(np.min(x), np.max(x)) for x in each], float) for each in results])
+    seen = extremes(function, wanted, samples)
     return {
         operation.name
-        for operation, *seen in zip(found, *extremes, strict=True)
-        if _is_cutting(operation, activations, np.min(seen, 0)[:, 0], np.max(seen, 0)[:, 1])
+        for operation, (low, high) in zip(found, seen, strict=True)
+        if _is_cutting(operation, activations, low, high)
     }
 
 
@@ -186,6 +179,46 @@ def _difference(operation: Any) -> Correction | None:
     if operation.type != "SquaredDifference":
         return None
     return Correction(lambda a, b: (a - b) * (a - b), tuple(operation.inputs))
+
+
+def _own_bias(function: Any) -> Kind:
+    """A bias that an operation in front has too: the converter merges constants that are equal."""
+    counts: dict[bytes, int] = {}
+    copies: dict[str, tuple[int, int]] = {}
+    for operation in function.graph.get_operations():
+        place = _place_of_bias(operation)
+        if place is not None:
+            value = np.asarray(constant_value(operation.inputs[place])).tobytes()
+            number = counts[value] = counts.get(value, -1) + 1
+            if number:
+                copies[operation.name] = place, number
+
+    def kind(operation: Any) -> Correction | None:
+        if operation.name not in copies:
+            return None
+        place, number = copies[operation.name]
+        add = tf.subtract if operation.type == "Sub" else tf.add
+
+        def compute(first: Tensor, second: Tensor) -> Tensor:
+            given = [first, second]
+            # Few last places, by which no number changes more than float32 rounds it.
+            given[place] *= 1 + number * np.finfo("float32").eps
+            return add(*given)
+
+        return Correction(compute, tuple(operation.inputs))
+
+    return kind
+
+
+def _place_of_bias(operation: Any) -> int | None:
+    """Which input of a sum is a constant that is not 0."""
+    if operation.type not in ("BiasAdd", "AddV2", "Sub") or not operation.outputs[0].dtype.is_floating:
+        return None
+    for place, tensor in enumerate(operation.inputs):
+        value = constant_value(tensor)
+        if value is not None and np.any(value) and constant_value(operation.inputs[1 - place]) is None:
+            return place
+    return None
 
 
 _PLACES = ("ArgMax", "ArgMin", "Bucketize", "TopKV2")

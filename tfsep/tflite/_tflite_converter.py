@@ -24,7 +24,8 @@ from tfsep.tflite._conversion_errors import Trace, explanation, numbered_calls, 
 from tfsep.tflite._finite_numbers import require_finite
 from tfsep.tflite._float_operators import with_one_type
 from tfsep.tflite._graph_corrections import corrected
-from tfsep.tflite._integer_corrections import Samples, corrected_for_integers
+from tfsep.tflite._graph_extremes import Samples
+from tfsep.tflite._integer_corrections import corrected_for_integers
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
 from tfsep.tflite._model_run import StateScope, effective_state
 from tfsep.tflite._model_signature import ModelSignature

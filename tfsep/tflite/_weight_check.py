@@ -13,6 +13,7 @@ import numpy as np
 from tfsep._flatbuffer.constants import real_numbers, scales_of
 from tfsep._flatbuffer.reader import operator_name, type_name
 from tfsep._flatbuffer.schema_types import ModelT, SubGraphT
+from tfsep.tflite._mask_corrections import MASK
 from tfsep.tflite._real_numbers import CONVERSIONS, TensorPlace
 
 _SLACK = 1e-5
@@ -122,8 +123,8 @@ def compare_weights(reference: list[Weight], stored: list[Weight]) -> WeightComp
             if (error, distance) < nearest.get(other.place, (inf, inf))[:2]:
                 nearest[other.place] = error, distance, weight
         error, closest = min(found, key=lambda pair: pair[0], default=(inf, None))
-        if error > 1 and weight.values.size == 1 and not weight.values.any():
-            error, closest = 0.0, None  # a 0 that is added, or compared with, is often left out
+        if error > 1 and weight.values.size == 1 and _may_differ(weight):
+            error, closest = 0.0, None
         errors.append(error)
         if closest is not None and not closest.is_bound and _is_past(weight, closest).any():
             saturated.append(weight.name)
@@ -139,6 +140,11 @@ def compare_weights(reference: list[Weight], stored: list[Weight]) -> WeightComp
     return WeightComparison(len(errors), errors[worst], reference[worst].name, numbers, tuple(saturated), unknown)
 
 
+def _may_differ(weight: Weight) -> bool:
+    """Whether one number may be missing: a 0 that is added, or compared with, is often left out, a mask replaced."""
+    return bool(not weight.values.any() or np.abs(weight.values).min() >= -MASK)
+
+
 def _distance(weight: Weight, stored: Weight) -> float:
     """The largest difference from what a file stores."""
     return float(np.abs(weight.values - stored.values).max(initial=0.0))
@@ -152,16 +158,22 @@ def _is_past(weight: Weight, stored: Weight) -> np.ndarray:
 
 def _numbers(weight: Weight, stored: Weight) -> np.ndarray:
     """The model's numbers, and the file's where those are past its type."""
-    return weight.values if stored.is_bound else np.where(_is_past(weight, stored), stored.values, weight.values)
+    values = np.where(_is_mask(weight, stored), stored.values, weight.values)
+    return values if stored.is_bound else np.where(_is_past(weight, stored), stored.values, values)
+
+
+def _is_mask(weight: Weight, stored: Weight) -> np.ndarray:
+    """Where a tensor has a mask beside other numbers, which the file has a nearer one for."""
+    masked = weight.values <= MASK
+    return masked & bool(not masked.all() and np.min(stored.values, initial=0.0) > MASK)
 
 
 def _error(weight: Weight, stored: Weight, count: int | None = None) -> float:
     """The largest difference, in units of the rounding; of the first numbers only, where a count is given."""
-    slack = _SLACK * np.abs(weight.values).max(initial=0.0)
-    parts = (weight.values, stored.values, stored.rounding, *stored.limits)
-    ours, theirs, rounding, low, high = (
-        np.broadcast_to(part, weight.values.shape).reshape(-1)[:count] for part in parts
-    )
+    values = np.where(_is_mask(weight, stored), stored.values, weight.values)
+    slack = _SLACK * np.abs(values).max(initial=0.0)
+    parts = (values, stored.values, stored.rounding, *stored.limits)
+    ours, theirs, rounding, low, high = (np.broadcast_to(part, values.shape).reshape(-1)[:count] for part in parts)
     past = (ours < low - rounding) | (ours > high + rounding)
     allowed = rounding + np.where(past, _SLACK * np.abs(theirs), slack)
     difference = np.abs(theirs - np.where(past, np.clip(ours, low, high), ours))
