@@ -13,7 +13,7 @@ from tfsep._flatbuffer.constants import scales_of
 from tfsep._flatbuffer.reader import operator_name, pack, unpack
 from tfsep.tflite import _litert_model
 from tfsep.tflite._proof_report import Proof
-from tfsep.tflite._stored_ranges import _chance, _chances, reach
+from tfsep.tflite._stored_ranges import RangeFindings, _chance, _chances, reach
 
 RNG = np.random.default_rng(0)
 
@@ -44,9 +44,9 @@ def test_few_samples_of_calibration_are_no_damage():
     """One tensor of which most samples go past the range is like the others, or it is not."""
     few, many = reaches([1, 2, 3]), reaches([0])
     few[0] = many[0] = np.where(np.arange(8) < 6, 1.3, 0.8)
-    assert Proof(8, chance=min(_chances(few, 1.0).values())).difference == ""
+    assert Proof(8, ranges=RangeFindings(chance=min(_chances(few, 1.0).values()))).difference == ""
     found = _chances(many, 1.0)
-    assert "ranges of tensors" in Proof(8, chance=min(found.values())).difference
+    assert "ranges of tensors" in Proof(8, ranges=RangeFindings(chance=min(found.values()))).difference
     assert min(found, key=found.__getitem__) == 0
     # Data that are as much larger go past all ranges.
     assert min(_chances(many, 1.3).values()) == 1.0

@@ -81,7 +81,6 @@ def prove(
         amplified = _output_errors(file, expected, run.again(_neighbours(ordered)))
         graph = _graph_error(errors, noise, amplified, samples.roughness)
     input_reach = _input_reach(file, inputs)
-    found = ranges.worst(input_reach)
     return Proof(
         samples=len(inputs[0]),
         graph_error=graph.error,
@@ -89,7 +88,7 @@ def prove(
         channel=graph.channel,
         **operators.worst(),
         input_reach=input_reach,
-        **found._asdict(),
+        ranges=ranges.worst(input_reach),
     )
 
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from tfsep.tflite._stored_ranges import RangeFindings
+
 _LEAST_CHANCE = 1e-5
 """How likely by chance samples have to go past a range. Of 359 files that were calibrated on 4 to 128 samples, outliers
 and darker images among them, 2 are under it, of 8 samples; see `RECIPES` for ranges that were made too small."""
@@ -35,17 +37,7 @@ class Proof(NamedTuple):
         approximation: the largest error of an operator in any number, as a share of the range of its result.
         coarse: that operator, and the numbers.
         input_reach: how far the samples reach past the range of an input in integers, where they do: median of them.
-        reach: how far the numbers of a tensor in integers reach in the model, as a share of the range that the file
-            stores on their side of zero: median over the samples, of the tensor that reaches furthest.
-        reaching: name and ranges of that tensor.
-        chance: how likely it is that of samples like those of calibration as many go past the range of a tensor as do,
-            judged by how many go past those of the others; of the tensor where it is least.
-        cut: name and ranges of that tensor.
-        use: the largest such share in any sample, of the tensor that uses least of its range.
-        unused: name and ranges of that tensor.
-        shared: how far numbers reach past a range that TFLite prescribes, as a pooling or a concatenation has one for
-            what it takes and its result: in any sample, of the tensor that reaches furthest.
-        sharing: name of the operator, and name and ranges of that tensor.
+        ranges: the tensors whose stored ranges are least like the model's.
         missing: reason why the file does not run in real numbers; empty where it does.
     """
 
@@ -59,14 +51,7 @@ class Proof(NamedTuple):
     approximation: float = 0.0
     coarse: str = ""
     input_reach: float = 1.0
-    reach: float = 1.0
-    reaching: str = ""
-    chance: float = 1.0
-    cut: str = ""
-    use: float = 1.0
-    unused: str = ""
-    shared: float = 1.0
-    sharing: str = ""
+    ranges: RangeFindings = RangeFindings()
     missing: str = ""
 
     @property
@@ -92,12 +77,12 @@ class Proof(NamedTuple):
             ),
             # Larger inputs, cut off as they are, make larger numbers.
             (
-                self.reach <= _MOST_REACH * self.input_reach,
-                f"expected ranges of tensors as in the model, got {self.reaching}",
+                self.ranges.reach <= _MOST_REACH * self.input_reach,
+                f"expected ranges of tensors as in the model, got {self.ranges.reaching}",
             ),
             (
-                self.chance >= _LEAST_CHANCE,
-                f"expected ranges of tensors as in the model, got one cut off beside the others: {self.cut}",
+                self.ranges.chance >= _LEAST_CHANCE,
+                f"expected ranges of tensors as in the model, got one cut off beside the others: {self.ranges.cut}",
             ),
         )
         return next((text for holds, text in checks if not holds), "")
@@ -105,10 +90,10 @@ class Proof(NamedTuple):
     @property
     def holds(self) -> bool:
         """Whether the file is the model but for rounding."""
-        return not self.missing and not self.difference and self.use >= _LEAST_USE
+        return not self.missing and not self.difference and self.ranges.use >= _LEAST_USE
 
     @property
-    def is_coarse(self) -> bool:
+    def is_lossy(self) -> bool:
         """Whether the runtime approximates an operator in integers by more than its rounding, or cuts numbers off."""
         return bool(self.losses)
 
@@ -116,18 +101,19 @@ class Proof(NamedTuple):
     def losses(self) -> list[str]:
         """What the runtime computes otherwise than the model, in words."""
         losses = [self.coarse] if self.approximation > _MOST_APPROXIMATION else []
-        if self.shared > _MOST_SHARED * self.input_reach:
-            losses.append(f"{self.sharing}: a rectifier or a number to multiply by between the two keeps them apart")
+        if self.ranges.shared > _MOST_SHARED * self.input_reach:
+            advice = "a rectifier or a number to multiply by between the two keeps them apart"
+            losses.append(f"{self.ranges.sharing}: {advice}")
         return losses
 
     def notes(self) -> list[str]:
         """Return remarks for the user."""
         notes = [f"operators were not proven one by one ({self.missing})"] if self.missing else []
         notes += [f"LOSSY: {loss}" for loss in self.losses]
-        if _NOTED_REACH < self.reach <= _MOST_REACH * self.input_reach:
-            notes.append(f"half of the samples go past a range that was calibrated: {self.reaching}")
-        if self.use < _LEAST_USE:
-            notes.append(f"the data use little of a range that was calibrated: {self.unused}")
+        if _NOTED_REACH < self.ranges.reach <= _MOST_REACH * self.input_reach:
+            notes.append(f"half of the samples go past a range that was calibrated: {self.ranges.reaching}")
+        if self.ranges.use < _LEAST_USE:
+            notes.append(f"the data use little of a range that was calibrated: {self.ranges.unused}")
         return notes
 
     def rows(self) -> list[tuple[str, str]]:

@@ -34,7 +34,21 @@ _MOST_CALIBRATED = 256
 
 
 class RangeFindings(NamedTuple):
-    """The tensors whose stored ranges are least like the model's; see `Proof`."""
+    """The tensors whose stored ranges are least like the model's.
+
+    Attributes:
+        reach: how far the numbers of a tensor in integers reach in the model, as a share of the range that the file
+            stores on their side of zero: median over the samples, of the tensor that reaches furthest.
+        reaching: name and ranges of that tensor.
+        chance: how likely it is that of samples like those of calibration as many go past the range of a tensor as do,
+            judged by how many go past those of the others; of the tensor where it is least.
+        cut: name and ranges of that tensor.
+        use: the largest such share in any sample, of the tensor that uses least of its range.
+        unused: name and ranges of that tensor.
+        shared: how far numbers reach past a range that TFLite prescribes, as a pooling or a concatenation has one for
+            what it takes and its result: in any sample, of the tensor that reaches furthest.
+        sharing: name of the operator, and name and ranges of that tensor.
+    """
 
     reach: float = 1.0
     reaching: str = ""

@@ -130,7 +130,7 @@ class VerifyReport:
         """
         # What the last places of float32 make of a channel that hardly varies is no loss.
         coarse = self.channels.coarse > 0 and not self.is_float32
-        coarse |= self.proof is not None and self.proof.is_coarse
+        coarse |= self.proof is not None and self.proof.is_lossy
         return self.passed and self.elements is None and (coarse or not self.outputs_pass or self._tells_nothing)
 
     @property
