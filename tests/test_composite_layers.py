@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_sentence
+from checks import assert_close, assert_sentence, in_part
 from keras import layers as L
 from keras import ops
 
@@ -172,7 +172,7 @@ def normalizations(model):
     return sum(isinstance(layer, L.BatchNormalization) for layer in model._flatten_layers())
 
 
-@pytest.mark.parametrize("case", FOLDED)
+@pytest.mark.parametrize("case", in_part(FOLDED, 2))
 def test_normalizations_inside_are_folded(case, tmp_path):
     model = filled(FOLDED[case]())
     before, expected = state(model), predicted(model)

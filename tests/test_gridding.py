@@ -6,7 +6,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
-from checks import assert_refused, assert_sentence
+from checks import assert_refused, assert_sentence, in_part
 from matplotlib.figure import Figure
 from processes import imported_by
 
@@ -128,7 +128,7 @@ STACKS = {
 }
 
 
-@pytest.mark.parametrize("padding", ["valid", "same", 1, ((0, 1), (2, 0))])
+@pytest.mark.parametrize("padding", in_part([("same",), ("valid",), (((0, 1), (2, 0)),), (1,)], 2))
 @pytest.mark.parametrize("case", STACKS)
 def test_receptive_field_is_the_support_of_the_gradient(case, padding):
     layers, size = STACKS[case]

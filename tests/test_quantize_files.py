@@ -31,9 +31,11 @@ from tfsep.tflite._litert_model import LiteRTModel
 L = keras.layers
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if "stride" in name else name for name in NETWORKS]
-)
+def is_long(name):
+    return "stride" in name or "MobileNet" in name
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if is_long(n) else ()) for n in NETWORKS])
 def test_every_layer_of_the_file_equals_the_prepared_model(name, tmp_path):
     _, model, given = prepared_network(name)
     off, elements, _ = differing(model, given[:24], tmp_path)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_sentence
+from checks import assert_sentence, in_part
 
 from tfsep import layers, quantize, tflite
 from tfsep.quantize import Coverage
@@ -132,7 +132,7 @@ INTEGERS = {
 }
 
 
-@pytest.mark.parametrize("runtime", ["xnnpack", "reference"])
+@pytest.mark.parametrize("runtime", in_part(["xnnpack", "reference"], 2))
 def test_functions_and_numbers_are_exact_in_integers(runtime, tmp_path):
     """Silu as its two operators; a sum or product with a number as a convolution of one tap."""
     inputs = L.Input(X.shape[1:])
