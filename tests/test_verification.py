@@ -540,7 +540,8 @@ def table_row(kind, name, recipe, outcome, report):
     """A row of the table; figures of three digits."""
     proof = None if report is None else report.proof
     figures = [None, None] if report is None else [report.rms_error, report.channels.error]
-    figures += [None if proof is None else getattr(proof, field) for field in FIGURES[2:]]
+    measures = {} if proof is None else proof._asdict() | proof.ranges._asdict()
+    figures += [measures.get(field) for field in FIGURES[2:]]
     return (kind, name, recipe, outcome, *("" if figure is None else f"{figure:.3g}" for figure in figures))
 
 
