@@ -4,13 +4,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_sentence
+from checks import assert_close, assert_sentence, in_part
 from keras import layers as L
 
 from tfsep import quantize, surgery, tflite
+from tfsep._keras.dtype_policy import dtype_policy
 from tfsep._keras.layer_copies import BorrowedLayer, BorrowedOperation, copy_state, layer_copy
 from tfsep._keras.model_copies import float32_copy
 from tfsep._keras.model_graph import opened
+from tfsep.cost import cost
 
 X = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype("float32")
 
@@ -347,6 +349,69 @@ def test_models_in_half_precision_are_prepared_as_their_float32_copies(tmp_path,
     assert {layer.compute_dtype for layer in prepared._flatten_layers()} == {"float32"}
     assert_close(prepared(X), model(X), 0.1)
     assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).verification.differing == 0
+
+
+class Held(L.Layer):
+    """Layers in a list and a dict."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.stack = [L.Conv2D(4, 3, strides=3), L.BatchNormalization()]
+        self.named = {"activation": L.ReLU()}
+
+    def call(self, x):
+        for layer in self.stack:
+            x = layer(x)
+        return self.named["activation"](x)
+
+
+class Subclassed(keras.Model):
+    """Layers in attributes; `kind` is a type that its own code computes in."""
+
+    def __init__(self, kind=None):
+        super().__init__()
+        self.held, self.head, self.kind = Held(), L.Dense(3), kind
+
+    def call(self, x):
+        x = keras.ops.cast(L.Flatten(dtype=self.compute_dtype)(self.held(x)), self.kind or self.compute_dtype)
+        return self.head(x * keras.ops.cast(2.0, x.dtype))
+
+
+def policies(model):
+    return [(id(layer), layer.dtype_policy.name) for layer in model._flatten_layers()]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("policy", in_part(["mixed_float16", "mixed_bfloat16"], 2))
+def test_subclassed_models_in_half_precision(tmp_path, policy, wrapped):
+    """The layers compute in float32 for each call, and have their own policy afterwards."""
+    with dtype_policy(policy):
+        model = keras.Sequential([L.Input((8, 8, 3)), Held(), L.Flatten(), L.Dense(3)]) if wrapped else Subclassed()
+        model(X)
+        before = policies(model)
+        report = tflite.export(model, tmp_path / "m.tflite", data=X)
+        assert tflite.verify(model, tmp_path / "m.tflite", X).rms_error < 1e-5
+        assert len(tflite.compare_layers(model, tmp_path / "m.tflite", X).rows) >= 1
+        assert cost(model, input_shape=(8, 8, 3)).macs == 4 * 4 * 27 + 16 * 3
+        assert policies(model) == before
+        assert model.dtype_policy.name == policy
+        assert model(X).dtype == policy.removeprefix("mixed_")
+    plain = keras.Sequential([L.Input((8, 8, 3)), Held(), L.Flatten(), L.Dense(3)]) if wrapped else Subclassed()
+    plain(X)
+    plain.set_weights(model.get_weights())
+    assert_close(tflite.predict(tmp_path / "m.tflite", X), plain(X), 1e-5)
+    assert any(f"computes in {policy.removeprefix('mixed_')}" in note for note in report.notes)
+
+
+def test_code_in_half_precision_is_refused(tmp_path):
+    with dtype_policy("mixed_float16"):
+        model = Subclassed("float16")
+        model(X)
+        before = policies(model)
+        with pytest.raises(ValueError, match="no operator for Mul in float16"):
+            tflite.export(model, tmp_path / "m.tflite", data=X)
+        assert policies(model) == before
+    assert not (tmp_path / "m.tflite").exists()
 
 
 def test_half_precision_that_no_config_describes_is_refused():

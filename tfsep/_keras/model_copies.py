@@ -1,9 +1,11 @@
-"""Plain models of copies of another model's layers."""
+"""Plain models of copies of another model's layers, and models that compute in another type for a time."""
 
-from collections.abc import Callable, Container
-from typing import Any
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras
+from tfsep._keras.dtype_policy import dtype_policy
 from tfsep._keras.layer_copies import BorrowedLayer, Config, copy_state, layer_copy
 from tfsep._keras.model_graph import opened
 from tfsep._keras.model_io import layers_in
@@ -39,7 +41,54 @@ def rebuilt(
 
 def other_dtypes(model: Model) -> list[str]:
     """Return the types beside float32 that a model's layers compute in, of those that no file computes in."""
-    return sorted({layer.compute_dtype for layer in layers_in(model)} & set(_NOT_IN_FILES))
+    return sorted({layer.compute_dtype for layer in _in_other_types(model)})
+
+
+class Float32Model(NamedTuple):
+    """A model that computes in float32.
+
+    Attributes:
+        model: a copy of another model, or that model itself.
+        switched: whether it is that model, which computes in float32 inside of `computing_in_float32` only.
+    """
+
+    model: Model
+    switched: bool
+
+
+def float32_model(model: Model) -> Float32Model:
+    """Return a copy that computes in float32; where layers have no config to copy, the model, if it stores float32.
+
+    Raises:
+        ValueError: for a model that is neither copied nor stores float32, see `float32_copy`.
+    """
+    try:
+        return Float32Model(float32_copy(model), switched=False)
+    except ValueError:
+        if any(layer.variable_dtype != "float32" for layer in _in_other_types(model)):
+            raise
+        return Float32Model(model, switched=True)
+
+
+@contextmanager
+def computing_in_float32(model: Model) -> Iterator[None]:
+    """Let layers that store float32 and compute in another type compute in float32 for a time.
+
+    Args:
+        model: a built model.
+    """
+    former = [(layer, layer.dtype_policy) for layer in _in_other_types(model)]
+    for layer, _ in former:
+        layer.dtype_policy = "float32"
+    try:
+        yield
+    finally:
+        for layer, policy in former:
+            layer.dtype_policy = policy
+
+
+def _in_other_types(model: Model) -> list[Layer]:
+    return [layer for layer in layers_in(model) if layer.compute_dtype in _NOT_IN_FILES]
 
 
 def float32_copy(model: Model) -> Model:
@@ -75,7 +124,12 @@ def float32_copy(model: Model) -> Model:
             f"model: expected one that computes in float32, got {model.name!r}, which computes in "
             f"{model.compute_dtype} and has no layers to copy: make it under the policy 'float32', with these weights"
         )
-    made = rebuilt(plain, copied)
+    with dtype_policy("float32"):  # of layers that a layer makes for itself
+        made = rebuilt(plain, copied)
+    if half := other_dtypes(made):
+        raise ValueError(
+            f"model: expected layers that take the type of their config, got {model.name!r} with some in {half[0]}"
+        )
     for layer, copy in pairs:
         copy_state(layer, copy)
     return made

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from tfsep._keras.backend import tf
 from tfsep._keras.call_form import CallForm, Given
 from tfsep._keras.input_spec import InputSpec, identifiers
-from tfsep._keras.model_copies import float32_copy, other_dtypes
+from tfsep._keras.model_copies import computing_in_float32, float32_model, other_dtypes
 from tfsep._keras.model_graph import require_model
 from tfsep._keras.model_io import output_names
 from tfsep._keras.sample_reader import SampleReader
@@ -30,6 +31,7 @@ class ModelSignature:
         batch_size: the batch of the model's own inputs, or of its file; None where any is taken.
         form: how the inputs become arguments.
         structures: the structures of places in which samples may come, see `SampleReader`.
+        in_float32: whether the model's layers compute in float32 for each call only.
     """
 
     model: Model
@@ -39,6 +41,7 @@ class ModelSignature:
     batch_size: int | None
     form: CallForm
     structures: tuple[Any, ...]
+    in_float32: bool
     _output_order: tuple[int, ...]
 
     @property
@@ -55,7 +58,8 @@ class ModelSignature:
     def call(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
         """Call the model in inference mode on tensors in the order of its inputs; outputs in that of `output_names`."""
         arguments, keywords = self.form.arguments(inputs)
-        flat = tf.nest.flatten(self.model(*arguments, **keywords, training=False))
+        with computing_in_float32(self.model) if self.in_float32 else nullcontext():
+            flat = tf.nest.flatten(self.model(*arguments, **keywords, training=False))
         return tuple(flat[place] for place in self._output_order)
 
     def reader(self, argument: str = "data", *, with_labels: bool = True) -> SampleReader:
@@ -146,19 +150,20 @@ def signature_of(
         raise ValueError(
             f"model: expected a built model, got {model.name!r}, which is not: build it, or give input_shape or data"
         )
-    notes = []
+    notes, switched = [], False
     if half := other_dtypes(model):
-        notes += [
-            f"the model computes in {', '.join(half)}; the file is made of its float32 copy, and compared with that"
-        ]
-        model = float32_copy(model)
+        model, switched = float32_model(model)
+        own = "its layers in float32" if switched else "its float32 copy"
+        notes += [f"the model computes in {', '.join(half)}; the file is made of {own}, and compared with that"]
     symbolic = symbolic_call(model, input_shape)
     if symbolic is None:
-        own = {info.name: Given(info.shape[1:], "float32" if info.scale else info.dtype) for info in file_inputs}
+        given = {info.name: Given(info.shape[1:], "float32" if info.scale else info.dtype) for info in file_inputs}
         batch = batch_size or (file_inputs[0].shape[0] if file_inputs else None)
-        call = subclassed_call(model, input_shape, batch or 1, sample, own or None)
+        call = subclassed_call(model, input_shape, batch or 1, sample, given or None)
         outputs = [f"output_{i}" for i in range(call.outputs)]
-        return _signature(model, call.inputs, outputs, notes + call.notes, batch, call.form, call.form.structures())
+        return _signature(
+            model, call.inputs, outputs, notes + call.notes, batch, call.form, call.form.structures(), switched
+        )
     form, specs, structures, own_batch = symbolic
     if batch_size is not None and own_batch not in (None, batch_size):
         notes += [
@@ -166,7 +171,9 @@ def signature_of(
             f"{batch_size}"
         ]
     batch = own_batch if batch_size is None else batch_size
-    return _signature(model, specs, identifiers(output_names(model), "output"), notes, batch, form, structures)
+    return _signature(
+        model, specs, identifiers(output_names(model), "output"), notes, batch, form, structures, switched
+    )
 
 
 def _signature(
@@ -177,7 +184,8 @@ def _signature(
     batch_size: int | None,
     form: CallForm,
     structures: tuple[Any, ...],
+    in_float32: bool,
 ) -> ModelSignature:
     order = tuple(sorted(range(len(outputs)), key=outputs.__getitem__))
     ordered = tuple(outputs[i] for i in order)
-    return ModelSignature(model, tuple(inputs), ordered, tuple(notes), batch_size, form, structures, order)
+    return ModelSignature(model, tuple(inputs), ordered, tuple(notes), batch_size, form, structures, in_float32, order)
