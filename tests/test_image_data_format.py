@@ -44,7 +44,7 @@ LAYERS = {
 
 MAKE_KERAS_LAYERS = {
     *(f"layers.{name}" for name in LAYERS),
-    *("quantize.QuantizedAveragePooling", "quantize.prepare", "weights.load_keras_applications"),
+    *("quantize.QuantizedAveragePooling", "quantize.coverage", "quantize.prepare", "weights.load_keras_applications"),
     *("tflite.check_targets", "tflite.compare_layers", "tflite.export", "tflite.profile"),
 }
 """Functions whose examples make layers in Keras's format; tests of their own are below."""
@@ -139,7 +139,8 @@ def test_models_with_a_format_of_their_own_are_as_ever(model, prepared, channels
 )
 def test_prepare_refuses_layers_in_channels_first(layer, channels_first):
     model = keras.Sequential([keras.Input((4, 8, 8)), layer()])
-    assert "expected channels last" in assert_refused(lambda: quantize.prepare(model), "model")
+    said = assert_refused(lambda: quantize.prepare(model, unsupported="error"), "model")
+    assert "with channels first" in said
 
 
 def test_weights_of_keras_applications(channels_first):

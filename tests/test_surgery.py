@@ -179,11 +179,7 @@ class Read(layers.Conv2D):
 
     @property
     def kernel(self):
-        return self.own - keras.ops.mean(self.own, (0, 1, 2))
-
-    @kernel.setter
-    def kernel(self, value):
-        self.own = value
+        return self._kernel - keras.ops.mean(self._kernel, (0, 1, 2))
 
 
 class Doubled(L.BatchNormalization):

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
@@ -157,7 +157,7 @@ def _mixed_samples_named(signature: ModelSignature, calibration: Calibration | N
     except ValueError as error:
         if calibration is None or isinstance(error, VerificationError):
             raise
-        with model_run(signature) as run:
+        with model_run(signature) as run, suppress(ValueError):  # samples that the model itself does not compute
             run([array[:_RANDOM_SAMPLES] for array in calibration.arrays()])
         if run.mixing is None or not run.mixing.constant:
             raise

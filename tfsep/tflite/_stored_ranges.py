@@ -19,9 +19,10 @@ _TABLE = 513
 _CLIPPING = (
     *("MINIMUM", "MAXIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "SELECT", "SELECT_V2"),
     *("REDUCE_MAX", "REDUCE_MIN", "MAX_POOL_2D"),
+    *("RESHAPE", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "UNPACK", "GATHER"),
 )
-"""Operators whose result is the same of numbers that are cut off to its range."""
-_ONE_SCALE = (*_CLIPPING, "AVERAGE_POOL_2D", "CONCATENATION", "PACK", "RESHAPE", "TRANSPOSE", "SLICE", "STRIDED_SLICE")
+"""Operators whose results are the same of numbers that are cut off to their range."""
+_ONE_SCALE = (*_CLIPPING, "AVERAGE_POOL_2D", "CONCATENATION", "PACK")
 """Operators whose result may have prescribed the scale of what they take."""
 _SMALL_SIDE = 1 / 8
 """Least share of a stored range that one of its sides counts as."""
@@ -150,7 +151,7 @@ def _clipped_tensors(model: ModelT) -> dict[int, list[int]]:
     """Of each tensor of the main graph that only clipping operators read, their results."""
     graph = model.subgraphs[0]
     return {
-        number: [int(op.outputs[0]) for op in ops]
+        number: [int(result) for op in ops for result in op.outputs]
         for number, ops in _readers(model).items()
         if number not in graph.outputs and all(operator_name(model, op) in _CLIPPING for op in ops)
     }
