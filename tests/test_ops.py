@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfsep import ops
+from tfsep.ops._kernel_probe import computes_correctly
+from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS
 
 PADDINGS = ("same", "valid", 1, ((0, 1), (2, 0)))
 
@@ -117,6 +119,51 @@ def test_unknown_sizes_and_empty_batch(name, stride, rate, padding):
     np.testing.assert_array_equal(to_w, np.zeros(shape))
     assert op(none, w, stride, padding, rate).shape == (0, *expected.shape[1:])
     np.testing.assert_array_equal(gradients(op, none, w, 1.0, stride, padding, rate)[1], np.zeros(shape))
+
+
+WIDE = {
+    "3×3": ((9, 10), (3, 3), 1, (7, 8), "same", True),
+    "5×5": ((9, 10), (5, 5), 1, 4, "same", True),
+    "a rate above the size": ((4, 5), (3, 3), 1, 12, "same", True),
+    "columns alone": ((6, 10), (3, 3), 1, (1, 7), "same", True),
+    "rows alone": ((10, 6), (3, 3), 1, (7, 1), "same", False),
+    "as far as a kernel takes": ((9, 10), (3, 3), 1, 6, "same", False),
+    "pixels": ((9, 10), (3, 2), 1, 5, ((1, 9), (8, 7)), True),
+    "pixels on one side": ((9, 10), (2, 2), 1, 8, ((8, 0), (8, 0)), False),
+    "a stride": ((9, 11), (3, 3), 2, 7, "same", True),
+    "a stride of a common factor": ((9, 11), (3, 3), 2, 8, "same", True),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "channels"),
+    [*((case, (18, 1)) for case in WIDE), *(("3×3", counts) for counts in ((3, 1), (2, 2), (1, 1)))],
+)
+def test_wide_padding(case, channels):
+    """Dilated kernels over more padding than oneDNN's depthwise kernel takes; another op then has the padding."""
+    size, kernel, stride, rate, padding, wide = WIDE[case]
+    x, w = tensors((2, *size, channels[0]), (*kernel, *channels))
+
+    def on_cpu(*given):
+        with tf.device("CPU"):
+            return ops.depthwise_conv2d(*given)
+
+    y = on_cpu(x, w, stride, padding, rate)
+    upstream = np.random.default_rng(1).normal(size=y.shape)
+    grouped = w.reshape(*kernel, 1, -1)
+    exact = oracles.products(x, grouped, upstream, stride, padding, rate)
+    results = y, *gradients(on_cpu, x, w, upstream, stride, padding, rate)
+    for ours, right, what in zip(results, exact, ("y", "x", "filter"), strict=True):
+        assert_close(ours, right.reshape(ours.shape), what=what)
+
+    spec = {"x": tf.TensorSpec((None, *size, channels[0])), "w": tf.TensorSpec(w.shape)}
+    run = compiled_with_gradients(on_cpu, stride, padding, rate, **spec).get_concrete_function()
+    exact = oracles.products(x, grouped, np.ones(y.shape), stride, padding, rate)
+    for ours, right, what in zip(run(tf.constant(x), tf.constant(w)), exact, ("y", "x", "filter"), strict=True):
+        assert_close(ours, right.reshape(ours.shape), what=what)
+    forward = next(op for op in run.graph.get_operations() if op.type in ("Conv2D", "DepthwiseConv2dNative"))
+    native = computes_correctly("forward", DEPTHWISE_KERNELS, "float32", (stride, stride), (2, 2))
+    assert (forward.type == "Conv2D") == (native and wide and channels[0] > channels[1] == 1)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

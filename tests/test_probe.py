@@ -1,5 +1,7 @@
 """The probe of TensorFlow's kernels: it accepts correct ones and rejects wrong ones of every product."""
 
+from dataclasses import replace
+
 import numpy as np
 import oracles
 import pytest
@@ -10,7 +12,7 @@ from tfsep import ops
 from tfsep.geometry import Window
 from tfsep.ops import _kernel_probe as probe
 from tfsep.ops import _lowering
-from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS
+from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS, WIDE_DEPTHWISE_KERNELS
 
 PRODUCTS = ("forward", "input_gradient", "filter_gradient")
 
@@ -62,6 +64,22 @@ def test_wrong_kernel_is_rejected(product, wrong, fresh, monkeypatch):
     assert not probe.computes_correctly(product, STANDARD_KERNELS, "float32", (1, 1), (2, 2), per_group=3)
     for other in set(PRODUCTS) - {product}:
         assert probe.computes_correctly(other, STANDARD_KERNELS, "float32", (1, 1), (1, 1), per_group=3)
+
+
+@pytest.mark.parametrize("wrong", ["rows", "columns"])
+def test_wrong_padding_is_rejected(wrong, fresh, monkeypatch):
+    right = WIDE_DEPTHWISE_KERNELS
+
+    def shifted(x, w, window):
+        (top, bottom), (left, end) = window.padding
+        pads = ((bottom, top), (left, end)) if wrong == "rows" else ((top, bottom), (end, left))
+        return right.forward(x, w, replace(window, padding=pads))
+
+    given = "float32", (1, 1), (2, 2)
+    assert probe.computes_correctly("forward", right, *given)
+    probe._passes.cache_clear()
+    monkeypatch.setitem(probe._KINDS, right.name, right._replace(forward=shifted))
+    assert not probe.computes_correctly("forward", right, *given)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -1,10 +1,11 @@
 """Bilinear maps of an image and a filter, with their derivatives of any order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
+from tfsep.ops._pixel_layout import Length
 
 
 class BilinearMap(NamedTuple):
@@ -70,3 +71,20 @@ class BilinearMap(NamedTuple):
 
 def _no_gradients(constants: tuple[Tensor, ...]) -> tuple[None, ...]:
     return (None,) * len(constants)
+
+
+def zero_map(
+    result_shape: Callable[[Tensor], Sequence[Length]], filter_shape: tf.TensorShape, dtype: tf.DType
+) -> BilinearMap:
+    """A convolution of no images: zeros that still depend on x and on the filter.
+
+    Args:
+        result_shape: x -> the shape of y, which has no images.
+        filter_shape: the shape of the filter.
+        dtype: dtype of all results.
+    """
+    return BilinearMap(
+        lambda x, _: tf.zeros(result_shape(x), dtype),
+        lambda _, __, shape: tf.zeros(shape, dtype),
+        lambda _, __: tf.zeros(filter_shape, dtype),
+    )

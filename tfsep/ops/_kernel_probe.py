@@ -13,12 +13,12 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
-from tfsep.geometry import Pair, Window
-from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS, ConvolutionKernels
+from tfsep.geometry import Padding, Pads, Pair, Window
+from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS, WIDE_DEPTHWISE_KERNELS, ConvolutionKernels
 
 Product: TypeAlias = Literal["forward", "input_gradient", "filter_gradient"]
 
-_KINDS = {kernels.name: kernels for kernels in (DEPTHWISE_KERNELS, STANDARD_KERNELS)}
+_KINDS = {kernels.name: kernels for kernels in (DEPTHWISE_KERNELS, STANDARD_KERNELS, WIDE_DEPTHWISE_KERNELS)}
 _SPACINGS = {"float16": 2**-10, "bfloat16": 2**-7}
 """Relative spacing of numbers in half precision.
 
@@ -51,6 +51,8 @@ _ELSEWHERE = _Trials(((2, 2),), ((1, 2),), ((2, 3),), (8,), (1, 2))
 """Each other shape would cost a search for the fastest algorithm."""
 _COMPILED = _ELSEWHERE._replace(multipliers=(1,))
 """XLA has one form for all depthwise convolutions."""
+_WIDE_PADDING: Pads = ((1, 2), (6, 5))
+"""Padding that is in part put around the image first, and in part left to the op."""
 
 
 class _Case(NamedTuple):
@@ -61,6 +63,7 @@ class _Case(NamedTuple):
     dtype: str
     strides: tuple[Pair, ...]
     rates: tuple[Pair, ...]
+    padding: Padding
     columns: tuple[int | None, ...]
     counts: tuple[tuple[int, int, int], ...]
     device: str
@@ -93,7 +96,7 @@ def computes_correctly(
 
     Args:
         product: which of the three products.
-        kernels: standard or depthwise.
+        kernels: standard or depthwise; of wide depthwise ones, the forward op.
         dtype: dtype of image and filter.
         strides: strides of the window.
         rate: rate of the window.
@@ -107,7 +110,7 @@ def computes_correctly(
         return False
     trials = _COMPILED if compiled else _ON_CPU if device == "CPU" else _ELSEWHERE
     strides_tried = trials.equal_strides if strides[0] == strides[1] else trials.unequal_strides
-    depthwise = kernels.name == DEPTHWISE_KERNELS.name
+    depthwise, wide = kernels.name != STANDARD_KERNELS.name, kernels.name == WIDE_DEPTHWISE_KERNELS.name
     return _passes(
         _Case(
             product,
@@ -115,10 +118,11 @@ def computes_correctly(
             dtype,
             _UNIT if max(strides) == 1 else strides_tried,
             _UNIT if max(rate) == 1 else trials.rates,
+            _WIDE_PADDING if wide else "valid",
             trials.columns,
             tuple(
                 (min(per_group, 2), multiplier, 17 if depthwise or groups > 1 else 1)
-                for multiplier in (trials.multipliers if depthwise else (5,))
+                for multiplier in ((1,) if wide else trials.multipliers if depthwise else (5,))
             ),
             device,
             compiled,
@@ -141,7 +145,9 @@ def _passes(case: _Case) -> bool:
         with tf.device(f"{case.device}:0"):
             return all(
                 _matches_reference(case, window, (9, columns or window.effective_kernel[1] + 1), counts, rng)
-                for window in (Window((3, 2), stride, "valid", rate) for stride in case.strides for rate in case.rates)
+                for window in (
+                    Window((3, 2), stride, case.padding, rate) for stride in case.strides for rate in case.rates
+                )
                 for columns in case.columns
                 for counts in case.counts
             )
@@ -161,7 +167,7 @@ def _matches_reference(
     channels, filters = per_group * groups, multiplier * groups
     image, outputs = (8, *size, channels), (8, *(side or 0 for side in window.output_size(size)), filters)
     grouped = (*window.kernel, per_group, filters)
-    shape = (*window.kernel, channels, multiplier) if case.name == DEPTHWISE_KERNELS.name else grouped
+    shape = (*window.kernel, channels, multiplier) if case.name != STANDARD_KERNELS.name else grouped
     kernel: Callable[..., Tensor]
     factors: tuple[tuple[int, ...], tuple[int, ...]]
     result: tuple[int, ...]
@@ -178,9 +184,11 @@ def _matches_reference(
         actual = _compiled(kernel, *given) if case.compiled else kernel(*given)
     except (tf.errors.OpError, ValueError):
         return False
+    pads = [(0, 0), *window.pads(size), (0, 0)]
+    covered = tuple(side + sum(around) for side, around in zip(image, pads, strict=True))
     rounded = [value.numpy().astype("float64") for value in given]
     exact, magnitudes = (
-        reference_product(case.product, one, other, window, image, grouped).reshape(result)
+        reference_product(case.product, np.pad(one, pads), other, window, covered, grouped).reshape(result)
         for one, other in (rounded, [np.abs(value) for value in rounded])
     )
     allowed = _SPACINGS.get(case.dtype, 0.0) * np.abs(exact) + case.allowed * magnitudes + 2**-24

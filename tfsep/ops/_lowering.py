@@ -10,6 +10,7 @@ and rate; *phases* are the images of pixels a rate apart.
 | Product | Case | Lowering |
 | --- | --- | --- |
 | forward | during an export by this library | the native op with stride and rate: one builtin operator |
+| forward | depthwise with a rate and over 6 columns of padding a side, on a CPU with the native op | *wide padding* |
 | forward | the native op exists | the native op |
 | forward | halves, and no native op for what the two rows below leave | in float32 by the rows below, rounded once |
 | forward | common factor | every factor-th pixel of the image, stride and rate divided by the factor |
@@ -55,6 +56,9 @@ oneDNN's kernel takes ten times as long as inserting zeros and running the forwa
 
 Why halves stay in half precision with a rate: phases cost half of what they do in float32, and are the same numbers.
 
+*Wide padding*: oneDNN's fast dilated depthwise kernel takes up to 6 columns of padding a side. So columns go around the
+image first, and rows are left to the op: the standard one, with one channel a group, as the depthwise takes no pixels.
+
 Why not ``tf.nn.depthwise_conv2d``: with stride and rate together it returns wrong numbers with only a warning, and a
 rate alone takes it three times as long.
 """
@@ -66,12 +70,11 @@ from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
 from tfsep.geometry import Transposed, Window
 from tfsep.ops import _window_arithmetic as windows
-from tfsep.ops._bilinear_map import BilinearMap
+from tfsep.ops._bilinear_map import BilinearMap, zero_map
 from tfsep.ops._devices import DevicesDiffer, by_device, kinds_here, kinds_there
 from tfsep.ops._export_context import is_compiling, is_exporting, is_for_file, is_in_saved_model, is_saving
 from tfsep.ops._kernel_probe import Product, computes_correctly
 from tfsep.ops._pixel_layout import (
-    Length,
     Size,
     are_known,
     batch_size,
@@ -82,9 +85,10 @@ from tfsep.ops._pixel_layout import (
     remove_padding,
     spatial_size,
     to_phases,
+    with_shape,
 )
 from tfsep.ops._size_checks import check_batch, check_input_size, check_transposed_size
-from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS, ConvolutionKernels
+from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS, STANDARD_KERNELS, WIDE_DEPTHWISE_KERNELS, ConvolutionKernels
 from tfsep.ops._window_arithmetic import NO_PADS, ONE
 
 HALF_PRECISIONS = ("float16", "bfloat16")
@@ -189,24 +193,19 @@ def _bilinear_map(
     """The three products, from images of the static shape `known` to results of so many channels."""
     filter_shape, dtype = filter.shape, filter.dtype
     if known[0] == 0:
-        # Empty results, which still depend on x and on the filter.
-        return BilinearMap(
-            lambda x, _: tf.zeros((0, *windows.output_size(spatial_size(x), window), channels), dtype),
-            lambda _, __, shape: tf.zeros(shape, dtype),
-            lambda _, __: tf.zeros(filter_shape, dtype),
-        )
+        return zero_map(lambda x: (0, *windows.output_size(spatial_size(x), window), channels), filter_shape, dtype)
     traced, saving = _Lowering.now(kernels, filter, groups), is_saving()
 
     def forward(x: Tensor, filter: Tensor) -> Tensor:
         x = tf.ensure_shape(x, known) if x.shape != known else x
         y = traced.here().forward(x, filter, window)
         size = windows.output_size(spatial_size(x), window)
-        return y if saving else _with_shape(y, batch_size(x), size, channels)
+        return y if saving else with_shape(y, batch_size(x), size, channels)
 
     def input_gradient(upstream: Tensor, filter: Tensor, shape: Tensor) -> Tensor:
         count, rows, columns = (shape[axis] if known[axis] is None else known[axis] for axis in (0, 1, 2))
         x = traced.here().input_gradient(ensure_channels(upstream, channels), filter, window, (rows, columns))
-        return x if saving else _with_shape(x, count, (rows, columns), known[3])
+        return x if saving else with_shape(x, count, (rows, columns), known[3])
 
     def filter_gradient(x: Tensor, upstream: Tensor) -> Tensor:
         upstream = ensure_channels(upstream, channels)
@@ -214,19 +213,6 @@ def _bilinear_map(
         return gradient if x.shape[0] else tf.where(tf.shape(x)[0] > 0, gradient, tf.zeros_like(gradient))
 
     return BilinearMap(forward, input_gradient, filter_gradient)
-
-
-def _with_shape(value: Tensor, count: Length, size: Size, channels: int) -> Tensor:
-    """Return `value` in the right shape, which it lacks only where an unknown batch is empty.
-
-    Graph optimization removes a reshape with a single unknown dimension, as one that changes nothing. So the number of
-    rows is made unknown to it, too.
-    """
-    if isinstance(count, int):
-        return value
-    shaped = tf.reshape(value, [count, size[0] + tf.minimum(count, 0), size[1], channels])
-    shaped.set_shape([None, *(side if isinstance(side, int) else None for side in size), channels])
-    return shaped
 
 
 @dataclass(frozen=True)
@@ -272,7 +258,11 @@ class _Lowering:
         if window.padding == "same" and not (native and window.rate == ONE):
             return self.forward(windows.pad_as_same(x, window), filter, replace(window, padding=NO_PADS))
         if native:
-            return _native_forward(self.kernels, x, filter, window)
+            return (
+                WIDE_DEPTHWISE_KERNELS.forward(x, filter, window)
+                if self._has_wide_forward(window, filter)
+                else _native_forward(self.kernels, x, filter, window)
+            )
         if self.dtype in HALF_PRECISIONS and not self._has_native("forward", windows.simplest_steps(window)):
             y = self._in_float32().forward(tf.cast(x, "float32"), tf.cast(filter, "float32"), window)
             return tf.cast(y, self.dtype)
@@ -367,6 +357,17 @@ class _Lowering:
         """What the devices answer to whether they compute it correctly."""
         case = self.kernels, self.dtype, window.strides, window.rate, self.groups, self.per_group
         return {computes_correctly(product, *case, device, self.compiled) for device in self.devices}
+
+    def _has_wide_forward(self, window: Window, filter: Tensor) -> bool:
+        """Whether padding is too wide for the native op's fast kernel, and another op reaches that one."""
+        return (
+            self.kernels is DEPTHWISE_KERNELS
+            and windows.is_padded_wide(window)
+            and filter.shape[2] > filter.shape[3] == 1
+            and self.devices == ("CPU",)
+            and not (self.compiled or self.exporting or self.saving or is_in_saved_model())
+            and replace(self, kernels=WIDE_DEPTHWISE_KERNELS)._has_native("forward", window)
+        )
 
     def _has_fast_native_input_gradient(self, window: Window) -> bool:
         on_cpu = "CPU" in self.devices

@@ -42,6 +42,19 @@ def images_and(x: Tensor, *sides: Length) -> list[Length]:
     return [-1 if x.shape[0] is None and are_known(*sides) else batch_size(x), *sides]
 
 
+def with_shape(value: Tensor, count: Length, size: Size, channels: int) -> Tensor:
+    """Return `value` in the right shape, which it lacks only where an unknown batch is empty.
+
+    Graph optimization removes a reshape with a single unknown dimension, as one that changes nothing. So the number of
+    rows is made unknown to it, too.
+    """
+    if isinstance(count, int):
+        return value
+    shaped = tf.reshape(value, [count, size[0] + tf.minimum(count, 0), size[1], channels])
+    shaped.set_shape([None, *(side if isinstance(side, int) else None for side in size), channels])
+    return shaped
+
+
 def ensure_channels(x: Tensor, channels: int) -> Tensor:
     """Return x with its number of channels set, and checked when the graph runs, where it is unknown."""
     return tf.ensure_shape(x, [None, None, None, channels]) if x.shape[3] is None else x

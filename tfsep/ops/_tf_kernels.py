@@ -2,7 +2,8 @@
 
 Each takes NHWC tensors and a `Window` whose padding is ``"same"`` or ``"valid"``: a depthwise op with explicit padding
 kills the process when its graph is optimized (TensorFlow 2.21, a failed check in the op's shape function), and dilated
-gradients refuse it. Which kernels a build has, and computes correctly, differs: `_kernel_probe` tests them.
+gradients refuse it. `WIDE_DEPTHWISE_KERNELS` have a forward op that takes pixels. Which kernels a build has, and
+computes correctly, differs: `_kernel_probe` tests them.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,6 +52,23 @@ def _options(window: Window) -> dict[str, Any]:
 
 def _depthwise(x: Tensor, filter: Tensor, window: Window) -> Tensor:
     return tf.raw_ops.DepthwiseConv2dNative(input=x, filter=filter, **_options(window))
+
+
+def _depthwise_in_groups(x: Tensor, filter: Tensor, window: Window) -> Tensor:
+    """A depthwise convolution, padded in pixels, as a standard one of one channel a group, which takes such padding.
+
+    oneDNN's fast kernel for both takes 4 to 6 columns of padding a side, by what vectors the CPU has, and any rows. So
+    all but 4 columns are put around the image first.
+    """
+    rows, columns = window.pads((1, 1))
+    taken = [min(side, 4) for side in columns]
+    first = [side - later for side, later in zip(columns, taken, strict=True)]
+    return tf.raw_ops.Conv2D(
+        input=tf.pad(x, [(0, 0), (0, 0), first, (0, 0)]),
+        filter=tf.reshape(filter, [*window.kernel, 1, filter.shape[2] * filter.shape[3]]),
+        **{**_options(window), "padding": "EXPLICIT"},
+        explicit_paddings=[0, 0, *rows, *taken, 0, 0],
+    )
 
 
 def _depthwise_input_gradient(upstream: Tensor, filter: Tensor, window: Window, shape: Shape) -> Tensor:
@@ -143,3 +161,5 @@ STANDARD_KERNELS = ConvolutionKernels(
     _standard_tap_product,
     _standard_tap_gradient,
 )
+WIDE_DEPTHWISE_KERNELS = DEPTHWISE_KERNELS._replace(name="wide depthwise", forward=_depthwise_in_groups)
+"""Depthwise kernels whose forward op takes a padding in pixels, however wide."""

@@ -167,6 +167,11 @@ def is_same_padding(window: Window, size: Size) -> bool:
     return window.padding == replace(window, padding="same").pads(size)
 
 
+def is_padded_wide(window: Window) -> bool:
+    """Whether a dilated window meets more columns of padding, on both sides, than oneDNN's depthwise kernel takes."""
+    return not isinstance(window.padding, str) and window.rate != ONE and min(window.pads(ONE)[1]) > 6
+
+
 def is_smaller_than_kernel(size: Size, window: Window) -> bool:
     """Whether an image of this size is smaller than the effective kernel along any axis."""
     return any(side < reach for side, reach in zip(size, window.effective_kernel, strict=True))
