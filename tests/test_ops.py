@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfsep import ops
+from tfsep.ops import _lowering
 from tfsep.ops._kernel_probe import computes_correctly
 from tfsep.ops._tf_kernels import DEPTHWISE_KERNELS
 
@@ -164,6 +165,17 @@ def test_wide_padding(case, channels):
     forward = next(op for op in run.graph.get_operations() if op.type in ("Conv2D", "DepthwiseConv2dNative"))
     native = computes_correctly("forward", DEPTHWISE_KERNELS, "float32", (stride, stride), (2, 2))
     assert (forward.type == "Conv2D") == (native and wide and channels[0] > channels[1] == 1)
+
+
+@pytest.mark.parametrize("context", ["is_exporting", "is_saving", "is_in_saved_model", "is_compiling"])
+def test_wide_padding_in_a_file_is_depthwise(context, monkeypatch):
+    """Other programs, and other devices, have one depthwise operator for it; nor does XLA need another op."""
+    x, w = tensors((1, 9, 9, 18), (3, 3, 18, 1))
+    expected = oracles.depthwise_conv2d(x, w, 1, "same", 8)
+    monkeypatch.setattr(_lowering, context, lambda: True)
+    run = tf.function(lambda x: ops.depthwise_conv2d(x, w, 1, "same", 8), autograph=False)
+    assert_close(run(tf.constant(x)), expected)
+    assert not any(op.type == "Conv2D" for op in run.get_concrete_function(tf.constant(x)).graph.get_operations())
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
