@@ -121,3 +121,15 @@ def test_ranges_that_a_concatenation_prescribes(largest, activation, is_lossy, t
         assert "a rectifier or a number to multiply by between the two" in said[0]
         with pytest.raises(tflite.VerificationError, match="REDUCE_MAX gives its range to"):
             tflite.export(model, path, "int8", calibration=x, data=x, strict=True)
+
+
+def test_a_range_on_one_side_of_zero_cuts_the_other_off(tmp_path):
+    """Sums of squares, beside the largest of what is squared: no negative number of it is left, as the note says."""
+    x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    inputs = keras.Input((8,))
+    y = layers.Dense(8, kernel_initializer=keras.initializers.GlorotUniform(1))(inputs)
+    largest, squares = keras.ops.max(y, -1, keepdims=True), keras.ops.sum(y * y, -1, keepdims=True)
+    model = keras.Model(inputs, keras.ops.concatenate([largest, squares], -1))
+    report = tflite.export(model, tmp_path / "m.tflite", "int8", calibration=x, data=x)
+    assert report.verification.lossy
+    assert any(note.startswith("LOSSY: REDUCE_MAX gives its range to") for note in report.notes)

@@ -14,8 +14,9 @@ _MOST_APPROXIMATION = 0.02
 """Largest error of an operator in integers as a share of its result's range, past which it is a loss: 5 steps in int8,
 of which rounding takes 2. In int16 LiteRT's functions are tables of 513 numbers, straight between them: RSQRT may be
 off by 0.15, LOG by 0.008, the others by 0.001."""
-_MOST_SHARED = 1.2
-"""How far numbers may reach past a range that another operator prescribes without being a loss."""
+_MOST_SHARED = 0.1
+"""Share of a tensor's numbers, from the least to the largest, that may lie past a range that another operator
+prescribes without being a loss."""
 _NOTED_REACH = 1.02
 """From here on it is worth a remark."""
 _LEAST_USE = 1 / 32
@@ -101,7 +102,7 @@ class Proof(NamedTuple):
     def losses(self) -> list[str]:
         """What the runtime computes otherwise than the model, in words."""
         losses = [self.coarse] if self.approximation > _MOST_APPROXIMATION else []
-        if self.ranges.shared > _MOST_SHARED * self.input_reach:
+        if self.ranges.shared > _MOST_SHARED:
             advice = "a rectifier or a number to multiply by between the two keeps them apart"
             losses.append(f"{self.ranges.sharing}: {advice}")
         return losses

@@ -46,8 +46,9 @@ class RangeFindings(NamedTuple):
         cut: name and ranges of that tensor.
         use: the largest such share in any sample, of the tensor that uses least of its range.
         unused: name and ranges of that tensor.
-        shared: how far numbers reach past a range that TFLite prescribes, as a pooling or a concatenation has one for
-            what it takes and its result: in any sample, of the tensor that reaches furthest.
+        shared: how much of the numbers of a tensor lies past a range that TFLite prescribes, as a pooling or a
+            concatenation has one for what it takes and its result; share of the distance of their extremes, of the
+            tensor where it is most.
         sharing: name of the operator, and name and ranges of that tensor.
     """
 
@@ -57,7 +58,7 @@ class RangeFindings(NamedTuple):
     cut: str = ""
     use: float = 1.0
     unused: str = ""
-    shared: float = 1.0
+    shared: float = 0.0
     sharing: str = ""
 
 
@@ -131,8 +132,8 @@ def _is_joined(model: ModelT, number: int, readers: Sequence[OperatorT]) -> bool
     )
 
 
-def _prescribed_tensors(model: ModelT) -> dict[int, str]:
-    """Of each tensor of the main graph with the scale of what is made of it, the operator that makes that."""
+def _prescribed_tensors(model: ModelT) -> dict[int, tuple[str, int]]:
+    """Of each tensor of the main graph with the scale of what is made of it, the operator that makes that, and that."""
     tensors = model.subgraphs[0].tensors
 
     def scale(number: int) -> list[list[float]] | None:
@@ -140,7 +141,7 @@ def _prescribed_tensors(model: ModelT) -> dict[int, str]:
         return None if scales is None else [np.ravel(each).tolist() for each in scales]
 
     return {
-        number: operator_name(model, op)
+        number: (operator_name(model, op), int(op.outputs[0]))
         for number, ops in _readers(model).items()
         for op in ops
         if operator_name(model, op) in _ONE_SCALE and scale(number) == scale(int(op.outputs[0])) is not None
@@ -221,7 +222,7 @@ class RangeErrors:
         cut = min(chances, key=chances.__getitem__)
         free = [number for number in reaches if not self._tensors[number].has_fixed_scale]
         least = min(free, key=lambda number: float(reaches[number].max()), default=None)
-        others = {number: float(each.max()) for number, each in reaches.items() if number not in judged}
+        others = {number: self._cut_by_result(number) for number in reaches if number not in judged}
         shared = max(others, key=others.__getitem__, default=None)
         return RangeFindings(
             reach=float(np.median(judged[furthest])),
@@ -230,9 +231,24 @@ class RangeErrors:
             cut=self._ranges(cut),
             use=1.0 if least is None else float(reaches[least].max()),
             unused="" if least is None else self._ranges(least),
-            shared=1.0 if shared is None else others[shared],
-            sharing="" if shared is None else f"{self._prescribed[shared]} gives its range to {self._ranges(shared)}",
+            shared=0.0 if shared is None else others[shared],
+            sharing=""
+            if shared is None
+            else f"{self._prescribed[shared][0]} gives its range to {self._ranges(shared)}",
         )
+
+    def _sharing(self, number: int) -> str:
+        return f"{self._prescribed[number][0]} gives its range to {self._ranges(number)}"
+
+    def _cut_by_result(self, number: int) -> float:
+        """The share of a tensor's numbers past its range, but for what calibration missed: the result's share."""
+        return self._share_past(number) - self._share_past(self._prescribed[number][1])
+
+    def _share_past(self, number: int) -> float:
+        """The part of the distance between a tensor's extremes that lies past its stored range."""
+        stored, seen = self._tensors[number], np.concatenate(self._seen[number], axis=1)
+        low, high = float(seen[0].min()), float(seen[1].max())
+        return (max(stored.low - low, 0.0) + max(high - stored.high, 0.0)) / max(high - low, stored.step)
 
     def _ranges(self, number: int) -> str:
         stored, seen = self._tensors[number], np.concatenate(self._seen[number], axis=1)
