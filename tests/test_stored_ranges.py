@@ -1,5 +1,6 @@
 """Ranges of a file beside the numbers of its model: a range that was cut is told from few samples of calibration."""
 
+import json
 from fractions import Fraction
 from itertools import combinations
 
@@ -112,6 +113,9 @@ def test_ranges_that_a_concatenation_prescribes(largest, activation, is_lossy, t
     x = np.random.default_rng(0).normal(size=(32, 12, 12, 3)).astype("float32")
     model, path = pooled_twice(largest, activation), tmp_path / "m.tflite"
     report = tflite.export(model, path, "int8", calibration=x, data=x)
+    stored = json.loads(path.with_suffix(".json").read_text())["verification"]["proof"]
+    ranges = report.verification.proof.ranges._asdict()
+    assert {name: stored[name] for name in ranges} == ranges
     assert report.verification.rms_error < (0.4 if is_lossy else 0.02)
     assert report.verification.lossy == is_lossy
     said = [note for note in report.notes if note.startswith("LOSSY: ")]

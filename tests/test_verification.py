@@ -540,7 +540,7 @@ def table_row(kind, name, recipe, outcome, report):
     """A row of the table; figures of three digits."""
     proof = None if report is None else report.proof
     figures = [None, None] if report is None else [report.rms_error, report.channels.error]
-    measures = {} if proof is None else proof._asdict() | proof.ranges._asdict()
+    measures = {} if proof is None else proof.to_dict()
     figures += [measures.get(field) for field in FIGURES[2:]]
     return (kind, name, recipe, outcome, *("" if figure is None else f"{figure:.3g}" for figure in figures))
 

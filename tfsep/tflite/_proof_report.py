@@ -1,6 +1,6 @@
 """Result of comparing a file without its rounding with its model."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfsep.tflite._stored_ranges import RangeFindings
 
@@ -116,6 +116,12 @@ class Proof(NamedTuple):
         if self.ranges.use < _LEAST_USE:
             notes.append(f"the data use little of a range that was calibrated: {self.ranges.unused}")
         return notes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all figures by name, those of the ranges among them."""
+        figures = self._asdict()
+        del figures["ranges"]
+        return figures | self.ranges._asdict()
 
     def rows(self) -> list[tuple[str, str]]:
         """Return rows for a table of measures."""

@@ -237,7 +237,7 @@ class VerifyReport:
             "dead_channels": self.channels.dead,
             "rare_channels": self.channels.rare,
             "coarse_channels": self.channels.coarse,
-            "proof": None if self.proof is None else self.proof._asdict(),
+            "proof": None if self.proof is None else self.proof.to_dict(),
             "mixing": None if self.mixing is None else self.mixing._asdict(),
         }
 
