@@ -8,6 +8,7 @@ from keras import layers as L
 from keras import ops
 
 from tfsep import layers, tflite
+from tfsep.tflite._graph_extremes import extremes
 
 RNG = np.random.default_rng(0)
 VECTORS = (RNG.uniform(0.5, 1.5, (32, 2, 3)) * RNG.choice([-1, 1], (32, 2, 3))).astype("float32")
@@ -258,3 +259,20 @@ def test_tensors_of_several_readers_in_integers(choices, recipe, tmp_path):
     if recipe == "int16x8":
         (note,) = (note for note in report.notes if note.startswith("in float32, where LiteRT has no kernel in int16"))
         assert all(said in note for _, said in IN_INT16.values()), note
+
+
+def test_extremes_of_tensors_on_samples():
+    """Inputs are given by name, whatever their order, and may be measured themselves."""
+    function = tf.function(lambda x, m: {"y": tf.where(m > 0.5, x, 0.1 * x)}, autograph=False)
+    specs = {name: tf.TensorSpec((1, 4), tf.float32, name) for name in ("x", "m")}
+    traced = function.get_concrete_function(**specs)
+    rng = np.random.default_rng(0)
+    samples = [{"x": rng.normal(size=(1, 4)).astype("f"), "m": rng.integers(0, 2, (1, 4)).astype("f")} for _ in "abc"]
+    x, m = (traced.graph.get_tensor_by_name(f"{name}:0") for name in ("x", "m"))
+    chosen = next(each.outputs[0] for each in traced.graph.get_operations() if each.type.startswith("Select"))
+    xs, ms = (np.stack([sample[name] for sample in samples]) for name in ("x", "m"))
+    ys = np.where(ms > 0.5, xs, np.float32(0.1) * xs)
+    found = extremes(traced, [[x, m], [chosen]], lambda: iter(samples))
+    for (low, high), arrays in zip(found, [[xs, ms], [ys]], strict=True):
+        np.testing.assert_array_equal(low, [each.min() for each in arrays])
+        np.testing.assert_array_equal(high, [each.max() for each in arrays])

@@ -11,6 +11,7 @@ from tfsep._flatbuffer.reader import operator_name
 from tfsep._keras.backend import tf
 from tfsep._utils.batch_filling import batches
 from tfsep.tflite._calibration import Calibration, CalibrationError
+from tfsep.tflite._graph_extremes import tensors_of
 from tfsep.tflite._layer_origins import layer_of_operator
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_signature import ModelSignature
@@ -70,7 +71,12 @@ def _is_finite(function: Any, signature: ModelSignature, calibration: Calibratio
         for tensor in each.outputs
         if tensor.dtype.is_floating
     ]
-    computed = _finiteness(function, results)
+
+    def are_finite(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        found = tensors_of(function, results, inputs)
+        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in found])
+
+    computed = tf.function(are_finite, autograph=False)
     for arrays, _ in batches(calibration.arrays(), signature.batch_size or 1):
         try:
             finite = computed(dict(zip(signature.input_names, map(tf.constant, arrays), strict=True)))
@@ -79,17 +85,3 @@ def _is_finite(function: Any, signature: ModelSignature, calibration: Calibratio
         if not finite:
             return False
     return True
-
-
-def _finiteness(function: Any, results: list[str]) -> Any:
-    """Return a function of the inputs by name: whether these tensors of a traced model are numbers throughout."""
-    graph = function.graph.as_graph_def()
-    names = [tensor.op.name for tensor in function.inputs]
-
-    def run(inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        # A pruned function would write out its arguments, number by number, in each call.
-        given = {name: inputs[name] for name in names}
-        found = tf.graph_util.import_graph_def(graph, input_map=given, return_elements=results, name="")
-        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(each)) for each in found])
-
-    return tf.function(run, autograph=False)

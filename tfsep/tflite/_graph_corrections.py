@@ -13,7 +13,7 @@
 - `keras.ops.argmax` finds by its bits that -0 is less than 0, and no operator reads bits. Both are 0.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -251,6 +251,13 @@ def _is_constant(tensor: Any) -> bool:
     if not tensor.op.inputs:
         return bool(tensor.op.type == "Const")
     return all(map(_is_constant, tensor.op.inputs))
+
+
+def moved_from(tensor: Any, moves: Container[str]) -> Any:
+    """Return the tensor whose numbers a tensor has, before operations of some types moved them."""
+    while tensor.op.type in moves:
+        tensor = tensor.op.inputs[0]
+    return tensor
 
 
 def constant_value(tensor: Any) -> np.ndarray | None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
-from tfsep.tflite._graph_corrections import Correction, Kind, constant_value, corrected
+from tfsep.tflite._graph_corrections import Correction, Kind, constant_value, corrected, moved_from
 from tfsep.tflite._graph_extremes import Samples, extremes
 from tfsep.tflite._mask_corrections import masks_corrected
 
@@ -223,6 +223,8 @@ def _place_of_bias(operation: Any) -> int | None:
 
 _PLACES = ("ArgMax", "ArgMin", "Bucketize", "TopKV2")
 """Operations whose integers are not negative."""
+_CASTS = ("Identity", "Cast", "Reshape", "ExpandDims", "Squeeze")
+"""Operations that move or cast integers."""
 
 
 def _index(operation: Any) -> Correction | None:
@@ -231,7 +233,7 @@ def _index(operation: Any) -> Correction | None:
         return None
     condition, _, ids = operation.inputs
     is_sign = condition.op.type == "Less" and condition.op.inputs[0] is ids and not _is_there(condition.op.inputs[1])
-    return Correction(tf.identity, (ids,)) if is_sign and _source(ids).op.type in _PLACES else None
+    return Correction(tf.identity, (ids,)) if is_sign and moved_from(ids, _CASTS).op.type in _PLACES else None
 
 
 _COMPARISONS = {
@@ -249,14 +251,7 @@ def _comparison(operation: Any) -> Correction | None:
     compared = _COMPARISONS.get(operation.type)
     if compared is None or operation.inputs[0].dtype not in (tf.int32, tf.int64):
         return None
-    if not any(_source(x).op.type in _PLACES for x in operation.inputs):
+    if not any(moved_from(x, _CASTS).op.type in _PLACES for x in operation.inputs):
         return None
     # Places are far below 2^24.
     return Correction(lambda a, b: compared(tf.cast(a, "float32"), tf.cast(b, "float32")), tuple(operation.inputs))
-
-
-def _source(tensor: Any) -> Any:
-    """What integers are moved or cast from."""
-    while tensor.op.type in ("Identity", "Cast", "Reshape", "ExpandDims", "Squeeze"):
-        tensor = tensor.op.inputs[0]
-    return tensor

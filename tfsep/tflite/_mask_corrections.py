@@ -12,7 +12,7 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
-from tfsep.tflite._graph_corrections import Correction, constant_value, corrected
+from tfsep.tflite._graph_corrections import Correction, constant_value, corrected, moved_from
 from tfsep.tflite._graph_extremes import Samples, extremes
 
 MASK = -1e4
@@ -80,7 +80,7 @@ def _mask_of(softmax: Any) -> _Mask | None:
     """The mask in front of a softmax."""
     if softmax.type != "Softmax":
         return None
-    joined = _source(softmax.inputs[0])
+    joined = moved_from(softmax.inputs[0], _MOVES).op
     if len(joined.outputs[0].consumers()) > 1:
         return None
     if joined.type in ("Select", "SelectV2"):
@@ -96,17 +96,10 @@ def _mask_of(softmax: Any) -> _Mask | None:
                 constant = -constant
             if constant is not None and constant.min(initial=0) <= MASK:
                 return _Mask(joined, logits, term, constant=constant)
-            product = _source(term)
+            product = moved_from(term, _MOVES).op
             if product.type == "Mul" and _factor(product, negated=joined.type == "Sub") is not None:
                 return _Mask(joined, logits, term, product=product)
     return None
-
-
-def _source(tensor: Any) -> Any:
-    """The operation that makes a tensor, before it is moved."""
-    while tensor.op.type in _MOVES:
-        tensor = tensor.op.inputs[0]
-    return tensor.op
 
 
 def _readers(operation: Any) -> Iterator[Any]:
