@@ -13,7 +13,7 @@ from tfsep._flatbuffer.reader import operator_name, pack, type_name, unpack
 
 
 def network():
-    """A network with a residual sum, a gate, a pooling, two layers of equal kernels, and two outputs of one shape."""
+    """A network with a sum, a gate, a pooling, a resize, two layers of equal kernels, and two outputs of one shape."""
     keras.utils.set_random_seed(1)
     image = keras.Input((12, 12, 3))
     x = layers.Conv2D(8, 3, strides=2, padding="same", name="stem")(image)
@@ -24,6 +24,7 @@ def network():
     x = layers.DepthwiseConv2D(3, padding="same", activation="relu", name="depthwise")(x)
     gate = layers.Dense(8, activation="sigmoid", name="gate")(layers.GlobalAveragePooling2D(keepdims=True)(x))
     x = layers.MaxPooling2D(2)(layers.Multiply()([x, gate]))
+    x = layers.Resizing(5, 5, interpolation="bilinear")(x)
     x = layers.Flatten()(layers.Conv2D(6, 2, name="top")(x))
     model = keras.Model(image, [layers.Dense(4, name="a")(x), layers.Dense(4, activation="tanh", name="b")(x)])
     rng = np.random.default_rng(0)
@@ -230,6 +231,37 @@ def other_dilation(model):
     return False
 
 
+def other_padding(model):
+    """A convolution has the other padding, of the same output size, which shifts its windows."""
+    for op in _operators(model, "CONV_2D"):
+        if op.builtinOptions.strideH == 2:
+            op.builtinOptions.padding = 1 - op.builtinOptions.padding
+            return True
+    return False
+
+
+def _resized(model, corners, centers):
+    for op in _operators(model, "RESIZE_BILINEAR"):
+        op.builtinOptions.alignCorners, op.builtinOptions.halfPixelCenters = corners, centers
+        return True
+    return False
+
+
+def aligned_corners(model):
+    """A resize maps corners to corners."""
+    return _resized(model, True, False)
+
+
+def no_half_pixels(model):
+    """A resize takes pixels by their corners, not by their centres."""
+    return _resized(model, False, False)
+
+
+def aligned_corners_and_half_pixels(model):
+    """A resize has two rules at once: LiteRT's own kernels refuse it, XNNPACK takes it."""
+    return _resized(model, True, True)
+
+
 def cut_branch(model):
     """A residual sum adds one of its inputs twice."""
     for op in _operators(model, "ADD"):
@@ -313,6 +345,10 @@ DAMAGES = {
         no_relu,
         other_stride,
         other_dilation,
+        other_padding,
+        aligned_corners,
+        no_half_pixels,
+        aligned_corners_and_half_pixels,
         cut_branch,
         halved_scale,
         halved_output_scale,

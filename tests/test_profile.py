@@ -6,6 +6,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from checks import assert_sentence
 from conftest import ROOT
@@ -37,7 +38,7 @@ def test_single_operator_files_compute_what_the_file_does(recipe):
     x = rng.uniform(-1, 1, (1, 28, 28, 1)).astype("float32")
     stored = LiteRTModel(file_of(recipe)).inputs[0].quantize(x)
     known = {int(graph.inputs[0]): stored}
-    for number, content in single_operators(model).items():
+    for number, content in single_operators(model, {}).items():
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
         op = graph.operators[number]
@@ -204,4 +205,22 @@ def test_operators_without_an_optional_tensor_are_skipped(tmp_path):
     path = tflite.export(model, tmp_path / "m.tflite", "float16").path
     _, flatbuffer = read_tflite(path)
     assert [op.name for op in tflite.inspect(path).operators].count("DEQUANTIZE") == 2
-    assert list(single_operators(flatbuffer)) == [2]
+    assert list(single_operators(flatbuffer, {})) == [2]
+
+
+def test_profile_of_a_file_for_any_batch(tmp_path):
+    """A reshape whose size the file computes: it is timed on that size, and what computes it is left out."""
+    spec, kernel = tf.TensorSpec((None, 6, 6, 3), tf.float32), np.ones((3, 3, 3, 4), "float32")
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def run(x):
+        y = tf.reshape(tf.nn.conv2d(x, kernel, 1, "VALID"), (tf.shape(x)[0], -1))
+        return {"y": y @ np.ones((64, 2), "float32")}
+
+    path = tmp_path / "any.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([run.get_concrete_function()]).convert())
+    kinds = [op.name for op in tflite.inspect(path).operators]
+    assert {"SHAPE", "PACK", "RESHAPE"} < set(kinds)
+    rows = tflite.profile(path, runs=3, warmup=1).rows
+    assert [row.operator for row in rows] == [kind for kind in kinds if kind not in ("STRIDED_SLICE", "PACK")]
+    assert [row.macs for row in rows if row.macs] == [16 * 27 * 4, 128]

@@ -21,7 +21,7 @@ from verification_networks import APPLICATIONS, SMALL, application, built, sampl
 from tfsep import tflite
 from tfsep._flatbuffer.constants import stored_numbers
 from tfsep._flatbuffer.reader import pack, unpack
-from tfsep.tflite import _litert_model
+from tfsep.tflite import _float_source, _litert_model, _tflite_converter
 from tfsep.tflite._channel_errors import ChannelLimit, OutputErrors
 from tfsep.tflite._tensor_info import TensorInfo
 
@@ -51,8 +51,16 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def whole(made, monkeypatch):
-    """The same, whose files run without a process of their own: there are many of them."""
+    """The same, whose files run without a process of their own, beside one conversion: there are many of them."""
+    references = {}
+
+    def float32_file(signature):
+        if signature.model not in references:
+            references[signature.model] = _tflite_converter.float32_file(signature)
+        return references[signature.model]
+
     monkeypatch.setattr(_litert_model, "require_runnable", lambda *_: None)
+    monkeypatch.setattr(_float_source, "float32_file", float32_file)
     return made
 
 
@@ -96,6 +104,7 @@ def test_every_damage_is_caught(whole, recipe):
     ("recipe", "damage", "word"),
     [
         ("int8", "relu_for_relu6", "the model's operators, options and connections"),
+        ("int8", "aligned_corners_and_half_pixels", "got RESIZE_BILINEAR (If half_pixel_centers is True"),
         ("int16x8", "no_relu", "the model's operators, options and connections"),
         ("int8", "halved_scale", "ranges of tensors"),
         ("int16x8", "other_scale_behind_pooling", "operators in integers that round to a step"),
@@ -138,10 +147,10 @@ def test_calibration_on_other_data(whole, recipe, tmp_path):
 # Channels.
 
 
-def three_columns():
+def three_columns(*scales):
     model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
     kernel = model.layers[0].kernel
-    kernel.assign(kernel.numpy() * [1000, 1, 0.2])
+    kernel.assign(kernel.numpy() * (scales or (1000, 1, 0.2)))
     return model
 
 
@@ -192,6 +201,32 @@ def test_dead_channels_behind_outputs_in_float32(tmp_path):
     with pytest.raises(tflite.VerificationError, match="in steps of") as error:
         tflite.export(model, tmp_path / "m.tflite", own, samples(model, 32, 0))
     assert error.value.report.channels.dead == 2
+
+
+@pytest.mark.parametrize("recipe", tflite.RECIPES)
+def test_dead_outputs_are_errors_in_every_recipe(tmp_path, recipe):
+    """In the file of a model whose last column does not vary, beside large ones that hide it."""
+    keras.utils.set_random_seed(0)
+    model, other = three_columns(1000, 800, 50), three_columns()
+    kernel = model.layers[0].kernel.numpy()
+    other.layers[0].kernel.assign(kernel * [1, 1, 0])
+    data, path = samples(model, 32, 0), tmp_path / "m.tflite"
+    tflite.export(other, path, recipe, calibrated(recipe, data))
+    types = ("what the file's types store",)
+    own = types if tflite.RECIPES[recipe].interface == "float32" else ("the scale of the others", "float32")
+    # In int16x8 the converter gives the column a scale of 0, whose limits the model's numbers are past.
+    cause = "the model's operators" if recipe == "int16x8" else "its weights are not the model's"
+    for weights, advice in ((False, own), (True, (cause,))):
+        with pytest.raises(tflite.VerificationError, match="got a constant: ") as error:
+            tflite.verify(model, path, data, weights=weights)
+        text, channels = str(error.value), error.value.report.channels
+        assert_sentence(text, "m.tflite")
+        assert channels.dead == 1
+        assert all(word in text for word in advice)
+        (dead,) = (channel for channel in channels.worst if "2]" in channel.name)
+        assert (dead.file_low, dead.file_high) == (0, 0)
+        expected = data @ kernel[:, 2]
+        np.testing.assert_allclose([dead.model_low, dead.model_high], [expected.min(), expected.max()], rtol=1e-3)
 
 
 @pytest.mark.parametrize("recipe", ["float32", "float16", "dynamic_int8", "int16x8"])

@@ -33,17 +33,17 @@ def tensor_shapes(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     """Run a file once, and return the shapes that the tensors of its main graph have then.
 
     Args:
-        request: nothing.
+        request: ``values``, numbers of the tensors whose values are asked for.
         arrays: the file's bytes.
 
     Returns:
-        ``shapes``, by number of the tensor.
+        ``shapes``, by number of the tensor, and the values.
     """
-    del request
     interpreter, _ = _with_inputs(arrays[0].tobytes(), 1, WITHOUT_DELEGATES, keep_tensors=True)
     interpreter.invoke()
     shapes = {detail["index"]: detail["shape"].tolist() for detail in interpreter.get_tensor_details()}
-    return {"shapes": [shapes[number] for number in sorted(shapes)]}, []
+    values = [interpreter.get_tensor(number) for number in request["values"]]
+    return {"shapes": [shapes[number] for number in sorted(shapes)]}, values
 
 
 def time_files(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:

@@ -1,6 +1,6 @@
 """Sizes that a file computes as it runs, where it was converted for any batch: the stored ones are not those."""
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,10 @@ def work_out_sizes(content: bytes, model: ModelT) -> list[set[int]]:
     Returns:
         For each graph, the tensors of which no shape is known: those of loops, and of a file that LiteRT does not run.
     """
-    unknown = [set(_computed(model, graph)) for graph in model.subgraphs]
+    unknown = [_computed(model, graph).behind for graph in model.subgraphs]
     if unknown[0]:
         try:
-            reply = run_worker("tensor_shapes", {}, [np.frombuffer(content, np.uint8)])
+            reply = run_worker("tensor_shapes", {"values": []}, [np.frombuffer(content, np.uint8)])
         except WorkerError:
             return unknown
         for tensor, shape in zip(model.subgraphs[0].tensors, reply.values["shapes"], strict=False):
@@ -32,20 +32,43 @@ def work_out_sizes(content: bytes, model: ModelT) -> list[set[int]]:
     return unknown
 
 
-def _computed(model: ModelT, graph: SubGraphT) -> Iterator[int]:
-    """The tensors of open sizes that come of a size as a number, which the operator SHAPE reads."""
-    sizes: set[int] = set()
-    found: set[int] = set()
+def computed_sizes(content: bytes, model: ModelT) -> dict[int, np.ndarray]:
+    """Return the sizes that the main graph computes as numbers, by tensor, as they are in a run of one batch.
+
+    Args:
+        content: bytes of the file, which LiteRT runs.
+        model: the model in them.
+    """
+    sizes = sorted(_computed(model, model.subgraphs[0]).sizes)
+    if not sizes:
+        return {}
+    reply = run_worker("tensor_shapes", {"values": sizes}, [np.frombuffer(content, np.uint8)])
+    return dict(zip(sizes, reply.arrays, strict=True))
+
+
+class _Computed(NamedTuple):
+    """Tensors of a graph that come of the operator SHAPE.
+
+    Attributes:
+        sizes: sizes as numbers.
+        behind: those of open sizes that an operator makes by such a number.
+    """
+
+    sizes: set[int]
+    behind: set[int]
+
+
+def _computed(model: ModelT, graph: SubGraphT) -> _Computed:
+    found = _Computed(set(), set())
     for op in graph.operators or []:
         given = {int(index) for index in op.inputs if index >= 0 and not is_stored(model, graph.tensors[index])}
         results = [int(index) for index in op.outputs]
-        is_size = operator_name(model, op) == "SHAPE" or (bool(given) and given <= sizes)
+        is_size = operator_name(model, op) == "SHAPE" or (bool(given) and given <= found.sizes)
         if is_size and not any(_is_open(graph, index) for index in results):
-            sizes.update(results)
-        elif given & (sizes | found):
-            new = [index for index in results if _is_open(graph, index)]
-            found.update(new)
-            yield from new
+            found.sizes.update(results)
+        elif given & (found.sizes | found.behind):
+            found.behind.update(index for index in results if _is_open(graph, index))
+    return found
 
 
 def _is_open(graph: SubGraphT, index: int) -> bool:

@@ -10,6 +10,8 @@
 - ONE_HOT in integers has a scale for each of its two numbers and none for both, so that its zeros are no zeros; and
   counts of ids, as `keras.layers.CategoryEncoding` has them, have no operator. Both become a comparison of the ids with
   all of them, as integers: a float that holds an id would be rounded to a step.
+- A bias of the second axis, which Keras makes of a sum with a tensor of that shape, the converter takes to be of (N, C,
+  H, W), and stops at other ranks. It becomes the sum.
 - `keras.ops.argmax` finds by its bits that -0 is less than 0, and no operator reads bits. Both are 0.
 """
 
@@ -59,7 +61,7 @@ def corrected(function: Any, specs: Mapping[str, tf.TensorSpec], kinds: Sequence
         specs: the inputs by name.
         kinds: kinds of corrections; None for those that every recipe needs.
     """
-    kinds = kinds or (_broadcast, _unit_vector, _reciprocal_root, _one_hot, _count, _without_sign)
+    kinds = kinds or (_broadcast, _channels_first_bias, _unit_vector, _reciprocal_root, _one_hot, _count, _without_sign)
     made = ((operation, kind(operation)) for operation in function.graph.get_operations() for kind in kinds)
     found = {operation.name: correction for operation, correction in made if correction is not None}
     if not found:
@@ -102,6 +104,17 @@ def _broadcast(operation: Any) -> Correction | None:
         return tensor - numbers if operation.type == "Sub" else tensor + numbers
 
     return Correction(add, (tensor, number))
+
+
+def _channels_first_bias(operation: Any) -> Correction | None:
+    """A bias of the second axis of other ranks than 4."""
+    if operation.type != "BiasAdd" or operation.get_attr("data_format") != b"NCHW":
+        return None
+    tensor, bias = operation.inputs
+    rank = tensor.shape.rank
+    if rank in (None, 4):
+        return None
+    return Correction(lambda x, numbers: x + tf.reshape(numbers, [-1] + [1] * (rank - 2)), (tensor, bias))
 
 
 def _unit_vector(operation: Any) -> Correction | None:

@@ -4,6 +4,8 @@
   convolution at every pixel, of which most results are thrown away; and the operators of other layers with gaps depend
   on sizes.
 - Keras's upsampling by the nearest pixel, which repeats each axis in turn, by one resize.
+- TensorFlow's convolutions of channels first, by those of channels last: the converter moves the axes of images alone,
+  and not where there are gaps.
 - TensorFlow's resize by methods that no file has an operator for, by products with two matrices.
 """
 
@@ -107,6 +109,26 @@ def _repeated(x: Tensor, factors: tuple[int, ...]) -> Tensor:
     return tf.reshape(x, (-1, *enlarged, channels))
 
 
+def _channels_last(original: _Method) -> _Method:
+    """TensorFlow's convolution, or a transposed one, of which the file has those of channels last alone."""
+
+    def convolution(*arguments: Any, **named: Any) -> Tensor:
+        given = inspect.signature(original).bind(*arguments, **named).arguments
+        rank = len(given["input"].shape) - 2
+        is_first = str(given.get("data_format") or "").startswith("NC")
+        # Of an image without gaps the converter moves the bias behind it too.
+        if not is_first or (rank == 2 and np.max(given.get("dilations") or 1) == 1):
+            return original(**given)
+        behind = (0, *range(2, rank + 2), 1)
+        given["input"] = tf.transpose(given["input"], behind)
+        given["data_format"] = {1: "NWC", 2: "NHWC", 3: "NDHWC"}[rank]
+        if "output_shape" in given:
+            given["output_shape"] = [given["output_shape"][axis] for axis in behind]
+        return tf.transpose(original(**given), (0, rank + 1, *range(1, rank + 1)))
+
+    return convolution
+
+
 def _resized(original: _Method) -> _Method:
     """TensorFlow's resize; a method without an operator is linear in each axis, and becomes two matrices.
 
@@ -152,5 +174,6 @@ _REPLACEMENTS = (
         _Replacement(layer, "call", _upsampled)
         for layer in (keras.layers.UpSampling1D, keras.layers.UpSampling2D, keras.layers.UpSampling3D)
     ),
+    *(_Replacement(tf.nn, name, _channels_last) for name in ("convolution", "conv_transpose")),
     _Replacement(tf.image, "resize", _resized),
 )

@@ -9,6 +9,7 @@ import numpy as np
 from tfsep._flatbuffer.reader import operator_name, read_tflite
 from tfsep._utils.arguments import number_in_range, positive_int
 from tfsep._utils.table import Table
+from tfsep.cost._open_sizes import computed_sizes
 from tfsep.cost._tflite_file import operator_macs
 from tfsep.tflite._benchmark import benchmark, time_contents
 from tfsep.tflite._single_operator import single_operators
@@ -89,7 +90,8 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
 
     Each operator becomes a file of its own, with its weights, and these run one after the other in the file's order, as
     LiteRT's Python package has no times of the operators inside a file. What a delegate saves by fusing operators is
-    not in these times; the time of the file as a whole is listed beside their sum.
+    not in these times; the time of the file as a whole is listed beside their sum. Of a file for any batch one sample
+    is timed, without the operators that only compute sizes.
 
     Args:
         path: path of the ``.tflite`` file.
@@ -120,10 +122,10 @@ def profile(path: str | PathLike[str], threads: int = 1, *, runs: int = 50, warm
     )
     content, model = read_tflite(path)
     whole = benchmark(path, count, runs=runs, warmup=warmup).median_ms
-    files = single_operators(model)
+    macs = operator_macs(content, model)  # which gives the tensors of a file for any batch their shapes
+    files = single_operators(model, computed_sizes(content, model))
     contents = [np.frombuffer(content, np.uint8) for content in files.values()]
     times = np.median(time_contents(contents, [count], runs, warmup)[:, 0], axis=1) if contents else np.empty(0)
-    macs = operator_macs(content, model)
     all_macs, all_ms = sum(macs.values()), float(times.sum())
     graph = model.subgraphs[0]
     rows = []

@@ -40,6 +40,7 @@ class Proof(NamedTuple):
         input_reach: how far the samples reach past the range of an input in integers, where they do: median of them.
         ranges: the tensors whose stored ranges are least like the model's.
         missing: reason why the file does not run in real numbers; empty where it does.
+        refused: operator that only XNNPACK computes, and why LiteRT's own kernels refuse it; empty where there is none.
     """
 
     samples: int
@@ -54,10 +55,13 @@ class Proof(NamedTuple):
     input_reach: float = 1.0
     ranges: RangeFindings = RangeFindings()
     missing: str = ""
+    refused: str = ""
 
     @property
     def difference(self) -> str:
         """What the file has otherwise than the model, in words; empty where it has nothing; NaN is a difference."""
+        if self.refused:
+            return f"expected operators that LiteRT's own kernels take, got {self.refused}, which only XNNPACK does"
         if self.missing:
             return ""
         checks = (

@@ -1,6 +1,9 @@
 """Files of single operators, to be timed one by one."""
 
+from collections.abc import Mapping
 from typing import TypeVar
+
+import numpy as np
 
 from tfsep._flatbuffer.constants import is_stored, unpacked_constants
 from tfsep._flatbuffer.reader import pack
@@ -9,11 +12,16 @@ from tfsep._flatbuffer.schema_types import BufferT, ModelT, OperatorT, SubGraphT
 _Table = TypeVar("_Table", TensorT, OperatorT)
 
 
-def single_operators(model: ModelT) -> dict[int, bytes]:
+def single_operators(model: ModelT, sizes: Mapping[int, np.ndarray]) -> dict[int, bytes]:
     """Return a file of each operator of a model's main graph, by its number.
 
-    An operator's constants are part of its file, packed weights together with the operators that unpack them; computed
-    tensors are its inputs. Operators that only read constants are left out, as LiteRT runs them once.
+    An operator's constants are part of its file, packed weights together with the operators that unpack them; so are
+    sizes, as other numbers would be none for its inputs. Computed tensors are its inputs. Operators that only read
+    constants and sizes are left out, as LiteRT runs them once, or they take no time.
+
+    Args:
+        model: the file.
+        sizes: sizes that operators compute, by tensor.
     """
     graph = model.subgraphs[0]
     unpacked = unpacked_constants(model, graph)
@@ -23,7 +31,7 @@ def single_operators(model: ModelT) -> dict[int, bytes]:
         if any(op is other for other in unpacking.values()):
             continue
         steps = [*(step for i in op.inputs for step in _unpacking_of(int(i), unpacking)), op]
-        content = _file_of(model, graph, steps)
+        content = _file_of(model, graph, steps, sizes)
         if content is not None:
             files[number] = content
     return files
@@ -38,13 +46,13 @@ def _unpacking_of(tensor: int, unpacking: dict[int, OperatorT]) -> list[Operator
     return steps
 
 
-def _file_of(model: ModelT, graph: SubGraphT, steps: list[OperatorT]) -> bytes | None:
+def _file_of(model: ModelT, graph: SubGraphT, steps: list[OperatorT], sizes: Mapping[int, np.ndarray]) -> bytes | None:
     """A file that runs these operators, or None if they have no computed input."""
     from ai_edge_litert import schema_py_generated as schema
 
     made = {int(i) for op in steps for i in op.outputs}
     used = list(dict.fromkeys(int(i) for op in steps for i in (*op.inputs, *op.outputs) if i >= 0))
-    given = [i for i in used if i not in made and not is_stored(model, graph.tensors[i])]
+    given = [i for i in used if i not in made and i not in sizes and not is_stored(model, graph.tensors[i])]
     if not given:
         return None
     place = {old: new for new, old in enumerate(used)}
@@ -53,20 +61,25 @@ def _file_of(model: ModelT, graph: SubGraphT, steps: list[OperatorT]) -> bytes |
     small.buffers = [schema.BufferT()]
     small.operatorCodes = [model.operatorCodes[op.opcodeIndex] for op in steps]
     part = schema.SubGraphT()
-    part.tensors = [_copied_tensor(model, graph.tensors[i], small.buffers) for i in used]
+    known = {i: size for i, size in sizes.items() if i not in made}
+    part.tensors = [_copied_tensor(model, graph.tensors[i], known.get(i), small.buffers) for i in used]
     part.inputs, part.outputs = [place[i] for i in given], [place[int(i)] for i in steps[-1].outputs]
     part.operators = [_renumbered_operator(op, code, place) for code, op in enumerate(steps)]
     small.subgraphs = [part]
     return pack(small)
 
 
-def _copied_tensor(model: ModelT, tensor: TensorT, buffers: list[BufferT]) -> TensorT:
-    """A copy of a tensor with its stored numbers appended to these buffers, of which the first is empty."""
+def _copied_tensor(model: ModelT, tensor: TensorT, size: np.ndarray | None, buffers: list[BufferT]) -> TensorT:
+    """A copy of a tensor with its stored numbers, or a size, appended to buffers, of which the first is empty."""
     copy = _copy(tensor)
     copy.buffer = 0
-    if is_stored(model, tensor):
+    if size is not None or is_stored(model, tensor):
+        stored = model.buffers[tensor.buffer]
+        if size is not None:
+            stored = type(stored)()
+            stored.data = np.frombuffer(size.tobytes(), np.uint8)
         copy.buffer = len(buffers)
-        buffers.append(model.buffers[tensor.buffer])
+        buffers.append(stored)
     return copy
 
 

@@ -342,6 +342,8 @@ def _failure(report: VerifyReport, worst_weight: str) -> str:
             f"expected the prepared model's outputs, got {differing} of {report.elements} elements that differ, by up "
             f"to {steps} steps"
         )
+    if report.channels.dead:
+        return _dead_channels(report, worst_weight)
     if not report.rms_error <= report.tolerance and not (report.may_be_lossy and report._is_rounding):
         found = f"{report.rms_error:.3g} (largest error {report.max_error:.3g})"
         return (
@@ -355,8 +357,6 @@ def _failure(report: VerifyReport, worst_weight: str) -> str:
         )
     if report.proof is not None and report.proof.difference:
         return report.proof.difference
-    if report.channels.dead:
-        return _dead_channels(report)
     return (
         f"expected a relative RMS error of at most {report.channels.tolerance:.3g} in each channel on {report.samples} "
         f"samples, got {report.channels.error:.3g}{_worst_channel(report)}"
@@ -370,10 +370,14 @@ def _worst_channel(report: VerifyReport) -> str:
     return "".join(f", {text}" for text in (*worst, *proof))
 
 
-def _dead_channels(report: VerifyReport) -> str:
+def _dead_channels(report: VerifyReport, worst_weight: str) -> str:
     worst = report.channels.worst[0]
     others = f", and {report.channels.dead - 1} more" if report.channels.dead > 1 else ""
-    if not worst.step:
+    if not report.weights_pass:
+        advice = f"its weights are not the model's, {worst_weight} is off by {report.weight_error:.3g} times rounding"
+    elif report.proof is not None and report.proof.difference:
+        advice = report.proof.difference
+    elif not worst.step:
         advice = "look for weights and activations under or past what the file's types store"
     else:
         # Steps of a hundredth of it are those of an output that is smaller as a whole.
