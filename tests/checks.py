@@ -27,6 +27,19 @@ def assert_sentence(error, argument):
     assert len(text) < 500, text
 
 
+def state_of(model):
+    """Return every variable of a model, those of random generators too, and the losses of its last call, by name."""
+    losses = {f"loss {number}": np.array(loss) for number, loss in enumerate(model.losses)}
+    return {variable.path: np.array(variable.value) for variable in model.variables} | losses
+
+
+def assert_unchanged(model, before):
+    """Assert that a model has the state, to the bit, that `state_of` returned before."""
+    assert {path: value.tolist() for path, value in state_of(model).items()} == {
+        path: value.tolist() for path, value in before.items()
+    }
+
+
 def assert_refused(run, argument, kind=ValueError):
     """Assert that a call raises an error of a kind, in a sentence that names the argument; return its text."""
     with pytest.raises(kind) as error:

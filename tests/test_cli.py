@@ -1,6 +1,7 @@
 """The command: what it prints, its exit codes, and that bad use gives one sentence and leaves nothing."""
 
 import csv
+import html
 import io
 import json
 import os
@@ -286,6 +287,20 @@ def test_demo(demo):
     assert page.count("<svg") == 1
     assert "[[72, 90], [72, 90]]" in page
     assert "% of 100 Fashion-MNIST test images" in page
+
+
+def test_demo_report_has_the_worst_channels(demo):
+    """Name, error, ranges in the model and in the file, and step, as the JSON beside the file has them."""
+    page, stored = (demo[1] / "report.html").read_text(), json.loads((demo[1] / "model_int8.json").read_text())
+    rows = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in page.split("<tr>")]
+    first = 1 + rows.index(["channel", "error", "model from", "to", "file from", "to", "step"])
+    figures = ("error", "model_low", "model_high", "file_low", "file_high", "step")
+    channels = stored["verification"]["channels"]
+    assert len(channels) >= 3
+    for row, channel in zip(rows[first:], channels, strict=False):
+        assert html.unescape(row[0]) == channel["output"] + channel["place"]
+        np.testing.assert_allclose([float(cell) for cell in row[1:]], [channel[f] for f in figures], rtol=6e-3)
+    assert len({row[1] for row in rows[first : first + len(channels)]}) > 1, "not one row again and again"
 
 
 def test_demo_report_is_self_contained(demo):

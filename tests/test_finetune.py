@@ -6,7 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from checks import assert_sentence
+from checks import assert_sentence, assert_unchanged, state_of
 from stripes import stripes, stripes_data
 
 from tfsep import tflite
@@ -51,7 +51,10 @@ def float_model(data):
 
 @pytest.fixture(scope="module")
 def whole(float_model, data, tmp_path_factory):
-    return finetune(float_model, TINY, data, tmp_path_factory.mktemp("int8") / "whole")
+    before = state_of(float_model)
+    result = finetune(float_model, TINY, data, tmp_path_factory.mktemp("int8") / "whole")
+    assert_unchanged(float_model, before)
+    return result
 
 
 def test_int8_file_equals_the_trained_model(whole, data, tmp_path):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from checks import assert_unchanged, state_of
 from keras import layers as L
 
 from tfsep import quantize, surgery, tflite, train
@@ -11,6 +12,7 @@ from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.inference_identities import INFERENCE_IDENTITIES
 from tfsep.cost import cost
 from tfsep.data import Split
+from tfsep.tflite._convert import _convert
 
 X = np.random.default_rng(0).normal(size=(32, 16, 16, 3)).astype("float32")
 
@@ -74,6 +76,8 @@ MODELS = {
 }
 
 
+BATCHES = ("a layer that trains by default", "training=True")
+"""Those that would compute another result in another batch, if they trained."""
 REGULARIZED = MODELS.keys() - {"a layer that trains by default", "sequential"}
 """Those with a loss of their own."""
 
@@ -93,41 +97,50 @@ def made(name):
     return model
 
 
-def state(model):
-    """Every variable of a model, those of random generators too, and the losses of its last call."""
-    losses = {f"loss {number}": np.array(loss) for number, loss in enumerate(model.losses)}
-    return {variable.path: np.array(variable.value) for variable in model.variables} | losses
-
-
-def assert_unchanged(model, before):
-    assert {path: value.tolist() for path, value in state(model).items()} == {
-        path: value.tolist() for path, value in before.items()
-    }
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_state_is_seen(name):
     """Called as Keras's layers default to, most of these models change: the comparison would see it."""
     model = made(name)
-    before = state(model)
+    before = state_of(model)
     model(X, training=True)
     with pytest.raises(AssertionError):
         assert_unchanged(model, before)
 
 
+@pytest.fixture(scope="module")
+def times():
+    """The times of one file, in place of those of each."""
+    return []
+
+
+@pytest.fixture
+def timed_once(times, monkeypatch):
+    def benchmark_all(*arguments):
+        times[:] = times or [tflite.benchmark_all(*arguments)]
+        return times[0]
+
+    monkeypatch.setattr(_convert, "benchmark_all", benchmark_all)
+
+
 @pytest.mark.filterwarnings("ignore:model. left 1 batch normalization")
 @pytest.mark.parametrize("name", MODELS)
-def test_functions_compute_what_predict_does_and_leave_the_model_as_it_was(name, tmp_path):
+def test_functions_compute_what_predict_does_and_leave_the_model_as_it_was(name, tmp_path, timed_once):
     model, shape = made(name), (16, 16, 3) if name == "subclassed" else None
     predicted = None if name == "subclassed" else model.predict(X, verbose=0)
     expected = np.asarray(model(X, training=False))
-    before = state(model)
+    before = state_of(model)
     assert any(path.startswith("loss") for path in before) == (name in REGULARIZED)
-    path = tflite.export(model, tmp_path / "m.tflite", data=X, input_shape=shape, batch_size=16).path
+    path = tmp_path / "folder" / "model.tflite"  # of convert, whose conversion is export's
+    tflite.convert(model, path.parent, "float32", data=X, input_shape=shape)
     np.testing.assert_allclose(tflite.predict(path, X), expected, atol=1e-5)
-    if name in ("resized", "subclassed"):  # the rest of convert is export
-        tflite.convert(model, tmp_path / "folder", "int8", X, data=X, input_shape=shape)
+    if name in BATCHES:
+        path = tflite.export(model, tmp_path / "m.tflite", data=X, batch_size=16).path
+        np.testing.assert_allclose(tflite.predict(path, X), expected, atol=1e-5)
+    if name in ("resized", "subclassed"):
+        tflite.convert(model, path.parent, "int8", X, data=X, input_shape=shape)
     cost(model, shape)
+    prepared = quantize.observe(quantize.prepare(model), X)
+    np.testing.assert_allclose(prepared(X, training=False), expected, atol=0.1 * np.abs(expected).max())
     if name != "subclassed":  # Keras's own predict moves its statistics, and it says nothing of its inputs
         np.testing.assert_allclose(predicted, expected, atol=1e-5)
         tflite.verify(model, path, X)
@@ -138,7 +151,7 @@ def test_functions_compute_what_predict_does_and_leave_the_model_as_it_was(name,
 
 def test_accuracy_leaves_a_model_as_it_was():
     model = keras.Sequential([made("resized"), L.Softmax()])
-    before = state(model)
+    before = state_of(model)
     train.accuracy(model, Split.of(np.zeros((8, 16, 16, 3), "uint8"), np.zeros(8, "int64")))
     assert_unchanged(model, before)
 
@@ -147,13 +160,13 @@ def test_prepare_takes_calls_that_were_told_to_train():
     """Keras's predict overrides training=True, and so the file has a normalization by moving statistics."""
     model = made("training=True")
     model(X)
-    before = state(model)
+    before = state_of(model)
     prepared = quantize.observe(quantize.prepare(model), X)
     assert_unchanged(model, before)
     np.testing.assert_allclose(prepared(X), model.predict(X, verbose=0), atol=0.05)
-    seen = state(prepared)
+    seen = state_of(prepared)
     quantize.observe(prepared, X[:4])
-    assert [p for p, value in state(prepared).items() if "moving" in p and value.tolist() != seen[p].tolist()] == []
+    assert [p for p, value in state_of(prepared).items() if "moving" in p and value.tolist() != seen[p].tolist()] == []
 
 
 GLOBAL, CALLS = tf.Variable(1.0), []
@@ -303,7 +316,7 @@ def test_numbers_drawn_in_vain_leave_nothing_in_files(tmp_path):
     layers += [L.Pipeline([L.RandomHue(0.3), L.RandomSaturation(0.3)]), Counter(tells=False)]
     model = keras.Sequential([keras.Input((8, 8, 3)), *layers, L.Conv2D(2, 3, name="c")])
     expected = model.predict(images, verbose=0)
-    before = state(model)
+    before = state_of(model)
     np.testing.assert_allclose(expected, model.layers[-1](images), atol=1e-6)
     assert set(RANDOM) - {type(layer).__name__ for layer in layers if type(layer) in INFERENCE_IDENTITIES} == {
         "RandomCrop"
@@ -311,6 +324,20 @@ def test_numbers_drawn_in_vain_leave_nothing_in_files(tmp_path):
     assert tflite.export(model, tmp_path / "m.tflite", data=images).ops == {"CONV_2D": 1}
     assert_unchanged(model, before)
     np.testing.assert_allclose(tflite.predict(tmp_path / "m.tflite", images), expected, atol=1e-5)
+
+
+def test_numbers_drawn_in_vain_need_no_tensorflow(tmp_path):
+    """Where operators of TensorFlow are allowed there is none: what draws numbers is not in the file."""
+    images = X[:8, :8, :8]
+    names = ("RandomFlip", "RandomRotation", "RandomZoom", "RandomContrast", "RandomCrop", "RandAugment")
+    layers = [getattr(L, name)(*ARGUMENTS.get(name, () if name in OPTIONAL else (0.3,))) for name in names]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers, L.GaussianNoise(0.3), L.Conv2D(2, 3)])
+    before = state_of(model)
+    report = tflite.export(model, tmp_path / "m.tflite", data=images, allow_flex=True)
+    assert report.ops == {"CONV_2D": 1}
+    assert_unchanged(model, before)
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(tflite.predict(report.path, images), expected, atol=1e-5)
 
 
 def test_counts_that_matter_are_a_state_of_the_file(tmp_path):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_sentence, in_part
+from checks import assert_sentence, assert_unchanged, in_part, state_of
 
 from tfsep import Conv, DepthSepConv, models, weights
 
@@ -38,7 +38,9 @@ def images(size, seed=1):
 @pytest.mark.parametrize("size", [(64, 64), (75, 61)])
 def test_logits_of_keras_applications(size):
     theirs, model, x = applications(size), ours(size), images(size)
+    before = state_of(theirs)
     weights.load_keras_applications(model, theirs)
+    assert_unchanged(theirs, before)
     np.testing.assert_allclose(model(x), theirs(x), atol=1e-4)
     assert np.std(theirs(x)) > 1e-2
 

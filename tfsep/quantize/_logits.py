@@ -30,4 +30,4 @@ def logits_of(model: Model) -> Model:
     call = call_of(model.outputs[0])
     if call is None or call.kwargs.get("operation") != "softmax":
         return model
-    return keras.Model(model.inputs, call.inputs[0], name=model.name)
+    return keras.Model(model.input, call.inputs[0], name=model.name)
