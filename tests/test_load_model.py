@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from tfsep import classify, models, tflite
 from tfsep.cli import app
+from tfsep.importing import import_model
 
 RNG = np.random.default_rng(0)
 
@@ -253,9 +254,81 @@ def test_keys_that_keras3_does_not_know(name, tmp_path):
     assert_close(models.load_model(path).predict(x, verbose=0), new.predict(x, verbose=0))
 
 
+def operator(name, function, kind="TFOpLambda"):
+    return {"class_name": kind, "config": {"name": name, "trainable": True, "dtype": "float32", "function": function}}
+
+
+def between(function, node, **options):
+    """A model of two inputs of which one function takes some."""
+    return functional_config(
+        called(inputs("x", 4, 3)),
+        called(inputs("y", 4, 3)),
+        {**called(operator("o", function)), "inbound_nodes": [node], "name": "o", **options},
+        output=["o", 0, 0],
+    )
+
+
+CUT = {"start": 1, "stop": None, "step": 2}
+BETWEEN = {
+    "rectifier": ("nn.relu6", ["x", 0, 0, {"name": None}], lambda x, y: np.clip(x, 0, 6)),
+    "sum": ("__operators__.add", ["x", 0, 0, {"y": ["y", 0, 0], "name": None}], lambda x, y: x + y),
+    "constant": ("math.multiply", ["x", 0, 0, {"y": 2.5}], lambda x, y: 2.5 * x),
+    "constant in front": ("math.subtract", ["_CONSTANT_VALUE", -1, 2.0, {"y": ["x", 0, 0]}], lambda x, y: 2 - x),
+    "twice": ("math.multiply", ["x", 0, 0, {"y": ["x", 0, 0]}], lambda x, y: x * x),
+    "list": (
+        "concat",
+        [["y", 0, 0, {"axis": -1}], ["_CONSTANT_VALUE", -1, np.ones((5, 4, 1)).tolist(), {"axis": -1}]],
+        lambda x, y: np.concatenate([y, np.ones((5, 4, 1))], -1),
+    ),
+    "matrix": (
+        "linalg.matmul",
+        ["x", 0, 0, {"b": ["y", 0, 0], "transpose_b": True}],
+        lambda x, y: x @ y.swapaxes(1, 2),
+    ),
+    "slices": (
+        "__operators__.getitem",
+        ["x", 0, 0, {"slice_spec": [{"class_name": "__ellipsis__"}, CUT, None]}],
+        lambda x, y: x[..., 1::2, None],
+    ),
+    "reshape": ("reshape", ["x", 0, 0, {"shape": [-1, 12]}], lambda x, y: x.reshape(5, 12)),
+    "means": ("math.reduce_mean", ["x", 0, 0, {"axis": [1], "keepdims": True}], lambda x, y: x.mean(1, keepdims=True)),
+}
+
+
+@pytest.mark.parametrize("case", BETWEEN)
+def test_functions_of_tensorflow_between_layers(case, tmp_path):
+    """Keras 2 makes layers of them, which Keras 3 has not; saved again by Keras 3."""
+    function, node, expected = BETWEEN[case]
+    ends = {"input_layers": [["x", 0, 0], ["y", 0, 0]]}
+    config = between(function, node, class_name="SlicingOpLambda" if "getitem" in function else "TFOpLambda")
+    config["config"] |= ends
+    x, y = normal(5, 4, 3), normal(5, 4, 3)
+    model = models.load_model(keras2_file(tmp_path / "m.h5", config, {}))
+    assert_close(model.predict([x, y], verbose=0), expected(x, y))
+    model.save(tmp_path / "m.keras")
+    assert_close(models.load_model(tmp_path / "m.keras").predict([x, y], verbose=0), expected(x, y))
+
+
 UNREADABLE = {
-    "an operator": (sequential(layer("TFOpLambda", "add", function="math.add")), "an operator of TensorFlow"),
-    "a slice": (sequential(layer("SlicingOpLambda", "cut", function="__operators__.getitem")), "a slice"),
+    **{
+        f"the function {name}": (between(name, ["x", 0, 0, {}]), f"it has the function tf.{name} between its layers")
+        for name in (
+            "io.write_file",
+            "py_function",
+            "math.__loader__",
+            "nn.no_such",
+            "compat.v1.py_func",
+            "load_library",
+        )
+    },
+    "two calls": (
+        functional_config(
+            called(inputs("x", 3)),
+            called(operator("o", "nn.relu"), ["x", 0, 0, {}], ["x", 0, 0, {}]),
+            output=["o", 1, 0],
+        ),
+        "its TFOpLambda 'o' is called 2 times",
+    ),
     "a layer": (sequential(layer("ThresholdedReLU", "r", theta=1.0)), "a ThresholdedReLU layer"),
     "a layer of kernels": (sequential(layer("LocallyConnected2D", "l", filters=2)), "a LocallyConnected2D layer"),
     "two axes": (
@@ -352,6 +425,10 @@ def test_a_saved_loop_over_an_open_batch(tmp_path):
     x = normal(4, 5, 3)
     report = tflite.export(model, tmp_path / "m.tflite", data=x, allow_flex=True)
     assert "FlexTensorListReserve" in report.ops
+    said = assert_refused(lambda: tflite.export(model, tmp_path / "m.tflite", "int8", normal(40, 5, 3)), "model")
+    assert said.endswith(
+        "got 'loop' with one: save it with unroll=True in its recurrent layers, or take another recipe"
+    )
 
 
 def first_version(path, *graphs):
@@ -450,6 +527,37 @@ def test_classes_of_ones_own_on_the_command_line(own):
     assert "model" in run("predict", "own.keras", "a.png", "--custom", "own_layers", "--json").stdout
     with pytest.raises(ValueError, match="classes that are known"):
         classify.classify("own.keras", ["a.png"])
+
+
+@pytest.mark.parametrize("kind", ["h5", *(pytest.param(each, marks=pytest.mark.slow) for each in ("saved", "own"))])
+def test_models_of_all_kinds_become_folders_for_devices(kind, own, functional):
+    """By the command, from a file of Keras 2, a SavedModel and a file that needs a module."""
+    x = normal(3, 8, 8, 3)
+    if kind == "saved":
+        signature = tf.TensorSpec((None, 8, 8, 3), name="x")
+        twice = tf.function(lambda x: {"y": 2 * x}, autograph=False).get_concrete_function(signature)
+        tf.saved_model.save(tf.Module(), "saved", signatures=twice)
+    source, options, expected = {
+        "h5": (functional, (), lambda: models.load_model(functional).predict(x, verbose=0)),
+        "saved": ("saved", (), lambda: 2 * x),
+        "own": ("own.keras", ("--custom", "own_layers"), lambda: 2 * x.mean((1, 2))),
+    }[kind]
+    done = run("convert", source, "--recipe", "float32", "--out", "out", *options)
+    assert done.exit_code == 0, done.output
+    assert {"model.tflite", "model.json", "README.md"} <= {path.name for path in (own / "out").iterdir()}
+    assert_close(tflite.predict("out/model.tflite", x), expected())
+
+
+@pytest.mark.parametrize("kind", ["h5", pytest.param("keras", marks=pytest.mark.slow)])
+def test_import_says_what_whole_models_of_other_networks_are_for(kind, functional, tmp_path):
+    path = functional
+    if kind == "keras":
+        path = tmp_path / "other.keras"
+        keras.Sequential([keras.Input((32, 32, 3)), L.Conv2D(4, 3)]).save(path)
+    options = {"size": (32, 32), "alpha": 0.25, "classes": 3}
+    said = assert_refused(lambda: import_model(path, tmp_path / "m.keras", **options), "source")
+    assert said.endswith("whole models of other networks are for tfsep convert and export")
+    assert not (tmp_path / "m.keras").exists()
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,20 @@ def test_islands_are_exact(names, tmp_path):
     assert found.differing == 0
 
 
+def test_arguments_by_name_keep_their_places():
+    """Keras has them by the letters of their names, and the layer by its signature."""
+    inputs = L.Input((6, 4))
+    a, b, c = (L.Dense(4, name=name)(inputs) for name in "abc")
+    mask = K.expand_dims(inputs[..., 0] > 0, 1)
+    attended = L.MultiHeadAttention(2, 4)(value=a, query=b, key=c, attention_mask=mask)
+    model = keras.Model(inputs, L.Dense(3)(attended))
+    for kernel in (each for each in model.weights if each.ndim > 1):
+        kernel.assign(2 * kernel)
+    given = np.random.default_rng(0).normal(size=(64, 6, 4)).astype("float32")
+    actual, expected = prepared_of(model, given)(given), model(given)
+    assert np.sqrt(np.mean(np.square(actual - expected))) < 0.05 * np.std(expected)
+
+
 def test_islands_at_the_end_are_no_integers(tmp_path):
     """Operators that keep their input's scale, which the converter would compute in integers; all in float32.
 

@@ -3,6 +3,7 @@
 import re
 import sys
 import types
+from operator import attrgetter
 from pathlib import Path
 
 import keras
@@ -12,6 +13,7 @@ import slim_programs
 import tensorflow as tf
 import tf_slim
 from checks import assert_close, assert_refused, assert_sentence
+from conftest import ROOT
 from slim_programs import assert_same, check, image, ours, theirs
 
 from tfsep import models, slim
@@ -32,18 +34,42 @@ def test_builder_in_slims_idiom():
     assert [layer.name for layer in model.layers if layer.name.endswith(".expand")] == ["Net.Block.expand"]
 
 
-@pytest.mark.parametrize("name", ["resnet_v1", "resnet_v2"])
-def test_networks_of_tf_slim_run_unchanged(name, monkeypatch):
-    """The files of `tf_slim.nets`, with their imports of tf_slim changed."""
+def loaded(path, is_slims, monkeypatch):
+    """A file of slim code as a module, on slim itself or, with its import of tf_slim changed, here."""
+    kind = "slims" if is_slims else "moved"
+    name = f"{kind}_{path.stem}"
+    module = types.ModuleType(name)
+    # The package of tf_slim's networks imports tf_keras.
+    text = re.sub(r"from tf_slim\.nets import (\w+)", rf"import {kind}_\1 as \1", path.read_text())
+    if not is_slims:
+        text = re.sub(r"from tf_slim(\.layers|\.ops\.arg_scope)? import", "from tfsep.slim import", text)
+        text = text.replace("import tf_slim as slim", "from tfsep import slim")
+    monkeypatch.setitem(sys.modules, name, module)
+    exec(compile(text, path.name, "exec"), module.__dict__)
+    return module
 
+
+@pytest.fixture
+def network(monkeypatch):
+    """Loads a network that tf_slim ships."""
+    folder = Path(tf_slim.__file__).parent / "nets"
+    return lambda name, slim: loaded(folder / f"{name}.py", slim is tf_slim, monkeypatch)
+
+
+def in_place(slim):
+    """A scope in which tf_slim's batch normalization runs today: its updates are in place."""
+    return slim.arg_scope([slim.conv2d], normalizer_params={"updates_collections": None, "scale": True})
+
+
+@pytest.mark.parametrize("name", ["resnet_v1", "resnet_v2"])
+def test_residual_networks_of_tf_slim_run_unchanged(name, network):
     def program(slim, variable_scope, x):
-        utils, builders = (network(file, slim is tf_slim, monkeypatch) for file in ("resnet_utils", name))
+        utils, builders = (network(file, slim) for file in ("resnet_utils", name))
         blocks = [getattr(builders, f"{name}_block")(f"block{i}", 4 * i, 2, 3 - i) for i in (1, 2)]
         with (
             slim.arg_scope(utils.resnet_arg_scope()),
-            # tf_slim's batch normalization runs today where the updates are in place.
             slim.arg_scope([slim.batch_norm], updates_collections=None),
-            slim.arg_scope([slim.conv2d], normalizer_params={"updates_collections": None, "scale": True}),
+            in_place(slim),
         ):
             net, end_points = getattr(builders, name)(x, blocks, 5, is_training=False, output_stride=4)
         names.append(list(end_points))
@@ -54,17 +80,80 @@ def test_networks_of_tf_slim_run_unchanged(name, monkeypatch):
     assert names[0] == names[1]
 
 
-def network(file, slims, monkeypatch):
-    """A file of tf_slim's networks, which runs on slim or, with its imports of tf_slim changed, here."""
-    text = (Path(tf_slim.__file__).parent / "nets" / f"{file}.py").read_text()
-    module = types.ModuleType(f"{'slims' if slims else 'moved'}_{file}")
-    # The package of the networks imports tf_keras.
-    text = re.sub(r"from tf_slim\.nets import (\w+)", rf"import {module.__name__.split('_')[0]}_\1 as \1", text)
-    if not slims:
-        text = re.sub(r"from tf_slim(\.layers|\.ops\.arg_scope)? import", "from tfsep.slim import", text)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(text, file, "exec"), module.__dict__)
-    return module
+NETWORKS = {
+    "inception_v1": ("inception_v1", 224, {}),
+    "inception_v2": ("inception_v2", 64, {"depth_multiplier": 0.1}),
+    "inception_v3": ("inception_v3", 107, {"depth_multiplier": 0.1, "create_aux_logits": False}),
+    "alexnet_v2": ("alexnet", 224, {}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_tf_slim_run_unchanged(name, network):
+    """With their end points: names, shapes and numbers."""
+    file, size, options = NETWORKS[name]
+
+    def program(slim, variable_scope, x):
+        module = network(file, slim)
+        with slim.arg_scope(getattr(module, f"{name}_arg_scope")()), in_place(slim):
+            logits, end_points = getattr(module, name)(x, 5, is_training=False, **options)
+        names.append(list(end_points))
+        return [logits, *end_points.values()]
+
+    names = []
+    in_tensorflow_scopes(program, image(1, size, size, 3))
+    assert names[0] == names[1]
+    assert len(names[0]) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`layer.apply`")
+@pytest.mark.parametrize("name", ["vgg_a", "vgg_16", "vgg_19", "overfeat"])
+def test_large_networks_of_tf_slim_run_unchanged(name, network):
+    """Variables, end points and their shapes, as a hundred million numbers take long."""
+
+    def built(slim, x):
+        module = network(name.split("_")[0], slim)
+        with slim.arg_scope(getattr(module, f"{name.split('_')[0]}_arg_scope")()):
+            _, end_points = getattr(module, name)(x, 5, is_training=False)
+        variables = slim.get_model_variables()
+        names = [v.op.name for v in variables] if slim is tf_slim else list(convert("variables"))
+        ends = {key: tuple(tensor.shape) for key, tensor in end_points.items()}
+        return dict(zip(names, (tuple(v.shape) for v in variables), strict=True)), ends
+
+    convert = slim.utils.convert_collection_to_dict
+    size = 231 if name == "overfeat" else 224
+    with tf.Graph().as_default():
+        expected = built(tf_slim, v1.placeholder("float32", (1, size, size, 3)))
+    assert built(slim, keras.Input((size, size, 3), batch_size=1)) == expected
+    assert len(expected[0]) >= 16
+
+
+PADDED = {
+    "use_explicit_padding": True,
+    "depth_multiplier": 0.25,
+    "output_stride": 4,
+    "final_endpoint": "Conv2d_4_pointwise",
+    "scope": "Padded",
+}
+
+
+@pytest.mark.parametrize("builder", ["mobilenet_v1_base", pytest.param("mobilenet_v1_025", marks=pytest.mark.slow)])
+def test_mobilenet_of_slim_runs_with_one_changed_import(builder, monkeypatch):
+    def program(slim, variable_scope, x):
+        module = loaded(ROOT / "tests" / "slim_mobilenet_v1.py", slim is tf_slim, monkeypatch)
+        with slim.arg_scope(module.mobilenet_v1_arg_scope(is_training=False, batch_norm_updates_collections=None)):
+            if builder == "mobilenet_v1_base":
+                return list(module.mobilenet_v1_base(x, **PADDED)[1].values())
+            first = module.mobilenet_v1_025(x, 5, is_training=False)
+            second = module.mobilenet_v1_025(tf.nn.relu(x), 5, is_training=False, global_pool=True, reuse=True)
+        names.append([list(end_points) for _, end_points in (first, second)])
+        return [first[0], *first[1].values(), second[0]]
+
+    names = []
+    in_tensorflow_scopes(program, image(1, 32, 32, 3))
+    assert names[:1] == names[1:]
 
 
 def test_arg_scope_takes_the_settings_of_models():
@@ -224,6 +313,7 @@ FUNCTIONS = {
     "identity": lambda x: tf.identity(x, "output"),
     "arithmetic": lambda x: tf.sqrt(tf.add(tf.multiply(x, x), 1.0)) + tf.maximum(x, 0.0) + tf.exp(tf.abs(x)),
     "sum of several": lambda x: tf.add_n([x, x, x]),
+    "unit vectors": lambda x: tf.nn.l2_normalize(x, 3) + v1.nn.l2_normalize(x, dim=[1, 2], epsilon=2.0),
     "sigmoid": lambda x: tf.sigmoid(x) + tf.tanh(x) + tf.nn.elu(x),
 }
 
@@ -245,22 +335,27 @@ def test_tensors_tell_their_shape():
         x.set_shape([None, 7, 5, 3])
 
 
+REFUSED = {
+    "tf.cumsum": tf.cumsum,
+    "tf.math.erf": tf.math.erf,
+    "tf.shape": tf.shape,
+    "tf.one_hot": lambda x: tf.one_hot(x, 3),
+    "tf.nn.lrn": tf.nn.lrn,
+    "tf.image.resize": lambda x: tf.image.resize(x, (3, 3)),
+    "tf.compat.v1.image.resize_images": lambda x: v1.image.resize_images(x, (3, 3)),
+    "tf.compat.v1.image.resize_bilinear": lambda x: v1.image.resize_bilinear(x, (3, 3), align_corners=True),
+    "tf.math.reduce_std": tf.math.reduce_std,
+}
+
+
 def test_other_functions_of_tensorflow_are_refused():
+    """By the name that code calls them by."""
     x = keras.Input((6, 5, 3))
-    for name, function in {"cumsum": tf.cumsum, "erf": tf.math.erf, "shape": tf.shape, "one_hot": tf.one_hot}.items():
-        with pytest.raises(TypeError) as error:
-            function(x, *([3] if name == "one_hot" else []))
-        assert_sentence(error.value, f"tf.{name}")
+    for name, function in REFUSED.items():
+        assert_refused(lambda function=function: function(x), name, TypeError)
+        assert callable(attrgetter(name[3:])(tf))
     with pytest.raises(tf.errors.InvalidArgumentError):  # what is no Keras tensor fails as ever
         tf.concat([tf.constant([1.0]), tf.constant("a")], 0)
-
-
-@pytest.mark.parametrize("name", ["losses", "learning", "conv3d", "assign_from_checkpoint_fn"])
-def test_other_names_of_slim_say_what_does_their_work(name):
-    with pytest.raises(AttributeError) as error:
-        getattr(slim, name)
-    assert_sentence(error.value, f"slim.{name}")
-    assert hasattr(tf_slim, name)
 
 
 def test_arg_scope_of_ones_own_functions():

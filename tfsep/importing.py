@@ -40,8 +40,17 @@ def _load_slim(model: Model, source: str, options: dict[str, Any]) -> None:
     weights.load_slim_checkpoint(model, source, use_ema=options["use_ema"], scope=options["scope"])
 
 
+def _load_keras(model: Model, source: str, _: dict[str, Any]) -> None:
+    try:
+        weights.load_keras_applications(model, source)
+    except ValueError as error:
+        if source == "imagenet" or source.endswith(".weights.h5"):
+            raise
+        raise ValueError(f"{error}; whole models of other networks are for tfsep convert and export") from error
+
+
 _SLIM = _Source(_load_slim, "same", 1001, CENTRAL)
-_KERAS = _Source(lambda model, source, _: weights.load_keras_applications(model, source), "keras", 1000, CENTRAL)
+_KERAS = _Source(_load_keras, "keras", 1000, CENTRAL)
 _TORCH = _Source(
     lambda model, source, options: weights.load_torch(model, source, options["epsilon"]), "explicit", 1000, None
 )

@@ -2,10 +2,11 @@
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from operator import attrgetter
 from typing import Any, NamedTuple, Self, TypeAlias
 
 from tfsep._keras.backend import keras, tf
@@ -14,7 +15,10 @@ from tfsep._utils.context_flag import set_flag
 
 _TAKING = ContextVar("taking_keras_tensors", default=False)
 
-_DATA_FORMATS = {None: "channels_last", "NHWC": "channels_last", "NCHW": "channels_first"}
+IMAGE_FORMATS = ("NHWC", "NCHW")
+VOLUME_FORMATS = ("NDHWC", "NCDHW")
+DATA_FORMATS = (*IMAGE_FORMATS, *VOLUME_FORMATS, "NWC", "NCW")
+"""TensorFlow's orders of the axes: of images, of volumes, of all that has channels."""
 
 ACTIVATIONS = (
     *("relu", "relu6", "elu", "selu", "leaky_relu", "sigmoid", "tanh", "softplus", "softsign", "swish", "silu", "gelu"),
@@ -26,15 +30,15 @@ Operation: TypeAlias = Callable[..., Tensor]
 """A function of the value, the name of a layer, and TensorFlow's other arguments by name."""
 
 
-def channels(data_format: str | None) -> str:
-    """Return slim's data format as Keras's; None is NHWC.
+def channels(data_format: str | None, formats: Sequence[str] = IMAGE_FORMATS) -> str:
+    """Return slim's data format as Keras's; None has the channels last.
 
     Raises:
-        ValueError: for a data format that is not of images.
+        ValueError: for a data format that is not among the given ones.
     """
-    if data_format not in _DATA_FORMATS:
-        raise ValueError(f"data_format: expected 'NHWC' or 'NCHW', got {data_format!r}")
-    return _DATA_FORMATS[data_format]
+    if data_format not in (None, *formats):
+        raise ValueError(f"data_format: expected {' or '.join(map(repr, formats))}, got {data_format!r}")
+    return "channels_first" if data_format and data_format.startswith("NC") else "channels_last"
 
 
 def _axes(axis: Any) -> list[int] | None:
@@ -132,6 +136,17 @@ def _bias_add(value: Tensor, name: str | None, bias: Any, data_format: str | Non
     return keras.ops.add(value, keras.ops.reshape(bias, by_channel))
 
 
+def _l2_normalize(
+    value: Tensor,
+    name: str | None,  # noqa: ARG001
+    axis: Any = None,
+    epsilon: float = 1e-12,
+    dim: Any = None,
+) -> Tensor:
+    squares = keras.ops.sum(keras.ops.square(value), _axes(dim if axis is None else axis), keepdims=True)
+    return value * keras.ops.rsqrt(keras.ops.maximum(squares, epsilon))
+
+
 def _layer(layer: Callable[..., Any], *options: Any) -> Operation:
     return lambda value, name, **given: layer(*options, *given.values(), name=name)(value)
 
@@ -147,6 +162,7 @@ OPERATIONS: dict[str, Operation] = {
     **{name: _function(name) for name in ("expand_dims", "matmul", "stack")},
     "clip_by_value": lambda value, name, **given: keras.ops.clip(value, *given.values()),  # noqa: ARG005
     "softmax": _softmax,
+    "l2_normalize": _l2_normalize,
     "identity": _layer(keras.layers.Activation, "linear"),
     "squeeze": _squeeze,
     "reshape": _reshape,
@@ -162,6 +178,24 @@ OPERATIONS: dict[str, Operation] = {
     "reduce_sum": _reduction(keras.ops.sum),
 }
 """What TensorFlow's functions are on Keras tensors, by their names: layers, or functions of Keras."""
+
+
+def public_name(function: Callable[..., Any]) -> str:
+    """Return the name by which code calls a function of TensorFlow's.
+
+    Examples:
+        >>> public_name(tf.nn.l2_normalize), public_name(tf.compat.v1.image.resize_images), public_name(tf.concat)
+        ('tf.nn.l2_normalize', 'tf.compat.v1.image.resize_images', 'tf.concat')
+    """
+    bare = inspect.unwrap(function)
+    for version in ("", "compat.v1."):
+        for part in ("", "nn.", "math.", "image.", "linalg.", "signal.", "strings.", "sparse.", "random."):
+            place = f"{version}{part}"
+            module = attrgetter(place[:-1])(tf) if place else tf
+            names = [name for name, thing in vars(module).items() if inspect.unwrap(thing) is bare]
+            if names:
+                return f"tf.{place}{bare.__name__ if bare.__name__ in names else names[0]}"
+    return f"tf.{bare.__name__}"
 
 
 class FunctionCall(NamedTuple):

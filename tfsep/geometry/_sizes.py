@@ -20,6 +20,8 @@ PairLike: TypeAlias = int | Sequence[int]
 PaddingLike: TypeAlias = str | int | Sequence[int] | Sequence[Sequence[int]]
 """A padding as a caller gives it: ``"valid"``, ``"same"``, of sequences ``"causal"``, or pixels."""
 
+_OF_THEM = {2: " or a pair of them", 3: " or three of them"}
+
 LARGEST = 2**31 - 1
 """The upper limit of the sizes of kernels, strides, rates and images, which TensorFlow's kernels count in 32 bits."""
 
@@ -39,7 +41,7 @@ def pair(value: Any, name: str, *, minimum: int = 1) -> Pair:
         >>> pair(3, "kernel_size"), pair([1, 2], "strides")
         ((3, 3), (1, 2))
     """
-    rows, columns = _ints(value, name, 2, minimum)
+    rows, columns = sides(value, name, 2, minimum)
     return rows, columns
 
 
@@ -58,11 +60,26 @@ def single(value: Any, name: str, *, minimum: int = 1) -> tuple[int]:
         >>> single(3, "kernel_size"), single([2], "strides")
         ((3,), (2,))
     """
-    (number,) = _ints(value, name, 1, minimum)
+    (number,) = sides(value, name, 1, minimum)
     return (number,)
 
 
-def _ints(value: Any, name: str, count: int, minimum: int) -> list[int]:
+def sides(value: Any, name: str, count: int, minimum: int = 1) -> list[int]:
+    """Return an int, or a sequence of ints, as a list of one for each axis.
+
+    Args:
+        value: the caller's argument.
+        name: name of the argument, which an error starts with.
+        count: number of axes.
+        minimum: the smallest int that is allowed.
+
+    Raises:
+        ValueError: for another number of them, or an int out of range.
+
+    Examples:
+        >>> sides(3, "kernel_size", 3)
+        [3, 3, 3]
+    """
     value = as_python(value)
     items = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * count
     numbers = [n for n in map(integer, items) if n is not None and minimum <= n <= LARGEST]
@@ -70,7 +87,7 @@ def _ints(value: Any, name: str, count: int, minimum: int) -> list[int]:
         kind = "a positive int" if minimum == 1 else f"an int of at least {minimum}"
         if any((integer(item) or 0) > LARGEST for item in items):
             kind += " and at most 2**31 - 1"
-        raise ValueError(f"{name}: expected {kind}{' or a pair of them' if count == 2 else ''}, got {value!r}")
+        raise ValueError(f"{name}: expected {kind}{_OF_THEM.get(count, '')}, got {value!r}")
     return numbers
 
 

@@ -13,6 +13,7 @@ import h5py
 from tfsep._keras.backend import keras
 from tfsep._keras.saved_model import UnreadableModelError
 from tfsep._keras.types import Tensor
+from tfsep.models._former_operation import OPERATIONS, operation_layer
 
 _TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 _DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")
@@ -41,23 +42,16 @@ _FORMER: dict[str, tuple[str, Any]] = {
 
 _SAVED = "save it as a SavedModel with Keras 2, the extra keras2"
 
-_GONE = {
-    "TFOpLambda": "an operator of TensorFlow between its layers",
-    "SlicingOpLambda": "a slice between its layers",
-    **{
-        name: f"a {name} layer"
-        for name in (
-            "ThresholdedReLU",
-            "LocallyConnected1D",
-            "LocallyConnected2D",
-            "RandomHeight",
-            "RandomWidth",
-            "RandomFourierFeatures",
-            "DenseFeatures",
-        )
-    },
-}
-"""Classes of Keras 2 that Keras 3 lacks, in words."""
+_GONE = (
+    "ThresholdedReLU",
+    "LocallyConnected1D",
+    "LocallyConnected2D",
+    "RandomHeight",
+    "RandomWidth",
+    "RandomFourierFeatures",
+    "DenseFeatures",
+)
+"""Classes of Keras 2 that Keras 3 lacks."""
 
 _RENAMED: dict[str, tuple[str, dict[str, Any]]] = {
     "SyncBatchNormalization": ("BatchNormalization", {"synchronized": True}),
@@ -169,7 +163,13 @@ def _with_calls_of_keras3(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
     def is_tensor(value: Any) -> bool:
-        return isinstance(value, list) and len(value) > 2 and value[0] in names and isinstance(value[1], int)
+        is_list = isinstance(value, list) and len(value) > 2
+        return is_list and isinstance(value[0], str) and value[0] in names and isinstance(value[1], int)
+
+    layers = [
+        operation_layer(layer, is_tensor) if layer["class_name"] in OPERATIONS and layer.get("inbound_nodes") else layer
+        for layer in layers
+    ]
 
     def counted(tensor: list[Any]) -> list[Any]:
         return [tensor[0], tensor[1] - (tensor[0] in nested), *tensor[2:]]
@@ -196,7 +196,7 @@ def _with_calls_of_keras3(model: Mapping[str, Any]) -> dict[str, Any]:
         {**layer, "inbound_nodes": [call(node, layer["class_name"]) for node in layer["inbound_nodes"]]}
         if layer.get("inbound_nodes")
         else layer
-        for layer in model["layers"]
+        for layer in layers
     ]
     # At a model's ends Keras 3 counts the first call of Functional models itself.
     ends = {
@@ -214,7 +214,7 @@ def _single(ends: Any) -> Any:
 
 def _layer_config(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if name in _GONE:
-        raise UnreadableModelError(f"it has {_GONE[name]}, which Keras 3 has not: {_SAVED}")
+        raise UnreadableModelError(f"it has a {name} layer, which Keras 3 has not: {_SAVED}")
     own = {key: value for key, value in config.items() if key not in _WITHOUT_MEANING.get(name, ())}
     if name.startswith("Random"):
         own.pop("rng_type", None)

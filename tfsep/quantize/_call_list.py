@@ -152,9 +152,12 @@ def _layer_call(call: Call, sources: tuple[int, ...], within: tuple[str, ...], o
     first = next(iter(inspect.signature(call.operation.call).parameters), "")
     if not args and first in arguments:
         args = (arguments.pop(first),)
+    # The first argument by position may have had others in front of it, by the letters of their names.
+    numbers = dict(zip(map(id, call.inputs), sources, strict=True))
+    leaves = [leaf for leaf in keras.tree.flatten((args, arguments)) if isinstance(leaf, keras.KerasTensor)]
     return LayerCall(
         layer=call.operation,
-        sources=sources,
+        sources=tuple(numbers[id(leaf)] for leaf in leaves),
         arguments=arguments,
         shape=tuple(result.shape),
         dtype=result.dtype,

@@ -46,14 +46,13 @@ layer has no such effect: in ``fit``, a functional model overrides it.)
 """
 
 # ruff: noqa: F403
-from typing import Any
-
 from tf_slim import add_arg_scope, arg_scope_func_key, arg_scoped_arguments, current_arg_scope, has_arg_scope
 
 from tfsep.slim import _initializers as initializers
 from tfsep.slim import _regularizers as regularizers
 from tfsep.slim import layers, model_analyzer, utils
 from tfsep.slim._arg_scope import arg_scope
+from tfsep.slim._elsewhere import refusal_of_others
 from tfsep.slim._graph import Graph
 from tfsep.slim._scope import variable_scope
 from tfsep.slim._tensorflow import let_tensorflow_take_keras_tensors
@@ -96,35 +95,5 @@ __all__ = [  # noqa: PLE0604
     "variable_scope",
 ]
 
-_ELSEWHERE = {
-    "losses": "model.compile(loss=...) and keras.losses",
-    "metrics": "model.compile(metrics=...) and keras.metrics",
-    "learning": "model.fit",
-    "training": "model.fit",
-    "evaluation": "model.evaluate",
-    "summaries": "keras.callbacks.TensorBoard",
-    "assign_from_checkpoint_fn": "tfsep.weights.load_slim_checkpoint",
-    "assign_from_checkpoint": "tfsep.weights.load_slim_checkpoint",
-    "model_variable": "a layer of slim or Keras, which makes its variables",
-    "variable": "a layer of slim or Keras, which makes its variables",
-    "conv1d": "tfsep.layers.Conv1D",
-    "conv3d": "keras.layers.Conv3D",
-    "avg_pool3d": "keras.layers.AveragePooling3D",
-    "max_pool3d": "keras.layers.MaxPooling3D",
-    "layer_norm": "keras.layers.LayerNormalization",
-    "unit_norm": "keras.layers.UnitNormalization",
-}
-"""What does the work of slim's other names in Keras."""
 
-
-def __getattr__(name: str) -> Any:
-    """Raise, and say what to use in place of a name of slim that is not here.
-
-    Raises:
-        AttributeError: always.
-    """
-    if name in _ELSEWHERE:
-        raise AttributeError(
-            f"slim.{name}: expected a name of slim that is here, got one of which Keras has its own: {_ELSEWHERE[name]}"
-        )
-    raise AttributeError(f"module 'tfsep.slim' has no attribute {name!r}")
+__getattr__ = refusal_of_others("slim")

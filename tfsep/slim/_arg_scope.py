@@ -8,7 +8,8 @@ import tf_slim
 
 from tfsep._keras.backend import keras
 from tfsep.models._layer_builder import ArgScope, default_arg_scope
-from tfsep.slim._convolution import conv2d, separable_conv2d
+from tfsep.slim._convolution import conv2d
+from tfsep.slim._image_convolution import separable_conv2d
 from tfsep.slim._normalization import batch_norm
 from tfsep.slim._ops import dropout
 

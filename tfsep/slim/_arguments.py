@@ -8,9 +8,11 @@ from typing import Any
 from tf_slim import has_arg_scope
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.tf_functions import ACTIVATIONS, channels
+from tfsep._keras.tf_functions import ACTIVATIONS, IMAGE_FORMATS, channels
 from tfsep._keras.types import Shape, Tensor
 from tfsep._utils.arguments import short_repr
+from tfsep.geometry import PaddingLike
+from tfsep.geometry._padding import normalize_padding
 from tfsep.slim._initializers import xavier_initializer
 from tfsep.slim._types import ActivationLike, Function, InitializerLike, RegularizerLike
 
@@ -21,18 +23,31 @@ _ACTIVATION_NAMES = {
 }
 
 
-def require_channels(inputs: Tensor, data_format: str | None, rank: int | None = None) -> int:
+def require_channels(
+    inputs: Tensor, data_format: str | None, rank: int | None = None, formats: Sequence[str] = IMAGE_FORMATS
+) -> int:
     """Return the axis of the channels.
 
     Raises:
         ValueError: for a tensor of another rank or of rank 1, or an unknown number of channels.
     """
-    axis = -1 if channels(data_format) == "channels_last" else 1
+    axis = -1 if channels(data_format, formats) == "channels_last" else 1
     if (inputs.ndim != rank if rank else inputs.ndim < 2) or inputs.shape[axis] is None:
         raise ValueError(
             f"inputs: expected rank {rank or '2 or more'} and a known number of channels, got shape {inputs.shape}"
         )
     return axis
+
+
+def named_padding(padding: PaddingLike) -> str:
+    """Return a padding by its name in Keras.
+
+    Raises:
+        ValueError: for zeros on each side.
+    """
+    if not isinstance(window := normalize_padding(padding), str):
+        raise ValueError(f"padding: expected 'SAME' or 'VALID', got {padding!r}")
+    return window
 
 
 def initializer(value: InitializerLike, name: str) -> InitializerLike:

@@ -296,3 +296,60 @@ def instance_norm(
         *(inputs, inputs.shape[axis], axis, "InstanceNorm", center, scale, epsilon, activation_fn, param_initializers),
         *(reuse, variables_collections, outputs_collections, trainable, scope),
     )
+
+
+@add_arg_scope
+def layer_norm(
+    inputs: Tensor,
+    center: bool = True,
+    scale: bool = True,
+    activation_fn: ActivationLike = None,
+    reuse: Reuse = None,
+    variables_collections: VariablesCollections = None,
+    outputs_collections: Collections = None,
+    trainable: bool = True,
+    begin_norm_axis: int = 1,
+    begin_params_axis: int = -1,
+    scope: ScopeLike = None,
+) -> Tensor:
+    """Normalize each sample over space and channels, with a scale and an offset of each channel.
+
+    Args:
+        inputs: Keras tensor (N, ..., C).
+        center: whether there is a ``beta``.
+        scale: whether there is a ``gamma``.
+        activation_fn: a function of ``tf.nn`` or any other, a Keras layer, or None for none.
+        reuse: True shares the layer of `scope`; see `variable_scope`.
+        variables_collections: names of collections for the variables, or a dict of them by ``"beta"`` and ``"gamma"``.
+        outputs_collections: names of collections for the result, under the scope's name.
+        trainable: whether beta and gamma are trained.
+        begin_norm_axis: only 1, slim's default: over all axes but the batch's.
+        begin_params_axis: only the last, slim's default.
+        scope: scope of the layer; None for ``LayerNorm``, ``LayerNorm_1`` and so on.
+
+    Returns:
+        Keras tensor of the same shape.
+
+    Raises:
+        TypeError: if `inputs` is no Keras tensor, or an activation is of another type.
+        ValueError: for an unknown number of channels, other axes, a scope that is taken, or, under reuse, a scope
+            without a layer or with a different one.
+
+    Source: J. Ba et al., "Layer Normalization" (arXiv 1607.06450).
+
+    Examples:
+        >>> from tfsep import slim
+        >>> net = slim.layer_norm(keras.Input((8, 8, 16)))
+        >>> [tuple(v.shape) for v in slim.get_variables()]
+        [(16,), (16,)]
+    """
+    axis = require_channels(inputs, "NHWC")
+    for name, given, only in (("begin_norm_axis", begin_norm_axis, 1), ("begin_params_axis", begin_params_axis, -1)):
+        if given not in (only % inputs.ndim, only % inputs.ndim - inputs.ndim):
+            raise ValueError(
+                f"{name}: expected {only}, as for others there is keras.layers.LayerNormalization, got {given!r}"
+            )
+    return _normalize(
+        *(inputs, 1, axis, "LayerNorm", center, scale, 1e-12, activation_fn, None),
+        *(reuse, variables_collections, outputs_collections, trainable, scope),
+    )

@@ -3,22 +3,19 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from tf_slim import add_arg_scope
 
-from tfsep._keras.backend import keras
-from tfsep._keras.tf_functions import channels
+from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Shape, Tensor, TensorLike
-from tfsep._utils.arguments import number_in_range, positive_int, short_repr
-from tfsep.geometry import PaddingLike, PairLike
-from tfsep.geometry._padding import normalize_padding
-from tfsep.geometry._sizes import pair
+from tfsep._utils.arguments import integer, number_in_range, positive_int, short_repr
 from tfsep.slim._arguments import never_trains, require_callable
 from tfsep.slim._graph import graph_of
 from tfsep.slim._scope import layer_name, name_in_scope, variable_scope
 from tfsep.slim._types import Collections, Function, ScopeLike
 
 
-def _apply(
+def apply_named(
     layer: Function,
     inputs: Tensor,
     scope: ScopeLike,
@@ -26,108 +23,17 @@ def _apply(
     outputs_collections: Collections = None,
     minimum_rank: int = 2,
 ) -> Tensor:
-    """Call a Keras layer, made by `layer` of its name."""
+    """Call a Keras layer, made by `layer` of its name.
+
+    Raises:
+        TypeError: for what is no Keras tensor.
+        ValueError: for a lower rank, or a scope that is no name.
+    """
     graph = graph_of(inputs)
     if inputs.ndim < minimum_rank:
         raise ValueError(f"inputs: expected rank {minimum_rank} or more, got shape {tuple(inputs.shape)}")
     name = name_in_scope(graph, scope, default_name)
     return graph.add_output(outputs_collections, name, layer(name=layer_name(name))(inputs))
-
-
-def _pool(
-    layer: Function,
-    inputs: Tensor,
-    kernel_size: PairLike,
-    stride: PairLike,
-    padding: PaddingLike,
-    data_format: str,
-    outputs_collections: Collections,
-    scope: ScopeLike,
-    default_name: str,
-) -> Any:
-    if not isinstance(window := normalize_padding(padding), str):
-        raise ValueError(f"padding: expected 'SAME' or 'VALID', got {padding!r}")
-    size, strides, order = pair(kernel_size, "kernel_size"), pair(stride, "stride"), channels(data_format)
-    return _apply(
-        lambda name: layer(size, strides, window, order, name=name),
-        inputs,
-        scope,
-        default_name,
-        outputs_collections,
-        minimum_rank=4,
-    )
-
-
-@add_arg_scope
-def avg_pool2d(
-    inputs: Tensor,
-    kernel_size: PairLike,
-    stride: PairLike = 2,
-    padding: PaddingLike = "VALID",
-    data_format: str = "NHWC",
-    outputs_collections: Collections = None,
-    scope: ScopeLike = None,
-) -> Tensor:
-    """Average over a window.
-
-    Args:
-        inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
-        kernel_size: rows and columns of the window, an int or a pair.
-        stride: rows and columns of a step, an int or a pair.
-        padding: ``"VALID"`` or ``"SAME"``; the mean is over pixels inside the image.
-        data_format: ``"NHWC"`` or ``"NCHW"``.
-        outputs_collections: names of collections for the result, under the layer's name.
-        scope: name of the layer; None for ``AvgPool2D``. One that is taken gets a number.
-
-    Returns:
-        Keras tensor (N, H', W', C), or (N, C, H', W').
-
-    Raises:
-        TypeError: if `inputs` is no Keras tensor.
-        ValueError: for inputs of another rank, or an argument out of range.
-
-    Examples:
-        >>> from tfsep import slim
-        >>> slim.avg_pool2d(keras.Input((7, 7, 16)), [7, 7]).shape
-        (None, 1, 1, 16)
-    """
-    return _pool(keras.layers.AveragePooling2D, default_name="AvgPool2D", **locals())
-
-
-@add_arg_scope
-def max_pool2d(
-    inputs: Tensor,
-    kernel_size: PairLike,
-    stride: PairLike = 2,
-    padding: PaddingLike = "VALID",
-    data_format: str = "NHWC",
-    outputs_collections: Collections = None,
-    scope: ScopeLike = None,
-) -> Tensor:
-    """Take the maximum over a window.
-
-    Args:
-        inputs: Keras tensor (N, H, W, C), or (N, C, H, W) with ``"NCHW"``.
-        kernel_size: rows and columns of the window, an int or a pair.
-        stride: rows and columns of a step, an int or a pair.
-        padding: ``"VALID"`` or ``"SAME"``.
-        data_format: ``"NHWC"`` or ``"NCHW"``.
-        outputs_collections: names of collections for the result, under the layer's name.
-        scope: name of the layer; None for ``MaxPool2D``. One that is taken gets a number.
-
-    Returns:
-        Keras tensor (N, H', W', C), or (N, C, H', W').
-
-    Raises:
-        TypeError: if `inputs` is no Keras tensor.
-        ValueError: for inputs of another rank, or an argument out of range.
-
-    Examples:
-        >>> from tfsep import slim
-        >>> slim.max_pool2d(keras.Input((8, 8, 16)), 3, padding="SAME").shape
-        (None, 4, 4, 16)
-    """
-    return _pool(keras.layers.MaxPooling2D, default_name="MaxPool2D", **locals())
 
 
 @add_arg_scope
@@ -164,7 +70,7 @@ def dropout(
     if never_trains(is_training):
         rate = 0.0
     shape = None if noise_shape is None else tuple(noise_shape)
-    return _apply(
+    return apply_named(
         lambda name: keras.layers.Dropout(rate, shape, seed, name=name),
         inputs,
         scope,
@@ -192,7 +98,7 @@ def flatten(inputs: Tensor, outputs_collections: Collections = None, scope: Scop
         >>> slim.flatten(keras.Input((2, 2, 16))).shape
         (None, 64)
     """
-    return _apply(
+    return apply_named(
         lambda name: keras.layers.Flatten("channels_last", name=name), inputs, scope, "Flatten", outputs_collections
     )
 
@@ -214,7 +120,7 @@ def softmax(logits: Tensor, scope: ScopeLike = None) -> Tensor:
         >>> slim.softmax(keras.Input((10,))).shape
         (None, 10)
     """
-    return _apply(lambda name: keras.layers.Activation("softmax", name=name), logits, scope, "softmax")
+    return apply_named(lambda name: keras.layers.Activation("softmax", name=name), logits, scope, "softmax")
 
 
 @add_arg_scope
@@ -324,3 +230,108 @@ def stack(inputs: Tensor, layer: Function, stack_args: Sequence[Any], **kwargs: 
         raise ValueError(f"stack_args: expected a list or a tuple, got {short_repr(stack_args)}")
     calls = [call if isinstance(call, list | tuple) else (call,) for call in stack_args]
     return _in_turn(inputs, layer, calls, "Stack", kwargs.pop("scope", None), kwargs)
+
+
+@keras.saving.register_keras_serializable(package="tfsep")
+class ScaledGradient(keras.layers.Layer):
+    """The identity, whose gradient is multiplied by a number or an array.
+
+    Args:
+        factor: the number, or nested lists of them, which broadcast to the input.
+        **kwargs: arguments of `keras.layers.Layer`.
+    """
+
+    def __init__(self, factor: Any = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = np.asarray(factor, "float32").tolist()
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return the inputs."""
+        factor = tf.cast(self.factor, inputs.dtype)
+
+        @tf.custom_gradient
+        def identity(x: Tensor) -> Any:
+            return tf.identity(x), lambda upstream: upstream * factor
+
+        return identity(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "factor": self.factor}
+
+
+def scale_gradient(inputs: Tensor, gradient_multiplier: TensorLike) -> Tensor:
+    """Return the inputs, with their gradient multiplied.
+
+    Args:
+        inputs: Keras tensor.
+        gradient_multiplier: a number or an array that broadcasts to the inputs.
+
+    Raises:
+        TypeError: if `inputs` is no Keras tensor, or the multiplier is no number or array.
+
+    Examples:
+        >>> from tfsep import slim
+        >>> slim.scale_gradient(keras.Input((8,)), 0.1).shape
+        (None, 8)
+    """
+    if keras.utils.is_keras_tensor(gradient_multiplier):
+        raise TypeError(f"gradient_multiplier: expected a number or an array, got {short_repr(gradient_multiplier)}")
+    return apply_named(
+        lambda name: ScaledGradient(gradient_multiplier, name=name), inputs, None, "ScaleGradient", minimum_rank=0
+    )
+
+
+@add_arg_scope
+def unit_norm(inputs: Tensor, dim: int, epsilon: float = 1e-7, scope: ScopeLike = None) -> Tensor:
+    """Divide by the length along an axis.
+
+    Args:
+        inputs: Keras tensor.
+        dim: the axis, counted from 0.
+        epsilon: added to the square of the length.
+        scope: name of the layer; None for ``UnitNorm``. One that is taken gets a number.
+
+    Raises:
+        TypeError: if `inputs` is no Keras tensor.
+        ValueError: for an axis that is not there.
+
+    Examples:
+        >>> from tfsep import slim
+        >>> slim.unit_norm(keras.Input((128,)), 1).shape
+        (None, 128)
+    """
+    graph_of(inputs)  # raises for what is no Keras tensor
+    if integer(dim) not in range(inputs.ndim):
+        raise ValueError(f"dim: expected one of the {inputs.ndim} axes from 0, got {dim!r}")
+    inputs = apply_named(
+        lambda name: keras.layers.Activation("linear", name=name), inputs, scope, "UnitNorm", minimum_rank=1
+    )
+    epsilon = number_in_range(epsilon, "epsilon", float, 0)
+    return inputs / keras.ops.sqrt(epsilon + keras.ops.sum(keras.ops.square(inputs), axis=int(dim), keepdims=True))
+
+
+def poincare_normalize(x: Tensor, axis: int = 1, epsilon: float = 1e-5, name: str | None = None) -> Tensor:
+    """Project into the ball of radius ``1 - epsilon``, along an axis.
+
+    Args:
+        x: Keras tensor.
+        axis: the axis of vectors, or several.
+        epsilon: distance from the unit sphere.
+        name: name of the layer; None for ``poincare_normalize``. One that is taken gets a number.
+
+    Raises:
+        TypeError: if `x` is no Keras tensor.
+
+    Source: M. Nickel, D. Kiela, "Poincaré Embeddings for Learning Hierarchical Representations" (arXiv 1705.08039).
+
+    Examples:
+        >>> from tfsep import slim
+        >>> slim.poincare_normalize(keras.Input((8,))).shape
+        (None, 8)
+    """
+    x = apply_named(
+        lambda name: keras.layers.Activation("linear", name=name), x, name, "poincare_normalize", minimum_rank=1
+    )
+    length = keras.ops.sqrt(keras.ops.sum(keras.ops.square(x), axis=axis, keepdims=True))
+    return x * keras.ops.minimum((1.0 - epsilon) / length, 1.0)

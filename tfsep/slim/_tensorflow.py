@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import calls_behind
-from tfsep._keras.tf_functions import OPERATIONS, FunctionCall, is_taking_keras_tensors
+from tfsep._keras.tf_functions import OPERATIONS, FunctionCall, is_taking_keras_tensors, public_name
 from tfsep._keras.types import Tensor
 from tfsep.slim._graph import graph_of
 from tfsep.slim._scope import layer_name, name_in_scope
@@ -20,9 +20,11 @@ class _OnKerasTensors(tf.__internal__.dispatch.GlobalOpDispatcher):
             return self.NOT_SUPPORTED
         call = FunctionCall.of(op, args, kwargs)
         if call.function not in OPERATIONS:
+            name = public_name(op)
             raise TypeError(
-                f"tf.{call.function}: expected one of {len(OPERATIONS)} functions that slim's code may call on Keras "
-                "tensors, such as tf.concat and tf.reduce_mean, got another: there are those of keras.ops"
+                f"{name}: expected one of {len(OPERATIONS)} functions that slim's code may call on Keras tensors, such "
+                "as tf.concat and tf.reduce_mean, got another: take one of keras.ops, or a keras.layers.Lambda around "
+                "it"
             )
         graph = graph_of(first)
         name = name_in_scope(graph, call.name, call.function)

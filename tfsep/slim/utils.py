@@ -7,6 +7,7 @@ from tfsep._keras.backend import tf
 from tfsep._keras.tf_functions import channels
 from tfsep._keras.types import Tensor
 from tfsep.geometry._sizes import pair
+from tfsep.slim._elsewhere import refusal_of_others
 from tfsep.slim._graph import current_graph, graph_of
 from tfsep.slim._types import Collections
 from tfsep.slim._variables import named
@@ -103,3 +104,6 @@ def two_element_tuple(int_or_tuple: int | Sequence[int]) -> tuple[int, int]:
         ((3, 3), (2, 5))
     """
     return pair(int_or_tuple, "int_or_tuple")
+
+
+__getattr__ = refusal_of_others("slim.utils")

@@ -109,10 +109,16 @@ def _calibrated(
     """Convert a trace to a file with activations in integers."""
     if _has_loop(function):
         trace = _numbered_trace(signature, function, module, allow_flex)
+        name, layers = repr(signature.model.name), trace.layers(path for path, _ in trace.nodes("While"))
+        # The one layer of a SavedModel has its name, and no options.
+        advice = (
+            "save it with unroll=True in its recurrent layers"
+            if layers == f" of {name}"
+            else "give recurrent layers unroll=True"
+        )
         raise ValueError(
             f"model: expected one without loops for recipe {recipe.name!r}, which no converter calibrates through, got "
-            f"{signature.model.name!r} with one{trace.layers(path for path, _ in trace.nodes('While'))}: give "
-            "recurrent layers unroll=True, or take another recipe"
+            f"{name} with one{layers.removesuffix(f' of {name}')}: {advice}, or take another recipe"
         )
     require_finite(function, signature, calibration, lambda: _float32_content(function, module, signature))
     samples = partial(_representative, signature, calibration)

@@ -16,16 +16,18 @@ from tfsep._keras.types import Model
 _logger = logging.getLogger(__name__)
 
 SLIM_VARIABLES: dict[str, dict[str, str]] = {
-    "Conv2D": {"kernel": "weights", "bias": "biases"},
+    **{
+        name: {"kernel": "weights", "bias": "biases"}
+        for name in ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "InPlaneConv2D", "Dense")
+    },
     "DepthwiseConv2D": {"kernel": "depthwise_weights", "bias": "biases"},
     "SeparableConv2D": {
         "depthwise_kernel": "depthwise_weights",
         "pointwise_kernel": "pointwise_weights",
         "bias": "biases",
     },
-    "Conv2DTranspose": {"kernel": "weights", "bias": "biases"},
-    "Dense": {"kernel": "weights", "bias": "biases"},
     "BiasAdd": {"bias": "biases"},
+    "SpatialSoftmax": {"temperature": "temperature"},
     "GroupNormalization": {"gamma": "gamma", "beta": "beta"},
     "BatchNormalization": {
         "gamma": "gamma",
