@@ -229,8 +229,8 @@ def test_missing_and_damaged_files_are_refused(checkpoint, tmp_path):
 
 def test_layer_without_a_slim_name(checkpoint):
     inputs = keras.Input((8, 3))
-    model = keras.Model(inputs, keras.layers.Conv1D(3, 1, name="odd")(inputs))
-    refused(model, checkpoint[0], "got Conv1D 'odd'")
+    model = keras.Model(inputs, keras.layers.PReLU(name="odd")(inputs))
+    refused(model, checkpoint[0], "got PReLU 'odd'")
 
 
 def test_weight_without_a_slim_name(checkpoint):

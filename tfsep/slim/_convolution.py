@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from tf_slim import add_arg_scope
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.tf_functions import DATA_FORMATS, channels
+from tfsep._keras.tf_functions import IMAGE_FORMATS, VOLUME_FORMATS, channels
 from tfsep._keras.types import Tensor
 from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PaddingLike, PairLike
@@ -35,10 +35,12 @@ class _Kind(NamedTuple):
     Attributes:
         rank: their rank.
         layer: its layer.
+        formats: orders of their axes; those of images go with every rank, as in slim.
     """
 
     rank: int
     layer: type
+    formats: tuple[str, ...] = IMAGE_FORMATS
 
     def window(self, kernel_size: PairLike, stride: PairLike, padding: PaddingLike, rate: PairLike) -> dict[str, Any]:
         """Return the options of a window, by their names in the layer.
@@ -55,7 +57,11 @@ class _Kind(NamedTuple):
         return {"kernel_size": size, "strides": steps, "padding": padding, "dilation_rate": rates}
 
 
-_KINDS = (_Kind(3, Conv1D), _Kind(4, Conv2D), _Kind(5, keras.layers.Conv3D))
+_KINDS = (
+    _Kind(3, Conv1D, ("NWC", "NCW", *IMAGE_FORMATS)),
+    _Kind(4, Conv2D),
+    _Kind(5, keras.layers.Conv3D, (*VOLUME_FORMATS, *IMAGE_FORMATS)),
+)
 
 
 def _kind_of(inputs: Tensor, conv_dims: int | None) -> _Kind:
@@ -136,11 +142,11 @@ def convolution(
     """
     with layer_scope(inputs, scope, "Conv", reuse) as opened:
         kind = _kind_of(inputs, conv_dims)
-        require_channels(inputs, data_format, rank=kind.rank, formats=DATA_FORMATS)
+        require_channels(inputs, data_format, rank=kind.rank, formats=kind.formats)
         layer = kind.layer(
             positive_int(num_outputs, "num_outputs"),
             **kind.window(kernel_size, stride, padding, rate),
-            data_format=channels(data_format, DATA_FORMATS),
+            data_format=channels(data_format, kind.formats),
             kernel_initializer=initializer(weights_initializer, "weights_initializer"),
             kernel_regularizer=regularizer(weights_regularizer, "weights_regularizer"),
             trainable=trainable,
