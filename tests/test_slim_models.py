@@ -475,7 +475,7 @@ WRONG = {
         *(wrong(CONV, 4, 3, data_format="NWC"), wrong(SEP, 4, 3, data_format="channels_last")),
         *(wrong(BN, data_format="NCDHW"), wrong(slim.avg_pool2d, 2, data_format="HWC")),
     ],
-    "conv_dims": [wrong(slim.convolution, 4, 3, conv_dims=1)],
+    "conv_dims": [wrong(slim.convolution, 4, 3, conv_dims="2")],
     "biases_initializer": [
         reused(wrong(CONV, 4, 3, scope="a"), wrong(CONV, 4, 3, biases_initializer=None, reuse=True, scope="a")),
     ],
