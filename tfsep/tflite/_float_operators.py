@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tfsep._flatbuffer.constants import real_numbers
+from tfsep._flatbuffer.constants import real_numbers, scales_of
 from tfsep._flatbuffer.reader import operator_name, pack, type_name, unpack
-from tfsep._flatbuffer.schema_types import ModelT, OperatorT, SubGraphT, TensorT
+from tfsep._flatbuffer.schema_types import ModelT, OperatorT, SubGraphT
 from tfsep._keras.types import Model
 from tfsep.tflite._layer_origins import layer_of_operator
 from tfsep.tflite._real_numbers import CONVERSIONS
@@ -15,8 +15,6 @@ _IN_FLOATS = ("ARG_MAX", "ARG_MIN")
 
 def with_one_type(content: bytes) -> bytes:
     """Return a file in which operators in float32 read nothing in int16, as they do in the converter's."""
-    from ai_edge_litert import schema_py_generated as schema
-
     model = unpack(content, "content")
     graph = model.subgraphs[0]
     operators: list[OperatorT] = []
@@ -25,33 +23,40 @@ def with_one_type(content: bytes) -> bytes:
         if kind in _IN_FLOATS or (kind not in CONVERSIONS and _reads_floats(graph, operator)):
             operator.inputs = list(operator.inputs)
             for place, number in enumerate(operator.inputs):
-                tensor = graph.tensors[number]
-                if number < 0 or type_name(tensor) != "int16":
-                    continue
-                operator.inputs[place] = len(graph.tensors)
-                graph.tensors.append(_in_float32(model, tensor))
-                if graph.tensors[-1].buffer == 0:
-                    conversion = schema.OperatorT()
-                    conversion.opcodeIndex = _dequantize(model)
-                    conversion.inputs, conversion.outputs = [int(number)], [operator.inputs[place]]
-                    operators.append(conversion)
+                if number >= 0 and type_name(graph.tensors[number]) == "int16":
+                    operator.inputs[place], conversion = in_float32(model, number)
+                    operators += conversion
         operators.append(operator)
     graph.operators = operators
     return pack(model)
 
 
-def _in_float32(model: ModelT, tensor: TensorT) -> TensorT:
-    """A tensor of the same numbers in float32: a constant, or one to be computed, without a buffer."""
+def in_float32(model: ModelT, number: int) -> tuple[int, list[OperatorT]]:
+    """Return the place of a tensor of the same numbers in float32, and the operator that computes it, if one does.
+
+    Args:
+        model: the file, to which the tensor is added; one without scales is returned as it is.
+        number: place of a tensor.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
-    copy, values = schema.TensorT(), real_numbers(model, tensor)
+    tensors, copy = model.subgraphs[0].tensors, schema.TensorT()
+    tensor = tensors[number]
+    if scales_of(tensor) is None:
+        return number, []
     copy.name, copy.shape, copy.type = tensor.name, tensor.shape, schema.TensorType.FLOAT32
-    if values is not None:
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(values.astype(np.float32).tobytes(), np.uint8)
-        copy.buffer = len(model.buffers)
-        model.buffers.append(buffer)
-    return copy
+    tensors.append(copy)
+    place, values = len(tensors) - 1, real_numbers(model, tensor)
+    if values is None:
+        conversion = schema.OperatorT()
+        conversion.opcodeIndex = _dequantize(model)
+        conversion.inputs, conversion.outputs = [int(number)], [place]
+        return place, [conversion]
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(values.astype(np.float32).tobytes(), np.uint8)
+    copy.buffer = len(model.buffers)
+    model.buffers.append(buffer)
+    return place, []
 
 
 def _dequantize(model: ModelT) -> int:

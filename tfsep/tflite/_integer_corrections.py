@@ -8,8 +8,6 @@
 - SELU becomes such a choice, with wrong scales in int16, so that it is written out.
 - A bias that two operators have, as those of a shared layer, is stored once in int16, on the scale of the first alone:
   each has one of its own, which differs from the others in its last place.
-- Integers that the network computes, as places of its largest numbers, are not measured in int16: they are compared as
-  floats, and are not counted from the end of a table.
 """
 
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
-from tfsep.tflite._graph_corrections import Correction, Kind, constant_value, corrected, moved_from
+from tfsep.tflite._graph_corrections import Correction, Kind, constant_value, corrected
 from tfsep.tflite._graph_extremes import Samples, extremes
 from tfsep.tflite._mask_corrections import masks_corrected
 
@@ -39,7 +37,7 @@ def corrected_for_integers(function: Any, activations: str, samples: Samples) ->
     cut = _cutting(function, activations, samples)
     kinds: list[Kind] = [lambda operation: _SEPARATE[operation.type](operation) if operation.name in cut else None]
     if activations == "int16":
-        kinds += [_sum, _square, _difference, _index, _comparison, _scaled_exponential, _own_bias(function)]
+        kinds += [_sum, _square, _difference, _scaled_exponential, _own_bias(function)]
     return corrected(function, function.structured_input_signature[1], kinds)
 
 
@@ -219,39 +217,3 @@ def _place_of_bias(operation: Any) -> int | None:
         if value is not None and np.any(value) and constant_value(operation.inputs[1 - place]) is None:
             return place
     return None
-
-
-_PLACES = ("ArgMax", "ArgMin", "Bucketize", "TopKV2")
-"""Operations whose integers are not negative."""
-_CASTS = ("Identity", "Cast", "Reshape", "ExpandDims", "Squeeze")
-"""Operations that move or cast integers."""
-
-
-def _index(operation: Any) -> Correction | None:
-    """A place, counted from the end where it is negative, which it is not."""
-    if operation.type not in ("Select", "SelectV2") or not operation.outputs[0].dtype.is_integer:
-        return None
-    condition, _, ids = operation.inputs
-    is_sign = condition.op.type == "Less" and condition.op.inputs[0] is ids and not _is_there(condition.op.inputs[1])
-    return Correction(tf.identity, (ids,)) if is_sign and moved_from(ids, _CASTS).op.type in _PLACES else None
-
-
-_COMPARISONS = {
-    "Equal": tf.equal,
-    "NotEqual": tf.not_equal,
-    "Less": tf.less,
-    "LessEqual": tf.less_equal,
-    "Greater": tf.greater,
-    "GreaterEqual": tf.greater_equal,
-}
-
-
-def _comparison(operation: Any) -> Correction | None:
-    """A comparison of integers of 32 bits: the converter measures floats only."""
-    compared = _COMPARISONS.get(operation.type)
-    if compared is None or operation.inputs[0].dtype not in (tf.int32, tf.int64):
-        return None
-    if not any(moved_from(x, _CASTS).op.type in _PLACES for x in operation.inputs):
-        return None
-    # Places are far below 2^24.
-    return Correction(lambda a, b: compared(tf.cast(a, "float32"), tf.cast(b, "float32")), tuple(operation.inputs))

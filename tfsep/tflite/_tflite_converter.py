@@ -25,12 +25,12 @@ from tfsep.tflite._finite_numbers import require_finite
 from tfsep.tflite._float_operators import with_one_type
 from tfsep.tflite._graph_corrections import corrected
 from tfsep.tflite._graph_extremes import Samples
+from tfsep.tflite._graph_parts import joined, parts
 from tfsep.tflite._integer_corrections import corrected_for_integers
 from tfsep.tflite._keras_layer_lowering import keras_layers_lowered
 from tfsep.tflite._model_run import StateScope, effective_state
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe, get_recipe
-from tfsep.tflite._whole_numbers import joined, parts
 
 
 class ConvertedModel(NamedTuple):
@@ -122,15 +122,15 @@ def _calibrated(
         )
     require_finite(function, signature, calibration, lambda: _float32_content(function, module, signature))
     samples = partial(_representative, signature, calibration)
-    found, front = parts(function, function.structured_input_signature[1], ids), None
+    found, makers = parts(function, function.structured_input_signature[1], ids), None
     if found is not None:
-        front = _content(found.front, module, get_recipe("float32"), allow_flex=allow_flex)
+        makers = _content(found.ids, module, get_recipe("float32"), allow_flex=allow_flex)
         if found.rest is None:
-            return front
+            return makers
         function, samples = found.rest, partial(found.inputs_of, samples)
     function = corrected_for_integers(function, recipe.activations, samples)
     content = _content(function, module, recipe, samples, allow_flex=allow_flex, float_inputs=bool(ids))
-    return content if found is None or front is None else joined(front, content, found.read)
+    return content if found is None or makers is None else joined(makers, content, found)
 
 
 def _content(
