@@ -1,17 +1,18 @@
 """Proof that a file's error is rounding: the file without its rounding is the model.
 
 The error of the outputs alone does not tell a faithful file from a wrong one: rounding accumulates over the layers of a
-deep network, and can reach the size of the output itself. Three comparisons do, in none of which rounding accumulates:
+deep network, and can reach the size of the output itself. Four comparisons do, in none of which rounding accumulates:
 
 - The file in real numbers, the model's weights in the place of rounded ones, computes what the model computes, to the
   accuracy of float32: operators, options, connections and the order of outputs are the model's.
 - Each operator of the file, on the numbers that it reads there, makes the numbers that it makes in real arithmetic, to
   within a few steps: biases, scales and zero points of its inputs and outputs agree.
 - The range that the file stores of each tensor covers the numbers that the model has there.
+- Ids, by which rows are chosen, are those that real arithmetic makes of the file's own numbers.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from tfsep._flatbuffer.reader import operator_name
 from tfsep._utils.batch_filling import batches, without_filling
 from tfsep._utils.foreign_errors import cause_of
 from tfsep.tflite._channel_errors import ChannelLimit, ChannelSummary, OutputErrors, Sums
+from tfsep.tflite._id_errors import IdErrors
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._proof_report import Proof
@@ -54,7 +56,7 @@ def prove(
     inputs = [samples.inputs[place] for place in order]
     # Rounding of the inputs is no error of the file.
     rounded = [info.dequantize(info.quantize(array)) for info, array in zip(file.input_grids, inputs, strict=True)]
-    ranges = RangeErrors(file)
+    ranges, ids = RangeErrors(file), IdErrors(file, numbers)
     try:
         real, operators = unrounded(file.flatbuffer, numbers), _OperatorErrors(file)
         interpreter = file.variant(real.content)
@@ -74,9 +76,13 @@ def prove(
         actual.append([without_filling(output, file.batch_size, count) for output in outputs])
         ranges.add(lambda number: interpreter.get_tensor(real.tensor(number)), count)
         operators.add(batch)
+        if operators.are_rounded:
+            ids.add(lambda number: interpreter.get_tensor(real.tensor(number)), operators.value, count)
+    looked_at = list(batches(rounded, file.batch_size))
     if samples.furthest is not None:
-        filled, _ = next(batches([samples.furthest[place] for place in order], file.batch_size))
-        operators.add(filled, counts=False)
+        # Few of all ids may be wrong: then they are so in this one.
+        looked_at += batches([samples.furthest[place] for place in order], file.batch_size)
+        operators.add(looked_at[-1][0], counts=False)
     errors = _output_errors(file, expected, _joined(actual))
     graph = _graph_error(errors, noise)
     if not graph.error <= graph.tolerance and np.isfinite(graph.error):
@@ -91,6 +97,7 @@ def prove(
         **operators.worst(),
         input_reach=input_reach,
         ranges=ranges.worst(input_reach),
+        ids=ids.findings((operators.value_on(batch), count) for batch, count in looked_at),
     )
 
 
@@ -207,17 +214,15 @@ class _OperatorErrors:
         """
         if not self._integers:
             return
-        for number, info, array in zip(self._file.input_tensors, self._file.inputs, batch, strict=True):
-            self._stored.set_tensor(number, info.quantize(array))
-        self._stored.invoke()
+        self.value_on(batch)
         for number in self._apart.given:
-            self._real.set_tensor(number, self._value(number))
+            self._real.set_tensor(number, self.value(number))
         self._real.invoke()
         for number, integers in self._integers.items():
             expected = self._expected(number)
             if expected is not None:
                 expected = np.clip(expected, *integers.limits).reshape(-1, 1) / integers.step
-                actual = self._value(number).reshape(-1, 1) / integers.step
+                actual = self.value(number).reshape(-1, 1) / integers.step
                 # A quotient of two zeros is no number.
                 known = np.isfinite(expected)
                 expected, actual = expected[known][:, None], actual[known][:, None]
@@ -225,8 +230,20 @@ class _OperatorErrors:
                 if counts:
                     self._sums[number].add(expected, actual)
 
-    def _value(self, number: int) -> np.ndarray:
-        """The real numbers of a tensor of the file."""
+    @property
+    def are_rounded(self) -> bool:
+        """Whether there are operators in integers."""
+        return bool(self._integers)
+
+    def value_on(self, batch: Sequence[np.ndarray]) -> Callable[[int], np.ndarray]:
+        """Run the file on a batch of real numbers, in the order of its inputs, and return `value`."""
+        for number, info, array in zip(self._file.input_tensors, self._file.inputs, batch, strict=True):
+            self._stored.set_tensor(number, info.quantize(array))
+        self._stored.invoke()
+        return self.value
+
+    def value(self, number: int) -> np.ndarray:
+        """Return the real numbers of a tensor of the file, on the last batch."""
         stored, scales = self._stored.get_tensor(number), scales_of(self._tensors[number])
         if scales is None:
             return stored.astype(np.float32) if stored.dtype == np.float16 else stored
@@ -235,7 +252,7 @@ class _OperatorErrors:
     def _expected(self, number: int) -> np.ndarray | None:
         """What real arithmetic makes of a tensor; None where the operator does not run on its own."""
         if number in self._converted:
-            return self._value(self._converted[number])
+            return self.value(self._converted[number])
         made = self._apart.made.get(number)
         return None if made is None else self._real.get_tensor(made)
 

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from tfsep.tflite._id_errors import IdFindings
 from tfsep.tflite._stored_ranges import RangeFindings
 
 _LEAST_CHANCE = 1e-5
@@ -39,6 +40,7 @@ class Proof(NamedTuple):
         coarse: that operator, and the numbers.
         input_reach: how far the samples reach past the range of an input in integers, where they do: median of them.
         ranges: the tensors whose stored ranges are least like the model's.
+        ids: the ids that the file reads, and those that are wrong.
         missing: reason why the file does not run in real numbers; empty where it does.
         refused: operator that only XNNPACK computes, and why LiteRT's own kernels refuse it; empty where there is none.
     """
@@ -54,6 +56,7 @@ class Proof(NamedTuple):
     coarse: str = ""
     input_reach: float = 1.0
     ranges: RangeFindings = RangeFindings()
+    ids: IdFindings = IdFindings()
     missing: str = ""
     refused: str = ""
 
@@ -74,6 +77,12 @@ class Proof(NamedTuple):
                 self.operator_error <= 1,
                 "expected operators in integers that round to a step, got "
                 f"{self.operator}, off by {self.operator_error:.3g} times that",
+            ),
+            (
+                not self.ids.wrong_ids,
+                f"expected the ids that the numbers in front of them make, got {self.ids.wrong_ids:.2%} others in "
+                f"{self.ids.reading}, as steps of the file are no whole numbers: compute ids in int32, as "
+                "tfsep.tflite.export does in models without a state",
             ),
             (
                 self.input_reach <= _MOST_REACH,
@@ -115,6 +124,11 @@ class Proof(NamedTuple):
         """Return remarks for the user."""
         notes = [f"operators were not proven one by one ({self.missing})"] if self.missing else []
         notes += [f"LOSSY: {loss}" for loss in self.losses]
+        if self.ids.other_ids and not self.ids.wrong_ids:
+            notes.append(
+                f"{self.ids.other_ids} of {self.ids.ids} ids that choose rows are others than the model's: the numbers "
+                "that they are made of are near the edge of two, and rounded to the other side"
+            )
         if _NOTED_REACH < self.ranges.reach <= _MOST_REACH * self.input_reach:
             notes.append(f"half of the samples go past a range that was calibrated: {self.ranges.reaching}")
         if self.ranges.use < _LEAST_USE:
@@ -122,10 +136,10 @@ class Proof(NamedTuple):
         return notes
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all figures by name, those of the ranges among them."""
+        """Return all figures by name, those of the ranges and ids among them."""
         figures = self._asdict()
         del figures["ranges"]
-        return figures | self.ranges._asdict()
+        return figures | self.ranges._asdict() | self.ids._asdict()
 
     def rows(self) -> list[tuple[str, str]]:
         """Return rows for a table of measures."""

@@ -81,6 +81,28 @@ def unrounded(model: ModelT, constants: Mapping[TensorPlace, np.ndarray]) -> Unr
     return UnroundedFile(pack(real), origins[0])
 
 
+def unrounded_part(
+    model: ModelT,
+    constants: Mapping[TensorPlace, np.ndarray],
+    operators: Sequence[OperatorT],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+) -> UnroundedFile:
+    """Return a file without rounding of some operators of the main graph.
+
+    Args:
+        model: the file.
+        constants: numbers to store in place of the file's own.
+        operators: the operators, in the file's order.
+        inputs: numbers of the tensors that they read and do not make.
+        outputs: numbers of the tensors that are wanted.
+    """
+    whole, graph = _copied(model), _copied(model.subgraphs[0])
+    graph.operators, graph.inputs, graph.outputs = list(operators), list(inputs), list(outputs)
+    whole.subgraphs = [graph, *model.subgraphs[1:]]
+    return unrounded(whole, constants)
+
+
 def separate_operators(model: ModelT) -> SeparateOperators:
     """Return a file that computes every operator of the main graph on its own, without rounding.
 

@@ -63,8 +63,8 @@ class WholeNumbers:
         if all(x.ref() in self._constant for x in operation.inputs):
             self._constant.update(x.ref() for x in operation.outputs)
             return
-        others = [x for x in operation.inputs if x.ref() not in self._constant | self._whole]
-        real = [x for x in others if x.ref() not in self._conditions]
+        others = [x for x in operation.inputs if x.ref() not in self._constant and x.ref() not in self._whole]
+        real = self._real(operation)
         if any(map(is_whole, real)):
             return  # integers of a loop, or of a shape
         for x in operation.outputs:
@@ -74,6 +74,11 @@ class WholeNumbers:
                 self._whole.add(x.ref())
                 if not real or operation.type in _ROUNDING + _TO_INTEGERS:
                     self._makers.add(operation)
+
+    def _real(self, operation: tf.Operation) -> list[Any]:
+        """What an operation reads that is neither constant nor whole, nor a condition."""
+        known = (self._constant, self._whole, self._conditions)
+        return [x for x in operation.inputs if not any(x.ref() in each for each in known)]
 
     def makers(self, outputs: Iterable[Any]) -> list[tf.Operation]:
         """Return the operations by which integers are made, and comparisons of whole numbers, in the graph's order.
@@ -99,7 +104,7 @@ class WholeNumbers:
         """Whether a tensor that whole numbers are made of is one itself, or may be cut off at one in between steps."""
         if x.op in self._makers or x.op.type not in SINGLY or x.op.type in _FUSED:
             return x.op in self._makers
-        real = [y for y in x.op.inputs if y.ref() not in self._constant | self._whole | self._conditions]
+        real = self._real(x.op)
         if len(real) != 1:
             return False
         if x.op.type in _MOVES | _OF_LAYERS:
@@ -111,7 +116,7 @@ class WholeNumbers:
         """Return what operations read that others make, or that are inputs of real numbers."""
         own = set(operations)
         read = {x.ref(): x for op in operations for x in op.inputs if x.op not in own}
-        return [x for ref, x in read.items() if ref not in self._constant | self._inputs]
+        return [x for ref, x in read.items() if ref not in self._constant and ref not in self._inputs]
 
 
 def is_whole(tensor: Any) -> bool:
