@@ -172,7 +172,10 @@ def test_operators_without_a_kernel_in_int16_name_their_layers(tmp_path):
 
 
 def test_integers_that_are_not_measured_name_the_layer_that_takes_them(tmp_path):
-    model = functional(L.Dense(5), lambda x: ops.argmax(x, -1) + 1, L.Embedding(9, 4, name="table"))
+    """As in a network with a state, whose graph stays in one part."""
+    inputs = keras.Input((4, 3), batch_size=1)
+    state = L.SimpleRNN(5, stateful=True, unroll=True)(inputs)
+    model = keras.Model(inputs, L.Embedding(9, 4, name="table")(ops.argmax(state, -1) + 1))
     text = refused(model, tmp_path, "int16x8", calibration=RNG.normal(size=(16, 4, 3)))
     assert text.startswith(": TensorFlow Lite's converter measures no range of what ")
     assert text.endswith("of 'table' take: take another recipe, or another layer")
