@@ -77,3 +77,22 @@ def fixtures():
 def fixtures_or_none():
     """The same folder, for a test of which only a part needs it."""
     return FIXTURES if FIXTURES.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def times():
+    """The times of one file."""
+    return []
+
+
+@pytest.fixture
+def timed_once(times, monkeypatch):
+    """Let `tflite.convert` take the times of one file for those of each: it is not them that a test is for."""
+    from tfsep import tflite
+    from tfsep.tflite._convert import _convert
+
+    def benchmark_all(*arguments):
+        times[:] = times or [tflite.benchmark_all(*arguments)]
+        return times[0]
+
+    monkeypatch.setattr(_convert, "benchmark_all", benchmark_all)

@@ -12,7 +12,6 @@ from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.inference_identities import INFERENCE_IDENTITIES
 from tfsep.cost import cost
 from tfsep.data import Split
-from tfsep.tflite._convert import _convert
 
 X = np.random.default_rng(0).normal(size=(32, 16, 16, 3)).astype("float32")
 
@@ -105,21 +104,6 @@ def test_state_is_seen(name):
     model(X, training=True)
     with pytest.raises(AssertionError):
         assert_unchanged(model, before)
-
-
-@pytest.fixture(scope="module")
-def times():
-    """The times of one file, in place of those of each."""
-    return []
-
-
-@pytest.fixture
-def timed_once(times, monkeypatch):
-    def benchmark_all(*arguments):
-        times[:] = times or [tflite.benchmark_all(*arguments)]
-        return times[0]
-
-    monkeypatch.setattr(_convert, "benchmark_all", benchmark_all)
 
 
 @pytest.mark.filterwarnings("ignore:model. left 1 batch normalization")

@@ -529,7 +529,8 @@ def test_classes_of_ones_own_on_the_command_line(own):
         classify.classify("own.keras", ["a.png"])
 
 
-@pytest.mark.parametrize("kind", ["h5", *(pytest.param(each, marks=pytest.mark.slow) for each in ("saved", "own"))])
+@pytest.mark.usefixtures("timed_once")
+@pytest.mark.parametrize("kind", ["h5", "saved", "own"])
 def test_models_of_all_kinds_become_folders_for_devices(kind, own, functional):
     """By the command, from a file of Keras 2, a SavedModel and a file that needs a module."""
     x = normal(3, 8, 8, 3)

@@ -14,6 +14,7 @@ from conftest import ROOT
 from layer_checks import Subclassed
 
 from tfsep import MOBILENETV1_CONV_DEFS, layers, models, quantize, tflite
+from tfsep._keras import sample_reader
 from tfsep.tflite._litert_model import LiteRTModel
 
 SHAPE = (12, 11, 4)
@@ -431,6 +432,29 @@ def test_verify_memory_does_not_grow_with_the_data(tmp_path):
     least = peak(32)
     assert peak(320) < 1.5 * least
     assert peak(320, kept=[]) > 1.5 * least
+
+
+@pytest.mark.parametrize(("side", "weights"), in_part([(256, False), (512, True)], 2))
+def test_verify_memory_of_large_maps(tmp_path, monkeypatch, side, weights):
+    """Twice the samples take no more memory, where a small input makes a map of many numbers."""
+    inputs = keras.Input((1, 1, 3))
+    model = keras.Model(inputs, keras.layers.UpSampling2D(side)(layers.Conv2D(8, 1, activation="sigmoid")(inputs)))
+    data = np.random.default_rng(0).normal(size=(32, 1, 1, 3)).astype("float32")
+    path = tflite.export(model, tmp_path / "m.tflite").path
+
+    def peak(samples):
+        tracemalloc.start()
+        tflite.verify(model, path, data[:samples], weights=weights)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    map_bytes = 4 * 8 * side**2
+    least = peak(16)
+    assert least > 8 * map_bytes
+    assert peak(32) < 1.05 * least
+    monkeypatch.setattr(sample_reader, "_MOST_NUMBERS", 2**30)
+    assert peak(32) > 1.1 * least, "in one go"
 
 
 def test_several_inputs_and_outputs(tmp_path):

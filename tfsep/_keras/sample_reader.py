@@ -95,14 +95,23 @@ class SampleReader:
         for element in data:
             yield self._batch(element)
 
+    def chunk_size(self, made: int = 0, least: int = 1) -> int:
+        """Return a number of samples that is large enough for speed, and small enough for memory.
+
+        Args:
+            made: how many numbers are made of a sample.
+            least: how many samples are taken, however many numbers are made of them, where their own allow it.
+        """
+        numbers = sum(prod(side or 1 for side in spec.shape) for spec in self.inputs)
+        most = min(_MOST_NUMBERS // numbers, _MOST_SAMPLES)
+        return max(1, min(most, max(least, _MOST_NUMBERS // max(made, 1))))
+
     def chunks(self, data: Data, size: int | None = None) -> Iterator[Batch]:
         """Yield the data in batches of at most `size` samples: large ones split, small ones joined, none empty.
 
-        Without a size, batches are large enough for speed, and small enough for memory.
+        Without a size, it is `chunk_size`.
         """
-        if size is None:
-            numbers = sum(prod(side or 1 for side in spec.shape) for spec in self.inputs)
-            size = max(1, min(_MOST_NUMBERS // numbers, _MOST_SAMPLES))
+        size = self.chunk_size() if size is None else size
         waiting: list[Batch] = []
         for batch in self.batches(data):
             for start in range(0, batch.size, size):

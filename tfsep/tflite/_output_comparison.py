@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -125,7 +126,8 @@ def compare_outputs(
     order = run.signature.input_order(file.inputs)
     comparison, counter = _OutputComparison(file), source.element_counter(file)
     samples: ModelSamples | None = None
-    for batch in run.signature.reader().chunks(data):
+    reader, made = run.signature.reader(), sum(prod(info.shape[1:]) for info in file.outputs)
+    for batch in reader.chunks(data, reader.chunk_size(made, max(_PROOF_SAMPLES, 2 * file.batch_size))):
         inputs = source.comparable(file, batch.inputs)
         if samples is None:
             first = [array[: max(_PROOF_SAMPLES, file.batch_size)].copy() for array in inputs]
