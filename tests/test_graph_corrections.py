@@ -251,6 +251,7 @@ CHOSEN = {
 }
 IN_INT16 = {
     "distances": (lambda y: ops.sum(ops.abs(y), -1), ""),
+    "sums": (lambda y: L.Dense(2)(ops.sum(y, 1)), ""),
     "logarithms": (lambda y: L.Dense(2)(L.Activation("log_sigmoid", name="log")(y)), "log (NEG)"),
     "variance": (lambda y: ops.var(y, -1), ""),
     "PReLU": (lambda y: L.Dense(2)(L.PReLU(name="prelu")(y)), ""),

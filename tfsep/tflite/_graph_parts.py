@@ -61,18 +61,21 @@ def parts(function: Any, specs: Mapping[str, tf.TensorSpec], ids: Container[str]
         return None
     made = {name: x for name, x in outputs.items() if x.op in makers}
     behind = {name: x for name, x in outputs.items() if name not in made}
-    taken = (*specs, *outputs)
-    given = _named("given", numbers.read_by(makers), taken)
+    given = numbers.read_by(makers)
+    whole = [x for operation in makers for x in operation.outputs if is_whole(x)]
+    if not all(x.shape.is_fully_defined() for x in (*given, *whole)):
+        return None  # a file's inputs have static shapes
     if not behind and not given:
         return Parts(function, None, {}, {}, None)
-    whole = _named("whole", [x for operation in makers for x in operation.outputs if is_whole(x)], taken)
-    rest = _part(function, {**inputs, **whole}, {**behind, **given})
-    read = _chosen(rest, whole)
+    taken = (*specs, *outputs)
+    reals, wholes = _named("given", given, taken), _named("whole", whole, taken)
+    rest = _part(function, {**inputs, **wholes}, {**behind, **reals})
+    read = _chosen(rest, wholes)
     return Parts(
-        _part(function, {**inputs, **given}, {**made, **read}),
+        _part(function, {**inputs, **reals}, {**made, **read}),
         rest,
         {name: x.op.name for name, x in read.items()},
-        {name: x.op.name for name, x in given.items()},
+        {name: x.op.name for name, x in reals.items()},
         _part(function, inputs, read),
     )
 

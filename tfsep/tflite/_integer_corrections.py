@@ -156,7 +156,15 @@ def _sum(operation: Any) -> Correction | None:
         return None
     along, keep = np.ravel(tf.get_static_value(axes)).tolist(), operation.get_attr("keep_dims")
     count = float(np.prod([x.shape[axis] for axis in along]))
-    return Correction(lambda x: tf.reduce_mean(x, along, keep) * count, (x,))
+    if count == 1:
+        return None
+
+    def compute(x: Tensor) -> Tensor:
+        mean = tf.reduce_mean(x, along, keep)
+        # A product alone would become a part of the kernel behind it.
+        return mean + (count - 1) * mean
+
+    return Correction(compute, (x,))
 
 
 def _square(operation: Any) -> Correction | None:
