@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_unchanged, state_of
+from checks import assert_close, assert_unchanged, state_of
 from keras import layers as L
 
 from tfsep import quantize, surgery, tflite, train
@@ -330,3 +330,41 @@ def test_counts_that_matter_are_a_state_of_the_file(tmp_path):
     assert report.ops["VAR_HANDLE"] == 1
     counted = tflite.predict(tmp_path / "m.tflite", X[:4, 0, 0]) - X[:4, 0, 0]
     np.testing.assert_allclose(counted, np.arange(1, 5)[:, None] * np.ones(3), atol=1e-6)
+
+
+def image_classification():
+    """TensorFlow's tutorial of this name: augmentation and scaling inside."""
+    augmentation = keras.Sequential([L.RandomFlip("horizontal"), L.RandomRotation(0.1), L.RandomZoom(0.1)])
+    blocks = [(L.Conv2D(n, 3, padding="same", activation="relu"), L.MaxPooling2D()) for n in (4, 8, 8)]
+    head = [L.Dropout(0.2), L.Flatten(), L.Dense(16, activation="relu"), L.Dense(5, name="outputs")]
+    stack = [augmentation, L.Rescaling(1.0 / 255), *(layer for block in blocks for layer in block), *head]
+    return keras.Sequential([keras.Input((16, 16, 3)), *stack])
+
+
+def transfer_learning():
+    """TensorFlow's tutorial of this name: a network of Keras's that was told not to train, behind its own scaling."""
+    inputs = keras.Input((32, 32, 3))
+    x = keras.Sequential([L.RandomFlip("horizontal"), L.RandomRotation(0.2)])(inputs)
+    x = keras.applications.mobilenet_v2.preprocess_input(x)
+    base = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
+    base.trainable = False
+    x = L.Dropout(0.2)(L.GlobalAveragePooling2D()(base(x, training=False)))
+    return keras.Model(inputs, L.Dense(1, activation="sigmoid")(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [image_classification, transfer_learning])
+def test_networks_of_tutorials(make, tmp_path):
+    """Their random layers leave nothing in files, also where TensorFlow's operators are allowed."""
+    keras.utils.set_random_seed(0)
+    model = make()
+    pixels = np.random.default_rng(0).uniform(0, 255, (32, *model.input_shape[1:])).astype("float32")
+    before, expected = state_of(model), model.predict(pixels, verbose=0)
+    for options in ({"allow_flex": True}, {"recipe": "int8", "calibration": pixels}):
+        report = tflite.export(model, tmp_path / "m.tflite", data=pixels, **options)
+        assert report.verification.passed
+        assert not [name for name in report.ops if name.startswith("Flex")]
+    prepared = quantize.observe(quantize.prepare(model), pixels)
+    assert tflite.export(prepared, tmp_path / "q.tflite", "int8", data=pixels).verification.differing == 0
+    assert_close(prepared.predict(pixels, verbose=0), expected, 0.1)
+    assert_unchanged(model, before)

@@ -321,6 +321,7 @@ UNREADABLE = {
             "load_library",
         )
     },
+    "no tensors": (between("einsum", ["_CONSTANT_VALUE", -1, "ab,ac->bc", {}]), "'o' lacks its tensors"),
     "two calls": (
         functional_config(
             called(inputs("x", 3)),

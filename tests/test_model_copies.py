@@ -420,16 +420,3 @@ def test_half_precision_that_no_config_describes_is_refused():
     with pytest.raises(ValueError, match="of class Needy in float16") as error:
         float32_copy(model)
     assert_sentence(error.value, "model")
-
-
-def test_keras_hub_models():
-    """Where the library is installed."""
-    hub = pytest.importorskip("keras_hub")
-    backbone = hub.models.DenseNetBackbone(stackwise_num_repeats=[1, 1], image_shape=(32, 32, 3), growth_rate=8)
-    model = hub.models.DenseNetImageClassifier(backbone=backbone, num_classes=3)
-    images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
-    with pytest.warns(UserWarning, match="as they are"):
-        folded = surgery.fold_batch_norm(model)
-    assert_close(folded(images), model(images, training=False), 1e-5)
-    prepared = quantize.observe(quantize.prepare(model), images)
-    assert prepared(images).shape == (4, 3)

@@ -61,7 +61,7 @@ def in_place(slim):
     return slim.arg_scope([slim.conv2d], normalizer_params={"updates_collections": None, "scale": True})
 
 
-@pytest.mark.parametrize("name", ["resnet_v1", "resnet_v2"])
+@pytest.mark.parametrize("name", [pytest.param("resnet_v1", marks=pytest.mark.slow), "resnet_v2"])
 def test_residual_networks_of_tf_slim_run_unchanged(name, network):
     def program(slim, variable_scope, x):
         utils, builders = (network(file, slim) for file in ("resnet_utils", name))

@@ -101,7 +101,8 @@ def operation_layer(layer: Mapping[str, Any], is_tensor: Callable[[Any], bool]) 
         is_tensor: whether a value of such a config is a tensor.
 
     Raises:
-        UnreadableModelError: for a layer that is called more than once, or a function that may do more than compute.
+        UnreadableModelError: for a layer that is called more than once or without tensors, or a function that may do
+            more than compute.
     """
     config, nodes = layer["config"], layer["inbound_nodes"]
     if len(nodes) != 1:
@@ -124,6 +125,11 @@ def operation_layer(layer: Mapping[str, Any], is_tensor: Callable[[Any], bool]) 
     first = marked(node)
     options = {key: marked(value) for key, value in given.items() if not (key == "name" and value is None)}
     _function(config["function"])
+    if not tensors:
+        # As of einsum, of which Keras 2 writes the first argument only, and which it does not load again itself.
+        raise UnreadableModelError(
+            f"its {layer['class_name']} {config['name']!r} lacks its tensors, which it was saved without"
+        )
     own = {"name": config["name"], "function": config["function"], "first": first, "options": options}
     return {
         **keras.saving.serialize_keras_object(FormerOperation("identity", None, {})),

@@ -71,7 +71,10 @@ class PreparedSource:
         for name, output in _quantized_outputs(self.signature.model):
             low, high = output.range()
             if not (isfinite(low) and isfinite(high)):
-                raise ValueError(f"model: expected ranges that are numbers, got [{low}, {high}] of {name!r}")
+                raise ValueError(
+                    f"model: expected ranges that are numbers, got [{low}, {high}] of {name!r}: where infinity is padded, "
+                    "name the pooling behind it in float_layers of quantize.prepare"
+                )
             if not output.has_range():
                 raise ValueError(
                     f"model: expected ranges that training or quantize.observe has seen, got none of {name!r}"
