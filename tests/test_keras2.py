@@ -91,7 +91,7 @@ def volumes(k2):
     layers = k2.layers
     stack = [
         layers.Conv3D(3, 2),
-        layers.AveragePooling3D(2),
+        layers.Conv3D(4, 3, strides=2),
         layers.LeakyReLU(0.2),
         layers.ConvLSTM2D(2, 2),
         layers.Flatten(),

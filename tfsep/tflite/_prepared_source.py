@@ -72,8 +72,8 @@ class PreparedSource:
             low, high = output.range()
             if not (isfinite(low) and isfinite(high)):
                 raise ValueError(
-                    f"model: expected ranges that are numbers, got [{low}, {high}] of {name!r}: where infinity is padded, "
-                    "name the pooling behind it in float_layers of quantize.prepare"
+                    f"model: expected ranges that are numbers, got [{low}, {high}] of {name!r}: where infinity "
+                    "is padded, name the pooling behind it in float_layers of quantize.prepare"
                 )
             if not output.has_range():
                 raise ValueError(
