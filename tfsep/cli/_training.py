@@ -19,6 +19,9 @@ SizeOption = Annotated[
     str | None, typer.Option(help="Rows and columns that a folder's images are brought to: 224, or 224x160.")
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
+EpochsOption = Annotated[int | None, typer.Option(help="Passes over the training images.")]
+LearningRateOption = Annotated[float | None, typer.Option(help="Peak of the schedule.")]
+SeedOption = Annotated[int | None, typer.Option(help="Of everything random.")]
 PublishOption = Annotated[Path | None, typer.Option(help="Also put a folder to ship together here.")]
 
 
@@ -57,11 +60,11 @@ def train(
     config: ConfigOption = None,
     network: Annotated[str | None, typer.Option(help=f"{' or '.join(NETWORKS)}.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Width multiplier.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    epochs: EpochsOption = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
+    learning_rate: LearningRateOption = None,
     validation: Annotated[int | None, typer.Option(help="Training images that are held out to watch the run.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    seed: SeedOption = None,
     xla: XlaOption = None,
     settings: SetOption = None,
     resume: ResumeOption = False,
@@ -109,19 +112,19 @@ def train(
 @command("quantize")
 def quantize(
     model: Annotated[Path, typer.Argument(help="A .keras file of a float model, from images to probabilities.")],
+    custom: CustomOption = None,
+    unsafe: UnsafeOption = False,
     out: Annotated[Path, typer.Option(help="Folder of the run, and of the int8 file.")] = Path("runs/int8"),
     data: DataOption = "fashion_mnist",
     size: SizeOption = None,
     config: ConfigOption = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    epochs: EpochsOption = None,
+    learning_rate: LearningRateOption = None,
+    seed: SeedOption = None,
     xla: XlaOption = None,
     settings: SetOption = None,
     resume: ResumeOption = False,
     publish: PublishOption = None,
-    custom: CustomOption = None,
-    unsafe: UnsafeOption = False,
 ) -> None:
     """Fine-tune a model for int8, export it, and show that the file computes what was trained.
 
