@@ -197,7 +197,10 @@ def test_train_and_quantize(folder, tmp_path):
     epoch = (
         r"loss \d+\.\d{4}, accuracy \d\.\d{4}, validation \d\.\d{4}, \d+ s \(\d+% waiting for images\), \d+ images/s"
     )
-    how = r"CPU: xla off \(the step is not on a GPU\), precision float32 \(as set\), batch_size 8 \(as set\)"
+    how = (
+        r"CPU: xla off \(the step is not on a GPU\), augmentation host \(the step is not compiled for a GPU\), "
+        r"precision float32 \(as set\), batch_size 8 \(as set\)"
+    )
     assert_lines(done.stdout, how, rf"epoch 1/2: {epoch}", rf"epoch 2/2: {epoch}", r"held-out accuracy .*model\.keras")
     assert "\x1b" not in done.output, "no bar where nobody looks"
     for other, what in ((["--size", 14], "image_shape"), (["--set", "warmup_epochs=0"], "warmup_epochs")):

@@ -19,6 +19,7 @@ from tfsep._keras.dtype_policy import dtype_policy
 from tfsep._utils.messages import messages_to
 from tfsep.cli import app
 from tfsep.train import FitConfig, TrainConfig, _computation, _run, _trainer, join
+from tfsep.train._batches import BatchPreparation, epoch_batches
 from tfsep.train._computation import choose
 from tfsep.train._model_setup import build_optimizer, with_softmax
 from tfsep.train._run import TrainingJob, run_training
@@ -46,14 +47,16 @@ def job():
     return TrainingJob(network, evaluated, with_softmax(evaluated))
 
 
-@pytest.mark.parametrize(("xla", "precision"), in_part([("on", "float32"), ("off", "mixed_float16")], 2))
-def test_resumed_run_reaches_identical_weights_and_counts(xla, precision, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("xla", "precision", "augmentation"), in_part([("on", "float32", "device"), ("off", "mixed_float16", "host")], 2)
+)
+def test_resumed_run_reaches_identical_weights_and_counts(xla, precision, augmentation, data, tmp_path, monkeypatch):
     """With the scale of the loss, and the batch that fitted when the run began."""
     monkeypatch.setattr(_computation, "_choose_precision", lambda setting, device: (precision, "for the test"))
     monkeypatch.setattr(_run, "_LONG_WAIT", 0.0)
     monkeypatch.setattr(_run, "_LONG_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(Trainer, "rehearse", fitting(10))
-    config = replace(TINY, xla=xla, batch_size="auto")
+    config = replace(TINY, xla=xla, augmentation=augmentation, batch_size="auto")
     whole, cut, real, lines = tmp_path / "whole", tmp_path / "cut", _run._write_epoch, []
 
     def write_epoch(directory, records, *more):
@@ -65,7 +68,7 @@ def test_resumed_run_reaches_identical_weights_and_counts(xla, precision, data, 
     with messages_to(lines.append):
         expected = run_training(job(), config, data, whole, False)
     assert lines[0].endswith("batch_size 8 (16 does not fit in the CPU's memory)")
-    assert [line.split(",")[0].split("% ")[-1] for line in lines[3:]] == ["of the epoch waited for images"]
+    assert [line.split(";")[0].split("% ")[-1] for line in lines[3:]] == ["of the epoch waited for images"]
     monkeypatch.setattr(Trainer, "rehearse", fitting(100))
     resumed = run_training(job(), config, data, cut, True)
     for ours, theirs in zip(resumed.model.get_weights(), expected.model.get_weights(), strict=True):
@@ -74,7 +77,8 @@ def test_resumed_run_reaches_identical_weights_and_counts(xla, precision, data, 
         for name in theirs.files:
             np.testing.assert_array_equal(ours[name], theirs[name])
     record = json.loads((cut / "computation.json").read_text())
-    assert (record["xla"], record["precision"], record["batch_size"]) == (xla == "on", precision, 8)
+    chosen = [record[name] for name in ("xla", "augmentation", "precision", "batch_size")]
+    assert chosen == [xla == "on", augmentation, precision, 8]
     assert json.loads((cut / "config.json").read_text())["batch_size"] == "auto"
 
 
@@ -203,6 +207,52 @@ def test_share_of_the_time_that_waits_for_data(monkeypatch):
 def test_long_waits_are_said_once_and_not_of_the_first_epoch(waits, says):
     assert _run._waits_long([{"data_wait": wait, "seconds": 100.0} for wait in waits]) == says
     assert not _run._waits_long([{"data_wait": wait, "seconds": 5.0} for wait in waits])
+
+
+AUGMENTED = replace(TINY, batch_size=8, mixup=0.4, shift=2, erase=1.0, flip=True, average=0.9)
+
+
+def weights_after_an_epoch(split, config, xla, within=None):
+    """The weights that training reaches on a split, whose batches the step prepares if it is told how."""
+    trainer = Trainer(network(dropout=0.0), build_optimizer(config, 3, "float32"), config, xla=xla, preparation=within)
+    trainer.epoch(epoch_batches(split, config, 2, 0, prepared=within is None))
+    return trainer.model.get_weights()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_steps_augment_as_the_input_pipeline_does(accumulate, data):
+    config = replace(AUGMENTED, accumulate=accumulate)
+    split = data.train.take(0, 24)
+    within = BatchPreparation(config, split.preprocessing, 2)
+    expected = weights_after_an_epoch(split, config, False)
+    for xla in (False, True):
+        for ours, theirs in zip(weights_after_an_epoch(split, config, xla, within), expected, strict=True):
+            assert_close(ours, theirs, 1e-5)
+    other = within._replace(config=replace(config, mixup=0.0))
+    with pytest.raises(AssertionError):
+        assert_close(weights_after_an_epoch(split, config, False, other)[-2], expected[-2], 1e-5)
+
+
+def test_place_of_the_augmentation(monkeypatch):
+    def place(setting="auto", xla="auto", replicas=1):
+        strategy = Replicas(num_replicas_in_sync=replicas)
+        return choose(FitConfig(xla=xla, augmentation=setting), network(), strategy, 1000).augmentation
+
+    monkeypatch.setattr(_computation, "_device_of", lambda strategy: "GPU")
+    assert [place(), place(xla="off"), place("host"), place("device", "off"), place(replicas=2)] == [
+        "device",
+        "host",
+        "host",
+        "device",
+        "host",
+    ]
+    monkeypatch.setattr(_computation, "_device_of", lambda strategy: "CPU")
+    assert [place(), place(xla="on"), place("device")] == ["host", "host", "device"]
+    with pytest.raises(ValueError, match="expected host for 2 devices, got device") as caught:
+        place("device", replicas=2)
+    assert_sentence(caught.value, "augmentation")
+    with pytest.raises(ValueError, match="augmentation: expected one of auto, host, device, got 'gpu'"):
+        FitConfig(augmentation="gpu")
 
 
 def test_device_that_is_asked_for(monkeypatch):

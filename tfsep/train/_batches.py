@@ -1,8 +1,10 @@
 """The training batches of an epoch, as a function of the settings and the epoch alone."""
 
+from typing import NamedTuple
+
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
-from tfsep.data import EpochShard, Split
+from tfsep.data import EpochShard, Preprocessing, Split
 from tfsep.train._augment import augment, mix, random_numbers
 from tfsep.train._config import FitConfig
 
@@ -24,8 +26,40 @@ def smooth_labels(labels: TensorLike, classes: int, smoothing: float) -> Tensor:
     return tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
 
 
+class BatchPreparation(NamedTuple):
+    """What becomes of a batch of examples, in the input pipeline or within the step.
+
+    Attributes:
+        config: the settings.
+        preprocessing: of the images.
+        classes: number of classes, K.
+    """
+
+    config: FitConfig
+    preprocessing: Preprocessing
+    classes: int
+
+    def __call__(self, images: Tensor, labels: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return augmented, preprocessed images, with probabilities for labels, both mixed where the settings say so.
+
+        Args:
+            images: uint8 (N, H, W, C).
+            labels: classes (N,).
+            numbers: float32 (N, NUMBERS_PER_IMAGE), of `random_numbers`.
+        """
+        prepared = self.preprocessing(augment(images, numbers, self.config))
+        probabilities = smooth_labels(labels, self.classes, self.config.label_smoothing)
+        return mix(prepared, probabilities, numbers) if self.config.mixup else (prepared, probabilities)
+
+
 def epoch_batches(
-    split: Split, config: FitConfig, classes: int, epoch: int, worker: int = 0, workers: int = 1
+    split: Split,
+    config: FitConfig,
+    classes: int,
+    epoch: int,
+    worker: int = 0,
+    workers: int = 1,
+    prepared: bool = True,
 ) -> tf.data.Dataset:
     """Return the training batches of one epoch: shuffled, augmented and preprocessed, with probabilities for labels.
 
@@ -39,9 +73,11 @@ def epoch_batches(
         epoch: number of the epoch, from 0.
         worker: index of this worker, whose batches are its shares of the batches of all workers.
         workers: number of workers.
+        prepared: whether batches are prepared here; otherwise the step has to.
 
     Returns:
-        A ``tf.data.Dataset`` of images (N, H, W, C) and probabilities (N, K).
+        A ``tf.data.Dataset`` of images (N, H, W, C) and probabilities (N, K), or of the arguments of a
+        `BatchPreparation`.
 
     Examples:
         >>> split = Split.of(np.zeros((5, 28, 28, 1), "uint8"), np.arange(5))
@@ -52,12 +88,11 @@ def epoch_batches(
     shard = EpochShard(worker, workers, share)
     steps = shard.steps(split.size)
 
-    def prepared(step: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        images, labels = batch
+    prepare = BatchPreparation(config, split.preprocessing, classes)
+
+    def with_numbers(step: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         numbers = random_numbers(config, epoch * steps + step)[worker * share : (worker + 1) * share]
-        images = split.preprocessing(augment(images, numbers, config))
-        probabilities = smooth_labels(labels, classes, config.label_smoothing)
-        return mix(images, probabilities, numbers) if config.mixup else (images, probabilities)
+        return prepare(*batch, numbers) if prepared else (*batch, numbers)
 
     batches = split.examples(config.seed, epoch, shard).batch(share, drop_remainder=True).take(steps).enumerate()
-    return batches.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return batches.map(with_numbers, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

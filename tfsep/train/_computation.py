@@ -1,4 +1,4 @@
-"""How a run computes: compilation, precision and batch size, chosen by the device where a setting leaves it open."""
+"""How a run computes: what is left open by a setting is chosen by the device."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +26,7 @@ class Computation:
     Attributes:
         device: kind of the device that takes the steps, such as ``"GPU"``.
         xla: whether XLA compiles the step.
+        augmentation: ``"host"`` where the input pipeline augments images, ``"device"`` where the step does.
         precision: dtype policy of the model in training.
         batch_size: images in a step of all workers together.
         reasons: why, by the name of the setting.
@@ -33,6 +34,7 @@ class Computation:
 
     device: str
     xla: bool
+    augmentation: str
     precision: str
     batch_size: int
     reasons: dict[str, str]
@@ -47,7 +49,14 @@ class Computation:
         Raises:
             ValueError: for another record.
         """
-        kinds = {"device": str, "xla": bool, "precision": str, "batch_size": int, "reasons": dict}
+        kinds = {
+            "device": str,
+            "xla": bool,
+            "augmentation": str,
+            "precision": str,
+            "batch_size": int,
+            "reasons": dict,
+        }
         if {name: type(value) for name, value in record.items()} != kinds:
             raise ValueError(f"expected {', '.join(kinds)}, got {record!r:.80}")
         return cls(**record)
@@ -70,7 +79,8 @@ class Computation:
 
     def describe(self) -> str:
         """Return the computation in words."""
-        values = {"xla": "on" if self.xla else "off", "precision": self.precision, "batch_size": self.batch_size}
+        values = {**self.facts, "xla": "on" if self.xla else "off"}
+        del values["device"]
         return f"{self.device}: " + ", ".join(f"{name} {each} ({self.reasons[name]})" for name, each in values.items())
 
 
@@ -84,21 +94,27 @@ def choose(config: FitConfig, model: Model, strategy: tf.distribute.Strategy, im
         images: number of training images.
 
     Raises:
-        ValueError: if XLA is asked for and cannot compile the step; if a batch cannot be divided among replicas and
-            parts, or has more images than there are.
+        ValueError: if XLA is asked for and cannot compile the step; if several replicas are to augment; if a batch
+            cannot be divided among replicas and parts, or has more images than there are.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-        >>> choose(FitConfig(xla="off"), model, tf.distribute.get_strategy(), 1000).describe()
-        'CPU: xla off (as set), precision float32 (as set), batch_size 128 (as set)'
+        >>> choose(FitConfig(xla="off", augmentation="host"), model, tf.distribute.get_strategy(), 1000).describe()
+        'CPU: xla off (as set), augmentation host (as set), precision float32 (as set), batch_size 128 (as set)'
     """
     replicas = strategy.num_replicas_in_sync
     batch, why_batch = _choose_batch(config, replicas, images)
     device = _device_of(strategy)
     xla, why_xla = _choose_xla(config.xla, device, replicas, model)
+    augmentation, why_augmentation = _choose_augmentation(config.augmentation, device, replicas, xla)
     precision, why_precision = _choose_precision(getattr(config, "precision", "float32"), device)
-    reasons = {"xla": why_xla, "precision": why_precision, "batch_size": why_batch}
-    return Computation(device, xla, precision, batch, reasons)
+    reasons = {
+        "xla": why_xla,
+        "augmentation": why_augmentation,
+        "precision": why_precision,
+        "batch_size": why_batch,
+    }
+    return Computation(device, xla, augmentation, precision, batch, reasons)
 
 
 def out_of_memory(computation: Computation) -> ValueError:
@@ -139,6 +155,19 @@ def _choose_xla(setting: str, device: str, replicas: int, model: Model) -> tuple
     if uncompiled:
         return False, f"{', '.join(uncompiled[:3])} cannot be compiled"
     return True, "the step is on a GPU"
+
+
+def _choose_augmentation(setting: str, device: str, replicas: int, xla: bool) -> tuple[str, str]:
+    # Pairs of mixed neighbours may lie on two replicas.
+    if setting == "device" and replicas > 1:
+        raise ValueError(f"augmentation: expected host for {replicas} devices, got {setting}")
+    if setting != AUTO:
+        return setting, "as set"
+    if device != "GPU" or not xla:
+        return "host", "the step is not compiled for a GPU"
+    if replicas > 1:
+        return "host", "the step is on several devices"
+    return "device", "the step is compiled for a GPU"
 
 
 def _choose_precision(setting: str, device: str) -> tuple[str, str]:

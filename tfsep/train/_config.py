@@ -11,8 +11,9 @@ from tfsep.defs import NETWORKS
 OPTIMIZERS = ("adamw", "sgd")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 XLA = ("auto", "on", "off")
+AUGMENTATION = ("auto", "host", "device")
 AUTO = "auto"
-"""The value of settings that are chosen by the device: `xla`, `precision` and `batch_size`."""
+"""The value of settings that are chosen by the device: `xla`, `augmentation`, `precision` and `batch_size`."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class FitConfig:
         validation: number of training images held out for the accuracy of each epoch; the test split is not used.
         seed: seed of all random numbers, in [0, 2**32 - 1].
         xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU, as Keras's `fit` does.
+        augmentation: where images are augmented: on the ``"host"``, in the input pipeline; on the ``"device"``, within
+            the step; or ``"auto"``: within a step that is compiled for a GPU.
 
     Raises:
         ValueError: for a field of another type or out of range; the message names it.
@@ -65,6 +68,7 @@ class FitConfig:
     validation: int = 5000
     seed: int = 0
     xla: str = AUTO
+    augmentation: str = AUTO
 
     def __post_init__(self) -> None:
         """Convert every field to its type, and check its range."""
@@ -77,6 +81,7 @@ class FitConfig:
             raise ValueError(f"accumulate: expected a divisor of batch_size {self.batch_size}, got {self.accumulate}")
         self._require_one_of("optimizer", OPTIMIZERS)
         self._require_one_of("xla", XLA)
+        self._require_one_of("augmentation", AUGMENTATION)
         self._require_bool("flip")
         for name, kind, *ends in (
             ("learning_rate", float, 0, 10),
@@ -175,6 +180,8 @@ class TrainConfig(FitConfig):
         validation: number of training images held out for the accuracy of each epoch; the test split is not used.
         seed: seed of all random numbers, in [0, 2**32 - 1].
         xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU, as Keras's `fit` does.
+        augmentation: where images are augmented: on the ``"host"``, in the input pipeline; on the ``"device"``, within
+            the step; or ``"auto"``: within a step that is compiled for a GPU.
         network: a key of `tfsep.defs.NETWORKS`.
         alpha: width multiplier.
         dropout: share of the features that training drops before the classifier.

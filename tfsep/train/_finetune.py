@@ -46,6 +46,8 @@ class QuantizeConfig(FitConfig):
         validation: number of training images held out for the accuracy of each epoch; the test split is not used.
         seed: seed of all random numbers, in [0, 2**32 - 1].
         xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU, as Keras's `fit` does.
+        augmentation: where images are augmented: on the ``"host"``, in the input pipeline; on the ``"device"``, within
+            the step; or ``"auto"``: within a step that is compiled for a GPU.
         runtime: kernels whose arithmetic the model reproduces: ``"xnnpack"``, LiteRT's default on CPUs, or
             ``"reference"``, the fixed-point kernels of TensorFlow Lite for Microcontrollers.
         ranges: ranges of activations: ``"moving"`` averages of each batch's minimum and maximum, or ``"learned"``,

@@ -20,7 +20,7 @@ from tfsep._keras.types import Model, Tensor
 from tfsep._utils.arguments import as_path
 from tfsep._utils.progress import progress_bar
 from tfsep.data import ImageData, Split
-from tfsep.train._batches import epoch_batches
+from tfsep.train._batches import BatchPreparation, epoch_batches
 from tfsep.train._computation import Computation, choose, out_of_memory
 from tfsep.train._config import AUTO, FitConfig
 from tfsep.train._model_setup import build_optimizer
@@ -36,9 +36,10 @@ _LONG_WAIT_SECONDS = 5.0
 
 
 _WAITING = (
-    "{:.0%} of the epoch waited for images, which this machine's CPU reads and augments; `tfsep records` stores them "
-    "at the size of the network, and shift=0 or erase=0 augments them less"
+    "{:.0%} of the epoch waited for images; `tfsep records` stores them at the size of the network, which a CPU reads "
+    "faster"
 )
+_AUGMENTING = ", and augmentation=device, shift=0 or erase=0 leaves it less to augment"
 _NOT_COMPILED = (
     tf.errors.InvalidArgumentError,
     tf.errors.UnimplementedError,
@@ -174,7 +175,7 @@ def run_training(
                 _write_epoch(directory, records, best, trainer)
             _logger.info(epoch_line(records[-1], config.epochs))
             if _waits_long(records):
-                _logger.info(_WAITING.format(records[-1]["data_wait"]))
+                _logger.info(_advice(records[-1]["data_wait"], trainer))
     except tf.errors.ResourceExhaustedError as error:
         raise out_of_memory(computation) from error
     except KeyboardInterrupt:
@@ -208,7 +209,9 @@ def _fitting_trainer(
         with devices.strategy.scope():
             model = job.make_model(computation.precision)
             optimizer = build_optimizer(chosen, training.size // chosen.images_per_step, computation.precision)
-            trainer = Trainer(model, optimizer, chosen, job.teacher, job.distill, computation.xla)
+            prepare = BatchPreparation(chosen, training.preprocessing, model.output_shape[-1])
+            within = prepare if computation.augmentation == "device" else None
+            trainer = Trainer(model, optimizer, chosen, job.teacher, job.distill, computation.xla, within)
         try:
             trainer.rehearse(_batches(trainer, training, chosen, 0, devices))
         except tf.errors.ResourceExhaustedError as error:
@@ -228,8 +231,8 @@ def _fitting_trainer(
 
 def _batches(trainer: Trainer, training: Split, config: FitConfig, epoch: int, devices: Devices) -> tf.data.Dataset:
     """This worker's batches of an epoch."""
-    classes = trainer.model.output_shape[-1]
-    return epoch_batches(training, config, classes, epoch, devices.worker_index, devices.worker_count)
+    place, prepared = (devices.worker_index, devices.worker_count), trainer.preparation is None
+    return epoch_batches(training, config, trainer.model.output_shape[-1], epoch, *place, prepared)
 
 
 def _accuracy(model: Model, split: Split, devices: Devices) -> float:
@@ -277,6 +280,11 @@ def _waits_long(records: list[dict[str, Any]]) -> bool:
         for each in records[1:]
     ]
     return waits[-1:] == [True] and sum(waits) == 1
+
+
+def _advice(waited: float, trainer: Trainer) -> str:
+    """What to do about a share of an epoch that waited for images, as a line of the log."""
+    return _WAITING.format(waited) + _AUGMENTING * (trainer.preparation is None)
 
 
 def _best_record(records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ Keras's `fit` does not train under ``tf.distribute.MultiWorkerMirroredStrategy``
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Model, Tensor
+from tfsep.train._batches import BatchPreparation
 from tfsep.train._config import FitConfig
 
 _AVERAGED_STATISTICS = ("moving_mean", "moving_variance")
@@ -49,6 +50,7 @@ class Trainer:
         teacher: a model from the same images to probabilities; None for none.
         distill: share of each label, in [0, 1], that the teacher's probabilities replace.
         xla: whether XLA compiles the step; with several replicas, its loss and gradients.
+        preparation: prepares each batch within the step; None where batches are prepared.
 
     Source of the average: M. Tan, Q. Le, "EfficientNet" (arXiv 1905.11946), section 5. Source of distillation: G.
     Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531).
@@ -69,9 +71,10 @@ class Trainer:
         teacher: Model | None = None,
         distill: float = 0.0,
         xla: bool = False,
+        preparation: BatchPreparation | None = None,
     ) -> None:
         self.model, self.optimizer, self._config = model, optimizer, config
-        self._teacher, self._distill = teacher, distill
+        self._teacher, self._distill, self.preparation = teacher, distill, preparation
         self._strategy = tf.distribute.get_strategy()
         optimizer.build(model.trainable_variables)
         trained = {id(variable) for variable in model.trainable_variables}
@@ -120,15 +123,15 @@ class Trainer:
             tf.errors.OpError: if the step cannot be compiled or computed, or does not fit in memory.
         """
         kept = [np.array(np.asarray(variable)) for variable in self.state]
-        self.step(*(tf.zeros(spec.shape, spec.dtype) for spec in batches.element_spec))
+        self.step([tf.zeros(spec.shape, spec.dtype) for spec in batches.element_spec])
         for variable, value in zip(self.state, kept, strict=True):
             variable.assign(value)
 
-    def epoch(self, batches: Iterable[tuple[Tensor, Tensor]], after_step: Callable[[], None] = lambda: None) -> Epoch:
+    def epoch(self, batches: Iterable[Sequence[Tensor]], after_step: Callable[[], None] = lambda: None) -> Epoch:
         """Take a step for each batch.
 
         Args:
-            batches: images and probabilities, this worker's shares of the batches.
+            batches: images and probabilities, this worker's shares of the batches, or what they are prepared from.
             after_step: called after each step.
 
         Raises:
@@ -136,8 +139,8 @@ class Trainer:
         """
         sums, steps, clock = np.zeros(4), 0, _Clock()
         with self._strategy.scope():
-            for images, labels in clock.timed(batches):
-                *summands, in_a_row = self.step(images, labels)
+            for batch in clock.timed(batches):
+                *summands, in_a_row = self.step(batch)
                 sums += summands
                 steps += 1
                 if in_a_row >= MOST_SKIPPED:
@@ -150,18 +153,17 @@ class Trainer:
             raise _no_finite_steps(f"all {steps} steps of an epoch")
         return Epoch(loss / count, correct / count, int(skipped), clock.share)
 
-    def step(self, images: Tensor, labels: Tensor) -> list[float]:
+    def step(self, batch: Sequence[Tensor]) -> list[float]:
         """Take a step, and wait for its end.
 
         Args:
-            images: this worker's share of a batch.
-            labels: their probabilities.
+            batch: this worker's share of a batch, see `epoch`.
 
         Returns:
             Sums of losses, of correct predictions and of images; 1 for a skipped step; skipped steps in a row.
         """
         with self._strategy.scope():
-            numbers: list[float] = np.asarray(self._train_step(images, labels)).tolist()
+            numbers: list[float] = np.asarray(self._train_step(*batch)).tolist()
         return numbers
 
     def evaluation_weights(self) -> list[np.ndarray]:
@@ -171,7 +173,7 @@ class Trainer:
             weights[number] = average.numpy()
         return weights
 
-    def _distributed_step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _distributed_step(self, *batch: Tensor) -> Tensor:
         """Take a step on all replicas, unless something is not finite on one of them.
 
         Returns:
@@ -179,7 +181,8 @@ class Trainer:
         """
         replicas = self._strategy.num_replicas_in_sync
         # A plain function, so that a compiled one inside is placed on its replica's device.
-        computed = self._strategy.run(lambda *batch: self._gradients(*batch), args=(images, labels))  # noqa: PLW0108
+        prepared = self.preparation(*batch) if self.preparation else batch
+        computed = self._strategy.run(lambda *given: self._gradients(*given), args=prepared)  # noqa: PLW0108
         gradients, former, sums, finite = computed
         all_finite = self._strategy.reduce("SUM", finite, axis=None) > replicas - 0.5
         if self._scales_loss:
