@@ -198,21 +198,35 @@ def training_step(
     return lambda: tf.nest.map_structure(lambda value: value.numpy(), model.train_function(batches))
 
 
-def trainer_step(policy: str = "float32", side: int = 128, images: int = 32, xla: bool = False) -> Run:
-    """A step of `tfsep train`, by SGD; it counts what is not finite, and scales the loss in float16."""
+def trainer_step(
+    policy: str = "float32", side: int = 128, images: int = 32, xla: bool = False, augmentation: str | None = None
+) -> Run:
+    """A step of `tfsep train`, by SGD; it counts what is not finite, and scales the loss in float16.
+
+    With `augmentation`, it takes images from the input pipeline, augmented on the ``"host"`` or the ``"device"``.
+    """
+    import numpy as np
     import tensorflow as tf
 
     from tfsep._keras.dtype_policy import dtype_policy
+    from tfsep.data import Split
     from tfsep.train import FitConfig
+    from tfsep.train._batches import BatchPreparation, epoch_batches
     from tfsep.train._model_setup import build_optimizer
     from tfsep.train._trainer import Trainer
 
     with dtype_policy(policy):
         model = our_model(side)
     config = FitConfig(batch_size=images, optimizer="sgd", weight_decay=0.0, average=0.0)
-    trainer = Trainer(model, build_optimizer(config, 1000, policy), config, xla=xla)
-    x = tf.random.stateless_uniform((images, side, side, 3), (0, 1))
-    return partial(trainer.step, x, tf.one_hot(tf.range(images), 1000))
+    pixels = np.random.default_rng(0).integers(0, 256, (2 * images, side, side, 3), np.uint8)
+    split = Split.of(pixels, np.arange(2 * images) % 1000)
+    within = BatchPreparation(config, split.preprocessing, 1000) if augmentation == "device" else None
+    trainer = Trainer(model, build_optimizer(config, 1000, policy), config, xla=xla, preparation=within)
+    if augmentation is None:
+        x = tf.random.stateless_uniform((images, side, side, 3), (0, 1))
+        return partial(trainer.step, (x, tf.one_hot(tf.range(images), 1000)))
+    batches = iter(epoch_batches(split, config, 1000, 0, prepared=within is None).repeat())
+    return lambda: trainer.step(next(batches))
 
 
 def our_model(side: int = 128) -> Any:

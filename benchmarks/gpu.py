@@ -132,6 +132,16 @@ def _peak() -> Any:
     return tf.config.experimental.get_memory_info("GPU:0")["peak"] // 2**20
 
 
+def augmentations(sizes: Sizes) -> Iterator[dict]:
+    """The compiled step with its input pipeline: what `augmentation=auto` chooses on a GPU, against the host."""
+    for policy in ("float32", "mixed_float16"):
+        mine, peer = (
+            trainer_step(policy, sizes.side, sizes.images, True, augmentation) for augmentation in ("device", "host")
+        )
+        name = f"MobileNet v1, {sizes.side}², batch {sizes.images}, {policy}, XLA"
+        yield compared("augmentation within the step", name, "on the host", 1.0, 2 * sizes.seconds, mine, peer)
+
+
 def inferences(sizes: Sizes) -> Iterator[dict]:
     """MobileNet v1 without its normalizations, against Keras's."""
     for jit in (False, True):
@@ -189,6 +199,7 @@ GROUPS = {
     },
     "step, float32": Group(partial(steps, "float32"), 240),
     "step, mixed_float16": Group(partial(steps, "mixed_float16"), 240),
+    "augmentation": Group(augmentations, 120),
     "torch": Group(torch_steps, 90, "torch"),
     "inference": Group(inferences, 90),
     "quantized": Group(quantized, 60),
