@@ -116,7 +116,7 @@ def test_arguments_by_name_keep_their_places():
 
 
 def test_islands_at_the_end_are_no_integers(tmp_path):
-    """Operators that keep their input's scale, which the converter would compute in integers; all in float32.
+    """Operators that keep their input's scale, which the converter would compute in integers, are named.
 
     One takes the model's input, which others take in integers.
     """
@@ -124,9 +124,10 @@ def test_islands_at_the_end_are_no_integers(tmp_path):
     x = L.Conv2D(4, 3, name="first")(inputs)
     y = L.Conv2D(4, 3, name="second")(inputs)
     outputs = [L.UpSampling2D(2, interpolation="bilinear")(x), L.Maximum()([x, y]), *K.split(x, 2, -1), x[:, 1:]]
-    outputs += [L.MaxPooling2D(name="pooled")(x), L.Concatenate(name="joined")([x, y]), L.ELU()(x), K.exp(inputs)]
+    outputs += [L.MaxPooling2D()(x), L.Concatenate()([x, y]), L.ELU()(x), K.exp(inputs)]
     model = keras.Model(inputs, outputs)
-    prepared = prepared_of(model, float_layers=["pooled", "joined"])
+    names = [row.name for row in quantize.coverage(quantize.prepare(model)).rows if row.name not in ("first", "second")]
+    prepared = prepared_of(model, float_layers=names)
     report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X)
     assert {each.dtype for each in report.outputs} == {"float32"}
     assert report.inputs[0].dtype == "int8"

@@ -427,7 +427,7 @@ def test_untrainable_layers_stay_untrainable(make):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda x: x + np.ones(4, "float32"), lambda x: x - L.Conv2D(4, 1)(x), lambda x: x + L.GlobalAveragePooling2D()(x)],
+    [lambda x: x - L.GlobalAveragePooling2D()(x), lambda x: x + L.GlobalAveragePooling2D()(x)],
 )
 def test_an_unsupported_operator_is_named_in_the_error(make):
     inputs = keras.Input(SHAPE)

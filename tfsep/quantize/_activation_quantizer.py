@@ -9,9 +9,10 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Shape, Tensor
 from tfsep.layers._layer_kinds import LayerKind
 from tfsep.ops._export_context import is_compiling
+from tfsep.quantize._activations import FUSED_ACTIVATIONS
 from tfsep.quantize._config import Config
 from tfsep.quantize._inference_mode import computes_in_float, is_litert_rounding, is_observing
-from tfsep.quantize._operations import FUSED_ACTIVATIONS, OPERATIONS
+from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._qparams import INT8_MAX, INT8_MIN, qparams_of
 
 _NO_RANGE = "model: expected ranges that training or quantize.observe has seen, got an empty one"

@@ -11,8 +11,9 @@ from tfsep._keras.composite_layers import Unopened, body_of, is_composite
 from tfsep._keras.model_graph import Call, calls_behind, operation_of, plain_model
 from tfsep._keras.types import Layer, Model, Shape
 from tfsep.layers._layer_kinds import kind_of
+from tfsep.quantize._activations import is_pure, layers_of_operators
 from tfsep.quantize._decompositions import decomposed, scaling_of
-from tfsep.quantize._operations import is_pure, layers_of_operators, moves, operation_for, overridden
+from tfsep.quantize._operations import moves, operation_for, overridden
 from tfsep.quantize._to_float import ToFloat
 
 
@@ -49,7 +50,9 @@ class LayerCall:
     @property
     def names(self) -> set[str]:
         """The names that `Config.float_layers` can give for it."""
-        return set() if self.layer is None else {self.layer.name, *self.within}
+        if self.layer is None:
+            return set()
+        return {self.layer.name, *self.within, *(f"{self.layer.name}_{place}" for place in range(1, self.results))}
 
     @property
     def takes_named(self) -> bool:
@@ -215,8 +218,8 @@ def _identity_key(layer: Layer, count: int) -> Hashable:
 
     It is the layer's identity, or, for a pure layer, its class and config without the name.
     """
-    if (type(layer), count) in layers_of_operators():
-        return id(type(layer))
+    if (layer_of := layers_of_operators().get((type(layer), count))) is not None:
+        layer = layer_of(layer)
     if not is_pure(layer):
         return id(layer)
     return id(type(layer)), repr({name: value for name, value in layer.get_config().items() if name != "name"})
@@ -234,7 +237,7 @@ def _parts(layer: Layer, call: LayerCall, before: list[LayerCall]) -> list[Layer
         return decomposed(scaling, before[0].shape, call.shape)
     same_rank = len({len(each.shape) for each in before}) == 1
     layer_of = layers_of_operators().get((type(layer), len(before))) if same_rank else None
-    return decomposed(layer, before[0].shape, call.shape) if layer_of is None else [layer_of(name=layer.name)]
+    return decomposed(layer, before[0].shape, call.shape) if layer_of is None else [layer_of(layer)]
 
 
 @cache

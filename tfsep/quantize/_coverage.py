@@ -20,6 +20,7 @@ from tfsep.quantize._planner import function_name
 from tfsep.quantize._prepared_model import require_prepared
 from tfsep.quantize._quantized_average_pooling import QuantizedAveragePooling
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
+from tfsep.quantize._quantized_slopes import QuantizedSlopes
 from tfsep.quantize._to_float import ToFloat
 
 
@@ -155,11 +156,11 @@ def coverage(model: Model, input_shape: InputShapes | None = None) -> Coverage:
 def _rows(call: Call, sources: list[Layer]) -> list[tuple[CoverageRow, list[Layer]]]:
     """The row of a call, if it is an operation, and the layers whose multiply-accumulates are its."""
     layer = call.operation
-    unseen = (keras.layers.InputLayer, QuantizedMatmul, Dequantize, Weight, ToFloat, *INFERENCE_IDENTITIES)
-    if isinstance(layer, unseen):
+    parts = (keras.layers.InputLayer, QuantizedMatmul, QuantizedSlopes, Dequantize, Weight, ToFloat)
+    if isinstance(layer, (*parts, *INFERENCE_IDENTITIES)):
         return []
     if isinstance(layer, ActivationQuantizer):
-        if OPERATIONS[call.kwargs["operation"]].input == "float":
+        if not OPERATIONS[call.kwargs["operation"]].is_result:
             return []
         inside = [source for source in sources[:1] if isinstance(source, QuantizedMatmul)]
         kind = _kind(inside[0].layer) if inside else call.kwargs["operation"]

@@ -119,13 +119,23 @@ def exp_of_negative(x: Tensor, integer_bits: int) -> Tensor:
 
 
 def inverse_of_one_plus(x: Tensor) -> Tensor:
-    """Return 1 / (1 + x) for x in [0, 1), both with no integer bits: three of Newton's steps, in two integer bits."""
+    """Return 1 / (1 + x) for x in [0, 1), both with no integer bits."""
+    return shift_left(_twice_inverse_of_one_plus(x), ONE, 32)
+
+
+def quotient_of_one_minus(x: Tensor) -> Tensor:
+    """Return (1 − x) / (1 + x) for x in [0, 1), both with no integer bits."""
+    return shift_left(_twice_inverse_of_one_plus(x) - _constant(1.0, 2), ONE * 2, 32)
+
+
+def _twice_inverse_of_one_plus(x: Tensor) -> Tensor:
+    """2 / (1 + x) for x in [0, 1), with two integer bits: three of Newton's steps."""
     half = tf.bitwise.right_shift(x + LARGEST + 1, ONE)
     y = _constant(48 / 17, 2) + high_product(half, _constant(-32 / 17, 2))
     for _ in range(3):
         rest = _constant(1.0, 2) - high_product(half, y)
         y += shift_left(high_product(y, rest), ONE * 2, 32)
-    return shift_left(y, ONE, 32)
+    return y
 
 
 def rescaled(x: Tensor, scale: Tensor, integer_bits: int) -> tuple[Tensor, Tensor]:

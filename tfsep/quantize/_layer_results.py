@@ -9,6 +9,7 @@ from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._dequantize import Dequantize
 from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
+from tfsep.quantize._quantized_slopes import QuantizedSlopes
 
 
 class Result(NamedTuple):
@@ -50,6 +51,6 @@ def results_of(model: Model) -> list[Result]:
 def _name(call: Call) -> str | None:
     """The name of the layer whose result a call returns; None for a call on the way to a result."""
     if isinstance(call.operation, ActivationQuantizer):
-        return None if OPERATIONS[call.kwargs["operation"]].input == "float" else call.kwargs["layer_name"]
-    is_on_the_way = isinstance(call.operation, keras.layers.InputLayer | QuantizedMatmul | Dequantize)
+        return None if not OPERATIONS[call.kwargs["operation"]].is_result else call.kwargs["layer_name"]
+    is_on_the_way = isinstance(call.operation, keras.layers.InputLayer | QuantizedMatmul | QuantizedSlopes | Dequantize)
     return None if is_on_the_way else call.operation.name

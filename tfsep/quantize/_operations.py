@@ -1,9 +1,9 @@
-"""One row for each operation that `prepare` quantizes, and for each activation.
+"""One row for each operation that `prepare` quantizes.
 
-To add an operation, add its row to `_ROWS`: the Keras layers and the operator that mean it, its computation in real
+To add an operation, add its row to `_ROWS`: the Keras layers and the operators that mean it, its computation in real
 numbers, and its integer kernel in each runtime. `prepare` plans it, trains it and infers it from that row alone. The
-kernels are functions of `_xnnpack_kernels` and `_reference_kernels`. What has no row is refused in the words of
-`_refusals`.
+kernels are functions of `_xnnpack_kernels` and `_reference_kernels`; activations are in `_activations`. What has no row
+is refused in the words of `_refusals`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,18 +15,36 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.inference_identities import INFERENCE_IDENTITIES
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer, Tensor
-from tfsep.layers import DepthwiseSeparableConv, leaky_relu
+from tfsep.layers import DepthwiseSeparableConv
 from tfsep.layers._layer_kinds import LAYER_KINDS
 from tfsep.quantize import _reference_kernels as reference
 from tfsep.quantize import _xnnpack_kernels as xnnpack
 from tfsep.quantize._qparams import to_integers
+from tfsep.quantize._table_functions import TABLES
 from tfsep.quantize._to_float import ToFloat
 from tfsep.quantize._zero_insertion import ZeroInsertion
 from tfsep.surgery._foldable import overrides
 
+L, K = keras.layers, keras.ops
+
 IntegerKernel = Callable[..., Tensor]
 """``(a, qparams of a, b, qparams of b, …, qparams of the result, **options)`` → integers of the result, from its zero
 point, before they are clipped to 8 bits; each input is integers from its zero point."""
+
+
+Plan = Literal["pairwise", "mean", "same_qparams", "joined", "parts", "resize", "slopes", "average_pooling"]
+"""How a call is planned.
+
+- ``"pairwise"``: two tensors at a time.
+- ``"mean"``: over some axes.
+- ``"same_qparams"``: the layer itself, on the quantization parameters of its input; ``"joined"``: likewise of several
+  inputs, which share them; ``"parts"``: of several results; ``"average_pooling"``: with rounding.
+- ``"resize"``: interpolation on the quantization parameters of the input.
+- ``"slopes"``: a function by weights of the layer.
+"""
+
+
+_RUNTIMES = ("xnnpack", "reference")
 
 
 @dataclass(frozen=True)
@@ -37,29 +55,38 @@ class Operation:
         name: key in `OPERATIONS`, by which planned operations and `ActivationQuantizer` refer to it.
         layers: Keras layer classes that compute it.
         keras_op: the operation of `keras.ops` that computes it of two tensors.
-        plan: how a call of the layers is planned: ``"pairwise"``, two tensors at a time; ``"mean"``, over all axes
-            between batch and channels; ``"same_qparams"``, the layer itself, on the quantization parameters of its
-            input, also where several inputs have to share them, as of a concatenation or a maximum;
-            ``"average_pooling"``, the same with rounding; None for an operation that is only planned as part of
-            another layer.
+        operators: functions of a symbolic tensor that call the operations of `keras.ops` which compute it.
+        takes: whether it is what a layer or an operation of its classes computes, by the arguments of these.
+        plan: how a call of the layers is planned, one of `Plan`; None for an operation that is only planned as part
+            of another layer.
         compute: (tensors, **options) → the result in real numbers, for training and for the converter.
-        integer_kernels: its integer kernel for each runtime, by name; a runtime without one is refused.
+        integer_kernels: its integer kernel for each runtime, by name.
         litert_kernels: the kernel of LiteRT for each runtime whose own kernel rounds otherwise.
         fixed_range: low and high end of the result, where runtimes fix them.
         input: what its kernels take: ``"quantized"`` tensors, the ``"sums"`` of a `QuantizedMatmul` with their scale,
             or a ``"float"`` tensor.
+        keeps_range: whether the result has the range of what it takes.
+        is_result: whether the result is that of a layer, and no change of its quantization.
+        runtimes: the runtimes that have its operator; others are refused.
         is_pure: whether two layers of the same config compute the same, so that the converter merges them.
     """
 
     name: str
     layers: tuple[type[Layer], ...] = ()
     keras_op: Callable[..., Tensor] | None = None
-    plan: Literal["pairwise", "mean", "same_qparams", "average_pooling"] | None = None
+    operators: tuple[Callable[[keras.KerasTensor], Any], ...] = ()
+    takes: Callable[[Layer], bool] = lambda layer: True  # noqa: ARG005
+    plan: (
+        Literal["pairwise", "mean", "same_qparams", "joined", "parts", "resize", "slopes", "average_pooling"] | None
+    ) = None
     compute: Callable[..., Tensor] = lambda x, **_: x
     integer_kernels: Mapping[str, IntegerKernel] = field(default_factory=dict)
     litert_kernels: Mapping[str, IntegerKernel] = field(default_factory=dict)
     fixed_range: tuple[float, float] | None = None
     input: Literal["quantized", "sums", "float"] = "quantized"
+    keeps_range: bool = False
+    is_result: bool = True
+    runtimes: tuple[str, ...] = _RUNTIMES
     is_pure: bool = True
 
     def real(self, tensors: list[Tensor], options: Mapping[str, Any]) -> Tensor:
@@ -89,8 +116,8 @@ def _leaky_relu(x: Tensor, slope: float) -> Tensor:
     return tf.nn.leaky_relu(x, slope)
 
 
-def _gelu(x: Tensor) -> Tensor:
-    return tf.nn.gelu(x, approximate=False)
+_ALMOST_ONE = 1.0 - 2.0**-24
+"""The slope of a LeakyReLU that only changes the scale of integers. One of 1 the converter drops."""
 
 
 def _hard_silu(x: Tensor) -> Tensor:
@@ -106,6 +133,7 @@ def _quantize(name: str, fixed_range: tuple[float, float] | None = None, **kerne
         integer_kernels={"xnnpack": xnnpack.quantize, "reference": reference.quantize} | kernels,
         fixed_range=fixed_range,
         input="float",
+        is_result=False,
     )
 
 
@@ -115,6 +143,12 @@ def _nonlinear(
     """A function, into a range that converters fix if one is given; XNNPACK computes it in floats, and rounds once."""
     kernels = {"xnnpack": xnnpack.rounded_once(function)} | kernels
     return Operation(name, compute=function, integer_kernels=kernels, fixed_range=fixed_range)
+
+
+def _interpolation(layer: Layer) -> str:
+    """The interpolation of a layer that resizes images and does no more."""
+    keeps_aspect = getattr(layer, "crop_to_aspect_ratio", False) or getattr(layer, "pad_to_aspect_ratio", False)
+    return "" if keeps_aspect else str(getattr(layer, "interpolation", "nearest"))
 
 
 def _divided(x: Tensor, qparams: Tensor) -> Tensor:
@@ -139,19 +173,31 @@ _ROWS = (
         litert_kernels={"reference": reference.litert_requantize_dense},
         input="sums",
     ),
-    Operation("rectifier", integer_kernels=dict.fromkeys(("xnnpack", "reference"), lambda x, own, qparams: x)),  # noqa: ARG005
+    Operation(
+        "rectifier",
+        integer_kernels=dict.fromkeys(_RUNTIMES, lambda x, own, qparams: x),  # noqa: ARG005
+        keeps_range=True,
+    ),
     Operation(
         "add",
-        layers=(keras.layers.Add,),
-        keras_op=keras.ops.add,
+        layers=(L.Add,),
+        keras_op=K.add,
         plan="pairwise",
         compute=lambda a, b: a + b,
         integer_kernels={"xnnpack": xnnpack.add, "reference": reference.add},
     ),
     Operation(
+        "subtract",
+        layers=(L.Subtract,),
+        keras_op=K.subtract,
+        plan="pairwise",
+        compute=lambda a, b: a - b,
+        integer_kernels={"xnnpack": xnnpack.subtract, "reference": reference.subtract},
+    ),
+    Operation(
         "multiply",
-        layers=(keras.layers.Multiply,),
-        keras_op=keras.ops.multiply,
+        layers=(L.Multiply,),
+        keras_op=K.multiply,
         plan="pairwise",
         compute=lambda a, b: a * b,
         integer_kernels={"xnnpack": xnnpack.multiply, "reference": reference.multiply},
@@ -163,7 +209,8 @@ _ROWS = (
     ),
     Operation(
         "mean",
-        layers=(keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling2D),
+        layers=(L.GlobalAveragePooling1D, L.GlobalAveragePooling2D),
+        operators=(lambda x: K.mean(x, 1),),
         plan="mean",
         compute=lambda x, axes, keepdims: tf.reduce_mean(x, axes, keepdims=keepdims),
         integer_kernels={"xnnpack": xnnpack.mean, "reference": reference.mean},
@@ -174,31 +221,98 @@ _ROWS = (
         integer_kernels={"xnnpack": xnnpack.leaky_relu, "reference": reference.leaky_relu},
     ),
     Operation(
+        "requantize",
+        compute=partial(_leaky_relu, slope=_ALMOST_ONE),
+        integer_kernels={
+            "xnnpack": partial(xnnpack.leaky_relu, slope=_ALMOST_ONE),
+            "reference": partial(reference.leaky_relu, slope=_ALMOST_ONE),
+        },
+        is_result=False,
+    ),
+    Operation(
+        "prelu",
+        layers=(L.PReLU,),
+        plan="slopes",
+        # In the form that the converter recognizes.
+        compute=lambda x, slopes: tf.nn.relu(x) + -slopes * tf.nn.relu(-x),
+        integer_kernels=dict.fromkeys(_RUNTIMES, reference.prelu),
+        is_pure=False,
+    ),
+    Operation(
         "hard_silu",
         compute=_hard_silu,
-        integer_kernels=dict.fromkeys(("xnnpack", "reference"), reference.hard_silu),
+        integer_kernels=dict.fromkeys(_RUNTIMES, reference.hard_silu),
     ),
     _nonlinear("sigmoid", tf.nn.sigmoid, (0.0, 255 / 256), reference=reference.sigmoid),
-    _nonlinear("tanh", tf.nn.tanh, (-1.0, 127 / 128)),
-    # A table of 256 numbers, made in float32, in both runtimes.
-    *(_nonlinear(name, f, None, reference=xnnpack.rounded_once(f)) for name, f in (("gelu", _gelu), ("exp", tf.exp))),
+    _nonlinear("tanh", tf.nn.tanh, (-1.0, 127 / 128), reference=reference.tanh),
+    *(
+        Operation(name, compute=compute, integer_kernels=dict.fromkeys(_RUNTIMES, reference.table(function)))
+        for name, (compute, function) in TABLES.items()
+    ),
     _nonlinear("softmax", tf.nn.softmax, (0.0, 255 / 256), reference=reference.softmax),
     Operation(
         "average_pooling",
-        layers=(keras.layers.AveragePooling1D, keras.layers.AveragePooling2D),
+        layers=(L.AveragePooling1D, L.AveragePooling2D),
         plan="average_pooling",
+    ),
+    Operation(
+        "bilinear",
+        layers=(L.UpSampling2D, L.Resizing),
+        takes=lambda layer: _interpolation(layer) == "bilinear",
+        plan="resize",
+        compute=lambda x, size: tf.image.resize(x, size, "bilinear"),
+        integer_kernels={"xnnpack": xnnpack.bilinear, "reference": reference.bilinear},
+        keeps_range=True,
     ),
     Operation(
         "move",
         layers=(
-            *(keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling1D),
-            *(keras.layers.GlobalMaxPooling2D, keras.layers.Reshape, keras.layers.Flatten, keras.layers.Permute),
-            *(keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.Cropping1D),
-            *(keras.layers.Cropping2D, keras.layers.Concatenate, ZeroInsertion),
-            *(keras.layers.UpSampling1D, keras.layers.UpSampling2D, keras.layers.Resizing),
+            *(L.MaxPooling1D, L.MaxPooling2D, L.GlobalMaxPooling1D),
+            *(L.GlobalMaxPooling2D, L.Reshape, L.Flatten, L.Permute),
+            *(L.ZeroPadding1D, L.ZeroPadding2D, L.Cropping1D),
+            *(L.Cropping2D, L.RepeatVector, L.UpSampling1D, ZeroInsertion),
+        ),
+        operators=(
+            *(lambda x: x[:, :1], lambda x: K.take(x, [0], 1)),
+            *(lambda x: K.transpose(x, (0, 2, 1)), lambda x: K.swapaxes(x, 1, 2), lambda x: K.moveaxis(x, 1, 2)),
+            *(lambda x: K.reshape(x, (-1, 1)), lambda x: K.squeeze(x, 1), lambda x: K.expand_dims(x, 1)),
         ),
         plan="same_qparams",
     ),
+    Operation("parts", operators=(lambda x: K.split(x, 1, 1), lambda x: K.unstack(x, axis=1)), plan="parts"),
+    Operation(
+        "tile",
+        operators=(lambda x: K.tile(x, (1, 2, 1)), lambda x: K.repeat(x, 2, 1)),
+        plan="same_qparams",
+        runtimes=("xnnpack",),
+    ),
+    Operation(
+        "nearest",
+        layers=(L.UpSampling2D, L.Resizing),
+        takes=lambda layer: _interpolation(layer) == "nearest",
+        plan="same_qparams",
+    ),
+    Operation(
+        "extreme",
+        operators=(lambda x: K.max(x, 1), lambda x: K.min(x, 1)),
+        takes=lambda layer: layer.initial is None,
+        plan="same_qparams",
+    ),
+    # By zeros: `prepare` refuses other numbers, which a call has.
+    Operation(
+        "pad",
+        operators=(lambda x: K.pad(x, 1),),
+        takes=lambda layer: layer.mode in ("constant", "reflect", "symmetric"),
+        plan="same_qparams",
+    ),
+    Operation(
+        "join",
+        layers=(L.Concatenate,),
+        operators=(lambda x: K.concatenate([x, x]), lambda x: K.stack([x, x])),
+        plan="joined",
+    ),
+    Operation("maximum", layers=(L.Maximum,), keras_op=K.maximum, plan="joined"),
+    Operation("minimum", layers=(L.Minimum,), keras_op=K.minimum, plan="joined"),
     Operation(
         "identity",
         layers=(*INFERENCE_IDENTITIES, ToFloat),
@@ -211,24 +325,30 @@ OPERATIONS = {row.name: row for row in _ROWS}
 
 
 def operation_for(layer: Layer) -> Operation | None:
-    """Return the operation that a layer computes; None for other layers, those with weights or activations too."""
-    if overridden(layer) or not _takes_nearest(layer):
+    """Return the operation that a layer or an operation of `keras.ops` computes; None for others.
+
+    Layers with weights, but for slopes, and activations have none.
+    """
+    if not isinstance(layer, L.Layer):
+        row = _rows_of_operators().get(type(layer))
+        return row if row is not None and row.takes(layer) else None
+    if overridden(layer):
         return None
-    return next((row for row in _ROWS if isinstance(layer, row.layers)), None)
+    return next((row for row in _ROWS if isinstance(layer, row.layers) and row.takes(layer)), None)
 
 
-def _takes_nearest(layer: Layer) -> bool:
-    """Whether a layer, if it resizes, only copies pixels."""
-    if not isinstance(layer, keras.layers.Resizing | keras.layers.UpSampling2D):
-        return True
-    keeps_aspect = getattr(layer, "crop_to_aspect_ratio", False) or getattr(layer, "pad_to_aspect_ratio", False)
-    return getattr(layer, "interpolation", "nearest") == "nearest" and not keeps_aspect
+@cache
+def _rows_of_operators() -> dict[type[keras.Operation], Operation]:
+    """The rows by the classes of their operators, which Keras does not export."""
+    x = keras.Input((1, 1))
+    made = ((keras.tree.flatten(operator(x))[0], row) for row in _ROWS for operator in row.operators)
+    return {type(operation_of(result)): row for result, row in made}
 
 
 def moves(layer: Layer) -> bool:
     """Return whether a layer only moves numbers, or takes the largest, so that integers stay integers."""
     operation = operation_for(layer)
-    return operation is not None and operation.plan == "same_qparams"
+    return operation is not None and operation.plan in ("same_qparams", "joined", "parts")
 
 
 def quantization_of(dtype: str, is_input: bool) -> str:
@@ -240,146 +360,15 @@ def quantization_of(dtype: str, is_input: bool) -> str:
     )
 
 
-@dataclass(frozen=True)
-class FusedActivation:
-    """A rectifier that operators include, as the ends of the integers that they write.
-
-    Attributes:
-        compute: the function of real numbers.
-        low: lower end of the results; None for none.
-        high: upper end of the results; None for none.
-    """
-
-    compute: Callable[[Tensor], Tensor]
-    low: float | None = None
-    high: float | None = None
-
-
-FUSED_ACTIVATIONS = {
-    "linear": FusedActivation(lambda x: x),
-    "relu": FusedActivation(tf.nn.relu, 0.0),
-    "relu6": FusedActivation(tf.nn.relu6, 0.0, 6.0),
-}
-
-
-@dataclass(frozen=True)
-class Activation:
-    """How an activation is quantized.
-
-    Attributes:
-        function: the function of `keras.activations`, or another that layers are given.
-        keras_op: the operation of `keras.ops` that computes it.
-        fused: name of its rectifier in `FUSED_ACTIVATIONS`.
-        operation: name in `OPERATIONS` of an activation that is an operator of its own; None for rectifiers.
-        options: arguments of the operation.
-        gate: name in `OPERATIONS` of a function by whose result the operation multiplies; None for one of its own.
-        max_value: upper end of the range, for a rectifier with a maximum that no fused one has; None for no such end.
-        affine: factor and offset in front of the rectifier, computed by a convolution of one tap.
-    """
-
-    function: Callable[..., Tensor] | None = None
-    keras_op: Callable[..., Tensor] | None = None
-    fused: str = "linear"
-    operation: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    gate: str | None = None
-    max_value: float | None = None
-    affine: tuple[float, float] = (1.0, 0.0)
-
-    @property
-    def is_fusible(self) -> bool:
-        """Whether the operator in front can include it."""
-        return self.operation is None and self.affine == (1.0, 0.0)
-
-
-LINEAR = Activation(keras.activations.linear)
-
-_ACTIVATIONS = (
-    LINEAR,
-    Activation(keras.activations.relu, keras.ops.relu, fused="relu"),
-    Activation(keras.activations.relu6, keras.ops.relu6, fused="relu6"),
-    Activation(
-        keras.activations.hard_sigmoid, keras.ops.hard_sigmoid, fused="relu", max_value=1.0, affine=(1 / 6, 0.5)
-    ),
-    Activation(keras.activations.sigmoid, keras.ops.sigmoid, operation="sigmoid"),
-    Activation(keras.activations.tanh, keras.ops.tanh, operation="tanh"),
-    Activation(keras.activations.softmax, operation="softmax"),
-    # As files have it.
-    Activation(keras.activations.silu, keras.ops.silu, operation="multiply", gate="sigmoid"),
-    Activation(keras.activations.gelu, operation="gelu"),
-    Activation(keras.activations.exponential, operation="exp"),
-    Activation(keras.activations.hard_silu, keras.ops.hard_silu, operation="hard_silu"),
-    Activation(keras.activations.leaky_relu, operation="leaky_relu", options={"slope": 0.2}),
-    Activation(leaky_relu, operation="leaky_relu", options={"slope": 0.1}),
-)
-_BY_FUNCTION = {row.function: row for row in _ACTIVATIONS}
-
-ACTIVATION_LAYERS = (keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.Softmax)
+ACTIVATION_LAYERS = (L.Activation, L.ReLU, L.LeakyReLU, L.Softmax)
 
 _KNOWN_LAYERS = (
     *(each for kind in LAYER_KINDS for each in kind.classes),
     *(each for row in _ROWS for each in row.layers),
-    *(*ACTIVATION_LAYERS, DepthwiseSeparableConv, keras.layers.Rescaling),
+    *(*ACTIVATION_LAYERS, DepthwiseSeparableConv, L.Rescaling),
 )
 
 
 def overridden(layer: Layer) -> str | None:
     """Describe the class of a layer that overrides what its base, known here, computes; None for other layers."""
     return overrides(layer, _KNOWN_LAYERS, allowed=("build",)) if isinstance(layer, _KNOWN_LAYERS) else None
-
-
-def activation_of(function: Callable[..., Tensor]) -> Activation | None:
-    """Return how an activation function is quantized; None where it is not."""
-    return _BY_FUNCTION.get(function)
-
-
-def activation_of_layer(layer: Layer) -> Activation | None:
-    """Return how an activation layer is quantized; None for another layer."""
-    if overridden(layer):
-        return None
-    match layer:
-        case keras.layers.Activation():
-            return activation_of(layer.activation)
-        case keras.layers.ReLU() if not layer.threshold:
-            return _rectifier(layer.max_value, float(layer.negative_slope))
-        case keras.layers.LeakyReLU():
-            return _rectifier(None, float(layer.negative_slope))
-        case keras.layers.Softmax() if layer.axis == -1:
-            return Activation(operation="softmax")
-    return None
-
-
-def _rectifier(max_value: float | None, slope: float) -> Activation | None:
-    if slope:
-        return None if max_value is not None else Activation(operation="leaky_relu", options={"slope": slope})
-    return Activation(fused="relu6") if max_value == 6 else Activation(fused="relu", max_value=max_value)
-
-
-@cache
-def layers_of_operators() -> dict[tuple[type[keras.Operation], int], Callable[..., Layer]]:
-    """Return a constructor of the equivalent layer for each operator, such as ``x + x``.
-
-    The keys are the operator's class, which Keras does not export, and its number of tensors.
-
-    Examples:
-        >>> x = keras.Input((1,))
-        >>> layers_of_operators()[type(operation_of(x + x)), 2](name="sum").name
-        'sum'
-    """
-    x = keras.Input((1,))
-    found: dict[tuple[type[keras.Operation], int], Callable[..., Layer]] = {}
-    for operation in _ROWS:
-        if operation.keras_op is not None:
-            found[type(operation_of(operation.keras_op(x, x))), 2] = operation.layers[0]
-    for activation in _ACTIVATIONS:
-        if activation.keras_op is not None:
-            made = partial(keras.layers.Activation, activation.function)
-            found[type(operation_of(activation.keras_op(x))), 1] = made
-    return found
-
-
-def is_pure(layer: Layer) -> bool:
-    """Return whether another layer of the same class and config computes the same, without weights or chance."""
-    operation = operation_for(layer)
-    is_activation = isinstance(layer, ACTIVATION_LAYERS) and not overridden(layer)
-    return is_activation or (operation is not None and operation.is_pure)

@@ -4,21 +4,16 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from tfsep._keras.backend import keras
+from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer
 from tfsep.layers._layer_kinds import kind_of
+from tfsep.quantize._activations import LINEAR, activation_of_layer
 from tfsep.quantize._call_list import CallList, LayerCall
 from tfsep.quantize._config import Config
-from tfsep.quantize._operations import (
-    ACTIVATION_LAYERS,
-    LINEAR,
-    Operation,
-    activation_of_layer,
-    operation_for,
-    overridden,
-)
+from tfsep.quantize._operations import ACTIVATION_LAYERS, Operation, operation_for, overridden
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._planner import Fusion, Planner, Plans, activation_name
-from tfsep.quantize._refusals import Refusal, refused, require_channels_last, unsupported
+from tfsep.quantize._refusals import refused, require_channels_last, unsupported
 from tfsep.quantize._shared_inputs import places_on_inputs, tensor_of
 from tfsep.quantize._shared_ranges import RangesDiffer, shared_ranges
 
@@ -48,22 +43,24 @@ def plan_of(calls: CallList, config: Config) -> Plan:
             sentence, where `Config.unsupported` asks for that.
     """
     _require_known(calls, config.float_layers)
-    forced: dict[int, Refusal] = {}
+    apart: set[tuple[int, int]] = set()
     shared: set[int] = set()
     while True:
-        planner = Planner(calls, frozenset(config.float_layers), config.runtime, forced, shared, _planner_of)
+        planner = Planner(calls, frozenset(config.float_layers), config.runtime, apart, shared, _planner_of)
         for number in range(len(calls.calls)):
             planner.add(number)
         if both := planner.inputs_of_both():
             shared |= both
+            continue
+        if beside := planner.slopes_beside_floats():
+            apart |= beside
             continue
         outputs = tuple(map(planner.output, calls.outputs))
         ops = _with_feeds_quantized(planner.ops)
         try:
             ranges = shared_ranges(ops)
         except RangesDiffer as differ:
-            number = planner.origins[differ.op]
-            forced[number] = unsupported(calls.calls[number].layer, f" of {differ}")
+            apart |= {(planner.origins[differ.op], place) for place in differ.places}
         else:
             break
     if planner.refusals and config.unsupported == "error":
@@ -155,11 +152,14 @@ def _of_two(planner: Planner, layer: Layer, name: str, first: int, second: int) 
 
 
 def _mean(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
-    """Plan a mean over all axes between batch and channels."""
+    """Plan a mean over the axes that an operation names, or over all between batch and channels."""
     layer: Layer = call.layer
     require_channels_last(layer)
     shape = planner.calls[call.sources[0]].shape
-    axes = list(range(1, len(shape) - 1))
+    named = getattr(layer, "axis", range(1, len(shape) - 1))
+    axes = sorted(axis % len(shape) for axis in (range(len(shape)) if named is None else named))
+    if 0 in axes:
+        raise unsupported(layer, " over the batch")
     if None in shape[1:]:
         raise unsupported(layer, " of sizes that are not known")
     # The mean of a single number is that number.
@@ -175,7 +175,68 @@ def _mean(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
 def _same_qparams(planner: Planner, call: LayerCall, _: Fusion) -> int:
     """Plan the layer itself, on the quantization parameters of its input."""
     layer: Layer = call.layer
-    return planner.append(PlannedOp(layer.name, "same_qparams", planner.sources(call), layer, arguments=call.arguments))
+    if planner.runtime not in _operation(layer).runtimes:
+        raise unsupported(layer, f" in the runtime {planner.runtime!r}")
+    if call.arguments.get("constant_values"):
+        raise unsupported(layer, f" by {call.arguments['constant_values']}")
+    op = PlannedOp(layer.name, "same_qparams", planner.sources(call), layer, arguments=call.arguments)
+    return planner.append(replace(op, positional=call.positional))
+
+
+def _parts(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
+    """Plan a part of a tensor: as a result of the layer itself, or as a slice where not all parts are used.
+
+    Else the converter would split a tensor in float32.
+    """
+    layer: Layer = call.layer
+    numbers = planner.results_of_layer
+    calls = [planner.calls[number] for number in numbers]
+    name = f"{layer.name}_{call.result}" if call.result else layer.name
+    if all(map(planner.is_used, numbers)):
+        if not call.result:
+            return _same_qparams(planner, call, fusion)
+        sources = (planner.op_of[numbers[0]],)
+        return planner.append(PlannedOp(name, "same_qparams", sources, layer, result=call.result))
+    shape = planner.calls[calls[0].sources[0]].shape
+    axis = layer.axis % len(shape)
+    if not axis:
+        raise unsupported(layer, " of the batch")
+    start = sum(each.shape[axis] for each in calls[: call.result])
+    is_part = len(call.shape) == len(shape)
+    key = (slice(None),) * axis + (slice(start, start + call.shape[axis]) if is_part else call.result,)
+    given = keras.Input(shape[1:])
+    part = operation_of(given[key])
+    part.name = name
+    op = PlannedOp(name, "same_qparams", planner.sources(calls[0]), part, positional=(given, key))
+    return planner.append(op)
+
+
+def _joined(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
+    """Plan the layer itself, on tensors that share their quantization parameters."""
+    layer: Layer = call.layer
+    if _operation(layer).name == "join":
+        return _same_qparams(planner, call, fusion)
+    return planner.append(PlannedOp(layer.name, "same_qparams", tuple(_of_one_rank(planner, layer, call)), layer))
+
+
+def _resize(planner: Planner, call: LayerCall, _: Fusion) -> int:
+    """Plan an interpolation, which rounds to the quantization parameters of its input."""
+    layer: Layer = call.layer
+    require_channels_last(layer)
+    if None in (*planner.calls[call.sources[0]].shape[1:3], *call.shape[1:3]):
+        raise unsupported(layer, " of sizes that are not known")
+    options = {"size": list(call.shape[1:3])}
+    return planner.append(
+        PlannedOp(layer.name, "operation", planner.sources(call), operation="bilinear", options=options)
+    )
+
+
+def _slopes(planner: Planner, call: LayerCall, _: Fusion) -> int:
+    """Plan a function by weights of its layer, which are a second tensor."""
+    layer: Layer = call.layer
+    (source,) = planner.sources(call)
+    slopes = planner.append(PlannedOp(f"{layer.name}_slopes", "slopes", (source,), layer))
+    return planner.append(PlannedOp(layer.name, "operation", (source, slopes), operation=_operation(layer).name))
 
 
 def _average_pooling(planner: Planner, call: LayerCall, _: Fusion) -> int:
@@ -189,6 +250,10 @@ _PLANS: dict[str, Plans] = {
     "pairwise": _pairwise,
     "mean": _mean,
     "same_qparams": _same_qparams,
+    "joined": _joined,
+    "parts": _parts,
+    "resize": _resize,
+    "slopes": _slopes,
     "average_pooling": _average_pooling,
 }
 """By `Operation.plan`."""

@@ -15,7 +15,7 @@ class PlannedOp:
         name: name of the layer that computes it in the prepared model.
         kind: ``"operation"``, whose result has a range of its own; ``"matmul"``, an operation with weights;
             ``"same_qparams"``, whose result keeps the quantization parameters of its source; ``"average_pooling"``, the
-            same with rounding; or ``"float"``, not quantized.
+            same with rounding; ``"slopes"``, weights of a layer as a quantized tensor; or ``"float"``, not quantized.
         sources: positions in the plan of the operations whose results it takes.
         layer: the layer that computes it; None for inputs and operations without a layer.
         normalization: the batch normalization that is folded into the layer; None for none.
@@ -30,11 +30,11 @@ class PlannedOp:
             quantize.
         reason: why a float operation is none in integers; empty for inputs and results.
         range_of: the number of the operation whose range it has; None for one of its own.
-        result: which result of its source's layer a float operation is; 0 for one that computes.
+        result: which result of its source's layer it is; 0 for an operation that computes.
     """
 
     name: str
-    kind: Literal["operation", "matmul", "same_qparams", "average_pooling", "float"]
+    kind: Literal["operation", "matmul", "same_qparams", "average_pooling", "slopes", "float"]
     sources: tuple[int, ...]
     layer: Layer | None = None
     normalization: Layer | None = None

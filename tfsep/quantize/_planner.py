@@ -1,29 +1,21 @@
 """Plans one operator after the other: what is fused with what, and what stays in float32, with the reason."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Hashable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Layer
 from tfsep.layers._layer_kinds import LayerKind, kind_of
+from tfsep.quantize._activations import LINEAR, Activation, activation_of, activation_of_layer
 from tfsep.quantize._built_layers import one_tap
 from tfsep.quantize._call_list import CallList, LayerCall
 from tfsep.quantize._decompositions import transposed_chain
 from tfsep.quantize._float_operators import prepares
-from tfsep.quantize._operations import (
-    LINEAR,
-    OPERATIONS,
-    Activation,
-    activation_of,
-    activation_of_layer,
-    moves,
-    operation_for,
-    overridden,
-    quantization_of,
-)
+from tfsep.quantize._operations import moves, operation_for, overridden, quantization_of
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._refusals import Refusal, unsupported
+from tfsep.quantize._shared_inputs import tensor_of
 from tfsep.surgery._foldable import is_foldable
 
 NAMED = "named in float_layers"
@@ -47,12 +39,14 @@ class Planner:
         op_of: for each call, the number of the operation that has its result.
         origins: for each operation, the number of the call that it was planned for.
         refusals: of calls that stay in float32, as they have no integer kernel.
+        runtime: the runtime whose kernels are emulated.
 
     Args:
         calls: calls of the model, and its outputs.
         float_layers: names of layers that stay in float32.
         runtime: the runtime whose kernels are emulated.
-        forced: calls that are refused for a reason which shows in the whole plan only.
+        apart: calls, and places among their sources, of tensors that cannot share the range of the others, which shows
+            in the whole plan only.
         shared_inputs: calls of inputs that are quantized for layers in float32, too.
         plans: the function from a call in integers to the one that plans it.
     """
@@ -62,7 +56,7 @@ class Planner:
         calls: CallList,
         float_layers: frozenset[str],
         runtime: str,
-        forced: Mapping[int, Refusal],
+        apart: Container[tuple[int, int]],
         shared_inputs: Container[int],
         plans: "Callable[[LayerCall], Plans]",
     ) -> None:
@@ -71,9 +65,11 @@ class Planner:
         self.op_of: dict[int, int] = {}
         self.origins: list[int] = []
         self.refusals: list[Refusal] = []
-        self._float_layers, self._runtime, self._plans = float_layers, runtime, plans
-        self._forced, self._shared_inputs = forced, shared_inputs
+        self.runtime = runtime
+        self._float_layers, self._plans = float_layers, plans
+        self._apart, self._shared_inputs = apart, shared_inputs
         self._planned = 0
+        self._keys: list[Hashable] = []
         self._quantized: dict[int, int] = {}
         self._again: dict[int, int] = {}
         self._dtypes: dict[int, str] = {}
@@ -96,6 +92,9 @@ class Planner:
         if call.layer is None:
             made = self._append_float(PlannedOp(f"input_{number}", "float", ()), call)
             self.op_of[number] = self._quantize(made) if number in self._shared_inputs else made
+            return
+        if call.result and self.ops[self.op_of[call.sources[0]]].kind == "float":
+            self._add_float(number, "")
             return
         fusion = self._fusion(number)
         if named := [
@@ -120,28 +119,19 @@ class Planner:
         """Plan an operator in integers; nothing of it where a part of it is refused."""
         count, quantized, refused = len(self.ops), dict(self._quantized), len(self.refusals)
         try:
-            if number in self._forced:
-                raise self._forced[number]
             self._require_plain(call)
             self._require_real(number)
             self.op_of |= dict.fromkeys(fusion.calls, self._plans(call)(self, call, fusion))
-            for op in self.ops[count:]:
-                self._require_kernel(op)
         except Refusal:
-            del self.ops[count:], self.origins[count:], self.refusals[refused:]
+            del self.ops[count:], self.origins[count:], self._keys[count:], self.refusals[refused:]
             self._quantized = quantized
             for each in fusion.calls:
                 self.op_of.pop(each, None)
             raise
 
-    def _require_kernel(self, op: PlannedOp) -> None:
-        """Refuse an operation whose kernel in the runtime is not emulated."""
-        if op.has_range and self._runtime not in OPERATIONS[op.operation].integer_kernels:
-            raise Refusal(op.layer_name, op.operation, f" in the runtime {self._runtime!r}")
-
     def _require_plain(self, call: LayerCall) -> None:
-        """Refuse a call of several results, or with tensors by name, which no integer kernel takes."""
-        if call.results > 1:
+        """Refuse a call of several results, unless they are parts, or with tensors by name."""
+        if call.results > 1 and not moves(call.layer):
             raise unsupported(call.layer, " of several results")
         if call.takes_named:
             raise unsupported(call.layer, " with tensors by name")
@@ -153,8 +143,9 @@ class Planner:
     def _require_real(self, number: int) -> None:
         """Raise for a computation with integers, for which quantized real numbers would not stand."""
         call = self.calls[number]
-        integers = call.has_integers or any(self.calls[source].has_integers for source in call.sources)
-        if integers and not call.casts and (number in self._outputs or not moves(call.layer)):
+        given = [self.calls[source].has_integers for source in call.sources]
+        moved = moves(call.layer) and all(given) and number not in self._outputs
+        if (call.has_integers or any(given)) and not call.casts and not moved:
             raise unsupported(call.layer, " of integers")
         if call.has_integers and call.casts:
             raise unsupported(call.layer, f" to {call.dtype}")
@@ -193,6 +184,18 @@ class Planner:
         quantized = {source for source, made in self._quantized.items() if self.ops[made].operation == "quantize"}
         return {self.origins[source] for source in floats & quantized if not self.ops[source].sources}
 
+    def slopes_beside_floats(self) -> set[tuple[int, int]]:
+        """The calls of functions by slopes, and their places, of tensors that layers in float32 take, too.
+
+        The converter would merge negations of both, and take the function apart.
+        """
+        floats = {tensor_of(self.ops, source) for op in self.ops if op.kind == "float" for source in op.sources}
+        return {
+            (origin, 0)
+            for op, origin in zip(self.ops, self.origins, strict=True)
+            if op.operation == "prelu" and tensor_of(self.ops, op.sources[0]) in floats
+        }
+
     def output(self, number: int) -> int:
         """The operation with a result as an output of the model.
 
@@ -209,15 +212,56 @@ class Planner:
             self._again[made] = self.append(again)
         return self._again[made]
 
+    @property
+    def results_of_layer(self) -> range:
+        """The calls that are the results of the planned one's layer."""
+        call = self.calls[self._planned]
+        first = self._planned - call.result
+        return range(first, first + call.results)
+
+    def is_used(self, number: int) -> bool:
+        """Whether a call's result is taken, or an output."""
+        return number in self._outputs or any(not self.calls[user].result for user in self._users.get(number, []))
+
     def append(self, op: PlannedOp) -> int:
-        """Add an operation, and return its number."""
+        """Add an operation, and return its number; that of an equal one, which the converter would merge with it.
+
+        Raises:
+            Refusal: for one that the converter would merge with another one of another range.
+        """
+        key = self._merged_by(op)
+        if key is not None and key in self._keys:
+            number = self._keys.index(key)
+            known = self.ops[number]
+            if replace(op, name=known.name, result_of=known.result_of) == known:
+                return number
+            raise Refusal(op.layer_name, op.operation, f" beside {known.layer_name!r}, of which it has a part")
         self.ops.append(op)
         self.origins.append(self._planned)
+        self._keys.append(key)
         return len(self.ops) - 1
+
+    def _merged_by(self, op: PlannedOp) -> Hashable:
+        """What operations have in common that the converter merges, or that have an operator in common."""
+        if op.kind != "operation":
+            return None
+        sources = tuple(tensor_of(self.ops, source) for source in op.sources)
+        common = op.fused_activation if op.operation == "rectifier" else _COMMON.get(op.operation)
+        if common is not None:
+            return common, sources[0]
+        return op.operation, sources, repr(dict(op.options)), op.range_of
 
     def sources(self, call: LayerCall) -> tuple[int, ...]:
         """The operations that a call takes, all quantized."""
-        return tuple(self._quantize(self.op_of[source]) for source in call.sources)
+        quantized = [self._quantize(self.op_of[source]) for source in call.sources]
+        return tuple(self._requantized(place, source) for place, source in enumerate(quantized))
+
+    def _requantized(self, place: int, source: int) -> int:
+        """What the planned call takes in a place: a tensor, or its integers on a range of their own."""
+        if (self._planned, place) not in self._apart:
+            return source
+        name = f"{self.ops[source].name}_requantized"
+        return self.append(PlannedOp(name, "operation", (source,), operation="requantize"))
 
     def _quantize(self, number: int) -> int:
         """The number of the operation that has a result quantized: the same, or one behind it."""
@@ -259,7 +303,7 @@ class Planner:
     def finish(self, layer: Layer, call: LayerCall, fusion: Fusion, op: PlannedOp) -> int:
         """Add an operation with a range of its own, and the activation that its layer has, or that follows it."""
         own, name = fusion.rectifier or _own_activation(layer), activation_name(layer)
-        if own is None or name in self._float_layers or self._is_not_emulated(own):
+        if own is None or name in self._float_layers:
             return self._activate_in_float(layer, call, self.append(op))
         if own.is_fusible:
             return self.append(replace(op, fused_activation=own.fused, max_value=own.max_value))
@@ -272,15 +316,14 @@ class Planner:
             if own.gate is not None:
                 gate = PlannedOp(f"{name}_gate", "operation", sources, operation=own.gate, result_of=layer.name)
                 sources += (self.append(gate),)
-            op = PlannedOp(name, "operation", sources, operation=own.operation, options=own.options)
+            op = PlannedOp(
+                name, "operation", sources, operation=own.operation, options=own.options, max_value=own.max_value
+            )
         else:
             factor, offset = (keras.initializers.Constant(each) for each in own.affine)
             taps = self.one_tap(layer, call, depthwise_initializer=factor, bias_initializer=offset)
             op = PlannedOp(name, "matmul", (source,), taps, None, "convolution", own.fused, max_value=own.max_value)
         return self.append(replace(op, result_of=layer.name))
-
-    def _is_not_emulated(self, own: Activation) -> bool:
-        return own.operation is not None and self._runtime not in OPERATIONS[own.operation].integer_kernels
 
     def _activate_in_float(self, layer: Layer, call: LayerCall, source: int) -> int:
         """Add the activation that a layer has, in float32 behind the layer in integers."""
@@ -306,6 +349,9 @@ class Planner:
             self._made[id(layer), role] = make()
         return self._made[id(layer), role]
 
+
+_COMMON = {"prelu": "relu", "gelu": "gelu", "gelu_tanh": "gelu"}
+"""Of operations that the converter knows by several operators: one that it would merge with that of another one."""
 
 Plans = Callable[[Planner, LayerCall, Fusion], int]
 """Plans a call, with what is fused to it, and returns the number of the operation that has its result."""

@@ -30,6 +30,7 @@ from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._prepared_model import is_prepared
 from tfsep.quantize._quantized_average_pooling import QuantizedAveragePooling
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
+from tfsep.quantize._quantized_slopes import QuantizedSlopes
 
 _logger = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class _Builder:
         self._weights: list[tuple[Layer, Layer]] = []
         """Layers with the weights of others: the copy and the original."""
         self._results: dict[int, list[Tensor]] = {}
-        """By operation in float32, all results of its layer."""
+        """By operation of a layer that is itself called, all results of it."""
         self._quantizers: dict[int, ActivationQuantizer] = {}
         self._sharing = Counter(plan.ranges)
         self._uses = Counter(source for op in plan.ops for source in op.sources)
@@ -182,7 +183,11 @@ class _Builder:
             case "float":
                 return (self._float(number, op, sources),)
             case "same_qparams":
-                return self._call_copy(op, sources)[0], sources[0][1]
+                if not op.result:
+                    self._results[number] = self._call_copy(op, sources)
+                return self._results[number if not op.result else op.sources[0]][op.result], sources[0][1]
+            case "slopes":
+                return tuple(self._slopes(op)(sources[0][0]))
             case "average_pooling":
                 return self._average_pooling(op)(list(sources[0])), sources[0][1]
             case "matmul":
@@ -260,6 +265,12 @@ class _Builder:
         if isinstance(original, keras.layers.Layer) and original.built:
             self._weights.append((copy, original))
         return copy
+
+    def _slopes(self, op: PlannedOp) -> QuantizedSlopes:
+        def make() -> QuantizedSlopes:
+            return QuantizedSlopes(self._inner(op.layer), name=self._unique(op.name), dtype="float32")
+
+        return self._once(op.layer, "slopes", make)
 
     def _average_pooling(self, op: PlannedOp) -> QuantizedAveragePooling:
         def make() -> QuantizedAveragePooling:

@@ -12,7 +12,9 @@ Sources: B. Jacob et al. (arXiv 1712.05877), section 2.2; TensorFlow Lite's refe
 with LiteRT, and the dense layers with recorded results of TensorFlow Lite for Microcontrollers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
@@ -24,6 +26,7 @@ from tfsep.quantize._fixed_point import (
     inverse_of_one_plus,
     multiplier16_of,
     multiplier_of,
+    quotient_of_one_minus,
     rescaled,
     shift_left,
     shift_right,
@@ -36,10 +39,16 @@ from tfsep.quantize._fixed_point import (
 
 
 def quantize(x: Tensor, qparams: Tensor) -> Tensor:
-    """Return numbers as integers; halves are rounded away from zero."""
-    x = tf.cast(x, "float32") / qparams[0]
-    size = tf.floor(tf.abs(x))
-    return tf.sign(x) * (size + tf.cast(tf.abs(x) - size >= 0.5, "float32"))
+    """Return numbers as integers."""
+    return _rounded(tf.cast(x, "float32") / qparams[0])
+
+
+def table(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return the kernel of a function of which TensorFlow Lite has a table of 256 numbers, made in float32.
+
+    Under XNNPACK too, which leaves the operator to TensorFlow Lite.
+    """
+    return lambda x, own, qparams: _rounded(function(x * own[0]) * (1.0 / qparams[0]))
 
 
 def requantize(sums: Tensor, accumulator_scale: Tensor, qparams: Tensor) -> Tensor:
@@ -59,6 +68,11 @@ def add(a: Tensor, a_qparams: Tensor, b: Tensor, b_qparams: Tensor, qparams: Ten
     bits = 2**20
     total = sum(times(tf.cast(x, "int64") * bits, own / twice) for x, own in ((a, first), (b, second)))
     return _times(total, twice / (bits * result))
+
+
+def subtract(a: Tensor, a_qparams: Tensor, b: Tensor, b_qparams: Tensor, qparams: Tensor) -> Tensor:
+    """Return a − b."""
+    return add(a, a_qparams, -b, b_qparams, qparams)
 
 
 def multiply(a: Tensor, a_qparams: Tensor, b: Tensor, b_qparams: Tensor, qparams: Tensor) -> Tensor:
@@ -90,6 +104,16 @@ def leaky_relu(x: Tensor, own: Tensor, qparams: Tensor, slope: float) -> Tensor:
     return tf.where(x >= 0, _times(x, source / result), _times(x, slope64 * source / result))
 
 
+def prelu(x: Tensor, own: Tensor, slopes: Tensor, slopes_qparams: Tensor, qparams: Tensor) -> Tensor:
+    """Return x where it is positive, and slopes · x elsewhere.
+
+    Under XNNPACK too, which leaves the operator to TensorFlow Lite.
+    """
+    # The multipliers are quotients in float32.
+    positive, negative = own[0] / qparams[0], own[0] * slopes_qparams[0] / qparams[0]
+    return tf.where(x >= 0, _times(x, tf.cast(positive, "float64")), _times(x * slopes, tf.cast(negative, "float64")))
+
+
 def hard_silu(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:
     """Return ``x · relu6(x + 3) / 6`` of integers from the zero point, in 16 bits.
 
@@ -110,6 +134,29 @@ def hard_silu(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:
     return tf.cast(shift_right(product, -out_exponent), "float32")
 
 
+def bilinear(x: Tensor, own: Tensor, qparams: Tensor, size: Sequence[int]) -> Tensor:  # noqa: ARG001
+    """Return images of another size, by bilinear interpolation between the centres of pixels, in 10 bits."""
+    stored = tf.cast(x, "int64") + tf.cast(own[1], "int64")
+    total = stored
+    for axis, length in zip((1, 2), size, strict=True):
+        lower, upper, weight = _between_pixels(x.shape[axis], length)
+        weight = tf.reshape(weight, [-1 if each == axis else 1 for each in range(4)])
+        total = tf.gather(total, lower, axis=axis) * (2**10 - weight) + tf.gather(total, upper, axis=axis) * weight
+    # Halves away from zero.
+    half = tf.where(total > 0, ONE * 2**19, -ONE * 2**19)
+    return _float32(tf.sign(total) * tf.bitwise.right_shift(tf.abs(total + half), ONE * 20)) - own[1]
+
+
+def _between_pixels(size: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `length` pixels, the two of `size` that it is between, and how far from the first, in 1/1024."""
+    step = (2**10 * size + length // 2) // length
+    places = np.arange(length) * step + step // 2 - 2**9
+    # C divides toward zero.
+    lower = np.maximum(np.fix(places / 2**10).astype(np.int64), 0)
+    upper = np.minimum(np.fix((places + 2**10 - 1) / 2**10).astype(np.int64), size - 1)
+    return lower, upper, places - lower * 2**10
+
+
 def sigmoid(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:  # noqa: ARG001
     """Return the logistic function of integers from the zero point, in units of 1/256."""
     whole = tf.cast(x, "int64")
@@ -119,6 +166,18 @@ def sigmoid(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:  # noqa: ARG001
     result = tf.where(whole > 0, upper, tf.where(whole < 0, LARGEST - upper, ONE * 2**30))
     rounded = shift_right(result, ONE * 23)
     return tf.cast(tf.where(tf.abs(whole) < most, rounded, tf.where(whole > 0, ONE * 255, 0)), "float32")
+
+
+def tanh(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:  # noqa: ARG001
+    """Return tanh of integers from the zero point, in units of 1/128."""
+    whole = tf.cast(x, "int64")
+    scaled, most = rescaled(whole, own[0], 4)
+    is_inside = tf.abs(whole) < most
+    # Of twice the number: one more integer bit.
+    power = exp_of_negative(-tf.where(is_inside, tf.abs(scaled), 0), 5)
+    rounded = tf.sign(whole) * shift_right(quotient_of_one_minus(power), ONE * 24)
+    signed = tf.where(is_inside, rounded, tf.sign(whole) * 128)
+    return tf.cast(tf.minimum(signed, 127), "float32")
 
 
 def softmax(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:  # noqa: ARG001
@@ -134,6 +193,12 @@ def softmax(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:  # noqa: ARG001
     inverse = inverse_of_one_plus(tf.bitwise.left_shift(total, headroom) - 2**31)
     result = shift_right(high_product(inverse, powers), 12 - headroom + 31 - 8)
     return tf.cast(tf.where(counts, result, 0), "float32")
+
+
+def _rounded(x: Tensor) -> Tensor:
+    """x, rounded; halves away from zero."""
+    size = tf.floor(tf.abs(x))
+    return tf.sign(x) * (size + tf.cast(tf.abs(x) - size >= 0.5, "float32"))
 
 
 def _times(x: Tensor, real: Tensor) -> Tensor:

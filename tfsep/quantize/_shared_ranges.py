@@ -9,11 +9,12 @@ class RangesDiffer(Exception):
 
     Attributes:
         op: the number of the operation that would join them.
+        places: those of its sources whose ranges are fixed or limited.
     """
 
-    def __init__(self, op: int, message: str) -> None:
-        self.op = op
-        super().__init__(message)
+    def __init__(self, op: int, places: list[int]) -> None:
+        self.op, self.places = op, places
+        super().__init__()
 
 
 def shared_ranges(ops: tuple[PlannedOp, ...]) -> tuple[int, ...]:
@@ -26,6 +27,7 @@ def shared_ranges(ops: tuple[PlannedOp, ...]) -> tuple[int, ...]:
     """
     parent = list(range(len(ops)))
     limits = [(OPERATIONS[op.operation].fixed_range or op.max_value) if op.has_range else _SHARED for op in ops]
+    keeping = [op.kind in ("same_qparams", "average_pooling") or _keeps_range(op) for op in ops]
 
     def root(number: int) -> int:
         while parent[number] != number:
@@ -33,22 +35,21 @@ def shared_ranges(ops: tuple[PlannedOp, ...]) -> tuple[int, ...]:
         return number
 
     for number, op in enumerate(ops):
-        if op.kind in ("same_qparams", "average_pooling") or op.operation == "rectifier" or op.range_of is not None:
+        if keeping[number] or op.range_of is not None:
             limits[number] = _SHARED
-            for source in op.sources if op.range_of is None else (op.range_of,):
+            sources = op.sources if op.range_of is None else (op.range_of,)
+            own = [limits[root(source)] for source in sources]
+            if len(set(own)) > 1:
+                raise RangesDiffer(number, [place for place, limit in enumerate(own) if limit is not None])
+            for source in sources:
                 low, high = sorted((root(source), root(number)))
-                first, other = limits[low], limits[high]
-                if first != other and _SHARED not in (first, other):
-                    raise RangesDiffer(number, f"ranges that differ, {_shown(first)} and {_shown(other)}")
-                parent[high], limits[low] = low, other if first == _SHARED else first
+                parent[high], limits[low] = low, own[0]
     return tuple(root(number) for number in range(len(ops)))
+
+
+def _keeps_range(op: PlannedOp) -> bool:
+    return op.has_range and OPERATIONS[op.operation].keeps_range
 
 
 _SHARED = "that of its sources"
 """The limits of an operation without a range of its own."""
-
-
-def _shown(limits: tuple[float, float] | float | str | None) -> str:
-    if limits is None:
-        return "free"
-    return f"[{limits[0]}, {limits[1]}]" if isinstance(limits, tuple) else f"at most {limits}"

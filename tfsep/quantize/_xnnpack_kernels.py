@@ -2,17 +2,19 @@
 
 A kernel takes integers from the zero point, whole numbers in float32, each followed by its quantization parameters, and
 last those of the result. It returns integers from the zero point of the result, before they are clipped to 8 bits.
-XNNPACK multiplies by float32 scales and rounds once, half to even, except in addition and LeakyReLU, which have
-fixed-point multipliers. Means and squares are rounded with the zero point added, which an odd one shows in halves, and
-every one in the last place of float32.
+XNNPACK multiplies by float32 scales and rounds once, half to even, except in addition, LeakyReLU and interpolation,
+which have fixed-point multipliers. Means and squares are rounded with the zero point added, which an odd one shows in
+halves, and every one in the last place of float32.
 
-The rows of `_operations` name the kernels. HardSwish, which XNNPACK has not in 8 bits, is in `_reference_kernels`;
-average pooling, the same in both runtimes, is in `_quantized_average_pooling`.
+The rows of `_operations` name the kernels. HardSwish and PReLU, which XNNPACK has not in 8 bits, are in
+`_reference_kernels`; average pooling, the same in both runtimes, is in `_quantized_average_pooling`.
 
 Source: XNNPACK's kernels (``qs8-*``), as LiteRT runs them. The tests compare them with LiteRT.
 """
 
 from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
@@ -44,6 +46,34 @@ def add(a: Tensor, a_qparams: Tensor, b: Tensor, b_qparams: Tensor, qparams: Ten
     for x, ratio in zip((a, b), ratios, strict=True):
         total += tf.cast(x, "int32") * tf.cast(tf.round(ratio * _power_of_two(shift)), "int32")
     return tf.cast(tf.bitwise.right_shift(total, shift), "float32")
+
+
+def subtract(a: Tensor, a_qparams: Tensor, b: Tensor, b_qparams: Tensor, qparams: Tensor) -> Tensor:
+    """Return a − b."""
+    return add(a, a_qparams, -b, b_qparams, qparams)
+
+
+def bilinear(x: Tensor, own: Tensor, qparams: Tensor, size: Sequence[int]) -> Tensor:  # noqa: ARG001
+    """Return images of another size, by bilinear interpolation between the centres of pixels, in 11 bits."""
+    rows, columns = (_between_pixels(x.shape[axis], length) for axis, length in zip((1, 2), size, strict=True))
+    stored = tf.cast(x, "int64") + tf.cast(own[1], "int64")
+    lower, upper, weight = columns
+    weight = tf.reshape(weight, (1, 1, -1, 1))
+    left, right = tf.gather(stored, lower, axis=2), tf.gather(stored, upper, axis=2)
+    mixed = left * 2**11 + weight * (right - left)
+    lower, upper, weight = rows
+    weight = tf.reshape(weight, (1, -1, 1, 1))
+    above, below = tf.gather(mixed, lower, axis=1), tf.gather(mixed, upper, axis=1)
+    total = above * 2**11 + weight * (below - above)
+    return tf.cast(tf.bitwise.right_shift(total + 2**21, tf.constant(22, "int64")), "float32") - own[1]
+
+
+def _between_pixels(size: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `length` pixels, the two of `size` that it is between, and how far from the first, in 1/2048."""
+    places = (np.arange(length, dtype=np.float32) + np.float32(0.5)) * (np.float32(size) / np.float32(length))
+    places = np.clip(places - np.float32(0.5), 0, size - 1)
+    lower = places.astype(np.int64)
+    return lower, np.minimum(lower + 1, size - 1), np.rint((places - lower.astype(np.float32)) * 2048).astype(np.int64)
 
 
 def multiply(a: Tensor, a_qparams: Tensor, b: Tensor, b_qparams: Tensor, qparams: Tensor) -> Tensor:

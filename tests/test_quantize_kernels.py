@@ -1,0 +1,125 @@
+"""Layers and operators with integer kernels, in networks that hold many of them: all bit by bit, in both runtimes."""
+
+import keras
+import numpy as np
+import pytest
+from checks import in_part
+
+from tfsep import quantize, tflite
+
+L, K = keras.layers, keras.ops
+X = np.random.default_rng(0).normal(size=(32, 8, 8, 4)).astype("float32")
+
+
+def convolved(x, activation=None):
+    return L.Conv2D(4, 1, activation=activation, bias_initializer="random_normal")(x)
+
+
+def bounded(x):
+    return convolved(x, "sigmoid"), convolved(x), convolved(x, "tanh")
+
+
+ELEMENTWISE = {
+    "difference": lambda x: L.Subtract()([convolved(x), x]),
+    "rectified difference": lambda x: K.relu(convolved(x) - x),
+    "difference from a mean": lambda x: x - L.GlobalAveragePooling2D(keepdims=True)(x),
+    "slopes": lambda x: L.PReLU("uniform", shared_axes=(1, 2))(convolved(x)),
+    "slopes above 1 and below 0": L.PReLU(keras.initializers.RandomUniform(-1.5, 1.5)),
+    "slopes of a layer's own": lambda x: convolved(x, L.PReLU(keras.initializers.Constant(0.2), shared_axes=(1, 2))),
+    "leaky up to a maximum": L.ReLU(max_value=0.8, negative_slope=0.1),
+    "a rectifier's arguments": lambda x: keras.activations.relu(x, negative_slope=0.3, max_value=0.7),
+    "a maximum as an argument": lambda x: keras.activations.relu(x, max_value=0.9),
+    "a slope as an argument": lambda x: keras.activations.leaky_relu(x, 0.2),
+    "softmax": keras.activations.softmax,
+    "gelu": keras.activations.gelu,
+    "gelu by tanh": lambda x: K.gelu(convolved(x)),
+    "exponential": K.exp,
+    "tanh": K.tanh,
+}
+MOVES = {
+    "larger": lambda x: L.Maximum()([x, convolved(x), L.GlobalAveragePooling2D()(convolved(x))]),
+    "smaller": lambda x: K.minimum(x, convolved(x)),
+    "larger of unlike ranges": lambda x: L.Maximum()(bounded(x)),
+    "unlike ranges": lambda x: L.Concatenate()(bounded(x)),
+    "fixed ranges": lambda x: K.concatenate([convolved(x, "softmax"), convolved(x, "tanh")], 1),
+    "a limited range": lambda x: L.Concatenate()([convolved(x, "hard_sigmoid"), x]),
+    "stacked": lambda x: K.stack([x, convolved(x, "sigmoid")], 1),
+    "means of channels": lambda x: K.mean(x, -1, keepdims=True),
+    "means of rows and columns": lambda x: K.mean(x, (1, 2)),
+    "largest": lambda x: K.max(x, (1, 2)),
+    "smallest": lambda x: K.min(x, -1),
+    "interpolated": L.UpSampling2D((3, 2), interpolation="bilinear"),
+    "resized": L.Resizing(5, 13),
+    "sliced": lambda x: x[:, 1:5, ::2],
+    "a row": lambda x: x[:, -1],
+    "parts": lambda x: L.Add()(K.split(x, 2, -1)),
+    "one part": lambda x: K.split(x, [1, 3], -1)[1],
+    "one of the rows": lambda x: K.unstack(x, axis=1)[2],
+    "transposed": lambda x: K.transpose(x, (0, 3, 1, 2)),
+    "reshaped": lambda x: K.reshape(K.swapaxes(x, 1, 3), (-1, 16, 16)),
+    "squeezed": lambda x: K.squeeze(K.expand_dims(K.moveaxis(x, 1, 2), 1), 1),
+    "gathered": lambda x: K.take(x, [3, 0], 1),
+    "padded": lambda x: K.pad(x, ((0, 0), (1, 1), (0, 2), (0, 0))),
+    "mirrored": lambda x: K.pad(x, ((0, 0), (1, 1), (0, 2), (0, 0)), "reflect"),
+}
+
+
+@pytest.mark.parametrize("runtime", in_part(["xnnpack", "reference"], 2))
+@pytest.mark.parametrize("kinds", [ELEMENTWISE, MOVES], ids=["elementwise", "moves"])
+def test_kernels_are_exact(kinds, runtime, tmp_path):
+    keras.utils.set_random_seed(1)
+    inputs = L.Input(X.shape[1:])
+    x = L.Conv2D(4, 3, padding="same")(inputs)
+    model = keras.Model(inputs, [make(x) for make in kinds.values()])
+    prepared = quantize.observe(quantize.prepare(model, runtime=runtime), X)
+    assert not quantize.coverage(prepared).islands
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X)
+    assert not {"QUANTIZE", "DEQUANTIZE"} & report.ops.keys()
+    assert report.verification.differing == 0
+    assert report.verification.elements == sum(np.size(each) for each in prepared(X))
+    for name, actual, expected in zip(kinds, prepared(X), model(X), strict=True):
+        assert np.sqrt(np.mean(np.square(actual - expected))) < 0.06 * np.std(expected), name
+
+
+def test_slopes_train_and_are_saved(tmp_path):
+    inputs = L.Input(X.shape[1:])
+    x = L.PReLU("uniform", shared_axes=(1, 2), name="slopes")(L.Conv2D(4, 3, name="first")(inputs))
+    prepared = quantize.observe(quantize.prepare(keras.Model(inputs, L.Conv2D(2, 1, name="last")(x))), X)
+    [slopes] = [weight for weight in prepared.trainable_weights if "alpha" in weight.path]
+    before = np.array(slopes)
+    prepared.compile("sgd", "mse")
+    prepared.fit(X, np.ones((32, 6, 6, 2)), verbose=0)
+    assert np.all(before != np.array(slopes))
+    prepared.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(again(X), prepared(X))
+    assert [row[:3] for row in quantize.coverage(again).rows][1] == ("slopes", "prelu", "int8")
+
+
+def test_float_layers_take_the_names_of_parts():
+    inputs = L.Input(X.shape[1:])
+    parts = K.split(L.Conv2D(6, 3)(inputs), 3, -1)
+    model = keras.Model(inputs, L.Conv2D(2, 1)(L.Add()(parts[1:])))
+    names = [row.name for row in quantize.coverage(quantize.prepare(model)).rows if row.name.startswith("split")]
+    assert len(names) == 2
+    for name in names:
+        [row] = quantize.coverage(quantize.prepare(model, float_layers=[name])).islands
+        assert (row.kind, row.reason) == ("Split", "named in float_layers")
+
+
+def test_operators_that_the_converter_would_merge_are_apart(tmp_path):
+    """Else there is one, or an island: an operator of a file has one range."""
+    inputs = L.Input(X.shape[1:])
+    x = L.Conv2D(4, 3, name="first")(inputs)
+    y = L.Conv2D(4, 3)(inputs)
+    outputs = [L.PReLU("uniform")(x), L.PReLU("uniform", name="again")(x), L.LeakyReLU(0.3)(x)]
+    outputs += [
+        L.ReLU(1.0, negative_slope=0.3, name="limited")(x),
+        L.ReLU()(L.Add()([x, y])),
+        L.ReLU(6.0)(L.Add()([x, y])),
+    ]
+    outputs += [L.GlobalAveragePooling2D()(x), K.mean(x, (1, 2))]
+    prepared = quantize.observe(quantize.prepare(keras.Model(inputs, outputs)), X)
+    names = [row.name for row in quantize.coverage(prepared).islands]
+    assert names == ["again", "limited"]
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).verification.differing == 0

@@ -1,0 +1,173 @@
+"""One row for each activation, and the layers that operators of `keras.ops` are.
+
+To add an activation, add its row to `_ACTIVATIONS`: its function, and the rectifier that kernels include, or the
+operation of `_operations` that computes it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.model_graph import operation_of
+from tfsep._keras.types import Layer, Tensor
+from tfsep.layers import leaky_relu
+from tfsep.quantize._operations import ACTIVATION_LAYERS, OPERATIONS, operation_for, overridden
+
+
+@dataclass(frozen=True)
+class FusedActivation:
+    """A rectifier that operators include, as the ends of the integers that they write.
+
+    Attributes:
+        compute: the function of real numbers.
+        low: lower end of the results; None for none.
+        high: upper end of the results; None for none.
+    """
+
+    compute: Callable[[Tensor], Tensor]
+    low: float | None = None
+    high: float | None = None
+
+
+FUSED_ACTIVATIONS = {
+    "linear": FusedActivation(lambda x: x),
+    "relu": FusedActivation(tf.nn.relu, 0.0),
+    "relu6": FusedActivation(tf.nn.relu6, 0.0, 6.0),
+}
+
+
+@dataclass(frozen=True)
+class Activation:
+    """How an activation is quantized.
+
+    Attributes:
+        function: the function of `keras.activations`, or another that layers are given.
+        keras_op: the operation of `keras.ops` that computes it.
+        fused: name of its rectifier in `FUSED_ACTIVATIONS`.
+        operation: name in `OPERATIONS` of an activation that is an operator of its own; None for rectifiers.
+        options: arguments of the operation.
+        gate: name in `OPERATIONS` of a function by whose result the operation multiplies; None for one of its own.
+        max_value: upper end of the range, for a rectifier with a maximum that no fused one has; None for no such end.
+        affine: factor and offset in front of the rectifier, computed by a convolution of one tap.
+    """
+
+    function: Callable[..., Tensor] | None = None
+    keras_op: Callable[..., Tensor] | None = None
+    fused: str = "linear"
+    operation: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    gate: str | None = None
+    max_value: float | None = None
+    affine: tuple[float, float] = (1.0, 0.0)
+
+    @property
+    def is_fusible(self) -> bool:
+        """Whether the operator in front can include it."""
+        return self.operation is None and self.affine == (1.0, 0.0)
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """Return the approximation of gelu by tanh."""
+    return keras.activations.gelu(x, approximate=True)
+
+
+LINEAR = Activation(keras.activations.linear)
+
+_ACTIVATIONS = (
+    LINEAR,
+    Activation(keras.activations.relu, keras.ops.relu, fused="relu"),
+    Activation(keras.activations.relu6, keras.ops.relu6, fused="relu6"),
+    Activation(
+        keras.activations.hard_sigmoid, keras.ops.hard_sigmoid, fused="relu", max_value=1.0, affine=(1 / 6, 0.5)
+    ),
+    Activation(keras.activations.sigmoid, keras.ops.sigmoid, operation="sigmoid"),
+    Activation(keras.activations.tanh, keras.ops.tanh, operation="tanh"),
+    Activation(keras.activations.softmax, operation="softmax"),
+    # As files have it.
+    Activation(keras.activations.silu, keras.ops.silu, operation="multiply", gate="sigmoid"),
+    Activation(keras.activations.gelu, operation="gelu"),
+    Activation(gelu_tanh, operation="gelu_tanh"),
+    Activation(keras.activations.exponential, keras.ops.exp, operation="exp"),
+    Activation(keras.activations.hard_silu, keras.ops.hard_silu, operation="hard_silu"),
+    Activation(keras.activations.leaky_relu, operation="leaky_relu", options={"slope": 0.2}),
+    Activation(leaky_relu, operation="leaky_relu", options={"slope": 0.1}),
+)
+_BY_FUNCTION = {row.function: row for row in _ACTIVATIONS}
+
+
+def activation_of(function: Callable[..., Tensor]) -> Activation | None:
+    """Return how an activation function is quantized; None where it is not."""
+    return _BY_FUNCTION.get(function)
+
+
+def activation_of_layer(layer: Layer) -> Activation | None:
+    """Return how an activation layer is quantized; None for another layer."""
+    if overridden(layer):
+        return None
+    match layer:
+        case keras.layers.Activation():
+            return activation_of(layer.activation)
+        case keras.layers.ReLU() if not layer.threshold:
+            return _rectifier(layer.max_value, float(layer.negative_slope or 0))
+        case keras.layers.LeakyReLU():
+            return _rectifier(None, float(layer.negative_slope))
+        case keras.layers.Softmax() if layer.axis == -1:
+            return Activation(operation="softmax")
+    return None
+
+
+def _rectifier(max_value: float | None, slope: float) -> Activation | None:
+    if slope:
+        return Activation(operation="leaky_relu", options={"slope": slope}, max_value=max_value)
+    return Activation(fused="relu6") if max_value == 6 else Activation(fused="relu", max_value=max_value)
+
+
+@cache
+def layers_of_operators() -> dict[tuple[type[keras.Operation], int], Callable[[keras.Operation], Layer]]:
+    """Return for each operator, such as ``x + x``, a function from its operation to the equivalent layer.
+
+    The keys are the operator's class, which Keras does not export, and its number of tensors.
+
+    Examples:
+        >>> x = keras.Input((1,))
+        >>> total = operation_of(x + x)
+        >>> type(layers_of_operators()[type(total), 2](total)).__name__
+        'Add'
+    """
+    x = keras.Input((2,))
+    found: dict[tuple[type[keras.Operation], int], Callable[[keras.Operation], Layer]] = {}
+    for row in OPERATIONS.values():
+        if row.keras_op is not None:
+            found[type(operation_of(row.keras_op(x, x))), 2] = partial(_named, row.layers[0])
+    for activation in _ACTIVATIONS:
+        if activation.keras_op is not None:
+            made = partial(_named, partial(keras.layers.Activation, activation.function))
+            found[type(operation_of(activation.keras_op(x))), 1] = made
+    return found | {(type(operation_of(operator(x))), 1): made for operator, made in _WITH_ARGUMENTS.items()}
+
+
+def _named(make: Callable[..., Layer], operation: keras.Operation) -> Layer:
+    """A layer under the name of an operation."""
+    return make(name=operation.name)
+
+
+_WITH_ARGUMENTS: dict[Callable[[keras.KerasTensor], keras.KerasTensor], Callable[[Any], Layer]] = {
+    partial(keras.activations.relu, max_value=1.0): lambda relu: keras.layers.ReLU(
+        relu.max_value, relu.negative_slope, relu.threshold, name=relu.name
+    ),
+    keras.ops.leaky_relu: lambda relu: keras.layers.LeakyReLU(relu.negative_slope, name=relu.name),
+    keras.ops.softmax: lambda softmax: keras.layers.Softmax(softmax.axis, name=softmax.name),
+    keras.ops.gelu: lambda gelu: keras.layers.Activation(
+        gelu_tanh if gelu.approximate else keras.activations.gelu, name=gelu.name
+    ),
+}
+"""Operators of one tensor with arguments, and the layers of these operations."""
+
+
+def is_pure(layer: Layer) -> bool:
+    """Return whether another layer of the same class and config computes the same, without weights or chance."""
+    operation = operation_for(layer)
+    is_activation = isinstance(layer, ACTIVATION_LAYERS) and not overridden(layer)
+    return is_activation or (operation is not None and operation.is_pure)
