@@ -96,3 +96,19 @@ def timed_once(times, monkeypatch):
         return times[0]
 
     monkeypatch.setattr(_convert, "benchmark_all", benchmark_all)
+
+
+@pytest.fixture
+def one_reference(monkeypatch):
+    """Let a model be converted to float32 once, however many files are verified beside it."""
+    from tfsep.tflite import _float_source
+    from tfsep.tflite._tflite_converter import float32_file
+
+    references = {}
+
+    def reference_of(signature):
+        if signature.model not in references:
+            references[signature.model] = float32_file(signature)
+        return references[signature.model]
+
+    monkeypatch.setattr(_float_source, "float32_file", reference_of)

@@ -364,3 +364,42 @@ def damaged(content, damage):
     """Return a file's bytes with a damage, or None where it has no place for it."""
     model = unpack(content, "damaged")
     return pack(model) if DAMAGES[damage](model) else None
+
+
+def with_other_options(content):
+    """Yield a file with one option of an operator changed, or numbers of a shape, an axis or a pad: what, and bytes."""
+    whole = unpack(content, "whole")
+    for place, op in enumerate(whole.subgraphs[0].operators):
+        title = f"{place} {operator_name(whole, op)}"
+        for table in ("builtinOptions", "builtinOptions2"):
+            options = getattr(op, table, None)
+            for name, value in ({} if options is None else vars(options)).items():
+                if (other := _another(name, value)) is not None:
+                    model = unpack(content, "changed")
+                    setattr(getattr(model.subgraphs[0].operators[place], table), name, other)
+                    yield f"{title} {name}={other}", pack(model)
+        for tensor in (_tensor(whole, number) for number in op.inputs if number >= 0):
+            values = stored_numbers(whole, tensor)
+            if values is not None and type_name(tensor) in ("int32", "int64") and scales_of(tensor) is None:
+                model, other = unpack(content, "changed"), np.roll(values, 1)
+                other = values + 1 if np.array_equal(other, values) else other
+                _store(model, tensor, other)
+                yield f"{title} {values.tolist()} as {other.tolist()}", pack(model)
+
+
+def _another(name, value):
+    """Another value of an option; None where there is none, as of a type of numbers."""
+    other = None
+    if name == "padding":
+        other = 1 - value
+    elif name == "fusedActivationFunction":
+        other = 2 if value == 0 else 0  # 2 is from -1 to 1
+    elif isinstance(value, bool | np.bool_):
+        other = not value
+    elif isinstance(value, float | np.floating):
+        other = 0.9 * value + 0.1
+    elif isinstance(value, int | np.integer) and "ype" not in name:
+        other = 2 if value == 1 else value + 1
+    elif isinstance(value, list | np.ndarray) and len(value):
+        other = np.roll(value, 1)
+    return other

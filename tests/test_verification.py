@@ -21,7 +21,7 @@ from verification_networks import APPLICATIONS, SMALL, application, built, sampl
 from tfsep import tflite
 from tfsep._flatbuffer.constants import stored_numbers
 from tfsep._flatbuffer.reader import pack, unpack
-from tfsep.tflite import _float_source, _litert_model, _tflite_converter
+from tfsep.tflite import _litert_model
 from tfsep.tflite._channel_errors import ChannelLimit, OutputErrors
 from tfsep.tflite._tensor_info import TensorInfo
 
@@ -50,17 +50,9 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def whole(made, monkeypatch):
-    """The same, whose files run without a process of their own, beside one conversion: there are many of them."""
-    references = {}
-
-    def float32_file(signature):
-        if signature.model not in references:
-            references[signature.model] = _tflite_converter.float32_file(signature)
-        return references[signature.model]
-
+def whole(made, monkeypatch, one_reference):
+    """The same, whose files run without a process of their own: there are many of them."""
     monkeypatch.setattr(_litert_model, "require_runnable", lambda *_: None)
-    monkeypatch.setattr(_float_source, "float32_file", float32_file)
     return made
 
 
