@@ -6,13 +6,13 @@ import pytest
 from keras import layers as L
 from keras import ops
 
-from tfsep import tflite
+from tfsep import quantize, tflite
 from tfsep.tflite import _tflite_converter
 
 RNG = np.random.default_rng(0)
 LEVELS = np.array([-1.4, -1.1, -0.85, -0.6, -0.4, -0.1, 0.1, 0.4, 0.6, 0.85, 1.1, 1.4])
 """Features that are a few steps of 8 bits from each other, and from multiples of 1/4 and 1/3, where an id ends."""
-X = np.stack([RNG.permutation(LEVELS)[:5] for _ in range(48)]) + RNG.uniform(-0.01, 0.01, (48, 5))
+X = np.stack([RNG.permutation(LEVELS)[:5] for _ in range(24)]) + RNG.uniform(-0.01, 0.01, (24, 5))
 X = X.astype("float32")
 
 
@@ -140,3 +140,18 @@ def test_ids_near_an_edge_are_noted(tmp_path):
     assert 0 < ids.other_ids < ids.ids / 2
     assert ids.wrong_ids == 0
     assert any(f"{ids.other_ids} of {ids.ids} ids that choose rows are others" in note for note in report.notes)
+
+
+def test_prepared_models_compute_ids_in_floats():
+    """A range of 8 bits for 0 to 24 has no step at 7."""
+    x = keras.Input((5,))
+    features, embedding = L.Dense(5, kernel_initializer="identity")(x), L.Embedding(64, 2, "uniform")
+    ids = {
+        "places": floats(largest(features)) + floats(ops.argmin(features, -1)) * 5,
+        "digits": integers(digit(features, 0) * 7 + digit(features, 1)),
+    }
+    model = keras.Model(x, {name: embedding(each) for name, each in ids.items()})
+    prepared = quantize.observe(quantize.prepare(model), X)
+    for name, values in model.predict(X, verbose=0).items():
+        np.testing.assert_array_equal(prepared.predict(X, verbose=0)[name], values, err_msg=name)
+    assert sum(row.reason.endswith("of ids") for row in quantize.coverage(prepared).islands) >= 2
