@@ -1,6 +1,6 @@
 """Plans one operator after the other: what is fused with what, and what stays in float32, with the reason."""
 
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from tfsep.quantize._activations import LINEAR, Activation, activation_of, activ
 from tfsep.quantize._built_layers import one_tap
 from tfsep.quantize._call_list import CallList, LayerCall
 from tfsep.quantize._decompositions import transposed_chain
+from tfsep.quantize._float_ids import ids_in_floats
 from tfsep.quantize._float_operators import prepares
 from tfsep.quantize._operations import moves, operation_for, overridden, quantization_of
 from tfsep.quantize._planned_op import PlannedOp
@@ -20,11 +21,6 @@ from tfsep.surgery._foldable import is_foldable
 
 NAMED = "named in float_layers"
 """The reason of a layer that has an integer kernel, perhaps."""
-
-_ID_LAYERS = (keras.layers.Embedding, keras.layers.CategoryEncoding)
-"""Layers that read floats as ids."""
-_ROUNDING = ("Round", "Rint", "Floor", "Ceil", "Trunc", "Sign", "FloorDivide")
-"""Operations that make whole numbers of others."""
 
 
 class Fusion(NamedTuple):
@@ -85,7 +81,7 @@ class Planner:
             self._calls_of.setdefault(id(call.layer), []).append(number)
             for source in call.sources:
                 users.setdefault(source, []).append(number)
-        self._ids = _ids_in_floats(self.calls, users)
+        self._ids = ids_in_floats(self.calls, users)
         self._outputs = set(calls.outputs)
         self._users = {number: used for number, used in users.items() if number not in self._outputs}
 
@@ -363,24 +359,6 @@ _COMMON = {"prelu": "relu", "gelu": "gelu", "gelu_tanh": "gelu"}
 
 Plans = Callable[[Planner, LayerCall, Fusion], int]
 """Plans a call, with what is fused to it, and returns the number of the operation that has its result."""
-
-
-def _ids_in_floats(calls: Sequence[LayerCall], users: Mapping[int, Sequence[int]]) -> set[int]:
-    """The calls whose floats are made of whole numbers alone, and are read as integers."""
-    whole: set[int] = set()
-    for number, call in enumerate(calls):
-        is_made = call.has_integers or call.casts or type(call.layer).__name__ in _ROUNDING
-        is_arithmetic = bool(call.sources) and not getattr(call.layer, "weights", ())
-        if is_made or (is_arithmetic and whole.issuperset(call.sources)):
-            whole.add(number)
-    ids: set[int] = set()
-    for number in sorted(whole, reverse=True):
-        readers = users.get(number, ())
-        if any(
-            calls[each].has_integers or isinstance(calls[each].layer, _ID_LAYERS) or each in ids for each in readers
-        ):
-            ids.add(number)
-    return {number for number in ids if not calls[number].has_integers}
 
 
 def matmul_kind(layer: Layer | None) -> LayerKind | None:
