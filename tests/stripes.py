@@ -8,7 +8,7 @@ from tfsep.data import ImageData, Split
 NETWORK = "stripes"
 """Enough for them; its steps are traced in a fraction of the time that a real network takes."""
 defs.NETWORKS[NETWORK] = defs.Network(
-    (Conv(3, 2, 8), DepthSepConv(3, 2, 16), DepthSepConv(3, 2, 32), DepthSepConv(5, 2, 32)),
+    (Conv(5, 4, 8), DepthSepConv(5, 2, 32)),
     defs.MOBILENET_V1,
     "a network of stripes",
 )

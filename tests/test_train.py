@@ -57,7 +57,10 @@ def test_log_has_every_epoch(whole):
     assert [r["epoch"] for r in records] == [1, 2, 3]
     assert records[-1]["learning_rate"] == pytest.approx(0.0, abs=1e-6)
     assert all(0 <= r["validation_accuracy"] <= 1 for r in records)
-    assert lines[0] == "CPU: xla off (the step is not on a GPU), precision float32 (as set), batch_size 16 (as set)"
+    assert lines[0] == (
+        "CPU: xla off (the step is not on a GPU), augmentation host (the step is not compiled for a GPU), "
+        "precision float32 (as set), batch_size 16 (as set)"
+    )
     assert len(lines) == 4
     assert all(r["skipped_steps"] == 0 <= r["data_wait"] <= 1 for r in records)
 
