@@ -93,13 +93,15 @@ MODELS = {
     "another layer": (lambda: keras.Sequential([keras.Input((4, 4)), L.LSTM(2)]), ValueError),
     "another activation": (lambda: keras.Sequential([keras.Input((4,)), L.Dense(2, activation="elu")]), ValueError),
     "another rectifier": (lambda: keras.Sequential([keras.Input((4,)), L.ReLU(threshold=1)]), ValueError),
-    "a maximum on rows": (lambda: keras.Sequential([keras.Input((4,)), L.ReLU(max_value=3)]), ValueError),
     "prepared": (lambda: quantize.prepare(keras.Sequential([keras.Input((4,)), L.Dense(2)])), ValueError),
     "channels first": (
         lambda: keras.Sequential([keras.Input((1, 8, 8)), layers.Conv2D(2, 3, data_format="channels_first")]),
         ValueError,
     ),
-    "normalization of rows": (lambda: keras.Sequential([keras.Input((4,)), L.BatchNormalization()]), ValueError),
+    "normalization of open sizes": (
+        lambda: keras.Sequential([keras.Input((None, 4, 4, 2)), L.BatchNormalization()]),
+        ValueError,
+    ),
     "constrained transposed": (
         lambda: keras.Sequential(
             [keras.Input((8, 8, 4)), layers.Conv2DTranspose(4, 3, 2, 1, 1, kernel_constraint="non_neg")]

@@ -208,7 +208,7 @@ def head():
     x = L.Conv2D(8, 3, activation="selu", name="conv")(inputs)
     x = L.LayerNormalization(name="norm")(x)
     x = L.SeparableConv2D(4, 3, activation="relu", name="separable")(x)
-    x = K.subtract(x, np.full(4, 1.0, "float32"))
+    x = K.subtract(x, np.full((2, 2, 4), 1.0, "float32"))
     x = L.Flatten(name="flatten")(L.Dropout(0.1)(x))
     return keras.Model(inputs, L.Dense(3, activation="softmax", name="dense")(x), name="head")
 

@@ -3,12 +3,16 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from checks import in_part
 
 from tfsep import quantize, tflite
 
 L, K = keras.layers, keras.ops
 X = np.random.default_rng(0).normal(size=(32, 8, 8, 4)).astype("float32")
+
+
+CHANNELS = np.float32([0.5, -2.0, 1.0, 3.0])
 
 
 def convolved(x, activation=None):
@@ -35,6 +39,11 @@ ELEMENTWISE = {
     "gelu by tanh": lambda x: K.gelu(convolved(x)),
     "exponential": K.exp,
     "tanh": K.tanh,
+    "average": lambda x: L.Average()([convolved(x), x, L.GlobalAveragePooling2D()(convolved(x))]),
+    "numbers of channels": lambda x: K.subtract(CHANNELS, x) * CHANNELS.reshape(1, 1, 1, 4) + tf.constant(CHANNELS),
+    "normalized vectors": lambda x: L.BatchNormalization()(L.GlobalMaxPooling2D()(convolved(x))),
+    "normalized volumes": lambda x: L.BatchNormalization()(L.Reshape((2, 4, 8, 4))(x)),
+    "a gate of vectors": lambda x: L.Activation("hard_sigmoid")(L.GlobalMaxPooling2D()(convolved(x)) * 0.5 + 0.1),
 }
 MOVES = {
     "larger": lambda x: L.Maximum()([x, convolved(x), L.GlobalAveragePooling2D()(convolved(x))]),

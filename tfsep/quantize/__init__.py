@@ -22,6 +22,7 @@ from tfsep.quantize._observe import observe
 from tfsep.quantize._prepare import prepare
 from tfsep.quantize._quantized_average_pooling import QuantizedAveragePooling
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
+from tfsep.quantize._quantized_slopes import QuantizedSlopes
 from tfsep.quantize._zero_insertion import ZeroInsertion
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "FreezeBatchNorm",
     "QuantizedAveragePooling",
     "QuantizedMatmul",
+    "QuantizedSlopes",
     "ZeroInsertion",
     "coverage",
     "freeze_batch_norm",

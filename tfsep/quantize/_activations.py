@@ -171,3 +171,14 @@ def is_pure(layer: Layer) -> bool:
     operation = operation_for(layer)
     is_activation = isinstance(layer, ACTIVATION_LAYERS) and not overridden(layer)
     return is_activation or (operation is not None and operation.is_pure)
+
+
+def activation_name(layer: Layer) -> str:
+    """Return the name of the activation that a layer has, as an operation of its own."""
+    return f"{layer.name}_activation"
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """Return the name of an activation, as Keras serializes it."""
+    config = keras.activations.serialize(function)
+    return str(config.get("class_name", "function") if isinstance(config, dict) else config)

@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 
 from tfsep import layers
+from tfsep._keras.backend import keras
 from tfsep._keras.types import Layer, Shape, TensorLike
+
+
+@keras.saving.register_keras_serializable(package="tfsep")
+class Rearranged(keras.layers.Reshape):
+    """A reshape that a prepared model has, and the model that it was prepared from has not."""
 
 
 def filled(layer: Layer, input_shape: Shape, weights: Sequence[TensorLike]) -> Layer:
@@ -16,8 +22,25 @@ def filled(layer: Layer, input_shape: Shape, weights: Sequence[TensorLike]) -> L
     return layer
 
 
-def one_tap(rank: int, name: str, **options: Any) -> Layer | None:
-    """Return a depthwise convolution that multiplies each channel of tensors of a rank; None where there is none."""
-    classes = {3: layers.DepthwiseConv1D, 4: layers.DepthwiseConv2D}
+def one_tap(rank: int, name: str, **options: Any) -> Layer:
+    """Return a depthwise convolution that multiplies each channel of tensors of a rank, as `as_rows` makes them."""
     options |= {"data_format": "channels_last", "name": name, "trainable": False}
-    return classes[rank](1, **options) if rank in classes else None
+    return (layers.DepthwiseConv1D if rank == 3 else layers.DepthwiseConv2D)(1, **options)
+
+
+def as_rows(shape: Shape, name: str) -> tuple[Layer, Layer] | None:
+    """Return reshapes to tensors that convolutions of one tap take, and back; None for a shape that these take.
+
+    Args:
+        shape: shape of a tensor, with its batch.
+        name: name of the layer that computes it.
+
+    Raises:
+        ValueError: for sizes that are not known.
+    """
+    if len(shape) in (3, 4):
+        return None
+    if None in shape[1:]:
+        raise ValueError("sizes that are not known")
+    rows = Rearranged((1, -1, shape[-1]), name=f"{name}_rows")
+    return rows, Rearranged(shape[1:], name=f"{name}_reshaped")

@@ -233,8 +233,12 @@ def _parts(layer: Layer, call: LayerCall, before: list[LayerCall]) -> list[Layer
     if isinstance(layer, _cast_operator()) and call.dtype == "float32":
         return [ToFloat(name=layer.name)]
     scaling = None if before[0].has_integers else scaling_of(layer, call.positional)
-    if scaling is not None and len(call.shape) in (3, 4):
-        return decomposed(scaling, before[0].shape, call.shape)
+    if scaling is not None:
+        chain = decomposed(scaling, before[0].shape, call.shape)
+        return [layer] if chain == [scaling] else chain
+    if isinstance(layer, keras.layers.Average) and not overridden(layer):
+        scaling = keras.layers.Rescaling(1 / len(before), name=layer.name)
+        return [keras.layers.Add(name=f"{layer.name}_sum"), *decomposed(scaling, call.shape, call.shape)]
     same_rank = len({len(each.shape) for each in before}) == 1
     layer_of = layers_of_operators().get((type(layer), len(before))) if same_rank else None
     return decomposed(layer, before[0].shape, call.shape) if layer_of is None else [layer_of(layer)]

@@ -14,9 +14,10 @@ from tfsep._utils.table import Table
 from tfsep.cost import cost
 from tfsep.ops import exporting
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
+from tfsep.quantize._activations import function_name
+from tfsep.quantize._built_layers import Rearranged
 from tfsep.quantize._dequantize import Dequantize
 from tfsep.quantize._operations import OPERATIONS
-from tfsep.quantize._planner import function_name
 from tfsep.quantize._prepared_model import require_prepared
 from tfsep.quantize._quantized_average_pooling import QuantizedAveragePooling
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
@@ -156,7 +157,7 @@ def coverage(model: Model, input_shape: InputShapes | None = None) -> Coverage:
 def _rows(call: Call, sources: list[Layer]) -> list[tuple[CoverageRow, list[Layer]]]:
     """The row of a call, if it is an operation, and the layers whose multiply-accumulates are its."""
     layer = call.operation
-    parts = (keras.layers.InputLayer, QuantizedMatmul, QuantizedSlopes, Dequantize, Weight, ToFloat)
+    parts = (keras.layers.InputLayer, QuantizedMatmul, QuantizedSlopes, Dequantize, Rearranged, Weight, ToFloat)
     if isinstance(layer, (*parts, *INFERENCE_IDENTITIES)):
         return []
     if isinstance(layer, ActivationQuantizer):

@@ -15,7 +15,7 @@ from tfsep._keras.types import Layer, Shape, TensorLike
 from tfsep.geometry import Pads, Transposed, Window
 from tfsep.layers._kernel_spec import DEPTHWISE_AXES, TRANSPOSED_AXES, KernelSpec
 from tfsep.layers._layer_kinds import LayerKind, kind_of
-from tfsep.quantize._built_layers import filled, one_tap
+from tfsep.quantize._built_layers import as_rows, filled, one_tap
 from tfsep.quantize._operations import overridden
 from tfsep.quantize._zero_insertion import ZeroInsertion
 
@@ -71,24 +71,34 @@ def _separable_block(block: Layer, given: Shape, shape: Shape) -> Iterator[Layer
 
 def _rescaling(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001
     """``x · scale + offset`` as a depthwise convolution of one tap."""
-    yield _scaled(layer, layer.scale, layer.offset, shape)
+    yield from _scaled(layer, layer.scale, layer.offset, shape)
 
 
 def scaling_of(operation: keras.Operation, positional: Sequence[Any]) -> Layer | None:
-    """Return the rescaling that an operation of `keras.ops` on a tensor and a number is; None for another one."""
+    """Return the rescaling that an operation of `keras.ops` on a tensor and numbers is; None for another one.
+
+    There is one number, or one for each channel.
+    """
     if len(positional) != 2:
         return None
     first, second = positional
     reverse = isinstance(second, keras.KerasTensor)
-    number = first if reverse else second
-    if not isinstance(number, int | float) or isinstance(number, bool):
+    tensor, numbers = (second, first) if reverse else (first, second)
+    if isinstance(numbers, keras.KerasTensor | bool | str) or not isinstance(tensor, keras.KerasTensor):
         return None
+    numbers = np.asarray(numbers)
+    if numbers.dtype.kind not in "iuf" or numbers.ndim > len(tensor.shape):
+        return None
+    if numbers.size not in (1, *numbers.shape[-1:]) or (numbers.size > 1 and numbers.size != tensor.shape[-1]):
+        return None
+    wide = numbers.astype("float64")
+    quotient = None if reverse or not np.all(wide) else 1 / np.where(wide, wide, 1)
     scale, offset = {
-        "Add": (1.0, number),
-        "Subtract": (-1.0, number) if reverse else (1.0, -number),
-        "Multiply": (number, 0.0),
-        "TrueDivide": (None if reverse or not number else 1 / number, 0.0),
-        "Divide": (None if reverse or not number else 1 / number, 0.0),
+        "Add": (1.0, wide),
+        "Subtract": (-1.0, wide) if reverse else (1.0, -wide),
+        "Multiply": (wide, 0.0),
+        "TrueDivide": (quotient, 0.0),
+        "Divide": (quotient, 0.0),
     }.get(type(operation).__name__, (None, 0.0))
     return None if scale is None else keras.layers.Rescaling(scale, offset, name=operation.name)
 
@@ -98,18 +108,22 @@ def _normalization(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:
     mean = np.asarray(layer.mean, "float64")
     deviation = np.maximum(np.sqrt(np.asarray(layer.variance, "float64")), keras.config.epsilon())
     scale, offset = (deviation, mean) if layer.invert else (1 / deviation, -mean / deviation)
-    yield _scaled(layer, scale, offset, shape)
+    yield from _scaled(layer, scale, offset, shape)
 
 
-def _scaled(layer: Layer, scale: TensorLike, offset: TensorLike, shape: Shape) -> Layer:
+def _scaled(layer: Layer, scale: TensorLike, offset: TensorLike, shape: Shape) -> Iterator[Layer]:
     """A depthwise convolution of one tap; the layer itself, where other axes have numbers of their own."""
-    convolution, channels = one_tap(len(shape), layer.name), shape[-1]
-    numbers = [np.asarray(value) for value in (scale, offset)]
-    if convolution is None or channels is None or any(each.size not in (1, *each.shape[-1:]) for each in numbers):
-        return layer
+    channels, numbers = shape[-1], [np.asarray(value) for value in (scale, offset)]
+    is_open = len(shape) not in (3, 4) and None in shape[1:]
+    if channels is None or is_open or any(each.size not in (1, *each.shape[-1:]) for each in numbers):
+        yield layer
+        return
+    convolution = one_tap(len(shape), layer.name)
     scale, offset = (np.broadcast_to(each.reshape(-1), (channels,)) for each in numbers)
-    kernel = scale.reshape(*(1,) * (len(shape) - 3), 1, channels, 1)
-    return filled(convolution, (*(None,) * (len(shape) - 1), channels), [kernel, offset])
+    kernel = scale.reshape(*(1,) * len(convolution.kernel_size), channels, 1)
+    filled(convolution, (*(None,) * (len(convolution.kernel_size) + 1), channels), [kernel, offset])
+    rows = as_rows(shape, layer.name)
+    yield from (convolution,) if rows is None else (rows[0], convolution, rows[1])
 
 
 def _center_crop(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001

@@ -7,12 +7,13 @@ from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer
 from tfsep.layers._layer_kinds import kind_of
-from tfsep.quantize._activations import LINEAR, activation_of_layer
+from tfsep.quantize._activations import LINEAR, activation_name, activation_of_layer
+from tfsep.quantize._built_layers import Rearranged
 from tfsep.quantize._call_list import CallList, LayerCall
 from tfsep.quantize._config import Config
 from tfsep.quantize._operations import ACTIVATION_LAYERS, Operation, operation_for, overridden
 from tfsep.quantize._planned_op import PlannedOp
-from tfsep.quantize._planner import Fusion, Planner, Plans, activation_name
+from tfsep.quantize._planner import Fusion, Planner, Plans
 from tfsep.quantize._refusals import refused, require_channels_last, unsupported
 from tfsep.quantize._shared_inputs import places_on_inputs, tensor_of
 from tfsep.quantize._shared_ranges import RangesDiffer, shared_ranges
@@ -98,11 +99,19 @@ def _matmul(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
 def _normalization(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
     """Plan a normalization that is folded into no layer: behind a depthwise convolution of one tap, all ones."""
     layer: Layer = call.layer
-    ones = planner.one_tap(layer, call, use_bias=False, depthwise_initializer="ones")
     if layer.axis not in (-1, len(call.shape) - 1):
         raise unsupported(layer)
-    op = PlannedOp(layer.name, "matmul", planner.sources(call), ones, layer, "convolution")
-    return planner.finish(layer, call, fusion, op)
+    (source,) = planner.sources(call)
+    return planner.tapped(
+        layer,
+        call,
+        source,
+        lambda taps, rows: planner.finish(
+            layer, call, fusion, PlannedOp(layer.name, "matmul", (rows,), taps, layer, "convolution")
+        ),
+        use_bias=False,
+        depthwise_initializer="ones",
+    )
 
 
 def _activation(planner: Planner, call: LayerCall, _: Fusion) -> int:
@@ -127,7 +136,7 @@ def _of_one_rank(planner: Planner, layer: Layer, call: LayerCall) -> list[int]:
         if len(shape) < rank:
             if None in shape[1:]:
                 raise unsupported(layer, " of sizes that are not known")
-            expanded = keras.layers.Reshape((*(1,) * (rank - len(shape)), *shape[1:]))
+            expanded = Rearranged((*(1,) * (rank - len(shape)), *shape[1:]))
             name = f"{layer.name}_expanded_{place}"
             sources[place] = planner.append(PlannedOp(name, "same_qparams", (sources[place],), expanded))
     return sources

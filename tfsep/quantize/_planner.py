@@ -7,8 +7,15 @@ from typing import Any, NamedTuple
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Layer
 from tfsep.layers._layer_kinds import LayerKind, kind_of
-from tfsep.quantize._activations import LINEAR, Activation, activation_of, activation_of_layer
-from tfsep.quantize._built_layers import one_tap
+from tfsep.quantize._activations import (
+    LINEAR,
+    Activation,
+    activation_name,
+    activation_of,
+    activation_of_layer,
+    function_name,
+)
+from tfsep.quantize._built_layers import as_rows, one_tap
 from tfsep.quantize._call_list import CallList, LayerCall
 from tfsep.quantize._decompositions import transposed_chain
 from tfsep.quantize._float_ids import ids_in_floats
@@ -16,7 +23,7 @@ from tfsep.quantize._float_operators import prepares
 from tfsep.quantize._operations import moves, operation_for, overridden, quantization_of
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._refusals import Refusal, unsupported
-from tfsep.quantize._shared_inputs import tensor_of
+from tfsep.quantize._shared_inputs import merged_by, tensor_of
 from tfsep.surgery._foldable import is_foldable
 
 NAMED = "named in float_layers"
@@ -233,7 +240,7 @@ class Planner:
         Raises:
             Refusal: for one that the converter would merge with another one of another range.
         """
-        key = self._merged_by(op)
+        key = merged_by(self.ops, op)
         if key is not None and key in self._keys:
             number = self._keys.index(key)
             known = self.ops[number]
@@ -244,16 +251,6 @@ class Planner:
         self.origins.append(self._planned)
         self._keys.append(key)
         return len(self.ops) - 1
-
-    def _merged_by(self, op: PlannedOp) -> Hashable:
-        """What operations have in common that the converter merges, or that have an operator in common."""
-        if op.kind != "operation":
-            return None
-        sources = tuple(tensor_of(self.ops, source) for source in op.sources)
-        common = op.fused_activation if op.operation == "rectifier" else _COMMON.get(op.operation)
-        if common is not None:
-            return common, sources[0]
-        return op.operation, sources, repr(dict(op.options)), op.range_of
 
     def sources(self, call: LayerCall) -> tuple[int, ...]:
         """The operations that a call takes, all quantized."""
@@ -325,8 +322,12 @@ class Planner:
             )
         else:
             factor, offset = (keras.initializers.Constant(each) for each in own.affine)
-            taps = self.one_tap(layer, call, depthwise_initializer=factor, bias_initializer=offset)
-            op = PlannedOp(name, "matmul", (source,), taps, None, "convolution", own.fused, max_value=own.max_value)
+
+            def tap(taps: Layer, rows: int) -> int:
+                op = PlannedOp(name, "matmul", (rows,), taps, None, "convolution", own.fused, max_value=own.max_value)
+                return self.append(replace(op, result_of=layer.name))
+
+            return self.tapped(layer, call, source, tap, depthwise_initializer=factor, bias_initializer=offset)
         return self.append(replace(op, result_of=layer.name))
 
     def _activate_in_float(self, layer: Layer, call: LayerCall, source: int) -> int:
@@ -340,12 +341,28 @@ class Planner:
         [own] = self.made_once(layer, "activation", lambda: [keras.layers.Activation(layer.activation, name=name)])
         return self._append_float(PlannedOp(name, "float", (source,), own, reason=reason), call)
 
-    def one_tap(self, layer: Layer, call: LayerCall, **options: Any) -> Layer:
-        """Return the depthwise convolution of one tap that computes a layer, the same for all its calls."""
-        made = self.made_once(layer, "tap", lambda: [one_tap(len(call.shape), f"{layer.name}_scale", **options)])
-        if made[0] is None:
-            raise unsupported(layer, f" of rank {len(call.shape)}")
-        return made[0]
+    def tapped(
+        self, layer: Layer, call: LayerCall, source: int, plan: Callable[[Layer, int], int], **options: Any
+    ) -> int:
+        """Plan a layer as a depthwise convolution of one tap, the same for all its calls, on rows where it needs these.
+
+        Args:
+            layer: the layer.
+            call: a call of it.
+            source: the operation that it takes.
+            plan: the function from the convolution, and the operation that it takes, to the one that is planned.
+            **options: arguments of the convolution.
+        """
+        [taps] = self.made_once(layer, "tap", lambda: [one_tap(len(call.shape), f"{layer.name}_scale", **options)])
+        try:
+            rows = as_rows(call.shape, layer.name)
+        except ValueError as error:
+            raise unsupported(layer, f" of {error}") from None
+        if rows is None:
+            return plan(taps, source)
+        before, behind = (PlannedOp(each.name, "same_qparams", (), each) for each in rows)
+        made = plan(taps, self.append(replace(before, sources=(source,))))
+        return self.append(replace(behind, sources=(made,)))
 
     def made_once(self, layer: Layer, role: str, make: Callable[[], list[Layer]]) -> list[Layer]:
         """Return the layers that compute a layer, or a part of it, the same for all its calls."""
@@ -353,9 +370,6 @@ class Planner:
             self._made[id(layer), role] = make()
         return self._made[id(layer), role]
 
-
-_COMMON = {"prelu": "relu", "gelu": "gelu", "gelu_tanh": "gelu"}
-"""Of operations that the converter knows by several operators: one that it would merge with that of another one."""
 
 Plans = Callable[[Planner, LayerCall, Fusion], int]
 """Plans a call, with what is fused to it, and returns the number of the operation that has its result."""
@@ -377,14 +391,3 @@ def _fuses_activation(layer: Layer | None) -> bool:
 
 def _own_activation(layer: Layer | None) -> Activation | None:
     return activation_of(getattr(layer, "activation", keras.activations.linear))
-
-
-def activation_name(layer: Layer) -> str:
-    """Return the name of the activation that a layer has, as an operation of its own."""
-    return f"{layer.name}_activation"
-
-
-def function_name(function: Callable[..., Any]) -> str:
-    """Return the name of an activation, as Keras serializes it."""
-    config = keras.activations.serialize(function)
-    return str(config.get("class_name", "function") if isinstance(config, dict) else config)

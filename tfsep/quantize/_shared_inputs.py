@@ -1,6 +1,6 @@
 """Operations that take the same tensor of a file."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import count
 
 from tfsep.quantize._operations import operation_for
@@ -13,6 +13,22 @@ def tensor_of(ops: Sequence[PlannedOp], number: int) -> int:
     operation = operation_for(op.layer) if op.kind == "same_qparams" else None
     is_identity = operation is not None and operation.name == "identity"
     return tensor_of(ops, op.sources[0]) if is_identity else number
+
+
+def merged_by(ops: Sequence[PlannedOp], op: PlannedOp) -> Hashable:
+    """Return what an operation has in common with those that the converter would merge it with, wholly or in part.
+
+    It is None for an operation that the converter merges with none.
+    """
+    if op.kind != "operation":
+        return None
+    sources = tuple(tensor_of(ops, source) for source in op.sources)
+    common = op.fused_activation if op.operation == "rectifier" else _COMMON.get(op.operation)
+    return (op.operation, sources, repr(dict(op.options)), op.range_of) if common is None else (common, sources[0])
+
+
+_COMMON = {"prelu": "relu", "gelu": "gelu", "gelu_tanh": "gelu"}
+"""Of operations that the converter knows by several operators: one that it would merge with that of another one."""
 
 
 def places_on_inputs(ops: Sequence[PlannedOp]) -> tuple[int, ...]:
