@@ -376,7 +376,7 @@ def _dead_channels(report: VerifyReport, worst_weight: str) -> str:
     if not report.weights_pass:
         advice = f"its weights are not the model's, {worst_weight} is off by {report.weight_error:.3g} times rounding"
     elif report.proof is not None and report.proof.difference:
-        advice = report.proof.difference
+        advice = ", ".join((report.proof.difference, *report.proof.notes()))
     elif not worst.step:
         advice = "look for weights and activations under or past what the file's types store"
     else:
