@@ -41,12 +41,12 @@ def places():
 
 
 def tokens():
-    """Products, functions, normalizations."""
+    """Products, functions, a norm."""
     sequence = keras.Input((6, 8))
     x = L.Dense(8)(sequence)
     x = ops.matmul(ops.softmax(ops.matmul(L.Dense(8)(x), ops.transpose(L.Dense(8)(x), (0, 2, 1)))), x)
     x = ops.cumsum(ops.gelu(L.Dense(8)(x), approximate=True), axis=1)
-    x = L.UnitNormalization()(L.Dense(8, activation="relu")(L.LayerNormalization()(x)))
+    x = L.UnitNormalization()(L.Dense(8, activation="relu")(x))
     return keras.Model(sequence, L.Dense(3)(L.Flatten()(ops.swapaxes(x, 1, 2))))
 
 

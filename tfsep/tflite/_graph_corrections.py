@@ -11,7 +11,8 @@
   counts of ids, as `keras.layers.CategoryEncoding` has them, have no operator. Both become a comparison of the ids with
   all of them, as integers: a float that holds an id would be rounded to a step.
 - A bias of the second axis, which Keras makes of a sum with a tensor of that shape, the converter takes to be of (N, C,
-  H, W), and stops at other ranks. It becomes the sum.
+  H, W), and stops at other ranks. It becomes the sum. So does a convolution's bias in channels first that Keras takes
+  for one of the last axis, as that has the same size: TensorFlow fuses the two in graphs, and so corrects it.
 - `keras.ops.argmax` finds by its bits that -0 is less than 0, and no operator reads bits. Both are 0.
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
+from tfsep.tflite._keras_layer_lowering import CHANNELS_FIRST
 
 _SUMS = ("AddV2", "Add", "Sub")
 _PASSING = ("Identity", "BiasAdd", *_SUMS, "Mul", "RealDiv", "Reshape", "Squeeze", "ExpandDims")
@@ -107,14 +109,25 @@ def _broadcast(operation: Any) -> Correction | None:
 
 
 def _channels_first_bias(operation: Any) -> Correction | None:
-    """A bias of the second axis of other ranks than 4."""
-    if operation.type != "BiasAdd" or operation.get_attr("data_format") != b"NCHW":
+    """A bias of the second axis: of other ranks than 4, and one that Keras takes for one of the last axis."""
+    if operation.type != "BiasAdd":
         return None
     tensor, bias = operation.inputs
     rank = tensor.shape.rank
-    if rank in (None, 4):
+    is_first = operation.get_attr("data_format") == b"NCHW"
+    if rank is None or (rank == 4 if is_first else not _is_convolved_first(tensor.op)):
         return None
     return Correction(lambda x, numbers: x + tf.reshape(numbers, [-1] + [1] * (rank - 2)), (tensor, bias))
+
+
+def _is_convolved_first(operation: Any) -> bool:
+    """Whether a tensor is that of a convolution of channels first without gaps, which TensorFlow fuses with a bias."""
+    if operation.type == "Transpose" and operation.name.rpartition("/")[-1].startswith(CHANNELS_FIRST):
+        operation = operation.inputs[0].op
+        operation = operation.inputs[0].op if operation.type == "Squeeze" else operation
+    elif operation.type != "Conv2D" or operation.get_attr("data_format") != b"NCHW":
+        return False
+    return operation.type == "Conv2D" and set(operation.get_attr("dilations")) == {1}
 
 
 def _unit_vector(operation: Any) -> Correction | None:

@@ -20,6 +20,9 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Tensor
 from tfsep.layers._layer_kinds import LAYER_KINDS, LayerKind
 
+CHANNELS_FIRST = "channels_first"
+"""Name of the operation that moves the channels of a convolution to the front."""
+
 _Method = Callable[..., Tensor]
 
 
@@ -124,7 +127,7 @@ def _channels_last(original: _Method) -> _Method:
         given["data_format"] = {1: "NWC", 2: "NHWC", 3: "NDHWC"}[rank]
         if "output_shape" in given:
             given["output_shape"] = [given["output_shape"][axis] for axis in behind]
-        return tf.transpose(original(**given), (0, rank + 1, *range(1, rank + 1)))
+        return tf.transpose(original(**given), (0, rank + 1, *range(1, rank + 1)), name=CHANNELS_FIRST)
 
     return convolution
 

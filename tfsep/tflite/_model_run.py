@@ -103,11 +103,15 @@ class ModelRun:
 
     @cached_property
     def _graph(self) -> Callable[..., tuple[Any, ...]] | None:
-        """The call as ``predict`` has it, a graph, for inputs of integers: layers of Keras's round these when eager.
+        """The call as ``predict`` has it, a graph, where eager layers of Keras's compute something else.
 
-        None where all inputs are floats, or where the model has a state, whose new values a graph does not give back.
+        Those of integers round these. In channels first, where an image has as many columns as channels, Keras takes
+        the bias of a convolution for one of columns, which TensorFlow corrects in graphs.
+
+        None for other models, and where the model has a state, whose new values a graph does not give back.
         """
-        if all(tf.as_dtype(spec.dtype).is_floating for spec in self.signature.inputs):
+        first = any(getattr(each, "data_format", "") == "channels_first" for each in layers_in(self.signature.model))
+        if not first and all(tf.as_dtype(spec.dtype).is_floating for spec in self.signature.inputs):
             return None
         function, has_state = self._traced
         # A concrete function spares TensorFlow's warning of many traces, of many models.
