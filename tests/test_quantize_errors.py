@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_sentence
+from checks import assert_refused, assert_sentence
 from quantize_networks import IMAGES, plain, prepared_network
 
 from tfsep import layers, quantize, tflite
@@ -235,3 +235,13 @@ def test_an_error_recommends_float_layers_where_that_works(layer, message):
     if "float_l" in message:
         prepared = quantize.prepare(model, float_layers=["culprit"])
         assert not any(isinstance(layer, QuantizedMatmul) for layer in prepared.layers)
+
+
+def test_a_model_with_nothing_in_integers_is_said_to_have_none():
+    inputs = keras.Input((6, 4))
+    prepared = quantize.prepare(keras.Model(inputs, keras.layers.SimpleRNN(3)(inputs)))
+    for function in (
+        lambda: quantize.observe(prepared, np.zeros((1, 6, 4), "float32")),
+        lambda: quantize.coverage(prepared),
+    ):
+        assert "of which quantize.prepare had to leave all in float32" in assert_refused(function, "model")

@@ -44,7 +44,7 @@ def require_prepared(model: Any) -> None:
 
     Raises:
         TypeError: for anything but a Keras model.
-        ValueError: for another model.
+        ValueError: for another model, or one of which nothing is in integers.
 
     Examples:
         >>> require_prepared(None)
@@ -52,5 +52,10 @@ def require_prepared(model: Any) -> None:
         TypeError: model: expected a Keras model, got NoneType
     """
     require_model(model)
+    if any(isinstance(layer, Dequantize) for layer in model.layers) and not is_prepared(model):
+        raise ValueError(
+            f"model: expected one with operations in integers, got {model.name!r}, of which quantize.prepare had to "
+            "leave all in float32"
+        )
     if not is_prepared(model):
         raise ValueError(f"model: expected one that quantize.prepare made, got {model.name!r}")
