@@ -1,4 +1,4 @@
-"""Upsampling and resizing in files: one operator where LiteRT has it, matrices where it has not, Keras's numbers."""
+"""Upsampling, resizing and padded maxima in files: an operator where LiteRT has it, else matrices, Keras's numbers."""
 
 import itertools
 
@@ -27,6 +27,14 @@ def resized(size, **options):
     return lambda x: K.image.resize(x, size, **options)
 
 
+MAXIMUM = ["MIRROR_PAD", "MAX_POOL_2D"]
+MAXIMUM_OF_ROWS = ["MIRROR_PAD", "RESHAPE", "MAX_POOL_2D", "RESHAPE"]
+
+
+def behind_infinity(pool, pads):
+    return lambda x: pool(K.pad(x, pads, constant_values=-np.inf))
+
+
 CASES = {
     "nearest": (L.UpSampling2D((3, 2)), IMAGE, NEAREST),
     "nearest, channels first": (L.UpSampling2D(2, data_format="channels_first"), (3, 7, 5), turned(NEAREST)),
@@ -51,6 +59,8 @@ CASES = {
     ),
     "layer, cropped": (L.Resizing(6, 9, crop_to_aspect_ratio=True), IMAGE, ["STRIDED_SLICE", *BILINEAR]),
     "layer, padded": (L.Resizing(6, 9, pad_to_aspect_ratio=True), IMAGE, ["CONCATENATION", *BILINEAR]),
+    "maximum": (behind_infinity(L.MaxPooling2D(3, 2), [[0, 0], [1, 1], [1, 0], [0, 0]]), IMAGE, MAXIMUM),
+    "maximum, 1-D": (behind_infinity(L.MaxPooling1D(4, 1), [[0, 0], [2, 1], [0, 0]]), (7, 5), MAXIMUM_OF_ROWS),
     "TensorFlow's, by the golden section": (
         L.Lambda(lambda x: tf.image.resize(x, (9, 4), "mitchellcubic", antialias=True)),
         IMAGE,
@@ -143,6 +153,15 @@ def test_all_sizes():
             zip(sorted(found, key=lambda n: int(n.split("_")[-1])), expected, strict=True)
         ):
             np.testing.assert_allclose(found[name], each, atol=1e-5, err_msg=str((method, pairs[n])))
+
+
+def test_infinity_stays_where_its_mirror_image_is_another(tmp_path):
+    """Of windows that reach far over the edge, and of other numbers."""
+    inputs = L.Input(IMAGE)
+    for pads, value in (([2, 2], -np.inf), ([1, 1], 0.5)):
+        pool = L.MaxPooling2D(3, 2)(K.pad(inputs, [[0, 0], pads, pads, [0, 0]], constant_values=value))
+        report = tflite.export(keras.Model(inputs, pool), tmp_path / "m.tflite")
+        assert report.ops == {"PADV2": 1, "MAX_POOL_2D": 1}
 
 
 def test_methods_are_put_back():

@@ -7,6 +7,7 @@
 - TensorFlow's convolutions of channels first, by those of channels last: the converter moves the axes of images alone,
   and not where there are gaps.
 - TensorFlow's resize by methods that no file has an operator for, by products with two matrices.
+- Minus infinity padded in front of a maximum over windows, which no integer stands for, by the pixels next to it.
 """
 
 import inspect
@@ -167,6 +168,33 @@ def _resized(original: _Method) -> _Method:
     return resize
 
 
+_LOWEST = np.finfo("float32").min
+
+
+def _maximum(original: _Method) -> _Method:
+    """TensorFlow's maximum over windows; of what was padded with the lowest numbers, that of the mirror image."""
+
+    def max_pool(*arguments: Any, **named: Any) -> Tensor:
+        given = inspect.signature(original).bind(*arguments, **named).arguments
+        padded = getattr(given["input"], "op", None)
+        if padded is not None and padded.type == "PadV2" and given["padding"] == "VALID":
+            source, *constants = padded.inputs
+            pads, lowest = map(tf.get_static_value, constants)
+            if pads is not None and lowest is not None and lowest <= _LOWEST and _stay_inside(pads, given):
+                given["input"] = tf.pad(source, pads, "SYMMETRIC")
+        return original(**given)
+
+    return max_pool
+
+
+def _stay_inside(pads: np.ndarray, given: dict[str, Any]) -> bool:
+    """Return whether each window that reaches p pixels over the edge has the p pixels next to it, too."""
+    axes = len(pads) - 2
+    sizes = np.broadcast_to(given["ksize"], axes) if np.size(given["ksize"]) in (1, axes) else np.zeros(axes)
+    windows = [1, 1, *sizes] if str(given.get("data_format") or "").startswith("NC") else [1, *sizes, 1]
+    return bool(np.all(2 * pads.max(axis=1) <= windows))
+
+
 _REPLACEMENTS = (
     *(
         _Replacement(kind.keras_class, kind.keras_method, _convolution(kind))
@@ -179,4 +207,5 @@ _REPLACEMENTS = (
     ),
     *(_Replacement(tf.nn, name, _channels_last) for name in ("convolution", "conv_transpose")),
     _Replacement(tf.image, "resize", _resized),
+    _Replacement(tf.nn, "max_pool", _maximum),
 )
