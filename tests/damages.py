@@ -231,15 +231,6 @@ def other_dilation(model):
     return False
 
 
-def other_padding(model):
-    """A convolution has the other padding, of the same output size, which shifts its windows."""
-    for op in _operators(model, "CONV_2D"):
-        if op.builtinOptions.strideH == 2:
-            op.builtinOptions.padding = 1 - op.builtinOptions.padding
-            return True
-    return False
-
-
 def _resized(model, corners, centers):
     for op in _operators(model, "RESIZE_BILINEAR"):
         op.builtinOptions.alignCorners, op.builtinOptions.halfPixelCenters = corners, centers
@@ -345,7 +336,6 @@ DAMAGES = {
         no_relu,
         other_stride,
         other_dilation,
-        other_padding,
         aligned_corners,
         no_half_pixels,
         aligned_corners_and_half_pixels,
