@@ -1,7 +1,11 @@
 """The helpers complain when they should: each is fed right answers, and wrong ones of every kind it is there for."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import quick_cases
 import tensorflow as tf
 from checks import (
     assert_close,
@@ -135,3 +139,30 @@ def test_in_part_keeps_every_case():
     assert [row.values for row in rows] == [(number,) for number in range(7)]
     assert [bool(row.marks) for row in rows] == [False, True, True, False, True, True, False]
     assert [row.values for row in in_part([(1, 2), (3, 4)], 1)] == [(1, 2), (3, 4)]
+
+
+def test_quick_cases_are_those_of_tests_that_there_are():
+    for file, tests in quick_cases.QUICK.items():
+        text = Path(__file__).with_name(f"test_{file}.py").read_text()
+        assert all(f"def test_{name}(" in text and step > 1 for name, step in tests.items()), file
+
+
+class Case(SimpleNamespace):
+    """A test as pytest collects it."""
+
+    def get_closest_marker(self, name):
+        return name if name in self.marks else None
+
+    def add_marker(self, mark):
+        self.marks.append(mark.name)
+
+
+def test_cases_that_are_left_to_the_slow_run(monkeypatch):
+    monkeypatch.setattr(quick_cases, "QUICK", {"ops": {"values": 2}})
+    cases = [Case(path=Path(f), name=name, marks=marks) for f, name, marks in (
+        ("test_ops.py", "test_values[1]", []), ("test_ops.py", "test_values[2]", ["slow"]),
+        ("test_ops.py", "test_values[3]", []), ("test_ops.py", "test_values_too[1]", []),
+        ("test_ops.py", "test_values[4]", []), ("test_layers.py", "test_values[2]", []),
+    )]  # fmt: skip
+    quick_cases.mark_slow_cases(cases)
+    assert [case.marks for case in cases] == [[], ["slow"], ["slow"], [], [], []]
