@@ -205,7 +205,7 @@ def test_first_layers_in_float32_have_the_allowance(name, tmp_path):
 def head():
     """Layers of every kind of refusal, and others."""
     inputs = L.Input(X.shape[1:], name="images")
-    x = L.Conv2D(8, 3, activation="selu", name="conv")(inputs)
+    x = L.Conv2D(8, 3, activation="log_softmax", name="conv")(inputs)
     x = L.LayerNormalization(name="norm")(x)
     x = L.SeparableConv2D(4, 3, activation="relu", name="separable")(x)
     x = K.subtract(x, np.full((2, 2, 4), 1.0, "float32"))
@@ -221,7 +221,7 @@ def test_coverage_has_a_row_for_each_operation(caplog):
     found = quantize.coverage(prepared)
     assert [row[:4] for row in found.rows] == [
         ("conv", "Conv2D", "int8", ""),
-        ("conv_activation", "selu", "float32", "no integer kernel of selu"),
+        ("conv_activation", "log_softmax", "float32", "no integer kernel of log_softmax"),
         ("norm", "LayerNormalization", "float32", "no integer kernel of LayerNormalization"),
         ("separable_depthwise", "DepthwiseConv2D", "int8", ""),
         ("separable", "Conv2D", "int8", ""),
@@ -268,7 +268,7 @@ def test_refusals_are_listed_in_one_sentence():
     with pytest.raises(ValueError, match=r"got 'conv' .*: float_layers leaves them in float32") as error:
         quantize.prepare(head(), unsupported="error")
     assert_sentence(error.value, "model")
-    parts = "'conv' (Conv2D with the activation 'selu')", "'norm' (LayerNormalization)", "(Subtract)"
+    parts = "'conv' (Conv2D with the activation 'log_softmax')", "'norm' (LayerNormalization)", "(Subtract)"
     assert all(part in str(error.value) for part in parts)
 
 

@@ -17,6 +17,7 @@ from tfsep.quantize._config import Config
 from tfsep.quantize._coverage import Coverage, CoverageRow, coverage
 from tfsep.quantize._dequantize import Dequantize
 from tfsep.quantize._freeze_batch_norm import FreezeBatchNorm, freeze_batch_norm
+from tfsep.quantize._function_table import FunctionTable
 from tfsep.quantize._logits import logits_of
 from tfsep.quantize._observe import observe
 from tfsep.quantize._prepare import prepare
@@ -32,6 +33,7 @@ __all__ = [
     "CoverageRow",
     "Dequantize",
     "FreezeBatchNorm",
+    "FunctionTable",
     "QuantizedAveragePooling",
     "QuantizedMatmul",
     "QuantizedSlopes",

@@ -13,7 +13,7 @@ from tfsep.quantize._activations import FUSED_ACTIVATIONS
 from tfsep.quantize._config import Config
 from tfsep.quantize._inference_mode import computes_in_float, is_litert_rounding, is_observing
 from tfsep.quantize._operations import OPERATIONS
-from tfsep.quantize._qparams import INT8_MAX, INT8_MIN, qparams_of
+from tfsep.quantize._qparams import INT8_MAX, INT8_MIN, qparams_of, scale_of
 
 _NO_RANGE = "model: expected ranges that training or quantize.observe has seen, got an empty one"
 
@@ -131,6 +131,8 @@ class ActivationQuantizer(keras.layers.Layer):
             self._require_range(low, high)
         qparams = qparams_of(low, high)
         scale, zero = qparams[0], qparams[1]
+        if own.input == "constant":
+            tensors.append(scale_of(low, high))
         y = own.integers(tensors, qparams, options or {}, self.settings.runtime, is_litert_rounding())
         if fused.low is not None:
             y = tf.maximum(y, fused.low)

@@ -25,7 +25,9 @@ class Config:
             float32, as `coverage` and `tflite.compare_layers` report them. A convolution, the normalization and the
             rectifier behind it, which one operator computes, stay together, whichever is named.
         unsupported: what becomes of a layer without an integer kernel: ``"float"``, it stays in float32, as if it were
-            among `float_layers`; or ``"error"``, which lists all of them.
+            among `float_layers`; or ``"error"``, which lists all of them. Functions of each number, such as selu, that
+            have no operator in integers are tables of 256 numbers for ``"error"``, and in the reference runtime;
+            XNNPACK computes them in a fraction of a table's time in float32.
 
     Raises:
         ValueError: for any other value; the message starts with the name.

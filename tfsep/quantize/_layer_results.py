@@ -8,6 +8,7 @@ from tfsep._keras.types import Model
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._built_layers import Rearranged
 from tfsep.quantize._dequantize import Dequantize
+from tfsep.quantize._function_table import FunctionTable
 from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
 from tfsep.quantize._quantized_slopes import QuantizedSlopes
@@ -53,7 +54,5 @@ def _name(call: Call) -> str | None:
     """The name of the layer whose result a call returns; None for a call on the way to a result."""
     if isinstance(call.operation, ActivationQuantizer):
         return None if not OPERATIONS[call.kwargs["operation"]].is_result else call.kwargs["layer_name"]
-    is_on_the_way = isinstance(
-        call.operation, keras.layers.InputLayer | Rearranged | QuantizedMatmul | QuantizedSlopes | Dequantize
-    )
-    return None if is_on_the_way else call.operation.name
+    on_the_way = (keras.layers.InputLayer, Dequantize, FunctionTable, QuantizedMatmul, QuantizedSlopes, Rearranged)
+    return None if isinstance(call.operation, on_the_way) else call.operation.name

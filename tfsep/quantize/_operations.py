@@ -64,7 +64,7 @@ class Operation:
         litert_kernels: the kernel of LiteRT for each runtime whose own kernel rounds otherwise.
         fixed_range: low and high end of the result, where runtimes fix them.
         input: what its kernels take: ``"quantized"`` tensors, the ``"sums"`` of a `QuantizedMatmul` with their scale,
-            or a ``"float"`` tensor.
+            a ``"float"`` tensor, or numbers of a ``"constant"``, with the scale of the result in float64.
         keeps_range: whether the result has the range of what it takes.
         is_result: whether the result is that of a layer, and no change of its quantization.
         runtimes: the runtimes that have its operator; others are refused.
@@ -83,7 +83,7 @@ class Operation:
     integer_kernels: Mapping[str, IntegerKernel] = field(default_factory=dict)
     litert_kernels: Mapping[str, IntegerKernel] = field(default_factory=dict)
     fixed_range: tuple[float, float] | None = None
-    input: Literal["quantized", "sums", "float"] = "quantized"
+    input: Literal["quantized", "sums", "float", "constant"] = "quantized"
     keeps_range: bool = False
     is_result: bool = True
     runtimes: tuple[str, ...] = _RUNTIMES
@@ -249,6 +249,8 @@ _ROWS = (
         Operation(name, compute=compute, integer_kernels=dict.fromkeys(_RUNTIMES, reference.table(function)))
         for name, (compute, function) in TABLES.items()
     ),
+    # Its values are a constant of the file, which the converter rounds.
+    Operation("table", integer_kernels=dict.fromkeys(_RUNTIMES, reference.constant), input="constant"),
     _nonlinear("softmax", tf.nn.softmax, (0.0, 255 / 256), reference=reference.softmax),
     Operation(
         "average_pooling",

@@ -14,9 +14,10 @@ from tfsep.quantize._config import Config
 from tfsep.quantize._operations import ACTIVATION_LAYERS, Operation, operation_for, overridden
 from tfsep.quantize._planned_op import PlannedOp
 from tfsep.quantize._planner import Fusion, Planner, Plans
-from tfsep.quantize._refusals import refused, require_channels_last, unsupported
+from tfsep.quantize._refusals import FASTER_IN_FLOAT, refused, require_channels_last, unsupported
 from tfsep.quantize._shared_inputs import places_on_inputs, tensor_of
 from tfsep.quantize._shared_ranges import RangesDiffer, shared_ranges
+from tfsep.quantize._traced_kinds import traced_kind
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def plan_of(calls: CallList, config: Config) -> Plan:
     apart: set[tuple[int, int]] = set()
     shared: set[int] = set()
     while True:
-        planner = Planner(calls, frozenset(config.float_layers), config.runtime, apart, shared, _planner_of)
+        planner = Planner(calls, config, apart, shared, _planner_of)
         for number in range(len(calls.calls)):
             planner.add(number)
         if both := planner.inputs_of_both():
@@ -118,7 +119,7 @@ def _activation(planner: Planner, call: LayerCall, _: Fusion) -> int:
     layer: Layer = call.layer
     own = activation_of_layer(layer)
     if own is None:
-        raise unsupported(layer)
+        return _function(planner, call, _)
     (source,) = planner.sources(call)
     if own == LINEAR:
         return source
@@ -126,6 +127,20 @@ def _activation(planner: Planner, call: LayerCall, _: Fusion) -> int:
         op = PlannedOp(layer.name, "operation", (source,), operation="rectifier", fused_activation=own.fused)
         return planner.append(op)
     return planner.activate(layer, call, layer.name, source, own)
+
+
+def _function(planner: Planner, call: LayerCall, _: Fusion) -> int:
+    """Plan a function of each number as a table."""
+    layer: Layer = call.layer
+    kind = traced_kind(call, [planner.calls[source].shape for source in call.sources], planner.runtime)
+    if kind == "moves":
+        return _same_qparams(planner, call, _)
+    if kind == "other":
+        raise unsupported(layer, f", {call.obstacle}" if call.obstacle else "")
+    if not planner.makes_tables:
+        raise unsupported(layer, FASTER_IN_FLOAT)
+    op = PlannedOp(layer.name, "operation", planner.sources(call), layer, operation="table", positional=call.positional)
+    return planner.append(replace(op, arguments=call.arguments))
 
 
 def _of_one_rank(planner: Planner, layer: Layer, call: LayerCall) -> list[int]:
@@ -184,7 +199,8 @@ def _mean(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
 def _same_qparams(planner: Planner, call: LayerCall, _: Fusion) -> int:
     """Plan the layer itself, on the quantization parameters of its input."""
     layer: Layer = call.layer
-    if planner.runtime not in _operation(layer).runtimes:
+    operation = operation_for(layer)
+    if operation is not None and planner.runtime not in operation.runtimes:
         raise unsupported(layer, f" in the runtime {planner.runtime!r}")
     if call.arguments.get("constant_values"):
         raise unsupported(layer, f" by {call.arguments['constant_values']}")
@@ -284,7 +300,7 @@ def _planner_of(call: LayerCall) -> Plans:
         return _normalization
     if isinstance(layer, ACTIVATION_LAYERS):
         return _activation
-    raise unsupported(layer, reason)
+    return _function
 
 
 def _with_feeds_quantized(ops: list[PlannedOp]) -> tuple[PlannedOp, ...]:

@@ -17,13 +17,15 @@ from tfsep.quantize._activations import (
 )
 from tfsep.quantize._built_layers import as_rows, one_tap
 from tfsep.quantize._call_list import CallList, LayerCall
+from tfsep.quantize._config import Config
 from tfsep.quantize._decompositions import transposed_chain
 from tfsep.quantize._float_ids import ids_in_floats
 from tfsep.quantize._float_operators import prepares
 from tfsep.quantize._operations import moves, operation_for, overridden, quantization_of
 from tfsep.quantize._planned_op import PlannedOp
-from tfsep.quantize._refusals import Refusal, unsupported
+from tfsep.quantize._refusals import FASTER_IN_FLOAT, Refusal, unsupported
 from tfsep.quantize._shared_inputs import merged_by, tensor_of
+from tfsep.quantize._traced_kinds import traced_kind
 from tfsep.surgery._foldable import is_foldable
 
 NAMED = "named in float_layers"
@@ -48,11 +50,11 @@ class Planner:
         origins: for each operation, the number of the call that it was planned for.
         refusals: of calls that stay in float32, as they have no integer kernel.
         runtime: the runtime whose kernels are emulated.
+        makes_tables: whether functions without an operator in integers are tables: not where float32 is faster.
 
     Args:
         calls: calls of the model, and its outputs.
-        float_layers: names of layers that stay in float32.
-        runtime: the runtime whose kernels are emulated.
+        config: the settings.
         apart: calls, and places among their sources, of tensors that cannot share the range of the others, which shows
             in the whole plan only.
         shared_inputs: calls of inputs that are quantized for layers in float32, too.
@@ -62,8 +64,7 @@ class Planner:
     def __init__(
         self,
         calls: CallList,
-        float_layers: frozenset[str],
-        runtime: str,
+        config: Config,
         apart: Container[tuple[int, int]],
         shared_inputs: Container[int],
         plans: "Callable[[LayerCall], Plans]",
@@ -73,8 +74,8 @@ class Planner:
         self.op_of: dict[int, int] = {}
         self.origins: list[int] = []
         self.refusals: list[Refusal] = []
-        self.runtime = runtime
-        self._float_layers, self._plans = float_layers, plans
+        self.runtime, self._float_layers, self._plans = config.runtime, frozenset(config.float_layers), plans
+        self.makes_tables = config.runtime != "xnnpack" or config.unsupported == "error"
         self._apart, self._shared_inputs = apart, shared_inputs
         self._planned = 0
         self._keys: list[Hashable] = []
@@ -305,7 +306,7 @@ class Planner:
         """Add an operation with a range of its own, and the activation that its layer has, or that follows it."""
         own, name = fusion.rectifier or _own_activation(layer), activation_name(layer)
         if own is None or name in self._float_layers:
-            return self._activate_in_float(layer, call, self.append(op))
+            return self._activate_otherwise(layer, call, self.append(op))
         if own.is_fusible:
             return self.append(replace(op, fused_activation=own.fused, max_value=own.max_value))
         return self.activate(layer, call, name, self.append(op), own)
@@ -330,15 +331,19 @@ class Planner:
             return self.tapped(layer, call, source, tap, depthwise_initializer=factor, bias_initializer=offset)
         return self.append(replace(op, result_of=layer.name))
 
-    def _activate_in_float(self, layer: Layer, call: LayerCall, source: int) -> int:
-        """Add the activation that a layer has, in float32 behind the layer in integers."""
+    def _activate_otherwise(self, layer: Layer, call: LayerCall, source: int) -> int:
+        """Add the activation that a layer has as a table, or in float32 behind the layer in integers."""
         name = activation_name(layer)
         reason = NAMED
+        [own] = self.made_once(layer, "activation", lambda: [keras.layers.Activation(layer.activation, name=name)])
         if name not in self._float_layers:
+            is_function = traced_kind(LayerCall(own, shape=call.shape), [call.shape], self.runtime) == "function"
+            if is_function and self.makes_tables:
+                table = PlannedOp(name, "operation", (source,), own, operation="table", result_of=layer.name)
+                return self.append(table)
             function = function_name(layer.activation)
             self.refusals.append(Refusal(layer.name, type(layer).__name__, f" with the activation {function!r}"))
-            reason = Refusal(name, function).reason
-        [own] = self.made_once(layer, "activation", lambda: [keras.layers.Activation(layer.activation, name=name)])
+            reason = Refusal(name, function, FASTER_IN_FLOAT if is_function else "").reason
         return self._append_float(PlannedOp(name, "float", (source,), own, reason=reason), call)
 
     def tapped(

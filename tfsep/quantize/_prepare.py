@@ -24,6 +24,7 @@ from tfsep.quantize._config import Config
 from tfsep.quantize._coverage import coverage
 from tfsep.quantize._dequantize import OFF_HALVES, Dequantize
 from tfsep.quantize._float_operators import may_average, may_keep_scale
+from tfsep.quantize._function_table import FunctionTable
 from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._plan import Plan, plan_of
 from tfsep.quantize._planned_op import PlannedOp
@@ -190,6 +191,8 @@ class _Builder:
                 return tuple(self._slopes(op)(sources[0][0]))
             case "average_pooling":
                 return self._average_pooling(op)(list(sources[0])), sources[0][1]
+            case "operation" if op.operation == "table":
+                tensors = [self._table(op, sources[0][0])(list(sources[0]))]
             case "matmul":
                 tensors = self._matmul(number, op)(list(sources[0]))
             case _:
@@ -271,6 +274,14 @@ class _Builder:
             return QuantizedSlopes(self._inner(op.layer), name=self._unique(op.name), dtype="float32")
 
         return self._once(op.layer, "slopes", make)
+
+    def _table(self, op: PlannedOp, tensor: Tensor) -> FunctionTable:
+        def make() -> FunctionTable:
+            given = keras.Input((None,) * (len(tensor.shape) - 1))
+            [result] = self._call_copy(op, [(given,)])
+            return FunctionTable(keras.Model(given, result), name=self._unique(f"{op.name}_table"), dtype="float32")
+
+        return self._once(op.layer, "table", make)
 
     def _average_pooling(self, op: PlannedOp) -> QuantizedAveragePooling:
         def make() -> QuantizedAveragePooling:

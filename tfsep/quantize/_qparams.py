@@ -16,12 +16,16 @@ _SMALLEST_WEIGHT = 5e-7
 """The least that the converter takes for the largest weight of a channel."""
 
 
+def scale_of(low: Tensor, high: Tensor) -> Tensor:
+    """Return the scale of the range [low, high], in float64."""
+    return (tf.cast(high, "float64") - tf.cast(low, "float64")) / (INT8_MAX - INT8_MIN)
+
+
 def qparams_of(low: Tensor, high: Tensor) -> Tensor:
     """Return the quantization parameters (2,) of the range [low, high], which includes zero."""
-    low, high = tf.cast(low, "float64"), tf.cast(high, "float64")
-    scale = (high - low) / (INT8_MAX - INT8_MIN)
+    scale = scale_of(low, high)
     # Rounded among 0 … 255, halves up.
-    zero = tf.clip_by_value(tf.floor(0.5 - low / scale), 0, INT8_MAX - INT8_MIN) + INT8_MIN
+    zero = tf.clip_by_value(tf.floor(0.5 - tf.cast(low, "float64") / scale), 0, INT8_MAX - INT8_MIN) + INT8_MIN
     return tf.cast(tf.stack([scale, zero]), "float32")
 
 

@@ -43,6 +43,12 @@ def quantize(x: Tensor, qparams: Tensor) -> Tensor:
     return _rounded(tf.cast(x, "float32") / qparams[0])
 
 
+def constant(x: Tensor, scale: Tensor, qparams: Tensor) -> Tensor:
+    """Return numbers as integers, as the converter rounds constants: by a scale in float64, stored halves from zero."""
+    stored = tf.cast(x, "float64") / scale + tf.cast(qparams[1], "float64")
+    return _float32(tf.sign(stored) * tf.floor(tf.abs(stored) + 0.5)) - qparams[1]
+
+
 def table(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Return the kernel of a function of which TensorFlow Lite has a table of 256 numbers, made in float32.
 

@@ -20,7 +20,7 @@ def merged_by(ops: Sequence[PlannedOp], op: PlannedOp) -> Hashable:
 
     It is None for an operation that the converter merges with none.
     """
-    if op.kind != "operation":
+    if op.kind != "operation" or op.operation == "table":
         return None
     sources = tuple(tensor_of(ops, source) for source in op.sources)
     common = op.fused_activation if op.operation == "rectifier" else _COMMON.get(op.operation)

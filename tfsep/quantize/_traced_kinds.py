@@ -1,0 +1,76 @@
+"""What a layer without a row in `_operations` does to numbers, by the operations that its call consists of."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import Layer, Shape
+from tfsep.quantize._call_list import LayerCall
+
+Kind = Literal["moves", "function", "other"]
+"""``"moves"``: numbers of its tensors at other places, or the largest of them; ``"function"``: one function of each
+number."""
+
+_MOVES = {
+    *("Identity", "Reshape", "Squeeze", "ExpandDims", "Transpose", "StridedSlice", "Slice", "Pack", "ConcatV2"),
+    *("GatherV2", "DepthToSpace", "SpaceToDepth", "MirrorPad", "Max", "Min", "MaxPool"),
+}
+"""Operations whose operator in integers has one scale."""
+
+_FUNCTIONS = {
+    *("Identity", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "Neg", "Abs", "Sign", "Square", "Sqrt"),
+    *("Rsqrt", "Reciprocal", "Pow", "Exp", "Expm1", "Log", "Log1p", "Sin", "Cos", "Tan", "Atan", "Sinh", "Cosh"),
+    *("Asinh", "Tanh", "Sigmoid", "Erf", "Erfc", "Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign"),
+    *("SelectV2", "Select", "ClipByValue", "Floor", "Ceil", "Round", "Rint"),
+}
+_CONDITIONS = {"Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalOr", "LogicalNot"}
+
+
+_LACKING = {"xnnpack": set[str](), "reference": {"DepthToSpace"}}
+"""By runtime, operations without an operator in integers."""
+
+
+def traced_kind(call: LayerCall, shapes: Sequence[Shape], runtime: str) -> Kind:
+    """Return what a call does to its tensors.
+
+    Args:
+        call: a call of a layer, or of an operation, on float32.
+        shapes: the shapes of its tensors.
+        runtime: name of the runtime whose operators count.
+    """
+    if getattr(call.layer, "weights", None) or call.results > 1 or call.takes_named:
+        return "other"
+    try:
+        graph = _graph_of(call, shapes)
+    except Exception:  # the code of a layer of any maker
+        return "other"
+    if graph is None:
+        return "other"
+    operations = [each for each in graph.get_operations() if each.type not in ("Placeholder", "NoOp")]
+    real = [each for each in operations if any(output.dtype.is_floating for output in each.outputs)]
+    constants = [each for each in real if tf.get_static_value(each.outputs[0]) is not None]
+    computed = {each.type for each in real if each not in constants}
+    if computed <= _MOVES - _LACKING[runtime] and not constants:
+        return "moves"
+    conditions = {each.type for each in operations if any(output.dtype == tf.bool for output in each.outputs)}
+    keeps_shape = len(shapes) == 1 and call.shape == shapes[0]
+    single = all(each.outputs[0].shape.num_elements() == 1 for each in constants)
+    return "function" if keeps_shape and single and computed <= _FUNCTIONS and conditions <= _CONDITIONS else "other"
+
+
+def _graph_of(call: LayerCall, shapes: Sequence[Shape]) -> Any:
+    """The graph of a call; None where it reads a variable."""
+
+    def run(*tensors: Any) -> Any:
+        given = iter(tensors)
+        positional = call.positional or (tensors if len(tensors) > 1 else tensors[0],)
+        args, kwargs = keras.tree.map_structure(
+            lambda leaf: next(given) if isinstance(leaf, keras.KerasTensor) else leaf,
+            (positional, dict(call.arguments)),
+        )
+        layer: Layer = call.layer
+        return layer(*args, **kwargs)
+
+    specs = [tf.TensorSpec(shape, "float32") for shape in shapes]
+    function = tf.function(run, autograph=False).get_concrete_function(*specs)
+    return None if function.captured_inputs else function.graph
