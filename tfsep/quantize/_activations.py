@@ -94,12 +94,41 @@ _ACTIVATIONS = (
     Activation(keras.activations.leaky_relu, operation="leaky_relu", options={"slope": 0.2}),
     Activation(leaky_relu, operation="leaky_relu", options={"slope": 0.1}),
 )
-_BY_FUNCTION = {row.function: row for row in _ACTIVATIONS}
+_BY_FUNCTION: dict[Any, Activation] = {row.function: row for row in _ACTIVATIONS if row.function is not None}
 
 
+_SILU, _GELU = _BY_FUNCTION[keras.activations.silu], _BY_FUNCTION[keras.activations.gelu]
+_BY_FUNCTION |= {tf.nn.silu: _SILU, tf.nn.gelu: _GELU}
+
+_BY_OPERATION = {
+    "Relu": keras.activations.relu,
+    "Relu6": keras.activations.relu6,
+    "Sigmoid": keras.activations.sigmoid,
+    "Tanh": keras.activations.tanh,
+    "Softmax": keras.activations.softmax,
+    "Exp": keras.activations.exponential,
+}
+"""Functions of Keras by the one operation of TensorFlow that each consists of."""
+
+
+@cache
 def activation_of(function: Callable[..., Tensor]) -> Activation | None:
-    """Return how an activation function is quantized; None where it is not."""
-    return _BY_FUNCTION.get(function)
+    """Return how an activation function is quantized; None where it is not.
+
+    A function that is not known, such as those of `tf.nn` and `keras.ops`, is what its one operation is.
+    """
+    if function in _BY_FUNCTION:
+        return _BY_FUNCTION[function]
+    try:
+        traced = tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec((None, 2), "float32"))
+    except Exception:  # the code of whoever wrote it
+        return None
+    inside = [each for each in traced.graph.get_operations() if each.type not in ("Placeholder", "Identity", "NoOp")]
+    if traced.captured_inputs or len(inside) != 1:
+        return None
+    if inside[0].type == "LeakyRelu":
+        return _rectifier(None, inside[0].get_attr("alpha"))
+    return _BY_FUNCTION.get(_BY_OPERATION.get(inside[0].type))
 
 
 def activation_of_layer(layer: Layer) -> Activation | None:
@@ -107,8 +136,8 @@ def activation_of_layer(layer: Layer) -> Activation | None:
     if overridden(layer):
         return None
     match layer:
-        case keras.layers.Activation():
-            return activation_of(layer.activation)
+        case keras.layers.Activation() | keras.layers.Lambda() if not getattr(layer, "arguments", None):
+            return activation_of(layer.function if isinstance(layer, keras.layers.Lambda) else layer.activation)
         case keras.layers.ReLU() if not layer.threshold:
             return _rectifier(layer.max_value, float(layer.negative_slope or 0))
         case keras.layers.LeakyReLU():

@@ -298,7 +298,7 @@ def _planner_of(call: LayerCall) -> Plans:
         return _matmul
     if isinstance(layer, keras.layers.BatchNormalization):
         return _normalization
-    if isinstance(layer, ACTIVATION_LAYERS):
+    if isinstance(layer, ACTIVATION_LAYERS) or activation_of_layer(layer) is not None:
         return _activation
     return _function
 
