@@ -7,6 +7,7 @@ import tensorflow as tf
 from checks import in_part
 
 from tfsep import quantize, tflite
+from tfsep.quantize._activations import activation_of
 
 L, K = keras.layers, keras.ops
 X = np.random.default_rng(0).normal(size=(32, 8, 8, 4)).astype("float32")
@@ -17,6 +18,11 @@ CHANNELS = np.float32([0.5, -2.0, 1.0, 3.0])
 
 def convolved(x, activation=None):
     return L.Conv2D(4, 1, activation=activation, bias_initializer="random_normal")(x)
+
+
+class Swish(L.Layer):
+    def call(self, x):
+        return x / (1.0 + tf.exp(-x))
 
 
 def bounded(x):
@@ -37,7 +43,10 @@ ELEMENTWISE = {
     "tanh": K.tanh,
     "functions of tf.nn": lambda x: convolved(convolved(x, tf.nn.relu), tf.nn.swish),
     "functions of one's own": lambda x: L.Lambda(lambda y: K.relu6(y))(convolved(x, K.sigmoid)),  # noqa: PLW0108
-    "a slope of one's own": L.Lambda(lambda x: tf.nn.leaky_relu(x, 0.15)),
+    "a slope of one's own": L.Lambda(lambda x: tf.maximum(0.15 * x, x)),
+    "hard swish": L.Lambda(lambda x: x * tf.nn.relu6(x + 3) / 6),
+    "hard sigmoid": L.Lambda(lambda x: K.clip(x / 6 + 0.5, 0.0, 1.0)),
+    "a layer of one's own": Swish(),
     "average": lambda x: L.Average()([convolved(x), x, L.GlobalAveragePooling2D()(convolved(x))]),
     "numbers of channels": lambda x: K.subtract(CHANNELS, x) * CHANNELS.reshape(1, 1, 1, 4) + tf.constant(CHANNELS),
     "normalized vectors": lambda x: L.BatchNormalization()(L.GlobalMaxPooling2D()(convolved(x))),
@@ -162,3 +171,16 @@ def test_operators_that_the_converter_would_merge_are_apart(tmp_path):
     names = [row.name for row in quantize.coverage(prepared).islands]
     assert names == ["again", "limited"]
     assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).verification.differing == 0
+
+
+def test_functions_are_known_by_their_results_alone():
+    """Also one that comes near to another one, or reads a variable, is none."""
+    slope = tf.Variable(0.2)
+    known = [activation_of(f) for f in (tf.nn.relu6, lambda x: tf.maximum(x, 0.0), lambda x: x + 0.0)]
+    assert [(row.fused, row.operation) for row in known] == [("relu6", None), ("relu", None), ("linear", None)]
+    near = (
+        lambda x: x * tf.nn.relu6(x + 3) * 0.16667,
+        lambda x: x - tf.reduce_mean(x),
+        lambda x: tf.maximum(slope * x, x),
+    )
+    assert [activation_of(f) for f in near] == [None] * 3

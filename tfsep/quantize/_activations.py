@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer, Tensor
@@ -97,38 +99,47 @@ _ACTIVATIONS = (
 _BY_FUNCTION: dict[Any, Activation] = {row.function: row for row in _ACTIVATIONS if row.function is not None}
 
 
-_SILU, _GELU = _BY_FUNCTION[keras.activations.silu], _BY_FUNCTION[keras.activations.gelu]
-_BY_FUNCTION |= {tf.nn.silu: _SILU, tf.nn.gelu: _GELU}
+_POINTS = np.concatenate([np.linspace(-12, 11, 1000), [-1e4, -100, 70, 1.5e4]]).reshape(-1, 2).astype(np.float32)
+"""Numbers by whose results functions are known: in pairs, which softmax tells apart, and with a mean other than 0."""
 
-_BY_OPERATION = {
-    "Relu": keras.activations.relu,
-    "Relu6": keras.activations.relu6,
-    "Sigmoid": keras.activations.sigmoid,
-    "Tanh": keras.activations.tanh,
-    "Softmax": keras.activations.softmax,
-    "Exp": keras.activations.exponential,
-}
-"""Functions of Keras by the one operation of TensorFlow that each consists of."""
+_TOLERANCE = 2e-6
 
 
 @cache
 def activation_of(function: Callable[..., Tensor]) -> Activation | None:
     """Return how an activation function is quantized; None where it is not.
 
-    A function that is not known, such as those of `tf.nn` and `keras.ops`, is what its one operation is.
+    Those of Keras are known by name; others, such as those of `tf.nn` or ``x * relu6(x + 3) / 6``, by their results.
     """
     if function in _BY_FUNCTION:
         return _BY_FUNCTION[function]
     try:
-        traced = tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec((None, 2), "float32"))
+        traced = tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec(_POINTS.shape, "float32"))
+        results = np.asarray(traced(tf.constant(_POINTS)))
     except Exception:  # the code of whoever wrote it
         return None
-    inside = [each for each in traced.graph.get_operations() if each.type not in ("Placeholder", "Identity", "NoOp")]
-    if traced.captured_inputs or len(inside) != 1:
+    if traced.captured_inputs or results.shape != _POINTS.shape:
         return None
-    if inside[0].type == "LeakyRelu":
-        return _rectifier(None, inside[0].get_attr("alpha"))
-    return _BY_FUNCTION.get(_BY_OPERATION.get(inside[0].type))
+    same = (row for known, row in _BY_FUNCTION.items() if _is_close(results, _results_of(known)))
+    return next(same, _rectifier_of(results))
+
+
+def _rectifier_of(results: np.ndarray) -> Activation | None:
+    """The rectifier of any slope and maximum that has these results."""
+    slope, most = float(results.flat[-4] / _POINTS.flat[-4]), float(results.flat[-1])
+    expected = np.where(_POINTS > 0, np.minimum(_POINTS, most), slope * _POINTS)
+    if not most > 0 or not 0 <= slope < 1 or not _is_close(results, expected):
+        return None
+    return _rectifier(None if most == _POINTS.flat[-1] else most, slope)
+
+
+def _is_close(results: np.ndarray, expected: np.ndarray) -> bool:
+    return bool(np.allclose(results, expected, _TOLERANCE, _TOLERANCE, equal_nan=True))
+
+
+@cache
+def _results_of(function: Callable[..., Tensor]) -> np.ndarray:
+    return np.asarray(function(tf.constant(_POINTS)))
 
 
 def activation_of_layer(layer: Layer) -> Activation | None:

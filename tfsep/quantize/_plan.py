@@ -7,7 +7,7 @@ from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer
 from tfsep.layers._layer_kinds import kind_of
-from tfsep.quantize._activations import LINEAR, activation_name, activation_of_layer
+from tfsep.quantize._activations import LINEAR, Activation, activation_name, activation_of, activation_of_layer
 from tfsep.quantize._built_layers import Rearranged
 from tfsep.quantize._call_list import CallList, LayerCall
 from tfsep.quantize._config import Config
@@ -120,6 +120,12 @@ def _activation(planner: Planner, call: LayerCall, _: Fusion) -> int:
     own = activation_of_layer(layer)
     if own is None:
         return _function(planner, call, _)
+    return _activated(planner, call, own)
+
+
+def _activated(planner: Planner, call: LayerCall, own: Activation) -> int:
+    """Plan an activation that is a call of its own."""
+    layer: Layer = call.layer
     (source,) = planner.sources(call)
     if own == LINEAR:
         return source
@@ -137,6 +143,9 @@ def _function(planner: Planner, call: LayerCall, _: Fusion) -> int:
         return _same_qparams(planner, call, _)
     if kind == "other":
         raise unsupported(layer, f", {call.obstacle}" if call.obstacle else "")
+    own = activation_of(layer) if isinstance(layer, keras.layers.Layer) else None
+    if own is not None:
+        return _activated(planner, call, own)
     if not planner.makes_tables:
         raise unsupported(layer, FASTER_IN_FLOAT)
     op = PlannedOp(layer.name, "operation", planner.sources(call), layer, operation="table", positional=call.positional)
