@@ -11,7 +11,7 @@ from tfsep.layers._layer_kinds import LayerKind
 from tfsep.ops._export_context import is_compiling
 from tfsep.quantize._activations import FUSED_ACTIVATIONS
 from tfsep.quantize._config import Config
-from tfsep.quantize._inference_mode import computes_in_float, is_litert_rounding, is_observing
+from tfsep.quantize._inference_mode import computes_in_float, edge_rounding, is_litert_rounding, is_observing
 from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._qparams import INT8_MAX, INT8_MIN, qparams_of, scale_of
 
@@ -138,7 +138,11 @@ class ActivationQuantizer(keras.layers.Layer):
             y = tf.maximum(y, fused.low)
         if fused.high is not None:
             y = tf.minimum(y, tf.floor(fused.high / scale + 0.5))
-        return [tf.clip_by_value(y, INT8_MIN - zero, INT8_MAX - zero) * scale, qparams]
+        y = tf.clip_by_value(y, INT8_MIN - zero, INT8_MAX - zero)
+        rounding = edge_rounding()
+        if own.input == "float" and rounding is not None:
+            y = rounding(tensors[0], qparams, y)
+        return [y * scale, qparams]
 
     def _require_range(self, low: Tensor, high: Tensor) -> None:
         """Raise for an empty range; XLA drops assertions, so that what it compiles is asked when it is traced."""

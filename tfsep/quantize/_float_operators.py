@@ -8,12 +8,12 @@ from tfsep.quantize._operations import ACTIVATION_LAYERS, moves
 L = keras.layers
 
 _NO_AVERAGES = (
-    *(*ACTIVATION_LAYERS, L.ELU, L.PReLU, L.Embedding, L.EinsumDense, L.RNN, L.Attention, L.MultiHeadAttention),
+    *(*ACTIVATION_LAYERS, L.ELU, L.PReLU, L.Embedding, L.EinsumDense, L.Attention, L.MultiHeadAttention),
     *(L.BatchNormalization, L.LayerNormalization, L.GroupNormalization, L.UnitNormalization, L.RMSNormalization),
     *(L.Add, L.Subtract, L.Multiply, L.Average, L.Maximum, L.Minimum, L.Dot),
     *(L.GlobalAveragePooling1D, L.GlobalAveragePooling2D),
 )
-"""Layers whose last operator is none that averages by the scale of its result."""
+"""Layers whose last operator is none that averages by the scale of its result, or moves what they take again."""
 
 
 def prepares(layer: Layer) -> bool:

@@ -1,13 +1,20 @@
-"""Context flags that change how a prepared model infers: calibration, export, and LiteRT's rounding."""
+"""Context flags that change how a prepared model infers: calibration, export, and a file's rounding."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from typing import TypeAlias
 
+from tfsep._keras.types import Tensor
 from tfsep._utils.context_flag import set_flag
 from tfsep.ops import is_exporting
 
+EdgeRounding: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(real numbers, quantization parameters, their integers from the zero point) → the integers, some of them others."""
+
 _OBSERVING: ContextVar[bool] = ContextVar("observing", default=False)
 _LITERT_ROUNDING: ContextVar[bool] = ContextVar("litert_rounding", default=False)
+_EDGE_ROUNDING: ContextVar[EdgeRounding | None] = ContextVar("edge_rounding", default=None)
 
 
 def observing() -> AbstractContextManager[None]:
@@ -38,6 +45,30 @@ def litert_rounding() -> AbstractContextManager[None]:
 def is_litert_rounding() -> bool:
     """Return whether `litert_rounding` is active."""
     return _LITERT_ROUNDING.get()
+
+
+@contextmanager
+def rounding_edges_by(function: EdgeRounding) -> Iterator[None]:
+    """Let eager inference round the numbers that a float32 island makes as a function says.
+
+    Args:
+        function: it is called for each quantization, in the order of the model's calls.
+
+    Examples:
+        >>> with rounding_edges_by(lambda real, qparams, integers: integers + 1.0):
+        ...     edge_rounding()(0.5, None, 1.0)
+        2.0
+    """
+    token = _EDGE_ROUNDING.set(function)
+    try:
+        yield
+    finally:
+        _EDGE_ROUNDING.reset(token)
+
+
+def edge_rounding() -> EdgeRounding | None:
+    """Return the function of `rounding_edges_by`; None where it is not active."""
+    return _EDGE_ROUNDING.get()
 
 
 def computes_in_float() -> bool:

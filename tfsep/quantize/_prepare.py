@@ -60,8 +60,8 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
     the model changes; so does what `Config.float_layers` names. `coverage` lists these islands and why they are, and
     the logger ``tfsep`` does once. With ``unsupported="error"`` they are refused, all in one sentence, but for what
     prepares the input in front of all quantized layers, as a bilinear resize. Up to the first island the file has the
-    model's results bit by bit; behind it, file and model add float32 numbers in different orders, and so may differ by
-    one unit where a sum is next to a rounding boundary.
+    model's results bit by bit; in it, file and model add float32 numbers in different orders, and so may round a result
+    halfway between two steps to either side. Behind it all is what integers make of that.
 
     Args:
         model: a Functional or Sequential model that was built, trained or fresh, channels last, or one of another call

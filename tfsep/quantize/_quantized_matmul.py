@@ -101,9 +101,9 @@ class QuantizedMatmul(keras.layers.Layer):
         """
         x, qparams = inputs
         if computes_in_float():
-            kernel, bias = self.folded()
+            kernel, bias, scale = self._folded_ahead()
             # The converter rounds an input that has a range already; an input that is observed may have none yet.
-            bias = bias if is_observing() else self._rounded_bias(bias, kernel, qparams[0])
+            bias = bias if is_observing() else self._rounded_bias(bias, scale, qparams[0])
             return self._real(tf.nn.bias_add(self._product(x, kernel), bias))
         if training:
             return self._real(self._train(x, qparams[0]))
@@ -147,6 +147,23 @@ class QuantizedMatmul(keras.layers.Layer):
         kernel = kernel * (1.0 - self.place * _LAST_PLACE) + self.place * _ALMOST_ZERO
         return tf.cast(kernel, "float32"), tf.cast(bias, "float32")
 
+    def _folded_ahead(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What `folded` returns, and the kernel's scale: as constants where a trace has the weights as constants.
+
+        The converter does not fold operands of 128 MiB and more, a kernel of 2²⁴ weights in float64.
+        """
+        known = [(weight, tf.get_static_value(tf.convert_to_tensor(weight))) for weight in self.weights]
+        if tf.executing_eagerly() or any(value is None for _, value in known):
+            return self._folded_and_scale()
+        with tf.init_scope(), keras.StatelessScope([(weight, tf.constant(value)) for weight, value in known]):
+            parts = [part.numpy() for part in self._folded_and_scale()]
+        kernel, bias, scale = map(tf.constant, parts)
+        return kernel, bias, scale
+
+    def _folded_and_scale(self) -> tuple[Tensor, Tensor, Tensor]:
+        kernel, bias = self.folded()
+        return kernel, bias, weight_scale(kernel, self._channels)
+
     def _kernel(self) -> Tensor:
         """The layer's kernel in float64; that of a low-rank adaptation (LoRA) is summed so.
 
@@ -185,8 +202,8 @@ class QuantizedMatmul(keras.layers.Layer):
         """The real value of one unit of the sums (F,), float64."""
         return tf.cast(input_scale, "float64") * tf.cast(tf.reshape(scale, [-1]), "float64")
 
-    def _rounded_bias(self, bias: Tensor, kernel: Tensor, input_scale: Tensor) -> Tensor:
-        accumulator_scale = self._accumulator_scale(input_scale, weight_scale(kernel, self._channels))
+    def _rounded_bias(self, bias: Tensor, scale: Tensor, input_scale: Tensor) -> Tensor:
+        accumulator_scale = self._accumulator_scale(input_scale, scale)
         rounded = tf.cast(round_straight_through(tf.cast(bias, "float64"), accumulator_scale), "float32")
         # A bias of equal numbers the converter quantizes by the first channel's scale alone.
         apart = tf.concat([rounded[:1] * (1.0 + _LAST_PLACE), rounded[1:]], 0)

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import copy
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from tfsep._flatbuffer.reader import operator_name, read_tflite
+from tfsep._flatbuffer.reader import operator_name, pack, read_tflite, unpack
 from tfsep._keras.input_spec import InputSpec
 from tfsep._utils.arguments import positive_int
 from tfsep._utils.batch_filling import batches, without_filled_rows, without_filling
@@ -101,6 +102,22 @@ class LiteRTModel:
             ValueError: if LiteRT does not run it.
         """
         return self._opened(content, keep_tensors=True, trusted=trusted or self._trusted)[0]
+
+    def with_outputs(self, numbers: Sequence[int]) -> Self:
+        """Return this file on the same kernels, which keeps some tensors as outputs.
+
+        Args:
+            numbers: the tensors.
+
+        Raises:
+            ValueError: if LiteRT does not run it.
+        """
+        other, model = copy(self), unpack(self.content, self._name)
+        graph = model.subgraphs[0]
+        graph.outputs = np.array(list(dict.fromkeys([*graph.outputs, *numbers])), np.int32)
+        other.content, other.flatbuffer = pack(model), model
+        other.interpreter, _ = self._opened(other.content, keep_tensors=False, trusted=self._trusted)
+        return other
 
     @property
     def input_tensors(self) -> tuple[int, ...]:
@@ -202,9 +219,17 @@ class LiteRTModel:
         """
         graph = self.flatbuffer.subgraphs[0]
         read = {int(tensor) for tensor in graph.outputs}.union(*(map(int, each.inputs) for each in graph.operators))
-        made = [int(tensor) for operator in graph.operators for tensor in operator.outputs if tensor in read]
+        return self.tensors(inputs, [int(n) for operator in graph.operators for n in operator.outputs if n in read])
+
+    def tensors(self, inputs: Sequence[np.ndarray], numbers: Sequence[int]) -> dict[int, np.ndarray]:
+        """Run any number of samples, and return those of these tensors that are real numbers, by number.
+
+        Args:
+            inputs: real numbers, in the order of `inputs`.
+            numbers: tensors that are kept, of any type.
+        """
         details = {detail["index"]: detail for detail in self.interpreter.get_tensor_details()}
-        infos = {number: _info(details[number]["name"], details[number]) for number in made}
+        infos = {number: _info(details[number]["name"], details[number]) for number in numbers}
         infos = {number: info for number, info in infos.items() if info.scale or info.dtype == "float32"}
         parts = [
             {

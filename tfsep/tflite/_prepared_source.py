@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
@@ -29,15 +30,16 @@ from tfsep.tflite._model_run import ModelRun
 from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._roughness import ModelSamples
+from tfsep.tflite._rounding_edges import RoundingEdges
 from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._verify_report import VerificationError, VerifyReport
 
 _LAST_PLACE = 2.0**-23
 """Largest relative difference of two neighbours in float32."""
 
-_EXACT = 2**24
-"""Up to this size float32 stores a bias exactly. Larger ones, of channels that normalization scales to almost zero, are
-off by float32's last place, which is far under a step of the output."""
+_EXACT = 2**22
+"""Under this size the roundings to float32, of a bias and of its scale, are under half a unit. Larger ones, of channels
+that normalization scales to almost zero, are off by float32's last place, which is far under a step of the output."""
 
 
 @dataclass(frozen=True)
@@ -175,43 +177,59 @@ def _quantized_outputs(model: Model) -> list[tuple[str, ActivationQuantizer]]:
     return [(names.get(id(output), str(output.name)), output) for output in outputs]
 
 
+def _steps_off(
+    outputs: Sequence[TensorInfo], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """By how many steps each element of the quantized outputs is off."""
+    return [
+        np.nan_to_num(np.rint(np.abs(theirs.astype(np.float64) - ours.astype(np.float64)) / info.scale), nan=np.inf)
+        for info, ours, theirs in zip(outputs, expected, actual, strict=True)
+        if info.scale
+    ]
+
+
 class _StepCounts:
     """How many elements of quantized outputs are a step or more off, and by how many steps at most."""
 
     def __init__(self) -> None:
         self.elements = self.differing = self.most_steps = 0
 
-    def add(self, outputs: Sequence[TensorInfo], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
-        for info, ours, theirs in zip(outputs, expected, actual, strict=True):
-            if info.scale:
-                steps = np.rint(np.abs(theirs.astype(np.float64) - ours.astype(np.float64)) / info.scale)
-                steps = np.nan_to_num(steps, nan=np.inf)
-                self.elements += steps.size
-                self.differing += int(np.count_nonzero(steps))
-                self.most_steps = int(max(self.most_steps, min(steps.max(initial=0), 10**9)))
+    def add(self, outputs: Sequence[np.ndarray]) -> None:
+        for steps in outputs:
+            self.elements += steps.size
+            self.differing += int(np.count_nonzero(steps))
+            self.most_steps = int(max(self.most_steps, min(steps.max(initial=0), 10**9)))
 
 
 class _ElementCounter:
-    """Elements that differ from the model's; again with LiteRT's rounding, where that is not the model's."""
+    """Elements that differ from the model's; again with the file's own rounding, where that is not the model's."""
 
     def __init__(self, source: PreparedSource, file: LiteRTModel) -> None:
-        self._signature, self._outputs = source.signature, file.output_grids
+        self._signature, self._file = source.signature, file
         self._float_layers = float_layers_of(source.signature.model)
         self._otherwise = _operators_rounded_otherwise(file) if source.reference_kernels else ()
-        self._counts, self._litert_counts = _StepCounts(), _StepCounts()
+        self._edges: RoundingEdges | None = None
+        self._counts, self._unexplained = _StepCounts(), _StepCounts()
 
     def add(self, inputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
         """Add a batch."""
-        self._counts.add(self._outputs, expected, actual)
-        if self._otherwise:
-            with litert_rounding():
-                self._litert_counts.add(self._outputs, ModelRun(self._signature)(inputs), actual)
+        grids = self._file.output_grids
+        steps = _steps_off(grids, expected, actual)
+        self._counts.add(steps)
+        with litert_rounding() if self._otherwise else nullcontext():
+            if self._otherwise:
+                steps = _steps_off(grids, ModelRun(self._signature)(inputs), actual)
+            if self._float_layers and any(map(np.any, steps)):
+                self._edges = self._edges or RoundingEdges(self._signature, self._file)
+                steps = _steps_off(grids, self._edges.outputs(inputs), actual)
+        self._unexplained.add(steps)
 
     def complete(self, report: VerifyReport) -> VerifyReport:
         """Return a report with the counts."""
-        counts, litert = self._counts, self._litert_counts
+        counts, left = self._counts, self._unexplained
         if not counts.elements:
             return report
+        explains, edges = bool(self._otherwise or self._float_layers), self._edges
         return replace(
             report,
             elements=counts.elements,
@@ -219,8 +237,10 @@ class _ElementCounter:
             steps=counts.most_steps,
             otherwise=self._otherwise,
             float_layers=self._float_layers,
-            unexplained=litert.differing if self._otherwise else None,
-            unexplained_steps=litert.most_steps if self._otherwise else None,
+            edges=(0 if edges is None else edges.count) if self._float_layers else None,
+            edge_noise=None if edges is None else edges.noise,
+            unexplained=left.differing if explains else None,
+            unexplained_steps=left.most_steps if explains else None,
         )
 
 

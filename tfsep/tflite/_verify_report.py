@@ -16,8 +16,6 @@ from tfsep.tflite._proof_report import Proof
 _SHOWN_CHANNELS = 3
 _ONE_OF = 100_000
 """One of so many output elements of a prepared model may be a step off."""
-_ONE_OF_FLOAT = 10
-"""The same behind layers in float32, by any number of steps, as one element rounded the other way changes others."""
 _NOISE = 4
 """How many times as large as on the samples of the proof the noise of float32 may be on all of the data."""
 
@@ -65,11 +63,16 @@ class VerifyReport:
         otherwise: operators of the file that LiteRT rounds otherwise than the model, so that more elements may differ:
             FULLY_CONNECTED of the reference kernels, which LiteRT rounds once and a microcontroller, and so the model,
             twice.
-        float_layers: the layers that stay in float32 between quantized ones. The order of their sums differs here and
-            there, so that one element in ten may differ.
-        unexplained: number of elements that differ if the model rounds as LiteRT does; None where nothing is rounded
+        float_layers: the layers that stay in float32 between quantized ones. Their float32 arithmetic differs by its
+            noise here and there, so that numbers halfway between two steps are rounded to either side.
+        unexplained: number of elements that differ if the model rounds as LiteRT does, at these edges and in
+            `otherwise`: one in 100,000 may, by one step, and behind `float_layers` none. None where nothing is rounded
             otherwise.
         unexplained_steps: the largest difference of these, in steps.
+        edges: number of elements of these layers' results that file and model round to either side, as they stand at
+            such an edge; None without such layers. Where no output differs, they are not looked for.
+        edge_noise: the largest difference of these results, in steps, before they are rounded; None where they were
+            not looked at, or differ by more than noise.
         may_be_lossy: whether an rms_error past the tolerance passes where it is rounding by proof; not past a tolerance
             that the caller gave, which a single channel may pass.
         is_float32: whether the file stores its weights in float32: an error past the tolerance has to be its noise.
@@ -100,6 +103,8 @@ class VerifyReport:
     float_layers: tuple[str, ...] = ()
     unexplained: int | None = None
     unexplained_steps: int | None = None
+    edges: int | None = None
+    edge_noise: float | None = None
     may_be_lossy: bool = False
     is_float32: bool = False
     channels: ChannelSummary = field(default_factory=ChannelSummary)
@@ -173,13 +178,14 @@ class VerifyReport:
         if self.elements is None or differing is None or steps is None:
             return None
         if self.float_layers:
-            return differing <= max(1, self.elements // _ONE_OF_FLOAT)
+            return differing == 0
         return steps <= 1 and differing <= max(1, self.elements // _ONE_OF)
 
     @property
     def _unexplained_difference(self) -> tuple[int | None, int | None]:
         """The number of elements that differ without a known reason, and their largest difference in steps."""
-        return (self.unexplained, self.unexplained_steps) if self.otherwise else (self.differing, self.steps)
+        known = self.unexplained is not None
+        return (self.unexplained, self.unexplained_steps) if known else (self.differing, self.steps)
 
     def notes(self) -> list[str]:
         """Return remarks for the user."""
@@ -217,7 +223,10 @@ class VerifyReport:
         counted = f"{self.differing:,} of {self.elements:,} output elements differ, by up to {self.steps} steps"
         notes = []
         if self.float_layers:
-            notes.append(f"sums in float32 round in an order of their own in {', '.join(self.float_layers)}: {counted}")
+            notes.append(
+                f"sums in float32 round in an order of their own in {', '.join(self.float_layers)}: {counted}, and "
+                f"{self.unexplained:,} if the model rounds {self.edges:,} of their results at an edge as LiteRT"
+            )
         if self.otherwise:
             notes.append(
                 f"LiteRT rounds {', '.join(self.otherwise)} otherwise than the kernels that the model was prepared "
@@ -338,9 +347,10 @@ def _failure(report: VerifyReport, worst_weight: str) -> str:
     """Why a report did not pass."""
     if report.equal is False:
         differing, steps = report._unexplained_difference
+        edges = f", with {report.edges} results of float32 at an edge rounded as there" if report.float_layers else ""
         return (
             f"expected the prepared model's outputs, got {differing} of {report.elements} elements that differ, by up "
-            f"to {steps} steps"
+            f"to {steps} steps{edges}"
         )
     if report.channels.dead:
         return _dead_channels(report, worst_weight)
