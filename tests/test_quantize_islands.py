@@ -48,8 +48,8 @@ def islands():
         "a threshold": L.ReLU(threshold=0.5),
         "a gate behind": layers.Conv2DTranspose(4, 3, 2, activation="gelu"),
         "steps": lambda x: L.GRU(4)(rows(x)),
-    "steps one by one": lambda x: L.LSTM(4, return_sequences=True, unroll=True)(x[:, :3, 0]),
-    "steps both ways": lambda x: L.Bidirectional(L.GRU(4, return_sequences=True, unroll=True))(x[:, :3, 0]),
+        "steps one by one": lambda x: L.LSTM(4, return_sequences=True, unroll=True)(x[:, :3, 0]),
+        "steps both ways": lambda x: L.Bidirectional(L.GRU(4, return_sequences=True, unroll=True))(x[:, :3, 0]),
         "attention": lambda x: L.MultiHeadAttention(2, 4)(rows(x), rows(x)),
         "a keyword": lambda x: L.Attention()([rows(x), rows(x)], mask=None),
     }

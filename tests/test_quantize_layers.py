@@ -119,7 +119,8 @@ def test_the_tolerance_of_a_file_with_float_layers(tmp_path, monkeypatch):
     """As many elements as an edge of rounding explains, by any number of steps; no other."""
 
     def report(unexplained):
-        return VerifyReport(8, 0, 0, 1, None, None, None, 0, 0, 1, None, None, 100, 50, 3, (), ("conv",), unexplained, 1)
+        counts = None, None, 100, 50, 3, (), ("conv",), unexplained, 1
+        return VerifyReport(8, 0, 0, 1, None, None, None, 0, 0, 1, *counts)
 
     assert report(0).equal
     assert report(1).equal is False
@@ -129,7 +130,7 @@ def test_the_tolerance_of_a_file_with_float_layers(tmp_path, monkeypatch):
     path = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).path
     run = LiteRTModel.__call__
     monkeypatch.setattr(LiteRTModel, "__call__", lambda self, x: (run(self, x)[0] + self.outputs[0].scale,))
-    with pytest.raises(tflite.VerificationError, match="got 8192 of 8192 elements that differ, by up to 1 steps, with 0 results"):
+    with pytest.raises(tflite.VerificationError, match="got 8192 of 8192 elements that differ, .* with 0 results"):
         tflite.verify(prepared, path, X)
 
 
