@@ -130,7 +130,7 @@ def test_the_tolerance_of_a_file_with_float_layers(tmp_path, monkeypatch):
     path = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).path
     run = LiteRTModel.__call__
     monkeypatch.setattr(LiteRTModel, "__call__", lambda self, x: (run(self, x)[0] + self.outputs[0].scale,))
-    with pytest.raises(tflite.VerificationError, match="got 8192 of 8192 elements that differ, .* with 0 results"):
+    with pytest.raises(tflite.VerificationError, match=r"got 8192 of 8192 elements that differ, .* with 0 results"):
         tflite.verify(prepared, path, X)
 
 
