@@ -105,9 +105,7 @@ def mean(x: Tensor, own: Tensor, qparams: Tensor, axes: Sequence[int], keepdims:
 
 def leaky_relu(x: Tensor, own: Tensor, qparams: Tensor, slope: float) -> Tensor:
     """Return x where it is positive, and slope · x elsewhere."""
-    source, result = _scales(own, qparams)
-    slope64 = tf.cast(tf.constant(slope, "float32"), "float64")
-    return tf.where(x >= 0, _times(x, source / result), _times(x, slope64 * source / result))
+    return _by_sign(x, x, own[0] / qparams[0], own[0] * tf.constant(slope, "float32") / qparams[0])
 
 
 def prelu(x: Tensor, own: Tensor, slopes: Tensor, slopes_qparams: Tensor, qparams: Tensor) -> Tensor:
@@ -115,9 +113,12 @@ def prelu(x: Tensor, own: Tensor, slopes: Tensor, slopes_qparams: Tensor, qparam
 
     Under XNNPACK too, which leaves the operator to TensorFlow Lite.
     """
-    # The multipliers are quotients in float32.
-    positive, negative = own[0] / qparams[0], own[0] * slopes_qparams[0] / qparams[0]
-    return tf.where(x >= 0, _times(x, tf.cast(positive, "float64")), _times(x * slopes, tf.cast(negative, "float64")))
+    return _by_sign(x, x * slopes, own[0] / qparams[0], own[0] * slopes_qparams[0] / qparams[0])
+
+
+def _by_sign(x: Tensor, product: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """x times one number where it is positive, and a product times another one elsewhere; both are float32."""
+    return tf.where(x >= 0, _times(x, tf.cast(positive, "float64")), _times(product, tf.cast(negative, "float64")))
 
 
 def hard_silu(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:
