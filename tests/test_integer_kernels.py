@@ -20,7 +20,7 @@ KERNELS = {
     "multiply": ("MUL", PLAIN, "MulOptions", (0, 1), {}, (1 / 8, 3 / 64)),
     "square": ("MUL", PLAIN, "MulOptions", (0, 0), {}, (1 / 8, 3 / 128)),
     "mean": ("MEAN", {"keepDims": True}, "ReducerOptions", (0,), {"axes": [1, 2], "keepdims": True}, (1 / 64, 3 / 448)),
-    "leaky_relu": ("LEAKY_RELU", {"alpha": 0.25}, "LeakyReluOptions", (0,), {"slope": 0.25}, (1 / 32, 22 / 2400)),
+    "leaky_relu": ("LEAKY_RELU", {"alpha": 0.25}, "LeakyReluOptions", (0,), {"slope": 0.25}, (1 / 32, 3 / 288)),
     "hard_silu": ("HARD_SWISH", {}, "HardSwishOptions", (0,), {}, (1 / 32,)),
     "subtract": ("SUB", PLAIN, "SubOptions", (0, 1), {}, (1 / 16, 3 / 32)),
     "requantize": ("LEAKY_RELU", {"alpha": 1 - 2.0**-24}, "LeakyReluOptions", (0,), {}, (1 / 32,)),
