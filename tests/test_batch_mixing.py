@@ -61,6 +61,10 @@ CONSTANT = {
 MIXED = {
     "sum": lambda: network(lambda x: x + ops.max(x, axis=0, keepdims=True)),
     "similarity": lambda: network(lambda x: ops.matmul(x, ops.transpose(x))),
+    "running sum": lambda: network(lambda x: ops.cumsum(x, axis=0)),
+    "first": lambda: network(lambda x: x + x[:1]),
+    "last": lambda: network(lambda x: x + x[-1:]),
+    "one before": lambda: network(lambda x: x + ops.concatenate([x[:1], x[:-1]], axis=0)),
 }
 APART = {
     "dense": lambda: network(layers.Dense(3)),
@@ -109,6 +113,15 @@ def test_mixing(name):
     assert found is not None
     assert not found.constant
     assert (found.batch, found.among) == (1, 8)
+
+
+def test_samples_that_owe_to_those_before_alone(tmp_path):
+    """A running sum leaves the first samples of a batch what they are: its file is right, and noted."""
+    model = MIXED["running sum"]()
+    report = tflite.export(model, tmp_path / "m.tflite", data=DATA, batch_size=4)
+    assert any("mixes the samples of a batch" in note for note in report.notes)
+    hidden = np.asarray(model.layers[0](DATA), np.float64).reshape(4, 4, 5)
+    np.testing.assert_allclose(tflite.predict(report.path, DATA), hidden.cumsum(axis=1).reshape(16, 5), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", APART)

@@ -181,7 +181,7 @@ class ModelRun:
         return tuple(np.concatenate(parts) for parts in zip(*runs, strict=True))
 
     def _outputs_together(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...] | None:
-        """Find out whether the first samples come out the same in one batch with others; if so, return its outputs."""
+        """Find out whether samples come out the same in one batch with others; if so, return its outputs."""
         before, total, self._together = self._state, len(inputs[0]), False
         if total < 2 * self._batch:
             return None
@@ -194,16 +194,17 @@ class ModelRun:
                 self.restore()
 
         try:
-            alone = self.step([array[: self._batch] for array in inputs])
+            first = self.step([array[: self._batch] for array in inputs])
             has_state, outputs = bool(self._state.keys() - before.keys()), step(inputs)
+            last = first if has_state else step([array[total - self._batch :] for array in inputs])
         except Exception:  # the model's own code, which takes one batch only; that batch is run again, and may raise
             return None
         finally:
             self._state = before
             self.restore()
         self._together = not has_state and all(
-            len(b) == total and same_but_rounding(a, b[: self._batch])
-            for a, b in zip(map(np.atleast_1d, alone), map(np.atleast_1d, outputs), strict=True)
+            len(c) == total and same_but_rounding(a, c[: self._batch]) and same_but_rounding(b, c[total - self._batch :])
+            for a, b, c in zip(*(map(np.atleast_1d, each) for each in (first, last, outputs)), strict=True)
         )
         if self._together:
             return outputs
