@@ -130,6 +130,19 @@ def test_ids_in_steps_of_a_file_are_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "add", [lambda a, b: a + ops.arange(4, dtype="int32"), lambda a, b: a + b, lambda a, b: b - a[:, :1] + 9]
+)
+def test_sums_of_ids_that_are_given(add, tmp_path):
+    """Keras makes a bias of the second where it is a vector, as in a batch of 1; no file has one of integers."""
+    inputs = [keras.Input((4,), dtype="int32"), keras.Input((4,), dtype="int32")]
+    model = keras.Model(inputs, L.Embedding(20, 3, "uniform")(add(*inputs)))
+    data = tuple(RNG.integers(0, 10, (2, 12, 4)).astype("int32"))
+    for recipe, allowed in (("float32", 0.0), ("int8", 1e-3)):
+        path = tflite.export(model, tmp_path / "m.tflite", recipe, data, data=data).path
+        np.testing.assert_allclose(tflite.predict(path, data), model.predict(data, verbose=0), 0, allowed)
+
+
 def test_ids_near_an_edge_are_noted(tmp_path):
     """A feature in 8 bits is as often on the other side of an edge as its steps are to a distance of edges."""
     x = keras.Input((5,))

@@ -495,6 +495,14 @@ import keras
 class Doubled(keras.layers.Layer):
     def call(self, x):
         return 2 * x
+class Net(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.doubled, self.pool = Doubled(), keras.layers.GlobalAveragePooling2D()
+    def call(self, x):
+        return self.pool(self.doubled(x))
+    def get_config(self):
+        return {}
 """
 
 
@@ -507,6 +515,9 @@ def own(tmp_path, monkeypatch):
     exec(OWN, scope)
     stack = [keras.Input((8, 8, 3)), scope["Doubled"](), L.GlobalAveragePooling2D()]
     keras.Sequential(stack).save(tmp_path / "own.keras")
+    net = scope["Net"]()
+    net(np.zeros((1, 8, 8, 3)))
+    net.save(tmp_path / "net.keras")
     keras.Sequential([keras.Input((4,)), L.Lambda(lambda x: 2 * x)]).save(tmp_path / "lambda.keras")
     (tmp_path / "broken.py").write_text("raise SystemExit(7)")
     return tmp_path
@@ -521,6 +532,8 @@ def test_classes_of_ones_own_on_the_command_line(own):
         assert run("export", "own.keras", "--out", "m.tflite", "--custom", module).exit_code == 0, module
     np.save("x.npy", RNG.integers(0, 256, (12, 8, 8, 3)).astype("uint8"))
     done = run("verify", "own.keras", "m.tflite", "--data", "x.npy", "--custom", "own_layers")
+    assert done.exit_code == 0, done.output
+    done = run("export", "net.keras", "--custom", "own_layers", "--recipe", "int8", "--calibration", "x.npy")
     assert done.exit_code == 0, done.output
     assert run("cost", "own.keras", "--custom", "own_layers").exit_code == 0
     assert run("export", "lambda.keras", "--unsafe").exit_code == 0

@@ -13,7 +13,7 @@ from conftest import ROOT
 from typer.testing import CliRunner
 
 from tfsep import plots, tflite
-from tfsep._flatbuffer.reader import read_tflite
+from tfsep._flatbuffer.reader import operator_name, read_tflite
 from tfsep.cli import app
 from tfsep.cost import cost
 from tfsep.tflite import _benchmark
@@ -32,13 +32,18 @@ def file_of(recipe):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_single_operator_files_compute_what_the_file_does(recipe):
     """One after the other, each given what came before: the last one's output is the file's, to the last bit."""
-    _, model = read_tflite(file_of(recipe))
-    graph = model.subgraphs[0]
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (1, 28, 28, 1)).astype("float32")
-    stored = LiteRTModel(file_of(recipe)).inputs[0].quantize(x)
-    known = {int(graph.inputs[0]): stored}
+    assert_one_by_one(file_of(recipe), LiteRTModel(file_of(recipe)).inputs[0].quantize(x))
+
+
+def assert_one_by_one(path, stored):
+    """Assert that the operators of a file make its output, and return their names."""
+    _, model = read_tflite(path)
+    graph = model.subgraphs[0]
+    known, names = {int(graph.inputs[0]): stored}, []
     for number, content in single_operators(model, {}).items():
+        names.append(operator_name(model, graph.operators[number]))
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
         op = graph.operators[number]
@@ -50,12 +55,32 @@ def test_single_operator_files_compute_what_the_file_does(recipe):
         interpreter.invoke()
         for detail, tensor in zip(interpreter.get_output_details(), op.outputs, strict=True):
             known[int(tensor)] = interpreter.get_tensor(detail["index"])
-    whole = Interpreter(model_path=str(file_of(recipe)), num_threads=1)
+    whole = Interpreter(model_path=str(path), num_threads=1)
     whole.allocate_tensors()
     whole.set_tensor(whole.get_input_details()[0]["index"], stored)
     whole.invoke()
     expected = whole.get_tensor(whole.get_output_details()[0]["index"])
     np.testing.assert_allclose(known[int(graph.outputs[0])], expected, rtol=1e-5, atol=1e-6)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (keras.layers.GRU(3), "WHILE"),
+        (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: 2 * x, lambda: tf.tanh(x)), "IF"),
+        (keras.layers.GRU(3, stateful=True), "ASSIGN_VARIABLE"),
+    ],
+)
+def test_operators_that_run_other_graphs_or_have_a_state(call, name, tmp_path):
+    layer = call if isinstance(call, keras.layers.Layer) else keras.layers.Lambda(call)
+    model = keras.Sequential([keras.Input((4, 2), batch_size=1), layer])
+    path = tflite.export(model, tmp_path / "m.tflite").path
+    x = np.random.default_rng(0).normal(size=(1, 4, 2)).astype("float32")
+    assert name in assert_one_by_one(path, x)
+    if name == "ASSIGN_VARIABLE":
+        report = tflite.profile(path, runs=3, warmup=1)
+        assert sum(row.macs for row in report.rows) == cost(path).macs == 4 * 3 * 3 * (2 + 3)
 
 
 def test_profile():

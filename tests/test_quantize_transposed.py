@@ -59,6 +59,25 @@ def test_the_file_computes_what_the_prepared_model_does(name, tmp_path):
         assert not {"SHAPE", "PACK", "STRIDED_SLICE"} & set(report.ops)
 
 
+@pytest.mark.parametrize(
+    "up",
+    [
+        L.Conv2DTranspose(4, 3, 2, data_format="channels_first"),
+        layers.SeparableConv2DTranspose(3, 3, 2, "same", data_format="channels_first", activation="tanh"),
+        L.Conv1DTranspose(3, 3, 2, data_format="channels_first"),
+    ],
+)
+def test_channels_first_stay_in_float32(up, tmp_path):
+    given = np.swapaxes(SEQUENCES, 1, 2) if len(up.kernel_size) == 1 else np.moveaxis(IMAGES, 3, 1)
+    model = keras.Sequential([keras.Input(given.shape[1:]), up, L.Flatten(), L.Dense(3)])
+    prepared = quantize.observe(quantize.prepare(model), given)
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given)
+    expected, actual = (each.predict(given, verbose=0) for each in (model, prepared))
+    assert (report.verification.differing, report.verification.elements) == (0, expected.size)
+    np.testing.assert_allclose(actual, expected, 0, 0.03 * np.abs(expected).max())
+    assert up.name in [row.name for row in quantize.coverage(prepared).islands]
+
+
 @pytest.mark.parametrize("name", ["pixels as in PyTorch", "sequences", "separable"])
 def test_a_decomposed_convolution_trains_and_is_saved(name, tmp_path):
     model, given = up_sampling(name)

@@ -137,3 +137,14 @@ def test_a_range_on_one_side_of_zero_cuts_the_other_off(tmp_path):
     report = tflite.export(model, tmp_path / "m.tflite", "int8", calibration=x, data=x)
     assert report.verification.lossy
     assert any(note.startswith("LOSSY: REDUCE_MAX gives its range to") for note in report.notes)
+
+
+def test_what_a_maximum_cuts_off_may_lie_past_the_range_of_an_input(tmp_path):
+    """The converter gives an input the range of its maximum; one that cuts off what counts is refused."""
+    inputs = keras.Input((4, 3))
+    model = keras.Model(inputs, keras.ops.maximum(inputs, 0.1))
+    data = RNG.normal(size=(24, 4, 3)).astype("float32")
+    path = tflite.export(model, tmp_path / "m.tflite", "int8", data, data=data).path
+    np.testing.assert_allclose(tflite.predict(path, data), np.maximum(data, 0.1), 0, 0.01 * data.max())
+    with pytest.raises(tflite.VerificationError, match="data in the range of the file's inputs"):
+        tflite.verify(model, path, 4 * data)

@@ -195,8 +195,7 @@ _GRAPH_OPTIONS = (
 
 def _check_graphs(op: OperatorT, count: int) -> None:
     """Raise unless the graphs that an operator runs are there."""
-    numbers = (option(op, name) for name in _GRAPH_OPTIONS)
-    if any(number is not None and not 0 <= number < count for number in numbers):
+    if any(not 0 <= number < count for number in graphs_run_by(op)):
         raise ValueError("a graph that is not there")
 
 
@@ -239,6 +238,12 @@ def is_builtin(model: ModelT, operator: OperatorT) -> bool:
     code = model.operatorCodes[operator.opcodeIndex]
     name = _names("BuiltinOperator").get(max(code.builtinCode, code.deprecatedBuiltinCode))
     return name not in (None, "CUSTOM")
+
+
+def graphs_run_by(operator: OperatorT) -> list[int]:
+    """Return the numbers of the graphs that an operator runs, as a loop does its body."""
+    numbers = (option(operator, name) for name in _GRAPH_OPTIONS)
+    return [int(number) for number in numbers if number is not None]
 
 
 def option(operator: OperatorT, name: str) -> Any:

@@ -160,19 +160,24 @@ def open_samples(
 
 
 def class_count(model: "Model") -> int:
-    """The number of classes in a model's first output; 0 where it is not of shape (N, classes)."""
+    """The number of classes in a model's first output; 0 where it is not of shape (N, classes), or not known."""
     from tfsep._keras.backend import tf
-    from tfsep._keras.model_io import outputs_of
+    from tfsep._keras.model_io import inputs_of, outputs_of
 
+    if inputs_of(model) is None:
+        return 0
     shape = tuple(getattr(tf.nest.flatten(outputs_of(model))[0], "shape", ()))
     return int(shape[1] or 0) if len(shape) == 2 else 0
 
 
 def _single_input_shape(model: "Model", argument: str) -> tuple[int | None, ...]:
-    """The shape of a model's single input, without the batch."""
+    """The shape of a model's single input, without the batch; of a subclassed one, that on which it was built."""
+    from tfsep._keras.call_form import Given, built_tree
     from tfsep._keras.model_io import inputs_of
 
     inputs = inputs_of(model)
+    if inputs is None and isinstance(built := built_tree(model), Given):
+        return built.shape
     if not hasattr(inputs, "shape"):
         raise ValueError(f"{argument}: expected a model that was built on one input, got {model.name!r}")
     return tuple(inputs.shape[1:])

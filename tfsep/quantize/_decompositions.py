@@ -167,6 +167,8 @@ def _without_activation(layer: Layer, function: Layer) -> Layer:
 def transposed_chain(layer: Layer) -> Iterator[Layer]:
     """Return zero insertion and the convolutions by flipped kernels, which compute a transposed convolution.
 
+    Of channels first, the axes are moved to channels last and back, and the activation follows.
+
     Raises:
         ValueError: for constraints that would apply to a flipped kernel.
     """
@@ -178,9 +180,19 @@ def transposed_chain(layer: Layer) -> Iterator[Layer]:
                 f"model: expected transposed convolutions without constraints, whose kernels are flipped, got "
                 f"{layer.name!r}"
             )
-    pads = _pads(_geometry(layer))[-len(layer.kernel_size) :]
-    yield ZeroInsertion(layer.strides, pads, name=f"{layer.name}_zeros")
-    yield from _convolutions(layer, kind)
+    rank = len(layer.kernel_size)
+    zeros = ZeroInsertion(layer.strides, _pads(_geometry(layer))[-rank:], name=f"{layer.name}_zeros")
+    *first, last = _convolutions(layer, kind)
+    if layer_format(layer) == "channels_last":
+        yield from (zeros, *first, last)
+        return
+    yield keras.layers.Permute((*range(2, rank + 2), 1), name=f"{layer.name}_channels_last")
+    yield from (zeros, *first)
+    plain = _renamed(last, f"{layer.name}_convolution")
+    plain.activation = keras.activations.linear
+    yield plain
+    yield keras.layers.Permute((rank + 1, *range(1, rank + 1)), name=f"{layer.name}_channels_first")
+    yield keras.layers.Activation(layer.activation, name=layer.name)
 
 
 def _geometry(layer: Layer) -> Transposed:

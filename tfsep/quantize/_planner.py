@@ -174,8 +174,8 @@ class Planner:
         op = PlannedOp(
             layer.name, "float", sources, layer, positional=call.positional, arguments=call.arguments, reason=reason
         )
-        kind = matmul_kind(layer)
-        if kind is not None and kind.transposed and not overridden(layer):
+        kind = kind_of(layer)
+        if kind is not None and kind.quantized is not None and kind.transposed and not overridden(layer):
             # The converter quantizes the kernel of a transposed convolution; a plain one it leaves as it is.
             *first, last = self.made_once(layer, "chain", lambda: list(transposed_chain(layer)))
             for part in first:

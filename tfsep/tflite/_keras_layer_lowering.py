@@ -7,6 +7,7 @@
 - TensorFlow's convolutions of channels first, by those of channels last: the converter moves the axes of images alone,
   and not where there are gaps.
 - TensorFlow's resize by methods that no file has an operator for, by products with two matrices.
+- Keras's sum with a vector, which it traces as a bias, by a plain sum where it is one of whole numbers.
 - Minus infinity padded in front of a maximum over windows, which no integer stands for, by the pixels next to it.
 """
 
@@ -195,6 +196,19 @@ def _stay_inside(pads: np.ndarray, given: dict[str, Any]) -> bool:
     return bool(np.all(2 * pads.max(axis=1) <= windows))
 
 
+def _sum_of_integers(bias_add: _Method) -> _Method:
+    """A bias, and the sum of whole numbers that Keras makes one of: no file has an operator for a bias of integers."""
+
+    def call(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Tensor:
+        value = tf.convert_to_tensor(value)
+        if value.dtype.is_floating or value.dtype.is_complex:
+            return bias_add(value, bias, data_format=data_format, name=name)
+        first = data_format is not None and data_format.startswith("NC")
+        return tf.add(value, tf.reshape(bias, (-1, *(1,) * (value.shape.rank - 2))) if first else bias, name=name)
+
+    return call
+
+
 _REPLACEMENTS = (
     *(
         _Replacement(kind.keras_class, kind.keras_method, _convolution(kind))
@@ -208,4 +222,5 @@ _REPLACEMENTS = (
     *(_Replacement(tf.nn, name, _channels_last) for name in ("convolution", "conv_transpose")),
     _Replacement(tf.image, "resize", _resized),
     _Replacement(tf.nn, "max_pool", _maximum),
+    _Replacement(tf.nn, "bias_add", _sum_of_integers),
 )

@@ -202,8 +202,9 @@ class ModelRun:
         finally:
             self._state = before
             self.restore()
+        ends = slice(self._batch), slice(total - self._batch, None)
         self._together = not has_state and all(
-            len(c) == total and same_but_rounding(a, c[: self._batch]) and same_but_rounding(b, c[total - self._batch :])
+            len(c) == total and same_but_rounding(a, c[ends[0]]) and same_but_rounding(b, c[ends[1]])
             for a, b, c in zip(*(map(np.atleast_1d, each) for each in (first, last, outputs)), strict=True)
         )
         if self._together:

@@ -21,6 +21,7 @@ from tfsep._flatbuffer.constants import scales_of
 from tfsep._flatbuffer.reader import operator_name
 from tfsep._utils.batch_filling import batches, without_filling
 from tfsep._utils.foreign_errors import cause_of
+from tfsep.tflite._batch_mixing import same_but_rounding
 from tfsep.tflite._channel_errors import ChannelLimit, ChannelSummary, OutputErrors, Sums
 from tfsep.tflite._id_errors import IdErrors
 from tfsep.tflite._litert_model import LiteRTModel
@@ -88,7 +89,7 @@ def prove(
     if not graph.error <= graph.tolerance and np.isfinite(graph.error):
         amplified = _output_errors(file, expected, run.again(_neighbours(ordered)))
         graph = _graph_error(errors, noise, amplified, samples.roughness)
-    input_reach = _input_reach(file, inputs)
+    input_reach = _input_reach(samples, file, order)
     return Proof(
         samples=len(inputs[0]),
         graph_error=graph.error,
@@ -173,18 +174,24 @@ def _neighbours(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     ]
 
 
-def _input_reach(file: LiteRTModel, inputs: Sequence[np.ndarray]) -> float:
-    """How far the samples reach past the range of the input that they go past furthest: median over the samples."""
-    reaches = [1.0]
-    for grid, array in zip(file.input_grids, inputs, strict=True):
+def _input_reach(samples: ModelSamples, file: LiteRTModel, order: Sequence[int]) -> float:
+    """How far the samples reach past the range of the input that they go past furthest: median over the samples.
+
+    Numbers past a range do not count where the model makes the same of those that the range ends at, as a maximum does,
+    which has one range with what it takes.
+    """
+    reaches, cut = [1.0], list(samples.inputs)
+    for grid, place in zip(file.input_grids, order, strict=True):
         if grid.scale:
-            stored = np.iinfo(grid.dtype)
+            stored, array = np.iinfo(grid.dtype), samples.inputs[place]
             low, high = ((edge - grid.zero_point) * grid.scale for edge in (stored.min, stored.max))
-            samples = (sample.astype(np.float64) for sample in array)
-            reaches.append(
-                float(np.median([reach(s.min(initial=0.0), s.max(initial=0.0), low, high) for s in samples]))
-            )
-    return max(reaches)
+            each = (sample.astype(np.float64) for sample in array)
+            reaches.append(float(np.median([reach(s.min(initial=0.0), s.max(initial=0.0), low, high) for s in each])))
+            cut[place] = np.clip(array, low, high).astype(array.dtype)
+    furthest = max(reaches)
+    if furthest > 1 and all(map(same_but_rounding, samples.run.again(samples.inputs), samples.run.again(cut))):
+        return 1.0
+    return furthest
 
 
 class _OperatorErrors:
@@ -204,6 +211,7 @@ class _OperatorErrors:
         if self._integers:
             self._apart = separate_operators(file.flatbuffer)
             self._real, self._stored = file.variant(self._apart.content), file.variant(file.content)
+            self._sizes = {detail["index"]: tuple(detail["shape"]) for detail in self._real.get_input_details()}
 
     def add(self, batch: Sequence[np.ndarray], *, counts: bool = True) -> None:
         """Run the file and its operators on a batch of real numbers, in the order of the file's inputs.
@@ -215,8 +223,7 @@ class _OperatorErrors:
         if not self._integers:
             return
         self.value_on(batch)
-        for number in self._apart.given:
-            self._real.set_tensor(number, self.value(number))
+        self._give({number: self.value(number) for number in self._apart.given})
         self._real.invoke()
         for number, integers in self._integers.items():
             expected = self._expected(number)
@@ -229,6 +236,17 @@ class _OperatorErrors:
                 self._largest[number] = max(self._largest[number], float(np.abs(actual - expected).max(initial=0.0)))
                 if counts:
                     self._sums[number].add(expected, actual)
+
+    def _give(self, values: Mapping[int, np.ndarray]) -> None:
+        """Give the operators their inputs, of the sizes that they have in a run: a file may store others."""
+        others = [number for number, value in values.items() if self._sizes[number] != value.shape]
+        for number in others:
+            self._sizes[number] = values[number].shape
+            self._real.resize_tensor_input(number, self._sizes[number])
+        if others:
+            self._real.allocate_tensors()
+        for number, value in values.items():
+            self._real.set_tensor(number, value)
 
     @property
     def are_rounded(self) -> bool:
