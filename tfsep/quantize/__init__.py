@@ -8,11 +8,17 @@ operator computes, which results share a range, what stays in float32 and why (`
 range of each result, and quantizes it; `QuantizedAveragePooling` rounds where pooling does; `ZeroInsertion` makes plain
 convolutions of transposed ones; `Dequantize` leads to float32 layers, and holds the reason, which `coverage` lists.
 
+`calibrate` makes a prepared model of samples: it draws them (``_calibration_samples``), scales channels across layers
+(``_channel_pairs``, ``_equalization``), chooses ranges by their histograms (``_histogram``, ``_range_choice``), corrects
+biases (``_bias_correction``), and says what each gained (``_calibration_report``).
+
 Between these layers go real numbers that are multiples of a scale, together with their quantization parameters
 (``qparams``), a tensor (2,): scale and zero point.
 """
 
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
+from tfsep.quantize._calibrate import calibrate
+from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow
 from tfsep.quantize._config import Config
 from tfsep.quantize._coverage import Coverage, CoverageRow, coverage
 from tfsep.quantize._dequantize import Dequantize
@@ -28,6 +34,8 @@ from tfsep.quantize._zero_insertion import ZeroInsertion
 
 __all__ = [
     "ActivationQuantizer",
+    "CalibrationReport",
+    "CalibrationRow",
     "Config",
     "Coverage",
     "CoverageRow",
@@ -38,6 +46,7 @@ __all__ = [
     "QuantizedMatmul",
     "QuantizedSlopes",
     "ZeroInsertion",
+    "calibrate",
     "coverage",
     "freeze_batch_norm",
     "logits_of",

@@ -11,7 +11,13 @@ from tfsep.layers._layer_kinds import LayerKind
 from tfsep.ops._export_context import is_compiling
 from tfsep.quantize._activations import FUSED_ACTIVATIONS
 from tfsep.quantize._config import Config
-from tfsep.quantize._inference_mode import computes_in_float, edge_rounding, is_litert_rounding, is_observing
+from tfsep.quantize._inference_mode import (
+    computes_in_float,
+    edge_rounding,
+    is_in_real_numbers,
+    is_litert_rounding,
+    is_observing,
+)
 from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._qparams import INT8_MAX, INT8_MIN, qparams_of, scale_of
 
@@ -125,6 +131,8 @@ class ActivationQuantizer(keras.layers.Layer):
             if (is_observing() or (training and self.trainable)) and self.fixed_range is None:
                 self._track(tf.stop_gradient(y))
             low, high = self._range(training)
+            if is_in_real_numbers():
+                return [y if self.max_value is None else tf.minimum(y, self.max_value), qparams_of(low, high)]
             return [tf.quantization.fake_quant_with_min_max_vars(y, low, high), qparams_of(low, high)]
         low, high = self._range(training)
         if self.fixed_range is None:
@@ -232,6 +240,17 @@ class ActivationQuantizer(keras.layers.Layer):
         scale, zero = np.asarray(qparams_of(*self._range(False)))
         return float(scale), int(zero)
 
+    def set_range(self, low: float, high: float) -> None:
+        """Set the range, which counts as seen.
+
+        Args:
+            low: low end; 0 is in the range in any case.
+            high: high end.
+        """
+        self.low.assign(low)
+        self.high.assign(high)
+        self.seen.assign(tf.maximum(tf.convert_to_tensor(self.seen), float(self.calls)))
+
     def set_qparams(self, scale: float, zero: int) -> None:
         """Set the range that has these quantization parameters, exactly.
 
@@ -252,10 +271,7 @@ class ActivationQuantizer(keras.layers.Layer):
             high = float(np.float32(high))
             low = high - (INT8_MAX - INT8_MIN) * step
         if step > 0 and INT8_MIN <= zero <= INT8_MAX:
-            self.low.assign(low)
-            self.high.assign(high)
-            # A given range counts as seen.
-            self.seen.assign(tf.maximum(tf.convert_to_tensor(self.seen), float(self.calls)))
+            self.set_range(low, high)
         if not step > 0 or self.qparams() != (step, zero):
             raise ValueError(
                 f"scale, zero: expected the quantization parameters of a range, got {scale!r} and {zero!r} for "

@@ -5,7 +5,7 @@ from typing import Any
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Shape, Tensor
 from tfsep.ops import is_exporting
-from tfsep.quantize._inference_mode import is_observing
+from tfsep.quantize._inference_mode import rounds_nothing
 
 OFF_HALVES = 1.0 + 2.0**-20
 """A factor that moves numbers from the middle between two steps, by more than float32 sums in another order differ.
@@ -63,7 +63,7 @@ class Dequantize(keras.layers.Layer):
             return inputs
         if is_exporting():
             return -inputs * -self.factor
-        return inputs if training or is_observing() else inputs * self.factor
+        return inputs if training or rounds_nothing() else inputs * self.factor
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of the inputs.

@@ -1,4 +1,4 @@
-"""Context flags that change how a prepared model infers: calibration, export, and a file's rounding."""
+"""Context flags that change how a prepared model infers: calibration, real numbers, export, and a file's rounding."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +13,7 @@ EdgeRounding: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(real numbers, quantization parameters, their integers from the zero point) → the integers, some of them others."""
 
 _OBSERVING: ContextVar[bool] = ContextVar("observing", default=False)
+_REAL_NUMBERS: ContextVar[bool] = ContextVar("real_numbers", default=False)
 _LITERT_ROUNDING: ContextVar[bool] = ContextVar("litert_rounding", default=False)
 _EDGE_ROUNDING: ContextVar[EdgeRounding | None] = ContextVar("edge_rounding", default=None)
 
@@ -25,6 +26,27 @@ def observing() -> AbstractContextManager[None]:
 def is_observing() -> bool:
     """Return whether `observing` is active."""
     return _OBSERVING.get()
+
+
+def real_numbers() -> AbstractContextManager[None]:
+    """Let inference compute what the float model does: nothing is rounded, and no range changes.
+
+    Examples:
+        >>> with real_numbers():
+        ...     rounds_nothing()
+        True
+    """
+    return set_flag(_REAL_NUMBERS)
+
+
+def is_in_real_numbers() -> bool:
+    """Return whether `real_numbers` is active."""
+    return _REAL_NUMBERS.get()
+
+
+def rounds_nothing() -> bool:
+    """Return whether weights and biases stay as they are, as for the converter they do not."""
+    return is_observing() or is_in_real_numbers()
 
 
 def litert_rounding() -> AbstractContextManager[None]:
@@ -73,4 +95,4 @@ def edge_rounding() -> EdgeRounding | None:
 
 def computes_in_float() -> bool:
     """Return whether inference computes real numbers, for the converter or for the ranges, in place of integers."""
-    return is_exporting() or is_observing()
+    return is_exporting() or rounds_nothing()

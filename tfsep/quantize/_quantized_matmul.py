@@ -7,7 +7,7 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Shape, Tensor
 from tfsep.layers._batch_normalization import scale_and_shift_of
 from tfsep.layers._layer_kinds import kind_of
-from tfsep.quantize._inference_mode import computes_in_float, is_observing
+from tfsep.quantize._inference_mode import computes_in_float, rounds_nothing
 from tfsep.quantize._qparams import WEIGHT_MAX, round_straight_through, to_integers, weight_scale
 
 _EXACT = 2**24
@@ -103,7 +103,7 @@ class QuantizedMatmul(keras.layers.Layer):
         if computes_in_float():
             kernel, bias, scale = self._folded_ahead()
             # The converter rounds an input that has a range already; an input that is observed may have none yet.
-            bias = bias if is_observing() else self._rounded_bias(bias, scale, qparams[0])
+            bias = bias if rounds_nothing() else self._rounded_bias(bias, scale, qparams[0])
             return self._real(tf.nn.bias_add(self._product(x, kernel), bias))
         if training:
             return self._real(self._train(x, qparams[0]))

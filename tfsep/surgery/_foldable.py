@@ -103,7 +103,7 @@ def mismatches_ahead(layer: Layer, normalization: Layer, affine: ChannelAffine, 
         yield f"{name} has the channels on another axis"
     if np.any(affine.shift) and kind.transposed and not _gives_every_pixel_alike(layer, kind, affine.shift):
         yield f"{name} gives its results different sums of the shift"
-    if np.any(affine.shift) and _sees_zeros(layer, kind, call.shape):
+    if np.any(affine.shift) and sees_zeros(layer, kind, call.shape):
         yield f"{name} pads its input with zeros"
 
 
@@ -119,8 +119,8 @@ def _has_channels_last(layer: Layer) -> bool:
     return getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
-def _sees_zeros(layer: Layer, kind: LayerKind, shape: Shape) -> bool:
-    """Whether a layer computes some results from pixels of its input and from zeros."""
+def sees_zeros(layer: Layer, kind: LayerKind, shape: Shape) -> bool:
+    """Return whether a layer, of an input of this shape, computes some results from pixels and from zeros."""
     if not hasattr(layer, "kernel_size") or kind.transposed:
         return False
     if not isinstance(layer.padding, str):

@@ -1,0 +1,396 @@
+"""`quantize.calibrate`: ranges, equalization across layers and bias correction, each beside loops in NumPy float64."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+from checks import assert_close, assert_refused
+from quantize_networks import trained
+
+from tfsep import quantize, tflite
+from tfsep.quantize._bias_correction import correct_biases
+from tfsep.quantize._calibration_samples import CalibrationSamples
+from tfsep.quantize._channel_pairs import channel_pairs
+from tfsep.quantize._equalization import ChannelRange, equalized
+from tfsep.quantize._histogram import Histogram
+from tfsep.quantize._inference_mode import real_numbers
+from tfsep.quantize._range_choice import RANGE_METHODS
+
+L = keras.layers
+RNG = np.random.default_rng(5)
+IMAGES = RNG.normal(size=(24, 8, 8, 3)).astype("float32")
+
+
+def network(activation="relu", padding="same", uneven=True, lift=0.0):
+    """Convolution → depthwise → convolution, with normalization; channels of unlike sizes in front of both."""
+    inputs = keras.Input((8, 8, 3))
+    x = inputs
+    for layer in (
+        L.Conv2D(8, 3, padding="same", use_bias=False),
+        L.DepthwiseConv2D(3, padding=padding, use_bias=False),
+    ):
+        x = L.Activation(activation)(L.BatchNormalization()(layer(x)))
+    x = L.Conv2D(6, 1, name="pointwise")(L.MaxPooling2D(2)(x))
+    model = trained(keras.Model(inputs, L.Dense(4, name="head")(L.Flatten()(L.ReLU()(x)))), IMAGES)
+    sizes = np.geomspace(1, 1 / 128, 8)
+    norms = [layer for layer in model.layers if isinstance(layer, L.BatchNormalization)]
+    takers = [
+        next(layer for layer in model.layers if isinstance(layer, L.DepthwiseConv2D)),
+        model.get_layer("pointwise"),
+    ]
+    for norm, taker in zip(norms, takers, strict=True):
+        norm.beta.assign(np.abs(norm.beta) + lift)
+        if uneven:
+            norm.gamma.assign(norm.gamma * sizes)
+            norm.beta.assign(norm.beta * sizes)
+            taker.kernel.assign(taker.kernel / sizes[:, None])
+    return model
+
+
+def sqnr(expected, actual):
+    expected, actual = (np.asarray(each, "float64") for each in (expected, actual))
+    return 10 * np.log10(np.sum(expected**2) / np.sum((expected - actual) ** 2))
+
+
+def ratios(model, **options):
+    reports = []
+    prepared = quantize.calibrate(model, IMAGES, report=reports.append, **options)
+    return prepared, {row.part: row for row in reports[0].rows}
+
+
+# Histograms and ranges.
+
+
+def test_a_histogram_of_batches_is_that_of_all_numbers():
+    numbers = np.concatenate([RNG.normal(size=900), 30 * RNG.normal(size=90), np.zeros(10)]).astype("float32")
+    for order in (numbers, numbers[::-1], RNG.permutation(numbers)):
+        histogram = Histogram()
+        for part in np.array_split(order, 7):
+            histogram.add(part)
+        others = numbers[numbers != 0]
+        assert (histogram.low, histogram.high, histogram.zeros) == (others.min(), others.max(), 10)
+        counts, _ = np.histogram(others.astype("float64"), histogram.edges)
+        assert histogram.counts.tolist() == counts.tolist()
+        assert 2048 <= len(histogram.counts) <= 4096
+        assert histogram.total == len(numbers)
+
+
+def rounded(numbers, low, high):
+    """Numbers in 8 bits over a range, with zero among its steps."""
+    step = (high - low) / 255
+    zero = np.clip(np.floor(0.5 - low / step), 0, 255)
+    return (np.clip(np.round(numbers / step) + zero, 0, 255) - zero) * step
+
+
+SAMPLES = {
+    "normal": RNG.normal(size=20000),
+    "rectified, heavy tails": np.maximum(RNG.standard_t(3, size=20000), 0),
+    "an outlier": np.append(RNG.normal(size=20000), 20.0),
+    "negative": -np.abs(RNG.laplace(size=20000)),
+}
+
+
+@pytest.mark.parametrize("case", SAMPLES)
+def test_the_range_of_least_error_is_the_one_that_a_search_finds(case):
+    numbers = SAMPLES[case].astype("float32").astype("float64")
+    histogram = Histogram()
+    histogram.add(numbers)
+    shares = np.arange(1, 25) / 24
+    tried = [(low * histogram.low, high * histogram.high) for low in shares for high in shares]
+    errors = {ends: np.mean((numbers - rounded(numbers, *ends)) ** 2) for ends in set(tried)}
+    found = np.mean((numbers - rounded(numbers, *RANGE_METHODS["mse"](histogram))) ** 2)
+    assert found <= 1.05 * min(errors.values())
+    # A wrong range is told from it.
+    assert max(errors.values()) > 2 * found
+    low, high = RANGE_METHODS["percentile"](histogram)
+    # In a sorted list, two of 20,000 on each side are outside; an end is that of a bin.
+    ordered, most = np.sort(numbers), int(1e-4 * len(numbers))
+    assert 0 <= min(ordered[most], 0) - low <= histogram.width
+    assert 0 <= high - max(ordered[-1 - most], 0) <= histogram.width
+    assert RANGE_METHODS["minmax"](histogram) == (min(numbers.min(), 0), max(numbers.max(), 0))
+
+
+def divergence(numbers, edges, reach):
+    """That of the clipped counts of numbers from the ones that are rounded to 255 levels, bin by bin."""
+    counts, _ = np.histogram(numbers, edges)
+    kept = [i for i in range(len(counts)) if edges[i + 1] > -reach and edges[i] < reach]
+    clipped, inside = counts[kept].astype(float), counts[kept].astype(float)
+    clipped[0] += counts[: kept[0]].sum()
+    clipped[-1] += counts[kept[-1] + 1 :].sum()
+    levels = {}
+    for place in range(len(kept)):
+        levels.setdefault(place * 255 // len(kept), []).append(place)
+    spread = np.zeros(len(kept))
+    for places in levels.values():
+        used = [place for place in places if clipped[place]]
+        for place in used:
+            spread[place] = sum(inside[places]) / len(used)
+    used = clipped > 0
+    q = (1 - 1e-4) * spread[used] / spread.sum() + 1e-4 / used.sum()
+    p = clipped[used] / clipped.sum()
+    return sum(a * np.log(a / b) for a, b in zip(p, q, strict=True))
+
+
+def test_the_range_of_least_divergence_is_the_one_that_a_search_finds():
+    numbers = np.abs(SAMPLES["an outlier"])
+    histogram = Histogram()
+    histogram.add(numbers)
+    low, high = RANGE_METHODS["entropy"](histogram)
+    assert low == 0
+    assert 3 < high < 10
+    found = divergence(numbers, histogram.edges, high)
+    others = [divergence(numbers, histogram.edges, share * histogram.high) for share in (0.1, 0.25, 0.5, 1.0)]
+    assert all(found <= other + 1e-9 for other in others)
+    assert max(others) > 2 * found
+
+
+# A calibrated model.
+
+
+@pytest.fixture(scope="module")
+def calibrated():
+    model = network()
+    return model, *ratios(model)
+
+
+def test_the_file_of_a_calibrated_model_is_exact(calibrated, tmp_path):
+    _, prepared, _ = calibrated
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=IMAGES).verification.differing == 0
+
+
+def test_each_part_is_reported_and_helps(calibrated):
+    model, prepared, rows = calibrated
+    assert list(rows)[:2] == ["ranges: minmax", "equalization"]
+    assert list(rows)[-1] == "bias correction"
+    assert rows["equalization"].after > rows["equalization"].before + 6
+    assert rows["bias correction"].after > rows["bias correction"].before - 0.1
+    assert rows["bias correction"].after == pytest.approx(sqnr(model(IMAGES), prepared(IMAGES)), abs=0.05)
+    observed = quantize.observe(quantize.prepare(model), IMAGES)
+    assert rows["ranges: minmax"].after == pytest.approx(sqnr(model(IMAGES), observed(IMAGES)), abs=1)
+
+
+def test_the_same_arguments_give_the_same_bits(calibrated):
+    model, prepared, _ = calibrated
+    again = quantize.calibrate(model, IMAGES)
+    assert_close(again(IMAGES), prepared(IMAGES), 0)
+    assert {weight.path: weight.numpy().tolist() for weight in again.weights} == {
+        weight.path: weight.numpy().tolist() for weight in prepared.weights
+    }
+
+
+# Equalization.
+
+
+def real(prepared, tensors=None):
+    """The results of a prepared model, or of tensors in it, in real numbers."""
+    part = keras.Model(prepared.inputs, prepared.outputs if tensors is None else tensors)
+    with real_numbers():
+        results = [np.asarray(each) for each in keras.tree.flatten(part([IMAGES]))]
+    return results[0] if tensors is None else results
+
+
+def equalized_network(model, images=IMAGES):
+    """A prepared model, equalized, with its pairs and what was changed."""
+    prepared = quantize.prepare(model)
+    pairs = channel_pairs(prepared)
+    results = CalibrationSamples(prepared, images, 64, 32, 0).results([pair.call.outputs[0] for pair in pairs], True)
+    ranges = ChannelRange.of_results(results)
+    return prepared, pairs, ranges, equalized(pairs, ranges)
+
+
+def test_equalization_leaves_the_function_and_has_the_scales_of_the_paper():
+    model = network()
+    before = real(quantize.prepare(model))
+    assert_close(before, model(IMAGES), 1e-5)
+    prepared, pairs, ranges, done = equalized_network(model)
+    assert (len(pairs), done.pairs) == (3, 3)
+    assert_close(real(prepared), model(IMAGES), 1e-5)
+    # A loop over channels: the depthwise one takes all to the largest range, the next one to √(range / weight's share).
+    results = real(prepared, [pair.call.outputs[0] for pair in pairs])
+    kernel = np.asarray(model.get_layer("pointwise").kernel, "float64")[0, 0]
+    for place, result in enumerate(results[:2]):
+        former = ranges[place].high
+        expected = []
+        for channel in range(8):
+            share = max(abs(kernel[channel, f]) / abs(kernel[:, f]).max() for f in range(6))
+            expected.append(former.max() if place == 0 else np.sqrt(former[channel] * share))
+        expected = np.array(expected) * former.max() / max(expected)
+        assert_close(result.max((0, 1, 2)), expected, 1e-4)
+        assert former.max() / former.min() > 20  # they were unlike
+
+
+def test_a_wrong_scale_changes_the_function():
+    """The check of the function finds a scale that one side does not have."""
+    model = network()
+    prepared, pairs, _, _ = equalized_network(model)
+    gamma = pairs[0].first.normalization.gamma
+    gamma.assign(gamma * np.linspace(1, 1.01, 8))
+    with pytest.raises(AssertionError):
+        assert_close(real(prepared), model(IMAGES), 1e-5)
+
+
+def test_what_all_numbers_exceed_is_absorbed_where_nothing_is_padded():
+    for padding, absorbs in (("valid", True), ("same", False)):
+        model = network(padding=padding, uneven=False, lift=9.0)
+        prepared, pairs, ranges, done = equalized_network(model)
+        assert len(pairs) == 3
+        assert ranges[0].low.min() > 1
+        # Behind the depthwise one pooling passes what a convolution of one tap takes.
+        assert done.absorbed == sum(np.sum(own.low > 0) for own in ranges[0 if absorbs else 1 :]) > 0
+        assert_close(real(prepared), model(IMAGES), 1e-5)
+        found = [each.min((0, 1, 2)) for each in real(prepared, [pair.call.outputs[0] for pair in pairs[:2]])]
+        assert (np.abs(found[0]).max() < 1e-4) == absorbs
+        assert np.abs(found[1]).max() < 1e-4
+    _, rows = ratios(network(padding="valid", uneven=False, lift=9.0), method="minmax", correct_bias=False)
+    assert rows["equalization"].after > rows["equalization"].before + 3
+
+
+def test_channels_that_saturate_keep_their_scale():
+    model = network("relu6", lift=4.0)
+    prepared, pairs, ranges, done = equalized_network(model)
+    full = ranges[0].high >= 6
+    assert 0 < full.sum() < 8
+    assert done.saturating >= full.sum()
+    assert_close(real(prepared), model(IMAGES), 1e-5)
+    high = real(prepared, [pairs[0].call.outputs[0]])[0].max((0, 1, 2))
+    assert_close(high[full], ranges[0].high[full], 1e-6)
+    assert high[~full].min() > 5.99
+
+
+def test_results_that_anything_else_takes_are_left():
+    inputs = keras.Input((8, 8, 3))
+    x = L.Conv2D(4, 3, padding="same", activation="relu", name="added")(inputs)
+    y = L.Conv2D(4, 3, padding="same", activation="relu", name="equalized")(x)
+    y = L.Conv2D(4, 1, activation="silu", name="silu")(y)
+    x = L.Conv2D(4, 1, activation="relu", name="twice")(L.Add()([x, y]))
+    shared = L.Conv2D(4, 1)
+    branch = L.Conv2D(4, 1, activation="relu", name="branches")(x)
+    outputs = [shared(x), L.Conv2D(2, 1)(branch), L.Conv2D(2, 3, groups=2)(branch)]
+    model = trained(keras.Model(inputs, [*outputs, shared(outputs[0])]), IMAGES)
+    prepared, pairs, _, done = equalized_network(model)
+    assert [pair.first.name.removesuffix("_sums") for pair in pairs] == ["equalized", "branches"]
+    assert (done.pairs, len(pairs[1].paths)) == (2, 2)
+    with real_numbers():
+        actual = prepared(IMAGES)
+    for own, expected in zip(actual, model(IMAGES), strict=True):
+        assert_close(own, expected, 1e-5)
+
+
+# Bias correction.
+
+
+def test_bias_correction_takes_the_mean_error_away():
+    """Weights just below a half step all round down, so that the sums of positive numbers are too small."""
+    kernel = np.tile(np.append(np.full(15, 10.49), 127.0)[:, None], (1, 5)).astype("float32")
+    model = keras.Sequential([keras.Input((16,)), L.Dense(5, name="first"), L.Dense(3, use_bias=False, name="last")])
+    model.get_layer("first").kernel.assign(kernel / 127)
+    data = RNG.uniform(0.5, 1, (32, 16)).astype("float32")
+    prepared = quantize.observe(quantize.prepare(model), data)
+    samples = CalibrationSamples(prepared, data, 64, 32, 0)
+    first = prepared.get_layer("first")
+    before = np.array(first.layer.bias)
+    done = correct_biases(samples)
+    # In a loop: data and weights as 8-bit integers, sums of products, and their mean beside that of real numbers.
+    scale, zero = prepared.layers[1].qparams()
+    quantized = (np.clip(np.round(data / scale) + zero, -128, 127) - zero) * scale
+    expected = [
+        np.mean([sum(x * w for x, w in zip(row, kernel[:, f] / 127, strict=True)) for row in data.astype("float64")])
+        - np.mean([sum(x * np.round(w) / 127 for x, w in zip(row, kernel[:, f], strict=True)) for row in quantized])
+        for f in range(5)
+    ]
+    assert_close(np.array(first.layer.bias) - before, expected, 1e-4)
+    assert min(expected) > 0.02
+    assert (done.layers, done.without_bias) == (1, ("last_sums",))
+    assert done.largest == pytest.approx(max(expected), rel=1e-4)
+    _, rows = ratios_of(model, data)
+    assert rows["bias correction"].after > rows["bias correction"].before + 6
+
+
+def ratios_of(model, data):
+    reports = []
+    prepared = quantize.calibrate(model, data, "minmax", equalize=False, report=reports.append)
+    return prepared, {row.part: row for row in reports[0].rows}
+
+
+# Data, settings, errors.
+
+DENSE = keras.Sequential([keras.Input((4,)), L.Dense(2)])
+
+
+def test_data_are_read_once_and_drawn_by_seed():
+    rows = RNG.normal(size=(100, 4)).astype("float32")
+    made = []
+
+    def generated():
+        for start in range(0, 100, 7):
+            made.append(start)
+            yield rows[start : start + 7], np.zeros(len(rows[start : start + 7]))
+
+    drawn = {}
+    for seed, data in ((0, generated()), (1, rows), (0, rows)):
+        samples = CalibrationSamples(quantize.prepare(DENSE), data, 16, 5, seed)
+        found = np.concatenate([chunk.inputs[0] for chunk in samples._chunks])
+        assert len(found) == samples.count == 16
+        places = [int(np.flatnonzero((rows == row).all(1))[0]) for row in found]
+        assert places == sorted(set(places))
+        drawn.setdefault(seed, []).append(places)
+    assert len(made) == 15
+    assert drawn[0][0] == drawn[0][1] != drawn[1][0]
+    # Each has the same chance.
+    assert max(drawn[0][0]) > 60
+
+
+def test_a_model_of_its_own_batch_and_integers_is_calibrated(tmp_path):
+    """The last batch is filled up, which counts for nothing, and integers are cast as in the file."""
+    inputs = keras.Input(batch_shape=(4, 6), dtype="uint8")
+    model = keras.Model(inputs, L.Dense(8, activation="relu")(L.Rescaling(1 / 127.5, -1)(inputs)))
+    data = RNG.integers(0, 256, (10, 6)).astype("uint8")
+    prepared = quantize.calibrate(model, data)
+    samples = CalibrationSamples(prepared, data, 16, 32, 0)
+    assert [len(results) for (results,) in samples.results(prepared.outputs, is_real=True)] == [4, 4, 2]
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=data)
+    assert report.verification.differing == 0
+
+
+def test_the_report_is_a_table_and_json(caplog):
+    reports = []
+    with caplog.at_level("INFO", "tfsep"):
+        quantize.calibrate(DENSE, IMAGES[:, 0, :4, 0], "entropy", report=reports.append)
+    (report,) = reports
+    messages = [record.getMessage() for record in caplog.records if "calibrated" in record.getMessage()]
+    assert messages == [f"{DENSE.name} is calibrated on 24 samples:\n{report}"]
+    stored = json.loads(report.to_json())
+    assert [row["part"] for row in stored["rows"]] == [row.part for row in report.rows]
+    assert stored["samples"] == 24
+    assert report.to_markdown().startswith("| part | changed | SQNR before (dB) | after (dB) |")
+
+
+ROWS = RNG.normal(size=(8, 4)).astype("float32")
+BAD = {
+    "no samples": ({"data": ROWS[:0]}, "data", ValueError, "at least one sample"),
+    "an empty generator": ({"data": iter(())}, "data", ValueError, "at least one sample"),
+    "constant": ({"data": np.ones_like(ROWS)}, "data", ValueError, "only constant ones"),
+    "constant samples": ({"data": np.arange(8.0)[:, None] * np.ones((1, 4))}, "data", ValueError, "only constant"),
+    "NaN": ({"data": np.where(ROWS > 1, np.nan, ROWS)}, "data", ValueError, "NaN or infinity"),
+    "labels": ({"data": np.arange(8)}, "data", ValueError, r"shape \(N, 4\)"),
+    "labels first": ({"data": (np.arange(8), ROWS)}, "data", ValueError, r"shape \(N, 4\)"),
+    "no arrays": ({"data": None}, "data", TypeError, "arrays"),
+    "nearly a method": ({"method": "mean"}, "method", ValueError, "nearest is 'mse'"),
+    "no method": ({"method": None}, "method", ValueError, "expected one of best, minmax, mse"),
+    "no number": ({"samples": 0}, "samples", ValueError, "at least 1"),
+    "half a sample": ({"batch_size": 0.5}, "batch_size", ValueError, "int"),
+    "seed": ({"seed": -1}, "seed", ValueError, "at least 0"),
+    "option": ({"runtime": "tpu"}, "runtime", ValueError, "xnnpack"),
+    "unknown option": ({"foo": 1}, "foo", TypeError, "one of"),
+    "prepared": ({"model": quantize.prepare(DENSE)}, "model", ValueError, "not prepared"),
+    "no model": ({"model": 3}, "model", TypeError, "Keras model"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arguments_are_refused(case):
+    changes, argument, kind, words = BAD[case]
+    message = assert_refused(lambda: quantize.calibrate(**({"model": DENSE, "data": ROWS} | changes)), argument, kind)
+    assert re.search(words, message), message

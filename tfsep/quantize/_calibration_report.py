@@ -1,0 +1,94 @@
+"""What each part of a calibration changed."""
+
+import json
+from math import inf, isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsep._utils.table import Table
+
+
+class CalibrationRow(NamedTuple):
+    """One part of a calibration.
+
+    Attributes:
+        part: its name.
+        changed: what it changed, in words.
+        before: signal-to-quantization-noise ratio in front of it, in dB, of the outputs beside those of the float model
+            on the samples; infinite where nothing differs; None for the first part.
+        after: the same behind it.
+    """
+
+    part: str
+    changed: str
+    before: float | None
+    after: float
+
+
+class CalibrationReport(NamedTuple):
+    """What `calibrate` did.
+
+    Attributes:
+        rows: a row a part, in the order in which they were applied.
+        samples: the number of samples.
+
+    Examples:
+        >>> report = CalibrationReport((CalibrationRow("ranges: minmax", "3 ranges", None, 21.504),), 64)
+        >>> print(report.to_markdown())
+        | part | changed | SQNR before (dB) | after (dB) |
+        | --- | --- | ---: | ---: |
+        | ranges: minmax | 3 ranges |  | 21.5 |
+    """
+
+    rows: tuple[CalibrationRow, ...]
+    samples: int
+
+    def table(self) -> Table:
+        """Return a row for each part."""
+        return Table(
+            ("part", "changed", "SQNR before (dB)", "after (dB)"),
+            [(row.part, row.changed, _rounded(row.before), _rounded(row.after)) for row in self.rows],
+        )
+
+    def to_markdown(self) -> str:
+        """Return the table as Markdown."""
+        return self.table().markdown()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rows, and the number of samples, for JSON; None for a ratio that is infinite."""
+        rows = [
+            row._asdict() | {name: _finite(getattr(row, name)) for name in ("before", "after")} for row in self.rows
+        ]
+        return {"rows": rows, "samples": self.samples}
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def __str__(self) -> str:
+        """Return the table as text."""
+        return self.table().text()
+
+
+def _finite(ratio: float | None) -> float | None:
+    return ratio if ratio is not None and isfinite(ratio) else None
+
+
+def _rounded(ratio: float | None) -> float | None:
+    return None if ratio is None else round(ratio, 2)
+
+
+def sqnr(reference: list[np.ndarray], outputs: list[np.ndarray]) -> float:
+    """Return the ratio of the power of some numbers to that of their error, in dB; infinity where nothing differs.
+
+    Examples:
+        >>> sqnr([np.array([3.0, 4.0])], [np.array([3.0, 4.5])])
+        20.0
+    """
+    pairs = list(zip(reference, outputs, strict=True))
+    signal = sum(float(np.sum(np.square(each, dtype="float64"))) for each, _ in pairs)
+    noise = sum(float(np.sum(np.square(np.subtract(own, each, dtype="float64")))) for each, own in pairs)
+    if not noise:
+        return inf
+    return float(10 * np.log10(signal / noise)) if signal else -inf

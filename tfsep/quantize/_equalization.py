@@ -1,0 +1,120 @@
+"""Equalization across layers: channels get scales that 8 bits hold alike, and the model in real numbers stays as it is.
+
+A channel of a rectified result may be divided by any positive number, if the weights that take it are multiplied by it;
+what all its numbers exceed may be subtracted in front of the rectifier, and added behind by the next bias.
+
+Source: M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (arXiv 1906.04721),
+sections 4.1 and 4.2. There, kernels have one scale each. Here each filter has one, so that the scale of a channel costs
+its own filter nothing: in place of the filter's range stands that of the channel on the data.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tfsep.quantize._channel_pairs import ChannelPair, change_inputs, change_results, input_weights, is_depthwise
+from tfsep.surgery._channel_affine import ChannelAffine, Obstacle
+
+_DEAD = 1e-6
+"""Channels below this share of the largest one, or of a filter's largest weight, keep their scale."""
+
+
+class ChannelRange(NamedTuple):
+    """The least and the largest number of each channel of a result.
+
+    Attributes:
+        low: (F,), float64.
+        high: (F,), float64.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of_results(cls, batches: Iterable[list[np.ndarray]]) -> "list[ChannelRange]":
+        """Return those of each of several results (..., F), of which batches come one after the other."""
+        found: list[ChannelRange] = []
+        for results in batches:
+            rows = [array.reshape(-1, array.shape[-1]).astype("float64") for array in results]
+            own = [cls(each.min(0), each.max(0)) for each in rows]
+            former = found or own
+            found = [
+                cls(np.minimum(a.low, b.low), np.maximum(a.high, b.high)) for a, b in zip(former, own, strict=True)
+            ]
+        return found
+
+
+class Equalized(NamedTuple):
+    """What `equalized` changed.
+
+    Attributes:
+        pairs: the number of pairs of layers with new scales.
+        absorbed: the number of channels of which a number was subtracted.
+        saturating: the number of channels that keep their scale, as their rectifier saturates on the data.
+    """
+
+    pairs: int
+    absorbed: int
+    saturating: int
+
+
+def equalized(pairs: Sequence[ChannelPair], ranges: Sequence[ChannelRange]) -> Equalized:
+    """Change the weights of pairs, in place, by the ranges of their channels on data.
+
+    On these data the model computes in real numbers what it did. Where a rectifier saturates at a limit, as ReLU6 does,
+    dividing in front of it is not what dividing behind it is, so channels that reach the limit on the data stay.
+    """
+    changed = absorbed = saturating = 0
+    for pair, own in zip(pairs, ranges, strict=True):
+        saturates = own.high >= (np.inf if pair.limit is None else pair.limit)
+        shift = _shift(pair, own, ~saturates)
+        try:
+            affine = ChannelAffine(_scale(pair, own, shift, ~saturates), shift)
+            arriving = [path.arriving(affine) for path in pair.paths]
+        except Obstacle:
+            continue
+        change_results(pair.first, 1 / affine.scale, -affine.shift / affine.scale)
+        for path, part in zip(pair.paths, arriving, strict=True):
+            change_inputs(path.layer, part)
+        changed += bool(np.any(affine.scale != 1))
+        absorbed += int(np.count_nonzero(shift))
+        saturating += int(saturates.sum())
+    return Equalized(changed, absorbed, saturating)
+
+
+def _shift(pair: ChannelPair, own: ChannelRange, live: np.ndarray) -> np.ndarray:
+    """What every number of a rectified channel exceeds on the data; zeros where the next layers cannot add it."""
+    shift = np.where(live & pair.is_rectified & pair.takes_shift, np.maximum(own.low, 0), 0)
+    try:
+        for path in pair.paths:
+            path.arriving(ChannelAffine(np.ones_like(shift), shift))
+    except Obstacle:
+        return np.zeros_like(shift)
+    return shift
+
+
+def _scale(pair: ChannelPair, own: ChannelRange, shift: np.ndarray, live: np.ndarray) -> np.ndarray:
+    """The divisor of each channel: √(range of the channel / share of its weights), so that the largest range stays.
+
+    Where all takers are depthwise, whose channels have scales of their own, it is the range of the channel.
+    """
+    reach = np.maximum(own.high - shift, -own.low)
+    weights = _weights(pair, len(reach))
+    live = live & (reach > _DEAD * reach.max()) & (weights > _DEAD)
+    if not live.any():
+        return np.ones_like(reach)
+    scale = np.where(live, reach, 1.0)
+    if not all(is_depthwise(path.layer) for path in pair.paths):
+        scale = np.sqrt(scale / np.where(live, weights, 1.0))
+    return np.where(live, scale * np.max((reach / scale)[live]) / reach.max(), 1.0)
+
+
+def _weights(pair: ChannelPair, channels: int) -> np.ndarray:
+    """The largest share of each channel's weights in those that take it."""
+    found = [np.ones(channels)] if all(is_depthwise(path.layer) for path in pair.paths) else []
+    for path in pair.paths:
+        if not is_depthwise(path.layer):
+            # Flattened pixels have the channels again and again.
+            found.append(input_weights(path.layer).reshape(-1, channels).max(0))
+    return np.max(found, 0)
