@@ -10,10 +10,11 @@ from checks import assert_close, assert_refused
 from quantize_networks import trained
 
 from tfsep import quantize, tflite
-from tfsep.quantize._bias_correction import correct_biases
+from tfsep.quantize import _calibrate
+from tfsep.quantize._bias_correction import Corrected, correct_biases
 from tfsep.quantize._calibration_samples import CalibrationSamples
 from tfsep.quantize._channel_pairs import channel_pairs
-from tfsep.quantize._equalization import ChannelRange, equalized
+from tfsep.quantize._equalization import ChannelRange, Equalized, equalized
 from tfsep.quantize._histogram import Histogram
 from tfsep.quantize._inference_mode import real_numbers
 from tfsep.quantize._range_choice import RANGE_METHODS
@@ -306,6 +307,30 @@ def test_bias_correction_takes_the_mean_error_away():
     assert done.largest == pytest.approx(max(expected), rel=1e-4)
     _, rows = ratios_of(model, data)
     assert rows["bias correction"].after > rows["bias correction"].before + 6
+
+
+def test_a_part_that_does_harm_is_undone(monkeypatch, calibrated):
+    """A wrong correction, and a scale that one side does not have, are seen in the outputs and put back."""
+    model, _, rows = calibrated
+    assert not any(row.is_undone for row in rows.values())
+
+    def wrong_bias(samples):
+        head = samples.model.get_layer("pointwise").layer
+        head.bias.assign(head.bias + 1000)
+        return Corrected(1, (), 1.0)
+
+    def wrong_scale(pairs, _):
+        gamma = pairs[0].first.normalization.gamma
+        gamma.assign(gamma * np.linspace(1, 2, 8))
+        return Equalized(1, 0, 0)
+
+    monkeypatch.setattr(_calibrate, "correct_biases", wrong_bias)
+    monkeypatch.setattr(_calibrate, "equalized", wrong_scale)
+    prepared, rows = ratios(model, method="percentile")
+    assert [row.part for row in rows.values() if row.is_undone] == ["equalization", "bias correction"]
+    assert re.search(r"undone: -?\d+\.\d\d dB", rows["equalization"].changed)
+    alone, _ = ratios(model, method="percentile", equalize=False, correct_bias=False)
+    assert_close(prepared(IMAGES), alone(IMAGES), 0)
 
 
 def ratios_of(model, data):

@@ -9,8 +9,8 @@ range of each result, and quantizes it; `QuantizedAveragePooling` rounds where p
 convolutions of transposed ones; `Dequantize` leads to float32 layers, and holds the reason, which `coverage` lists.
 
 `calibrate` makes a prepared model of samples: it draws them (``_calibration_samples``), scales channels across layers
-(``_channel_pairs``, ``_equalization``), chooses ranges by their histograms (``_histogram``, ``_range_choice``), corrects
-biases (``_bias_correction``), and says what each gained (``_calibration_report``).
+(``_channel_pairs``, ``_equalization``), chooses ranges by their histograms (``_histogram``, ``_range_choice``),
+corrects biases (``_bias_correction``), and says what each gained (``_calibration_report``).
 
 Between these layers go real numbers that are multiples of a scale, together with their quantization parameters
 (``qparams``), a tensor (2,): scale and zero point.

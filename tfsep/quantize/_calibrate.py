@@ -1,7 +1,8 @@
 """Quantization of a trained model by samples of its data, without labels and without training."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow
 from tfsep.quantize._calibration_samples import CalibrationSamples
 from tfsep.quantize._channel_pairs import channel_pairs
 from tfsep.quantize._config import Config
-from tfsep.quantize._equalization import ChannelRange, Equalized, equalized
+from tfsep.quantize._equalization import ChannelRange, equalized
 from tfsep.quantize._histogram import Histogram
 from tfsep.quantize._prepare import prepare
 from tfsep.quantize._prepared_model import require_prepared
@@ -45,17 +46,21 @@ def calibrate(
     changed, and what it gained, goes to the logger ``tfsep`` once.
 
     Args:
-        model: what `prepare` takes; it is not changed.
-        data: what `observe` takes, without labels or with; it is read once.
-        method: how the range of an activation is chosen: ``"minmax"``, all that was seen, as `observe` does; ``"mse"``,
+        model: a float model that was built, trained, channels last; it is not changed.
+        data: an array (N, ...) of its input, a tuple, list or dict of arrays for several inputs; an iterable of such
+            batches, a ``tf.data.Dataset`` or a generator, with labels or without; or a function without arguments that
+            returns one. It is read once.
+        method: how the range of an activation is chosen: ``"minmax"``, all that was seen; ``"mse"``,
             the range with the least mean squared error; ``"percentile"``, all but one number of 10,000 on each side;
             ``"entropy"``, the range whose quantized distribution diverges least from that of the numbers; or
             ``"best"``, the one of these with the best outputs on the samples. Results that share a range have one
             histogram, and ranges that runtimes fix stay.
         equalize: whether channels are scaled across layers first, between a convolution or dense layer and those that
             take its rectified result, so that those of small numbers keep more of their 8 bits; what all numbers of a
-            channel exceed is absorbed by the next biases. In real numbers the model computes the same on the data.
-        correct_bias: whether the mean error of each channel is taken away from its bias, layer by layer.
+            channel exceed is absorbed by the next biases. In real numbers the model computes the same on the data. It
+            is undone where the outputs are worse for it.
+        correct_bias: whether the mean error of each channel is taken away from its bias, layer by layer; likewise
+            undone where it does harm.
         samples: most samples. Of more, as many are drawn at random, so that memory does not grow with the data.
         batch_size: samples per step; a model with a batch of its own takes that.
         seed: seed of that draw.
@@ -138,26 +143,39 @@ class _Calibration:
 
     def equalize(self) -> None:
         """Equalize channels across layers, and set the whole ranges that come of it."""
-        pairs = channel_pairs(self.samples.model)
-        if pairs:
+        pairs, former = channel_pairs(self.samples.model), self._histograms
+        if not pairs:
+            self._add("equalization", "no pairs of layers", self.rows[-1].after)
+            return
+        with self._undone_if_worse("equalization") as changes:
             results = self.samples.results([pair.call.outputs[0] for pair in pairs], is_real=True)
             done = equalized(pairs, ChannelRange.of_results(results))
             self._histograms = self._counted()
             self._set_ranges("minmax")
-        else:
-            done = Equalized(0, 0, 0)
-        changed = (
-            f"{done.pairs} pairs of layers, {done.absorbed} channels absorbed, {done.saturating} that saturate left"
-        )
-        self._add("equalization", changed, self._sqnr())
+            changes += [f"{done.pairs} pairs of layers", f"{done.absorbed} channels absorbed"]
+            if done.saturating:
+                changes.append(f"{done.saturating} that saturate left")
+        if self.rows[-1].is_undone:
+            self._histograms = former
 
     def correct_biases(self) -> None:
         """Correct the biases by their channels' means."""
-        done = correct_biases(self.samples)
-        left = f", {len(done.without_bias)} layers have none" if done.without_bias else ""
-        self._add(
-            "bias correction", f"biases of {done.layers} layers by at most {done.largest:.2g}{left}", self._sqnr()
-        )
+        with self._undone_if_worse("bias correction") as changes:
+            done = correct_biases(self.samples)
+            changes.append(f"biases of {done.layers} layers by at most {done.largest:.2g}")
+            if done.without_bias:
+                changes.append(f"{len(done.without_bias)} layers have none")
+
+    @contextmanager
+    def _undone_if_worse(self, part: str) -> Iterator[list[str]]:
+        """Add a row for what is changed, in the words of the list; what lowers the ratio is put back."""
+        weights, changes = self.samples.model.get_weights(), list[str]()
+        yield changes
+        before, after = self.rows[-1].after, self._sqnr()
+        if is_undone := after < before:
+            self.samples.model.set_weights(weights)
+            changes.append(f"undone: {after:.2f} dB")
+        self._add(part, ", ".join(changes), before if is_undone else after, is_undone)
 
     def _set_ranges(self, method: str) -> int:
         """Set the ranges by a method, and return how many are narrower than the numbers."""
@@ -187,6 +205,7 @@ class _Calibration:
     def _sqnr(self) -> float:
         return sqnr(self._float_outputs, self._outputs(is_real=False))
 
-    def _add(self, part: str, changed: str, after: float) -> None:
+    def _add(self, part: str, changed: str, after: float, is_undone: bool = False) -> None:
         """Add a row to the report."""
-        self.rows.append(CalibrationRow(part, changed, self.rows[-1].after if self.rows else None, after))
+        before = self.rows[-1].after if self.rows else None
+        self.rows.append(CalibrationRow(part, changed, before, after, is_undone))

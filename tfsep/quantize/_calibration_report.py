@@ -18,12 +18,14 @@ class CalibrationRow(NamedTuple):
         before: signal-to-quantization-noise ratio in front of it, in dB, of the outputs beside those of the float model
             on the samples; infinite where nothing differs; None for the first part.
         after: the same behind it.
+        is_undone: whether it would have been lower, and the part was undone.
     """
 
     part: str
     changed: str
     before: float | None
     after: float
+    is_undone: bool = False
 
 
 class CalibrationReport(NamedTuple):

@@ -24,7 +24,7 @@ class Histogram:
         >>> histogram = Histogram()
         >>> histogram.add(np.array([0.0, 0.25, 1.0]))
         >>> histogram.add(np.array([-3.0]))
-        >>> histogram.low, histogram.high, histogram.zeros, histogram.counts.sum()
+        >>> histogram.low, histogram.high, histogram.zeros, histogram.counts.sum().item()
         (-3.0, 1.0, 1, 3)
     """
 
