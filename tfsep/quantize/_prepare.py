@@ -217,10 +217,10 @@ class _Builder:
             sources = [self._to_float(op, place, *source) for place, source in enumerate(sources)]
             self._results[number] = self._call_copy(op, sources)
             result = self._results[number][0]
-        # Else the converter may quantize in front of the layer, by the range of its result: what is averaged there, what
-        # others take too, or what is in float32 itself and not rounded to steps before.
-        before = [self._plan.ops[source].kind == "float" and self._plan.ops[source].sources for source in op.sources]
-        moved = may_keep_scale(op.layer) and any(before)
+        # Else the converter may quantize in front of the layer, by the range of its result: what is averaged there,
+        # what others take too, or what comes from float32 itself, at another size.
+        before = [self._plan.ops[source] for source in op.sources]
+        moved = may_keep_scale(op.layer) and any(each.kind == "float" and each.sources for each in before)
         apart = op.result or moved or may_average(op.layer) or any(self._uses[source] > 1 for source in op.sources)
         if not (op.feeds_quantized and apart and result.dtype == "float32"):
             return result

@@ -139,6 +139,8 @@ class QuantizedMatmul(keras.layers.Layer):
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Return kernel and bias (F,), with the moving statistics folded in; the kernel moved by its place."""
+        if not self._is_folded:
+            return tf.convert_to_tensor(self.layer.kernel), self._bias("float32")
         kernel, bias = self._kernel(), self._bias("float64")
         if self.normalization is not None:
             factor, shift = scale_and_shift_of(self.normalization)
@@ -147,18 +149,28 @@ class QuantizedMatmul(keras.layers.Layer):
         kernel = kernel * (1.0 - self.place * _LAST_PLACE) + self.place * _ALMOST_ZERO
         return tf.cast(kernel, "float32"), tf.cast(bias, "float32")
 
+    @property
+    def _is_folded(self) -> bool:
+        """Whether the file's kernel and bias are others than the layer's, before they are rounded."""
+        return self.normalization is not None or self.place > 0 or self._has_adapter
+
+    @property
+    def _has_adapter(self) -> bool:
+        return bool(getattr(self.layer, "lora_enabled", False))
+
     def _folded_ahead(self) -> tuple[Tensor, Tensor, Tensor]:
         """What `folded` returns, and the kernel's scale: as constants where a trace has the weights as constants.
 
-        The converter does not fold operands of 128 MiB and more, a kernel of 2²⁴ weights in float64.
+        The converter does not fold operands of 256 MiB and more, a kernel of 2²⁵ weights in float64.
         """
         known = [(weight, tf.get_static_value(tf.convert_to_tensor(weight))) for weight in self.weights]
         if tf.executing_eagerly() or any(value is None for _, value in known):
             return self._folded_and_scale()
         with tf.init_scope(), keras.StatelessScope([(weight, tf.constant(value)) for weight, value in known]):
             parts = [part.numpy() for part in self._folded_and_scale()]
-        kernel, bias, scale = map(tf.constant, parts)
-        return kernel, bias, scale
+        # One constant of a kernel is enough.
+        kernel, bias = map(tf.constant, parts[:2]) if self._is_folded else self.folded()
+        return kernel, bias, tf.constant(parts[2])
 
     def _folded_and_scale(self) -> tuple[Tensor, Tensor, Tensor]:
         kernel, bias = self.folded()
@@ -169,7 +181,7 @@ class QuantizedMatmul(keras.layers.Layer):
 
         The converter adds a sum up itself. In float64 it rounds to the same numbers there.
         """
-        if not getattr(self.layer, "lora_enabled", False):
+        if not self._has_adapter:
             return tf.cast(self.layer.kernel, "float64")
         frozen = next(weight for weight in self.layer.weights if weight.name == self._spec.name)
         kernel, *factors = (

@@ -39,7 +39,8 @@ _LAST_PLACE = 2.0**-23
 
 _EXACT = 2**22
 """Under this size the roundings to float32, of a bias and of its scale, are under half a unit. Larger ones, of channels
-that normalization scales to almost zero, are off by float32's last place, which is far under a step of the output."""
+that normalization scales to almost zero, are off by float32's last place, and so by a unit when they are rounded, which
+is far under a step of the output."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +282,7 @@ class _StoredMatmul(NamedTuple):
     def is_of(self, layer: QuantizedMatmul) -> bool:
         """Whether these are a layer's numbers."""
         kernel, bias, scales = (np.asarray(part) for part in layer.stored(self.input_scale))
-        left = np.where(np.abs(bias) < _EXACT, 0, np.abs(bias) * _LAST_PLACE)
+        left = np.where(np.abs(bias) < _EXACT, 0, 1 + np.abs(bias) * _LAST_PLACE)
         return (
             np.array_equal(self.kernel, kernel)
             and bool(np.all(np.abs(self.bias - bias) <= left))
