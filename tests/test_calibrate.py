@@ -379,6 +379,19 @@ def test_a_model_of_its_own_batch_and_integers_is_calibrated(tmp_path):
     assert report.verification.differing == 0
 
 
+@pytest.mark.parametrize("runtime", ["xnnpack", "reference"])
+def test_every_kind_of_operation_computes_what_the_float_model_does(runtime):
+    """In real numbers: islands, tables, slopes, parts, pooling, shared, limited and fixed ranges."""
+    inputs = keras.Input((8, 8, 3))
+    x = L.Conv2D(4, 3, activation="elu")(inputs)
+    first, second = keras.ops.split(L.PReLU()(L.ReLU(max_value=2.5)(L.Conv2D(4, 3)(x))), 2, -1)
+    x = L.LayerNormalization()(L.Concatenate()([L.Activation("sigmoid")(first), L.Activation("silu")(second)]))
+    x = L.UpSampling2D(interpolation="bilinear")(L.AveragePooling2D(2)(L.LeakyReLU()(L.Conv2D(4, 1)(x))))
+    x = L.Conv2DTranspose(3, 3, activation="tanh")(L.Add()([x, L.Conv2D(4, 1, activation="gelu")(x)]))
+    model = trained(keras.Model(inputs, L.Dense(4, activation="softmax")(L.GlobalAveragePooling2D()(x))), IMAGES)
+    assert_close(real(quantize.prepare(model, runtime=runtime)), model(IMAGES), 1e-5)
+
+
 def test_the_report_is_a_table_and_json(caplog):
     reports = []
     with caplog.at_level("INFO", "tfsep"):

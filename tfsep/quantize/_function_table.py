@@ -5,7 +5,7 @@ from typing import Any
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer, Model, Shape, Tensor
-from tfsep.quantize._inference_mode import computes_in_float, is_observing
+from tfsep.quantize._inference_mode import computes_in_float, rounds_nothing
 from tfsep.quantize._qparams import INT8_MAX, INT8_MIN, to_integers
 
 
@@ -47,7 +47,7 @@ class FunctionTable(keras.layers.Layer):
             training: whether to compute it without the table, with gradients.
         """
         x, qparams = inputs
-        if training or is_observing():
+        if training or rounds_nothing():
             return self.function(x)
         scale, zero = qparams[0], qparams[1]
         stored = tf.range(INT8_MIN, INT8_MAX + 1, dtype="float32")
