@@ -84,7 +84,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE, help="folder of networks.csv and networks.md")
     parser.add_argument("--again", action="store_true", help="run networks with faults again")
     options = parser.parse_args()
-    options.runs.mkdir(parents=True, exist_ok=True)
+    for folder in (options.runs, options.out):
+        folder.mkdir(parents=True, exist_ok=True)
     from zoo import ZOO
 
     rows = []
