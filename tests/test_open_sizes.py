@@ -1,11 +1,13 @@
 """MACs of files that were converted for any batch, whose sizes a run computes."""
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers as L
 from keras import ops as K
 
+from tfsep import tflite
 from tfsep.cost import cost
 
 
@@ -58,3 +60,30 @@ def test_products_of_sizes_that_only_tensorflow_computes_are_named(tmp_path):
     report = cost(plain_file(model, tmp_path / "m.tflite", tf.lite.OpsSet.SELECT_TF_OPS))
     assert report.macs == 5 * 3 * 6 * 4
     assert any("FULLY_CONNECTED" in name for name in report.uncounted)
+
+
+def test_sizes_that_the_inputs_leave_open_are_said_to_be(tmp_path):
+    """A file stores 1 for them, which is no size of a run."""
+    model = keras.Sequential([keras.Input((None, None, 3)), L.Conv2D(4, 3, padding="same"), L.GlobalAveragePooling2D()])
+    path = plain_file(model, tmp_path / "m.tflite")
+    report = cost(path)
+    assert (report.params, report.macs) == (112, 0)
+    assert [name.split("(")[-1] for name in report.uncounted] == ["CONV_2D)"]
+    for call in (
+        tflite.benchmark,
+        tflite.profile,
+        lambda path: tflite.predict(path, np.zeros((1, 8, 8, 3), "float32")),
+    ):
+        with pytest.raises(ValueError, match=r"expected inputs of known sizes, got '.*' of \?×\?×\?×3 in"):
+            call(path)
+
+
+def test_inputs_without_samples_are_refused(tmp_path):
+    def call(x, scale):
+        return x * scale
+
+    specs = [tf.TensorSpec((1, 3), tf.float32), tf.TensorSpec((), tf.float32)]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([tf.function(call).get_concrete_function(*specs)])
+    (tmp_path / "m.tflite").write_bytes(converter.convert())
+    with pytest.raises(ValueError, match="expected inputs with an axis of at least one sample, got 'scale' of shape"):
+        tflite.check_targets(tmp_path / "m.tflite", "tflm")

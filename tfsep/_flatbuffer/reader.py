@@ -60,6 +60,29 @@ def unpack(content: bytes, path: str | PathLike[str]) -> ModelT:
     return model
 
 
+def require_fixed_sizes(model: ModelT, path: str | PathLike[str]) -> None:
+    """Raise where an input leaves sizes of a sample open: the stored ones, of 1, are not those of a run.
+
+    Args:
+        model: the model of a file.
+        path: the file's name in errors.
+
+    Raises:
+        ValueError: if it does.
+    """
+    graph = model.subgraphs[0]
+    for tensor in (graph.tensors[index] for index in graph.inputs):
+        if leaves_sizes_open(tensor):
+            shape = "×".join("?" if side < 0 else str(side) for side in map(int, tensor.shapeSignature))
+            name = tensor.name.decode(errors="replace")
+            raise ValueError(f"path: expected inputs of known sizes, got {name!r} of {shape} in {path}")
+
+
+def leaves_sizes_open(tensor: TensorT) -> bool:
+    """Return whether the shape of a sample is not known before a run."""
+    return tensor.shapeSignature is not None and -1 in tensor.shapeSignature[1:]
+
+
 def pack(model: ModelT) -> bytes:
     """Return a model as a file's bytes, with stored numbers at multiples of 16 bytes, as LiteRT requires."""
     import flatbuffers

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfsep._flatbuffer.constants import is_stored
-from tfsep._flatbuffer.reader import operator_name
+from tfsep._flatbuffer.reader import leaves_sizes_open, operator_name
 from tfsep._flatbuffer.schema_types import ModelT, SubGraphT
 from tfsep._workers import WorkerError, run_worker
 
@@ -18,9 +18,16 @@ def work_out_sizes(content: bytes, model: ModelT) -> list[set[int]]:
         model: the model in them, whose main graph is changed.
 
     Returns:
-        For each graph, the tensors of which no shape is known: those of loops, and of a file that LiteRT does not run.
+        For each graph, the tensors of which no shape is known: those of loops, of a file that LiteRT does not run, and
+        of one whose inputs leave sizes of a sample open.
     """
     unknown = [_computed(model, graph).behind for graph in model.subgraphs]
+    main = model.subgraphs[0]
+    if any(leaves_sizes_open(main.tensors[index]) for index in main.inputs):
+        return [
+            behind | {index for index, tensor in enumerate(graph.tensors) if leaves_sizes_open(tensor)}
+            for behind, graph in zip(unknown, model.subgraphs, strict=True)
+        ]
     if unknown[0]:
         try:
             reply = run_worker("tensor_shapes", {"values": []}, [np.frombuffer(content, np.uint8)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsep._flatbuffer.reader import read_tflite
+from tfsep._flatbuffer.reader import read_tflite, require_fixed_sizes
 from tfsep._utils.arguments import as_path, number_in_range, positive_int
 from tfsep._utils.table import Table
 from tfsep._workers import WorkerError, run_worker
@@ -135,7 +135,10 @@ def benchmark_all(
         raise ValueError("paths: expected at least one .tflite file, got none")
     counts = thread_counts(threads)
     runs, warmup = positive_int(runs, "runs"), number_in_range(warmup, "warmup", int, 0)
-    contents = [np.frombuffer(read_tflite(file)[0], np.uint8) for file in files]
+    read = [read_tflite(file) for file in files]
+    for file, (_, model) in zip(files, read, strict=True):
+        require_fixed_sizes(model, file)
+    contents = [np.frombuffer(content, np.uint8) for content, _ in read]
     # First, because its error names the file that does not run.
     memory = [
         [_memory(file, content, count) for count in counts] for file, content in zip(files, contents, strict=True)

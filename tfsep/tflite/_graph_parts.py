@@ -52,10 +52,11 @@ def parts(function: Any, specs: Mapping[str, tf.TensorSpec], ids: Container[str]
         specs: the inputs by name.
         ids: names of the inputs in floats that hold ids.
     """
-    if function.captured_inputs:
+    if any(x.dtype == tf.resource for x in function.captured_inputs):
         return None
-    inputs, outputs = dict(zip(sorted(specs), function.inputs, strict=True)), function.structured_outputs
-    numbers = WholeNumbers(function.graph, [x for name, x in inputs.items() if is_whole(x) or name in ids])
+    inputs, outputs = dict(zip(sorted(specs), function.inputs, strict=False)), function.structured_outputs
+    given_ids = [x for name, x in inputs.items() if is_whole(x) or name in ids]
+    numbers = WholeNumbers(function.graph, given_ids, function.inputs[len(inputs) :])
     makers = numbers.makers(outputs.values())
     if all(operation.type == "Identity" for operation in makers):
         return None
@@ -71,8 +72,12 @@ def parts(function: Any, specs: Mapping[str, tf.TensorSpec], ids: Container[str]
     reals, wholes = _named("given", given, taken), _named("whole", whole, taken)
     rest = _part(function, {**inputs, **wholes}, {**behind, **reals})
     read = _chosen(rest, wholes)
+    first = _part(function, {**inputs, **reals}, {**made, **read})
+    unread = inputs.keys() - _chosen(first, inputs).keys() - _chosen(rest, inputs).keys()
+    if unread:  # inputs of the file all the same
+        rest = _part(function, {**inputs, **wholes}, {**behind, **reals}, unread)
     return Parts(
-        _part(function, {**inputs, **reals}, {**made, **read}),
+        first,
         rest,
         {name: x.op.name for name, x in read.items()},
         {name: x.op.name for name, x in reals.items()},
@@ -87,14 +92,21 @@ def _named(prefix: str, tensors: Iterable[Any], taken: Iterable[str]) -> dict[st
     return {f"{prefix}_{number}": x for number, x in enumerate(tensors)}
 
 
-def _part(function: Any, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> Any:
-    """The concrete function from some tensors to others."""
+def _part(function: Any, given: Mapping[str, Any], wanted: Mapping[str, Any], unread: Iterable[str] = ()) -> Any:
+    """The concrete function from some tensors to others, and from those that it does not read but takes."""
     names = {x.ref(): name for name, x in given.items()}
+    # Tensors of the code around a model, such as the positions of its tokens, are constants.
+    captured = function.captured_inputs
+    first = len(function.inputs) - len(captured)
+    around = {x.ref(): value for x, value in zip(function.inputs[first:], captured, strict=True)}
+    constants = dict[str, np.ndarray]()
     needed, read, waiting = set[str](), set[str](), list(wanted.values())
     while waiting:
         x = waiting.pop()
         if x.ref() in names:
             read.add(names[x.ref()])
+        elif x.ref() in around:
+            constants[x.name] = around[x.ref()].numpy()
         elif x.op.name not in needed:
             needed.add(x.op.name)
             waiting += x.op.inputs
@@ -104,12 +116,13 @@ def _part(function: Any, given: Mapping[str, Any], wanted: Mapping[str, Any]) ->
     definition.node.extend(nodes)
 
     def run(**inputs: Any) -> dict[str, Any]:
-        known = {given[name].name: inputs[name] for name in read}
+        known = {given[name].name: inputs[name] for name in read.difference(unread)}
+        known |= {name: tf.constant(value) for name, value in constants.items()}
         results = [x.name for x in wanted.values()]
         made = tf.graph_util.import_graph_def(definition, input_map=known, return_elements=results, name="")
         return dict(zip(wanted, made, strict=True))
 
-    specs = {name: tf.TensorSpec(given[name].shape, given[name].dtype, name) for name in sorted(read)}
+    specs = {name: tf.TensorSpec(given[name].shape, given[name].dtype, name) for name in sorted(read.union(unread))}
     return tf.function(run, autograph=False).get_concrete_function(**specs)
 
 

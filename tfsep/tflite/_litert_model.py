@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tfsep._flatbuffer.reader import operator_name, pack, read_tflite, unpack
+from tfsep._flatbuffer.reader import operator_name, pack, read_tflite, require_fixed_sizes, unpack
 from tfsep._keras.input_spec import InputSpec
 from tfsep._utils.arguments import positive_int
 from tfsep._utils.batch_filling import batches, without_filled_rows, without_filling
@@ -71,6 +71,7 @@ class LiteRTModel:
         self._threads, self._trusted, self._name = positive_int(threads, "threads"), trusted, display_name or path
         self._reference_kernels = reference_kernels
         self.content, self.flatbuffer = read_tflite(path)
+        require_fixed_sizes(self.flatbuffer, self._name)
         self.interpreter, self.refusal = self._opened(self.content, keep_tensors, trusted)
         self._inputs, self._outputs = self._named_inputs(), self._named_outputs()
         self.inputs = tuple(_info(name, detail) for name, detail in self._inputs)
@@ -174,7 +175,17 @@ class LiteRTModel:
 
     @property
     def batch_size(self) -> int:
-        """The batch that the file was made for."""
+        """The batch that the file was made for.
+
+        Raises:
+            ValueError: if an input has no axis of samples.
+        """
+        for info in self.inputs:
+            if not info.shape or info.shape[0] < 1:
+                raise ValueError(
+                    f"path: expected inputs with an axis of at least one sample, got {info.name!r} of shape "
+                    f"{info.shape} in {self._name}"
+                )
         return self.inputs[0].shape[0]
 
     def input_specs(self) -> tuple[InputSpec, ...]:

@@ -38,11 +38,12 @@ class WholeNumbers:
     Args:
         graph: the graph.
         inputs: its inputs that hold whole numbers.
+        constants: its inputs that are constants.
     """
 
-    def __init__(self, graph: tf.Graph, inputs: Iterable[Any]) -> None:
+    def __init__(self, graph: tf.Graph, inputs: Iterable[Any], constants: Iterable[Any] = ()) -> None:
         self._inputs = {x.ref() for x in inputs}
-        self._constant = set[Any]()
+        self._constant = {x.ref() for x in constants}
         self._whole = set(self._inputs)
         self._conditions = set[Any]()  # comparisons of real numbers, and what logic makes of them
         self._makers = set[tf.Operation]()
