@@ -229,6 +229,20 @@ def test_train_and_quantize(folder, tmp_path):
     published = {p.name for p in (tmp_path / "shipped_int8").iterdir()}
     assert published == told | {"model_int8.tflite", "model_int8.json"}
 
+    calibrated = ["quantize", model, *data[:4], "--out", tmp_path / "calibrated", "--calibrate-only"]
+    done = run(*calibrated, "--set", "observe=8")
+    assert done.exit_code == 0, done.output
+    assert "epoch" not in done.stdout
+    written = {p.name for p in (tmp_path / "calibrated").iterdir()}
+    reports = {f"{name}.{kind}" for name in ("calibration", "coverage") for kind in ("json", "md")}
+    assert written == {"model.keras", "model_int8.tflite", "model_int8.json", *reports}
+    rows = json.loads((tmp_path / "calibrated" / "calibration.json").read_text())["rows"]
+    assert [row["part"].split(":")[0] for row in rows] == ["ranges", "equalization", "ranges", "bias correction"]
+    assert all(row["part"] in done.stdout for row in rows)
+    done = run(*calibrated, "--epochs", 1, "--resume")
+    assert done.exit_code == 2
+    assert "--calibrate-only: expected no options of training, got --epochs, --resume" in done.stderr
+
 
 @pytest.mark.parametrize(("options", "config"), [([], train.TrainConfig()), (["--quantize"], train.QuantizeConfig())])
 def test_printed_settings_are_a_valid_config_file(options, config, tmp_path):

@@ -125,10 +125,14 @@ def quantize(
     settings: SetOption = None,
     resume: ResumeOption = False,
     publish: PublishOption = None,
+    calibrate_only: Annotated[
+        bool, typer.Option("--calibrate-only", help="Do not train: calibrate on `observe` of the training images.")
+    ] = False,
 ) -> None:
     """Fine-tune a model for int8, export it, and show that the file computes what was trained.
 
-    What has no integer kernel stays in float32; coverage.json and coverage.md in --out list it.
+    What has no integer kernel stays in float32; coverage.json and coverage.md in --out list it. With --calibrate-only
+    nothing is trained; calibration.json and calibration.md say what each part of the calibration gained.
     """
     from tfsep._utils.native_stderr import silence_native_stderr
 
@@ -139,23 +143,58 @@ def quantize(
         from tfsep._utils.atomic_files import atomic_files
         from tfsep.data import open_data
 
-        given = {
-            **_merged_settings(config, settings),
-            **_options_given(epochs=epochs, learning_rate=learning_rate, seed=seed, xla=xla and xla.value),
-        }
-        recipe = training.QuantizeConfig.of(given)
+        options = _options_given(epochs=epochs, learning_rate=learning_rate, seed=seed, xla=xla and xla.value)
+        if calibrate_only:
+            _require_no_training({**options, "resume": resume, "publish": publish})
+        recipe = training.QuantizeConfig.of({**_merged_settings(config, settings), **options})
         loaded = open_model(model, custom, unsafe)
         images = open_data(data, None if size is None else (*parse_size(size), 3))
-        result = training.finetune(loaded, recipe, images, out, resume=resume)
-        _print_result(result)
-        covered = quantization.coverage(result.model)
+        if calibrate_only:
+            prepared = _calibrated(loaded, recipe, images, out)
+        else:
+            result = training.finetune(loaded, recipe, images, out, resume=resume)
+            _print_result(result)
+            prepared = result.model
+        covered = quantization.coverage(prepared)
         print_line(str(covered))
         with atomic_files([out / "coverage.json", out / "coverage.md"], "out") as (as_json, as_markdown):
             as_json.write_text(covered.to_json())
             as_markdown.write_text(covered.to_markdown() + "\n")
-        print_line(str(tflite.export(result.model, out / "model_int8.tflite", "int8", data=images.test.batches())))
+        print_line(str(tflite.export(prepared, out / "model_int8.tflite", "int8", data=images.test.batches())))
         if publish is not None:
             print_line(f"published in {saved.publish(result, recipe, images, publish)}")
+
+
+def _require_no_training(options: dict[str, Any]) -> None:
+    """Raise for options of training beside --calibrate-only."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value and name != "seed"]
+    if given:
+        raise ValueError(f"--calibrate-only: expected no options of training, got {', '.join(given)}")
+
+
+def _calibrated(model: Any, recipe: Any, images: Any, out: Path) -> Any:
+    """Calibrate a model on training images, and write it and the report into a folder."""
+    from tfsep._utils.atomic_files import atomic_files, make_folder
+    from tfsep.quantize import CalibrationReport, calibrate
+
+    shown = images.train.take(0, recipe.observe)
+    reports: list[CalibrationReport] = []
+    prepared = calibrate(
+        model,
+        shown.preprocessing(shown.images()),
+        samples=recipe.observe,
+        seed=recipe.seed,
+        report=reports.append,
+        config=recipe.quantization,
+    )
+    print_line(str(reports[0]))
+    folder = make_folder(out, "out")
+    names = ("model.keras", "calibration.json", "calibration.md")
+    with atomic_files([folder / name for name in names], "out") as (as_keras, as_json, as_markdown):
+        prepared.save(as_keras)
+        as_json.write_text(reports[0].to_json())
+        as_markdown.write_text(reports[0].to_markdown() + "\n")
+    return prepared
 
 
 @command("settings")
