@@ -454,12 +454,19 @@ def test_exported_file(options, tmp_path):
         assert [row.macs for row in cost(tmp_path / "m.tflite").rows if row.macs] == macs
 
 
-def test_unsupported_recipe(tmp_path):
-    model = keras.Sequential([keras.Input((6, 6, 2)), layers.DeformableConv2D(2, 3)])
+def test_offsets_in_int16(tmp_path):
+    """The offsets of an untrained layer are all zeros, which have no scale."""
     data = np.random.default_rng(0).normal(size=(8, 6, 6, 2)).astype("float32")
-    with pytest.raises(ValueError) as error:  # noqa: PT011
-        tflite.export(model, tmp_path / "m.tflite", "int16x8", calibration=data)
-    assert_sentence(error.value, "model")
+    learned, zeros = (
+        keras.Sequential([keras.Input((6, 6, 2)), layers.DeformableConv2D(2, 3, offset_initializer=name)])
+        for name in ("he_normal", "zeros")
+    )
+    report = tflite.export(learned, tmp_path / "m.tflite", "int16x8", data, data=data)
+    assert report.verification.rms_error < 0.1
+    assert not report.verification.lossy
+    with pytest.raises(tflite.VerificationError, match="expected operators in integers that round to a step"):
+        tflite.export(zeros, tmp_path / "zeros.tflite", "int16x8", data, data=data)
+    assert not (tmp_path / "zeros.tflite").exists()
 
 
 @pytest.mark.parametrize("size", [(7, 7), (7, 2), (2, 8)])

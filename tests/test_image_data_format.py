@@ -44,8 +44,14 @@ LAYERS = {
 
 MAKE_KERAS_LAYERS = {
     *(f"layers.{name}" for name in LAYERS),
-    *("quantize.QuantizedAveragePooling", "quantize.coverage", "quantize.prepare", "weights.load_keras_applications"),
-    *("tflite.check_targets", "tflite.compare_layers", "tflite.export", "tflite.profile"),
+    *("quantize.QuantizedAveragePooling", "quantize.calibrate", "quantize.coverage", "quantize.prepare"),
+    *(
+        "weights.load_keras_applications",
+        "tflite.check_targets",
+        "tflite.compare_layers",
+        "tflite.export",
+        "tflite.profile",
+    ),
 }
 """Functions whose examples make layers in Keras's format; tests of their own are below."""
 

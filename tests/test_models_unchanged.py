@@ -23,6 +23,7 @@ CALLS = {
     "data.save_with_preprocessing(model)": lambda model, path: data.save_with_preprocessing(
         model, data.Preprocessing(), path.with_suffix(".keras")
     ),
+    "quantize.calibrate(model)": lambda model, _: quantize.calibrate(model, X, "minmax", samples=8),
     "saved.export_all(model)": lambda model, path: saved.export_all(
         model, path.parent, None, lambda: (X, LABELS), ["dynamic_int8"]
     ),
@@ -41,6 +42,7 @@ PREPARED = {
 PURPOSES = {
     "quantize.observe(model)": "ranges",
     "quantize.freeze_batch_norm(model)": "whether statistics move",
+    "quantize.FunctionTable(function)": "a model that is a part of the layer",
     "weights.load_keras_applications(model)": "weights",
     "weights.load_slim_checkpoint(model)": "weights",
     "weights.load_tflite(model)": "weights",

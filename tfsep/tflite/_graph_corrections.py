@@ -16,6 +16,7 @@
 - `keras.ops.argmax` finds by its bits that -0 is less than 0, and no operator reads bits. Both are 0.
 """
 
+import itertools
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -68,7 +69,7 @@ def corrected(function: Any, specs: Mapping[str, tf.TensorSpec], kinds: Sequence
     found = {operation.name: correction for operation, correction in made if correction is not None}
     if not found:
         return function
-    definition, renamed = function.graph.as_graph_def(), dict[str, str]()
+    definition, renamed = inference_graph(function), dict[str, str]()
     for name, correction in found.items():
         _splice(definition, function.graph.get_operation_by_name(name), correction, renamed)
     captured = function.captured_inputs
@@ -85,6 +86,20 @@ def corrected(function: Any, specs: Mapping[str, tf.TensorSpec], kinds: Sequence
         return dict(zip(names, outputs, strict=True))
 
     return tf.function(run, autograph=False).get_concrete_function(**specs)
+
+
+def inference_graph(function: Any) -> Any:
+    """Return the definition of a concrete function's graph, without gradients of its own.
+
+    The converter saves the gradients that nodes name, and those hold tensors of the graph that they were traced in.
+
+    Args:
+        function: the concrete function.
+    """
+    definition = function.graph.as_graph_def()
+    for node in itertools.chain(definition.node, *(inner.node_def for inner in definition.library.function)):
+        node.attr.pop("_gradient_op_type", None)
+    return definition
 
 
 def _broadcast(operation: Any) -> Correction | None:

@@ -14,6 +14,7 @@ from tfsep._flatbuffer.reader import pack, unpack
 from tfsep._flatbuffer.schema_types import ModelT, OperatorT
 from tfsep._keras.backend import tf
 from tfsep.tflite._float_operators import in_float32
+from tfsep.tflite._graph_corrections import inference_graph
 from tfsep.tflite._whole_numbers import WholeNumbers, is_whole
 
 
@@ -110,7 +111,7 @@ def _part(function: Any, given: Mapping[str, Any], wanted: Mapping[str, Any], un
         elif x.op.name not in needed:
             needed.add(x.op.name)
             waiting += x.op.inputs
-    definition = function.graph.as_graph_def()
+    definition = inference_graph(function)
     nodes = [node for node in definition.node if node.name in needed]
     del definition.node[:]
     definition.node.extend(nodes)
