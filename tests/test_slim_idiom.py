@@ -327,6 +327,16 @@ def test_tensorflow_on_keras_tensors(function):
     assert tuple(model.outputs[0].shape) == function(tf.constant(value)).shape
 
 
+def test_operations_have_names_that_no_layer_has():
+    """Not Keras's, whose numbers count all models of a process: a layer of the same function may have such a one."""
+    x = keras.Input((6, 5, 3))
+    leaky = tf.nn.leaky_relu(x, alpha=0.3)
+    model = keras.Model(x, tf.nn.leaky_relu(leaky) + tf.nn.l2_normalize(leaky, 3) + tf.squeeze(x[:, :1], 1))
+    names = [operation.name for operation in model.operations]
+    assert names.count("leaky_relu") == names.count("leaky_relu_1") == names.count("l2_normalize") == 1
+    assert sum(name.startswith("l2_normalize.") for name in names) == 4
+
+
 def test_tensors_tell_their_shape():
     x = keras.Input((6, None, 3))
     assert x.get_shape().as_list() == [None, 6, None, 3]

@@ -30,10 +30,20 @@ class _OnKerasTensors(tf.__internal__.dispatch.GlobalOpDispatcher):
         name = name_in_scope(graph, call.name, call.function)
         result = call.result(layer_name(name))
         results = result if isinstance(result, list) else [result]
+        _name_operations(results, layer_name(name), tf.nest.flatten([args, kwargs]))
         for i, tensor in enumerate(results):
             tensor.name = f"{name}:{i}"
         graph.own(results)
         return result
+
+
+def _name_operations(results: list[Tensor], name: str, given: list[Any]) -> None:
+    """Give the operations between some tensors and results slim's name: Keras's own may be that of a layer of slim."""
+    known, last = set(map(id, given)), set(map(id, results))
+    for call in calls_behind(results, stop=lambda tensor: id(tensor) in known):
+        if not isinstance(call.operation, keras.layers.Layer):
+            is_last = not last.isdisjoint(map(id, call.outputs))
+            call.operation.name = name if is_last else f"{name}.{call.operation.name}"
 
 
 def _get_shape(self: Tensor) -> tf.TensorShape:
