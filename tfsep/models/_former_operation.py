@@ -10,6 +10,9 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.saved_model import UnreadableModelError
 from tfsep._keras.types import Tensor
 
+ADVICE = "save it as a SavedModel with Keras 2, the extra keras2"
+"""What to do about a layer of Keras 2 that Keras 3 cannot have."""
+
 OPERATIONS = ("TFOpLambda", "SlicingOpLambda")
 """Keras 2's classes of these layers."""
 
@@ -42,10 +45,7 @@ def _function(name: str) -> Callable[..., Any]:
         found = None
     computes = _MODULES.fullmatch(name) or name.removeprefix("compat.v1.") in _TOP_LEVEL
     if not computes or not inspect.isfunction(found):
-        raise UnreadableModelError(
-            f"it has the function tf.{name} between its layers, which is not loaded: save it as a SavedModel with "
-            "Keras 2, the extra keras2"
-        )
+        raise UnreadableModelError(f"it has the function tf.{name} between its layers, which is not loaded: {ADVICE}")
     return found
 
 

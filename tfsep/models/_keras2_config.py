@@ -13,7 +13,7 @@ import h5py
 from tfsep._keras.backend import keras
 from tfsep._keras.saved_model import UnreadableModelError
 from tfsep._keras.types import Tensor
-from tfsep.models._former_operation import OPERATIONS, operation_layer
+from tfsep.models._former_operation import ADVICE, OPERATIONS, operation_layer
 
 _TRANSPOSED = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 _DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")
@@ -39,8 +39,6 @@ _FORMER: dict[str, tuple[str, Any]] = {
     "InputLayer": ("ragged", False),
 }
 """A key that Keras 3 has no more, or takes for another name, and the value at which leaving it out changes nothing."""
-
-_SAVED = "save it as a SavedModel with Keras 2, the extra keras2"
 
 _GONE = (
     "ThresholdedReLU",
@@ -214,7 +212,7 @@ def _single(ends: Any) -> Any:
 
 def _layer_config(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if name in _GONE:
-        raise UnreadableModelError(f"it has a {name} layer, which Keras 3 has not: {_SAVED}")
+        raise UnreadableModelError(f"it has a {name} layer, which Keras 3 has not: {ADVICE}")
     own = {key: value for key, value in config.items() if key not in _WITHOUT_MEANING.get(name, ())}
     if name.startswith("Random"):
         own.pop("rng_type", None)
@@ -236,7 +234,7 @@ def _layer_config(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if name == "Lambda" and isinstance(code := own.get("function"), list) and len(code) == 3:
         if code[1] is not None:
             raise UnreadableModelError(
-                f"its Lambda {config.get('name')!r} has arguments with defaults, which Keras 3 does not load: {_SAVED}"
+                f"its Lambda {config.get('name')!r} has arguments with defaults, which Keras 3 does not load: {ADVICE}"
             )
         own["function"] = {
             "class_name": "__lambda__",

@@ -6,7 +6,7 @@ operation of `_operations` that computes it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -104,8 +104,11 @@ _POINTS = np.concatenate([np.linspace(-12, 11, 1000), [-1e4, -100, 70, 1.5e4]]).
 
 _TOLERANCE = 2e-6
 
+_MOST_FUNCTIONS = 64
+"""Functions whose rows are kept, and with them what they hold of their models."""
 
-@cache
+
+@lru_cache(_MOST_FUNCTIONS)
 def activation_of(function: Callable[..., Tensor]) -> Activation | None:
     """Return how an activation function is quantized; None where it is not.
 

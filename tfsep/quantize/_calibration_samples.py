@@ -1,6 +1,7 @@
 """The samples that a prepared model is calibrated on, and results of parts of the model on them."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -9,9 +10,8 @@ from tfsep._keras.sample_reader import Batch, SampleReader
 from tfsep._keras.symbolic_call import symbolic_call
 from tfsep._keras.types import Data, Model, Tensor
 from tfsep._utils.batch_filling import batches, without_filled_rows
+from tfsep.quantize._first_batches import FirstBatchesEager
 from tfsep.quantize._inference_mode import real_numbers
-
-_Step = Callable[..., list[Tensor]]
 
 
 class CalibrationSamples:
@@ -47,9 +47,8 @@ class CalibrationSamples:
         self.model, self.count = model, len(rows)
         self._size = own or batch_size
         self._chunks = list(again.chunks(iter(rows), self._size))
-        self._steps: dict[Hashable, tuple[_Step, _Step]] = {}
-        # Eager, layers of Keras round integers otherwise than in a graph.
-        self._eager = all(tf.as_dtype(spec.dtype).is_floating for spec in specs)
+        self._specs = specs
+        self._steps: dict[Hashable, FirstBatchesEager] = {}
 
     def results(
         self, tensors: Sequence[Tensor], is_real: bool, constants: Sequence[Tensor] = ()
@@ -65,19 +64,15 @@ class CalibrationSamples:
         for chunk in self._chunks:
             for inputs, count in batches(chunk.inputs, self._size if self._is_fixed else chunk.size):
                 given = [tf.constant(array) for array in inputs]
-                if is_real:
-                    with real_numbers():
-                        made = step(*given)
-                else:
+                with real_numbers() if is_real else nullcontext():
                     made = step(*given)
                 rows = [without_filled_rows(np.asarray(each), len(inputs[0]), count) for each in made[: len(tensors)]]
                 yield rows + [np.asarray(each) for each in made[len(tensors) :]]
 
-    def _step(self, tensors: list[Tensor], is_real: bool) -> _Step:
-        """A function from a batch to tensors of the model; one that is wanted again, for several batches, is traced."""
+    def _step(self, tensors: list[Tensor], is_real: bool) -> FirstBatchesEager:
+        """A function from a batch to tensors of the model, the same for the same tensors."""
         key = is_real, *map(id, tensors)
-        is_new = key not in self._steps
-        if is_new:
+        if key not in self._steps:
             part = keras.Model(self.model.inputs, tensors)
 
             def run(*inputs: Tensor) -> list[Tensor]:
@@ -85,9 +80,8 @@ class CalibrationSamples:
                 made: list[Tensor] = keras.tree.flatten(part(list(inputs), training=False))
                 return made
 
-            self._steps[key] = run, tf.function(run, autograph=False)
-        eager, traced = self._steps[key]
-        return eager if self._eager and (is_new or len(self._chunks) == 1) else traced
+            self._steps[key] = FirstBatchesEager(run, self._specs)
+        return self._steps[key]
 
     @property
     def _is_fixed(self) -> bool:

@@ -15,14 +15,13 @@ from tfsep.cost import cost
 from tfsep.ops import exporting
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._activations import function_name
-from tfsep.quantize._built_layers import Rearranged
 from tfsep.quantize._dequantize import Dequantize
 from tfsep.quantize._function_table import FunctionTable
+from tfsep.quantize._layer_results import ON_THE_WAY
 from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._prepared_model import require_prepared
 from tfsep.quantize._quantized_average_pooling import QuantizedAveragePooling
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
-from tfsep.quantize._quantized_slopes import QuantizedSlopes
 from tfsep.quantize._to_float import ToFloat
 
 
@@ -158,8 +157,7 @@ def coverage(model: Model, input_shape: InputShapes | None = None) -> Coverage:
 def _rows(call: Call, sources: list[Layer]) -> list[tuple[CoverageRow, list[Layer]]]:
     """The row of a call, if it is an operation, and the layers whose multiply-accumulates are its."""
     layer = call.operation
-    parts = (Dequantize, FunctionTable, QuantizedMatmul, QuantizedSlopes, Rearranged)
-    if isinstance(layer, (keras.layers.InputLayer, Weight, ToFloat, *parts, *INFERENCE_IDENTITIES)):
+    if isinstance(layer, (keras.layers.InputLayer, Weight, ToFloat, *ON_THE_WAY, *INFERENCE_IDENTITIES)):
         return []
     if isinstance(layer, ActivationQuantizer):
         if not OPERATIONS[call.kwargs["operation"]].is_result:

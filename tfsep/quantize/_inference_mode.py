@@ -39,6 +39,11 @@ def real_numbers() -> AbstractContextManager[None]:
     return set_flag(_REAL_NUMBERS)
 
 
+def is_in_real_numbers() -> bool:
+    """Return whether `real_numbers` is active."""
+    return _REAL_NUMBERS.get()
+
+
 def rounds_nothing() -> bool:
     """Return whether weights and biases stay as they are, as for the converter they do not."""
     return is_observing() or is_in_real_numbers()
@@ -86,11 +91,6 @@ def rounding_edges_by(function: EdgeRounding) -> Iterator[None]:
 def edge_rounding() -> EdgeRounding | None:
     """Return the function of `rounding_edges_by`; None where it is not active."""
     return _EDGE_ROUNDING.get()
-
-
-def is_in_real_numbers() -> bool:
-    """Return whether `real_numbers` is active."""
-    return _REAL_NUMBERS.get()
 
 
 def computes_in_float() -> bool:

@@ -13,6 +13,9 @@ from tfsep.quantize._operations import OPERATIONS
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
 from tfsep.quantize._quantized_slopes import QuantizedSlopes
 
+ON_THE_WAY = (Dequantize, FunctionTable, QuantizedMatmul, QuantizedSlopes, Rearranged)
+"""Layers of a prepared model whose results are no layer's of the float model."""
+
 
 class Result(NamedTuple):
     """A result inside a prepared model.
@@ -54,5 +57,4 @@ def _name(call: Call) -> str | None:
     """The name of the layer whose result a call returns; None for a call on the way to a result."""
     if isinstance(call.operation, ActivationQuantizer):
         return None if not OPERATIONS[call.kwargs["operation"]].is_result else call.kwargs["layer_name"]
-    on_the_way = (keras.layers.InputLayer, Dequantize, FunctionTable, QuantizedMatmul, QuantizedSlopes, Rearranged)
-    return None if isinstance(call.operation, on_the_way) else call.operation.name
+    return None if isinstance(call.operation, (keras.layers.InputLayer, *ON_THE_WAY)) else call.operation.name

@@ -4,15 +4,13 @@ from tfsep._keras.backend import tf
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.symbolic_call import symbolic_call
-from tfsep._keras.types import Data, Model, Tensor
+from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import number_in_range
 from tfsep._utils.batch_filling import batches
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
+from tfsep.quantize._first_batches import FirstBatchesEager
 from tfsep.quantize._inference_mode import observing
 from tfsep.quantize._prepared_model import require_prepared
-
-_EAGER_BATCHES = 8
-"""Batches that are computed in less time than a graph of the model is traced in."""
 
 
 def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
@@ -49,20 +47,14 @@ def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
     assert call is not None, "prepare makes Functional models"
     form, specs, structures, own = call
     reader = SampleReader(specs, structures=structures, with_labels=False, batched=True)
-    # Eager, layers of Keras's round integers otherwise than in a graph.
-    samples, eager = 0, _EAGER_BATCHES if all(tf.as_dtype(spec.dtype).is_floating for spec in specs) else 0
-
-    def run(*inputs: Tensor) -> None:
-        model(*form.arguments(inputs)[0], training=False)
-
+    run = FirstBatchesEager(lambda *inputs: model(*form.arguments(inputs)[0], training=False), specs)
+    samples = 0
     with observing(), foreign_state_kept(model):
-        traced = tf.function(run, autograph=False)
         for chunk in reader.chunks(data, own or size):
             samples += chunk.size
             # A model of its own batch gets the last one filled with its last sample, which changes no range.
             for inputs, _ in batches(chunk.inputs, own or chunk.size):
-                (run if eager > 0 else traced)(*map(tf.constant, inputs))
-                eager -= 1
+                run(*map(tf.constant, inputs))
     if not samples:
         raise ValueError("data: expected at least one sample, got none")
     for layer in model.layers:

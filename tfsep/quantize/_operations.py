@@ -76,9 +76,7 @@ class Operation:
     keras_op: Callable[..., Tensor] | None = None
     operators: tuple[Callable[[keras.KerasTensor], Any], ...] = ()
     takes: Callable[[Layer], bool] = lambda layer: True  # noqa: ARG005
-    plan: (
-        Literal["pairwise", "mean", "same_qparams", "joined", "parts", "resize", "slopes", "average_pooling"] | None
-    ) = None
+    plan: Plan | None = None
     compute: Callable[..., Tensor] = lambda x, **_: x
     integer_kernels: Mapping[str, IntegerKernel] = field(default_factory=dict)
     litert_kernels: Mapping[str, IntegerKernel] = field(default_factory=dict)
@@ -151,13 +149,9 @@ def _interpolation(layer: Layer) -> str:
     return "" if keeps_aspect else str(getattr(layer, "interpolation", "nearest"))
 
 
-def _divided(x: Tensor, qparams: Tensor) -> Tensor:
-    return tf.round(x / qparams[0])
-
-
 _ROWS = (
     # The file's inputs, which whoever runs it quantizes.
-    _quantize("quantize", xnnpack=_divided, reference=_divided),
+    _quantize("quantize", xnnpack=to_integers, reference=to_integers),
     _quantize("quantize_operator"),
     # Integers of 8 bits stay what they are, at scale 1: nothing is rounded.
     _quantize("quantize_uint8", (0.0, 255.0)),

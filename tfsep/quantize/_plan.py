@@ -115,11 +115,11 @@ def _normalization(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
     )
 
 
-def _activation(planner: Planner, call: LayerCall, _: Fusion) -> int:
+def _activation(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
     layer: Layer = call.layer
     own = activation_of_layer(layer)
     if own is None:
-        return _function(planner, call, _)
+        return _function(planner, call, fusion)
     return _activated(planner, call, own)
 
 
@@ -135,12 +135,12 @@ def _activated(planner: Planner, call: LayerCall, own: Activation) -> int:
     return planner.activate(layer, call, layer.name, source, own)
 
 
-def _function(planner: Planner, call: LayerCall, _: Fusion) -> int:
+def _function(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
     """Plan a function of each number as a table."""
     layer: Layer = call.layer
     kind = traced_kind(call, [planner.calls[source].shape for source in call.sources], planner.runtime)
     if kind == "moves":
-        return _same_qparams(planner, call, _)
+        return _same_qparams(planner, call, fusion)
     if kind == "other":
         raise unsupported(layer, f", {call.obstacle}" if call.obstacle else "")
     own = activation_of(layer) if isinstance(layer, keras.layers.Layer) else None

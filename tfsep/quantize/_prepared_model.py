@@ -52,10 +52,11 @@ def require_prepared(model: Any) -> None:
         TypeError: model: expected a Keras model, got NoneType
     """
     require_model(model)
-    if any(isinstance(layer, Dequantize) for layer in model.layers) and not is_prepared(model):
+    if is_prepared(model):
+        return
+    if any(isinstance(layer, Dequantize) for layer in model.layers):
         raise ValueError(
             f"model: expected one with operations in integers, got {model.name!r}, of which quantize.prepare had to "
             "leave all in float32"
         )
-    if not is_prepared(model):
-        raise ValueError(f"model: expected one that quantize.prepare made, got {model.name!r}")
+    raise ValueError(f"model: expected one that quantize.prepare made, got {model.name!r}")

@@ -39,6 +39,22 @@ def round_straight_through(x: Tensor, step: Tensor) -> Tensor:
     return x + tf.stop_gradient(tf.round(x / step) * step - x)
 
 
+def rounded_away(x: Tensor) -> Tensor:
+    """Return float64 numbers as whole ones, halves away from zero, as the converter rounds constants."""
+    return tf.sign(x) * tf.floor(tf.abs(x) + 0.5)
+
+
+def stored_weights(weights: Tensor, scale: Tensor) -> Tensor:
+    """Return weights as whole numbers, float32: the converter divides by the scale in float64.
+
+    Args:
+        weights: the weights.
+        scale: their scale, float64, in a shape that broadcasts over them.
+    """
+    whole = rounded_away(tf.cast(weights, "float64") / scale)
+    return tf.cast(tf.clip_by_value(whole, -WEIGHT_MAX, WEIGHT_MAX), "float32")
+
+
 def weight_scale(kernel: Tensor, channel_shape: tuple[int, ...]) -> Tensor:
     """Return the scale of each output channel of a kernel, float64, in a shape that broadcasts over the kernel."""
     rank = len(kernel.shape)

@@ -1,15 +1,14 @@
 """Average pooling on 8-bit integers, the same in both runtimes."""
 
-from typing import Any
-
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.types import Layer, Shape, Tensor
+from tfsep._keras.types import Shape, Tensor
 from tfsep.quantize._inference_mode import computes_in_float
+from tfsep.quantize._layer_wrapper import LayerWrapper
 from tfsep.quantize._qparams import to_integers
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-class QuantizedAveragePooling(keras.layers.Layer):
+class QuantizedAveragePooling(LayerWrapper):
     """Average pooling of quantized tensors: the mean of each window, rounded to an integer, halves away from zero.
 
     Args:
@@ -25,10 +24,6 @@ class QuantizedAveragePooling(keras.layers.Layer):
         >>> layer([np.array([[[1.0], [2.0]]], "float32"), np.array([1.0, 0.0], "float32")]).numpy().ravel()
         array([2.], dtype=float32)
     """
-
-    def __init__(self, layer: Layer, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.layer = layer
 
     def build(self, input_shape: list[Shape]) -> None:
         """Build the pooling.
@@ -80,16 +75,3 @@ class QuantizedAveragePooling(keras.layers.Layer):
                 inside = tf.minimum(start + window, size) - tf.maximum(start, 0)
             result *= tf.reshape(inside, [-1 if a == axis + 1 else 1 for a in range(rank + 2)])
         return result
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
-        return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "QuantizedAveragePooling":
-        """Make a layer of its config.
-
-        Args:
-            config: what `get_config` returned.
-        """
-        return cls(**{**config, "layer": keras.saving.deserialize_keras_object(config["layer"])})

@@ -8,7 +8,7 @@ from tfsep._keras.types import Layer, Shape, Tensor
 from tfsep.layers._batch_normalization import scale_and_shift_of
 from tfsep.layers._layer_kinds import kind_of
 from tfsep.quantize._inference_mode import computes_in_float, rounds_nothing
-from tfsep.quantize._qparams import WEIGHT_MAX, round_straight_through, to_integers, weight_scale
+from tfsep.quantize._qparams import WEIGHT_MAX, round_straight_through, stored_weights, to_integers, weight_scale
 
 _EXACT = 2**24
 """Integers below this are exact in float32, and so are their sums."""
@@ -101,9 +101,8 @@ class QuantizedMatmul(keras.layers.Layer):
         """
         x, qparams = inputs
         if computes_in_float():
-            kernel, bias, scale = self._folded_ahead()
             # The converter rounds an input that has a range already; an input that is observed may have none yet.
-            bias = bias if rounds_nothing() else self._rounded_bias(bias, scale, qparams[0])
+            kernel, bias = self.folded() if rounds_nothing() else self._folded_and_rounded(qparams[0])
             return self._real(tf.nn.bias_add(self._product(x, kernel), bias))
         if training:
             return self._real(self._train(x, qparams[0]))
@@ -158,13 +157,19 @@ class QuantizedMatmul(keras.layers.Layer):
     def _has_adapter(self) -> bool:
         return bool(getattr(self.layer, "lora_enabled", False))
 
+    def _folded_and_rounded(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
+        """The kernel, which the converter rounds, and the bias, rounded."""
+        kernel, bias, scale = self._folded_ahead()
+        return kernel, self._rounded_bias(bias, scale, input_scale)
+
     def _folded_ahead(self) -> tuple[Tensor, Tensor, Tensor]:
         """What `folded` returns, and the kernel's scale: as constants where a trace has the weights as constants.
 
         The converter does not fold operands of 256 MiB and more, a kernel of 2²⁵ weights in float64.
         """
-        known = [(weight, tf.get_static_value(tf.convert_to_tensor(weight))) for weight in self.weights]
-        if tf.executing_eagerly() or any(value is None for _, value in known):
+        eager = tf.executing_eagerly()
+        known = [] if eager else [(w, tf.get_static_value(tf.convert_to_tensor(w))) for w in self.weights]
+        if eager or any(value is None for _, value in known):
             return self._folded_and_scale()
         with tf.init_scope(), keras.StatelessScope([(weight, tf.constant(value)) for weight, value in known]):
             parts = [part.numpy() for part in self._folded_and_scale()]
@@ -203,12 +208,11 @@ class QuantizedMatmul(keras.layers.Layer):
         excess = tf.abs(bias) / accumulator_scale / (_BIAS_MAX + 0.5)
         widened = excess > 1.0
         scale = tf.where(tf.reshape(widened, self._channels), narrow * tf.reshape(excess, self._channels), scale)
-        # The converter divides by the scale in float64, rounds halves away from zero, and stores it in float32.
-        steps = kernel / scale
-        whole = tf.clip_by_value(tf.sign(steps) * tf.floor(tf.abs(steps) + 0.5), -WEIGHT_MAX, WEIGHT_MAX)
+        whole = stored_weights(kernel, scale)
         rounded = tf.round(bias / self._accumulator_scale(input_scale, scale))
         bias = tf.where(widened, tf.sign(bias) * _BIAS_MAX, rounded)
-        return tf.cast(whole, "float32"), bias, tf.cast(scale, "float32")
+        # The scale is stored in float32.
+        return whole, bias, tf.cast(scale, "float32")
 
     def _accumulator_scale(self, input_scale: Tensor, scale: Tensor) -> Tensor:
         """The real value of one unit of the sums (F,), float64."""

@@ -1,15 +1,14 @@
 """The slopes of PReLU as a quantized tensor."""
 
-from typing import Any
-
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.types import Layer, Shape, Tensor
+from tfsep._keras.types import Shape, Tensor
 from tfsep.quantize._inference_mode import computes_in_float
-from tfsep.quantize._qparams import WEIGHT_MAX, weight_scale
+from tfsep.quantize._layer_wrapper import LayerWrapper
+from tfsep.quantize._qparams import stored_weights, weight_scale
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-class QuantizedSlopes(keras.layers.Layer):
+class QuantizedSlopes(LayerWrapper):
     """The slopes of a PReLU, quantized symmetrically, −127 to 127, by one scale.
 
     Args:
@@ -26,10 +25,6 @@ class QuantizedSlopes(keras.layers.Layer):
         >>> slopes.numpy().tolist(), [round(float(value), 4) for value in qparams]
         ([1.0, 1.0], [0.0079, 0.0])
     """
-
-    def __init__(self, layer: Layer, **kwargs: Any) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.layer = layer
 
     def build(self, input_shape: Shape) -> None:
         """Build the PReLU.
@@ -52,10 +47,7 @@ class QuantizedSlopes(keras.layers.Layer):
         qparams = tf.stack([tf.cast(scale, "float32"), 0.0])
         if computes_in_float():
             return [slopes, qparams]
-        # The converter divides by the scale in float64, and rounds halves away from zero.
-        steps = tf.cast(slopes, "float64") / scale
-        whole = tf.sign(steps) * tf.floor(tf.abs(steps) + 0.5)
-        rounded = tf.cast(tf.clip_by_value(whole, -WEIGHT_MAX, WEIGHT_MAX), "float32") * qparams[0]
+        rounded = stored_weights(slopes, scale) * qparams[0]
         return [slopes + tf.stop_gradient(rounded - slopes), qparams]
 
     def compute_output_spec(self, inputs: keras.KerasTensor) -> list[keras.KerasTensor]:
@@ -66,16 +58,3 @@ class QuantizedSlopes(keras.layers.Layer):
         """
         self.build(inputs.shape)
         return [keras.KerasTensor(self.layer.alpha.shape, "float32"), keras.KerasTensor((2,), "float32")]
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this layer again."""
-        return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "QuantizedSlopes":
-        """Make a layer of its config.
-
-        Args:
-            config: what `get_config` returned.
-        """
-        return cls(**{**config, "layer": keras.saving.deserialize_keras_object(config["layer"])})

@@ -36,6 +36,7 @@ from tfsep.quantize._fixed_point import (
     times_once,
     truncated_product,
 )
+from tfsep.quantize._qparams import rounded_away
 
 
 def quantize(x: Tensor, qparams: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ def quantize(x: Tensor, qparams: Tensor) -> Tensor:
 def constant(x: Tensor, scale: Tensor, qparams: Tensor) -> Tensor:
     """Return numbers as integers, as the converter rounds constants: by a scale in float64, stored halves from zero."""
     stored = tf.cast(x, "float64") / scale + tf.cast(qparams[1], "float64")
-    return _float32(tf.sign(stored) * tf.floor(tf.abs(stored) + 0.5)) - qparams[1]
+    return _float32(rounded_away(stored)) - qparams[1]
 
 
 def table(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

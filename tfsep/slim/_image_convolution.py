@@ -116,11 +116,7 @@ def separable_convolution2d(
     with layer_scope(inputs, scope, "SeparableConv2d", reuse) as opened:
         require_channels(inputs, data_format, rank=4)
         options = {
-            "kernel_size": pair(kernel_size, "kernel_size"),
-            "strides": pair(stride, "stride"),
-            "padding": padding,
-            "rate": pair(rate, "rate"),
-            "data_format": channels(data_format),
+            **_window(kernel_size, stride, padding, rate, data_format),
             "depth_multiplier": positive_int(depth_multiplier, "depth_multiplier"),
             "depthwise_initializer": initializer(weights_initializer, "weights_initializer"),
             "depthwise_regularizer": regularizer(weights_regularizer, "weights_regularizer"),

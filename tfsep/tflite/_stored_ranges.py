@@ -232,9 +232,7 @@ class RangeErrors:
             use=1.0 if least is None else float(reaches[least].max()),
             unused="" if least is None else self._ranges(least),
             shared=0.0 if shared is None else others[shared],
-            sharing=""
-            if shared is None
-            else f"{self._prescribed[shared][0]} gives its range to {self._ranges(shared)}",
+            sharing="" if shared is None else self._sharing(shared),
         )
 
     def _sharing(self, number: int) -> str:
