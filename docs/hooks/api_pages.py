@@ -96,7 +96,7 @@ def _is_public_module(member: griffe.Object | griffe.Alias) -> bool:
 
 def _public_symbols(module: griffe.Module) -> list[griffe.Object]:
     """Return what a module has in ``__all__``, or defines under a public name where it has none; no submodules."""
-    members = [member for member in module.members.values() if member.is_public and not _is_foreign(member)]
+    members = [m for m in module.members.values() if m.is_public and not m.is_special and not _is_foreign(m)]
     symbols = [member.final_target if member.is_alias else member for member in members]
     return sorted([symbol for symbol in symbols if not symbol.is_module], key=lambda s: (_order(s), s.name))
 
