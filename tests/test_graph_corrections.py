@@ -295,6 +295,22 @@ def test_tensors_of_several_readers_in_integers(choices, recipe, tmp_path):
         assert all(said in note for _, said in IN_INT16.values()), note
 
 
+def test_inputs_that_nothing_in_int16_takes(tmp_path):
+    """Values of an input itself that LiteRT orders and sums in float32, and an input that nothing reads."""
+    x, unread = keras.Input((6,), name="x"), keras.Input((4,), name="unread")
+    rng = np.random.default_rng(0)
+    samples = {"x": rng.normal(size=(32, 6)).astype("float32"), "unread": rng.normal(size=(32, 4)).astype("float32")}
+    outputs = {"dense": L.Dense(2)(x)}
+    for name, more in {"unread": {}, "made": {"first": ops.top_k(x, 2)[0], "sums": ops.cumsum(x, -1)}}.items():
+        model = keras.Model([x, unread], outputs | more)
+        report = tflite.export(model, tmp_path / f"{name}.tflite", "int16x8", samples)
+        assert report.verification.rms_error < 0.02
+        assert [info.dtype for info in report.inputs] == ["float32", "float32"]
+        assert {info.dtype for info in report.outputs} == ({"float32"} if more else {"int16"})
+        said = ["first (TOPK_V2)", "sums (CUMSUM)", "the inputs and outputs of these"] if more else ["the inputs"]
+        assert any(note.startswith("in float32") and all(each in note for each in said) for note in report.notes)
+
+
 def test_extremes_of_tensors_on_samples():
     """Inputs are given by name, whatever their order, and may be measured themselves."""
     function = tf.function(lambda x, m: {"y": tf.where(m > 0.5, x, 0.1 * x)}, autograph=False)

@@ -233,7 +233,8 @@ def _verified_report(source: SourceModel, file: Path, path: Path, terms: _Terms)
     if recipe.weights == "int8" and not recipe.has_integer_activations:
         notes += float_weight_notes(signature.model, read_tflite(file)[1])
     if recipe.activations == "int16":
-        notes += float_operator_notes(signature.model, read_tflite(file)[1])
+        ends = [] if recipe.interface == "float32" else ["outputs"] if terms.ids else ["inputs", "outputs"]
+        notes += float_operator_notes(signature.model, read_tflite(file)[1], ends)
     if flex:
         # Neither LiteRT's package nor TensorFlow's has the runtime of these operators.
         notes.append(f"not verified: {', '.join(flex)} need TensorFlow on the device, and do not run here")

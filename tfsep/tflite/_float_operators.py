@@ -1,5 +1,7 @@
 """Operators in float32 in a file with activations in int16, which TensorFlow Lite has no kernel in int16 for."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tfsep._flatbuffer.constants import real_numbers, scales_of
@@ -14,13 +16,13 @@ _IN_FLOATS = ("ARG_MAX", "ARG_MIN")
 
 
 def with_one_type(content: bytes) -> bytes:
-    """Return a file in which operators in float32 read nothing in int16, as they do in the converter's."""
+    """Return a file in which what reads or makes float32 reads nothing in int16, as it does in the converter's."""
     model = unpack(content, "content")
     graph = model.subgraphs[0]
     operators: list[OperatorT] = []
     for operator in graph.operators:
         kind = operator_name(model, operator)
-        if kind in _IN_FLOATS or (kind not in CONVERSIONS and _reads_floats(graph, operator)):
+        if kind in _IN_FLOATS or (kind not in CONVERSIONS and _has_floats(graph, operator)):
             operator.inputs = list(operator.inputs)
             for place, number in enumerate(operator.inputs):
                 if number >= 0 and type_name(graph.tensors[number]) == "int16":
@@ -78,32 +80,31 @@ _DEQUANTIZE_VERSION = 3
 """The first version that takes int16."""
 
 
-def _reads_floats(graph: SubGraphT, operator: OperatorT) -> bool:
-    """Whether an operator reads a computed tensor in float32."""
-    return any(type_name(graph.tensors[number]) == "float32" for number in operator.inputs if number >= 0)
+def _has_floats(graph: SubGraphT, operator: OperatorT) -> bool:
+    """Whether an operator reads or makes a tensor in float32."""
+    tensors = [graph.tensors[number] for number in (*operator.inputs, *operator.outputs) if number >= 0]
+    return any(type_name(tensor) == "float32" for tensor in tensors)
 
 
-def float_operator_notes(model: Model, file: ModelT) -> list[str]:
-    """Return a remark on the operators of a file with activations in int16 that compute in float32.
+def float_operator_notes(model: Model, file: ModelT, ends: Sequence[str]) -> list[str]:
+    """Return remarks on what a file with activations in int16 has in float32.
 
     Args:
         model: the model of the file.
         file: the file.
+        ends: which of ``"inputs"`` and ``"outputs"`` were to be in integers.
     """
     graph = file.subgraphs[0]
     layers: dict[str, dict[str, None]] = {}
     for operator in graph.operators or []:
         kind = operator_name(file, operator)
-        results = [type_name(graph.tensors[number]) for number in operator.outputs]
-        if kind not in CONVERSIONS and ("float32" in results or _reads_floats(graph, operator)):
+        if kind not in CONVERSIONS and _has_floats(graph, operator):
             layers.setdefault(layer_of_operator(model, file, graph, operator), {})[kind] = None
-    if not layers:
-        return []
-    listed = ", ".join(f"{name} ({', '.join(kinds)})" for name, kinds in layers.items())
-    ends = [
-        kind
-        for kind, numbers in (("inputs", graph.inputs), ("outputs", graph.outputs))
-        if any(type_name(graph.tensors[number]) == "float32" for number in numbers)
-    ]
-    said = f"; the {' and '.join(ends)} of these as well" if ends else ""
-    return [f"in float32, where LiteRT has no kernel in int16, and where ids are computed: {listed}{said}"]
+    tensors = {"inputs": graph.inputs, "outputs": graph.outputs}
+    floats = [end for end in ends if any(type_name(graph.tensors[number]) == "float32" for number in tensors[end])]
+    named = " and ".join(floats)
+    if layers:
+        listed = ", ".join(f"{name} ({', '.join(kinds)})" for name, kinds in layers.items())
+        said = f"; the {named} of these as well" if floats else ""
+        return [f"in float32, where LiteRT has no kernel in int16, and where ids are computed: {listed}{said}"]
+    return [f"in float32, as no operator in int16 takes or makes one of them: the {named}"] if floats else []

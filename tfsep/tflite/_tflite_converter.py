@@ -142,16 +142,18 @@ def _content(
     allow_flex: bool,
     float_inputs: bool = False,
 ) -> bytes:
-    """Run the converter; operators that it has none of in int16 stay in float32, outputs that they make as well."""
+    """Run the converter; what it has no integers for stays in float32, inputs and outputs there as well."""
     flags, builtins = recipe.converter_flags, tf.lite.OpsSet.TFLITE_BUILTINS
+    operators = [builtins if samples is None else tf.lite.OpsSet[flags.operators]]
+    types = {"input": "float32" if float_inputs else recipe.interface, "output": recipe.interface}
 
-    def run(operators: Sequence[tf.lite.OpsSet], interface: str) -> bytes:
+    def run() -> bytes:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
         converter.optimizations = [tf.lite.Optimize.DEFAULT] if flags.optimize else []
         converter.target_spec.supported_types = [tf.dtypes.as_dtype(name) for name in flags.supported_types]
         converter.representative_dataset = samples
-        converter.inference_input_type = tf.dtypes.as_dtype("float32" if float_inputs else interface)
-        converter.inference_output_type = tf.dtypes.as_dtype(interface)
+        converter.inference_input_type = tf.dtypes.as_dtype(types["input"])
+        converter.inference_output_type = tf.dtypes.as_dtype(types["output"])
         converter.target_spec.supported_ops = [*operators, *([tf.lite.OpsSet.SELECT_TF_OPS] if allow_flex else [])]
         with warnings.catch_warnings(), _quiet_converter():
             # The converter calibrates with TensorFlow's own deprecated interpreter, and says so.
@@ -159,22 +161,22 @@ def _content(
             warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
             return bytes(converter.convert())
 
-    own = builtins if samples is None else tf.lite.OpsSet[flags.operators]
-    try:
+    refusal: Exception | None = None
+    while True:
         try:
-            return run([own], recipe.interface)
+            content = run()
+            break
         except Exception as error:
-            if _NO_INT16 not in str(error):
-                raise
-            refusal = error
-        try:
-            content = run([own, builtins], recipe.interface)
-        except Exception as error:
-            if not any(text in str(error) for text in _FLOAT_ENDS):
-                raise
-            content = run([own, builtins], "float32")
-    except Exception as error:
-        raise _ConverterError from error
+            floats = [end for end in types if types[end] != "float32" and _FLOAT_END.format(end) in str(error)]
+            if floats:
+                types |= dict.fromkeys(floats, "float32")
+            elif refusal is None and _NO_INT16 in str(error):
+                refusal = error
+                operators.append(builtins)
+            else:
+                raise _ConverterError from error
+    if refusal is None:
+        return content
     if not any(type_name(tensor) == "int16" for tensor in unpack(content, "content").subgraphs[0].tensors):
         raise _ConverterError from refusal
     return with_one_type(content)
@@ -182,8 +184,8 @@ def _content(
 
 _NO_INT16 = "Quantization to 16x8-bit not yet supported"
 """What the converter says of an operator without a kernel in int16."""
-_FLOAT_ENDS = ("Unsupported input type INT16", "Unsupported output type INT16")
-"""What it says where such an operator takes an input, or makes an output."""
+_FLOAT_END = "Unsupported {} type INT16 for"
+"""What it says of an input that no operator in int16 takes, and of an output that none makes."""
 
 
 def _reordered(content: bytearray, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
