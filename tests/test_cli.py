@@ -514,6 +514,7 @@ def test_another_backend_in_keras_settings_is_refused_in_one_sentence(tmp_path, 
     assert done.stderr == "tfsep: KERAS_BACKEND: expected 'tensorflow', got 'torch'\n"
 
 
+@pytest.mark.slow
 def test_export_prints_no_native_messages(folder):
     """Native code's chatter stays out of both streams."""
     done = subprocess.run(

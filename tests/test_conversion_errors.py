@@ -1,5 +1,7 @@
 """Models that do not convert: the operator, its layer, the recipe and what to do, in a sentence of our own."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -150,10 +152,11 @@ def refused(model, folder, recipe, **options):
 
 @pytest.mark.parametrize("case", in_part(WITHOUT_COUNTERPART, 3))
 def test_operators_without_a_counterpart_name_their_layers(case, tmp_path):
-    keras.backend.clear_session()
     make, said = WITHOUT_COUNTERPART[case]
     model = make()
-    assert refused(model, tmp_path, "float32") == f": TensorFlow Lite has no operator for {said}"
+    # Keras numbers operations by what else the process has made.
+    text = re.sub(r"_\d+(?=')", "", refused(model, tmp_path, "float32"))
+    assert text == f": TensorFlow Lite has no operator for {said}"
 
 
 def test_every_recipe_says_the_same(tmp_path):

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from itertools import product
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_sentence, places
+from checks import assert_close, assert_sentence, in_part, places
 from typer.testing import CliRunner
 
 from tfsep import tflite
@@ -224,6 +225,7 @@ with vision.ImageClassifier.create_from_options(options) as classifier:
 """
 
 
+@pytest.mark.slow
 def test_task_library_reads_the_metadata(model, tmp_path):
     """MediaPipe's own classifier, given nothing but the file and pixels: names and scores are the model's."""
     pytest.importorskip("mediapipe", reason="needs the extra metadata", exc_type=ImportError)
@@ -375,17 +377,16 @@ def test_calibrating_a_model_with_loops_is_refused(tmp_path):
     assert tflite.export(unrolled, tmp_path / "m.tflite", "int8", given).verification.rms_error < 0.1
 
 
-def test_calibration_on_images_of_other_classes(tmp_path, images):
+@pytest.mark.parametrize(("name", "source"), in_part(product(("five", "pixels"), (".", f"train/{NAMES[0]}")), 3))
+def test_calibration_on_images_of_other_classes(name, source, tmp_path, images):
     """Their labels are not the model's, whatever it computes."""
-    for name, layer in (("five", L.Dense(5)), ("pixels", L.Conv2D(2, 1))):
-        features = [L.Conv2D(4, 3), L.Flatten()] if name == "five" else []
-        keras.Sequential([keras.Input((16, 16, 3)), *features, layer]).save(tmp_path / f"{name}.keras")
-        for source in (images, images / "train" / NAMES[0]):
-            done = run("convert", tmp_path / f"{name}.keras", "--calibration", source, "--out", tmp_path / name)
-            assert done.exit_code == 0, done.output
-            report = json.loads((tmp_path / name / "model.json").read_text())
-            assert report["verification"]["accuracy"] is None
-            assert report["labels"] == (5 if name == "five" else None)
+    head = [L.Conv2D(4, 3), L.Flatten(), L.Dense(5)] if name == "five" else [L.Conv2D(2, 1)]
+    keras.Sequential([keras.Input((16, 16, 3)), *head]).save(tmp_path / "m.keras")
+    done = run("convert", tmp_path / "m.keras", "--calibration", images / source, "--out", tmp_path / name)
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / name / "model.json").read_text())
+    assert report["verification"]["accuracy"] is None
+    assert report["labels"] == (5 if name == "five" else None)
 
 
 def test_several_inputs_are_calibrated_by_name(tmp_path):

@@ -454,6 +454,7 @@ def test_exported_file(options, tmp_path):
         assert [row.macs for row in cost(tmp_path / "m.tflite").rows if row.macs] == macs
 
 
+@pytest.mark.slow
 def test_offsets_in_int16(tmp_path):
     """The offsets of an untrained layer are all zeros, which have no scale."""
     data = np.random.default_rng(0).normal(size=(8, 6, 6, 2)).astype("float32")

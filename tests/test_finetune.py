@@ -68,6 +68,7 @@ def test_best_epoch_is_kept(whole):
     assert whole.validation_accuracy == max(record["validation_accuracy"] for record in records)
 
 
+@pytest.mark.slow
 def test_statistics_are_frozen_after_the_given_epoch(float_model, data, tmp_path, whole):
     assert is_prepared(whole.model)
     early = finetune(float_model, replace(TINY, epochs=1, freeze_epoch=0), data, tmp_path / "a")

@@ -43,6 +43,7 @@ def test_every_layer_of_the_file_equals_the_prepared_model(name, tmp_path):
     assert elements > 100_000
 
 
+@pytest.mark.slow
 def test_the_shipped_prepared_model_is_exported_again(tmp_path):
     shipped = saved.load("fashion_mnist_int8")
     given = data.preprocess(shipped.images[:100]).numpy()
@@ -202,7 +203,8 @@ def test_the_reference_kernel_of_a_mean_truncates_its_multiplier(side, keepdims,
     assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=inputs).verification.differing == 0
 
 
-@pytest.mark.parametrize("name", [pytest.param("residual", marks=pytest.mark.slow), "branches"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["residual", "branches"])
 def test_compare_layers_finds_the_tensor_of_each_layer(name, tmp_path):
     """The prepared model's quantized results are the file's tensors, to a unit of the other kernels."""
     _, quantized, given = prepared_network(name)

@@ -231,6 +231,7 @@ def test_layers_that_move_or_scale_are_exact(case, tmp_path):
     assert_close(prepared(given), model(given), 0.05)
 
 
+@pytest.mark.slow
 def test_rescaling_per_channel_is_exact_at_any_range(tmp_path):
     """At some of these ranges, and at all of the last factors, the rounded offset is one number in all channels."""
     keras.utils.set_random_seed(0)

@@ -34,7 +34,7 @@ ELEMENTWISE = {
     "rectified difference": lambda x: K.relu(convolved(x) - x),
     "difference from a mean": lambda x: x - L.GlobalAveragePooling2D(keepdims=True)(x),
     "slopes": lambda x: L.PReLU("uniform", shared_axes=(1, 2))(convolved(x)),
-    "slopes above 1 and below 0": L.PReLU(keras.initializers.RandomUniform(-1.5, 1.5)),
+    "slopes above 1 and below 0": lambda x: L.PReLU(keras.initializers.RandomUniform(-1.5, 1.5))(convolved(x)),
     "slopes of a layer's own": lambda x: convolved(x, L.PReLU(keras.initializers.Constant(0.2), shared_axes=(1, 2))),
     "leaky up to a maximum": L.ReLU(max_value=0.8, negative_slope=0.1),
     "a rectifier's arguments": lambda x: keras.activations.relu(x, negative_slope=0.3, max_value=0.7),

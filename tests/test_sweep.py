@@ -97,6 +97,7 @@ def without_onednn(cases, seed):
     return subprocess.run(command, cwd=ROOT / "tests", env=WITHOUT_ONEDNN, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_random_cases_without_onednn():
     """A build without oneDNN has neither rates nor unequal strides, and refuses gradients: the numbers are the same."""
     done = without_onednn(50, 7)

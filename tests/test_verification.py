@@ -290,6 +290,7 @@ def test_probabilities_that_all_vary_by_less_than_a_step(tmp_path):
 # Lossy files.
 
 
+@pytest.mark.slow
 def test_lossy_file_is_kept_with_its_figures(tmp_path):
     """Rounding of a deep, untrained network adds up to more than the tolerance; strict refuses it."""
     model = built(verification_networks.deep)
