@@ -61,7 +61,7 @@ def statistics_apart(devices, xla=False):
     """Mean and variance of the first normalization after a step in which each replica goes by its own statistics."""
     with devices.strategy.scope():
         trainer = Trainer(network(False), keras.optimizers.SGD(0.0), CONFIG, xla=xla)
-    batches = epoch_batches(data().train, CONFIG, 2, 0, devices.worker_index, devices.worker_count)
+    batches = epoch_batches(data().train, CONFIG, 2, 0, (devices.worker_index, devices.worker_count))
     trainer.epoch(batches.take(1))
     return [np.asarray(weight) for weight in trainer.model.layers[1].get_weights()[2:]]
 

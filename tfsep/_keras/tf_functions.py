@@ -4,16 +4,15 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from operator import attrgetter
 from typing import Any, NamedTuple, Self, TypeAlias
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Tensor
-from tfsep._utils.context_flag import set_flag
+from tfsep._utils.context_flag import ContextFlag
 
-_TAKING = ContextVar("taking_keras_tensors", default=False)
+_TAKING = ContextFlag("taking_keras_tensors")
 
 IMAGE_FORMATS = ("NHWC", "NCHW")
 VOLUME_FORMATS = ("NDHWC", "NCDHW")
@@ -232,13 +231,13 @@ class FunctionCall(NamedTuple):
 def taking_keras_tensors() -> Iterator[None]:
     """Let TensorFlow's functions take symbolic Keras tensors, and return those of layers and operations of Keras."""
     _register()
-    with set_flag(_TAKING):
+    with _TAKING.set():
         yield
 
 
 def is_taking_keras_tensors() -> bool:
     """Return whether `taking_keras_tensors` is active."""
-    return _TAKING.get()
+    return _TAKING.is_set()
 
 
 @cache

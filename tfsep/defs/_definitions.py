@@ -5,7 +5,7 @@ only `Network.of` asks for the class, to find the family of definitions alone. T
 of its `Family`; a definition's own is for a layer or block that differs.
 """
 
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Self, TypeAlias
 
 from tfsep._utils.arguments import positive_int, positive_number
 from tfsep.defs._layer_def import ACTIVATIONS, DEFAULT_ACTIVATION, LayerDef, Place, check_activation
@@ -15,7 +15,34 @@ from tfsep.geometry._sizes import pair
 __all__ = ["Conv", "ConvDef", "ConvDefs", "DepthSepConv", "InvertedResidual", "make_divisible"]
 
 
-class Conv(NamedTuple):
+class _Windowed(NamedTuple):
+    """The fields of a definition that does not ask for the channels of its input, and what is done with them."""
+
+    kernel: PairLike
+    stride: PairLike
+    depth: int
+    rate: PairLike = 1
+    activation: str | None = DEFAULT_ACTIVATION
+
+    def normalized(self, where: str) -> Self:
+        """Return the definition with pairs for kernel, stride and rate; errors start with `where`."""
+        return self._replace(**_checked(self, where))
+
+    def expand(self, place: Place, source: str, channels: int | None) -> list[LayerDef]:  # noqa: ARG002
+        """Return the primitive layers of a normalized definition.
+
+        Args:
+            place: the names of the definition in its network.
+            source: name of the layer whose result is the input.
+            channels: input channels; None where they are not known.
+        """
+        return self._layers(place, source)
+
+    def _layers(self, place: Place, source: str) -> list[LayerDef]:
+        raise NotImplementedError
+
+
+class Conv(_Windowed):
     """A standard convolution, then batch normalization and the activation.
 
     Attributes:
@@ -26,33 +53,18 @@ class Conv(NamedTuple):
         activation: a Keras activation's name, None for none, or ``"default"`` for the network's, see `Family`.
     """
 
-    kernel: PairLike
-    stride: PairLike
-    depth: int
-    rate: PairLike = 1
-    activation: str | None = DEFAULT_ACTIVATION
+    __slots__ = ()
 
     @property
     def slim_scope(self) -> str:
         """The name of this kind in TF-slim's variable scopes."""
         return "Conv"
 
-    def normalized(self, where: str) -> "Conv":
-        """Return the definition with pairs for kernel, stride and rate; errors start with `where`."""
-        return _normalized(self, where)
-
-    def expand(self, place: Place, source: str, channels: int | None) -> list[LayerDef]:  # noqa: ARG002
-        """Return the primitive layers of a normalized definition.
-
-        Args:
-            place: the names of the definition in its network.
-            source: name of the layer whose result is the input.
-            channels: input channels; None where they are not known.
-        """
+    def _layers(self, place: Place, source: str) -> list[LayerDef]:
         return [_convolution(place.scope, self.depth, source, self.activation, place.end_point, *_window(self))]
 
 
-class DepthSepConv(NamedTuple):
+class DepthSepConv(_Windowed):
     """A depthwise convolution and a 1×1 convolution, each with batch normalization and the activation.
 
     Attributes:
@@ -65,29 +77,14 @@ class DepthSepConv(NamedTuple):
     Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), Figure 3.
     """
 
-    kernel: PairLike
-    stride: PairLike
-    depth: int
-    rate: PairLike = 1
-    activation: str | None = DEFAULT_ACTIVATION
+    __slots__ = ()
 
     @property
     def slim_scope(self) -> str:
         """The name of this kind in TF-slim's variable scopes."""
         return "separable_conv"
 
-    def normalized(self, where: str) -> "DepthSepConv":
-        """Return the definition with pairs for kernel, stride and rate; errors start with `where`."""
-        return _normalized(self, where)
-
-    def expand(self, place: Place, source: str, channels: int | None) -> list[LayerDef]:  # noqa: ARG002
-        """Return the primitive layers of a normalized definition.
-
-        Args:
-            place: the names of the definition in its network.
-            source: name of the layer whose result is the input.
-            channels: input channels; None where they are not known.
-        """
+    def _layers(self, place: Place, source: str) -> list[LayerDef]:
         scope, end_point = place
         depthwise = _depthwise(f"{scope}_depthwise", source, self.activation, f"{end_point}_depthwise", *_window(self))
         pointwise = f"{scope}_pointwise", self.depth, depthwise.name, self.activation, f"{end_point}_pointwise"
@@ -134,7 +131,8 @@ class InvertedResidual(NamedTuple):
         """Return the definition with pairs for kernel, stride and rate; errors start with `where`."""
         if not isinstance(self.residual, bool):
             raise ValueError(f"{where}.residual: expected True or False, got {self.residual!r}")
-        return _normalized(self, where)._replace(
+        return self._replace(
+            **_checked(self, where),
             expansion=positive_number(self.expansion, f"{where}.expansion"),
             squeeze=None if self.squeeze is None else _share(self.squeeze, f"{where}.squeeze"),
         )
@@ -193,18 +191,11 @@ def make_divisible(depth: float, minimum: int = 8, divisor: int = 8) -> int:
     return rounded if rounded >= 0.9 * depth else rounded + divisor
 
 
-_Definition = TypeVar("_Definition", Conv, DepthSepConv, InvertedResidual)
-
-
-def _normalized(definition: _Definition, where: str) -> _Definition:
-    """Return a definition with the fields that all have checked, and window and rate as pairs."""
+def _checked(definition: ConvDef | _Windowed, where: str) -> dict[str, Any]:
+    """The fields that all definitions have, checked, with window and rate as pairs."""
     check_activation(definition.activation, f"{where}.activation", (*ACTIVATIONS, DEFAULT_ACTIVATION, None))
-    return definition._replace(
-        kernel=pair(definition.kernel, f"{where}.kernel"),
-        stride=pair(definition.stride, f"{where}.stride"),
-        depth=positive_int(definition.depth, f"{where}.depth"),
-        rate=pair(definition.rate, f"{where}.rate"),
-    )
+    pairs = {name: pair(getattr(definition, name), f"{where}.{name}") for name in ("kernel", "stride", "rate")}
+    return {**pairs, "depth": positive_int(definition.depth, f"{where}.depth")}
 
 
 def _share(value: float, where: str) -> float:

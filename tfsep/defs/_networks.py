@@ -194,34 +194,19 @@ def _image_shape(value: Sequence[int | None] | None, name: str) -> ImageShape:
     return rows, columns, channels
 
 
-MOBILENETV1_CONV_DEFS: ConvDefs = (
-    Conv(kernel=(3, 3), stride=2, depth=32),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=64),
-    DepthSepConv(kernel=(3, 3), stride=2, depth=128),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=128),
-    DepthSepConv(kernel=(3, 3), stride=2, depth=256),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=256),
-    DepthSepConv(kernel=(3, 3), stride=2, depth=512),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=512),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=512),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=512),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=512),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=512),
-    DepthSepConv(kernel=(3, 3), stride=2, depth=1024),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=1024),
+def _separable_body(first: tuple[int, int], *others: tuple[int, int]) -> ConvDefs:
+    """A 3×3 convolution, then depthwise separable ones with kernels of 3×3, each by its stride and output channels."""
+    return (Conv((3, 3), *first), *(DepthSepConv((3, 3), *each) for each in others))
+
+
+MOBILENETV1_CONV_DEFS = _separable_body(
+    *((2, 32), (1, 64), (2, 128), (1, 128), (2, 256), (1, 256)),
+    *((2, 512), (1, 512), (1, 512), (1, 512), (1, 512), (1, 512), (2, 1024), (1, 1024)),
 )
 """The body of MobileNet v1 (the paper's Table 1)."""
 
-FASHION_CONV_DEFS: ConvDefs = (
-    Conv(kernel=(3, 3), stride=1, depth=32),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=64),
-    DepthSepConv(kernel=(3, 3), stride=2, depth=160),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=160),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=160),
-    DepthSepConv(kernel=(3, 3), stride=2, depth=256),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=256),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=256),
-    DepthSepConv(kernel=(3, 3), stride=1, depth=320),
+FASHION_CONV_DEFS = _separable_body(
+    (1, 32), (1, 64), (2, 160), (1, 160), (1, 160), (2, 256), (1, 256), (1, 256), (1, 320)
 )
 """A MobileNet for images of 28×28: 64 times fewer pixels than 224×224 want three strides fewer."""
 

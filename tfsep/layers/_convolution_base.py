@@ -1,20 +1,12 @@
 """The base of the convolution layers: window, bias, activation, shapes and config."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, ClassVar
 
 from tfsep._keras.activations import activation_function
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.types import (
-    ActivationLike,
-    ConstraintLike,
-    InitializerLike,
-    RegularizerLike,
-    Shape,
-    Tensor,
-    TensorLike,
-)
+from tfsep._keras.types import ActivationLike, InitializerLike, Shape, Tensor, TensorLike
 from tfsep.geometry import PaddingLike, PairLike, Sizes, Transposed, Window
 from tfsep.geometry._padding import choose_rate, normalize_data_format, normalize_padding, normalize_row_padding
 from tfsep.geometry._sizes import Padding, RowPadding, pair, single
@@ -59,10 +51,8 @@ class Convolution(keras.layers.Layer):
         rate: another name of dilation_rate.
         activation: applied to the result; None for none.
         use_bias: whether a bias is added.
-        bias_initializer: initializer of the bias.
-        bias_regularizer: regularizer of the bias.
-        bias_constraint: constraint of the bias.
-        **kwargs: arguments of `keras.layers.Layer`.
+        **kwargs: initializer, regularizer and constraint of each kind of weight, ``bias_initializer`` and so on; and
+            arguments of `keras.layers.Layer`.
 
     The arguments are attributes that can be set again: those that the weights follow from until the layer is built, the
     others at any time.
@@ -72,6 +62,8 @@ class Convolution(keras.layers.Layer):
     """
 
     rank: ClassVar[int] = 2
+    _weight_kinds: ClassVar[tuple[str, ...]] = ("bias",)
+    """The kinds of weights that have options of their own."""
     _op: ClassVar[Callable[..., Tensor]]
     """(x, kernels, geometry, data_format, rank) → the result, without the bias.
 
@@ -98,27 +90,23 @@ class Convolution(keras.layers.Layer):
         rate: PairLike | None,
         activation: ActivationLike,
         use_bias: bool,
-        bias_initializer: InitializerLike,
-        bias_regularizer: RegularizerLike,
-        bias_constraint: ConstraintLike,
         **kwargs: Any,
     ) -> None:
+        options = {name: registry.get(kwargs.pop(name)) for name, registry in self._weight_options()}
         super().__init__(**kwargs)
+        for name, option in options.items():
+            setattr(self, name, option)
         self.kernel_size, self.strides, self.padding = kernel_size, strides, padding
         self.dilation_rate = choose_rate(rate, dilation_rate, single if self.rank == 1 else pair)
         self.data_format, self.activation, self.use_bias = data_format, activation, use_bias
-        self._weight_kinds: tuple[str, ...] = ()
-        self._set_options("bias", bias_initializer, bias_regularizer, bias_constraint)
         self.bias: keras.Variable | None = None
 
-    def _set_options(
-        self, kind: str, initializer: InitializerLike, regularizer: RegularizerLike, constraint: ConstraintLike
-    ) -> None:
-        """Keep the three options of one kind of weight under Keras's names, ``bias_initializer`` and so on."""
-        given = {"initializer": initializer, "regularizer": regularizer, "constraint": constraint}
-        for option, registry in _REGISTRIES.items():
-            setattr(self, f"{kind}_{option}", registry.get(given[option]))
-        self._weight_kinds = (*self._weight_kinds, kind)
+    @classmethod
+    def _weight_options(cls) -> Iterator[tuple[str, Any]]:
+        """Yield the names of the weights' options, such as ``bias_initializer``, and Keras's module of each."""
+        for kind in cls._weight_kinds:
+            for option, registry in _REGISTRIES.items():
+                yield f"{kind}_{option}", registry
 
     def _add_weight(self, kind: str, name: str, shape: Shape, initializer: InitializerLike = None) -> keras.Variable:
         """Make a weight with the options of its kind."""
@@ -223,21 +211,13 @@ class Convolution(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the layer's arguments, under Keras's names."""
+        written_as_it_is = ("kernel_size", "strides", "padding", "data_format", "dilation_rate", "use_bias")
         return {
             **super().get_config(),
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate,
+            **{name: getattr(self, name) for name in written_as_it_is},
             "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
             "activity_regularizer": keras.regularizers.serialize(self.activity_regularizer),
-            **{
-                f"{kind}_{option}": registry.serialize(getattr(self, f"{kind}_{option}"))
-                for kind in self._weight_kinds
-                for option, registry in _REGISTRIES.items()
-            },
+            **{name: registry.serialize(getattr(self, name)) for name, registry in self._weight_options()},
         }
 
 

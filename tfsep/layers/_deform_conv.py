@@ -80,6 +80,8 @@ class DeformableConv2D(StandardConvolution):
         (TensorShape([1, 4, 4, 8]), TensorShape([3, 3, 4, 27]))
     """
 
+    _weight_kinds = ("bias", "kernel", "offset")
+
     def __init__(
         self,
         filters: int,
@@ -108,14 +110,9 @@ class DeformableConv2D(StandardConvolution):
         lora_alpha: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            **arguments_of(
-                locals(), "offset_groups", "modulated", "offset_initializer", "offset_regularizer", "offset_constraint"
-            )
-        )
+        super().__init__(**arguments_of(locals(), "offset_groups", "modulated"))
         self.offset_groups = positive_int(offset_groups, "offset_groups")
         self.modulated = bool(modulated)
-        self._set_options("offset", offset_initializer, offset_regularizer, offset_constraint)
 
     @property
     def taps(self) -> int:

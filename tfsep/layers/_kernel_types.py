@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar
 
-from tfsep._keras.types import ConstraintLike, InitializerLike, RegularizerLike, Shape, Tensor, TensorLike
+from tfsep._keras.types import Shape, Tensor, TensorLike
 from tfsep._utils.arguments import positive_int
 from tfsep.geometry import PairLike, Transposed
 from tfsep.layers._convolution_base import Convolution, sizes
@@ -49,31 +49,20 @@ class StandardConvolution(FilteredConvolution):
 
     Args:
         groups: number of groups of the input channels C and of the filters.
-        kernel_initializer: initializer of the kernel (kh, kw, C / groups, F).
-        kernel_regularizer: regularizer of the kernel.
-        kernel_constraint: constraint of the kernel.
-        **options: arguments of `FilteredConvolution`.
+        **options: arguments of `FilteredConvolution`, with options of the kernel (kh, kw, C / groups, F).
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve)
     _spec: ClassVar[KernelSpec] = KernelSpec()
+    _weight_kinds: ClassVar[tuple[str, ...]] = ("bias", "kernel")
 
     groups = Argument(_count, shapes_weights=True)
     kernel = AdaptedKernel()
 
-    def __init__(
-        self,
-        *,
-        groups: int,
-        kernel_initializer: InitializerLike,
-        kernel_regularizer: RegularizerLike,
-        kernel_constraint: ConstraintLike,
-        **options: Any,
-    ) -> None:
+    def __init__(self, *, groups: int, **options: Any) -> None:
         super().__init__(**options)
         self.groups = groups
         self._check_groups()
-        self._set_options("kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
 
     def _check_groups(self) -> None:
         if self.filters % self.groups:
@@ -117,28 +106,17 @@ class DepthwiseConvolution(Convolution):
 
     Args:
         depth_multiplier: filters per channel, M.
-        depthwise_initializer: initializer of the kernel (kh, kw, C, M).
-        depthwise_regularizer: regularizer of the kernel.
-        depthwise_constraint: constraint of the kernel.
-        **options: arguments of `Convolution`.
+        **options: arguments of `Convolution`, with options of the kernel (kh, kw, C, M) as of kind ``depthwise``.
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_depthwise)
+    _weight_kinds: ClassVar[tuple[str, ...]] = ("bias", "depthwise")
 
     depth_multiplier = Argument(_count, shapes_weights=True)
 
-    def __init__(
-        self,
-        *,
-        depth_multiplier: int,
-        depthwise_initializer: InitializerLike,
-        depthwise_regularizer: RegularizerLike,
-        depthwise_constraint: ConstraintLike,
-        **options: Any,
-    ) -> None:
+    def __init__(self, *, depth_multiplier: int, **options: Any) -> None:
         super().__init__(**options)
         self.depth_multiplier = depth_multiplier
-        self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
 
     def build(self, input_shape: Shape) -> None:
         """Make the kernel (kh, kw, C, M) and the bias (C·M,).
@@ -166,37 +144,20 @@ class SeparableConvolution(FilteredConvolution):
 
     Args:
         depth_multiplier: depthwise filters per channel, M.
-        depthwise_initializer: initializer of the depthwise kernel (kh, kw, C, M).
-        pointwise_initializer: initializer of the pointwise kernel (1, 1, C·M, F).
-        depthwise_regularizer: regularizer of the depthwise kernel.
-        pointwise_regularizer: regularizer of the pointwise kernel.
-        depthwise_constraint: constraint of the depthwise kernel.
-        pointwise_constraint: constraint of the pointwise kernel.
-        **options: arguments of `FilteredConvolution`; the pointwise kernel is adapted.
+        **options: arguments of `FilteredConvolution`, with options of the kernels (kh, kw, C, M) and (1, 1, C·M, F);
+            the pointwise one is adapted.
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_separable)
     _adapted = ("pointwise_kernel", "pointwise")
+    _weight_kinds: ClassVar[tuple[str, ...]] = ("bias", "depthwise", "pointwise")
 
     depth_multiplier = Argument(_count, shapes_weights=True)
     pointwise_kernel = AdaptedKernel()
 
-    def __init__(
-        self,
-        *,
-        depth_multiplier: int,
-        depthwise_initializer: InitializerLike,
-        pointwise_initializer: InitializerLike,
-        depthwise_regularizer: RegularizerLike,
-        pointwise_regularizer: RegularizerLike,
-        depthwise_constraint: ConstraintLike,
-        pointwise_constraint: ConstraintLike,
-        **options: Any,
-    ) -> None:
+    def __init__(self, *, depth_multiplier: int, **options: Any) -> None:
         super().__init__(**options)
         self.depth_multiplier = depth_multiplier
-        self._set_options("depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
-        self._set_options("pointwise", pointwise_initializer, pointwise_regularizer, pointwise_constraint)
 
     def build(self, input_shape: Shape) -> None:
         """Make the kernels (kh, kw, C, M) and (1, 1, C·M, F), and the bias (F,).

@@ -30,6 +30,8 @@ from tfsep.layers._convolution_base import Convolution
 from tfsep.layers._deform_conv import DeformableConv2D
 from tfsep.layers._kernel_spec import DEPTHWISE_AXES, STANDARD_AXES, TRANSPOSED_AXES, KernelSpec
 
+L = keras.layers
+
 
 @dataclass(frozen=True)
 class LayerKind:
@@ -95,90 +97,31 @@ def _separable(op: str, pointwise_op: str) -> tuple[KernelSpec, KernelSpec]:
 _STANDARD = (KernelSpec(channel_axes=STANDARD_AXES),)
 _DEPTHWISE = (KernelSpec(channel_axes=DEPTHWISE_AXES),)
 _TRANSPOSED = (KernelSpec(channel_axes=TRANSPOSED_AXES),)
+_SEPARABLE_1D = _separable("depthwise_conv1d", "conv1d")
+_SEPARABLE_2D = _separable("depthwise_conv2d", "conv2d")
+
+
+def _kind(op: Callable[..., Any], own: type[Layer], kernels: tuple[KernelSpec, ...], **facts: Any) -> LayerKind:
+    """The row of a class of the same name in `keras.layers` and here; the op has the name of the kind."""
+    return LayerKind(op.__name__, getattr(L, own.__name__), own, kernels, op, **facts)
+
 
 LAYER_KINDS: tuple[LayerKind, ...] = (
-    LayerKind("dense", keras_class=keras.layers.Dense, kernels=_STANDARD, op=tf.linalg.matmul, quantized="operator"),
-    LayerKind(
-        "conv1d",
-        keras_class=keras.layers.Conv1D,
-        tfsep_class=Conv1D,
-        kernels=_STANDARD,
-        op=ops.conv1d,
-        quantized="operator",
+    LayerKind("dense", L.Dense, None, _STANDARD, tf.linalg.matmul, quantized="operator"),
+    _kind(ops.conv1d, Conv1D, _STANDARD, quantized="operator"),
+    _kind(ops.conv2d, Conv2D, _STANDARD, quantized="operator", keras_method="convolution_op"),
+    LayerKind("conv3d", L.Conv3D, None, _STANDARD),
+    _kind(ops.depthwise_conv1d, DepthwiseConv1D, _DEPTHWISE, quantized="operator", keras_method="call"),
+    _kind(ops.depthwise_conv2d, DepthwiseConv2D, _DEPTHWISE, quantized="operator", keras_method="call"),
+    _kind(ops.separable_conv1d, SeparableConv1D, _SEPARABLE_1D, quantized="parts", keras_method="call"),
+    _kind(ops.separable_conv2d, SeparableConv2D, _SEPARABLE_2D, quantized="parts", keras_method="call"),
+    _kind(ops.conv1d_transpose, Conv1DTranspose, _TRANSPOSED, transposed=True, quantized="parts", keras_method="call"),
+    _kind(
+        ops.conv2d_transpose, Conv2DTranspose, _TRANSPOSED, transposed=True, quantized="operator", keras_method="call"
     ),
+    LayerKind("conv3d_transpose", L.Conv3DTranspose, None, _TRANSPOSED, transposed=True),
     LayerKind(
-        "conv2d",
-        keras_class=keras.layers.Conv2D,
-        tfsep_class=Conv2D,
-        kernels=_STANDARD,
-        op=ops.conv2d,
-        quantized="operator",
-        keras_method="convolution_op",
-    ),
-    LayerKind("conv3d", keras_class=keras.layers.Conv3D, kernels=_STANDARD),
-    LayerKind(
-        "depthwise_conv1d",
-        keras_class=keras.layers.DepthwiseConv1D,
-        tfsep_class=DepthwiseConv1D,
-        kernels=_DEPTHWISE,
-        op=ops.depthwise_conv1d,
-        quantized="operator",
-        keras_method="call",
-    ),
-    LayerKind(
-        "depthwise_conv2d",
-        keras_class=keras.layers.DepthwiseConv2D,
-        tfsep_class=DepthwiseConv2D,
-        kernels=_DEPTHWISE,
-        op=ops.depthwise_conv2d,
-        quantized="operator",
-        keras_method="call",
-    ),
-    LayerKind(
-        "separable_conv1d",
-        keras_class=keras.layers.SeparableConv1D,
-        tfsep_class=SeparableConv1D,
-        kernels=_separable("depthwise_conv1d", "conv1d"),
-        op=ops.separable_conv1d,
-        quantized="parts",
-        keras_method="call",
-    ),
-    LayerKind(
-        "separable_conv2d",
-        keras_class=keras.layers.SeparableConv2D,
-        tfsep_class=SeparableConv2D,
-        kernels=_separable("depthwise_conv2d", "conv2d"),
-        op=ops.separable_conv2d,
-        quantized="parts",
-        keras_method="call",
-    ),
-    LayerKind(
-        "conv1d_transpose",
-        keras_class=keras.layers.Conv1DTranspose,
-        tfsep_class=Conv1DTranspose,
-        kernels=_TRANSPOSED,
-        op=ops.conv1d_transpose,
-        transposed=True,
-        quantized="parts",
-        keras_method="call",
-    ),
-    LayerKind(
-        "conv2d_transpose",
-        keras_class=keras.layers.Conv2DTranspose,
-        tfsep_class=Conv2DTranspose,
-        kernels=_TRANSPOSED,
-        op=ops.conv2d_transpose,
-        transposed=True,
-        quantized="operator",
-        keras_method="call",
-    ),
-    LayerKind("conv3d_transpose", keras_class=keras.layers.Conv3DTranspose, kernels=_TRANSPOSED, transposed=True),
-    LayerKind(
-        "depthwise_conv2d_transpose",
-        tfsep_class=DepthwiseConv2DTranspose,
-        kernels=_DEPTHWISE,
-        transposed=True,
-        quantized="parts",
+        "depthwise_conv2d_transpose", None, DepthwiseConv2DTranspose, _DEPTHWISE, transposed=True, quantized="parts"
     ),
     LayerKind(
         "separable_conv2d_transpose",
@@ -192,12 +135,12 @@ LAYER_KINDS: tuple[LayerKind, ...] = (
         tfsep_class=DeformableConv2D,
         kernels=(KernelSpec("offset_kernel", op="conv2d", part="offset", bias="offset_bias"), KernelSpec()),
     ),
-    LayerKind("batch_normalization", keras_class=keras.layers.BatchNormalization, tfsep_class=BatchNormalization),
-    LayerKind("group_normalization", keras_class=keras.layers.GroupNormalization),
-    LayerKind("layer_normalization", keras_class=keras.layers.LayerNormalization),
-    LayerKind("normalization", keras_class=keras.layers.Normalization),
-    LayerKind("prelu", keras_class=keras.layers.PReLU),
-    LayerKind("embedding", keras_class=keras.layers.Embedding),
+    LayerKind("batch_normalization", L.BatchNormalization, BatchNormalization),
+    LayerKind("group_normalization", L.GroupNormalization),
+    LayerKind("layer_normalization", L.LayerNormalization),
+    LayerKind("normalization", L.Normalization),
+    LayerKind("prelu", L.PReLU),
+    LayerKind("embedding", L.Embedding),
 )
 """The kinds of layers, one row each."""
 

@@ -3,16 +3,15 @@
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from functools import cache
 from typing import Any, TypeVar
 
 from tfsep._keras.backend import keras, tf
-from tfsep._utils.context_flag import set_flag
+from tfsep._utils.context_flag import ContextFlag
 
 __all__ = ["exporting", "is_exporting"]
 
-_EXPORTING: ContextVar[bool] = ContextVar("exporting", default=False)
+_EXPORTING = ContextFlag("exporting")
 
 
 def exporting() -> AbstractContextManager[None]:
@@ -31,7 +30,7 @@ def exporting() -> AbstractContextManager[None]:
         >>> [op.type for op in graph.get_operations() if "Depthwise" in op.type or "Space" in op.type]
         ['DepthwiseConv2dNative']
     """
-    return set_flag(_EXPORTING)
+    return _EXPORTING.set()
 
 
 def is_exporting() -> bool:
@@ -42,7 +41,7 @@ def is_exporting() -> bool:
         ...     is_exporting()
         True
     """
-    return _EXPORTING.get()
+    return _EXPORTING.is_set()
 
 
 def is_saving() -> bool:

@@ -1,72 +1,53 @@
 """Context flags that change how a prepared model infers: calibration, real numbers, export, and a file's rounding."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeAlias
 
 from tfsep._keras.types import Tensor
-from tfsep._utils.context_flag import set_flag
+from tfsep._utils.context_flag import ContextFlag
 from tfsep.ops import is_exporting
 
 EdgeRounding: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(real numbers, quantization parameters, their integers from the zero point) → the integers, some of them others."""
 
-_OBSERVING: ContextVar[bool] = ContextVar("observing", default=False)
-_REAL_NUMBERS: ContextVar[bool] = ContextVar("real_numbers", default=False)
-_LITERT_ROUNDING: ContextVar[bool] = ContextVar("litert_rounding", default=False)
+_OBSERVING, _REAL_NUMBERS, _LITERT_ROUNDING = map(ContextFlag, ("observing", "real_numbers", "litert_rounding"))
 _EDGE_ROUNDING: ContextVar[EdgeRounding | None] = ContextVar("edge_rounding", default=None)
 
 
-def observing() -> AbstractContextManager[None]:
-    """Let inference extend the ranges to the data that it gets."""
-    return set_flag(_OBSERVING)
+observing = _OBSERVING.set
+"""Let inference extend the ranges to the data that it gets."""
+
+is_observing = _OBSERVING.is_set
+"""Return whether `observing` is active."""
+
+real_numbers = _REAL_NUMBERS.set
+"""Let inference compute what the float model does: nothing is rounded, and no range changes."""
+
+is_in_real_numbers = _REAL_NUMBERS.is_set
+"""Return whether `real_numbers` is active."""
+
+litert_rounding = _LITERT_ROUNDING.set
+"""Let inference round as LiteRT does where that differs from the runtime that a model was prepared for.
+
+The one difference is in the dense layers of the reference kernels: LiteRT rounds their sums once, TensorFlow Lite for
+Microcontrollers, which ``runtime="reference"`` stands for, twice. Files are compared with their model in this mode.
+"""
+
+is_litert_rounding = _LITERT_ROUNDING.is_set
+"""Return whether `litert_rounding` is active."""
 
 
-def is_observing() -> bool:
-    """Return whether `observing` is active."""
-    return _OBSERVING.get()
-
-
-def real_numbers() -> AbstractContextManager[None]:
-    """Let inference compute what the float model does: nothing is rounded, and no range changes.
+def rounds_nothing() -> bool:
+    """Return whether weights and biases stay as they are, as for the converter they do not.
 
     Examples:
         >>> with real_numbers():
         ...     rounds_nothing()
         True
     """
-    return set_flag(_REAL_NUMBERS)
-
-
-def is_in_real_numbers() -> bool:
-    """Return whether `real_numbers` is active."""
-    return _REAL_NUMBERS.get()
-
-
-def rounds_nothing() -> bool:
-    """Return whether weights and biases stay as they are, as for the converter they do not."""
     return is_observing() or is_in_real_numbers()
-
-
-def litert_rounding() -> AbstractContextManager[None]:
-    """Let inference round as LiteRT does where that differs from the runtime that a model was prepared for.
-
-    The one difference is in the dense layers of the reference kernels: LiteRT rounds their sums once, TensorFlow Lite
-    for Microcontrollers, which ``runtime="reference"`` stands for, twice. Files are compared with their model in this
-    mode.
-
-    Examples:
-        >>> with litert_rounding():
-        ...     is_litert_rounding()
-        True
-    """
-    return set_flag(_LITERT_ROUNDING)
-
-
-def is_litert_rounding() -> bool:
-    """Return whether `litert_rounding` is active."""
-    return _LITERT_ROUNDING.get()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ kernels are functions of `_xnnpack_kernels` and `_reference_kernels`; activation
 is refused in the words of `_refusals`.
 """
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -149,6 +150,21 @@ def _interpolation(layer: Layer) -> str:
     return "" if keeps_aspect else str(getattr(layer, "interpolation", "nearest"))
 
 
+def _pairwise(
+    name: str,
+    layer: type[Layer],
+    keras_op: Callable[..., Tensor],
+    compute: Callable[..., Tensor],
+    in_xnnpack: IntegerKernel,
+    in_reference: IntegerKernel,
+) -> Operation:
+    """An operation on two tensors, element by element."""
+    kernels = {"xnnpack": in_xnnpack, "reference": in_reference}
+    return Operation(
+        name, layers=(layer,), keras_op=keras_op, plan="pairwise", compute=compute, integer_kernels=kernels
+    )
+
+
 _ROWS = (
     # The file's inputs, which whoever runs it quantizes.
     _quantize("quantize", xnnpack=to_integers, reference=to_integers),
@@ -172,30 +188,9 @@ _ROWS = (
         integer_kernels=dict.fromkeys(_RUNTIMES, lambda x, own, qparams: x),  # noqa: ARG005
         keeps_range=True,
     ),
-    Operation(
-        "add",
-        layers=(L.Add,),
-        keras_op=K.add,
-        plan="pairwise",
-        compute=lambda a, b: a + b,
-        integer_kernels={"xnnpack": xnnpack.add, "reference": reference.add},
-    ),
-    Operation(
-        "subtract",
-        layers=(L.Subtract,),
-        keras_op=K.subtract,
-        plan="pairwise",
-        compute=lambda a, b: a - b,
-        integer_kernels={"xnnpack": xnnpack.subtract, "reference": reference.subtract},
-    ),
-    Operation(
-        "multiply",
-        layers=(L.Multiply,),
-        keras_op=K.multiply,
-        plan="pairwise",
-        compute=lambda a, b: a * b,
-        integer_kernels={"xnnpack": xnnpack.multiply, "reference": reference.multiply},
-    ),
+    _pairwise("add", L.Add, K.add, operator.add, xnnpack.add, reference.add),
+    _pairwise("subtract", L.Subtract, K.subtract, operator.sub, xnnpack.subtract, reference.subtract),
+    _pairwise("multiply", L.Multiply, K.multiply, operator.mul, xnnpack.multiply, reference.multiply),
     Operation(
         "square",
         compute=lambda x: x * x,

@@ -188,9 +188,9 @@ class _Builder:
                     self._results[number] = self._call_copy(op, sources)
                 return self._results[number if not op.result else op.sources[0]][op.result], sources[0][1]
             case "slopes":
-                return tuple(self._slopes(op)(sources[0][0]))
+                return tuple(self._around(op, QuantizedSlopes)(sources[0][0]))
             case "average_pooling":
-                return self._average_pooling(op)(list(sources[0])), sources[0][1]
+                return self._around(op, QuantizedAveragePooling)(list(sources[0])), sources[0][1]
             case "operation" if op.operation == "table":
                 tensors = [self._table(op, sources[0][0])(list(sources[0]))]
             case "matmul":
@@ -271,11 +271,13 @@ class _Builder:
             self._weights.append((copy, original))
         return copy
 
-    def _slopes(self, op: PlannedOp) -> QuantizedSlopes:
-        def make() -> QuantizedSlopes:
-            return QuantizedSlopes(self._inner(op.layer), name=self._unique(op.name), dtype="float32")
+    def _around(self, op: PlannedOp, replacement: Callable[..., _Made]) -> _Made:
+        """The layer that replaces that of an operation, which it has inside."""
 
-        return self._once(op.layer, "slopes", make)
+        def make() -> _Made:
+            return replacement(self._inner(op.layer), name=self._unique(op.name), dtype="float32")
+
+        return self._once(op.layer, "around", make)
 
     def _table(self, op: PlannedOp, tensor: Tensor) -> FunctionTable:
         def make() -> FunctionTable:
@@ -284,12 +286,6 @@ class _Builder:
             return FunctionTable(keras.Model(given, result), name=self._unique(f"{op.name}_table"), dtype="float32")
 
         return self._once(op.layer, "table", make)
-
-    def _average_pooling(self, op: PlannedOp) -> QuantizedAveragePooling:
-        def make() -> QuantizedAveragePooling:
-            return QuantizedAveragePooling(self._inner(op.layer), name=self._unique(op.name), dtype="float32")
-
-        return self._once(op.layer, "average_pooling", make)
 
     def _matmul(self, number: int, op: PlannedOp) -> QuantizedMatmul:
         def make() -> QuantizedMatmul:

@@ -132,35 +132,10 @@ def explanation(error: Exception, trace: Trace) -> str:
     text = str(error)
     if missing := _found(r"'tf\.(\w+)' op is neither a custom op nor a flex op", text):
         return _without_counterpart(text, missing, trace)
-    if kinds := _found(r"Quantization to 16x8-bit not yet supported for op: '(\w+)'", text):
-        operators = trace.operators(lambda file, _, operator: operator_name(file, operator) in kinds)
-        return (
-            f"TensorFlow Lite has no operator in int16 for {operators or ', '.join(kinds)}: take recipe 'int8', or "
-            "another layer"
-        )
-    if tensors := _found(r"Failed for tensor (\S+)", text):
-        operators = trace.operators(lambda _, graph, operator: not _inputs(graph, operator).isdisjoint(tensors))
-        return (
-            f"TensorFlow Lite's converter measures no range of what {operators or ', '.join(tensors)} take: take "
-            "another recipe, or another layer"
-        )
-    if kinds := _found(r"Node number \d+ \((\w+)\) failed", text):
-        operators = trace.operators(lambda file, _, operator: operator_name(file, operator) in kinds)
-        return (
-            f"LiteRT does not compute {operators or ', '.join(kinds)} on the calibration data ({cause_of(error)}): "
-            "take another recipe, or other data"
-        )
-    if kinds := _found(r"'tf\.(TensorList\w+)' op requires element_shape to be static", text):
-        return (
-            f"TensorFlow Lite has no loop over results of open shapes, which {_listed(kinds, trace)} has: save the "
-            "model with a fixed batch or with unroll=True in its recurrent layers, or give allow_flex=True"
-        )
+    for pattern, operators, reason in _REFUSALS:
+        if found := _found(pattern, text):
+            return reason.format(operators(found, trace), cause=cause_of(error))
     return f"TensorFlow Lite's converter stops ({cause_of(error)})"
-
-
-def _listed(kinds: Iterable[str], trace: Trace) -> str:
-    """Operators of TensorFlow with their layers, in words."""
-    return "; ".join(f"{kind}{trace.layers(path for path, _ in trace.nodes(kind))}" for kind in kinds)
 
 
 def _without_counterpart(text: str, missing: list[str], trace: Trace) -> str:
@@ -193,3 +168,58 @@ def _inputs(graph: Any, operator: Any) -> set[str]:
 
 def _found(pattern: str, text: str) -> list[str]:
     return list(dict.fromkeys(re.findall(pattern, text)))
+
+
+def _of_kinds(kinds: list[str], trace: Trace) -> str:
+    """The file's operators of some kinds with their layers, in words."""
+    return trace.operators(lambda file, _, operator: operator_name(file, operator) in kinds) or ", ".join(kinds)
+
+
+def _that_take(tensors: list[str], trace: Trace) -> str:
+    """The file's operators that take some tensors with their layers, in words."""
+    takes = trace.operators(lambda _, graph, operator: not _inputs(graph, operator).isdisjoint(tensors))
+    return takes or ", ".join(tensors)
+
+
+def _in_graph(kinds: list[str], trace: Trace) -> str:
+    """Operators of TensorFlow with their layers, in words."""
+    return "; ".join(f"{kind}{trace.layers(path for path, _ in trace.nodes(kind))}" for kind in kinds)
+
+
+class _Refusal(NamedTuple):
+    """A message with which the converter stops.
+
+    Attributes:
+        pattern: expression of it, with a group for the names of operators or tensors.
+        operators: (these names, trace) → the operators with their layers, in words.
+        reason: why it stops and what to do, with a place for the operators, and ``{cause}`` for the message.
+    """
+
+    pattern: str
+    operators: Callable[[list[str], Trace], str]
+    reason: str
+
+
+_REFUSALS = (
+    _Refusal(
+        r"Quantization to 16x8-bit not yet supported for op: '(\w+)'",
+        _of_kinds,
+        "TensorFlow Lite has no operator in int16 for {}: take recipe 'int8', or another layer",
+    ),
+    _Refusal(
+        r"Failed for tensor (\S+)",
+        _that_take,
+        "TensorFlow Lite's converter measures no range of what {} take: take another recipe, or another layer",
+    ),
+    _Refusal(
+        r"Node number \d+ \((\w+)\) failed",
+        _of_kinds,
+        "LiteRT does not compute {} on the calibration data ({cause}): take another recipe, or other data",
+    ),
+    _Refusal(
+        r"'tf\.(TensorList\w+)' op requires element_shape to be static",
+        _in_graph,
+        "TensorFlow Lite has no loop over results of open shapes, which {} has: save the model with a fixed batch or "
+        "with unroll=True in its recurrent layers, or give allow_flex=True",
+    ),
+)

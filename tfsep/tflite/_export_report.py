@@ -3,11 +3,31 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Self, TypeVar, overload
 
 from tfsep._utils.table import Table
 from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._verify_report import VerifyReport
+
+_Figure = TypeVar("_Figure")
+
+
+class _Verified(Generic[_Figure]):
+    """A figure of a report's verification, by its name there; None where nothing was verified."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, report: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, report: "ExportReport", owner: type) -> _Figure | None: ...
+
+    def __get__(self, report: "ExportReport | None", owner: type) -> Self | _Figure | None:
+        if report is None:
+            return self
+        return None if report.verification is None else getattr(report.verification, self._name)
 
 
 @dataclass(frozen=True)
@@ -49,35 +69,23 @@ class ExportReport:
     versions: dict[str, str]
     preprocessing: dict[str, Any] | None = None
 
-    @property
-    def max_error(self) -> float | None:
-        """Largest absolute difference between the file and the model."""
-        return None if self.verification is None else self.verification.max_error
+    max_error = _Verified[float]()
+    """Largest absolute difference between the file and the model."""
 
-    @property
-    def rms_error(self) -> float | None:
-        """Relative RMS error of the file against the model."""
-        return None if self.verification is None else self.verification.rms_error
+    rms_error = _Verified[float]()
+    """Relative RMS error of the file against the model."""
 
-    @property
-    def top1_agreement(self) -> float | None:
-        """Share of samples with the same class in both; None where the output is no row of classes."""
-        return None if self.verification is None else self.verification.top1_agreement
+    top1_agreement = _Verified[float]()
+    """Share of samples with the same class in both; None where the output is no row of classes."""
 
-    @property
-    def accuracy(self) -> float | None:
-        """Share of samples whose label the file predicts; None without labels."""
-        return None if self.verification is None else self.verification.accuracy
+    accuracy = _Verified[float]()
+    """Share of samples whose label the file predicts; None without labels."""
 
-    @property
-    def model_accuracy(self) -> float | None:
-        """Share of samples whose label the model predicts; None without labels."""
-        return None if self.verification is None else self.verification.model_accuracy
+    model_accuracy = _Verified[float]()
+    """Share of samples whose label the model predicts; None without labels."""
 
-    @property
-    def samples(self) -> int | None:
-        """Number of samples of the verification."""
-        return None if self.verification is None else self.verification.samples
+    samples = _Verified[int]()
+    """Number of samples of the verification."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON."""

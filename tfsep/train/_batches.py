@@ -53,13 +53,7 @@ class BatchPreparation(NamedTuple):
 
 
 def epoch_batches(
-    split: Split,
-    config: FitConfig,
-    classes: int,
-    epoch: int,
-    worker: int = 0,
-    workers: int = 1,
-    prepared: bool = True,
+    split: Split, config: FitConfig, classes: int, epoch: int, place: tuple[int, int] = (0, 1), prepared: bool = True
 ) -> tf.data.Dataset:
     """Return the training batches of one epoch: shuffled, augmented and preprocessed, with probabilities for labels.
 
@@ -71,8 +65,7 @@ def epoch_batches(
         config: the settings.
         classes: number of classes.
         epoch: number of the epoch, from 0.
-        worker: index of this worker, whose batches are its shares of the batches of all workers.
-        workers: number of workers.
+        place: index of this worker, whose batches are its shares of the batches of all workers; number of workers.
         prepared: whether batches are prepared here; otherwise the step has to.
 
     Returns:
@@ -84,6 +77,7 @@ def epoch_batches(
         >>> [x.shape for x, labels in epoch_batches(split, FitConfig(batch_size=2), 5, epoch=0)]
         [TensorShape([2, 28, 28, 1]), TensorShape([2, 28, 28, 1])]
     """
+    worker, workers = place
     share = config.images_per_step // workers
     shard = EpochShard(worker, workers, share)
     steps = shard.steps(split.size)

@@ -232,7 +232,7 @@ def _fitting_trainer(
 def _batches(trainer: Trainer, training: Split, config: FitConfig, epoch: int, devices: Devices) -> tf.data.Dataset:
     """This worker's batches of an epoch."""
     place, prepared = (devices.worker_index, devices.worker_count), trainer.preparation is None
-    return epoch_batches(training, config, trainer.model.output_shape[-1], epoch, *place, prepared)
+    return epoch_batches(training, config, trainer.model.output_shape[-1], epoch, place, prepared)
 
 
 def _accuracy(model: Model, split: Split, devices: Devices) -> float:
