@@ -15,7 +15,6 @@ class LayerShape(NamedTuple):
     rate: int = 1
     kernel: int = 3
     groups: int = 1
-    images: int = 8
 
     def __str__(self) -> str:
         """Its name in tables."""
@@ -24,6 +23,7 @@ class LayerShape(NamedTuple):
         return f"{self.layer} {self.side}²×{self.channels}{filters}, stride {self.stride}, rate {self.rate}{extra}"
 
 
+IMAGES = 8
 LAYERS = [
     *(LayerShape("Conv2D", 28, 64, 64, *steps) for steps in ((1, 1), (2, 1), (1, 2))),
     *(LayerShape("Conv2D", 28, 128, 128, stride, kernel=1) for stride in (1, 2)),
@@ -47,7 +47,7 @@ def compiled_layer(library: str, shape: LayerShape, gradients: bool, jit: bool =
     groups = {} if shape.groups == 1 else {"groups": shape.groups}
     options = {"strides": shape.stride, "padding": "same", "dilation_rate": shape.rate, "use_bias": False, **groups}
     layer = maker(*filters, shape.kernel, **options)
-    x = tf.random.stateless_normal((shape.images, shape.side, shape.side, shape.channels), (0, 1))
+    x = tf.random.stateless_normal((IMAGES, shape.side, shape.side, shape.channels), (0, 1))
     layer(x)
     weights = [variable.value for variable in layer.trainable_variables]
 

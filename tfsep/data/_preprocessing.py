@@ -214,7 +214,7 @@ def write_preprocessing(preprocessing: Preprocessing, model: str | PathLike[str]
         model: path of the model.
 
     Returns:
-        The path of the JSON.
+        The path of the JSON: the model's, with the ending ``.json``.
 
     Raises:
         TypeError: if `model` is no path.

@@ -38,6 +38,11 @@ class ReceptiveField:
         size: rows and columns of the region.
         stride: pixels between the regions of neighbouring outputs, the product of the strides ("jump").
         padding: rows above and columns left of the image at the beginning of the first output's region.
+
+    Examples:
+        >>> field = receptive_field([1, 2], padding="same")
+        >>> field.region(0, 4), field.center(0, 4)
+        (((-3, 3), (1, 7)), (0.0, 4.0))
     """
 
     size: Pair
@@ -50,10 +55,6 @@ class ReceptiveField:
         Args:
             row: row of the output.
             column: column of the output.
-
-        Examples:
-            >>> receptive_field([1, 2], padding="same").region(0, 4)
-            ((-3, 3), (1, 7))
         """
         rows, columns = (
             (at * stride - before, at * stride - before + size - 1)
@@ -67,10 +68,6 @@ class ReceptiveField:
         Args:
             row: row of the output.
             column: column of the output.
-
-        Examples:
-            >>> receptive_field([1, 2], padding="same").center(0, 4)
-            (0.0, 4.0)
         """
         (top, bottom), (left, right) = self.region(row, column)
         return (top + bottom) / 2, (left + right) / 2

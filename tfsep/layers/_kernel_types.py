@@ -101,22 +101,30 @@ class StandardConvolution(FilteredConvolution):
         return {**super().get_config(), "groups": self.groups}
 
 
-class DepthwiseConvolution(Convolution):
+class MultipliedConvolution(Convolution):
     """Each channel has filters of its own.
 
     Args:
-        depth_multiplier: filters per channel, M.
-        **options: arguments of `Convolution`, with options of the kernel (kh, kw, C, M) as of kind ``depthwise``.
+        depth_multiplier: depthwise filters per channel, M.
+        **options: arguments of the class that this is mixed into, with options of the depthwise kernel (kh, kw, C, M).
     """
-
-    _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_depthwise)
-    _weight_kinds: ClassVar[tuple[str, ...]] = ("bias", "depthwise")
 
     depth_multiplier = Argument(_count, shapes_weights=True)
 
     def __init__(self, *, depth_multiplier: int, **options: Any) -> None:
         super().__init__(**options)
         self.depth_multiplier = depth_multiplier
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the layer's arguments, under Keras's names."""
+        return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
+
+
+class DepthwiseConvolution(MultipliedConvolution):
+    """A result for each filter of each channel."""
+
+    _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_depthwise)
+    _weight_kinds: ClassVar[tuple[str, ...]] = ("bias", "depthwise")
 
     def build(self, input_shape: Shape) -> None:
         """Make the kernel (kh, kw, C, M) and the bias (C·M,).
@@ -134,30 +142,20 @@ class DepthwiseConvolution(Convolution):
     def _output_channels(self, channels: int | None) -> int | None:
         return None if channels is None else channels * self.depth_multiplier
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the layer's arguments, under Keras's names."""
-        return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
 
-
-class SeparableConvolution(FilteredConvolution):
+class SeparableConvolution(MultipliedConvolution, FilteredConvolution):
     """A depthwise convolution, then a pointwise one, with nothing between.
 
     Args:
-        depth_multiplier: depthwise filters per channel, M.
-        **options: arguments of `FilteredConvolution`, with options of the kernels (kh, kw, C, M) and (1, 1, C·M, F);
-            the pointwise one is adapted.
+        **options: arguments of `MultipliedConvolution` and `FilteredConvolution`, with options of the pointwise kernel
+            (1, 1, C·M, F), which is the one adapted.
     """
 
     _op: ClassVar[Callable[..., Tensor]] = staticmethod(convolve_separable)
     _adapted = ("pointwise_kernel", "pointwise")
     _weight_kinds: ClassVar[tuple[str, ...]] = ("bias", "depthwise", "pointwise")
 
-    depth_multiplier = Argument(_count, shapes_weights=True)
     pointwise_kernel = AdaptedKernel()
-
-    def __init__(self, *, depth_multiplier: int, **options: Any) -> None:
-        super().__init__(**options)
-        self.depth_multiplier = depth_multiplier
 
     def build(self, input_shape: Shape) -> None:
         """Make the kernels (kh, kw, C, M) and (1, 1, C·M, F), and the bias (F,).
@@ -177,10 +175,6 @@ class SeparableConvolution(FilteredConvolution):
 
     def _kernels(self) -> tuple[TensorLike, ...]:
         return self.depthwise_kernel, self.pointwise_kernel
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the layer's arguments, under Keras's names."""
-        return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
 
 
 @cache

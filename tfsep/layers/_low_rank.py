@@ -35,7 +35,37 @@ class AdaptedKernel:
         setattr(layer, self._slot, kernel)
 
 
-class LowRankAdaptation(keras.layers.Layer):
+class Adaptable(keras.layers.Layer):
+    """A layer, simple or composite, with a kernel W (..., F) that can have a low-rank adaptation."""
+
+    def enable_lora(
+        self,
+        rank: int,
+        lora_alpha: float | None = None,
+        a_initializer: InitializerLike = "he_uniform",
+        b_initializer: InitializerLike = "zeros",
+    ) -> None:
+        """Freeze the kernel, of separable layers the 1×1 one, and train a low-rank matrix that is added to it.
+
+        A compiled model is compiled again.
+
+        Args:
+            rank: columns of A and rows of B.
+            lora_alpha: the matrix is scaled by ``lora_alpha / rank``; None for the rank.
+            a_initializer: initializer of A (..., rank), of the kernel's shape but for the last axis.
+            b_initializer: initializer of B (rank, F).
+
+        Raises:
+            ValueError: for a layer that is not built, is adapted already, or whose kernel has a constraint.
+        """
+        rank = positive_int(rank, "rank")
+        self._adapt(rank, rank if lora_alpha is None else _alpha(lora_alpha), a_initializer, b_initializer)
+
+    def _adapt(self, rank: int, alpha: float, a_initializer: InitializerLike, b_initializer: InitializerLike) -> None:
+        raise NotImplementedError
+
+
+class LowRankAdaptation(Adaptable):
     """A layer of one kernel W (..., F) that can be trained as ``W + (lora_alpha / lora_rank) · A·B``, with W frozen.
 
     It is that of `keras.layers.Conv2D`: the same names, weights, config and files. A file has the sum in place of W, so
@@ -79,26 +109,7 @@ class LowRankAdaptation(keras.layers.Layer):
         if self.lora_rank is not None:
             self._add_factors(self.lora_rank, self.lora_alpha or self.lora_rank, "he_uniform", "zeros")
 
-    def enable_lora(
-        self,
-        rank: int,
-        lora_alpha: float | None = None,
-        a_initializer: InitializerLike = "he_uniform",
-        b_initializer: InitializerLike = "zeros",
-    ) -> None:
-        """Freeze the kernel, and train a low-rank matrix that is added to it; a compiled model is compiled again.
-
-        Args:
-            rank: columns of A and rows of B.
-            lora_alpha: the matrix is scaled by ``lora_alpha / rank``; None for the rank.
-            a_initializer: initializer of A (..., rank), of the kernel's shape but for the last axis.
-            b_initializer: initializer of B (rank, F).
-
-        Raises:
-            ValueError: for a layer that is not built, is adapted already, or whose kernel has a constraint.
-        """
-        rank = positive_int(rank, "rank")
-        alpha = rank if lora_alpha is None else _alpha(lora_alpha)
+    def _adapt(self, rank: int, alpha: float, a_initializer: InitializerLike, b_initializer: InitializerLike) -> None:
         if not self.built:
             raise ValueError(f"enable_lora: expected a layer that was built, got {self.name!r}, which is not")
         if self.lora_enabled:

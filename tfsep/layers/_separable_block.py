@@ -11,6 +11,7 @@ from tfsep.layers._activations import leaky_relu
 from tfsep.layers._batch_normalization import BatchNormalization
 from tfsep.layers._conv2d import Conv2D, DepthwiseConv2D
 from tfsep.layers._layer_arguments import Argument, PartArgument
+from tfsep.layers._low_rank import Adaptable
 
 __all__ = ["DepthwiseSeparableConv"]
 
@@ -28,7 +29,7 @@ def _normalization(part: str, doc: str) -> property:
 
 
 @keras.saving.register_keras_serializable(package="tfsep")
-class DepthwiseSeparableConv(keras.layers.Layer):
+class DepthwiseSeparableConv(Adaptable):
     """Depthwise convolution, normalization, activation; 1×1 convolution, normalization, activation.
 
     Args:
@@ -151,25 +152,8 @@ class DepthwiseSeparableConv(keras.layers.Layer):
         """Whether the 1×1 kernel has a low-rank adaptation."""
         return self.pointwise.lora_enabled
 
-    def enable_lora(
-        self,
-        rank: int,
-        lora_alpha: float | None = None,
-        a_initializer: InitializerLike = "he_uniform",
-        b_initializer: InitializerLike = "zeros",
-    ) -> None:
-        """Freeze the 1×1 kernel, and train a low-rank matrix that is added to it; a compiled model is compiled again.
-
-        Args:
-            rank: columns of A and rows of B.
-            lora_alpha: the matrix is scaled by ``lora_alpha / rank``; None for the rank.
-            a_initializer: initializer of A (1, 1, C·M, rank).
-            b_initializer: initializer of B (rank, F).
-
-        Raises:
-            ValueError: for a block that is not built, or is adapted already.
-        """
-        self.pointwise.enable_lora(rank, lora_alpha, a_initializer, b_initializer)
+    def _adapt(self, rank: int, alpha: float, a_initializer: InitializerLike, b_initializer: InitializerLike) -> None:
+        self.pointwise._adapt(rank, alpha, a_initializer, b_initializer)
 
     @property
     def data_format(self) -> str:

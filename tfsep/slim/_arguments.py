@@ -13,7 +13,7 @@ from tfsep._keras.types import Shape, Tensor
 from tfsep._utils.arguments import short_repr
 from tfsep.geometry import PaddingLike
 from tfsep.geometry._padding import normalize_padding
-from tfsep.slim._initializers import xavier_initializer
+from tfsep.slim._initializers import XAVIER
 from tfsep.slim._types import ActivationLike, Function, InitializerLike, RegularizerLike
 
 _ACTIVATION_NAMES = {
@@ -63,7 +63,7 @@ def initializer(value: InitializerLike, name: str) -> InitializerLike:
     if inspect.isclass(value):
         value = value()
     if value is None:
-        return xavier_initializer()
+        value = XAVIER
     if isinstance(value, str):
         return _by_name(keras.initializers.get, value, name)
     if isinstance(value, keras.initializers.Initializer):

@@ -1,6 +1,6 @@
 """Slim's convolutions by all channels: of sequences, images and volumes."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tf_slim import add_arg_scope
 
@@ -12,7 +12,7 @@ from tfsep.geometry import PaddingLike, PairLike
 from tfsep.geometry._sizes import sides
 from tfsep.layers import Conv1D, Conv2D
 from tfsep.slim._arguments import bias_options, initializer, named_padding, regularizer, require_channels
-from tfsep.slim._initializers import xavier_initializer
+from tfsep.slim._initializers import XAVIER, ZEROS
 from tfsep.slim._scope import layer_scope
 from tfsep.slim._types import (
     ActivationLike,
@@ -24,9 +24,6 @@ from tfsep.slim._types import (
     ScopeLike,
     VariablesCollections,
 )
-
-_XAVIER = xavier_initializer()
-_ZEROS = keras.initializers.Zeros()
 
 
 class _Kind(NamedTuple):
@@ -86,16 +83,16 @@ def convolution(
     activation_fn: ActivationLike = tf.nn.relu,
     normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: InitializerLike = _XAVIER,
+    weights_initializer: InitializerLike = XAVIER,
     weights_regularizer: RegularizerLike = None,
-    biases_initializer: InitializerLike = _ZEROS,
+    biases_initializer: InitializerLike = ZEROS,
     biases_regularizer: RegularizerLike = None,
     reuse: Reuse = None,
     variables_collections: VariablesCollections = None,
     outputs_collections: Collections = None,
     trainable: bool = True,
     scope: ScopeLike = None,
-    conv_dims: int | None = None,
+    conv_dims: Literal[1, 2, 3] | None = None,
 ) -> Tensor:
     """Convolve sequences, images or volumes, then normalize or add a bias, then activate.
 
@@ -169,9 +166,9 @@ def convolution1d(
     activation_fn: ActivationLike = tf.nn.relu,
     normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: InitializerLike = _XAVIER,
+    weights_initializer: InitializerLike = XAVIER,
     weights_regularizer: RegularizerLike = None,
-    biases_initializer: InitializerLike = _ZEROS,
+    biases_initializer: InitializerLike = ZEROS,
     biases_regularizer: RegularizerLike = None,
     reuse: Reuse = None,
     variables_collections: VariablesCollections = None,
@@ -235,9 +232,9 @@ def convolution2d(
     activation_fn: ActivationLike = tf.nn.relu,
     normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: InitializerLike = _XAVIER,
+    weights_initializer: InitializerLike = XAVIER,
     weights_regularizer: RegularizerLike = None,
-    biases_initializer: InitializerLike = _ZEROS,
+    biases_initializer: InitializerLike = ZEROS,
     biases_regularizer: RegularizerLike = None,
     reuse: Reuse = None,
     variables_collections: VariablesCollections = None,
@@ -302,9 +299,9 @@ def convolution3d(
     activation_fn: ActivationLike = tf.nn.relu,
     normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: InitializerLike = _XAVIER,
+    weights_initializer: InitializerLike = XAVIER,
     weights_regularizer: RegularizerLike = None,
-    biases_initializer: InitializerLike = _ZEROS,
+    biases_initializer: InitializerLike = ZEROS,
     biases_regularizer: RegularizerLike = None,
     reuse: Reuse = None,
     variables_collections: VariablesCollections = None,

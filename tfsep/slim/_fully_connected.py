@@ -11,7 +11,7 @@ from tfsep._utils.arguments import positive_int
 from tfsep.slim._arguments import bias_options, require_channels
 from tfsep.slim._arguments import initializer as as_initializer
 from tfsep.slim._arguments import regularizer as as_regularizer
-from tfsep.slim._initializers import xavier_initializer
+from tfsep.slim._initializers import XAVIER, ZEROS
 from tfsep.slim._scope import layer_scope
 from tfsep.slim._types import (
     ActivationLike,
@@ -32,9 +32,9 @@ def fully_connected(
     activation_fn: ActivationLike = tf.nn.relu,
     normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: InitializerLike = xavier_initializer(),  # noqa: B008
+    weights_initializer: InitializerLike = XAVIER,
     weights_regularizer: RegularizerLike = None,
-    biases_initializer: InitializerLike = keras.initializers.Zeros(),  # noqa: B008
+    biases_initializer: InitializerLike = ZEROS,
     biases_regularizer: RegularizerLike = None,
     reuse: Reuse = None,
     variables_collections: VariablesCollections = None,
@@ -159,7 +159,7 @@ class BiasAdd(keras.layers.Layer):
 def bias_add(
     inputs: Tensor,
     activation_fn: ActivationLike = None,
-    initializer: InitializerLike = keras.initializers.Zeros(),  # noqa: B008
+    initializer: InitializerLike = ZEROS,
     regularizer: RegularizerLike = None,
     reuse: Reuse = None,
     variables_collections: VariablesCollections = None,

@@ -14,7 +14,7 @@ from tfsep.geometry._sizes import pair
 from tfsep.layers import Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
 from tfsep.ops import depthwise_conv2d
 from tfsep.slim._arguments import bias_options, initializer, regularizer, require_channels
-from tfsep.slim._initializers import xavier_initializer
+from tfsep.slim._initializers import XAVIER, ZEROS
 from tfsep.slim._scope import layer_scope
 from tfsep.slim._types import (
     ActivationLike,
@@ -26,9 +26,6 @@ from tfsep.slim._types import (
     ScopeLike,
     VariablesCollections,
 )
-
-_XAVIER = xavier_initializer()
-_ZEROS = keras.initializers.Zeros()
 
 
 def _window(
@@ -57,10 +54,10 @@ def separable_convolution2d(
     activation_fn: ActivationLike = tf.nn.relu,
     normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: InitializerLike = _XAVIER,
+    weights_initializer: InitializerLike = XAVIER,
     pointwise_initializer: InitializerLike = None,
     weights_regularizer: RegularizerLike = None,
-    biases_initializer: InitializerLike = _ZEROS,
+    biases_initializer: InitializerLike = ZEROS,
     biases_regularizer: RegularizerLike = None,
     reuse: Reuse = None,
     variables_collections: VariablesCollections = None,
@@ -150,9 +147,9 @@ def convolution2d_transpose(
     activation_fn: ActivationLike = tf.nn.relu,
     normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: InitializerLike = _XAVIER,
+    weights_initializer: InitializerLike = XAVIER,
     weights_regularizer: RegularizerLike = None,
-    biases_initializer: InitializerLike = _ZEROS,
+    biases_initializer: InitializerLike = ZEROS,
     biases_regularizer: RegularizerLike = None,
     reuse: Reuse = None,
     variables_collections: VariablesCollections = None,
@@ -280,17 +277,13 @@ class InPlaneConv2D(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        return {
-            **super().get_config(),
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+        as_they_are = {name: getattr(self, name) for name in ("kernel_size", "strides", "padding", "use_bias")}
+        options = {
+            f"{weight}_{option}": registry.serialize(getattr(self, f"{weight}_{option}"))
+            for option, registry in (("initializer", keras.initializers), ("regularizer", keras.regularizers))
+            for weight in ("kernel", "bias")
         }
+        return {**super().get_config(), **as_they_are, **options}
 
 
 @add_arg_scope
@@ -302,9 +295,9 @@ def convolution2d_in_plane(
     activation_fn: ActivationLike = tf.nn.relu,
     normalizer_fn: Function | None = None,
     normalizer_params: dict[str, Any] | None = None,
-    weights_initializer: InitializerLike = _XAVIER,
+    weights_initializer: InitializerLike = XAVIER,
     weights_regularizer: RegularizerLike = None,
-    biases_initializer: InitializerLike = _ZEROS,
+    biases_initializer: InitializerLike = ZEROS,
     biases_regularizer: RegularizerLike = None,
     reuse: Reuse = None,
     variables_collections: VariablesCollections = None,

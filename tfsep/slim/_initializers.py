@@ -71,3 +71,8 @@ def xavier_initializer(
 
 xavier_initializer_conv2d = xavier_initializer
 """Another name of `xavier_initializer`."""
+
+XAVIER = xavier_initializer()
+"""Slim's default of weights; a layer gets a copy, with numbers of its own."""
+ZEROS = keras.initializers.Zeros()
+"""Slim's default of biases."""

@@ -1,6 +1,7 @@
 """Slim's normalizations: of a batch, and of each image on its own."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from tf_slim import add_arg_scope
 
@@ -49,9 +50,9 @@ def batch_norm(
     batch_weights: None = None,
     fused: bool | None = None,  # noqa: ARG001 - the layer chooses the kernel
     data_format: str = "NHWC",
-    zero_debias_moving_mean: bool = False,
+    zero_debias_moving_mean: Literal[False] = False,
     scope: ScopeLike = None,
-    renorm: bool = False,
+    renorm: Literal[False] = False,
     renorm_clipping: None = None,
     renorm_decay: float = 0.99,
     adjustment: None = None,
@@ -191,7 +192,7 @@ def group_norm(
     outputs_collections: Collections = None,
     trainable: bool = True,
     scope: ScopeLike = None,
-    mean_close_to_zero: bool = False,
+    mean_close_to_zero: Literal[False] = False,
 ) -> Tensor:
     """Normalize each group of channels over space.
 

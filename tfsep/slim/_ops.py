@@ -89,6 +89,9 @@ def flatten(inputs: Tensor, outputs_collections: Collections = None, scope: Scop
         outputs_collections: names of collections for the result, under the layer's name.
         scope: name of the layer; None for ``Flatten``. One that is taken gets a number.
 
+    Returns:
+        Keras tensor (N, K).
+
     Raises:
         TypeError: if `inputs` is no Keras tensor.
         ValueError: for rank 1.
@@ -110,6 +113,9 @@ def softmax(logits: Tensor, scope: ScopeLike = None) -> Tensor:
     Args:
         logits: Keras tensor of rank 2 or more.
         scope: name of the layer; None for ``softmax``. One that is taken gets a number.
+
+    Returns:
+        Keras tensor of the same shape, whose last axis adds up to 1.
 
     Raises:
         TypeError: if `logits` is no Keras tensor.
@@ -192,6 +198,9 @@ def repeat(inputs: Tensor, repetitions: int, layer: Function, *args: Any, **kwar
         **kwargs: keyword arguments of the layer. `scope` is that of all together; None for ``Repeat``, with the name of
             the layer's function for each.
 
+    Returns:
+        Keras tensor, the result of the last application.
+
     Raises:
         TypeError: if `inputs` is no Keras tensor, or `layer` no function.
         ValueError: if `repetitions` is not a positive int.
@@ -215,6 +224,9 @@ def stack(inputs: Tensor, layer: Function, stack_args: Sequence[Any], **kwargs: 
         stack_args: list of positional arguments, each a tuple or a single one.
         **kwargs: keyword arguments of every call. `scope` is that of all together; None for ``Stack``, with the name of
             the layer's function for each.
+
+    Returns:
+        Keras tensor that the layer returns for the last of the arguments.
 
     Raises:
         TypeError: if `inputs` is no Keras tensor, or `layer` no function.
