@@ -594,6 +594,7 @@ NO_FUNCTIONS = {
     "normalizer_params": lambda x: CONV(x, 4, 3, normalizer_fn=slim.batch_norm, normalizer_params=[1]),
     "activation_fn": lambda x: CONV(x, 4, 3, activation_fn="foo"),
     "weights_initializer": lambda x: CONV(x, 4, 3, weights_initializer="foo"),
+    "weights_regularizer": lambda x: CONV(x, 4, 3, weights_regularizer="foo"),
     "layer": lambda x: slim.repeat(x, 2, "conv", 4),
     "scope": lambda x: CONV(x, 4, 3, scope=3),
 }

@@ -27,7 +27,6 @@ class Call(NamedTuple):
         layer: the layer or operation.
         input_shape: shape of its first input, with 1 for the batch.
         output_shape: shape of its first output, likewise.
-        dtype: type of its first input.
         number: number of the call in the trace.
         inputs: the shapes and types of all its inputs.
     """
@@ -36,9 +35,8 @@ class Call(NamedTuple):
     layer: Any
     input_shape: Shape
     output_shape: Shape
-    dtype: str
     number: int
-    inputs: Any = None
+    inputs: Any
 
     @property
     def channel_axis(self) -> int:
@@ -129,7 +127,7 @@ class _Trace:
         if not any(isinstance(each, keras.layers.TimeDistributed) for each, _, _ in self._stack):
             path = "/".join([each.name for each, _, _ in self._stack[1:]] + [operation.name] * bool(self._stack))
             shapes = self._shape(inputs), self._shape(outputs)
-            self.calls.append(Call(path, operation, *shapes, _dtype(inputs), number, _specs(inputs)))
+            self.calls.append(Call(path, operation, *shapes, number, _specs(inputs)))
 
     def _shape(self, tensors: Any) -> Shape:
         """The shape of the first tensor of a structure for one sample: 1 for the batch, more where it was joined."""
@@ -169,7 +167,7 @@ class _Counter:
 
     def _at_every_step(self, call: Call, steps: tuple[int, ...]) -> None:
         inner = call.layer.layer
-        spec = tf.TensorSpec((1, *call.input_shape[2:]), call.dtype)
+        spec = tf.TensorSpec((1, *call.input_shape[2:]), tf.nest.flatten(call.inputs)[0].dtype)
         trace = _Trace(lambda x: inner(x, training=False), [spec])
         self.count(trace, call.name, (*steps, call.input_shape[1]))
 
@@ -208,10 +206,6 @@ def _specs(tensors: Any) -> Any:
     return tf.nest.map_structure(
         lambda each: tf.TensorSpec(each.shape, each.dtype) if tf.is_tensor(each) else each, tensors
     )
-
-
-def _dtype(tensors: Any) -> str:
-    return getattr(tf.nest.flatten(tensors)[0], "dtype", "float32")
 
 
 def cost_of_model(model: Model, input_shape: InputShapes | None) -> CostReport:

@@ -18,11 +18,12 @@ from tfsep.layers._deform_conv import *  # noqa: F403
 from tfsep.layers._separable_block import *  # noqa: F403
 
 # Each module lists its own public names.
-__all__: list[str] = []
-__all__ += _activations.__all__
-__all__ += _batch_normalization.__all__
-__all__ += _conv2d.__all__
-__all__ += _conv1d.__all__
-__all__ += _conv_transpose.__all__
-__all__ += _deform_conv.__all__
-__all__ += _separable_block.__all__
+__all__ = [  # noqa: PLE0604
+    *_activations.__all__,
+    *_batch_normalization.__all__,
+    *_conv2d.__all__,
+    *_conv1d.__all__,
+    *_conv_transpose.__all__,
+    *_deform_conv.__all__,
+    *_separable_block.__all__,
+]

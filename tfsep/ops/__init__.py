@@ -14,9 +14,10 @@ from tfsep.ops._deform_conv import *  # noqa: F403
 from tfsep.ops._export_context import *  # noqa: F403
 
 # Each module lists its own public names.
-__all__: list[str] = []
-__all__ += _conv.__all__
-__all__ += _conv_transpose.__all__
-__all__ += _convolution_matrix.__all__
-__all__ += _deform_conv.__all__
-__all__ += _export_context.__all__
+__all__ = [  # noqa: PLE0604
+    *_conv.__all__,
+    *_conv_transpose.__all__,
+    *_convolution_matrix.__all__,
+    *_deform_conv.__all__,
+    *_export_context.__all__,
+]

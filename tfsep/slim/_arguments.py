@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tf_slim import has_arg_scope
@@ -65,7 +65,7 @@ def initializer(value: InitializerLike, name: str) -> InitializerLike:
     if value is None:
         value = XAVIER
     if isinstance(value, str):
-        return _by_name(keras.initializers.get, value, name)
+        return _by_name(keras.initializers, value, name)
     if isinstance(value, keras.initializers.Initializer):
         return type(value).from_config(value.get_config())
     if not callable(value):
@@ -88,9 +88,12 @@ def regularizer(value: RegularizerLike, name: str) -> RegularizerLike:
     """Return a regularizer for Keras: one of its own, a function of the weights, or None.
 
     Raises:
+        ValueError: for a name that Keras does not know.
         TypeError: for what is no regularizer.
     """
-    if value is not None and not callable(value) and not isinstance(value, str):
+    if isinstance(value, str):
+        return _by_name(keras.regularizers, value, name)
+    if value is not None and not callable(value):
         raise TypeError(f"{name}: expected a regularizer, got {short_repr(value)}")
     return keras.regularizers.get(value)
 
@@ -155,7 +158,7 @@ def activate(outputs: Tensor, activation_fn: ActivationLike, name: str) -> Tenso
     if not callable(activation_fn) and not isinstance(activation_fn, str):
         raise TypeError(f"activation_fn: expected a function or None, got {short_repr(activation_fn)}")
     if isinstance(activation_fn, str):
-        activation_fn = _by_name(keras.activations.get, activation_fn, "activation_fn")
+        activation_fn = _by_name(keras.activations, activation_fn, "activation_fn")
     known = _ACTIVATION_NAMES.get(activation_fn)
     return keras.layers.Activation(known or activation_fn, name=name)(outputs)
 
@@ -170,10 +173,10 @@ def require_callable(value: Any, name: str) -> None:
         raise TypeError(f"{name}: expected a function, got {short_repr(value)}")
 
 
-def _by_name(get: Callable[[str], Any], value: str, name: str) -> Any:
-    """The object of Keras of a name."""
+def _by_name(module: Any, value: str, name: str) -> Any:
+    """What a module of Keras has under a name."""
     try:
-        return get(value)
+        return module.get(value)
     except ValueError as error:
         raise ValueError(f"{name}: expected a function or a name that Keras knows, got {value!r}") from error
 
