@@ -23,6 +23,7 @@ from tfsep import MOBILENETV1_CONV_DEFS, Conv, layers, models, saved, tflite, tr
 from tfsep._keras.backend import keras
 from tfsep.cli import app
 from tfsep.cost import cost
+from tfsep.data import read_preprocessing
 from tfsep.models import load_model
 from tfsep.train._trainer import Trainer
 
@@ -235,10 +236,14 @@ def test_train_and_quantize(folder, tmp_path):
     assert "epoch" not in done.stdout
     written = {p.name for p in (tmp_path / "calibrated").iterdir()}
     reports = {f"{name}.{kind}" for name in ("calibration", "coverage") for kind in ("json", "md")}
-    assert written == {"model.keras", "model_int8.tflite", "model_int8.json", *reports}
+    assert written == {"model.keras", "model.json", "model_int8.tflite", "model_int8.json", *reports}
+    assert read_preprocessing(tmp_path / "calibrated" / "model.keras") == read_preprocessing(model) is not None
     rows = json.loads((tmp_path / "calibrated" / "calibration.json").read_text())["rows"]
     assert [row["part"].split(":")[0] for row in rows] == ["ranges", "equalization", "ranges", "bias correction"]
     assert all(row["part"] in done.stdout for row in rows)
+    shown = ["--calibration", folder / "images", "--samples", 8]
+    assert run("export", model, "--calibrate", "best", *shown, "--out", tmp_path / "one.tflite").exit_code == 0
+    assert (tmp_path / "one.tflite").read_bytes() == (tmp_path / "calibrated" / "model_int8.tflite").read_bytes()
     done = run(*calibrated, "--epochs", 1, "--resume")
     assert done.exit_code == 2
     assert "--calibrate-only: expected no options of training, got --epochs, --resume" in done.stderr

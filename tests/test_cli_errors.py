@@ -188,6 +188,28 @@ OTHERS = {
     "a folder": (["export", "m.keras", "--out", "folder.tflite"], "path", "got folder.tflite, which is a folder"),
     "no file's name": (["export", "m.keras", "--out", "o.bin"], "path", "got o.bin"),
     "recipe": (["export", "m.keras", "--recipe", "int4"], "recipe", "got 'int4'"),
+    "nothing to calibrate on": (["export", "m.keras", "--calibrate", "best"], "calibration", "got None"),
+    "calibrated for float32": (
+        ["export", "m.keras", "--calibrate", "best", "--calibration", "x.npy", *FLOAT],
+        "recipe",
+        "expected 'int8' with calibrate, got 'float32'",
+    ),
+    "method": (["export", "m.keras", "--calibrate", "bst", "--calibration", "x.npy"], "method", "nearest is 'best'"),
+    "no such layer": (
+        ["convert", "m.keras", "--keep-float", "dv", "--calibration", "x.npy", "--out", "o"],
+        "keep_float",
+        "got 'dv'; the nearest is 'dw'",
+    ),
+    "more than all": (
+        ["export", "m.keras", "--budget", "1.5", "--calibration", "x.npy"],
+        "budget",
+        "expected a number in [0, 1], got 1.5",
+    ),
+    "a budget of training": (
+        ["quantize", "m.keras", "--budget", "0.9", "--keep-float", "a", "--out", "o"],
+        "--keep-float and --budget",
+        "expected --calibrate-only, got none",
+    ),
     "convert into a file": (["convert", "m.keras", *FLOAT, "--out", "afile"], "folder", "got afile, which is a file"),
     "labels": (["convert", "m.keras", *FLOAT, "--out", "o", "--labels", "empty"], "labels", "empty, which is a folder"),
     "import into no folder": (["import", "m.tflite", "--out", "none/i.keras"], "out", "got none/i.keras"),

@@ -4,6 +4,7 @@ Each function returns its figure; the caller shows or saves it.
 """
 
 from collections.abc import Iterable, Sequence
+from math import floor, log10
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tfsep import geometry
@@ -12,7 +13,7 @@ from tfsep.geometry import Pair, PairLike
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["coverage", "pareto", "pareto_front", "training"]
+__all__ = ["coverage", "pareto", "pareto_front", "sensitivity", "training"]
 
 
 def coverage(rates: "Iterable[int | Pair]", kernel: PairLike = 3, *, figure: "Figure | None" = None) -> "Figure":
@@ -195,6 +196,64 @@ def pareto_front(cost: Sequence[float], gain: Sequence[float]) -> list[int]:
         if not chosen or gain[i] > gain[chosen[-1]]:
             chosen.append(i)
     return chosen
+
+
+class _Sensitivity(Protocol):
+    """Operations with ``name``, ``error`` and ``same_class``, and the error of all together."""
+
+    @property
+    def rows(self) -> Sequence[Any]: ...
+    @property
+    def error(self) -> float: ...
+
+
+def sensitivity(report: _Sensitivity, most: int = 40, *, figure: "Figure | None" = None) -> "Figure":
+    """Plot the relative error of the outputs that each operation alone in int8 makes, beside that of all together.
+
+    Behind each bar is the share of samples whose class changes, where the outputs are classes.
+
+    Args:
+        report: what `tfsep.quantize.sensitivity` returns.
+        most: most operations, of those that cost most.
+        figure: an empty figure to draw into, such as ``plt.figure(layout="constrained")``, which pyplot shows; None for
+            a new one, which pyplot does not manage.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for no operation that costs anything, or a figure that is not empty.
+        TypeError: for a figure that is not Matplotlib's.
+
+    Examples:
+        >>> from types import SimpleNamespace as Record
+        >>> rows = [Record(name="conv", error=0.03, same_class=0.98), Record(name="dense", error=0.001, same_class=1.0)]
+        >>> [text.get_text() for text in sensitivity(Record(rows=rows, error=0.04)).axes[0].texts]
+        ['2.0 %', '0.0 %']
+    """
+    from matplotlib.ticker import NullFormatter
+
+    drawn = [row for row in report.rows if row.error > 0][:most]
+    if not drawn:
+        raise ValueError("report: expected an operation whose error is not 0, got none")
+    figure = _empty(figure, (8, 1.2 + 0.22 * len(drawn)))
+    axes = figure.subplots()
+    bars = axes.barh([str(place) for place in range(len(drawn))], [row.error for row in drawn], height=0.7)
+    changed = ["" if row.same_class is None else f"{100 * (1 - row.same_class):.1f} %" for row in drawn]
+    axes.bar_label(bars, changed, padding=3, fontsize=8)
+    axes.axvline(report.error, color="0.4", ls="--", lw=1, label="all in int8")
+    axes.set_yticks(range(len(drawn)), [row.name for row in drawn], fontsize=8)
+    axes.invert_yaxis()
+    of_classes = ", and share of classes that change" if any(changed) else ""
+    axes.set(xscale="log", xlabel=f"relative error of the outputs, one operation in int8{of_classes}")
+    # From a whole power of ten on, as numbers between them would overlap, with room for the shares.
+    shown = [*(row.error for row in drawn), report.error]
+    axes.set_xlim(10 ** floor(log10(min(shown))), 2 * max(shown))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(y=0.02)
+    axes.grid(alpha=0.3, axis="x")
+    figure.legend(loc="outside upper right")
+    return figure
 
 
 def _empty(figure: "Figure | None", size: tuple[float, float]) -> "Figure":

@@ -24,6 +24,7 @@ from tfsep.cli._app import (
     parse_thread_counts,
     preprocessing_for,
 )
+from tfsep.cli._calibration import BudgetOption, CalibrateOption, KeepFloatOption, calibrate_arguments
 from tfsep.cli._models import MODEL_HELP, CustomOption, UnsafeOption, open_model
 
 SizeOption = Annotated[str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")]
@@ -33,8 +34,13 @@ SizeOption = Annotated[str | None, typer.Option(help="Rows and columns that the 
 def export(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     out: Annotated[Path | None, typer.Option(help="The .tflite file; beside the model where not given.")] = None,
-    recipe: Annotated[str, typer.Option(help=RECIPE_HELP)] = "float32",
+    recipe: Annotated[
+        str | None, typer.Option(help=f"{RECIPE_HELP} float32 if not given, int8 with --calibrate.")
+    ] = None,
     calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
+    calibrate: CalibrateOption = None,
+    keep_float: KeepFloatOption = None,
+    budget: BudgetOption = None,
     data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help=SAMPLES_HELP)] = None,
     mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
@@ -53,9 +59,12 @@ def export(
     with silence_native_stderr():
         from tfsep import tflite
 
+        arguments = calibrate_arguments(calibrate, keep_float, budget)
+        recipe = recipe or ("float32" if arguments is None else "int8")
         report = tflite.export(
             **_opened(model, recipe, calibration, data, samples, mean, std, size, custom, unsafe),
             path=out or model.with_name(f"{model.stem}_{recipe}.tflite"),
+            calibrate=arguments,
             io=io,
             tolerance=tolerance,
             allow_flex=allow_flex,
@@ -97,6 +106,9 @@ def convert(
     out: Annotated[Path, typer.Option(help="Folder for the files.")],
     recipe: Annotated[str, typer.Option(help=RECIPE_HELP)] = "int8",
     calibration: Annotated[str | None, typer.Option(help=f"For integers: {DATA_HELP}")] = None,
+    calibrate: CalibrateOption = None,
+    keep_float: KeepFloatOption = None,
+    budget: BudgetOption = None,
     target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
     data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
     labels: Annotated[
@@ -114,7 +126,11 @@ def convert(
     custom: CustomOption = None,
     unsafe: UnsafeOption = False,
 ) -> None:
-    """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses."""
+    """Make a folder for devices: verified file, reports, labels, C array, snippets; exit with 1 if a target refuses.
+
+    For int8, a float model is calibrated by tfsep.quantize.calibrate, with --calibrate best if nothing else is given;
+    --calibrate converter leaves that to the converter.
+    """
     from tfsep._utils.native_stderr import silence_native_stderr
 
     with silence_native_stderr():
@@ -124,6 +140,7 @@ def convert(
         report = tflite.convert(
             **arguments,
             folder=out,
+            calibrate=_calibrated_by_default(arguments, calibrate_arguments(calibrate, keep_float, budget)),
             targets=() if target is None else parse_targets(target),
             labels=_read_labels(labels, (data, calibration), class_count(arguments["model"])),
             name=name,
@@ -135,6 +152,17 @@ def convert(
         print(report)
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _calibrated_by_default(arguments: dict[str, Any], given: dict[str, Any] | None) -> dict[str, Any] | None:
+    """How `convert` calibrates: as is said, or as well as it can where a float model becomes int8."""
+    from tfsep.quantize._prepared_model import is_prepared
+
+    if given is not None:
+        return None if given == {"method": "converter"} else given
+    recipe = arguments["recipe"]
+    is_int8 = (recipe.weights, recipe.activations) == ("int8", "int8")
+    return {} if is_int8 and arguments["calibration"] is not None and not is_prepared(arguments["model"]) else None
 
 
 def _opened(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tfsep.cli._app import SET_HELP, command, parse_size, print_line
+from tfsep.cli._calibration import BudgetOption, KeepFloatOption, calibrate_arguments
 from tfsep.cli._models import CustomOption, UnsafeOption, open_model
 from tfsep.defs import NETWORKS
 
@@ -128,6 +129,8 @@ def quantize(
     calibrate_only: Annotated[
         bool, typer.Option("--calibrate-only", help="Do not train: calibrate on `observe` of the training images.")
     ] = False,
+    keep_float: KeepFloatOption = None,
+    budget: BudgetOption = None,
 ) -> None:
     """Fine-tune a model for int8, export it, and show that the file computes what was trained.
 
@@ -144,13 +147,17 @@ def quantize(
         from tfsep.data import open_data
 
         options = _options_given(epochs=epochs, learning_rate=learning_rate, seed=seed, xla=xla and xla.value)
+        arguments = calibrate_arguments(None, keep_float, budget)
         if calibrate_only:
             _require_no_training({**options, "resume": resume, "publish": publish})
+        elif arguments:
+            given = " and ".join(f"--{name.replace('_', '-')}" for name in arguments)
+            raise ValueError(f"{given}: expected --calibrate-only, got none; in training float_layers is a setting")
         recipe = training.QuantizeConfig.of({**_merged_settings(config, settings), **options})
         loaded = open_model(model, custom, unsafe)
         images = open_data(data, None if size is None else (*parse_size(size), 3))
         if calibrate_only:
-            prepared = _calibrated(loaded, recipe, images, out)
+            prepared = _calibrated(loaded, recipe, images, out, arguments or {})
         else:
             result = training.finetune(loaded, recipe, images, out, resume=resume)
             _print_result(result)
@@ -172,9 +179,10 @@ def _require_no_training(options: dict[str, Any]) -> None:
         raise ValueError(f"--calibrate-only: expected no options of training, got {', '.join(given)}")
 
 
-def _calibrated(model: Any, recipe: Any, images: Any, out: Path) -> Any:
+def _calibrated(model: Any, recipe: Any, images: Any, out: Path, arguments: dict[str, Any]) -> Any:
     """Calibrate a model on training images, and write it and the report into a folder."""
     from tfsep._utils.atomic_files import atomic_files, make_folder
+    from tfsep.data import save_with_preprocessing
     from tfsep.quantize import CalibrationReport, calibrate
 
     shown = images.train.take(0, recipe.observe)
@@ -186,12 +194,12 @@ def _calibrated(model: Any, recipe: Any, images: Any, out: Path) -> Any:
         seed=recipe.seed,
         report=reports.append,
         config=recipe.quantization,
+        **arguments,
     )
     print_line(str(reports[0]))
     folder = make_folder(out, "out")
-    names = ("model.keras", "calibration.json", "calibration.md")
-    with atomic_files([folder / name for name in names], "out") as (as_keras, as_json, as_markdown):
-        prepared.save(as_keras)
+    save_with_preprocessing(prepared, shown.preprocessing, folder / "model.keras", "out")
+    with atomic_files([folder / f"calibration.{kind}" for kind in ("json", "md")], "out") as (as_json, as_markdown):
         as_json.write_text(reports[0].to_json())
         as_markdown.write_text(reports[0].to_markdown() + "\n")
     return prepared

@@ -10,7 +10,8 @@ convolutions of transposed ones; `Dequantize` leads to float32 layers, and holds
 
 `calibrate` makes a prepared model of samples: it draws them (``_calibration_samples``), scales channels across layers
 (``_channel_pairs``, ``_equalization``), chooses ranges by their histograms (``_histogram``, ``_range_choice``),
-corrects biases (``_bias_correction``), and says what each gained (``_calibration_report``).
+corrects biases (``_bias_correction``), and says what each gained (``_calibration_report``). `sensitivity` computes such
+a model with any operations in integers and the others in real numbers (``_partly_quantized``).
 
 Between these layers go real numbers that are multiples of a scale, together with their quantization parameters
 (``qparams``), a tensor (2,): scale and zero point.
@@ -20,7 +21,8 @@ from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._calibrate import calibrate
 from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow
 from tfsep.quantize._config import Config
-from tfsep.quantize._coverage import Coverage, CoverageRow, coverage
+from tfsep.quantize._coverage import Coverage, coverage
+from tfsep.quantize._covered_calls import CoverageRow
 from tfsep.quantize._dequantize import Dequantize
 from tfsep.quantize._freeze_batch_norm import FreezeBatchNorm, freeze_batch_norm
 from tfsep.quantize._function_table import FunctionTable
@@ -30,6 +32,7 @@ from tfsep.quantize._prepare import prepare
 from tfsep.quantize._quantized_average_pooling import QuantizedAveragePooling
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
 from tfsep.quantize._quantized_slopes import QuantizedSlopes
+from tfsep.quantize._sensitivity import Sensitivity, SensitivityRow, sensitivity
 from tfsep.quantize._zero_insertion import ZeroInsertion
 
 __all__ = [
@@ -45,6 +48,8 @@ __all__ = [
     "QuantizedAveragePooling",
     "QuantizedMatmul",
     "QuantizedSlopes",
+    "Sensitivity",
+    "SensitivityRow",
     "ZeroInsertion",
     "calibrate",
     "coverage",
@@ -52,4 +57,5 @@ __all__ = [
     "logits_of",
     "observe",
     "prepare",
+    "sensitivity",
 ]

@@ -1,8 +1,9 @@
 """Quantization of a trained model by samples of its data, without labels and without training."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,24 @@ import numpy as np
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.model_graph import calls_behind
 from tfsep._keras.types import Data, Model
-from tfsep._utils.arguments import number_in_range
+from tfsep._utils.progress import progress_bar
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._bias_correction import correct_biases
+from tfsep.quantize._calibrated_model import Calibrated
 from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow, sqnr
 from tfsep.quantize._calibration_samples import CalibrationSamples
+from tfsep.quantize._calibration_settings import CalibrationSettings
 from tfsep.quantize._channel_pairs import channel_pairs
-from tfsep.quantize._config import Config
+from tfsep.quantize._config import Config, config_of
 from tfsep.quantize._equalization import ChannelRange, equalized
+from tfsep.quantize._float_choice import within_budget
 from tfsep.quantize._histogram import Histogram
+from tfsep.quantize._output_agreement import OutputAgreement
+from tfsep.quantize._plan import UnknownLayersError
 from tfsep.quantize._prepare import prepare
 from tfsep.quantize._prepared_model import require_prepared
-from tfsep.quantize._range_choice import BEST, RANGE_METHODS, require_method
+from tfsep.quantize._quantized_matmul import QuantizedMatmul
+from tfsep.quantize._range_choice import BEST, RANGE_METHODS
 
 _logger = logging.getLogger(__name__)
 
@@ -35,6 +42,9 @@ def calibrate(
     samples: int = 256,
     batch_size: int = 32,
     seed: int = 0,
+    keep_float: Collection[str] = (),
+    budget: float | None = None,
+    latency: Mapping[str, float] | None = None,
     report: Callable[[CalibrationReport], object] | None = None,
     config: Config | None = None,
     **options: Any,
@@ -64,6 +74,16 @@ def calibrate(
         samples: most samples. Of more, as many are drawn at random, so that memory does not grow with the data.
         batch_size: samples per step; a model with a batch of its own takes that.
         seed: seed of that draw.
+        keep_float: names of operations that stay in float32, besides those of `Config.float_layers`: any that
+            `coverage` lists.
+        budget: the least agreement with the float model on the samples, in (0, 1]: where each output is a row of
+            classes, (N, classes), the share of samples with the same class in each; for other outputs 1 − the relative
+            error, the root mean square of the error over that of the outputs. Operations stay in float32 as it takes,
+            and as few and as cheap ones as the search finds, which goes by `sensitivity`; the report names them. None
+            for all in int8.
+        latency: by the name of an operation, how much longer it takes in float32 than in int8, in any unit, as
+            `tfsep.tflite.float_latency` measures it, for `budget` to weigh what it keeps. None for its
+            multiply-accumulates and the numbers of its result, one each, which no other run measures otherwise.
         report: a function that is called with the `CalibrationReport`; None for none.
         config: the settings of `prepare`; None for `Config`'s defaults.
         **options: fields of `Config`, in place of those of `config`.
@@ -73,8 +93,10 @@ def calibrate(
 
     Raises:
         TypeError: for what `prepare` refuses, or data that are no arrays of samples.
-        ValueError: for what `prepare` refuses; an unknown method; data of another shape, with NaN or infinity, without
-            samples, of constant samples only, or that give a layer only zeros; a model with nothing in integers.
+        ValueError: for what `prepare` refuses; an unknown method; a name that nothing has; a budget that is not met
+            with all but one operation in float32, with the one that is; data of another shape, with NaN or infinity,
+            without samples, of constant samples only, or that give a layer only zeros; a model with nothing in
+            integers.
 
     Source: M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (arXiv
     1906.04721); S. Migacz, "8-bit Inference with TensorRT" (GTC 2017), for the divergence.
@@ -87,27 +109,55 @@ def calibrate(
         >>> bool(np.abs(quantized(images) - model(images)).max() < 0.2), [row.part for row in reports[0].rows]
         (True, ['ranges: minmax', 'equalization', 'ranges: mse', 'bias correction'])
     """
-    require_method(method)
-    most, size = (
-        number_in_range(value, name, int, 1) for value, name in ((samples, "samples"), (batch_size, "batch_size"))
+    settings = CalibrationSettings(
+        method, equalize, correct_bias, samples, batch_size, seed, keep_float, budget, latency
     )
-    seed = number_in_range(seed, "seed", int, 0)
-    prepared = prepare(model, config, **options)
+    made = calibrated(model, data, settings, config_of(config, options))
+    if report is not None:
+        report(made.report)
+    return made.model
+
+
+def calibrated(model: Model, data: Data, settings: CalibrationSettings, config: Config) -> Calibrated:
+    """Calibrate a model, with as much of it in float32 as the budget asks for, and log what was done."""
+    made = calibrated_once(model, data, settings, config)
+    if settings.budget is not None:
+
+        def again(names: Sequence[str]) -> Calibrated:
+            kept = replace(settings, keep_float=(*settings.keep_float, *names))
+            return calibrated_once(model, made.samples, kept, config)
+
+        made = within_budget(made, settings.budget, settings.latency, again)
+    _logger.info("%s is calibrated on %d samples:\n%s", made.model.name, made.report.samples, made.report)
+    return made
+
+
+def calibrated_once(
+    model: Model, data: Data | CalibrationSamples, settings: CalibrationSettings, config: Config
+) -> Calibrated:
+    """Calibrate a model, on data that are read, or on samples that were drawn for a model of the same inputs."""
+    try:
+        prepared = prepare(model, config, float_layers=(*config.float_layers, *settings.keep_float))
+    except UnknownLayersError as error:
+        raise error.of("keep_float") if error.names[0] in settings.keep_float else error from None
     require_prepared(prepared)
     with foreign_state_kept(prepared):
-        made = _Calibration(CalibrationSamples(prepared, data, most, size, seed))
+        if isinstance(data, CalibrationSamples):
+            samples = data.shown_to(prepared)
+        else:
+            samples = CalibrationSamples(prepared, data, settings.samples, settings.batch_size, settings.seed)
+        made = _Calibration(samples)
         made.choose_ranges("minmax")
-        if equalize:
+        if settings.equalize:
             made.equalize()
-        if method != "minmax":
-            made.choose_ranges(method)
-        if correct_bias:
+        real = {layer.name: layer.get_weights() for layer in prepared.layers if isinstance(layer, QuantizedMatmul)}
+        if settings.method != "minmax":
+            made.choose_ranges(settings.method)
+        if settings.correct_bias:
             made.correct_biases()
-    done = CalibrationReport(tuple(made.rows), made.samples.count)
-    _logger.info("%s is calibrated on %d samples:\n%s", prepared.name, done.samples, done)
-    if report is not None:
-        report(done)
-    return prepared
+        found = made.agreement()
+    report = CalibrationReport(tuple(made.rows), samples.count, agreement=found.agreement, agreement_unit=found.unit)
+    return Calibrated(prepared, report, samples, real)
 
 
 class _Calibration:
@@ -131,9 +181,11 @@ class _Calibration:
         """Set the ranges by a method, or by the one with the best outputs."""
         tried = list(RANGE_METHODS) if method == BEST else [method]
         ratios = {}
-        for name in tried:
-            self._set_ranges(name)
-            ratios[name] = self._sqnr()
+        with progress_bar("ranges", len(tried)) as advance:
+            for name in tried:
+                self._set_ranges(name)
+                ratios[name] = self._sqnr()
+                advance()
         best = max(tried, key=ratios.__getitem__)
         narrowed, of = self._set_ranges(best), f"{len(self._histograms)} ranges"
         changed = of if best == "minmax" else f"{narrowed} of {of} narrowed"
@@ -176,6 +228,14 @@ class _Calibration:
             self.samples.model.set_weights(weights)
             changes.append(f"undone: {after:.2f} dB")
         self._add(part, ", ".join(changes), before if is_undone else after, is_undone)
+
+    def agreement(self) -> OutputAgreement:
+        """How well the outputs agree with those of the float model."""
+        found, count = OutputAgreement(), len(self.samples.model.outputs)
+        outputs = self._outputs(is_real=False)
+        for place in range(0, len(outputs), count):
+            found.add(self._float_outputs[place : place + count], outputs[place : place + count])
+        return found
 
     def _set_ranges(self, method: str) -> int:
         """Set the ranges by a method, and return how many are narrower than the numbers."""

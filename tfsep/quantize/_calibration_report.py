@@ -34,6 +34,11 @@ class CalibrationReport(NamedTuple):
     Attributes:
         rows: a row a part, in the order in which they were applied.
         samples: the number of samples.
+        agreement: how well the outputs agree with those of the float model on the samples, in `agreement_unit`.
+        agreement_unit: ``"samples of the same class"``, the share of samples with the same largest number in each
+            output, where each is a row of classes, (N, classes); or ``"1 - relative error"``, the root mean square of
+            the error over that of the outputs.
+        in_float: the names that ``budget`` added to those in float32.
 
     Examples:
         >>> report = CalibrationReport((CalibrationRow("ranges: minmax", "3 ranges", None, 21.504),), 64)
@@ -45,12 +50,15 @@ class CalibrationReport(NamedTuple):
 
     rows: tuple[CalibrationRow, ...]
     samples: int
+    agreement: float | None = None
+    agreement_unit: str = ""
+    in_float: tuple[str, ...] = ()
 
     def table(self) -> Table:
         """Return a row for each part."""
         return Table(
             ("part", "changed", "SQNR before (dB)", "after (dB)"),
-            [(row.part, row.changed, _rounded(row.before), _rounded(row.after)) for row in self.rows],
+            [(row.part, row.changed, rounded(row.before), rounded(row.after)) for row in self.rows],
         )
 
     def to_markdown(self) -> str:
@@ -58,27 +66,28 @@ class CalibrationReport(NamedTuple):
         return self.table().markdown()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the rows, and the number of samples, for JSON; None for a ratio that is infinite."""
-        rows = [
-            row._asdict() | {name: _finite(getattr(row, name)) for name in ("before", "after")} for row in self.rows
-        ]
-        return {"rows": rows, "samples": self.samples}
+        """Return the rows and the other attributes, for JSON; None for a ratio that is infinite."""
+        rows = [row._asdict() | {name: finite(getattr(row, name)) for name in ("before", "after")} for row in self.rows]
+        return self._asdict() | {"rows": rows}
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def __str__(self) -> str:
-        """Return the table as text."""
-        return self.table().text()
+        """Return the table, and the agreement, as text."""
+        agreement = f"agreement with the float model: {self.agreement:.4f} ({self.agreement_unit})"
+        return self.table().text() + ("" if self.agreement is None else f"\n{agreement}")
 
 
-def _finite(ratio: float | None) -> float | None:
+def finite(ratio: float | None) -> float | None:
+    """Return a ratio for JSON, which has no infinity: None for that."""
     return ratio if ratio is not None and isfinite(ratio) else None
 
 
-def _rounded(ratio: float | None) -> float | None:
-    return None if ratio is None else round(ratio, 2)
+def rounded(number: float | None, digits: int = 2) -> float | None:
+    """Return a number for a table; None for None."""
+    return None if number is None else round(number, digits)
 
 
 def sqnr(reference: list[np.ndarray], outputs: list[np.ndarray]) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import nullcontext
+from copy import copy
 
 import numpy as np
 
@@ -61,13 +62,28 @@ class CalibrationSamples:
             constants: symbolic tensors without an axis of samples, as scales.
         """
         step = self._step([*tensors, *constants], is_real)
+        for inputs, count in self.batches():
+            given = [tf.constant(array) for array in inputs]
+            with real_numbers() if is_real else nullcontext():
+                made = step(*given)
+            rows = [without_filled_rows(np.asarray(each), len(inputs[0]), count) for each in made[: len(tensors)]]
+            yield rows + [np.asarray(each) for each in made[len(tensors) :]]
+
+    def batches(self) -> Iterator[tuple[tuple[np.ndarray, ...], int]]:
+        """Yield the inputs of the model, batch after batch, each with its number of samples without the filling."""
         for chunk in self._chunks:
-            for inputs, count in batches(chunk.inputs, self._size if self._is_fixed else chunk.size):
-                given = [tf.constant(array) for array in inputs]
-                with real_numbers() if is_real else nullcontext():
-                    made = step(*given)
-                rows = [without_filled_rows(np.asarray(each), len(inputs[0]), count) for each in made[: len(tensors)]]
-                yield rows + [np.asarray(each) for each in made[len(tensors) :]]
+            yield from batches(chunk.inputs, self._size if self._is_fixed else chunk.size)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all samples, an array for each input of the model, by its name."""
+        joined = (np.concatenate(arrays) for arrays in zip(*(chunk.inputs for chunk in self._chunks), strict=True))
+        return dict(zip((spec.name for spec in self._specs), joined, strict=True))
+
+    def shown_to(self, model: Model) -> "CalibrationSamples":
+        """Return the same samples for another prepared model of the same inputs."""
+        other = copy(self)
+        other.model, other._steps = model, {}
+        return other
 
     def _step(self, tensors: list[Tensor], is_real: bool) -> FirstBatchesEager:
         """A function from a batch to tensors of the model, the same for the same tensors."""

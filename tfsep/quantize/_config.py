@@ -1,6 +1,7 @@
 """The settings of `prepare`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from tfsep._utils.arguments import number_in_range, short_repr
 
@@ -52,7 +53,31 @@ class Config:
                 raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         number_in_range(self.momentum, "momentum", float, 0, 0.9999)
         number_in_range(self.observations, "observations", int, 1)
-        named = self.float_layers
-        if not isinstance(named, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in named):
-            raise ValueError(f"float_layers: expected names of layers, got {short_repr(named)}")
-        object.__setattr__(self, "float_layers", tuple(sorted(named) if isinstance(named, set | frozenset) else named))
+        object.__setattr__(self, "float_layers", layer_names(self.float_layers, "float_layers"))
+
+
+def layer_names(named: Any, argument: str) -> tuple[str, ...]:
+    """Return names of layers, checked; those of a set in the order of the alphabet.
+
+    Examples:
+        >>> layer_names({"b", "a"}, "keep_float")
+        ('a', 'b')
+    """
+    if not isinstance(named, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in named):
+        raise ValueError(f"{argument}: expected names of layers, got {short_repr(named)}")
+    return tuple(sorted(named) if isinstance(named, set | frozenset) else named)
+
+
+def config_of(config: Config | None, options: dict[str, Any]) -> Config:
+    """Return the settings of a config, or the default ones, with fields of their own.
+
+    Examples:
+        >>> config_of(None, {"momentum": 0.5}).momentum
+        0.5
+    """
+    if not isinstance(config, Config | None):
+        raise TypeError(f"config: expected a Config or None, got {short_repr(config)}")
+    known = [field.name for field in fields(Config)]
+    if unknown := [name for name in options if name not in known]:
+        raise TypeError(f"{unknown[0]}: expected an argument that is one of {', '.join(known)}, got {unknown[0]!r}")
+    return replace(config or Config(), **options)

@@ -2,45 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from tfsep._keras.backend import keras
-from tfsep._keras.composite_layers import Weight
-from tfsep._keras.inference_identities import INFERENCE_IDENTITIES
-from tfsep._keras.layer_copies import BorrowedLayer
-from tfsep._keras.model_graph import Call, calls_behind
-from tfsep._keras.types import InputShapes, Layer, Model
+from tfsep._keras.types import InputShapes, Model
 from tfsep._utils.table import Table
 from tfsep.cost import cost
 from tfsep.ops import exporting
-from tfsep.quantize._activation_quantizer import ActivationQuantizer
-from tfsep.quantize._activations import function_name
-from tfsep.quantize._dequantize import Dequantize
-from tfsep.quantize._function_table import FunctionTable
-from tfsep.quantize._layer_results import ON_THE_WAY
-from tfsep.quantize._operations import OPERATIONS
+from tfsep.quantize._covered_calls import CoverageRow, covered_calls
 from tfsep.quantize._prepared_model import require_prepared
-from tfsep.quantize._quantized_average_pooling import QuantizedAveragePooling
-from tfsep.quantize._quantized_matmul import QuantizedMatmul
-from tfsep.quantize._to_float import ToFloat
-
-
-class CoverageRow(NamedTuple):
-    """How one operation of a prepared model is computed.
-
-    Attributes:
-        name: the name of the float model's layer, as `Config.float_layers` takes it.
-        kind: the layer's class, or the function that it computes.
-        dtype: ``"int8"`` or ``"float32"``.
-        reason: why it is not computed in int8; empty where it is.
-        macs: multiply-accumulates for one sample, of all its calls; None where the sizes of the inputs are open.
-    """
-
-    name: str
-    kind: str
-    dtype: str
-    reason: str
-    macs: int | None
 
 
 @dataclass(frozen=True)
@@ -140,54 +109,11 @@ def coverage(model: Model, input_shape: InputShapes | None = None) -> Coverage:
     known = input_shape is not None or not any(None in tensor.shape[1:] for tensor in model.inputs)
     macs = _macs(model, input_shape) if known else None
     rows: dict[str, CoverageRow] = {}
-    made_by: dict[int, Call] = {}
-    for call in calls_behind(model.outputs):
-        made_by |= dict.fromkeys(map(id, call.outputs), call)
-        sources = [made_by[id(tensor)].operation for tensor in call.inputs]
-        for row, layers in _rows(call, sources):
-            name, gated = row.name, _is_gated(call, [made_by[id(tensor)] for tensor in call.inputs])
-            if name in rows and rows[name].kind not in (row.kind, "sigmoid" if gated else row.kind):
-                name = f"{name}_activation"
-            count = None if macs is None else sum(macs.get(layer.name, 0) for layer in layers)
-            made = row._replace(name=name, kind="silu" if gated else row.kind, macs=count)
-            rows[name] = made if gated else rows.get(name, made)
+    for own in covered_calls(model):
+        count = None if macs is None else sum(macs.get(layer.name, 0) for layer in own.counted)
+        made = own.row._replace(macs=count)
+        rows[made.name] = made if own.is_gated else rows.get(made.name, made)
     return Coverage(tuple(rows.values()))
-
-
-def _rows(call: Call, sources: list[Layer]) -> list[tuple[CoverageRow, list[Layer]]]:
-    """The row of a call, if it is an operation, and the layers whose multiply-accumulates are its."""
-    layer = call.operation
-    if isinstance(layer, (keras.layers.InputLayer, Weight, ToFloat, *ON_THE_WAY, *INFERENCE_IDENTITIES)):
-        return []
-    if isinstance(layer, ActivationQuantizer):
-        if not OPERATIONS[call.kwargs["operation"]].is_result:
-            return []
-        inside = [source for source in sources[:1] if isinstance(source, QuantizedMatmul)]
-        kind = _kind(inside[0].layer) if inside else call.kwargs["operation"]
-        if isinstance(sources[0], FunctionTable):
-            kind = _kind(sources[0].computation)
-        return [(CoverageRow(call.kwargs["layer_name"], kind, "int8", "", None), inside)]
-    if isinstance(layer, QuantizedAveragePooling):
-        return [(CoverageRow(layer.name, _kind(layer.layer), "int8", "", None), [layer])]
-    gate = next((source for source in sources if isinstance(source, Dequantize) and source.to), None)
-    if gate is None:
-        return [(CoverageRow(layer.name, _kind(layer), "int8", "", None), [layer])]
-    return [(CoverageRow(gate.to, _kind(layer), "float32", gate.reason, None), [layer])]
-
-
-def _is_gated(call: Call, sources: list[Call]) -> bool:
-    """Whether a call multiplies a tensor by the sigmoid of it, as one activation of a layer."""
-    own = call.kwargs if isinstance(call.operation, ActivationQuantizer) else {}
-    others = [each.kwargs for each in sources if isinstance(each.operation, ActivationQuantizer)]
-    gates = [each for each in others if each["operation"] == "sigmoid" and each["layer_name"] == own.get("layer_name")]
-    return own.get("operation") == "multiply" and bool(gates)
-
-
-def _kind(layer: Layer) -> str:
-    """The class of a layer, or of the one that it borrows its code from; of an activation its function."""
-    if isinstance(layer, keras.layers.Activation):
-        return function_name(layer.activation)
-    return type(layer.borrowed if isinstance(layer, BorrowedLayer) else layer).__name__
 
 
 def _macs(model: Model, input_shape: InputShapes | None) -> dict[str, int]:

@@ -37,11 +37,30 @@ class Plan:
     places: tuple[int, ...]
 
 
+class UnknownLayersError(ValueError):
+    """Names of layers that a model does not have.
+
+    Args:
+        names: the names.
+        hint: words behind them.
+        argument: the argument that they were given in.
+    """
+
+    def __init__(self, names: list[str], hint: str, argument: str = "float_layers") -> None:
+        self.names, self.hint = names, hint
+        super().__init__(f"{argument}: expected names of the model's layers, got {', '.join(map(repr, names))}{hint}")
+
+    def of(self, argument: str) -> "UnknownLayersError":
+        """Return the same error of another argument."""
+        return UnknownLayersError(self.names, self.hint, argument)
+
+
 def plan_of(calls: CallList, config: Config) -> Plan:
     """Return the plan of a model, given as a list of calls.
 
     Raises:
-        ValueError: for a name in `Config.float_layers` that nothing has; for calls that are not quantized, all in one
+        UnknownLayersError: for a name in `Config.float_layers` that nothing has.
+        ValueError: for calls that are not quantized, all in one
             sentence, where `Config.unsupported` asks for that.
     """
     _require_known(calls, config.float_layers)
@@ -77,9 +96,7 @@ def _require_known(calls: CallList, names: tuple[str, ...]) -> None:
     if unknown := [name for name in names if name not in known]:
         nearest = get_close_matches(unknown[0], sorted(known), 1, 0)
         hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
-        raise ValueError(
-            f"float_layers: expected names of the model's layers, got {', '.join(map(repr, unknown))}{hint}"
-        )
+        raise UnknownLayersError(unknown, hint)
 
 
 def _operation(layer: Layer) -> Operation:

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,10 +17,9 @@ from tfsep._keras.model_copies import float32_copy, other_dtypes
 from tfsep._keras.model_graph import require_model
 from tfsep._keras.model_io import inputs_of, output_names, outputs_of
 from tfsep._keras.types import Layer, Model, Tensor
-from tfsep._utils.arguments import short_repr
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._call_list import call_list_of
-from tfsep.quantize._config import Config
+from tfsep.quantize._config import Config, config_of
 from tfsep.quantize._coverage import coverage
 from tfsep.quantize._dequantize import OFF_HALVES, Dequantize
 from tfsep.quantize._float_operators import may_average, may_keep_scale
@@ -92,7 +91,7 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
         >>> bool(np.abs(quantized(images) - model(images)).max() < 0.1)
         True
     """
-    chosen = _chosen(config, options)
+    chosen = config_of(config, options)
     if is_prepared(model):
         raise ValueError(f"model: expected one that is not prepared yet, got {model.name!r}, which is")
     require_model(model)
@@ -113,15 +112,6 @@ def _log_islands(prepared: Model) -> None:
     if _logger.isEnabledFor(logging.INFO) and is_prepared(prepared) and (islands := coverage(prepared)).islands:
         found = ", ".join(f"{row.name} ({row.reason})" for row in islands.islands)
         _logger.info("%s is in int8 for %s; in float32 stay %s", prepared.name, islands.summary, found)
-
-
-def _chosen(config: Config | None, options: dict[str, Any]) -> Config:
-    if not isinstance(config, Config | None):
-        raise TypeError(f"config: expected a Config or None, got {short_repr(config)}")
-    known = [field.name for field in fields(Config)]
-    if unknown := [name for name in options if name not in known]:
-        raise TypeError(f"{unknown[0]}: expected an argument that is one of {', '.join(known)}, got {unknown[0]!r}")
-    return replace(config or Config(), **options)
 
 
 def _require_finite(model: Model) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tfsep.tflite._compare_layers import LayerReport, LayerRow, compare_layers
     from tfsep.tflite._convert import ConvertReport, convert
     from tfsep.tflite._export import export
+    from tfsep.tflite._float_latency import float_latency
     from tfsep.tflite._verify import predict, verify
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "compare_layers",
     "convert",
     "export",
+    "float_latency",
     "inspect",
     "predict",
     "profile",
@@ -71,6 +73,7 @@ _WITH_TENSORFLOW = {
     "ConvertReport": "tfsep.tflite._convert",
     "convert": "tfsep.tflite._convert",
     "export": "tfsep.tflite._export",
+    "float_latency": "tfsep.tflite._float_latency",
     "predict": "tfsep.tflite._verify",
     "verify": "tfsep.tflite._verify",
 }

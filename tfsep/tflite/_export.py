@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from tfsep._keras.types import Data, InputShapes, Model
 from tfsep._utils.arguments import as_found, as_path, positive_int, positive_number
 from tfsep._utils.atomic_files import atomic_files
 from tfsep.data import Preprocessing
+from tfsep.tflite._calibrated_source import calibrated_source
 from tfsep.tflite._calibration import Calibration, check_range, read_calibration
 from tfsep.tflite._calibration_check import unlike_training
 from tfsep.tflite._empty_ranges import SMALLEST_RANGE, operators_without_range
@@ -52,7 +53,8 @@ def export(
     io: str | None = None,
     allow_flex: bool = False,
     tolerance: float | None = None,
-    max_calibration_samples: int = MAX_CALIBRATION_SAMPLES,
+    max_calibration_samples: int | None = None,
+    calibrate: str | Mapping[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
     strict: bool = False,
 ) -> ExportReport:
@@ -88,7 +90,11 @@ def export(
         allow_flex: whether operators may need TensorFlow on the device. A file with such operators is kept without
             verification, as nothing in Python runs them, and its report says so.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
-        max_calibration_samples: most samples of `calibration` to read.
+        max_calibration_samples: most samples of `calibration` to read; None for 500, or, with `calibrate`, for its own
+            number.
+        calibrate: how `tfsep.quantize.calibrate` calibrates the float model on `calibration` first: its method, such as
+            ``"best"``, or its arguments by name. The file is then, byte for byte, that of the model which it returns,
+            and every element of its outputs is that model's. None for the ranges of the converter.
         preprocessing: how images are prepared for the model, to be recorded in the report; it is not applied.
         strict: whether to refuse a file that is lossy, see `VerifyReport.lossy`; otherwise it is kept with a note.
 
@@ -118,6 +124,11 @@ def export(
     elif own not in RECIPES.values():
         tolerance = own.tolerance
     batch_size = None if batch_size is None else positive_int(batch_size, "batch_size")
+    most = None if max_calibration_samples is None else positive_int(max_calibration_samples, "max_calibration_samples")
+    made = None
+    if calibrate is not None:
+        made = calibrated_source(model, chosen, calibration, calibrate, most)
+        model, calibration = made.model, None
     with foreign_state_kept(model):
         sample, data = sample_for(model, data, "data")
         if sample is None:
@@ -128,13 +139,13 @@ def export(
         measured = None
         if calibration is not None:
             reader = source.signature.reader("calibration", with_labels=False)
-            measured = read_calibration(
-                calibration, reader, positive_int(max_calibration_samples, "max_calibration_samples")
-            )
+            measured = read_calibration(calibration, reader, MAX_CALIBRATION_SAMPLES if most is None else most)
 
         with _mixed_samples_named(source.signature, measured):
             content, ids = convert_model(source.signature, chosen, measured, allow_flex)
         samples = _verification_data(source.signature.inputs, data, measured, ids)
+        if made is not None and data is None:
+            samples = _VerificationData("calibration", made.samples)
         with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
             file.write_bytes(content)
             try:
@@ -145,6 +156,8 @@ def export(
             except OperatorError as error:
                 raise _unrunnable(source.signature, content, chosen, error) from error
             report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
+            if made is not None:
+                report = replace(report, calibration=made.summary, notes=(made.note, *report.notes))
             sidecar.write_text(report.to_json())
         return report
 

@@ -3,10 +3,11 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from tfsep.tflite._convert._snippets import snippets
 from tfsep.tflite._export import export
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._litert_model import LiteRTModel
-from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, Recipe
+from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._targets import check_targets, targets_named
 from tfsep.tflite._tensor_info import TensorInfo
 
@@ -43,7 +44,8 @@ def convert(
     input_shape: InputShapes | None = None,
     io: str | None = None,
     tolerance: float | None = None,
-    max_calibration_samples: int = MAX_CALIBRATION_SAMPLES,
+    max_calibration_samples: int | None = None,
+    calibrate: str | Mapping[str, Any] | None = None,
     strict: bool = False,
 ) -> ConvertReport:
     """Convert any Keras model into a folder for devices: exported and verified by `export`, timed, checked for targets.
@@ -76,7 +78,8 @@ def convert(
         io: type of the file's inputs and outputs: ``"float32"``, ``"int8"``, ``"uint8"`` or ``"int16"``; None for the
             recipe's own.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
-        max_calibration_samples: most samples of `calibration` to read.
+        max_calibration_samples: most samples of `calibration` to read; None for the number of `export`.
+        calibrate: how a float model is calibrated first, see `export`; None for the ranges of the converter.
         strict: whether to refuse a lossy file, see `VerifyReport.lossy`; otherwise it is kept with a note.
 
     Returns:
@@ -121,6 +124,7 @@ def convert(
             io=io,
             tolerance=tolerance,
             max_calibration_samples=max_calibration_samples,
+            calibrate=calibrate,
             strict=strict,
         )
         outputs = _outputs_in_file_order(LiteRTModel(made.path, trusted=True))

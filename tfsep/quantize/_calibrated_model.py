@@ -1,0 +1,32 @@
+"""The record of a calibrated model, and of what it was made of."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tfsep._keras.types import Model
+from tfsep.quantize._calibration_report import CalibrationReport
+from tfsep.quantize._calibration_samples import CalibrationSamples
+
+
+class Calibrated(NamedTuple):
+    """A calibrated model, and what it was made of.
+
+    Attributes:
+        model: the prepared model.
+        report: what each part changed.
+        samples: the samples, and the model.
+        real_weights: by the names of layers with weights, those that compute what the float model does; the parts
+            behind equalization change weights for integers alone.
+    """
+
+    model: Model
+    report: CalibrationReport
+    samples: CalibrationSamples
+    real_weights: dict[str, list[np.ndarray]]
+
+    @property
+    def agreement(self) -> float:
+        """How well the outputs agree with those of the float model."""
+        assert self.report.agreement is not None
+        return self.report.agreement

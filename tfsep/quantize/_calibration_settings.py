@@ -1,0 +1,56 @@
+"""The settings of a calibration, whichever function calibrates."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+from tfsep._utils.arguments import number_in_range, short_repr
+from tfsep.quantize._config import layer_names
+from tfsep.quantize._range_choice import require_method
+
+Option: TypeAlias = bool | str | float | Collection[str] | None
+"""The value of a setting of `calibrate`, or of a field of `Config`."""
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """The settings of `calibrate` that say how, see there.
+
+    Examples:
+        >>> CalibrationSettings(samples=0)
+        Traceback (most recent call last):
+        ValueError: samples: expected an int of at least 1, got 0
+    """
+
+    method: str = "best"
+    equalize: bool = True
+    correct_bias: bool = True
+    samples: int = 256
+    batch_size: int = 32
+    seed: int = 0
+    keep_float: Collection[str] = ()
+    budget: float | None = None
+    latency: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        require_method(self.method)
+        for name, low in (("samples", 1), ("batch_size", 1), ("seed", 0)):
+            object.__setattr__(self, name, number_in_range(getattr(self, name), name, int, low))
+        object.__setattr__(self, "keep_float", layer_names(self.keep_float, "keep_float"))
+        if self.budget is not None:
+            number_in_range(self.budget, "budget", float, 0, 1)
+        if not isinstance(self.latency, Mapping | None):
+            raise TypeError(f"latency: expected numbers by name of an operation, got {short_repr(self.latency)}")
+
+
+def settings_of(options: dict[str, Any]) -> tuple[CalibrationSettings, dict[str, Any]]:
+    """Return the settings among some options, and the other options.
+
+    Examples:
+        >>> settings_of({"method": "mse", "runtime": "reference"})[1]
+        {'runtime': 'reference'}
+    """
+    known = {field.name for field in fields(CalibrationSettings)}
+    settings = CalibrationSettings(**{name: value for name, value in options.items() if name in known})
+    return settings, {name: value for name, value in options.items() if name not in known}

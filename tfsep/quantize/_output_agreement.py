@@ -1,0 +1,77 @@
+"""How well outputs agree with those of the float model, over any number of batches, of which none is kept."""
+
+from collections.abc import Sequence
+from math import inf, sqrt
+
+import numpy as np
+
+
+def is_row_of_classes(output: np.ndarray) -> bool:
+    """Return whether an output is one number for each class, (N, classes).
+
+    Examples:
+        >>> is_row_of_classes(np.zeros((3, 10))), is_row_of_classes(np.zeros((3, 1)))
+        (True, False)
+    """
+    return output.ndim == 2 and output.shape[1] > 1
+
+
+class OutputAgreement:
+    """Sums over batches of outputs, and those that are to be the same.
+
+    Examples:
+        >>> found = OutputAgreement()
+        >>> found.add([np.array([[3.0, 4.0]])], [np.array([[3.0, 4.5]])])
+        >>> found.sqnr, found.error, found.agreement
+        (20.0, 0.1, 1.0)
+    """
+
+    def __init__(self) -> None:
+        self._signal = self._noise = 0.0
+        self._samples = self._agreed = 0
+        self._has_classes = True
+
+    def add(self, expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
+        """Add a batch.
+
+        Args:
+            expected: the outputs of the float model.
+            actual: the outputs beside them.
+        """
+        for ours, theirs in zip(expected, actual, strict=True):
+            self._signal += float(np.sum(np.square(ours, dtype="float64")))
+            self._noise += float(np.sum(np.square(np.subtract(theirs, ours, dtype="float64"))))
+        self._has_classes &= all(map(is_row_of_classes, expected))
+        if self._has_classes:
+            same = [np.argmax(a, 1) == np.argmax(b, 1) for a, b in zip(expected, actual, strict=True)]
+            self._samples += len(expected[0])
+            self._agreed += int(np.all(same, 0).sum())
+
+    @property
+    def error(self) -> float:
+        """The root mean square of the error over that of the float model's outputs; infinite where these are zero."""
+        if not self._noise:
+            return 0.0
+        return sqrt(self._noise / self._signal) if self._signal else inf
+
+    @property
+    def sqnr(self) -> float:
+        """The same as a signal-to-quantization-noise ratio in dB; infinite where nothing differs."""
+        if not self._noise:
+            return inf
+        return float(10 * np.log10(self._signal / self._noise)) if self._signal else -inf
+
+    @property
+    def same_class(self) -> float | None:
+        """The share of samples with the same largest number in each output; None unless each is a row of classes."""
+        return self._agreed / self._samples if self._has_classes else None
+
+    @property
+    def agreement(self) -> float:
+        """`same_class`, or, for other outputs, 1 − `error`, at least 0."""
+        return max(0.0, 1.0 - self.error) if self.same_class is None else self.same_class
+
+    @property
+    def unit(self) -> str:
+        """What `agreement` is, in words."""
+        return "1 - relative error" if self.same_class is None else "samples of the same class"
