@@ -25,6 +25,7 @@ bench: $(VENV)/.installed-dev
 
 networks: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/networks.py
+	$(BIN)/python benchmarks/quantize.py
 
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/python notebooks/execute.py

@@ -67,21 +67,29 @@ def samples(model: keras.Model, network: Network, seed: int, count: int = SAMPLE
             return rng.integers(0, network.classes, shape).astype(tensor.dtype)
         return rng.uniform(*network.values, shape).astype(tensor.dtype)  # bounded, as images are: ranges hold
 
-    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    if not hasattr(model, "inputs"):  # of a class of its own
+        inputs = keras.Input(network.input_shape)
+    else:
+        inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     drawn = tf.nest.map_structure(draw, inputs)
     return tuple(drawn) if isinstance(drawn, list) else drawn
 
 
+def own_batch(model: keras.Model) -> int | None:
+    """The batch that a model has of its own; None for any."""
+    return model.inputs[0].shape[0] if hasattr(model, "inputs") else None
+
+
 def tensors(model: keras.Model, data: Any) -> Any:
     """Data as the model takes them, in its own batch where it has one."""
-    batch = model.inputs[0].shape[0]
+    batch = own_batch(model)
     arrays = tf.nest.map_structure(lambda array: tf.constant(array[:batch] if batch else array), data)
     return list(arrays) if isinstance(arrays, tuple) else arrays
 
 
 def predict(model: keras.Model, data: Any) -> list[np.ndarray]:
     """The outputs of inference, flat, one array each."""
-    batch = model.inputs[0].shape[0] or SAMPLES
+    batch = own_batch(model) or SAMPLES
     parts = []
     for start in range(0, SAMPLES, batch):
         part = tf.nest.map_structure(lambda array, at=start: array[at : at + batch], data)

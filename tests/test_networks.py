@@ -11,7 +11,8 @@ import pytest
 from conftest import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
-networks, worker, zoo = (importlib.import_module(name) for name in ("networks", "network_worker", "zoo"))
+SWEEP = importlib.import_module("networks").SWEEP
+rows, worker, zoo = (importlib.import_module(name) for name in ("rows", "network_worker", "zoo"))
 
 FAMILIES = {name for name, thing in vars(keras.applications).items() if inspect.ismodule(thing)} - {"imagenet_utils"}
 
@@ -20,15 +21,13 @@ FAMILIES = {name for name, thing in vars(keras.applications).items() if inspect.
 @pytest.mark.parametrize("name", zoo.ZOO)
 def test_network(name):
     """Rows stay in the folder of runs, which the last test makes the table of."""
-    runs = networks.HERE / "runs"
-    runs.mkdir(exist_ok=True)
-    assert networks.run(name, runs)["faults"] == []
+    SWEEP.runs.mkdir(parents=True, exist_ok=True)
+    assert SWEEP.run(name, SWEEP.runs)["faults"] == []
 
 
 @pytest.mark.slow
 def test_table_is_written():
-    paths = [networks.HERE / "runs" / f"{networks.file_name(name)}.json" for name in zoo.ZOO]
-    networks.write([json.loads(path.read_text()) for path in paths if path.is_file()], networks.HERE)
+    SWEEP.write_kept(zoo.ZOO)
 
 
 def test_every_family_of_applications_is_there():
@@ -41,7 +40,7 @@ def test_every_family_of_applications_is_there():
     missing = {family for family in FAMILIES if not any(name.startswith(letters(family)) for name in names)}
     assert missing == set()
     assert len(zoo.ZOO) >= 60
-    assert len({networks.file_name(name) for name in zoo.ZOO}) == len(zoo.ZOO)
+    assert len({rows.file_name(name) for name in zoo.QUANTIZED}) == len(zoo.QUANTIZED) > len(zoo.ZOO)
 
 
 def small():
@@ -66,7 +65,7 @@ def test_row_of_a_network(tmp_path):
     assert (row["params"], row["MACs"], row["folded"], row["left"]) == ("81", "48", 1, 0)
     assert (row["float32"], row["int8"]) == ("faithful", "faithful")
     assert 0 < float(row["int8 RMS"]) < 0.1
-    networks.write([{**row, "s": "1"}, {"network": "other", "faults": ["cost: x"]}], tmp_path)
+    SWEEP.write([{**row, "s": "1"}, {"network": "other", "faults": ["cost: x"]}], tmp_path)
     text = (tmp_path / "networks.md").read_text()
     assert "| small | 81 | 48 |" in text
     assert "- **other**, cost: x" in text

@@ -239,6 +239,53 @@ def test_shared_block_has_its_weights_once_and_trains():
     assert np.any(before[0] != prepared.get_weights()[0])
 
 
+def gated_by_the_dead():
+    """A gate of channels whose hidden units are behind a rectifier that no sample passes."""
+    inputs = keras.Input(SHAPE)
+    x = L.Conv2D(4, 3)(inputs)
+    hidden = L.Conv2D(2, 1, name="dead", activation="relu")(L.GlobalAveragePooling2D(keepdims=True)(x))
+    limited = L.ReLU(0.5, name="limited")(L.Conv2D(2, 1, name="before")(hidden))
+    model = filled(keras.Model(inputs, L.Multiply()([x, L.Conv2D(4, 1, activation="sigmoid")(limited)])))
+    for name in ("dead", "before"):
+        model.get_layer(name).bias.assign([-9.0, -8.0])
+    return model
+
+
+@pytest.mark.parametrize("runtime", ["xnnpack", "reference"])
+def test_results_that_are_zero_in_all_data(runtime, tmp_path):
+    """They have a step of their own, whatever sets the ranges."""
+    model = gated_by_the_dead()
+    prepared = quantize.calibrate(model, X, "minmax", equalize=False, correct_bias=False, runtime=runtime)
+    ranges = {layer.name: layer.range() for layer in prepared.layers if hasattr(layer, "is_zero") and layer.is_zero()}
+    assert ranges == {"dead_range": (0.0, 1.0), "before_range": (0.0, 0.5)}
+    assert_close(prepared(X), model(X), 0.1)
+    prepared.compile("sgd", "mse")
+    prepared.fit(X, model(X), verbose=0)
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X).verification.differing == 0
+
+
+def test_layers_at_every_step_of_time(tmp_path):
+    """Nested ones too; closed by name, and where a mask says which steps count, they are islands."""
+    given = np.random.default_rng(3).normal(size=(8, 2, 3, 6, 6, 2)).astype("float32")
+    base = keras.Sequential([L.Conv2D(3, 3, strides=2), L.BatchNormalization(), L.ReLU(), L.Flatten()])
+    inputs = keras.Input(given.shape[1:])
+    x = L.TimeDistributed(L.TimeDistributed(base, name="inner"), name="outer")(inputs)
+    model = filled(keras.Model(inputs, L.TimeDistributed(L.LSTM(2, name="lstm"))(x)))
+    prepared = quantize.observe(quantize.prepare(model), given)
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=given)
+    found = quantize.coverage(prepared)
+    assert report.verification.unexplained == 0
+    assert [row.name for row in found.islands] == ["lstm"]
+    [macs] = [row.macs for row in found.rows if row.kind == "Conv2D"]
+    assert macs == 6 * 2 * 2 * 3 * 3 * 2 * 3
+    assert_close(prepared(given), model(given), 0.1)
+    closed = quantize.coverage(quantize.prepare(model, float_layers=["inner"]))
+    assert [row.name for row in closed.islands] == ["inner", "lstm"]
+    masked = L.TimeDistributed(L.Dense(2), name="masked")
+    model = keras.Sequential([keras.Input((4, 3)), L.Masking(), masked, L.Flatten(), L.Dense(2)])
+    assert "masked" in [row.name for row in quantize.coverage(quantize.prepare(model)).islands]
+
+
 # --- activations of which kernels have a part ---
 
 

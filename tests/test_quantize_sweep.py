@@ -1,65 +1,66 @@
-"""`prepare` takes networks of every kind as they are, and files compute what it does; a run of all writes a table."""
+"""`prepare` takes networks of every kind as they are, and files compute what it does: ``benchmarks/quantize.py``."""
 
-import time
+import importlib
+import json
+import sys
 
-import numpy as np
+import keras
 import pytest
 from conftest import ROOT
-from island_networks import APPLICATIONS, HANDWRITTEN, SHAPE
-from quantize_networks import trained
 
-from tfsep import quantize, tflite
-from tfsep._utils.table import Table
-
-NETWORKS = HANDWRITTEN | APPLICATIONS
-QUICK = ("hard swish by operations", "super-resolution", "fine-tuned")
-ROWS = []
-HEADERS = (
-    "network",
-    "operations",
-    "in float32",
-    "kinds in float32",
-    "MACs in int8",
-    "elements",
-    "differing",
-    "seconds",
-)
-
-
-def swept(name, folder):
-    """A row of the table: what is in int8, and how the file differs."""
-    model = NETWORKS[name]()
-    shape = SHAPE if name in HANDWRITTEN else model.input_shape[1:]
-    count, high = (32, 1.0) if name in HANDWRITTEN else (4, 255.0)
-    images = np.random.default_rng(0).uniform(0 if high > 1 else -1, high, (count, *shape)).astype("float32")
-    trained(model, images)
-    start = time.perf_counter()
-    prepared = quantize.prepare(model)
-    seconds = time.perf_counter() - start
-    covered = quantize.coverage(prepared)
-    quantize.observe(prepared, images, batch_size=16)
-    found = tflite.export(prepared, folder / "m.tflite", "int8", data=images).verification
-    kinds = ", ".join(sorted({row.kind for row in covered.islands}))
-    share = "" if covered.share is None else f"{covered.share:.2%}"
-    counts = len(covered.rows), len(covered.islands)
-    return (name, *counts, kinds, share, found.elements, found.differing, round(seconds, 1)), covered, found
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
-)
-def test_networks_are_taken_as_they_are(name, tmp_path):
-    row, covered, found = swept(name, tmp_path)
-    ROWS.append(row)
-    assert found.differing in (0, None)
-    if name in APPLICATIONS:
-        assert covered.share > 0.99 or name.startswith("ConvNeXt")
+sys.path.append(str(ROOT / "benchmarks"))
+SWEEP = importlib.import_module("quantize").SWEEP
+worker, zoo = (importlib.import_module(name) for name in ("quantize_worker", "zoo"))
 
 
 @pytest.mark.slow
-def test_the_table_of_the_sweep():
-    """Of a run of all; where one was left out, the table stays as it is."""
-    if len(ROWS) < len(NETWORKS):
-        pytest.skip("not all networks were run")
-    text = "# What of each network is in int8\n\nWritten by `tests/test_quantize_sweep.py`.\n\n"
-    (ROOT / "benchmarks" / "quantize.md").write_text(text + Table(HEADERS, ROWS).markdown() + "\n")
+@pytest.mark.parametrize("name", zoo.QUANTIZED)
+def test_network(name):
+    """Rows stay in the folder of runs, which the last test makes the table of."""
+    SWEEP.runs.mkdir(parents=True, exist_ok=True)
+    assert SWEEP.run(name, SWEEP.runs)["faults"] == []
+
+
+@pytest.mark.slow
+def test_table_is_written():
+    SWEEP.write_kept(zoo.QUANTIZED)
+
+
+def row_of(name, tmp_path, steps):
+    run = worker.Run(zoo.QUANTIZED[name], tmp_path / "row.json")
+    for step in steps:
+        run.step(step, getattr(run, step))
+    return json.loads((tmp_path / "row.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["small hard swish by operations", "small super-resolution", "small fine-tuned"])
+def test_networks_are_taken_as_they_are(name, tmp_path):
+    row = row_of(name, tmp_path, ["default"])
+    assert (row["faults"], row["differing"], row["MACs in int8"]) == ([], "0", "100.00%")
+    assert int(row["elements"].replace(",", "")) > 0
+
+
+def small():
+    layers = [keras.layers.Conv2D(4, 1, name="c"), keras.layers.Flatten(), keras.layers.Dense(2)]
+    return keras.Sequential([keras.Input((4, 4, 3)), *layers])
+
+
+def test_faults_are_found(tmp_path, monkeypatch):
+    """A convolution in float32, elements that differ, a refusal."""
+    prepare = worker.quantize.prepare
+
+    class Report:
+        class verification:
+            elements, differing, edges, unexplained = 4000, 1000, 0, 1000
+
+    monkeypatch.setitem(zoo.QUANTIZED, "other", zoo.Network("other", small))
+    monkeypatch.setattr(worker.quantize, "prepare", lambda model: prepare(model, float_layers=("c",)))
+    monkeypatch.setattr(worker.tflite, "export", lambda *_, **__: Report)
+    row = row_of("other", tmp_path, ["default", "reference"])
+    assert (row["in float32"], row["kinds in float32"], row["MACs in int8"]) == (1, "Conv2D", "40.00%")
+    share, differing, refused = row["faults"]
+    assert share == "60.00% of the MACs in float32: c"
+    assert differing == "1,000 of 4,000 elements differ"
+    assert refused.startswith("reference: TypeError: ")
+    SWEEP.write([row], tmp_path)
+    assert "- **other**, 1,000 of 4,000 elements differ" in (tmp_path / "quantize.md").read_text()

@@ -17,7 +17,7 @@ class Network(NamedTuple):
     Attributes:
         name: what it is.
         build: the model.
-        input_shape: the sizes of a model that leaves them open; None for others.
+        input_shape: the sizes of a model that leaves them open, or has a class of its own; None for others.
         classes: one more than the largest index of integer inputs.
         other_macs: MACs of the model that are no products of its file: of the converter, or element by element.
         values: smallest and largest number of float inputs.

@@ -153,16 +153,16 @@ class ActivationQuantizer(keras.layers.Layer):
         return [y * scale, qparams]
 
     def _require_range(self, low: Tensor, high: Tensor) -> None:
-        """Raise for an empty range; XLA drops assertions, so that what it compiles is asked when it is traced."""
+        """Raise for a range that no data has set; XLA drops assertions, so what it compiles is asked when traced."""
         if is_compiling():
             with tf.init_scope():
                 if tf.executing_eagerly():
                     self._require_range(*self._range(False))
         elif tf.executing_eagerly():
-            if not low < high:
+            if not (self.has_range() and low < high):
                 raise NoRangeError
         else:
-            tf.debugging.assert_less(low, high, _NO_RANGE)
+            tf.debugging.assert_less(low, tf.where(self.seen > 0, high, low), _NO_RANGE)
 
     def compute_output_spec(
         self, inputs: Tensor | list[Tensor], operation: str = "convolution", **arguments: Any
@@ -215,7 +215,7 @@ class ActivationQuantizer(keras.layers.Layer):
         return end * keep + value * (1.0 - keep)
 
     def _range(self, training: bool | None) -> tuple[Tensor, Tensor]:
-        """Low and high end, with zero between them."""
+        """Low and high end, with zero between them; where all data is zero, as behind a rectifier, some high end."""
         if self.fixed_range is not None:
             return tf.constant(self.fixed_range[0], "float32"), tf.constant(self.fixed_range[1], "float32")
         low, high = tf.convert_to_tensor(self.low), tf.convert_to_tensor(self.high)
@@ -224,16 +224,21 @@ class ActivationQuantizer(keras.layers.Layer):
             learning = self.seen > self.settings.observations * self.calls
             low, high = (tf.where(learning, end, tf.stop_gradient(end)) for end in (low, high))
         high = high if self.max_value is None else tf.minimum(high, self.max_value)
-        return tf.minimum(low, 0.0), tf.maximum(high, 0.0)
+        low, high = tf.minimum(low, 0.0), tf.maximum(high, 0.0)
+        return low, tf.where(tf.equal(low, high), 1.0 if self.max_value is None else self.max_value, high)
 
     def range(self) -> tuple[float, float]:
-        """Return the current low and high end."""
+        """Return the current low and high end; of what was zero in all data, 0 and 1."""
         low, high = self._range(False)
         return float(low), float(high)
 
     def has_range(self) -> bool:
         """Return whether the range is fixed by the runtime, or data was seen for it."""
         return self.fixed_range is not None or float(self.seen) > 0
+
+    def is_zero(self) -> bool:
+        """Return whether the range is that of data that is zero everywhere."""
+        return self.fixed_range is None and float(self.low) == float(self.high) == 0.0
 
     def qparams(self) -> tuple[float, int]:
         """Return the current scale and zero point."""

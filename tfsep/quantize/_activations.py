@@ -95,6 +95,7 @@ _ACTIVATIONS = (
     Activation(keras.activations.hard_silu, keras.ops.hard_silu, operation="hard_silu"),
     Activation(keras.activations.leaky_relu, operation="leaky_relu", options={"slope": 0.2}),
     Activation(leaky_relu, operation="leaky_relu", options={"slope": 0.1}),
+    Activation(tf.square, operation="square"),
 )
 _BY_FUNCTION: dict[Any, Activation] = {row.function: row for row in _ACTIVATIONS if row.function is not None}
 
@@ -114,8 +115,11 @@ def activation_of(function: Callable[..., Tensor]) -> Activation | None:
 
     Those of Keras are known by name; others, such as those of `tf.nn` or ``x * relu6(x + 3) / 6``, by their results.
     """
-    if function in _BY_FUNCTION:
-        return _BY_FUNCTION[function]
+    return _BY_FUNCTION[function] if function in _BY_FUNCTION else activation_by_results(function)
+
+
+def activation_by_results(function: Callable[..., Tensor]) -> Activation | None:
+    """Return how a function of each number is quantized, by its results; None where it is not."""
     try:
         traced = tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec(_POINTS.shape, "float32"))
         results = np.asarray(traced(tf.constant(_POINTS)))

@@ -28,6 +28,16 @@ def one_tap(rank: int, name: str, **options: Any) -> Layer:
     return (layers.DepthwiseConv1D if rank == 3 else layers.DepthwiseConv2D)(1, **options)
 
 
+def dense_taps(dense: Layer, rank: int) -> Layer:
+    """Return a dense layer on tensors of a rank, 3 or 4, as a convolution of one tap, with its weights."""
+    kinds = ("kernel_regularizer", "kernel_constraint", "bias_regularizer", "bias_constraint")
+    options = {name: getattr(dense, name) for name in ("activation", "use_bias", *kinds, "name", "trainable")}
+    taps = (layers.Conv1D if rank == 3 else layers.Conv2D)(dense.units, 1, data_format="channels_last", **options)
+    kernel, *bias = (np.asarray(weight) for weight in (dense.kernel, dense.bias) if weight is not None)
+    kernel = kernel.reshape(*(1,) * (rank - 2), *kernel.shape)
+    return filled(taps, (*(None,) * (rank - 1), kernel.shape[-2]), [kernel, *bias])
+
+
 def as_rows(shape: Shape, name: str) -> tuple[Layer, Layer] | None:
     """Return reshapes to tensors that convolutions of one tap take, and back; None for a shape that these take.
 

@@ -26,7 +26,7 @@ from tfsep.quantize._histogram import Histogram
 from tfsep.quantize._output_agreement import OutputAgreement
 from tfsep.quantize._plan import UnknownLayersError
 from tfsep.quantize._prepare import prepare
-from tfsep.quantize._prepared_model import require_prepared
+from tfsep.quantize._prepared_model import require_input_ranges, require_prepared
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
 from tfsep.quantize._range_choice import BEST, RANGE_METHODS
 
@@ -95,7 +95,7 @@ def calibrate(
         TypeError: for what `prepare` refuses, or data that are no arrays of samples.
         ValueError: for what `prepare` refuses; an unknown method; a name that nothing has; a budget that is not met
             with all but one operation in float32, with the one that is; data of another shape, with NaN or infinity,
-            without samples, of constant samples only, or that give a layer only zeros; a model with nothing in
+            without samples, of constant samples only, or of only zeros for an input; a model with nothing in
             integers.
 
     Source: M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (arXiv
@@ -148,6 +148,7 @@ def calibrated_once(
             samples = CalibrationSamples(prepared, data, settings.samples, settings.batch_size, settings.seed)
         made = _Calibration(samples)
         made.choose_ranges("minmax")
+        require_input_ranges(prepared)
         if settings.equalize:
             made.equalize()
         real = {layer.name: layer.get_weights() for layer in prepared.layers if isinstance(layer, QuantizedMatmul)}
@@ -239,7 +240,10 @@ class _Calibration:
 
     def _set_ranges(self, method: str) -> int:
         """Set the ranges by a method, and return how many are narrower than the numbers."""
-        chosen = {name: RANGE_METHODS[method](histogram) for name, histogram in self._histograms.items()}
+        chosen = {
+            name: RANGE_METHODS[method](histogram) if histogram.low < histogram.high else (0.0, 0.0)
+            for name, histogram in self._histograms.items()
+        }
         for call in self._quantizing:
             if call.operation.name in chosen:
                 call.operation.set_range(*chosen[call.operation.name])
@@ -252,9 +256,6 @@ class _Calibration:
         for results in self.samples.results([call.outputs[0] for call in own], is_real=True):
             for call, numbers in zip(own, results, strict=True):
                 histograms[call.operation.name].add(numbers)
-        for name, histogram in histograms.items():
-            if histogram.low == histogram.high:
-                raise ValueError(f"data: expected samples that give each layer a range, got only zeros in {name!r}")
         return histograms
 
     def _outputs(self, is_real: bool) -> list[np.ndarray]:

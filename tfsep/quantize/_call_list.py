@@ -1,7 +1,7 @@
 """A model as a list of calls of plain layers, in order: nested models and composite layers are opened or decomposed."""
 
 import inspect
-from collections.abc import Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -12,8 +12,9 @@ from tfsep._keras.model_graph import Call, calls_behind, operation_of, plain_mod
 from tfsep._keras.types import Layer, Model, Shape
 from tfsep.layers._layer_kinds import kind_of
 from tfsep.quantize._activations import is_pure, layers_of_operators
-from tfsep.quantize._decompositions import decomposed, scaling_of
+from tfsep.quantize._decompositions import decomposed, scaling_of, sum_of
 from tfsep.quantize._operations import moves, operation_for, overridden
+from tfsep.quantize._steps_of_time import steps_as_samples
 from tfsep.quantize._to_float import ToFloat
 
 
@@ -136,8 +137,10 @@ def _open(model: Model, given: list[int], calls: _Calls, within: tuple[str, ...]
 
 
 def _body(call: Call, closed: Container[str]) -> tuple[Model | None, str]:
-    """The model of the layers inside a composite layer, for one call of it, or None and the reason."""
+    """The model of the layers inside a composite or repeated layer, for one call of it, or None and the reason."""
     layer = call.operation
+    if type(layer) is keras.layers.TimeDistributed and layer.name not in closed:
+        return steps_as_samples(call), ""
     known = not overridden(layer) and (operation_for(layer) is not None or kind_of(layer) is not None)
     if known or not is_composite(layer) or layer.name in closed:
         return None, ""
@@ -190,7 +193,7 @@ def _add(call: LayerCall, calls: _Calls, outputs: Sequence[keras.KerasTensor]) -
             before = [calls.made[source] for source in call.sources]
             calls.parts[id(layer)] = [layer] if stays else _parts(layer, call, before)
         sources = call.sources
-        call = replace(call, casts=isinstance(layer, (*_SCALING, _cast_operator())))
+        call = replace(call, casts=isinstance(layer, (*_SCALING, _operator(keras.ops.cast, "int32"))))
         if moves(layer) and all(calls.made[source].has_integers for source in sources):
             # A merging layer of Keras says float32 there.
             call = replace(call, dtype=calls.made[sources[0]].dtype)
@@ -230,7 +233,7 @@ def _parts(layer: Layer, call: LayerCall, before: list[LayerCall]) -> list[Layer
 
     Operators broadcast tensors of different ranks along other axes than layers do, and are no layer then.
     """
-    if isinstance(layer, _cast_operator()) and call.dtype == "float32":
+    if isinstance(layer, _operator(keras.ops.cast, "int32")) and call.dtype == "float32":
         return [ToFloat(name=layer.name)]
     scaling = None if before[0].has_integers else scaling_of(layer, call.positional)
     if scaling is not None:
@@ -239,12 +242,14 @@ def _parts(layer: Layer, call: LayerCall, before: list[LayerCall]) -> list[Layer
     if isinstance(layer, keras.layers.Average) and not overridden(layer):
         scaling = keras.layers.Rescaling(1 / len(before), name=layer.name)
         return [keras.layers.Add(name=f"{layer.name}_sum"), *decomposed(scaling, call.shape, call.shape)]
+    if isinstance(layer, _operator(keras.ops.sum)) and not before[0].has_integers:
+        return sum_of(layer, before[0].shape, call.shape)
     same_rank = len({len(each.shape) for each in before}) == 1
     layer_of = layers_of_operators().get((type(layer), len(before))) if same_rank else None
-    return decomposed(layer, before[0].shape, call.shape) if layer_of is None else [layer_of(layer)]
+    return decomposed(layer if layer_of is None else layer_of(layer), before[0].shape, call.shape)
 
 
 @cache
-def _cast_operator() -> type[keras.Operation]:
-    """The class of `keras.ops.cast` in a graph, which Keras does not export."""
-    return type(operation_of(keras.ops.cast(keras.Input((1,)), "int32")))
+def _operator(function: Callable[..., Any], *arguments: Any) -> type[keras.Operation]:
+    """The class of an operation of `keras.ops` on a graph, which Keras does not export."""
+    return type(operation_of(function(keras.Input((1,)), *arguments)))

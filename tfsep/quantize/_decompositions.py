@@ -11,6 +11,7 @@ import numpy as np
 
 from tfsep import layers
 from tfsep._keras.backend import keras
+from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer, Shape, TensorLike
 from tfsep.geometry import Pads, Transposed, Window
 from tfsep.layers._kernel_spec import DEPTHWISE_AXES, TRANSPOSED_AXES, KernelSpec
@@ -103,6 +104,24 @@ def scaling_of(operation: keras.Operation, positional: Sequence[Any]) -> Layer |
     return None if scale is None else keras.layers.Rescaling(scale, offset, name=operation.name)
 
 
+def sum_of(operation: keras.Operation, given: Shape, shape: Shape) -> list[Layer]:
+    """Return a sum of `keras.ops` as a mean over the same axes, and the factor that it is of; else the sum itself.
+
+    Args:
+        operation: the sum.
+        given: shape of its tensor; None where a size is not known.
+        shape: shape of its result.
+    """
+    axes = range(len(given)) if operation.axis is None else operation.axis
+    axes = [axis % len(given) for axis in ([axes] if isinstance(axes, int) else axes)]
+    if 0 in axes or None in given[1:] or len(shape) < 2:
+        return [operation]
+    mean = operation_of(keras.ops.mean(keras.Input(given[1:]), axes, operation.keepdims))
+    mean.name = f"{operation.name}_mean"
+    factor = keras.layers.Rescaling(float(np.prod([given[axis] for axis in axes])), name=operation.name)
+    return [mean, *_scaled(factor, factor.scale, factor.offset, shape)]
+
+
 def _normalization(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001
     """``(x − mean) / deviation``, or its inverse, likewise."""
     mean = np.asarray(layer.mean, "float64")
@@ -137,11 +156,25 @@ def _center_crop(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  
     yield keras.layers.Cropping2D(cropped, data_format="channels_last", name=layer.name)
 
 
+def _softmax(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  # noqa: ARG001
+    """Softmax over another axis than the last one, which is moved there and back."""
+    rank = len(shape)
+    axis = layer.axis % rank if isinstance(layer.axis, int) else 0
+    if axis in (0, rank - 1):
+        yield layer
+        return
+    order = [*range(1, axis), rank - 1, *range(axis + 1, rank - 1), axis]
+    yield keras.layers.Permute(order, name=f"{layer.name}_last")
+    yield keras.layers.Softmax(name=layer.name)
+    yield keras.layers.Permute(order, name=f"{layer.name}_back")
+
+
 _OWN_DECOMPOSITIONS: dict[type[Layer], Callable[[Layer, Shape, Shape], Iterator[Layer]]] = {
     layers.DepthwiseSeparableConv: _separable_block,
     keras.layers.Rescaling: _rescaling,
     keras.layers.Normalization: _normalization,
     keras.layers.CenterCrop: _center_crop,
+    keras.layers.Softmax: _softmax,
 }
 """Of layers that do not follow from a row in the table of layer kinds."""
 

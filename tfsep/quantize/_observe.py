@@ -7,10 +7,9 @@ from tfsep._keras.symbolic_call import symbolic_call
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import number_in_range
 from tfsep._utils.batch_filling import batches
-from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._first_batches import FirstBatchesEager
 from tfsep.quantize._inference_mode import observing
-from tfsep.quantize._prepared_model import require_prepared
+from tfsep.quantize._prepared_model import require_input_ranges, require_prepared
 
 
 def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
@@ -32,7 +31,7 @@ def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
     Raises:
         TypeError: if the model is no Keras model, or the data no arrays of samples.
         ValueError: if `prepare` did not make the model; for data of another shape, with NaN or infinity, without
-            samples, or that give a layer only zeros.
+            samples, or of only zeros for an input.
 
     Examples:
         >>> from tfsep.quantize import prepare
@@ -57,7 +56,5 @@ def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
                 run(*map(tf.constant, inputs))
     if not samples:
         raise ValueError("data: expected at least one sample, got none")
-    for layer in model.layers:
-        if isinstance(layer, ActivationQuantizer) and layer.range() == (0.0, 0.0):
-            raise ValueError(f"data: expected samples that give each layer a range, got only zeros in {layer.name!r}")
+    require_input_ranges(model)
     return model

@@ -240,7 +240,7 @@ _ROWS = (
     ),
     # Its values are a constant of the file, which the converter rounds.
     Operation("table", integer_kernels=dict.fromkeys(_RUNTIMES, reference.constant), input="constant"),
-    _nonlinear("softmax", tf.nn.softmax, (0.0, 255 / 256), reference=reference.softmax),
+    _nonlinear("softmax", tf.nn.softmax, (0.0, 255 / 256), xnnpack=xnnpack.softmax, reference=reference.softmax),
     Operation(
         "average_pooling",
         layers=(L.AveragePooling1D, L.AveragePooling2D),

@@ -2,13 +2,21 @@
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer
 from tfsep.layers._layer_kinds import kind_of
-from tfsep.quantize._activations import LINEAR, Activation, activation_name, activation_of, activation_of_layer
-from tfsep.quantize._built_layers import Rearranged
+from tfsep.quantize._activations import (
+    LINEAR,
+    Activation,
+    activation_by_results,
+    activation_name,
+    activation_of,
+    activation_of_layer,
+)
+from tfsep.quantize._built_layers import Rearranged, dense_taps
 from tfsep.quantize._call_list import CallList, LayerCall
 from tfsep.quantize._config import Config
 from tfsep.quantize._operations import ACTIVATION_LAYERS, Operation, operation_for, overridden
@@ -17,7 +25,7 @@ from tfsep.quantize._planner import Fusion, Planner, Plans
 from tfsep.quantize._refusals import FASTER_IN_FLOAT, refused, require_channels_last, unsupported
 from tfsep.quantize._shared_inputs import places_on_inputs, tensor_of
 from tfsep.quantize._shared_ranges import RangesDiffer, shared_ranges
-from tfsep.quantize._traced_kinds import traced_kind
+from tfsep.quantize._traced_kinds import computed, traced_kind
 
 
 @dataclass(frozen=True)
@@ -109,8 +117,15 @@ def _operation(layer: Layer) -> Operation:
 def _matmul(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
     layer: Layer = call.layer
     require_channels_last(layer)
-    operation = "dense" if isinstance(layer, keras.layers.Dense) else "convolution"
-    op = PlannedOp(layer.name, "matmul", planner.sources(call), layer, fusion.normalization, operation)
+    inner, operation = layer, "convolution"
+    if isinstance(layer, keras.layers.Dense):
+        rank = len(call.shape)
+        if layer.kernel.shape[0] == 1 and rank in (3, 4):
+            # Of one channel, the converter would make a product of two tensors in float32.
+            [inner] = planner.made_once(layer, f"taps of rank {rank}", lambda: [dense_taps(layer, rank)])
+        else:
+            operation = "dense"
+    op = PlannedOp(layer.name, "matmul", planner.sources(call), inner, fusion.normalization, operation)
     return planner.finish(layer, call, fusion, op)
 
 
@@ -160,7 +175,8 @@ def _function(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
         return _same_qparams(planner, call, fusion)
     if kind == "other":
         raise unsupported(layer, f", {call.obstacle}" if call.obstacle else "")
-    own = activation_of(layer) if isinstance(layer, keras.layers.Layer) else None
+    is_layer = isinstance(layer, keras.layers.Layer)
+    own = activation_of(layer) if is_layer else activation_by_results(partial(computed, call))
     if own is not None:
         return _activated(planner, call, own)
     if not planner.makes_tables:

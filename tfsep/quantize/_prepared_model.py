@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfsep._keras.model_graph import require_model
+from tfsep._keras.model_graph import calls_behind, require_model
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._dequantize import Dequantize
 
@@ -60,3 +60,14 @@ def require_prepared(model: Any) -> None:
             "leave all in float32"
         )
     raise ValueError(f"model: expected one that quantize.prepare made, got {model.name!r}")
+
+
+def require_input_ranges(model: Any) -> None:
+    """Raise for an input of a prepared model that was zero in all data that it has seen.
+
+    Other results may be, as those behind a rectifier.
+    """
+    for call in calls_behind(model.outputs):
+        layer = call.operation
+        if isinstance(layer, ActivationQuantizer) and call.kwargs["operation"] == "quantize" and layer.is_zero():
+            raise ValueError(f"data: expected samples that give each input a range, got only zeros in {layer.name!r}")

@@ -1,10 +1,11 @@
 """What a layer without a row in `_operations` does to numbers, by the operations that its call consists of."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from tfsep._keras.backend import keras, tf
-from tfsep._keras.types import Layer, Shape
+from tfsep._keras.types import Layer, Shape, Tensor
 from tfsep.quantize._call_list import LayerCall
 
 Kind = Literal["moves", "function", "other"]
@@ -58,19 +59,20 @@ def traced_kind(call: LayerCall, shapes: Sequence[Shape], runtime: str) -> Kind:
     return "function" if keeps_shape and single and computed <= _FUNCTIONS and conditions <= _CONDITIONS else "other"
 
 
+def computed(call: LayerCall, *tensors: Tensor) -> Any:
+    """Return what a call makes of tensors in the places of its own."""
+    given = iter(tensors)
+    positional = call.positional or (tensors if len(tensors) > 1 else tensors[0],)
+    args, kwargs = keras.tree.map_structure(
+        lambda leaf: next(given) if isinstance(leaf, keras.KerasTensor) else leaf,
+        (positional, dict(call.arguments)),
+    )
+    layer: Layer = call.layer
+    return layer(*args, **kwargs)
+
+
 def _graph_of(call: LayerCall, shapes: Sequence[Shape]) -> Any:
     """The graph of a call; None where it reads a variable."""
-
-    def run(*tensors: Any) -> Any:
-        given = iter(tensors)
-        positional = call.positional or (tensors if len(tensors) > 1 else tensors[0],)
-        args, kwargs = keras.tree.map_structure(
-            lambda leaf: next(given) if isinstance(leaf, keras.KerasTensor) else leaf,
-            (positional, dict(call.arguments)),
-        )
-        layer: Layer = call.layer
-        return layer(*args, **kwargs)
-
     specs = [tf.TensorSpec(shape, "float32") for shape in shapes]
-    function = tf.function(run, autograph=False).get_concrete_function(*specs)
+    function = tf.function(partial(computed, call), autograph=False).get_concrete_function(*specs)
     return None if function.captured_inputs else function.graph

@@ -96,6 +96,16 @@ def mean(x: Tensor, own: Tensor, qparams: Tensor, axes: Sequence[int], keepdims:
     return tf.round((sums + zeros) * ratio + (zero - zeros * ratio)) - zero
 
 
+def softmax(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:
+    """Return softmax over the last axis: exponentials from a table, added up one after the other in float32."""
+    below = x - tf.reduce_max(x, -1, keepdims=True)
+    # As C computes them, without an error.
+    exponentials = tf.cast(tf.exp(tf.cast(below * own[0], "float64")), "float32")
+    # Cumulative sums are in order, others in any.
+    total = tf.cumsum(exponentials, -1)[..., -1:]
+    return tf.round(exponentials * (1.0 / (total * qparams[0])))
+
+
 def leaky_relu(x: Tensor, own: Tensor, qparams: Tensor, slope: float) -> Tensor:
     """Return x where it is positive, and slope · x elsewhere."""
     ratio = own[0] / qparams[0]

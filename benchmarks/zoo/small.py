@@ -1,11 +1,14 @@
-"""Networks of kinds that people use, for `prepare` as they are: handwritten ones and those of `keras.applications`."""
+"""Small networks of kinds that people use, for `prepare` as they are."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from zoo.blocks import Network
+
 L, K = keras.layers, keras.ops
 SHAPE = (16, 16, 3)
+VALUES = (-1.0, 1.0)
 
 
 def block(x, channels, strides=1, activation="silu", kind=L.Conv2D):
@@ -16,6 +19,7 @@ def block(x, channels, strides=1, activation="silu", kind=L.Conv2D):
 
 
 def squeeze_excite(x, channels):
+    """Gates of channels."""
     gate = L.Conv2D(channels // 2, 1, activation="silu")(L.GlobalAveragePooling2D(keepdims=True)(x))
     return L.Multiply()([x, L.Conv2D(channels, 1, activation="sigmoid")(gate)])
 
@@ -32,6 +36,7 @@ def functional(build):
 
 @functional
 def efficient(x):
+    """EfficientNet's block behind its preprocessing."""
     x = L.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0])(L.Rescaling(0.5)(x))
     x = block(x, 8, 2)
     y = squeeze_excite(block(block(x, 16), None), 16)
@@ -41,6 +46,7 @@ def efficient(x):
 
 @functional
 def hard_swish(x):
+    """Hard swish and hard sigmoid as `keras.applications` writes them."""
     x = L.Conv2D(8, 3, 2)(x)
     x = x * (L.ReLU(6.0)(x + 3.0) * (1.0 / 6.0))
     x = L.Multiply()([x, L.ReLU(6.0)(L.GlobalAveragePooling2D(keepdims=True)(x) + 3.0) * (1.0 / 6.0)])
@@ -49,6 +55,7 @@ def hard_swish(x):
 
 @functional
 def unet(x):
+    """U-Net with interpolation."""
     skips = []
     for channels in (4, 8):
         x = block(x, channels, activation="relu")
@@ -62,6 +69,7 @@ def unet(x):
 
 @functional
 def deeplab(x):
+    """DeepLab's head."""
     x = block(x, 8, 2)
     branches = [L.Conv2D(4, 3, padding="same", dilation_rate=rate, activation="relu")(x) for rate in (1, 2, 4)]
     pooled = L.Conv2D(4, 1, activation="relu")(L.GlobalAveragePooling2D(keepdims=True)(x))
@@ -71,6 +79,7 @@ def deeplab(x):
 
 @functional
 def ssd(x):
+    """Two heads at two scales."""
     maps = [block(x, 8, 2, "relu6")]
     maps.append(block(maps[0], 8, 2, "relu"))
     heads = [
@@ -82,6 +91,7 @@ def ssd(x):
 
 @functional
 def yolo(x):
+    """Split channels and two heads."""
     first, second = K.split(block(block(x, 8, 2), 8), 2, -1)
     x = block(L.Concatenate()([first, second, block(second, 4)]), 8)
     deeper = block(x, 16, 2)
@@ -90,6 +100,7 @@ def yolo(x):
 
 @functional
 def shuffle(x):
+    """Shuffled channels, and slices of them."""
     x = L.Conv2D(8, 3, padding="same", activation="relu")(x)
     y = L.Reshape((16, 16, 2, 4))(L.Conv2D(8, 1, groups=2)(x))
     y = block(L.Reshape((16, 16, 8))(L.Permute((1, 2, 4, 3))(y)), None, activation="linear")
@@ -100,6 +111,7 @@ def shuffle(x):
 
 @functional
 def keyword_spotter(x):
+    """A separable convolution behind one of uneven sides."""
     x = L.Conv2D(8, (5, 3), 2, padding="same", activation="relu")(x)
     x = L.SeparableConv2D(8, 3, padding="same", activation="relu")(x)
     return L.Dense(4, activation="softmax")(L.Dropout(0.2)(L.GlobalAveragePooling2D()(x)))
@@ -107,6 +119,7 @@ def keyword_spotter(x):
 
 @functional
 def temporal(x):
+    """Causal convolutions of which the last step counts."""
     x = L.Reshape((16, 48))(x)
     for rate in (1, 2):
         y = L.Conv1D(8, 3, padding="causal", dilation_rate=rate, activation="relu")(x)
@@ -116,6 +129,7 @@ def temporal(x):
 
 @functional
 def conv_mixer(x):
+    """Normalizations behind gelu."""
     x = L.BatchNormalization()(L.Conv2D(8, 4, 4, activation="gelu")(x))
     x = L.Add()([x, L.BatchNormalization()(L.DepthwiseConv2D(3, padding="same", activation="gelu")(x))])
     return L.Dense(4)(L.GlobalAveragePooling2D()(L.BatchNormalization()(L.Conv2D(8, 1, activation="gelu")(x))))
@@ -125,14 +139,17 @@ class Positions(L.Layer):
     """A layer of one's own with a weight of its own."""
 
     def build(self, shape):
+        """Make the positions."""
         self.positions = self.add_weight(shape=(1, *shape[1:]), initializer="random_normal", name="positions")
 
     def call(self, x):
+        """Return tensors with the positions added."""
         return x + self.positions
 
 
 @functional
 def transformer(x):
+    """Patches, positions and a block of attention."""
     x = Positions()(L.Reshape((16, 16))(L.Conv2D(16, 4, 4)(x)))
     y = L.LayerNormalization()(x)
     x = L.Add()([x, L.MultiHeadAttention(2, 8)(y, y)])
@@ -142,6 +159,7 @@ def transformer(x):
 
 @functional
 def mixer(x):
+    """Dense layers over patches."""
     x = L.Reshape((16, 16))(L.Conv2D(16, 4, 4)(x))
     y = L.Dense(16, activation="gelu")(L.Permute((2, 1))(L.LayerNormalization()(x)))
     return L.Dense(4)(L.GlobalAveragePooling1D()(L.Add()([x, L.Permute((2, 1))(L.Dense(16)(y))])))
@@ -149,24 +167,28 @@ def mixer(x):
 
 @functional
 def recurrent(x):
+    """An LSTM in two directions and a GRU behind a convolution."""
     x = L.Reshape((8, 64))(L.Conv2D(8, 3, 2, padding="same")(x))
     return L.Dense(3, activation="softmax")(L.GRU(8)(L.Bidirectional(L.LSTM(4, return_sequences=True))(x)))
 
 
 @functional
 def siamese(x):
+    """One network on an image and its reflection."""
     base = keras.Sequential([L.Input(SHAPE), L.Conv2D(8, 3, 2, activation="relu"), L.Flatten(), L.Dense(8)])
     return L.Dense(1, activation="sigmoid")(K.abs(base(x) - base(K.flip(x, 2))))
 
 
 @functional
 def super_resolution(x):
+    """Channels to pixels behind slopes that are learned."""
     x = L.Conv2D(8, 3, padding="same", activation=L.PReLU(shared_axes=(1, 2), alpha_initializer="uniform"))(x)
     return L.Lambda(lambda t: tf.nn.depth_to_space(t, 2))(L.Conv2D(12, 3, padding="same")(x))
 
 
 @functional
 def autoencoder(x):
+    """Five activations."""
     x = L.Dense(8, activation="tanh")(L.Flatten()(L.Conv2D(8, 3, 2, padding="same", activation="selu")(x)))
     x = L.Reshape((4, 4, 8))(L.Dense(128, activation="mish")(x))
     x = L.Conv2DTranspose(8, 3, 2, padding="same", activation="elu")(x)
@@ -175,6 +197,7 @@ def autoencoder(x):
 
 @functional
 def embedding(x):
+    """Unit vectors of largest values."""
     x = L.Conv2D(8, 3, activation="softplus")(x)
     x = L.EinsumDense("bhwc,cd->bhwd", (None, None, 6), bias_axes="d")(x)
     return L.UnitNormalization()(L.Dense(4)(K.max(x, (1, 2))))
@@ -182,6 +205,7 @@ def embedding(x):
 
 @functional
 def fine_tuned(x):
+    """Normalizations behind pooling, as tutorials of fine-tuning have them."""
     x = keras.Sequential([L.Input(SHAPE), L.Conv2D(8, 3, activation="relu")])(x)
     x = L.Dense(8, activation="relu")(L.BatchNormalization()(L.GlobalMaxPooling2D()(x)))
     return L.Dense(3, activation="softmax")(L.BatchNormalization()(x))
@@ -189,11 +213,14 @@ def fine_tuned(x):
 
 @functional
 def over_time(x):
+    """A network on each row, and an LSTM."""
     each = keras.Sequential([L.Input((16, 3)), L.Conv1D(4, 3, activation="relu"), L.GlobalMaxPooling1D()])
     return L.Dense(2)(L.LSTM(4)(L.TimeDistributed(each)(x)))
 
 
 class Subclassed(keras.Model):
+    """A convolution, a normalization, and a gate by half of the channels."""
+
     def __init__(self):
         super().__init__(name="subclassed")
         self.convolution = L.Conv2D(8, 3, activation="silu")
@@ -201,17 +228,20 @@ class Subclassed(keras.Model):
         self.head = L.Dense(3)
 
     def call(self, x):
+        """Return three numbers an image."""
         first, second = K.split(self.normalization(self.convolution(x)), 2, -1)
         return self.head(K.mean(first * K.sigmoid(second), (1, 2)))
 
 
 def subclassed():
+    """A model of its own class."""
     model = Subclassed()
     model(np.zeros((1, *SHAPE), "float32"))
     return model
 
 
 def in_half_precision():
+    """The first network under the policy of half precision."""
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -220,48 +250,26 @@ def in_half_precision():
         keras.config.set_dtype_policy(usual)
 
 
-HANDWRITTEN = {
-    "EfficientNet-like": efficient,
-    "hard swish by operations": hard_swish,
-    "U-Net": unet,
-    "DeepLab": deeplab,
-    "SSD": ssd,
-    "YOLO": yolo,
-    "ShuffleNet": shuffle,
-    "DS-CNN": keyword_spotter,
-    "TCN": temporal,
-    "ConvMixer": conv_mixer,
-    "ViT": transformer,
-    "MLP-Mixer": mixer,
-    "recurrent": recurrent,
-    "siamese": siamese,
-    "super-resolution": super_resolution,
-    "autoencoder": autoencoder,
-    "embedding": embedding,
-    "fine-tuned": fine_tuned,
-    "TimeDistributed": over_time,
-    "subclassed": subclassed,
-    "half precision": in_half_precision,
-}
-
-
-def application(name, side=32, **options):
-    """A model of `keras.applications` with weights of its own, at a small size."""
-    return lambda: getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=10, **options)
-
-
-APPLICATIONS = {
-    "MobileNet": application("MobileNet", alpha=0.25),
-    "MobileNetV2": application("MobileNetV2", alpha=0.35),
-    "MobileNetV3Small": application("MobileNetV3Small"),
-    "EfficientNetB0": application("EfficientNetB0"),
-    "EfficientNetV2B0": application("EfficientNetV2B0"),
-    "ResNet50": application("ResNet50"),
-    "ResNet50V2": application("ResNet50V2"),
-    "DenseNet121": application("DenseNet121"),
-    "NASNetMobile": application("NASNetMobile"),
-    "InceptionV3": application("InceptionV3", 75),
-    "InceptionResNetV2": application("InceptionResNetV2", 75),
-    "Xception": application("Xception", 71),
-    "ConvNeXtTiny": application("ConvNeXtTiny"),
-}
+ROWS = (
+    Network("small EfficientNet-like", efficient, values=VALUES),
+    Network("small hard swish by operations", hard_swish, values=VALUES),
+    Network("small U-Net", unet, values=VALUES),
+    Network("small DeepLab", deeplab, values=VALUES),
+    Network("small SSD", ssd, values=VALUES),
+    Network("small YOLO", yolo, values=VALUES),
+    Network("small ShuffleNet", shuffle, values=VALUES),
+    Network("small DS-CNN", keyword_spotter, values=VALUES),
+    Network("small TCN", temporal, values=VALUES),
+    Network("small ConvMixer", conv_mixer, values=VALUES),
+    Network("small ViT", transformer, values=VALUES),
+    Network("small MLP-Mixer", mixer, values=VALUES),
+    Network("small recurrent", recurrent, values=VALUES),
+    Network("small siamese", siamese, values=VALUES),
+    Network("small super-resolution", super_resolution, values=VALUES),
+    Network("small autoencoder", autoencoder, values=VALUES),
+    Network("small embedding", embedding, values=VALUES),
+    Network("small fine-tuned", fine_tuned, values=VALUES),
+    Network("small TimeDistributed", over_time, values=VALUES),
+    Network("small subclassed", subclassed, SHAPE, values=VALUES),
+    Network("small half precision", in_half_precision, values=VALUES),
+)
