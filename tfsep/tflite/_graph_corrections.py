@@ -17,7 +17,7 @@
 """
 
 import itertools
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -111,7 +111,7 @@ def _broadcast(operation: Any) -> Correction | None:
     if swapped:
         tensor, number = number, tensor
     channels = tensor.shape[-1] if tensor.shape.rank else None
-    if number.shape.num_elements() != 1 or channels in (None, 1) or not _is_constant(number):
+    if number.shape.num_elements() != 1 or channels in (None, 1) or not is_constant(number):
         return None
     if not _is_behind(tensor, "Conv2DBackpropInput"):
         return None
@@ -184,7 +184,7 @@ def _reciprocal_root(operation: Any) -> Correction | None:
         (x,) = operation.inputs[1].op.inputs
     else:
         return None
-    if _is_constant(x) or not x.dtype.is_floating or _is_above_zero(x):
+    if is_constant(x) or not x.dtype.is_floating or _is_above_zero(x):
         return None
     # Infinity would have no scale in integers.
     most = x.dtype.max
@@ -287,11 +287,20 @@ def _is_behind(tensor: Any, kind: str) -> bool:
     return bool(tensor.op.type == kind)
 
 
-def _is_constant(tensor: Any) -> bool:
-    """Whether a tensor depends on no input and no variable."""
-    if not tensor.op.inputs:
-        return bool(tensor.op.type == "Const")
-    return all(map(_is_constant, tensor.op.inputs))
+def is_constant(tensor: Any) -> bool:
+    """Return whether a tensor depends on no input and no variable."""
+    return all(operation.inputs or operation.type == "Const" for operation in _operations_behind(tensor))
+
+
+def _operations_behind(tensor: Any) -> Iterator[Any]:
+    """Yield the operations that compute a tensor."""
+    waiting, seen = [tensor.op], {tensor.op.name}
+    while waiting:
+        yield (operation := waiting.pop())
+        for each in operation.inputs:
+            if each.op.name not in seen:
+                seen.add(each.op.name)
+                waiting.append(each.op)
 
 
 def moved_from(tensor: Any, moves: Container[str]) -> Any:
@@ -303,9 +312,12 @@ def moved_from(tensor: Any, moves: Container[str]) -> Any:
 
 def constant_value(tensor: Any) -> np.ndarray | None:
     """Return what a tensor is; None where it depends on an input or a variable."""
-    if not _is_constant(tensor):
+    if not is_constant(tensor):
         return None
-    graph = tensor.graph.as_graph_def()
+    # What computes it, and not the whole graph, which may hold gigabytes.
+    graph = tf.compat.v1.GraphDef(node=[operation.node_def for operation in _operations_behind(tensor)])
+    if any(value.func.name for node in graph.node for value in node.attr.values()):
+        graph.library.CopyFrom(tensor.graph.as_graph_def().library)
     made = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
     value: np.ndarray = made.prune([], tensor.name)().numpy()
     return value

@@ -17,7 +17,7 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
-from tfsep.tflite._graph_corrections import Correction, Kind, constant_value, corrected
+from tfsep.tflite._graph_corrections import Correction, Kind, constant_value, corrected, is_constant
 from tfsep.tflite._graph_extremes import Samples, extremes
 from tfsep.tflite._mask_corrections import masks_corrected
 
@@ -192,9 +192,9 @@ def _own_bias(function: Any) -> Kind:
     counts: dict[bytes, int] = {}
     copies: dict[str, tuple[int, int]] = {}
     for operation in function.graph.get_operations():
-        place = _place_of_bias(operation)
-        if place is not None:
-            value = np.asarray(constant_value(operation.inputs[place])).tobytes()
+        place, bias = _bias(operation)
+        if bias is not None:
+            value = bias.tobytes()
             number = counts[value] = counts.get(value, -1) + 1
             if number:
                 copies[operation.name] = place, number
@@ -216,12 +216,13 @@ def _own_bias(function: Any) -> Kind:
     return kind
 
 
-def _place_of_bias(operation: Any) -> int | None:
-    """Which input of a sum is a constant that is not 0."""
-    if operation.type not in ("BiasAdd", "AddV2", "Sub") or not operation.outputs[0].dtype.is_floating:
-        return None
-    for place, tensor in enumerate(operation.inputs):
-        value = constant_value(tensor)
-        if value is not None and np.any(value) and constant_value(operation.inputs[1 - place]) is None:
-            return place
-    return None
+def _bias(operation: Any) -> tuple[int, np.ndarray | None]:
+    """Which input of a sum is a constant that is not 0, and its numbers; none where no input is one."""
+    if operation.type in ("BiasAdd", "AddV2", "Sub") and operation.outputs[0].dtype.is_floating:
+        constants = [is_constant(tensor) for tensor in operation.inputs]
+        if sum(constants) == 1:
+            place = constants.index(True)
+            value = constant_value(operation.inputs[place])
+            if np.any(value):
+                return place, value
+    return 0, None
