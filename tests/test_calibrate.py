@@ -18,6 +18,7 @@ from tfsep.quantize._equalization import ChannelRange, Equalized, equalized
 from tfsep.quantize._histogram import Histogram
 from tfsep.quantize._inference_mode import real_numbers
 from tfsep.quantize._range_choice import RANGE_METHODS
+from tfsep.quantize._real_results import real_results
 
 L = keras.layers
 RNG = np.random.default_rng(5)
@@ -292,7 +293,7 @@ def test_bias_correction_takes_the_mean_error_away():
     samples = CalibrationSamples(prepared, data, 64, 32, 0)
     first = prepared.get_layer("first")
     before = np.array(first.layer.bias)
-    done = correct_biases(samples)
+    done = correct_biases(samples, real_results(samples, 0))
     # In a loop: data and weights as 8-bit integers, sums of products, and their mean beside that of real numbers.
     scale, zero = prepared.layers[1].qparams()
     quantized = (np.clip(np.round(data / scale) + zero, -128, 127) - zero) * scale
@@ -314,7 +315,7 @@ def test_a_part_that_does_harm_is_undone(monkeypatch, calibrated):
     model, _, rows = calibrated
     assert not any(row.is_undone for row in rows.values())
 
-    def wrong_bias(samples):
+    def wrong_bias(samples, _):
         head = samples.model.get_layer("pointwise").layer
         head.bias.assign(head.bias + 1000)
         return Corrected(1, (), 1.0)
@@ -421,6 +422,8 @@ BAD = {
     "no method": ({"method": None}, "method", ValueError, "expected one of best, minmax, mse"),
     "no number": ({"samples": 0}, "samples", ValueError, "at least 1"),
     "half a sample": ({"batch_size": 0.5}, "batch_size", ValueError, "int"),
+    "rounding": ({"rounding": "down"}, "rounding", ValueError, "expected one of nearest, adaptive, got 'down'"),
+    "steps": ({"steps": 0}, "steps", ValueError, "at least 1"),
     "seed": ({"seed": -1}, "seed", ValueError, "at least 0"),
     "option": ({"runtime": "tpu"}, "runtime", ValueError, "xnnpack"),
     "unknown option": ({"foo": 1}, "foo", TypeError, "one of"),

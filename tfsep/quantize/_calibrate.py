@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from tfsep._keras.model_graph import calls_behind
 from tfsep._keras.types import Data, Model
 from tfsep._utils.progress import progress_bar
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
+from tfsep.quantize._adaptive_rounding import round_adaptively
 from tfsep.quantize._bias_correction import correct_biases
 from tfsep.quantize._calibrated_model import Calibrated
-from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow, sqnr
+from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow, RoundedLayer, sqnr
 from tfsep.quantize._calibration_samples import CalibrationSamples
 from tfsep.quantize._calibration_settings import CalibrationSettings
 from tfsep.quantize._channel_pairs import channel_pairs
@@ -29,6 +31,7 @@ from tfsep.quantize._prepare import prepare
 from tfsep.quantize._prepared_model import require_input_ranges, require_prepared
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
 from tfsep.quantize._range_choice import BEST, RANGE_METHODS
+from tfsep.quantize._real_results import RealResults, real_results
 
 _logger = logging.getLogger(__name__)
 
@@ -39,6 +42,8 @@ def calibrate(
     method: str = "best",
     equalize: bool = True,
     correct_bias: bool = True,
+    rounding: str = "nearest",
+    steps: int = 500,
     samples: int = 256,
     batch_size: int = 32,
     seed: int = 0,
@@ -71,9 +76,14 @@ def calibrate(
             is undone where the outputs are worse for it.
         correct_bias: whether the mean error of each channel is taken away from its bias, layer by layer; likewise
             undone where it does harm.
+        rounding: how weights become integers: each to the ``"nearest"`` one; or ``"adaptive"``, up or down as each
+            layer learns, one after the other, on what it will get in integers, so that its results are those of real
+            numbers. A layer that gains nothing on a quarter of the samples, which it does not learn on, stays as it
+            was. Kernels of the returned model are integers times their scales then. It takes minutes.
+        steps: steps of learning, of each layer.
         samples: most samples. Of more, as many are drawn at random, so that memory does not grow with the data.
         batch_size: samples per step; a model with a batch of its own takes that.
-        seed: seed of that draw.
+        seed: seed of that draw, and of those of learning.
         keep_float: names of operations that stay in float32, besides those of `Config.float_layers`: any that
             `coverage` lists.
         budget: the least agreement with the float model on the samples, in (0, 1]: where each output is a row of
@@ -99,7 +109,8 @@ def calibrate(
             integers.
 
     Source: M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (arXiv
-    1906.04721); S. Migacz, "8-bit Inference with TensorRT" (GTC 2017), for the divergence.
+    1906.04721); the same, "Up or Down? Adaptive Rounding for Post-Training Quantization" (arXiv 2004.10568); S.
+    Migacz, "8-bit Inference with TensorRT" (GTC 2017), for the divergence.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.ReLU()])
@@ -110,7 +121,7 @@ def calibrate(
         (True, ['ranges: minmax', 'equalization', 'ranges: mse', 'bias correction'])
     """
     settings = CalibrationSettings(
-        method, equalize, correct_bias, samples, batch_size, seed, keep_float, budget, latency
+        method, equalize, correct_bias, rounding, steps, samples, batch_size, seed, keep_float, budget, latency
     )
     made = calibrated(model, data, settings, config_of(config, options))
     if report is not None:
@@ -146,7 +157,7 @@ def calibrated_once(
             samples = data.shown_to(prepared)
         else:
             samples = CalibrationSamples(prepared, data, settings.samples, settings.batch_size, settings.seed)
-        made = _Calibration(samples)
+        made = _Calibration(samples, settings.seed)
         made.choose_ranges("minmax")
         require_input_ranges(prepared)
         if settings.equalize:
@@ -154,10 +165,13 @@ def calibrated_once(
         real = {layer.name: layer.get_weights() for layer in prepared.layers if isinstance(layer, QuantizedMatmul)}
         if settings.method != "minmax":
             made.choose_ranges(settings.method)
+        if settings.rounding == "adaptive":
+            made.round_adaptively(settings.steps, settings.seed)
         if settings.correct_bias:
             made.correct_biases()
         found = made.agreement()
-    report = CalibrationReport(tuple(made.rows), samples.count, agreement=found.agreement, agreement_unit=found.unit)
+    rows, layers = tuple(made.rows), tuple(made.layers)
+    report = CalibrationReport(rows, samples.count, found.agreement, found.unit, layers=layers)
     return Calibrated(prepared, report, samples, real)
 
 
@@ -167,11 +181,13 @@ class _Calibration:
     Attributes:
         samples: the samples, and the model.
         rows: those of the report, so far.
+        layers: those whose rounding was learned.
     """
 
-    def __init__(self, samples: CalibrationSamples) -> None:
-        self.samples = samples
+    def __init__(self, samples: CalibrationSamples, seed: int) -> None:
+        self.samples, self._seed = samples, seed
         self.rows: list[CalibrationRow] = []
+        self.layers: list[RoundedLayer] = []
         self._quantizing = [
             call for call in calls_behind(samples.model.outputs) if isinstance(call.operation, ActivationQuantizer)
         ]
@@ -211,10 +227,30 @@ class _Calibration:
         if self.rows[-1].is_undone:
             self._histograms = former
 
+    @cached_property
+    def _reals(self) -> list[RealResults]:
+        """What the layers compute in real numbers: first asked for behind equalization, in front of all rounding."""
+        return real_results(self.samples, self._seed)
+
+    def round_adaptively(self, steps: int, seed: int) -> None:
+        """Learn the rounding of the kernels."""
+        reals = self._reals
+        layers = len({real.call.layer.name for real in reals})
+        with (
+            self._undone_if_worse("adaptive rounding") as changes,
+            progress_bar("adaptive rounding", layers) as advance,
+        ):
+            done = round_adaptively(self.samples, reals, steps, seed, advance)
+            count, weights = (sum(getattr(each, name) for each in done) for name in ("changed", "weights"))
+            better = sum(each.after < each.before for each in done)
+            changes.append(f"{count} of {weights} weights not to the nearest, {better} of {layers} layers")
+        if not self.rows[-1].is_undone:
+            self.layers += done
+
     def correct_biases(self) -> None:
         """Correct the biases by their channels' means."""
         with self._undone_if_worse("bias correction") as changes:
-            done = correct_biases(self.samples)
+            done = correct_biases(self.samples, self._reals)
             changes.append(f"biases of {done.layers} layers by at most {done.largest:.2g}")
             if done.without_bias:
                 changes.append(f"{len(done.without_bias)} layers have none")

@@ -28,6 +28,25 @@ class CalibrationRow(NamedTuple):
     is_undone: bool = False
 
 
+class RoundedLayer(NamedTuple):
+    """What adaptive rounding did to a layer.
+
+    Attributes:
+        name: its name.
+        before: the mean squared error of its result, activation included, in integers beside real numbers, where each
+            weight is rounded to the nearest; on samples that it did not learn on.
+        after: the same with the rounding that it has now: `before` where what it learned was no better.
+        changed: the number of weights that are not rounded to the nearest.
+        weights: the number of weights.
+    """
+
+    name: str
+    before: float
+    after: float
+    changed: int
+    weights: int
+
+
 class CalibrationReport(NamedTuple):
     """What `calibrate` did.
 
@@ -39,6 +58,7 @@ class CalibrationReport(NamedTuple):
             output, where each is a row of classes, (N, classes); or ``"1 - relative error"``, the root mean square of
             the error over that of the outputs.
         in_float: the names that ``budget`` added to those in float32.
+        layers: a row a layer with a kernel, where rounding was learned; empty otherwise.
 
     Examples:
         >>> report = CalibrationReport((CalibrationRow("ranges: minmax", "3 ranges", None, 21.504),), 64)
@@ -53,6 +73,7 @@ class CalibrationReport(NamedTuple):
     agreement: float | None = None
     agreement_unit: str = ""
     in_float: tuple[str, ...] = ()
+    layers: tuple[RoundedLayer, ...] = ()
 
     def table(self) -> Table:
         """Return a row for each part."""
@@ -61,23 +82,34 @@ class CalibrationReport(NamedTuple):
             [(row.part, row.changed, rounded(row.before), rounded(row.after)) for row in self.rows],
         )
 
+    def layer_table(self) -> Table:
+        """Return a row for each layer whose rounding was learned, with its error before and after."""
+        return Table(
+            ("layer", "weights", "not to the nearest", "error before", "after"),
+            [(row.name, row.weights, row.changed, f"{row.before:.3g}", f"{row.after:.3g}") for row in self.layers],
+        )
+
     def to_markdown(self) -> str:
-        """Return the table as Markdown."""
-        return self.table().markdown()
+        """Return the table as Markdown, and that of the layers behind it, if there is one."""
+        return "\n\n".join(table.markdown() for table in self._tables())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rows and the other attributes, for JSON; None for a ratio that is infinite."""
         rows = [row._asdict() | {name: finite(getattr(row, name)) for name in ("before", "after")} for row in self.rows]
-        return self._asdict() | {"rows": rows}
+        return self._asdict() | {"rows": rows, "layers": [layer._asdict() for layer in self.layers]}
 
     def to_json(self) -> str:
         """Return `to_dict` as JSON."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def __str__(self) -> str:
-        """Return the table, and the agreement, as text."""
+        """Return the tables, and the agreement, as text."""
         agreement = f"agreement with the float model: {self.agreement:.4f} ({self.agreement_unit})"
-        return self.table().text() + ("" if self.agreement is None else f"\n{agreement}")
+        tables = "\n\n".join(table.text() for table in self._tables())
+        return tables + ("" if self.agreement is None else f"\n{agreement}")
+
+    def _tables(self) -> list[Table]:
+        return [self.table(), self.layer_table()] if self.layers else [self.table()]
 
 
 def finite(ratio: float | None) -> float | None:

@@ -21,6 +21,7 @@ class CalibrationSamples:
     Attributes:
         model: the prepared model.
         count: the number of samples.
+        specs: the inputs of the model.
 
     Args:
         model: the prepared model.
@@ -48,7 +49,7 @@ class CalibrationSamples:
         self.model, self.count = model, len(rows)
         self._size = own or batch_size
         self._chunks = list(again.chunks(iter(rows), self._size))
-        self._specs = specs
+        self.specs = specs
         self._steps: dict[Hashable, FirstBatchesEager] = {}
 
     def results(
@@ -77,7 +78,7 @@ class CalibrationSamples:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all samples, an array for each input of the model, by its name."""
         joined = (np.concatenate(arrays) for arrays in zip(*(chunk.inputs for chunk in self._chunks), strict=True))
-        return dict(zip((spec.name for spec in self._specs), joined, strict=True))
+        return dict(zip((spec.name for spec in self.specs), joined, strict=True))
 
     def shown_to(self, model: Model) -> "CalibrationSamples":
         """Return the same samples for another prepared model of the same inputs."""
@@ -96,7 +97,7 @@ class CalibrationSamples:
                 made: list[Tensor] = keras.tree.flatten(part(list(inputs), training=False))
                 return made
 
-            self._steps[key] = FirstBatchesEager(run, self._specs)
+            self._steps[key] = FirstBatchesEager(run, self.specs)
         return self._steps[key]
 
     @property

@@ -8,6 +8,8 @@ from tfsep._utils.arguments import number_in_range, short_repr
 from tfsep.quantize._config import layer_names
 from tfsep.quantize._range_choice import require_method
 
+ROUNDINGS = ("nearest", "adaptive")
+
 Option: TypeAlias = bool | str | float | Collection[str] | None
 """The value of a setting of `calibrate`, or of a field of `Config`."""
 
@@ -25,6 +27,8 @@ class CalibrationSettings:
     method: str = "best"
     equalize: bool = True
     correct_bias: bool = True
+    rounding: str = "nearest"
+    steps: int = 500
     samples: int = 256
     batch_size: int = 32
     seed: int = 0
@@ -35,7 +39,9 @@ class CalibrationSettings:
     def __post_init__(self) -> None:
         """Check the values."""
         require_method(self.method)
-        for name, low in (("samples", 1), ("batch_size", 1), ("seed", 0)):
+        if self.rounding not in ROUNDINGS:
+            raise ValueError(f"rounding: expected one of {', '.join(ROUNDINGS)}, got {short_repr(self.rounding)}")
+        for name, low in (("steps", 1), ("samples", 1), ("batch_size", 1), ("seed", 0)):
             object.__setattr__(self, name, number_in_range(getattr(self, name), name, int, low))
         object.__setattr__(self, "keep_float", layer_names(self.keep_float, "keep_float"))
         if self.budget is not None:

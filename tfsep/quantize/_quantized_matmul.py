@@ -3,6 +3,8 @@
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Shape, Tensor
 from tfsep.layers._batch_normalization import scale_and_shift_of
@@ -148,13 +150,32 @@ class QuantizedMatmul(keras.layers.Layer):
         kernel = kernel * (1.0 - self.place * _LAST_PLACE) + self.place * _ALMOST_ZERO
         return tf.cast(kernel, "float32"), tf.cast(bias, "float32")
 
+    def set_whole(self, kernel: np.ndarray, scale: np.ndarray) -> None:
+        """Make the kernel whole numbers times scales, so that these numbers, with these scales, are what is stored.
+
+        Filters of which no number is ±127 stay as they are: they would get another scale.
+
+        Args:
+            kernel: whole numbers in the kernel's shape, −127 to 127.
+            scale: positive scales (F,), of the kernel with the normalization folded in.
+        """
+        shape = self._channels
+        factor = np.ones(scale.shape) if self.normalization is None else scale_and_shift_of(self.normalization)[0]
+        factor = np.asarray(factor, "float64") * (1.0 - self.place * _LAST_PLACE)
+        axes = tuple(axis for axis in range(-kernel.ndim, 0) if axis not in self._spec.channel_axes)
+        changed = (np.abs(kernel).max(axes).ravel() == WEIGHT_MAX) & (factor != 0)
+        unit = np.where(changed, scale / np.where(factor, factor, 1.0), 1.0)
+        own = np.asarray(self.layer.kernel, "float64")
+        self.layer.kernel.assign(np.where(changed.reshape(shape), kernel * unit.reshape(shape), own))
+
     @property
     def _is_folded(self) -> bool:
         """Whether the file's kernel and bias are others than the layer's, before they are rounded."""
-        return self.normalization is not None or self.place > 0 or self._has_adapter
+        return self.normalization is not None or self.place > 0 or self.is_adapted
 
     @property
-    def _has_adapter(self) -> bool:
+    def is_adapted(self) -> bool:
+        """Whether the kernel is a sum with a low-rank adaptation (LoRA)."""
         return bool(getattr(self.layer, "lora_enabled", False))
 
     def _folded_and_rounded(self, input_scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,7 +207,7 @@ class QuantizedMatmul(keras.layers.Layer):
 
         The converter adds a sum up itself. In float64 it rounds to the same numbers there.
         """
-        if not self._has_adapter:
+        if not self.is_adapted:
             return tf.cast(self.layer.kernel, "float64")
         frozen = next(weight for weight in self.layer.weights if weight.name == self._spec.name)
         kernel, *factors = (

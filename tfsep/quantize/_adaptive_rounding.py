@@ -1,0 +1,148 @@
+"""Adaptive rounding of a prepared model's kernels, layer by layer, in the integers that the layer will get.
+
+Each layer learns on its input as the former layers, rounded already, make it, against its result in real numbers, the
+activation included (the paper's asymmetric reconstruction). Its kernel becomes the integers that were learned times
+their scale, which the converter rounds to just these.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tfsep.quantize._calibration_report import RoundedLayer
+from tfsep.quantize._calibration_samples import CalibrationSamples
+from tfsep.quantize._kernel_rows import KernelRows
+from tfsep.quantize._qparams import INT8_MAX, INT8_MIN, WEIGHT_MAX
+from tfsep.quantize._real_results import RealResults, in_turn
+from tfsep.quantize._rounding_steps import RoundingProblem
+from tfsep.quantize._sample_run import SampleRun
+
+_UNSEEN = 4
+"""One sample of so many is not learned on: on these the learned rounding is compared with the nearest."""
+
+_NEAR = 1e-3
+"""The largest weight of a filter is 127 units but for so much."""
+
+
+def round_adaptively(
+    samples: CalibrationSamples,
+    reals: Sequence[RealResults],
+    steps: int,
+    seed: int,
+    advance: Callable[[], None] = lambda: None,
+) -> list[RoundedLayer]:
+    """Round the kernels of layers in their order, but for those that are adapted (LoRA).
+
+    Args:
+        samples: the samples, and the model.
+        reals: what the layers compute in real numbers.
+        steps: steps of learning, of each layer.
+        seed: seed of the steps' draws.
+        advance: called behind each layer.
+    """
+    run, done = SampleRun(samples), list[RoundedLayer]()
+    plain = [real for real in reals if not real.call.layer.is_adapted]
+    for real, rows in in_turn(plain, run, lambda real: _rows_of(real, run)):
+        done.append(_LayerRounding(real, run).learned(_together(rows), steps, seed))
+        advance()
+    return done
+
+
+def _products_of(real: RealResults) -> KernelRows:
+    return KernelRows(real.call.layer.layer, real.call.call.inputs[0].shape[-1])
+
+
+class _Rows(NamedTuple):
+    """What a call of a layer is computed from, at the pixels whose results in real numbers are known.
+
+    Attributes:
+        x: (R, G, K), real numbers.
+        targets: (R, F).
+        is_seen: whether each row's sample is one to learn on (R,).
+    """
+
+    x: np.ndarray
+    targets: np.ndarray
+    is_seen: np.ndarray
+
+
+def _rows_of(real: RealResults, run: SampleRun) -> _Rows:
+    """The rows of a call that a run has reached."""
+    products, found, first = _products_of(real), list[_Rows](), 0
+    for pixels, (x,) in zip(real.batches, run.results([real.call.call.inputs[0]]), strict=True):
+        rows = products.rows(x, pixels.samples, pixels.places)
+        found.append(_Rows(rows, pixels.results, _is_seen(first + pixels.samples)))
+        first += len(x)
+    return _together(found)
+
+
+def _together(rows: Sequence[_Rows]) -> _Rows:
+    return _Rows(*map(np.concatenate, zip(*rows, strict=True)))
+
+
+class _LayerRounding:
+    """The rounding of one layer, which a run has reached by its last call.
+
+    Args:
+        real: what that call computes in real numbers.
+        run: the run.
+    """
+
+    def __init__(self, real: RealResults, run: SampleRun) -> None:
+        self._real, self._products, self._run = real, _products_of(real), run
+        call, layer = real.call, real.call.layer
+        self._input_qparams, self._qparams = run.constants([call.call.inputs[1], call.qparams])
+        _, self._bias, self._scale = (np.asarray(part, "float64") for part in layer.stored(self._input_qparams[0]))
+
+    def learned(self, rows: _Rows, steps: int, seed: int) -> RoundedLayer:
+        """Set the layer's kernel by rows of all its calls, and say what changed."""
+        layer, problem = self._real.call.layer, self._problem(rows)
+        up, nearest = problem.learned(steps, seed), problem.nearest()
+        before, kernel = self._error(), np.array(layer.layer.kernel)
+        layer.set_whole(self._products.kernel(problem.lower + up), self._scale)
+        after = self._error()
+        if not after < before:
+            layer.layer.kernel.assign(kernel)
+            up, after = nearest, before
+        return RoundedLayer(layer.name, before, after, int(np.count_nonzero(up != nearest)), kernel.size)
+
+    def _problem(self, rows: _Rows) -> RoundingProblem:
+        """What to learn, on the rows of samples to learn on."""
+        call, unit = self._real.call, self._input_qparams[0]
+        kernel = self._products.grouped(self._real.kernel)
+        units = np.clip(kernel / self._scale.reshape(len(kernel), 1, -1), -WEIGHT_MAX, WEIGHT_MAX)
+        # The largest weights have to stay ±127, or the scale is another one; zeros stay zeros.
+        is_fixed = (np.abs(units) > WEIGHT_MAX - _NEAR) | (units == 0)
+        lower = np.where(is_fixed, np.round(units), np.floor(units))
+        scale, zero = self._qparams
+        low, high = call.limits((INT8_MIN - zero) * scale, (INT8_MAX - zero) * scale)
+        return RoundingProblem(
+            np.round(rows.x[rows.is_seen] / unit),
+            lower,
+            np.where(is_fixed, 0.0, 1.0),
+            np.where(is_fixed, 0.0, units - lower),
+            self._bias,
+            self._scale * unit,
+            low,
+            high,
+            rows.targets[rows.is_seen],
+            call.function if call.functions else None,
+            self._products.is_depthwise,
+        )
+
+    def _error(self) -> float:
+        """The mean squared error of the last call's result, on samples that were not learned on, if there are."""
+        total, count, first = 0.0, 0, 0
+        is_few = self._run.count < _UNSEEN
+        for pixels, (result,) in zip(self._real.batches, self._run.results([self._real.call.result]), strict=True):
+            is_asked = is_few | ~_is_seen(first + pixels.samples)
+            actual = result.reshape(len(result), -1, result.shape[-1])[pixels.samples, pixels.places]
+            error = np.square(actual - pixels.results, dtype="float64")[is_asked]
+            total, count, first = total + float(error.sum()), count + error.size, first + len(result)
+        return total / max(count, 1)
+
+
+def _is_seen(samples: np.ndarray) -> np.ndarray:
+    """Whether each sample, by its number, is one to learn on."""
+    return samples % _UNSEEN != _UNSEEN - 1
