@@ -106,6 +106,9 @@ def get_trainable_variables(scope: ScopeLike = None, suffix: str | None = None) 
         scope: a regular expression for the beginning of names, or a scope; None for all.
         suffix: a regular expression for the end of names; None for all.
 
+    Returns:
+        Variables without moving statistics, and without those of layers that are not trained.
+
     Examples:
         >>> from tfsep import slim
         >>> net = slim.batch_norm(keras.Input((8,)))
