@@ -198,6 +198,37 @@ def test_empty_batch_in_a_graph(kind):
         assert run(x[:0], w).shape == (0, 5, 4, op(x, w, 2, "same", 2).shape[3])
 
 
+SHAPED_AS_IMAGES = {
+    "3×3": (ops.conv2d, (3, 3, 3, 3), (1, "same"), True),
+    "a rate": (ops.conv2d, (3, 3, 3, 3), (1, "same", 2), True),
+    "groups": (ops.conv2d, (3, 3, 1, 3), (1, "same"), True),
+    "pixels": (ops.depthwise_conv2d, (3, 3, 3, 1), (1, 1), True),
+    "1×1": (ops.conv2d, (1, 1, 3, 3), (), True),
+    "larger again": (ops.depthwise_conv2d, (3, 3, 3, 1), (1, ((2, 1), (1, 1))), False),
+    "other channels": (ops.conv2d, (1, 1, 3, 6), (), False),
+    "smaller": (ops.conv2d, (3, 3, 3, 3), (2, "same"), False),
+}
+
+
+@pytest.mark.parametrize(("op", "shape", "options", "as_images"), SHAPED_AS_IMAGES.values(), ids=SHAPED_AS_IMAGES)
+def test_reshapes_of_results_with_an_unknown_batch(op, shape, options, as_images):
+    """None where the shape is the images': TensorFlow fuses nothing across one. Behind padding, too, which it fuses."""
+    x, w = tensors(shape)
+    inner = tf.function(lambda x: op(x, w, *options), input_signature=[tf.TensorSpec((None, *x.shape[1:]))])
+    operations = {each.type for each in inner.get_concrete_function().graph.get_operations()}
+    assert ("Reshape" in operations) != as_images
+    pads = [(0, 0), (1, 2), (2, 1), (0, 0)]
+    padded = tf.function(
+        lambda x: tf.nn.relu(
+            tf.nn.bias_add(op(tf.pad(x, pads), w, *options), tf.zeros(shape[3] if op is ops.conv2d else 3))
+        )
+    )
+    for count in (0, 2):
+        assert inner(x[:count]).shape == (count, *op(x, w, *options).shape[1:])
+        traced = padded.get_concrete_function(tf.TensorSpec((None, *x.shape[1:])))
+        assert traced(x[:count]).shape == (count, *op(tf.pad(x, pads), w, *options).shape[1:])
+
+
 def test_models_on_an_empty_batch():
     inputs = keras.Input((9, 8, 3))
     model = keras.Sequential([inputs, layers.DepthwiseSeparableConv(5, strides=2), layers.Conv2D(7, 3)])

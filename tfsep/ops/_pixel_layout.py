@@ -48,11 +48,23 @@ def with_shape(value: Tensor, count: Length, size: Size, channels: int) -> Tenso
     Graph optimization removes a reshape with a single unknown dimension, as one that changes nothing. So the number of
     rows is made unknown to it, too.
     """
-    if isinstance(count, int):
+    if isinstance(count, int) or _is_shaped_as_images(value):
         return value
     shaped = tf.reshape(value, [count, size[0] + tf.minimum(count, 0), size[1], channels])
     shaped.set_shape([None, *(side if isinstance(side, int) else None for side in size), channels])
     return shaped
+
+
+def _is_shaped_as_images(value: Tensor) -> bool:
+    """Whether a convolution's result has the shape of its images, which is what oneDNN gives the result of none.
+
+    Not without SAME: oneDNN takes padding in front into such an op, which then has other images.
+    """
+    op = value.op
+    if op.type not in ("Conv2D", "DepthwiseConv2dNative") or op.get_attr("padding") != b"SAME":
+        return False
+    images, results = op.inputs[0].shape[1:], value.shape[1:]
+    return images.is_fully_defined() and images == results
 
 
 def ensure_channels(x: Tensor, channels: int) -> Tensor:

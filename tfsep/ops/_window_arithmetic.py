@@ -147,7 +147,8 @@ def with_native_padding(x: Tensor, window: Window, cover_kernel: bool = False) -
     """
     if isinstance(window.padding, str):
         return x, window
-    if window.padding == NO_PADS:
+    # A 1×1 filter is left SAME, too: an op with VALID takes in what pads in front of it.
+    if window.padding == NO_PADS and (cover_kernel or max(*window.kernel, *window.strides) > 1):
         return x, replace(window, padding="valid")
     size = spatial_size(x)
     covered = are_known(*size) and not is_smaller_than_kernel(size, window)
