@@ -1,8 +1,11 @@
-"""Check and time this library on a GPU: ``python benchmarks/gpu.py [--quick] [--only GROUPS] [--out FOLDER]``.
+"""Check and time this library on a GPU: ``python benchmarks/gpu.py [--minutes N] [--only GROUPS] [--out FOLDER]``.
 
 First whether it is right, then how fast, in groups of a process each, which ends at its time limit. Each row is printed
 and written into ``gpu.csv`` and ``gpu.md`` of the folder as it comes, under the names of device, driver and libraries.
 The sides of a case take turns in one process; the last call of a turn is waited for. Times are in milliseconds.
+
+The groups stand in the order of what they decide. ``--minutes`` is the time for all of them: the group that it ends in
+keeps the rows that it has, and those behind are left out, for another run with ``--only``.
 
 ``--quick`` does the same with the smallest sizes, also on a CPU: that it runs. ``--torch`` is the Python with PyTorch,
 where it is another than this, with its environment: ``--torch "env -u PYTHONPATH python3"``. Ends with 1 if a group
@@ -134,12 +137,11 @@ def _peak() -> Any:
 
 def augmentations(sizes: Sizes) -> Iterator[dict]:
     """The compiled step with its input pipeline: what `augmentation=auto` chooses on a GPU, against the host."""
-    for policy in ("float32", "mixed_float16"):
-        mine, peer = (
-            trainer_step(policy, sizes.side, sizes.images, True, augmentation) for augmentation in ("device", "host")
-        )
-        name = f"MobileNet v1, {sizes.side}², batch {sizes.images}, {policy}, XLA"
-        yield compared("augmentation within the step", name, "on the host", 1.0, 2 * sizes.seconds, mine, peer)
+    mine, peer = (
+        trainer_step("float32", sizes.side, sizes.images, True, augmentation) for augmentation in ("device", "host")
+    )
+    name = f"MobileNet v1, {sizes.side}², batch {sizes.images}, XLA"
+    yield compared("augmentation within the step", name, "on the host", 1.0, 2 * sizes.seconds, mine, peer)
 
 
 def inferences(sizes: Sizes) -> Iterator[dict]:
@@ -154,15 +156,16 @@ def inferences(sizes: Sizes) -> Iterator[dict]:
 
 
 def quantized(sizes: Sizes) -> Iterator[dict]:
-    """The quantization-aware step against the same network's in float32, both without XLA."""
-    step = partial(training_step, side=sizes.side, images=sizes.images, jit=False)
-    mine, peer = step(quantized_model), step(our_model)
-    name = f"MobileNet v1, {sizes.side}², batch {sizes.images}"
-    yield compared("quantization-aware step", name, "ours in float32", 0.5, 2 * sizes.seconds, mine, peer)
+    """The quantization-aware step against the same network's in float32, both without XLA or with it."""
+    for jit in (False, True):
+        step = partial(training_step, side=sizes.side, images=sizes.images, jit=jit)
+        mine, peer = step(quantized_model), step(our_model)
+        name = f"MobileNet v1, {sizes.side}², batch {sizes.images}{', XLA' * jit}"
+        yield compared("quantization-aware step", name, "ours in float32", 0.5, 2 * sizes.seconds, mine, peer)
 
 
 def torch_steps(sizes: Sizes) -> Iterator[dict]:
-    """PyTorch's step, eager and compiled; ours stand in the rows above."""
+    """PyTorch's step, eager and compiled; `main` puts ours of the rows above beside them."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -176,9 +179,20 @@ def torch_steps(sizes: Sizes) -> Iterator[dict]:
                 begin = time.perf_counter()
                 run()
                 times.append((time.perf_counter() - begin) * 1e3)
-            name = f"MobileNet v1, {sizes.side}², batch {sizes.images}, {'compiled' if compiled else 'eager'}"
-            group = f"training step, PyTorch, {'float16' if half else 'float32'}"
-            yield said(group, name, ms=f"{summary(times)[0]:.3g}", spread=summary(times)[1], torch=torch.__version__)
+            group = f"training step, {'mixed_float16' if half else 'float32'}"
+            name = f"MobileNet v1, {sizes.side}², batch {sizes.images}, PyTorch {'compiled' if compiled else 'eager'}"
+            row = said(group, name, torch=torch.__version__)
+            yield {**row, "peer": f"{summary(times)[0]:.3g}", "peer spread": summary(times)[1]}
+
+
+def beside_torch(row: dict, rows: list[dict]) -> dict:
+    """A row of PyTorch's step with that of `tfsep train` by XLA beside it, if it was timed; only eager has a goal."""
+    mine = [each for each in rows if each["group"] == row["group"] and each["case"].endswith("tfsep train with XLA")]
+    if not mine:
+        return row
+    figures = float(mine[0]["ours"]), mine[0]["spread"], float(row["peer"]), row["peer spread"]
+    compared_row = table_row(row["group"], row["case"], row["against"], figures, 1.2)
+    return compared_row if row["case"].endswith("eager") else {**compared_row, "goal": "", "reached": ""}
 
 
 class Group(NamedTuple):
@@ -189,26 +203,30 @@ class Group(NamedTuple):
     library: str = "tensorflow"
 
 
+def _convolutions(jit: bool, limit: float) -> dict[str, Group]:
+    """The groups of convolutions: float32 with TensorFloat-32 off and on, float16 and bfloat16."""
+    precisions = {"float32": False, "float32, TF32": True, "float16": False, "bfloat16": False}
+    return {
+        f"{'xla, ' * jit}convolutions, {name}": Group(partial(convolutions, name.partition(",")[0], tf32, jit), limit)
+        for name, tf32 in precisions.items()
+    }
+
+
 GROUPS = {
     "correctness": Group(correctness, 180),
     "probe": Group(probe, 60),
-    **{
-        f"convolutions, {name}": Group(partial(convolutions, dtype, tf32, False), 40)
-        for name, dtype, tf32 in (("float32", "float32", False), ("float32, TF32", "float32", True),
-                                  ("float16", "float16", False), ("bfloat16", "bfloat16", False))
-    },
     "step, float32": Group(partial(steps, "float32"), 240),
-    "step, mixed_float16": Group(partial(steps, "mixed_float16"), 240),
-    "augmentation": Group(augmentations, 120),
+    "step, mixed_float16": Group(partial(steps, "mixed_float16"), 300),
     "torch": Group(torch_steps, 90, "torch"),
-    "inference": Group(inferences, 90),
-    "quantized": Group(quantized, 60),
+    **_convolutions(False, 40),
     "layers": Group(partial(layers, False), 60),
     "xla, layers": Group(partial(layers, True), 90),
-    "xla, convolutions, float32": Group(partial(convolutions, "float32", True, True), 60),
-    "xla, convolutions, float16": Group(partial(convolutions, "float16", False, True), 60),
-    "step, mixed_bfloat16": Group(partial(steps, "mixed_bfloat16"), 240),
-}  # fmt: skip
+    "inference": Group(inferences, 90),
+    "quantized": Group(quantized, 150),
+    **_convolutions(True, 60),
+    "augmentation": Group(augmentations, 150),
+    "step, mixed_bfloat16": Group(partial(steps, "mixed_bfloat16"), 300),
+}
 
 
 _VERSIONS = """
@@ -232,16 +250,20 @@ def machine() -> str:
     return f"{done.stdout.strip()}, driver {driver}, Python {sys.version.split()[0]}"
 
 
-def rows_of(name: str, options: argparse.Namespace) -> Iterator[dict]:
-    """The rows of a group as its process prints them; one that says so if it fails, or is at its limit."""
+def rows_of(name: str, options: argparse.Namespace, end: float) -> Iterator[dict]:
+    """The rows of a group as its process prints them; one that says so if it fails, or is at its limit or the end."""
     group = GROUPS[name]
+    limit = min(group.limit, round(end - time.monotonic()))
+    if limit <= 0:
+        yield said("left out", name, because="no time is left")
+        return
     python = shlex.split(options.torch) if group.library == "torch" else [sys.executable]
     if subprocess.run([*python, "-c", f"import {group.library}"], capture_output=True, check=False).returncode:
         yield said("left out", name, because=f"{group.library} is not there")
         return
     command = [*python, __file__, "--group", name, *["--quick"] * options.quick]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    timer = threading.Timer(group.limit, process.kill)
+    timer = threading.Timer(limit, process.kill)
     begin = time.perf_counter()
     timer.start()
     errors: list[str] = []
@@ -254,8 +276,8 @@ def rows_of(name: str, options: argparse.Namespace) -> Iterator[dict]:
     timer.cancel()
     reader.join(5)
     if code != 0:
-        limit = time.perf_counter() - begin >= group.limit
-        why = f"at its limit of {group.limit} s" if limit else "".join(errors[-3:]).strip() or f"exit code {code}"
+        ended = time.perf_counter() - begin >= limit
+        why = f"at its limit of {limit} s" if ended else "".join(errors[-3:]).strip() or f"exit code {code}"
         yield said("failed", name, because=why, wrong=True)
 
 
@@ -263,6 +285,7 @@ def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the smallest sizes, for whether it runs")
+    parser.add_argument("--minutes", type=float, default=60.0, help="the time for all groups")
     parser.add_argument("--only", type=expression, help="a regular expression that the group's name begins with")
     parser.add_argument("--out", type=Path, default=Path("gpu"), help="folder for gpu.csv and gpu.md")
     parser.add_argument("--torch", default=sys.executable, help="the Python that has PyTorch, and its environment")
@@ -278,12 +301,12 @@ def main() -> int:
         parser.error(f"--only: expected one that a group's name begins with, got {options.only.pattern!r}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options.out.mkdir(parents=True, exist_ok=True)
-    title, rows = machine(), []
+    end, title, rows = time.monotonic() + 60 * options.minutes, machine(), []
     print(title, flush=True)
     for name in chosen:
-        for row in rows_of(name, options):
-            rows.append(row)
-            print(*row.values(), sep="  ", flush=True)
+        for row in rows_of(name, options, end):
+            rows.append(beside_torch(row, rows) if name == "torch" and row["peer"] else row)
+            print(*rows[-1].values(), sep="  ", flush=True)
             _write(options.out, title, rows)
     return 1 if any(row["reached"] == "no" for row in rows) and not options.quick else 0
 

@@ -79,10 +79,10 @@ def test_a_group_at_its_limit_and_one_that_fails_are_rows(tmp_path):
     program = """
 import sys, gpu
 gpu.GROUPS = {"unknown": gpu.GROUPS["probe"], "probe": gpu.GROUPS["probe"]._replace(limit=1)}
-sys.argv = ["gpu.py", "--out", sys.argv[1]]
+sys.argv = ["gpu.py", *sys.argv[1:]]
 sys.exit(gpu.main())
 """
-    command = [sys.executable, "-c", program, str(tmp_path)]
+    command = [sys.executable, "-c", program, "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT / "benchmarks", capture_output=True, text=True, check=False)
     assert done.returncode == 1
     with (tmp_path / "gpu.csv").open() as file:
@@ -90,6 +90,25 @@ sys.exit(gpu.main())
     assert [row["group"] for row in rows.values()] == ["failed", "failed"]
     assert "invalid choice" in rows["unknown"]["against"]
     assert "at its limit of 1 s" in rows["probe"]["against"]
+    done = subprocess.run(
+        [*command, "--minutes", "0"], cwd=ROOT / "benchmarks", capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.count("left out"), done.stdout.count("no time is left")) == (0, 2, 2)
+
+
+def test_steps_beside_those_of_pytorch(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    gpu = runpy.run_path(str(ROOT / "benchmarks" / "gpu.py"))
+    step = gpu["table_row"](
+        "training step, float32", "tfsep train with XLA", "Keras", (10.0, "9–11", 14.0, "13–15"), 1.1
+    )
+    torch = {**gpu["said"](step["group"], "PyTorch eager", torch="2"), "peer": "11.9", "peer spread": "11–12"}
+    rows = [gpu["beside_torch"]({**torch, "case": f"PyTorch {how}"}, [step]) for how in ("eager", "compiled")]
+    assert [(row["ours"], row["peer"], row["ratio"], row["reached"]) for row in rows] == [
+        ("10", "11.9", "1.19", "no"),
+        ("10", "11.9", "1.19", ""),
+    ]
+    assert gpu["beside_torch"](torch, [{**step, "group": "training step, mixed_float16"}]) is torch
 
 
 def test_shapes_drawn_by_chance():

@@ -82,12 +82,15 @@ def test_resumed_run_reaches_identical_weights_and_counts(xla, precision, augmen
     assert json.loads((cut / "config.json").read_text())["batch_size"] == "auto"
 
 
-def fitting(most):
+NO_MEMORY = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\n\t of some shape")
+
+
+def fitting(most, error=NO_MEMORY):
     """`Trainer.rehearse` where the memory suffices for so many images."""
 
     def rehearse(self, batches):
         if batches.element_spec[0].shape[0] > most:
-            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\n\t of some shape")
+            raise error
 
     return rehearse
 
@@ -348,6 +351,27 @@ def test_command_says_that_memory_does_not_suffice(size, most, tmp_path, monkeyp
     said = command_fails(data, tmp_path, monkeypatch, "--set", f"batch_size={size}")
     assert_sentence(said, "batch_size")
     assert "fits in the CPU's memory, got" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "memory"),
+    [
+        ("ResourceExhausted", "OOM when allocating tensor", True),
+        ("Internal", "Autotuning failed for HLO: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 5", True),
+        ("NotFound", "No algorithm worked! CUDNN_STATUS_ALLOC_FAILED", True),
+        ("Internal", "CUDA_ERROR_OUT_OF_MEMORY", True),
+        ("Internal", "CUDNN_STATUS_EXECUTION_FAILED", False),
+        ("Unimplemented", "no such kernel", False),
+    ],
+)
+def test_errors_of_memory(kind, text, memory, tmp_path, data, monkeypatch):
+    """Whatever their kind, a smaller batch is tried; others are of XLA."""
+    error = getattr(tf.errors, f"{kind}Error")(None, None, text)
+    monkeypatch.setattr(Trainer, "rehearse", fitting(0, error))
+    monkeypatch.setattr(_computation, "_FIRST_BATCH", 2)
+    with pytest.raises(ValueError, match=r"fits in the CPU's memory, got 1 images|XLA cannot compile") as caught:
+        run_training(job(), replace(TINY, batch_size="auto", xla="on"), data, tmp_path / "run", False)
+    assert_sentence(caught.value, "batch_size" if memory else "xla")
 
 
 def test_command_says_that_no_gpu_is_there(tmp_path, monkeypatch, data):

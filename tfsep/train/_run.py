@@ -5,8 +5,10 @@ resumed run takes the same steps as an uninterrupted one.
 """
 
 import logging
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -40,6 +42,8 @@ _WAITING = (
     "faster"
 )
 _AUGMENTING = ", and augmentation=device, shift=0 or erase=0 leaves it less to augment"
+_OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|OUT_?OF_?MEMORY|out of memory|ALLOC_FAILED")
+"""What errors of other kinds say, too: of cuDNN where it finds no algorithm, of XLA where it cannot try any."""
 _NOT_COMPILED = (
     tf.errors.InvalidArgumentError,
     tf.errors.UnimplementedError,
@@ -168,7 +172,8 @@ def run_training(
 
     try:
         while len(records) < config.epochs and not _is_out_of_patience(records, config.patience):
-            records.append(_train_epoch(job, trainer, training, held_out, config, len(records), devices))
+            with _within_memory(computation):
+                records.append(_train_epoch(job, trainer, training, held_out, config, len(records), devices))
             if config.patience and records[-1] is _best_record(records):
                 best = job.evaluated.get_weights()
             if devices.is_chief:
@@ -176,8 +181,6 @@ def run_training(
             _logger.info(epoch_line(records[-1], config.epochs))
             if _waits_long(records):
                 _logger.info(_advice(records[-1]["data_wait"], trainer))
-    except tf.errors.ResourceExhaustedError as error:
-        raise out_of_memory(computation) from error
     except KeyboardInterrupt:
         if devices.is_chief:
             directory.draw_curves(records)
@@ -214,12 +217,13 @@ def _fitting_trainer(
             trainer = Trainer(model, optimizer, chosen, job.teacher, job.distill, computation.xla, within)
         try:
             trainer.rehearse(_batches(trainer, training, chosen, 0, devices))
-        except tf.errors.ResourceExhaustedError as error:
-            if config.batch_size != AUTO:
-                raise out_of_memory(computation) from error
-            computation = computation.halved()
-        except _NOT_COMPILED as error:
-            if not computation.xla:
+        except tf.errors.OpError as error:
+            if _is_out_of_memory(error):
+                if config.batch_size != AUTO:
+                    raise out_of_memory(computation) from error
+                computation = computation.halved()
+                continue
+            if not (computation.xla and isinstance(error, _NOT_COMPILED)):
                 raise
             said = str(error).partition("\n")[0]
             raise ValueError(
@@ -227,6 +231,22 @@ def _fitting_trainer(
             ) from error
         else:
             return trainer, computation
+
+
+@contextmanager
+def _within_memory(computation: Computation) -> Iterator[None]:
+    """Raise a ValueError where a step does not fit in memory."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if _is_out_of_memory(error):
+            raise out_of_memory(computation) from error
+        raise
+
+
+def _is_out_of_memory(error: tf.errors.OpError) -> bool:
+    """Whether a step does not fit in memory."""
+    return isinstance(error, tf.errors.ResourceExhaustedError) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def _batches(trainer: Trainer, training: Split, config: FitConfig, epoch: int, devices: Devices) -> tf.data.Dataset:
