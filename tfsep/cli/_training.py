@@ -131,11 +131,15 @@ def quantize(
     ] = False,
     keep_float: KeepFloatOption = None,
     budget: BudgetOption = None,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Calibrating, also rank the operations by what int8 costs each.")
+    ] = False,
 ) -> None:
     """Fine-tune a model for int8, export it, and show that the file computes what was trained.
 
     What has no integer kernel stays in float32; coverage.json and coverage.md in --out list it. With --calibrate-only
-    nothing is trained; calibration.json and calibration.md say what each part of the calibration gained.
+    nothing is trained; calibration.json and calibration.md say what each part of the calibration gained, and with
+    --sensitivity sensitivity.json, sensitivity.md and sensitivity.svg what int8 costs each operation.
     """
     from tfsep._utils.native_stderr import silence_native_stderr
 
@@ -147,17 +151,20 @@ def quantize(
         from tfsep.data import open_data
 
         options = _options_given(epochs=epochs, learning_rate=learning_rate, seed=seed, xla=xla and xla.value)
-        arguments = calibrate_arguments(None, keep_float, budget)
+        arguments = calibrate_arguments(None, keep_float, budget) or {}
         if calibrate_only:
             _require_no_training({**options, "resume": resume, "publish": publish})
-        elif arguments:
-            given = " and ".join(f"--{name.replace('_', '-')}" for name in arguments)
+        elif arguments or sensitivity:
+            names = [*arguments, *(["sensitivity"] if sensitivity else [])]
+            given = " and ".join(f"--{name.replace('_', '-')}" for name in names)
             raise ValueError(f"{given}: expected --calibrate-only, got none; in training float_layers is a setting")
         recipe = training.QuantizeConfig.of({**_merged_settings(config, settings), **options})
         loaded = open_model(model, custom, unsafe)
         images = open_data(data, None if size is None else (*parse_size(size), 3))
         if calibrate_only:
-            prepared = _calibrated(loaded, recipe, images, out, arguments or {})
+            prepared = _calibrated(loaded, recipe, images, out, arguments)
+            if sensitivity:
+                _rank(loaded, recipe, images, out)
         else:
             result = training.finetune(loaded, recipe, images, out, resume=resume)
             _print_result(result)
@@ -185,24 +192,41 @@ def _calibrated(model: Any, recipe: Any, images: Any, out: Path, arguments: dict
     from tfsep.data import save_with_preprocessing
     from tfsep.quantize import CalibrationReport, calibrate
 
-    shown = images.train.take(0, recipe.observe)
     reports: list[CalibrationReport] = []
-    prepared = calibrate(
-        model,
-        shown.preprocessing(shown.images()),
-        samples=recipe.observe,
-        seed=recipe.seed,
-        report=reports.append,
-        config=recipe.quantization,
-        **arguments,
-    )
+    prepared = calibrate(model, **_shown(recipe, images), report=reports.append, **arguments)
     print_line(str(reports[0]))
     folder = make_folder(out, "out")
-    save_with_preprocessing(prepared, shown.preprocessing, folder / "model.keras", "out")
+    save_with_preprocessing(prepared, images.train.preprocessing, folder / "model.keras", "out")
     with atomic_files([folder / f"calibration.{kind}" for kind in ("json", "md")], "out") as (as_json, as_markdown):
         as_json.write_text(reports[0].to_json())
         as_markdown.write_text(reports[0].to_markdown() + "\n")
     return prepared
+
+
+def _rank(model: Any, recipe: Any, images: Any, out: Path) -> None:
+    """Rank the operations of a model on training images, and write the ranking into a folder."""
+    from tfsep import plots
+    from tfsep._utils.atomic_files import atomic_files
+    from tfsep.quantize import sensitivity
+
+    found = sensitivity(model, **_shown(recipe, images))
+    print_line(str(found))
+    names = [out / f"sensitivity.{kind}" for kind in ("json", "md", "svg")]
+    with atomic_files(names, "out") as (as_json, as_markdown, as_plot):
+        as_json.write_text(found.to_json())
+        as_markdown.write_text(found.to_markdown() + "\n")
+        plots.sensitivity(found).savefig(as_plot)
+
+
+def _shown(recipe: Any, images: Any) -> dict[str, Any]:
+    """The training images that the settings name, and the settings, as a calibration takes them."""
+    shown = images.train.take(0, recipe.observe)
+    return {
+        "data": shown.preprocessing(shown.images()),
+        "samples": recipe.observe,
+        "seed": recipe.seed,
+        "config": recipe.quantization,
+    }
 
 
 @command("settings")
