@@ -109,6 +109,21 @@ def test_all_parts_in_integers_are_the_model_and_none_the_float_model(model):
     assert_close(made.model.get_layer("head_sums").layer.bias, changed, 0)
 
 
+def test_requantized_tensors_and_layers_of_one_name():
+    """A sigmoid has a range of its own, and is requantized for a concatenation; a nested model may have names again."""
+    inner = keras.Sequential([keras.Input((4,)), L.Dense(3, name="twice"), L.ReLU(name="relu")], name="inner")
+    inputs = keras.Input((4,))
+    x = L.Concatenate(name="both")([inner(inputs), L.Dense(3, activation="sigmoid", name="gate")(inputs)])
+    model = trained(keras.Model(inputs, L.Dense(2, name="twice")(x)), ROWS)
+    made = calibrated_once(model, ROWS, CalibrationSettings(**PLAIN), Config(runtime="reference"))
+    part = MeasuredParts(made).part
+    assert part.names == ("twice", "gate", "gate_activation", "both")
+    assert_close(part.outputs((ROWS,), part.names)[0], made.model(ROWS), 0)
+    assert [row.macs for row in quantize.coverage(made.model).rows] == [4 * 3 + 6 * 2, 4 * 3, 0, 0]
+    kept = quantize.calibrate(model, ROWS, **PLAIN, keep_float=["twice"])
+    assert {row.name for row in quantize.coverage(kept).islands} == {"twice", "relu"}
+
+
 def test_agreement_of_classes_and_of_numbers():
     rows = np.eye(4)[[0, 1, 2, 3, 0, 1]]
     first, last = rows[[1, 1, 2, 3, 0, 1]], rows[[0, 1, 2, 3, 0, 0]]
@@ -208,6 +223,7 @@ BAD = {
     "more than all": ({"budget": 1.01}, "budget", ValueError, r"\[0, 1\], got 1.01"),
     "no share": ({"budget": "all"}, "budget", ValueError, "a number"),
     "NaN for a share": ({"budget": float("nan")}, "budget", ValueError, "a number"),
+    "no such time": ({"budget": 1, "latency": {"secnd": 1.0}}, "latency", ValueError, "nearest is 'second'"),
     "times without names": ({"budget": 1, "latency": [1.0]}, "latency", TypeError, "by name"),
     "all by name": ({"keep_float": ["first", "second"]}, "model", ValueError, "operations in integers"),
 }
@@ -241,7 +257,15 @@ def test_bad_arguments_of_sensitivity_are_refused(case):
     assert re.search(words, message), message
 
 
-# Export in one step.
+# Latency, and export in one step.
+
+
+def test_latency_is_a_number_for_each_operation():
+    found = tflite.float_latency(DENSE, runs=3, warmup=1)
+    assert list(found) == ["first", "second"]
+    assert all(abs(each) < 100 for each in found.values())
+    message = assert_refused(lambda: tflite.float_latency(DENSE, ["frist"]), "names", ValueError)
+    assert message.endswith("got 'frist'; the nearest is 'first'")
 
 
 def test_an_export_that_calibrates_writes_the_bytes_of_the_two_steps(tmp_path):

@@ -26,12 +26,12 @@ from tfsep.quantize._equalization import ChannelRange, equalized
 from tfsep.quantize._float_choice import within_budget
 from tfsep.quantize._histogram import Histogram
 from tfsep.quantize._output_agreement import OutputAgreement
-from tfsep.quantize._plan import UnknownLayersError
 from tfsep.quantize._prepare import prepare
 from tfsep.quantize._prepared_model import require_input_ranges, require_prepared
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
 from tfsep.quantize._range_choice import BEST, RANGE_METHODS
 from tfsep.quantize._real_results import RealResults, real_results
+from tfsep.quantize._unknown_layers import UnknownLayersError
 
 _logger = logging.getLogger(__name__)
 

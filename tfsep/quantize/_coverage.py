@@ -109,11 +109,15 @@ def coverage(model: Model, input_shape: InputShapes | None = None) -> Coverage:
     known = input_shape is not None or not any(None in tensor.shape[1:] for tensor in model.inputs)
     macs = _macs(model, input_shape) if known else None
     rows: dict[str, CoverageRow] = {}
+    counted: dict[str, set[str]] = {}
     for own in covered_calls(model):
-        count = None if macs is None else sum(macs.get(layer.name, 0) for layer in own.counted)
-        made = own.row._replace(macs=count)
-        rows[made.name] = made if own.is_gated else rows.get(made.name, made)
-    return Coverage(tuple(rows.values()))
+        name = own.row.name
+        rows[name] = own.row if own.is_gated else rows.get(name, own.row)
+        counted.setdefault(name, set()).update(layer.name for layer in own.counted)
+    if macs is None:
+        return Coverage(tuple(rows.values()))
+    sums = {name: sum(macs.get(layer, 0) for layer in layers) for name, layers in counted.items()}
+    return Coverage(tuple(row._replace(macs=sums[name]) for name, row in rows.items()))
 
 
 def _macs(model: Model, input_shape: InputShapes | None) -> dict[str, int]:

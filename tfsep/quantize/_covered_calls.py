@@ -72,7 +72,9 @@ def covered_calls(model: Model) -> Iterator[CoveredCall]:
         if own is None:
             continue
         row, is_gated = own.row, _is_gated(call, before)
-        if row.name in kinds and kinds[row.name] not in (row.kind, "sigmoid" if is_gated else row.kind):
+        known = kinds.get(row.name, row.kind)
+        # Behind the layer itself; two layers of one name, in nested models, stay in float32 together.
+        if not own.counted and known not in (row.kind, "sigmoid" if is_gated else row.kind):
             row = row._replace(name=f"{row.name}_activation")
         row = row._replace(kind="silu") if is_gated else row
         kinds[row.name] = row.kind if is_gated else kinds.get(row.name, row.kind)

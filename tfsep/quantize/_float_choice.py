@@ -6,7 +6,9 @@ from math import floor
 from tfsep.quantize._calibrated_model import Calibrated
 from tfsep.quantize._calibration_report import CalibrationRow
 from tfsep.quantize._coverage import coverage
+from tfsep.quantize._covered_calls import covered_calls
 from tfsep.quantize._measured_parts import MeasuredParts
+from tfsep.quantize._unknown_layers import require_known
 
 _DIGITS = 10**4
 
@@ -27,8 +29,10 @@ def within_budget(
         again: calibrates the model with these operations in float32, too.
 
     Raises:
-        ValueError: for an agreement that is not met with all operations but the least sensitive one in float32.
+        ValueError: for an agreement that is not met with all operations but the least sensitive one in float32, or a
+            latency under a name that no operation has.
     """
+    require_known(latency or (), {own.row.name for own in covered_calls(first.model)}, "latency")
     if first.agreement >= budget:
         return first
     measured = MeasuredParts(first)

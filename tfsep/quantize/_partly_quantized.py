@@ -56,7 +56,7 @@ class PartlyQuantized:
                 self.result_sizes[name] = self.result_sizes.get(name, 0) + size
                 self._names[places[id(output)]] = name
                 inside = [places[id(tensor)] for tensor in own.call.inputs if id(tensor) in places]
-                self._names |= {place: name for place in inside if isinstance(self._operation(place), _INSIDE)}
+                self._names |= {place: name for place in inside if _is_inside(self._calls[place])}
         self.names = tuple(self.result_sizes)
         self._first = {name: min(self._places(name)) for name in self.names}
         self._freed: dict[int, list[int]] = {}
@@ -126,9 +126,6 @@ class PartlyQuantized:
         for tensor in self._freed.get(place, ()):
             values.pop(tensor, None)
 
-    def _operation(self, place: int) -> Any:
-        return self._calls[place].operation
-
     def _places(self, name: str) -> list[int]:
         return [place for place, own in self._names.items() if own == name]
 
@@ -136,7 +133,7 @@ class PartlyQuantized:
         """By operation, the variables of which integers have other numbers, with the real ones and these."""
         found: dict[str, list[tuple[Any, Any, Any]]] = {}
         for place, name in self._names.items():
-            layer = self._operation(place)
+            layer = self._calls[place].operation
             if layer.name not in real:
                 continue
             for variable, numbers in zip(layer.weights, real[layer.name], strict=True):
@@ -152,8 +149,11 @@ class PartlyQuantized:
                 variable.assign(own if name in quantized else real)
 
 
-_INSIDE = (QuantizedMatmul, FunctionTable, QuantizedSlopes)
-"""Layers that compute a part of the operation behind them."""
+def _is_inside(call: Call) -> bool:
+    """Whether a call computes a part of the operation behind it."""
+    if isinstance(call.operation, ActivationQuantizer):
+        return bool(call.kwargs["operation"] == "requantize")
+    return isinstance(call.operation, (QuantizedMatmul, FunctionTable, QuantizedSlopes))
 
 
 def _qparams_in(calls: list[Call]) -> dict[int, int]:

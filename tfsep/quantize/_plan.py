@@ -1,7 +1,6 @@
 """From a model's calls to planned operations: how each kind of call is planned in integers."""
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import partial
 
 from tfsep._keras.backend import keras
@@ -26,6 +25,7 @@ from tfsep.quantize._refusals import FASTER_IN_FLOAT, refused, require_channels_
 from tfsep.quantize._shared_inputs import places_on_inputs, tensor_of
 from tfsep.quantize._shared_ranges import RangesDiffer, shared_ranges
 from tfsep.quantize._traced_kinds import computed, traced_kind
+from tfsep.quantize._unknown_layers import require_known
 
 
 @dataclass(frozen=True)
@@ -45,31 +45,12 @@ class Plan:
     places: tuple[int, ...]
 
 
-class UnknownLayersError(ValueError):
-    """Names of layers that a model does not have.
-
-    Args:
-        names: the names.
-        hint: words behind them.
-        argument: the argument that they were given in.
-    """
-
-    def __init__(self, names: list[str], hint: str, argument: str = "float_layers") -> None:
-        self.names, self.hint = names, hint
-        super().__init__(f"{argument}: expected names of the model's layers, got {', '.join(map(repr, names))}{hint}")
-
-    def of(self, argument: str) -> "UnknownLayersError":
-        """Return the same error of another argument."""
-        return UnknownLayersError(self.names, self.hint, argument)
-
-
 def plan_of(calls: CallList, config: Config) -> Plan:
     """Return the plan of a model, given as a list of calls.
 
     Raises:
         UnknownLayersError: for a name in `Config.float_layers` that nothing has.
-        ValueError: for calls that are not quantized, all in one
-            sentence, where `Config.unsupported` asks for that.
+        ValueError: for calls that are not quantized, all in one sentence, where `Config.unsupported` asks for that.
     """
     _require_known(calls, config.float_layers)
     apart: set[tuple[int, int]] = set()
@@ -101,10 +82,7 @@ def _require_known(calls: CallList, names: tuple[str, ...]) -> None:
     """Raise for a name that no layer, operation or activation has."""
     known: set[str] = set().union(*(call.names for call in calls.calls))
     known |= {activation_name(call.layer) for call in calls.calls if hasattr(call.layer, "activation")}
-    if unknown := [name for name in names if name not in known]:
-        nearest = get_close_matches(unknown[0], sorted(known), 1, 0)
-        hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
-        raise UnknownLayersError(unknown, hint)
+    require_known(names, known, "float_layers")
 
 
 def _operation(layer: Layer) -> Operation:

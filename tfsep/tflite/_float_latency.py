@@ -11,6 +11,7 @@ from tfsep._utils.progress import progress_bar
 from tfsep.quantize import ActivationQuantizer, Config, coverage, prepare
 from tfsep.quantize._config import config_of
 from tfsep.quantize._prepared_model import is_prepared
+from tfsep.quantize._unknown_layers import require_known
 from tfsep.tflite._benchmark import time_contents
 from tfsep.tflite._model_signature import signature_of
 from tfsep.tflite._recipes import get_recipe
@@ -70,8 +71,10 @@ def float_latency(
         made = convert_model(signature_of(prepared, input_shape, 1), recipe, None, False)
         return np.frombuffer(made.content, np.uint8)
 
+    rows = coverage(prepare(model, chosen)).rows
     if names is None:
-        names = [row.name for row in coverage(prepare(model, chosen)).rows if row.dtype == "int8"]
+        names = [row.name for row in rows if row.dtype == "int8"]
+    require_known(names, {row.name for row in rows}, "names")
     with progress_bar("latency", 1 + len(names)) as advance:
         contents = []
         for float_layers in ((), *((name,) for name in names)):
