@@ -1,4 +1,4 @@
-"""Many networks the whole way, by ``benchmarks/networks.py``; its table is written from the same rows."""
+"""Many networks the whole way, by ``benchmarks/networks.py`` and ``quantize.py``; their tables are of the same rows."""
 
 import importlib
 import inspect
@@ -11,23 +11,30 @@ import pytest
 from conftest import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
-SWEEP = importlib.import_module("networks").SWEEP
 rows, worker, zoo = (importlib.import_module(name) for name in ("rows", "network_worker", "zoo"))
+SWEEPS = {
+    table: (importlib.import_module(table).SWEEP, names)
+    for table, names in (("networks", zoo.ZOO), ("quantize", zoo.QUANTIZED))
+}
+SWEEP, _ = SWEEPS["networks"]
 
 FAMILIES = {name for name, thing in vars(keras.applications).items() if inspect.ismodule(thing)} - {"imagenet_utils"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", zoo.ZOO)
-def test_network(name):
+@pytest.mark.parametrize(("table", "name"), [(table, name) for table, (_, names) in SWEEPS.items() for name in names])
+def test_network(table, name):
     """Rows stay in the folder of runs, which the last test makes the table of."""
-    SWEEP.runs.mkdir(parents=True, exist_ok=True)
-    assert SWEEP.run(name, SWEEP.runs)["faults"] == []
+    sweep, _ = SWEEPS[table]
+    sweep.runs.mkdir(parents=True, exist_ok=True)
+    assert sweep.run(name, sweep.runs)["faults"] == []
 
 
 @pytest.mark.slow
-def test_table_is_written():
-    SWEEP.write_kept(zoo.ZOO)
+@pytest.mark.parametrize("table", SWEEPS)
+def test_table_is_written(table):
+    sweep, names = SWEEPS[table]
+    sweep.write_kept(names)
 
 
 def test_every_family_of_applications_is_there():

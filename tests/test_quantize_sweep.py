@@ -1,4 +1,7 @@
-"""`prepare` takes networks of every kind as they are, and files compute what it does: ``benchmarks/quantize.py``."""
+"""`prepare` takes networks of every kind as they are, and files compute what it does: ``benchmarks/quantize.py``.
+
+All of its networks run in ``test_networks.py``.
+"""
 
 import importlib
 import json
@@ -11,19 +14,6 @@ from conftest import ROOT
 sys.path.append(str(ROOT / "benchmarks"))
 SWEEP = importlib.import_module("quantize").SWEEP
 worker, zoo = (importlib.import_module(name) for name in ("quantize_worker", "zoo"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", zoo.QUANTIZED)
-def test_network(name):
-    """Rows stay in the folder of runs, which the last test makes the table of."""
-    SWEEP.runs.mkdir(parents=True, exist_ok=True)
-    assert SWEEP.run(name, SWEEP.runs)["faults"] == []
-
-
-@pytest.mark.slow
-def test_table_is_written():
-    SWEEP.write_kept(zoo.QUANTIZED)
 
 
 def row_of(name, tmp_path, steps):
