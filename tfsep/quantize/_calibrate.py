@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from tfsep.quantize._bias_correction import correct_biases
 from tfsep.quantize._calibrated_model import Calibrated
 from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow, RoundedLayer, sqnr
 from tfsep.quantize._calibration_samples import CalibrationSamples
-from tfsep.quantize._calibration_settings import CalibrationSettings
+from tfsep.quantize._calibration_settings import CalibrationSettings, Option
 from tfsep.quantize._channel_pairs import channel_pairs
 from tfsep.quantize._config import Config, config_of
 from tfsep.quantize._equalization import ChannelRange, equalized
@@ -52,7 +51,7 @@ def calibrate(
     latency: Mapping[str, float] | None = None,
     report: Callable[[CalibrationReport], object] | None = None,
     config: Config | None = None,
-    **options: Any,
+    **options: Option,
 ) -> Model:
     """Return a prepared model that is quantized by samples of its data, without labels and without training.
 

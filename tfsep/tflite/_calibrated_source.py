@@ -1,6 +1,7 @@
 """A float model that is calibrated before it is exported."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from tfsep._keras.types import Data, Model
@@ -52,7 +53,8 @@ def calibrated_source(
     if samples is not None:
         options["samples"] = samples
     settings, others = settings_of(options)
-    made = calibrated(model, calibration, settings, config_of(others.pop("config", None), others))
+    with _named("data", "calibration"):
+        made = calibrated(model, calibration, settings, config_of(others.pop("config", None), others))
     report = made.report
     return CalibratedSource(
         made.model,
@@ -61,3 +63,14 @@ def calibrated_source(
         f"calibrated on {report.samples} samples, on which the agreement with the float model is "
         f"{made.agreement:.4f} ({report.agreement_unit})",
     )
+
+
+@contextmanager
+def _named(inner: str, outer: str) -> Iterator[None]:
+    """Let errors of an argument have the name under which the caller gave it."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if not str(error).startswith(f"{inner}: "):
+            raise
+        raise type(error)(f"{outer}{str(error).removeprefix(inner)}") from error
