@@ -41,7 +41,7 @@ from contest import (
     trainer_step,
     training_step,
 )
-from gpu_checks import Sizes, correctness, probe, said
+from gpu_checks import Sizes, correctness, prepared, probe, said
 from layer_contest import LAYERS, compiled_layer
 from run import COLUMNS, expression, markdown, summary, table_row
 from torch_contest import torch_training_step
@@ -215,6 +215,7 @@ def _convolutions(jit: bool, limit: float) -> dict[str, Group]:
 GROUPS = {
     "correctness": Group(correctness, 180),
     "probe": Group(probe, 60),
+    "prepared": Group(prepared, 90),
     "step, float32": Group(partial(steps, "float32"), 240),
     "step, mixed_float16": Group(partial(steps, "mixed_float16"), 300),
     "torch": Group(torch_steps, 90, "torch"),
@@ -222,7 +223,7 @@ GROUPS = {
     "layers": Group(partial(layers, False), 60),
     "xla, layers": Group(partial(layers, True), 90),
     "inference": Group(inferences, 90),
-    "quantized": Group(quantized, 150),
+    "quantized": Group(quantized, 240),
     **_convolutions(True, 60),
     "augmentation": Group(augmentations, 150),
     "step, mixed_bfloat16": Group(partial(steps, "mixed_bfloat16"), 300),

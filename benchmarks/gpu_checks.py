@@ -36,11 +36,10 @@ def correctness(sizes: Sizes) -> Iterator[dict]:
     """Random convolutions, and both gradients, against a loop in float64: as they are, by XLA, and on the CPU."""
     import tensorflow as tf
 
-    devices = {"GPU": "GPU:0", "CPU": "CPU:0"} if tf.config.list_logical_devices("GPU") else {"CPU": "CPU:0"}
     for dtype, tolerance in TOLERANCES.items():
         tf.config.experimental.enable_tensor_float_32_execution(dtype == "TF32")
         name = "float32" if dtype == "TF32" else dtype
-        for kind, device in devices.items():
+        for kind, device in _devices().items():
             # A compilation takes a second.
             for how, count in (
                 ("", sizes.cases),
@@ -53,6 +52,53 @@ def correctness(sizes: Sizes) -> Iterator[dict]:
                 yield said("correctness", f"{dtype} on {kind}{how}", of=count, wrong_ones=wrong,
                            largest_error=f"{max(errors):.1e}", seconds=f"{time.perf_counter() - begin:.1f}",
                            wrong=wrong)  # fmt: skip
+
+
+def _devices() -> dict[str, str]:
+    import tensorflow as tf
+
+    return {"GPU": "GPU:0", "CPU": "CPU:0"} if tf.config.list_logical_devices("GPU") else {"CPU": "CPU:0"}
+
+
+def prepared(sizes: Sizes) -> Iterator[dict]:
+    """Inference of a quantization-aware network against the CPU's without XLA.
+
+    All elements are equal; by XLA one in 100,000 may be a step away.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    x = np.random.default_rng(0).normal(size=(16 * sizes.cases, 32, 32, 3)).astype("float32")
+    with tf.device("CPU:0"):
+        reference = _prepared_network(x)
+        expected = tf.function(reference, autograph=False)(x).numpy()
+    step = np.diff(np.unique(expected)).min()
+    for kind, device in _devices().items():
+        for jit in (False, True):
+            begin = time.perf_counter()
+            with tf.device(device):  # XLA takes variables of its own device only
+                model = _prepared_network(x)
+                model.set_weights(reference.get_weights())
+                found = tf.function(model, jit_compile=jit, autograph=False)(x).numpy()
+            differing, far = int(np.sum(found != expected)), int(np.sum(~(np.abs(found - expected) < 1.5 * step)))
+            yield said("prepared", f"{kind}{', XLA' * jit}", of=expected.size, differing=differing, by_over_a_step=far,
+                       seconds=f"{time.perf_counter() - begin:.1f}",
+                       wrong=far or differing > jit * expected.size / 1e5)  # fmt: skip
+
+
+def _prepared_network(x: Any) -> Any:
+    import keras
+
+    from tfsep import layers, quantize
+
+    keras.utils.set_random_seed(0)
+    parts = [
+        *(layers.Conv2D(32, 3, 2, "same"), keras.layers.BatchNormalization(), keras.layers.ReLU(6)),
+        layers.DepthwiseConv2D(3, padding="same", rate=2, activation="relu"),
+        layers.SeparableConv2D(48, 3, 2, "same", activation="hard_silu"),
+        *(keras.layers.AveragePooling2D(2), layers.Conv2D(64, 1, activation="sigmoid")),
+    ]
+    return quantize.observe(quantize.prepare(keras.Sequential([keras.Input(x.shape[1:]), *parts])), x[:16])
 
 
 def _error(seed: int, dtype: str, device: str, how: str) -> float:
