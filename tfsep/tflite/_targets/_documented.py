@@ -53,9 +53,9 @@ _CMSIS_NN_TRANSPOSED = Source("CMSIS-NN, arm_transpose_conv_wrapper_s8.c", "7.0.
 
 DOCUMENTED_TARGETS = (
     Target(
-        "gpu",
-        "LiteRT's GPU delegate on phones",
-        Source("GPU delegate, gpu_compatibility.cc and model_builder.cc", "LiteRT 007226f"),
+        name="gpu",
+        summary="LiteRT's GPU delegate on phones",
+        source=Source("GPU delegate, gpu_compatibility.cc and model_builder.cc", "LiteRT 007226f"),
         operators=operator_names("""
             ABS ADD ADD_N ATAN2 AVERAGE_POOL_2D BATCH_MATMUL BITCAST CAST CEIL CONCATENATION CONV_2D COS CUMSUM DENSIFY
             DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV DYNAMIC_UPDATE_SLICE ELU EMBEDDING_LOOKUP EQUAL EXP FLOOR
@@ -102,9 +102,9 @@ DOCUMENTED_TARGETS = (
         ),
     ),
     Target(
-        "nnapi",
-        "Android's NNAPI at API level 29; Android 15 deprecates it",
-        Source("NNAPI delegate, nnapi_delegate.cc, for API level 29", "TensorFlow 002e5f4"),
+        name="nnapi",
+        summary="Android's NNAPI at API level 29; Android 15 deprecates it",
+        source=Source("NNAPI delegate, nnapi_delegate.cc, for API level 29", "TensorFlow 002e5f4"),
         operators=operator_names("""
             ABS ADD ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_TO_SPACE_ND CAST CONCATENATION CONV_2D DEPTHWISE_CONV_2D
             DEPTH_TO_SPACE DEQUANTIZE DIV EMBEDDING_LOOKUP EQUAL EXP EXPAND_DIMS FLOOR FULLY_CONNECTED GATHER GREATER
@@ -143,9 +143,9 @@ DOCUMENTED_TARGETS = (
         ),
     ),
     Target(
-        "edgetpu",
-        "Coral's Edge TPU, which runs a graph up to the first operator that it does not take",
-        Source("Coral, TensorFlow models on the Edge TPU, supported operations", "Edge TPU compiler 16"),
+        name="edgetpu",
+        summary="Coral's Edge TPU, which runs a graph up to the first operator that it does not take",
+        source=Source("Coral, TensorFlow models on the Edge TPU, supported operations", "Edge TPU compiler 16"),
         operators=operator_names("""
             ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D EXPAND_DIMS FULLY_CONNECTED L2_NORMALIZATION
             LOGISTIC LSTM MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL PACK PAD PRELU QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6
@@ -169,9 +169,9 @@ DOCUMENTED_TARGETS = (
         prefix_only=True,
     ),
     Target(
-        "ethos-u",
-        "Arm's NPUs Ethos-U55 and U65",
-        Source("Vela, report of supported operators, Ethos-U55 and U65", "5.2.0"),
+        name="ethos-u",
+        summary="Arm's NPUs Ethos-U55 and U65",
+        source=Source("Vela, report of supported operators, Ethos-U55 and U65", "5.2.0"),
         operators=operator_names("""
             ABS ADD ARG_MAX AVERAGE_POOL_2D BATCH_MATMUL CONCATENATION CONV_2D DEPTHWISE_CONV_2D ELU EXP EXPAND_DIMS
             FULLY_CONNECTED GELU HARD_SWISH LEAKY_RELU LOG LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG
@@ -206,9 +206,9 @@ DOCUMENTED_TARGETS = (
         ),
     ),
     Target(
-        "cmsis-nn",  # its operators are those with a kernel of its own, and RESHAPE, which computes nothing
-        "CMSIS-NN's fast kernels on Arm's microcontrollers; other operators run on TensorFlow Lite Micro's own",
-        Source("CMSIS-NN, arm_depthwise_conv_wrapper_s8.c and TensorFlow Lite Micro's kernels", "V.2.2.0"),
+        name="cmsis-nn",  # its operators are those with a kernel of its own, and RESHAPE, which computes nothing
+        summary="CMSIS-NN's fast kernels on Arm's microcontrollers; other operators run on TensorFlow Lite Micro's own",
+        source=Source("CMSIS-NN, arm_depthwise_conv_wrapper_s8.c and TensorFlow Lite Micro's kernels", "V.2.2.0"),
         operators=operator_names("""
             ADD AVERAGE_POOL_2D BATCH_MATMUL CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED MAXIMUM MAX_POOL_2D MINIMUM MUL
             PAD PADV2 RESHAPE SOFTMAX SVDF TRANSPOSE TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM

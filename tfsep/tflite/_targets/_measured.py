@@ -245,9 +245,9 @@ _LOGITS = "leave the softmax out of the model, and apply it to the logits on the
 
 MEASURED_TARGETS = (
     Target(
-        "xnnpack",
-        "LiteRT's default on CPUs, measured: the operators that it takes, and the number of partitions",
-        Source("XNNPACK delegate, README and xnnpack_delegate.cc", "LiteRT 2.3"),
+        name="xnnpack",
+        summary="LiteRT's default on CPUs, measured: the operators that it takes, and the number of partitions",
+        source=Source("XNNPACK delegate, README and xnnpack_delegate.cc", "LiteRT 2.3"),
         operators=_XNNPACK,
         rules=(
             Rule((), in_real_numbers, REAL, INDICES),
@@ -345,9 +345,9 @@ MEASURED_TARGETS = (
         measure=_measure_xnnpack,
     ),
     Target(
-        "tflm",
-        "TensorFlow Lite Micro for microcontrollers, measured: outputs and the smallest arena",
-        Source("TensorFlow Lite Micro's interpreter", "as installed"),
+        name="tflm",
+        summary="TensorFlow Lite Micro for microcontrollers, measured: outputs and the smallest arena",
+        source=Source("TensorFlow Lite Micro's interpreter", "as installed"),
         measure=_measure_tflm,
         require=_require_tflm,
     ),
