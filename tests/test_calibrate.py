@@ -423,6 +423,8 @@ BAD = {
     "no number": ({"samples": 0}, "samples", ValueError, "at least 1"),
     "half a sample": ({"batch_size": 0.5}, "batch_size", ValueError, "int"),
     "rounding": ({"rounding": "down"}, "rounding", ValueError, "expected one of nearest, adaptive, got 'down'"),
+    "scales": ({"weight_scales": "min"}, "weight_scales", ValueError, "expected one of max, mse, moments, got 'min'"),
+    "bias": ({"correct_bias": "no"}, "correct_bias", ValueError, "expected one of empirical, analytic, got 'no'"),
     "steps": ({"steps": 0}, "steps", ValueError, "at least 1"),
     "seed": ({"seed": -1}, "seed", ValueError, "at least 0"),
     "option": ({"runtime": "tpu"}, "runtime", ValueError, "xnnpack"),

@@ -1,5 +1,6 @@
 """The options of a calibration that several commands share."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,69 @@ BudgetOption = Annotated[
         "classifiers the share of samples with the same class, for others 1 - the relative error."
     ),
 ]
+
+
+class RangeMethod(StrEnum):
+    """How the range of an activation is chosen; `tfsep.quantize.calibrate` has their meaning."""
+
+    BEST = "best"
+    MINMAX = "minmax"
+    MSE = "mse"
+    PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+
+
+class BiasCorrection(StrEnum):
+    """The corrections of biases; `tfsep.quantize.calibrate` has their meaning."""
+
+    EMPIRICAL = "empirical"
+    ANALYTIC = "analytic"
+    NONE = "none"
+
+
+class WeightScales(StrEnum):
+    """The scales of weights; `tfsep.quantize.calibrate` has their meaning."""
+
+    MAX = "max"
+    MSE = "mse"
+    MOMENTS = "moments"
+
+
+class Rounding(StrEnum):
+    """The roundings of weights; `tfsep.quantize.calibrate` has their meaning."""
+
+    NEAREST = "nearest"
+    ADAPTIVE = "adaptive"
+
+
+MethodOption = Annotated[
+    RangeMethod | None, typer.Option("--method", help="How --calibrate-only chooses ranges; best if not given.")
+]
+EqualizeOption = Annotated[
+    bool | None, typer.Option("--equalize/--no-equalize", help="Whether --calibrate-only equalizes channels.")
+]
+CorrectBiasOption = Annotated[
+    BiasCorrection | None, typer.Option("--correct-bias", help="How --calibrate-only corrects biases.")
+]
+WeightScalesOption = Annotated[
+    WeightScales | None, typer.Option(help="How --calibrate-only chooses the scales of weights: max if not given.")
+]
+RoundingOption = Annotated[
+    Rounding | None, typer.Option(help="How --calibrate-only rounds weights; adaptive takes minutes.")
+]
+
+
+def part_arguments(
+    equalize: bool | None,
+    correct_bias: BiasCorrection | None,
+    weight_scales: WeightScales | None,
+    rounding: Rounding | None,
+) -> dict[str, Any]:
+    """The arguments of `quantize.calibrate` that switch its parts, as far as the options name them."""
+    bias = False if correct_bias is BiasCorrection.NONE else correct_bias and correct_bias.value
+    names = {"weight_scales": weight_scales, "rounding": rounding}
+    given = {"equalize": equalize, "correct_bias": bias, **{name: each and each.value for name, each in names.items()}}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def calibrate_arguments(method: str | None, keep_float: str | None, budget: float | None) -> dict[str, Any] | None:

@@ -7,7 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from tfsep.cli._app import SET_HELP, command, parse_size, print_line
-from tfsep.cli._calibration import BudgetOption, KeepFloatOption, calibrate_arguments
+from tfsep.cli._calibration import (
+    BudgetOption,
+    CorrectBiasOption,
+    EqualizeOption,
+    KeepFloatOption,
+    MethodOption,
+    RoundingOption,
+    WeightScalesOption,
+    calibrate_arguments,
+    part_arguments,
+)
 from tfsep.cli._models import CustomOption, UnsafeOption, open_model
 from tfsep.defs import NETWORKS
 
@@ -129,6 +139,11 @@ def quantize(
     calibrate_only: Annotated[
         bool, typer.Option("--calibrate-only", help="Do not train: calibrate on `observe` of the training images.")
     ] = False,
+    method: MethodOption = None,
+    equalize: EqualizeOption = None,
+    weight_scales: WeightScalesOption = None,
+    rounding: RoundingOption = None,
+    correct_bias: CorrectBiasOption = None,
     keep_float: KeepFloatOption = None,
     budget: BudgetOption = None,
     sensitivity: Annotated[
@@ -151,7 +166,8 @@ def quantize(
         from tfsep.data import open_data
 
         options = _options_given(epochs=epochs, learning_rate=learning_rate, seed=seed, xla=xla and xla.value)
-        arguments = calibrate_arguments(None, keep_float, budget) or {}
+        arguments = calibrate_arguments(method and method.value, keep_float, budget) or {}
+        arguments |= part_arguments(equalize, correct_bias, weight_scales, rounding)
         if calibrate_only:
             _require_no_training({**options, "resume": resume, "publish": publish})
         elif arguments or sensitivity:

@@ -9,12 +9,12 @@ range of each result, and quantizes it; `QuantizedAveragePooling` rounds where p
 convolutions of transposed ones; `Dequantize` leads to float32 layers, and holds the reason, which `coverage` lists.
 
 `calibrate` makes a prepared model of samples: it draws them (``_calibration_samples``), scales channels across layers
-(``_channel_pairs``, ``_equalization``), chooses ranges by their histograms (``_histogram``, ``_range_choice``), learns
-the rounding of kernels (``_adaptive_rounding``, ``_rounding_steps``; ``_kernel_rows`` for the products of each kind),
-corrects biases (``_bias_correction``), and says what each gained (``_calibration_report``). Rounding and biases follow
-what the layers compute in real numbers (``_real_results``), and go through the model once (``_sample_run``).
-`sensitivity` computes such a model with any operations in integers and the others in real numbers
-(``_partly_quantized``).
+(``_channel_pairs``, ``_equalization``), chooses ranges by their histograms (``_histogram``, ``_range_choice``), those
+of kernels by error (``_weight_scales``), learns the rounding of kernels (``_adaptive_rounding``, ``_rounding_steps``;
+``_kernel_rows`` for the products of each kind), corrects biases (``_bias_correction``, ``_analytic_means``), and says
+what each gained (``_calibration_report``). Rounding and biases follow what the layers compute in real numbers
+(``_real_results``), and go through the model once (``_sample_run``). `sensitivity` computes such a model with any
+operations in integers and the others in real numbers (``_partly_quantized``).
 
 Between these layers go real numbers that are multiples of a scale, together with their quantization parameters
 (``qparams``), a tensor (2,): scale and zero point.

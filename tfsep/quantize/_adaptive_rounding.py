@@ -12,7 +12,6 @@ import numpy as np
 
 from tfsep.quantize._calibration_report import RoundedLayer
 from tfsep.quantize._calibration_samples import CalibrationSamples
-from tfsep.quantize._kernel_rows import KernelRows
 from tfsep.quantize._qparams import INT8_MAX, INT8_MIN, WEIGHT_MAX
 from tfsep.quantize._real_results import RealResults, in_turn
 from tfsep.quantize._rounding_steps import RoundingProblem
@@ -49,10 +48,6 @@ def round_adaptively(
     return done
 
 
-def _products_of(real: RealResults) -> KernelRows:
-    return KernelRows(real.call.layer.layer, real.call.call.inputs[0].shape[-1])
-
-
 class _Rows(NamedTuple):
     """What a call of a layer is computed from, at the pixels whose results in real numbers are known.
 
@@ -69,7 +64,7 @@ class _Rows(NamedTuple):
 
 def _rows_of(real: RealResults, run: SampleRun) -> _Rows:
     """The rows of a call that a run has reached."""
-    products, found, first = _products_of(real), list[_Rows](), 0
+    products, found, first = real.products(), list[_Rows](), 0
     for pixels, (x,) in zip(real.batches, run.results([real.call.call.inputs[0]]), strict=True):
         rows = products.rows(x, pixels.samples, pixels.places)
         found.append(_Rows(rows, pixels.results, _is_seen(first + pixels.samples)))
@@ -90,7 +85,7 @@ class _LayerRounding:
     """
 
     def __init__(self, real: RealResults, run: SampleRun) -> None:
-        self._real, self._products, self._run = real, _products_of(real), run
+        self._real, self._products, self._run = real, real.products(), run
         call, layer = real.call, real.call.layer
         self._input_qparams, self._qparams = run.constants([call.call.inputs[1], call.qparams])
         _, self._bias, self._scale = (np.asarray(part, "float64") for part in layer.stored(self._input_qparams[0]))
@@ -98,14 +93,16 @@ class _LayerRounding:
     def learned(self, rows: _Rows, steps: int, seed: int) -> RoundedLayer:
         """Set the layer's kernel by rows of all its calls, and say what changed."""
         layer, problem = self._real.call.layer, self._problem(rows)
-        up, nearest = problem.learned(steps, seed), problem.nearest()
-        before, kernel = self._error(), np.array(layer.layer.kernel)
+        learned, nearest = problem.learned(steps, seed), problem.nearest()
+        before = self._errors()
+        layer.set_whole(self._products.kernel(problem.lower + learned), self._scale)
+        after = self._errors()
+        # Filters do not depend on each other: each has what is better.
+        is_better = after < before
+        up = np.where(is_better.reshape(len(nearest), 1, -1), learned, nearest)
         layer.set_whole(self._products.kernel(problem.lower + up), self._scale)
-        after = self._error()
-        if not after < before:
-            layer.layer.kernel.assign(kernel)
-            up, after = nearest, before
-        return RoundedLayer(layer.name, before, after, int(np.count_nonzero(up != nearest)), kernel.size)
+        errors = (float(np.mean(each)) for each in (before, np.minimum(before, after)))
+        return RoundedLayer(layer.name, *errors, int(np.count_nonzero(up != nearest)), up.size)
 
     def _problem(self, rows: _Rows) -> RoundingProblem:
         """What to learn, on the rows of samples to learn on."""
@@ -131,16 +128,16 @@ class _LayerRounding:
             self._products.is_depthwise,
         )
 
-    def _error(self) -> float:
-        """The mean squared error of the last call's result, on samples that were not learned on, if there are."""
-        total, count, first = 0.0, 0, 0
+    def _errors(self) -> np.ndarray:
+        """The mean squared error of each filter (F,), of the last call, on samples not learned on, if there are."""
+        totals, count, first = np.zeros(()), 0, 0
         is_few = self._run.count < _UNSEEN
         for pixels, (result,) in zip(self._real.batches, self._run.results([self._real.call.result]), strict=True):
             is_asked = is_few | ~_is_seen(first + pixels.samples)
             actual = result.reshape(len(result), -1, result.shape[-1])[pixels.samples, pixels.places]
-            error = np.square(actual - pixels.results, dtype="float64")[is_asked]
-            total, count, first = total + float(error.sum()), count + error.size, first + len(result)
-        return total / max(count, 1)
+            totals = totals + np.square(actual - pixels.results, dtype="float64")[is_asked].sum(0)
+            count, first = count + int(is_asked.sum()), first + len(result)
+        return totals / max(count, 1)
 
 
 def _is_seen(samples: np.ndarray) -> np.ndarray:

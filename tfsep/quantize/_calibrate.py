@@ -14,11 +14,11 @@ from tfsep._keras.types import Data, Model
 from tfsep._utils.progress import progress_bar
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._adaptive_rounding import round_adaptively
-from tfsep.quantize._bias_correction import correct_biases
+from tfsep.quantize._bias_correction import correct_biases, correct_biases_analytically
 from tfsep.quantize._calibrated_model import Calibrated
 from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow, RoundedLayer, sqnr
 from tfsep.quantize._calibration_samples import CalibrationSamples
-from tfsep.quantize._calibration_settings import CalibrationSettings, Option
+from tfsep.quantize._calibration_settings import ANALYTIC, CalibrationSettings, Option
 from tfsep.quantize._channel_pairs import channel_pairs
 from tfsep.quantize._config import Config, config_of
 from tfsep.quantize._equalization import ChannelRange, equalized
@@ -31,6 +31,7 @@ from tfsep.quantize._quantized_matmul import QuantizedMatmul
 from tfsep.quantize._range_choice import BEST, RANGE_METHODS
 from tfsep.quantize._real_results import RealResults, real_results
 from tfsep.quantize._unknown_layers import UnknownLayersError
+from tfsep.quantize._weight_scales import MAX, narrow_weight_scales
 
 _logger = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ def calibrate(
     data: Data,
     method: str = "best",
     equalize: bool = True,
-    correct_bias: bool = True,
+    correct_bias: bool | str = True,
+    weight_scales: str = "max",
     rounding: str = "nearest",
     steps: int = 500,
     samples: int = 256,
@@ -73,12 +75,15 @@ def calibrate(
             take its rectified result, so that those of small numbers keep more of their 8 bits; what all numbers of a
             channel exceed is absorbed by the next biases. In real numbers the model computes the same on the data. It
             is undone where the outputs are worse for it.
-        correct_bias: whether the mean error of each channel is taken away from its bias, layer by layer; likewise
-            undone where it does harm.
+        correct_bias: whether the mean error of each channel is taken away from its bias: True or ``"empirical"``, layer
+            by layer, as the samples show it; ``"analytic"``, that of rounded kernels alone, by the statistics of batch
+            normalization; or False. It is undone where it does harm, as all that follows.
+        weight_scales: the scale of each filter: by its largest weight, ``"max"``; by the least mean squared error of
+            its weights, ``"mse"``; or of its products, ``"moments"``, by the mean squares of what they multiply.
         rounding: how weights become integers: each to the ``"nearest"`` one; or ``"adaptive"``, up or down as each
             layer learns, one after the other, on what it will get in integers, so that its results are those of real
-            numbers. A layer that gains nothing on a quarter of the samples, which it does not learn on, stays as it
-            was. Kernels of the returned model are integers times their scales then. It takes minutes.
+            numbers. A filter that gains nothing on a quarter of the samples, which it does not learn on, stays at the
+            nearest. Kernels of the returned model are integers times their scales then. It takes minutes.
         steps: steps of learning, of each layer.
         samples: most samples. Of more, as many are drawn at random, so that memory does not grow with the data.
         batch_size: samples per step; a model with a batch of its own takes that.
@@ -120,7 +125,8 @@ def calibrate(
         (True, ['ranges: minmax', 'equalization', 'ranges: mse', 'bias correction'])
     """
     settings = CalibrationSettings(
-        method, equalize, correct_bias, rounding, steps, samples, batch_size, seed, keep_float, budget, latency
+        *(method, equalize, correct_bias, weight_scales, rounding, steps, samples, batch_size),
+        *(seed, keep_float, budget, latency),
     )
     made = calibrated(model, data, settings, config_of(config, options))
     if report is not None:
@@ -164,10 +170,12 @@ def calibrated_once(
         real = {layer.name: layer.get_weights() for layer in prepared.layers if isinstance(layer, QuantizedMatmul)}
         if settings.method != "minmax":
             made.choose_ranges(settings.method)
+        if settings.weight_scales != MAX:
+            made.narrow_weight_scales(settings.weight_scales)
         if settings.rounding == "adaptive":
             made.round_adaptively(settings.steps, settings.seed)
         if settings.correct_bias:
-            made.correct_biases()
+            made.correct_biases(settings.correct_bias == ANALYTIC)
         found = made.agreement()
     rows, layers = tuple(made.rows), tuple(made.layers)
     report = CalibrationReport(rows, samples.count, found.agreement, found.unit, layers=layers)
@@ -246,10 +254,21 @@ class _Calibration:
         if not self.rows[-1].is_undone:
             self.layers += done
 
-    def correct_biases(self) -> None:
+    def narrow_weight_scales(self, by: str) -> None:
+        """Choose the scales of the kernels' filters by their error."""
+        with self._undone_if_worse(f"weight scales: {by}") as changes:
+            done = narrow_weight_scales(self.samples, self._reals, by)
+            changes.append(f"{done.filters} of {done.of} filters narrowed")
+            if done.filters:
+                changes.append(f"to {done.least:.0%} at least")
+
+    def correct_biases(self, analytically: bool) -> None:
         """Correct the biases by their channels' means."""
         with self._undone_if_worse("bias correction") as changes:
-            done = correct_biases(self.samples, self._reals)
+            correct = correct_biases_analytically if analytically else correct_biases
+            done = correct(self.samples, self._reals)
+            if analytically:
+                changes.append(f"analytic, means of {done.unknown} layers not known")
             changes.append(f"biases of {done.layers} layers by at most {done.largest:.2g}")
             if done.without_bias:
                 changes.append(f"{len(done.without_bias)} layers have none")

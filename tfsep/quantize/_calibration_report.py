@@ -35,7 +35,7 @@ class RoundedLayer(NamedTuple):
         name: its name.
         before: the mean squared error of its result, activation included, in integers beside real numbers, where each
             weight is rounded to the nearest; on samples that it did not learn on.
-        after: the same with the rounding that it has now: `before` where what it learned was no better.
+        after: the same with the rounding that it has now: each filter's, learned or to the nearest, is what was better.
         changed: the number of weights that are not rounded to the nearest.
         weights: the number of weights.
     """

@@ -7,8 +7,11 @@ from typing import Any, TypeAlias
 from tfsep._utils.arguments import number_in_range, short_repr
 from tfsep.quantize._config import layer_names
 from tfsep.quantize._range_choice import require_method
+from tfsep.quantize._weight_scales import MAX, WEIGHT_SCALES
 
 ROUNDINGS = ("nearest", "adaptive")
+EMPIRICAL, ANALYTIC = "empirical", "analytic"
+BIAS_CORRECTIONS = (EMPIRICAL, ANALYTIC)
 
 Option: TypeAlias = bool | str | float | Collection[str] | None
 """The value of a setting of `calibrate`, or of a field of `Config`."""
@@ -26,7 +29,8 @@ class CalibrationSettings:
 
     method: str = "best"
     equalize: bool = True
-    correct_bias: bool = True
+    correct_bias: bool | str = True
+    weight_scales: str = MAX
     rounding: str = "nearest"
     steps: int = 500
     samples: int = 256
@@ -39,8 +43,12 @@ class CalibrationSettings:
     def __post_init__(self) -> None:
         """Check the values."""
         require_method(self.method)
-        if self.rounding not in ROUNDINGS:
-            raise ValueError(f"rounding: expected one of {', '.join(ROUNDINGS)}, got {short_repr(self.rounding)}")
+        if isinstance(self.correct_bias, bool):
+            object.__setattr__(self, "correct_bias", EMPIRICAL if self.correct_bias else "")
+        else:
+            _require(self.correct_bias, "correct_bias", BIAS_CORRECTIONS)
+        _require(self.weight_scales, "weight_scales", WEIGHT_SCALES)
+        _require(self.rounding, "rounding", ROUNDINGS)
         for name, low in (("steps", 1), ("samples", 1), ("batch_size", 1), ("seed", 0)):
             object.__setattr__(self, name, number_in_range(getattr(self, name), name, int, low))
         object.__setattr__(self, "keep_float", layer_names(self.keep_float, "keep_float"))
@@ -48,6 +56,12 @@ class CalibrationSettings:
             number_in_range(self.budget, "budget", float, 0, 1)
         if not isinstance(self.latency, Mapping | None):
             raise TypeError(f"latency: expected numbers by name of an operation, got {short_repr(self.latency)}")
+
+
+def _require(value: object, name: str, known: tuple[str, ...]) -> None:
+    """Raise for a value that is none of those known."""
+    if value not in known:
+        raise ValueError(f"{name}: expected one of {', '.join(known)}, got {short_repr(value)}")
 
 
 def settings_of(options: dict[str, Any]) -> tuple[CalibrationSettings, dict[str, Any]]:

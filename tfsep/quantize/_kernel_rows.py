@@ -16,6 +16,7 @@ class KernelRows:
     Attributes:
         index: (G, K, F), for each weight its place in the flattened kernel.
         is_depthwise: whether each channel is a group.
+        is_transposed: whether pixels differ in the taps that reach them.
 
     Args:
         layer: a built layer whose row in the table of layer kinds has ``quantized="operator"``.
@@ -37,6 +38,7 @@ class KernelRows:
         shape = tuple(layer.kernel.shape)
         self._sides = shape[:-2]
         places = np.arange(prod(shape)).reshape(prod(self._sides), *shape[-2:])
+        self.is_transposed = kind.transposed
         self.is_depthwise = spec.channel_axes == DEPTHWISE_AXES
         if self.is_depthwise:
             self._groups = channels
@@ -59,7 +61,14 @@ class KernelRows:
         """
         pixels = x.reshape(len(x), -1, self._channels)
         padded = np.concatenate([np.zeros_like(pixels[:, :1]), pixels], 1)
-        taken = padded[samples[:, np.newaxis], self._taken(x.shape[1:-1])[places]]
+        return self._in_groups(padded[samples[:, np.newaxis], self._taken(x.shape[1:-1])[places]])
+
+    def means(self, channels: np.ndarray) -> np.ndarray:
+        """Return numbers of the input's channels (C,) as what each weight multiplies (G, K)."""
+        return self._in_groups(np.tile(channels, (1, prod(self._sides), 1)))[0]
+
+    def _in_groups(self, taken: np.ndarray) -> np.ndarray:
+        """What each tap takes (R, taps, C), in groups (R, G, K)."""
         grouped = taken.reshape(*taken.shape[:2], self._groups, -1)
         return np.moveaxis(grouped, 2, 1).reshape(len(taken), self._groups, -1)
 
@@ -67,6 +76,11 @@ class KernelRows:
         """Return numbers in the kernel's shape in groups (G, K, F)."""
         found: np.ndarray = kernel.reshape(-1)[self.index]
         return found
+
+    def of_filters(self, rows: np.ndarray) -> np.ndarray:
+        """Return the filters that `QuantizedMatmul.stored` returns (F, fan-in), in groups (G, K, F)."""
+        groups, numbers, filters = self.index.shape
+        return rows.reshape(groups, filters, numbers).transpose(0, 2, 1)
 
     def kernel(self, grouped: np.ndarray) -> np.ndarray:
         """Return numbers in groups (G, K, F) in the kernel's shape."""

@@ -14,6 +14,7 @@ from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._activations import FUSED_ACTIVATIONS
 from tfsep.quantize._calibration_samples import CalibrationSamples
 from tfsep.quantize._inference_mode import real_numbers
+from tfsep.quantize._kernel_rows import KernelRows
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
 from tfsep.quantize._sample_run import SampleRun, run_calls
 from tfsep.quantize._table_functions import TABLES
@@ -117,7 +118,11 @@ class RealResults(NamedTuple):
     call: Activated
     kernel: np.ndarray
     batches: list[Pixels]
-    means: "ChannelMeans"
+    means: ChannelMeans
+
+    def products(self) -> KernelRows:
+        """Return the products of the layer."""
+        return KernelRows(self.call.layer.layer, self.call.call.inputs[0].shape[-1])
 
 
 def activated_calls(model: Model) -> list[Activated]:
