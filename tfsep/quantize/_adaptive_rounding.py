@@ -97,12 +97,12 @@ class _LayerRounding:
         before = self._errors()
         layer.set_whole(self._products.kernel(problem.lower + learned), self._scale)
         after = self._errors()
-        # Filters do not depend on each other: each has what is better.
-        is_better = after < before
+        # Filters do not depend on each other: each has what is better, if the layer gains at all on other samples.
+        is_better = (after < before) & (after.sum() < before.sum())
         up = np.where(is_better.reshape(len(nearest), 1, -1), learned, nearest)
         layer.set_whole(self._products.kernel(problem.lower + up), self._scale)
-        errors = (float(np.mean(each)) for each in (before, np.minimum(before, after)))
-        return RoundedLayer(layer.name, *errors, int(np.count_nonzero(up != nearest)), up.size)
+        error, now = (float(np.mean(each)) for each in (before, np.where(is_better, after, before)))
+        return RoundedLayer(layer.name, error, now, int(np.count_nonzero(up != nearest)), up.size)
 
     def _problem(self, rows: _Rows) -> RoundingProblem:
         """What to learn, on the rows of samples to learn on."""
