@@ -286,6 +286,34 @@ def test_layers_at_every_step_of_time(tmp_path):
     assert "masked" in [row.name for row in quantize.coverage(quantize.prepare(model)).islands]
 
 
+class Noisy(L.Layer):
+    """Numbers by chance in training, the mean at inference, which has no use for the deviation."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = keras.random.SeedGenerator(0)
+
+    def call(self, tensors, training=None):
+        mean, deviation = tensors
+        return mean + deviation * keras.random.normal(keras.ops.shape(mean), seed=self.seed) if training else mean
+
+
+class WithLoss(L.Layer):
+    def call(self, tensors):
+        self.add_loss(keras.ops.mean(keras.ops.square(tensors[0] - tensors[1])))
+        return tensors[0]
+
+
+@pytest.mark.parametrize("layer", [Noisy, WithLoss])
+def test_layers_that_return_what_they_take(layer, tmp_path):
+    """What they take beside it is not in the file."""
+    inputs = keras.Input(SHAPE)
+    x = layer()([L.Conv2D(4, 3, name="mean")(inputs), L.Conv2D(4, 3, name="deviation")(inputs)])
+    model = filled(keras.Model(inputs, L.Conv2D(2, 1)(x)))
+    report, error = exported(model, tmp_path)
+    assert (report.ops, report.verification.differing, error < 0.05) == ({"CONV_2D": 2}, 0, True)
+
+
 # --- activations of which kernels have a part ---
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tfsep._keras.backend import keras
 from tfsep._keras.composite_layers import Unopened, body_of, is_composite
 from tfsep._keras.model_graph import Call, calls_behind, operation_of, plain_model
@@ -14,8 +16,8 @@ from tfsep.layers._layer_kinds import kind_of
 from tfsep.quantize._activations import is_pure, layers_of_operators
 from tfsep.quantize._decompositions import decomposed, scaling_of, sum_of
 from tfsep.quantize._operations import moves, operation_for, overridden
-from tfsep.quantize._steps_of_time import steps_as_samples
 from tfsep.quantize._to_float import ToFloat
+from tfsep.quantize._wrapped_layers import unwrapped
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,8 @@ def _open(model: Model, given: list[int], calls: _Calls, within: tuple[str, ...]
 def _body(call: Call, closed: Container[str]) -> tuple[Model | None, str]:
     """The model of the layers inside a composite or repeated layer, for one call of it, or None and the reason."""
     layer = call.operation
-    if type(layer) is keras.layers.TimeDistributed and layer.name not in closed:
-        return steps_as_samples(call), ""
+    if layer.name not in closed and (inside := unwrapped(call)) is not None:
+        return inside, ""
     known = not overridden(layer) and (operation_for(layer) is not None or kind_of(layer) is not None)
     if known or not is_composite(layer) or layer.name in closed:
         return None, ""
@@ -237,6 +239,8 @@ def _parts(layer: Layer, call: LayerCall, before: list[LayerCall]) -> list[Layer
         return [ToFloat(name=layer.name)]
     scaling = None if before[0].has_integers else scaling_of(layer, call.positional)
     if scaling is not None:
+        if np.all(np.equal(scaling.scale, 1)) and not np.any(scaling.offset):  # as the first term of Python's sum
+            return [keras.layers.Identity(name=layer.name)]
         chain = decomposed(scaling, before[0].shape, call.shape)
         return [layer] if chain == [scaling] else chain
     if isinstance(layer, keras.layers.Average) and not overridden(layer):

@@ -24,7 +24,7 @@ from tfsep.quantize._planner import Fusion, Planner, Plans
 from tfsep.quantize._refusals import FASTER_IN_FLOAT, refused, require_channels_last, unsupported
 from tfsep.quantize._shared_inputs import places_on_inputs, tensor_of
 from tfsep.quantize._shared_ranges import RangesDiffer, shared_ranges
-from tfsep.quantize._traced_kinds import computed, traced_kind
+from tfsep.quantize._traced_kinds import computed, passed_on, traced_kind
 from tfsep.quantize._unknown_layers import require_known
 
 
@@ -148,9 +148,11 @@ def _activated(planner: Planner, call: LayerCall, own: Activation) -> int:
 def _function(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
     """Plan a function of each number as a table."""
     layer: Layer = call.layer
-    kind = traced_kind(call, [planner.calls[source].shape for source in call.sources], planner.runtime)
+    shapes = [planner.calls[source].shape for source in call.sources]
+    kind = traced_kind(call, shapes, planner.runtime)
     if kind == "moves":
-        return _same_qparams(planner, call, fusion)
+        place = passed_on(call, shapes)
+        return _same_qparams(planner, call, fusion) if place is None else planner.sources(call)[place]
     if kind == "other":
         raise unsupported(layer, f", {call.obstacle}" if call.obstacle else "")
     is_layer = isinstance(layer, keras.layers.Layer)

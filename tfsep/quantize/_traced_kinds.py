@@ -47,7 +47,7 @@ def traced_kind(call: LayerCall, shapes: Sequence[Shape], runtime: str) -> Kind:
         return "other"
     if graph is None:
         return "other"
-    operations = [each for each in graph.get_operations() if each.type not in ("Placeholder", "NoOp")]
+    operations = [each for each in _behind(graph.outputs) if each.type not in ("Placeholder", "NoOp")]
     real = [each for each in operations if any(output.dtype.is_floating for output in each.outputs)]
     constants = [each for each in real if tf.get_static_value(each.outputs[0]) is not None]
     computed = {each.type for each in real if each not in constants}
@@ -57,6 +57,29 @@ def traced_kind(call: LayerCall, shapes: Sequence[Shape], runtime: str) -> Kind:
     keeps_shape = len(shapes) == 1 and call.shape == shapes[0]
     single = all(each.outputs[0].shape.num_elements() == 1 for each in constants)
     return "function" if keeps_shape and single and computed <= _FUNCTIONS and conditions <= _CONDITIONS else "other"
+
+
+def _behind(tensors: Sequence[Any]) -> list[Any]:
+    """The operations of a graph that some tensors are computed from: without those of a loss that a layer adds."""
+    found, left = dict[Any, None](), [tensor.op for tensor in tensors]
+    while left:
+        operation = left.pop()
+        if operation not in found:
+            found[operation] = None
+            left += [each.op for each in operation.inputs]
+    return list(found)
+
+
+def passed_on(call: LayerCall, shapes: Sequence[Shape]) -> int | None:
+    """Return which of its tensors a call that moves numbers returns as it is; None for what it makes of them.
+
+    A layer that draws numbers in training may take tensors that inference has no use for.
+    """
+    graph = _graph_of(call, shapes)
+    result = graph.outputs[0]
+    while result.op.type == "Identity":
+        result = result.op.inputs[0]
+    return next((place for place, given in enumerate(graph.inputs) if given is result), None)
 
 
 def computed(call: LayerCall, *tensors: Tensor) -> Any:
