@@ -10,7 +10,8 @@ from tfsep import quantize, tflite
 from tfsep.quantize._activations import activation_of
 
 L, K = keras.layers, keras.ops
-X = np.random.default_rng(0).normal(size=(32, 8, 8, 4)).astype("float32")
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(32, 8, 8, 4)).astype("float32")
 
 
 CHANNELS = np.float32([0.5, -2.0, 1.0, 3.0])
@@ -54,6 +55,9 @@ ELEMENTWISE = {
     "a layer of one's own": Swish(),
     "average": lambda x: L.Average()([convolved(x), x, L.GlobalAveragePooling2D()(convolved(x))]),
     "numbers of channels": lambda x: K.subtract(CHANNELS, x) * CHANNELS.reshape(1, 1, 1, 4) + tf.constant(CHANNELS),
+    "a constant filter": lambda x: K.conv(convolved(x), RNG.normal(size=(3, 3, 2, 4)).astype("float32"), 2, "same"),
+    "a blur": lambda x: K.depthwise_conv(convolved(x), np.full((3, 3, 4, 1), 1 / 9, "float32"), padding="same"),
+    "a sum that begins with zero": lambda x: sum([convolved(x), convolved(x)]),
     "normalized vectors": lambda x: L.BatchNormalization()(L.GlobalMaxPooling2D()(convolved(x))),
     "normalized volumes": lambda x: L.BatchNormalization()(L.Reshape((2, 4, 8, 4))(x)),
     "a gate of vectors": lambda x: L.Activation("hard_sigmoid")(L.GlobalMaxPooling2D()(convolved(x)) * 0.5 + 0.1),
@@ -80,6 +84,7 @@ MOVES = {
     "one of the rows": lambda x: K.unstack(x, axis=1)[2],
     "transposed": lambda x: K.transpose(x, (0, 3, 1, 2)),
     "reshaped": lambda x: K.reshape(K.swapaxes(x, 1, 3), (-1, 16, 16)),
+    "joined by a function of one's own": lambda x: L.Lambda(lambda t: tf.concat(t, -1))([convolved(x), convolved(x)]),
     "squeezed": lambda x: K.squeeze(K.expand_dims(K.moveaxis(x, 1, 2), 1), 1),
     "gathered": lambda x: K.take(x, [3, 0], 1),
     "padded": lambda x: K.pad(x, ((0, 0), (1, 1), (0, 2), (0, 0))),

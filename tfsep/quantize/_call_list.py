@@ -1,20 +1,18 @@
 """A model as a list of calls of plain layers, in order: nested models and composite layers are opened or decomposed."""
 
 import inspect
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from tfsep._keras.backend import keras
 from tfsep._keras.composite_layers import Unopened, body_of, is_composite
 from tfsep._keras.model_graph import Call, calls_behind, operation_of, plain_model
 from tfsep._keras.types import Layer, Model, Shape
 from tfsep.layers._layer_kinds import kind_of
-from tfsep.quantize._activations import is_pure, layers_of_operators
-from tfsep.quantize._decompositions import decomposed, scaling_of, sum_of
+from tfsep.quantize._activations import Activation, activation_of_layer, is_pure, layers_of_operators
+from tfsep.quantize._decompositions import decomposed, layers_of
 from tfsep.quantize._operations import moves, operation_for, overridden
 from tfsep.quantize._to_float import ToFloat
 from tfsep.quantize._wrapped_layers import unwrapped
@@ -56,6 +54,11 @@ class LayerCall:
         if self.layer is None:
             return set()
         return {self.layer.name, *self.within, *(f"{self.layer.name}_{place}" for place in range(1, self.results))}
+
+    @property
+    def activation(self) -> Activation | None:
+        """How it is quantized as an activation; None for another call, as that of a function of two tensors."""
+        return activation_of_layer(self.layer) if len(self.sources) == 1 else None
 
     @property
     def takes_named(self) -> bool:
@@ -195,7 +198,7 @@ def _add(call: LayerCall, calls: _Calls, outputs: Sequence[keras.KerasTensor]) -
             before = [calls.made[source] for source in call.sources]
             calls.parts[id(layer)] = [layer] if stays else _parts(layer, call, before)
         sources = call.sources
-        call = replace(call, casts=isinstance(layer, (*_SCALING, _operator(keras.ops.cast, "int32"))))
+        call = replace(call, casts=isinstance(layer, (*_SCALING, _cast_operator())))
         if moves(layer) and all(calls.made[source].has_integers for source in sources):
             # A merging layer of Keras says float32 there.
             call = replace(call, dtype=calls.made[sources[0]].dtype)
@@ -235,25 +238,20 @@ def _parts(layer: Layer, call: LayerCall, before: list[LayerCall]) -> list[Layer
 
     Operators broadcast tensors of different ranks along other axes than layers do, and are no layer then.
     """
-    if isinstance(layer, _operator(keras.ops.cast, "int32")) and call.dtype == "float32":
+    if isinstance(layer, _cast_operator()) and call.dtype == "float32":
         return [ToFloat(name=layer.name)]
-    scaling = None if before[0].has_integers else scaling_of(layer, call.positional)
-    if scaling is not None:
-        if np.all(np.equal(scaling.scale, 1)) and not np.any(scaling.offset):  # as the first term of Python's sum
-            return [keras.layers.Identity(name=layer.name)]
-        chain = decomposed(scaling, before[0].shape, call.shape)
-        return [layer] if chain == [scaling] else chain
+    found = None if before[0].has_integers else layers_of(layer, call.positional, before[0].shape, call.shape)
+    if found is not None:
+        return found
     if isinstance(layer, keras.layers.Average) and not overridden(layer):
         scaling = keras.layers.Rescaling(1 / len(before), name=layer.name)
         return [keras.layers.Add(name=f"{layer.name}_sum"), *decomposed(scaling, call.shape, call.shape)]
-    if isinstance(layer, _operator(keras.ops.sum)) and not before[0].has_integers:
-        return sum_of(layer, before[0].shape, call.shape)
     same_rank = len({len(each.shape) for each in before}) == 1
     layer_of = layers_of_operators().get((type(layer), len(before))) if same_rank else None
     return decomposed(layer if layer_of is None else layer_of(layer), before[0].shape, call.shape)
 
 
 @cache
-def _operator(function: Callable[..., Any], *arguments: Any) -> type[keras.Operation]:
-    """The class of an operation of `keras.ops` on a graph, which Keras does not export."""
-    return type(operation_of(function(keras.Input((1,)), *arguments)))
+def _cast_operator() -> type[keras.Operation]:
+    """The class of `keras.ops.cast` in a graph, which Keras does not export."""
+    return type(operation_of(keras.ops.cast(keras.Input((1,)), "int32")))

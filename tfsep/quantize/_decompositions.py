@@ -75,11 +75,28 @@ def _rescaling(layer: Layer, given: Shape, shape: Shape) -> Iterator[Layer]:  # 
     yield from _scaled(layer, layer.scale, layer.offset, shape)
 
 
-def scaling_of(operation: keras.Operation, positional: Sequence[Any]) -> Layer | None:
-    """Return the rescaling that an operation of `keras.ops` on a tensor and numbers is; None for another one.
+def layers_of(operation: keras.Operation, positional: Sequence[Any], given: Shape, shape: Shape) -> list[Layer] | None:
+    """Return the layers that an operation of `keras.ops`, with the numbers that it takes, is a chain of; None for none.
 
-    There is one number, or one for each channel.
+    Args:
+        operation: the operation.
+        positional: its arguments by position, with the model's tensors in their places.
+        given: shape of its tensor; None where a size is not known.
+        shape: shape of its result.
     """
+    if isinstance(operation, keras.layers.Layer):
+        return None
+    scaling = _scaling_of(operation, positional)
+    if scaling is None:
+        return _filter_of(operation, positional) or _sum_of(operation, given, shape)
+    if np.all(np.equal(scaling.scale, 1)) and not np.any(scaling.offset):  # as the first term of Python's sum
+        return [keras.layers.Identity(name=operation.name)]
+    chain = decomposed(scaling, given, shape)
+    return None if chain == [scaling] else chain
+
+
+def _scaling_of(operation: keras.Operation, positional: Sequence[Any]) -> Layer | None:
+    """The rescaling by one number, or one for each channel, that an operation of `keras.ops` is; None for another."""
     if len(positional) != 2:
         return None
     first, second = positional
@@ -104,18 +121,32 @@ def scaling_of(operation: keras.Operation, positional: Sequence[Any]) -> Layer |
     return None if scale is None else keras.layers.Rescaling(scale, offset, name=operation.name)
 
 
-def sum_of(operation: keras.Operation, given: Shape, shape: Shape) -> list[Layer]:
-    """Return a sum of `keras.ops` as a mean over the same axes, and the factor that it is of; else the sum itself.
+def _filter_of(operation: keras.Operation, positional: Sequence[Any]) -> list[Layer] | None:
+    """The layer that a convolution of `keras.ops` by a constant kernel is, as a blur; None for another operation."""
+    kind = {"Conv": layers.Conv2D, "DepthwiseConv": layers.DepthwiseConv2D}.get(type(operation).__name__)
+    if kind is None or len(positional) != 2 or isinstance(positional[1], keras.KerasTensor | keras.Variable):
+        return None
+    given, values = positional[0], np.asarray(positional[1])
+    if operation.data_format == "channels_first" or len(given.shape) != 4 or values.ndim != 4:
+        return None
+    window: tuple[Any, ...] = (values.shape[:2], operation.strides, operation.padding)
+    options: dict[str, Any] = {"dilation_rate": operation.dilation_rate, "use_bias": False, "name": operation.name}
+    if kind is layers.Conv2D:
+        window, options["groups"] = (values.shape[-1], *window), given.shape[-1] // values.shape[-2]
+    else:
+        options["depth_multiplier"] = values.shape[-1]
+    constant = kind(*window, **options, data_format="channels_last", trainable=False)
+    return [filled(constant, (None, None, None, given.shape[-1]), [values])]
 
-    Args:
-        operation: the sum.
-        given: shape of its tensor; None where a size is not known.
-        shape: shape of its result.
-    """
+
+def _sum_of(operation: keras.Operation, given: Shape, shape: Shape) -> list[Layer] | None:
+    """A sum of `keras.ops` as a mean over the same axes, times their numbers; None for another operation."""
+    if type(operation).__name__ != "Sum":
+        return None
     axes = range(len(given)) if operation.axis is None else operation.axis
     axes = [axis % len(given) for axis in ([axes] if isinstance(axes, int) else axes)]
     if 0 in axes or None in given[1:] or len(shape) < 2:
-        return [operation]
+        return None
     mean = operation_of(keras.ops.mean(keras.Input(given[1:]), axes, operation.keepdims))
     mean.name = f"{operation.name}_mean"
     factor = keras.layers.Rescaling(float(np.prod([given[axis] for axis in axes])), name=operation.name)

@@ -13,7 +13,6 @@ from tfsep.quantize._activations import (
     activation_by_results,
     activation_name,
     activation_of,
-    activation_of_layer,
 )
 from tfsep.quantize._built_layers import Rearranged, dense_taps
 from tfsep.quantize._call_list import CallList, LayerCall
@@ -126,8 +125,7 @@ def _normalization(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
 
 
 def _activation(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
-    layer: Layer = call.layer
-    own = activation_of_layer(layer)
+    own = call.activation
     if own is None:
         return _function(planner, call, fusion)
     return _activated(planner, call, own)
@@ -320,7 +318,7 @@ def _planner_of(call: LayerCall) -> Plans:
         return _matmul
     if isinstance(layer, keras.layers.BatchNormalization):
         return _normalization
-    if isinstance(layer, ACTIVATION_LAYERS) or activation_of_layer(layer) is not None:
+    if isinstance(layer, ACTIVATION_LAYERS) or call.activation is not None:
         return _activation
     return _function
 

@@ -12,7 +12,6 @@ from tfsep.quantize._activations import (
     Activation,
     activation_name,
     activation_of,
-    activation_of_layer,
     function_name,
 )
 from tfsep.quantize._built_layers import as_rows, one_tap
@@ -284,7 +283,7 @@ class Planner:
             fused.append(after)
             after = self._after(after)
         if after is not None and _fuses_activation(layer) and _own_activation(layer) == LINEAR:
-            following = activation_of_layer(self.calls[after].layer)
+            following = self.calls[after].activation
             if following is not None and following.is_fusible:
                 return Fusion((*fused, after), normalization, following)
         return Fusion(tuple(fused), normalization)
