@@ -10,7 +10,7 @@ CalibrateOption = Annotated[
     typer.Option(
         metavar="METHOD",
         help="Calibrate a float model for int8 by tfsep.quantize.calibrate, with ranges by this method: best, minmax, "
-        "mse, percentile or entropy.",
+        "mse, percentile or entropy; or converter, for the converter's own.",
     ),
 ]
 KeepFloatOption = Annotated[
@@ -88,8 +88,13 @@ def part_arguments(
     return {name: value for name, value in given.items() if value is not None}
 
 
+BY_CONVERTER = "converter"
+"""The method that leaves calibration to the converter."""
+
+
 def calibrate_arguments(method: str | None, keep_float: str | None, budget: float | None) -> dict[str, Any] | None:
-    """The arguments of `quantize.calibrate` that the options name; None where none is given."""
+    """The arguments of `quantize.calibrate` that the options name; None where none is given, or the converter is."""
     names = () if keep_float is None else tuple(name.strip() for name in keep_float.split(","))
     given = {"method": method, "keep_float": names or None, "budget": budget}
-    return {name: value for name, value in given.items() if value is not None} or None
+    found = {name: value for name, value in given.items() if value is not None}
+    return None if found in ({}, {"method": BY_CONVERTER}) else found

@@ -140,7 +140,7 @@ def convert(
         report = tflite.convert(
             **arguments,
             folder=out,
-            calibrate=_calibrated_by_default(arguments, calibrate_arguments(calibrate, keep_float, budget)),
+            calibrate=calibrate_arguments(calibrate, keep_float, budget) or _default_calibration(arguments, calibrate),
             targets=() if target is None else parse_targets(target),
             labels=_read_labels(labels, (data, calibration), class_count(arguments["model"])),
             name=name,
@@ -154,15 +154,14 @@ def convert(
         raise typer.Exit(1)
 
 
-def _calibrated_by_default(arguments: dict[str, Any], given: dict[str, Any] | None) -> dict[str, Any] | None:
-    """How `convert` calibrates: as is said, or as well as it can where a float model becomes int8."""
+def _default_calibration(arguments: dict[str, Any], method: str | None) -> dict[str, Any] | None:
+    """The arguments by which `convert` calibrates where none is given: the defaults, for a float model to int8."""
     from tfsep.quantize._prepared_model import is_prepared
 
-    if given is not None:
-        return None if given == {"method": "converter"} else given
     recipe = arguments["recipe"]
     is_int8 = (recipe.weights, recipe.activations) == ("int8", "int8")
-    return {} if is_int8 and arguments["calibration"] is not None and not is_prepared(arguments["model"]) else None
+    given = method is not None or arguments["calibration"] is None or is_prepared(arguments["model"])
+    return {} if is_int8 and not given else None
 
 
 def _opened(
