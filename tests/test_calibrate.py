@@ -280,6 +280,66 @@ def test_results_that_anything_else_takes_are_left():
         assert_close(own, expected, 1e-5)
 
 
+def residual_network():
+    """Two residual blocks, the first without an expansion, whose channels are of unlike sizes, and a third behind."""
+    sizes = np.geomspace(1, 1 / 64, 6)
+    inputs = keras.Input((8, 8, 3))
+    x = L.BatchNormalization(name="n0")(L.Conv2D(6, 3, padding="same", use_bias=False, name="stem")(inputs))
+    for block in (1, 2):
+        y = x if block == 1 else L.Conv2D(8, 1, activation="relu", name="expand")(x)
+        y = L.DepthwiseConv2D(3, padding="same", activation="relu", name=f"depthwise{block}")(y)
+        y = L.BatchNormalization(name=f"n{block}")(L.Conv2D(6, 1, use_bias=False, name=f"project{block}")(y))
+        x = L.Add(name=f"add{block}")([x, y])
+    x = L.Conv2D(4, 1, name="behind")(L.MaxPooling2D()(L.ReLU()(x)))
+    model = trained(keras.Model(inputs, L.Dense(4, name="head")(L.Flatten()(x))), IMAGES)
+    for name in ("n0", "n1", "n2"):
+        norm = model.get_layer(name)
+        norm.gamma.assign(norm.gamma * sizes)
+        norm.beta.assign(norm.beta * sizes)
+    for name in ("depthwise1", "expand", "behind"):
+        model.get_layer(name).kernel.assign(model.get_layer(name).kernel / sizes[:, None])
+    return model
+
+
+def test_what_residual_sums_tie_shares_its_scales():
+    model = residual_network()
+    prepared = quantize.prepare(model)
+    pairs = channel_pairs(prepared)
+    tied = [pair for pair in pairs if len(pair.members) > 1]
+    assert len(tied) == 1
+    assert {layer.name for layer in tied[0].producers} == {"stem", "project1", "project2"}
+    assert [path.layer.name for path in tied[0].paths].count("behind") == 1
+    assert {path.layer.name for path in tied[0].paths} == {"depthwise1", "expand", "behind"}
+    # Three layers, two sums: the rectifier is part of the second one.
+    assert len(tied[0].members) == 5
+    members = [member.call.outputs[0] for pair in pairs for member in pair.members]
+    before = [each.copy() for each in real(prepared, [member.call.outputs[0] for member in tied[0].members])]
+    results = CalibrationSamples(prepared, IMAGES, 64, 32, 0).results(members, True)
+    done = equalized(pairs, ChannelRange.of_results(results))
+    assert done.groups == 1
+    assert_close(real(prepared), model(IMAGES), 1e-5)
+    after = real(prepared, [member.call.outputs[0] for member in tied[0].members])
+    factors = [np.abs(old).max((0, 1, 2)) / np.abs(new).max((0, 1, 2)) for old, new in zip(before, after, strict=True)]
+    for each in factors[1:]:
+        assert_close(each, factors[0], 1e-4)
+    assert factors[0].max() > 4 * factors[0].min()
+    _, rows = ratios(model, method="minmax", correct_bias=False)
+    assert rows["equalization"].after > rows["equalization"].before + 4
+    assert "1 groups that residual sums tie" in rows["equalization"].changed
+
+
+def test_sums_with_what_has_no_scale_are_left():
+    inputs = keras.Input((8, 8, 4))
+    x = L.Conv2D(4, 1, activation="relu6", name="limited")(inputs)
+    with_input = L.Conv2D(4, 1, name="a")(L.Add()([x, inputs]))
+    one_channel = L.Conv2D(1, 1, name="one")(with_input)
+    spread = L.Conv2D(4, 1, name="b")(L.Add()([with_input, one_channel]))
+    pooled = L.MaxPooling2D()(spread)
+    sums = L.Add()([pooled, L.Conv2D(4, 3, strides=2, padding="same", name="c")(spread)])
+    output = L.Add(name="output")([L.Conv2D(4, 1, name="d")(sums), L.Conv2D(4, 1, name="e")(sums)])
+    assert channel_pairs(quantize.prepare(trained(keras.Model(inputs, output), IMAGES[..., [0, 1, 2, 0]]))) == []
+
+
 # Bias correction.
 
 

@@ -72,9 +72,9 @@ def calibrate(
             ``"best"``, the one of these with the best outputs on the samples. Results that share a range have one
             histogram, and ranges that runtimes fix stay.
         equalize: whether channels are scaled across layers first, between a convolution or dense layer and those that
-            take its rectified result, so that those of small numbers keep more of their 8 bits; what all numbers of a
-            channel exceed is absorbed by the next biases. In real numbers the model computes the same on the data. It
-            is undone where the outputs are worse for it.
+            take its rectified result, so that those of small numbers keep more of their 8 bits; what residual blocks
+            add shares one scale a channel. What all numbers of a channel exceed is absorbed by the next biases. In real
+            numbers the model computes the same on the data. It is undone where the outputs are worse for it.
         correct_bias: whether the mean error of each channel is taken away from its bias: True or ``"empirical"``, layer
             by layer, as the samples show it; ``"analytic"``, that of rounded kernels alone, by the statistics of batch
             normalization; or False. It is undone where it does harm, as all that follows.
@@ -224,11 +224,14 @@ class _Calibration:
             self._add("equalization", "no pairs of layers", self.rows[-1].after)
             return
         with self._undone_if_worse("equalization") as changes:
-            results = self.samples.results([pair.call.outputs[0] for pair in pairs], is_real=True)
+            members = [member.call.outputs[0] for pair in pairs for member in pair.members]
+            results = self.samples.results(members, is_real=True)
             done = equalized(pairs, ChannelRange.of_results(results))
             self._histograms = self._counted()
             self._set_ranges("minmax")
             changes += [f"{done.pairs} pairs of layers", f"{done.absorbed} channels absorbed"]
+            if done.groups:
+                changes.append(f"{done.groups} groups that residual sums tie")
             if done.saturating:
                 changes.append(f"{done.saturating} that saturate left")
         if self.rows[-1].is_undone:

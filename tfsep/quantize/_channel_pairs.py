@@ -52,26 +52,54 @@ class Path:
 
 
 @dataclass(frozen=True)
-class ChannelPair:
-    """A layer with weights, the rectifier behind it, and all operations that take the result: also with weights.
+class Member:
+    """A quantized result whose channels have the scales of a pair.
 
     Attributes:
-        first: the layer.
+        first: the layer with weights that makes it; None for a sum.
         call: the call of the quantizer that has the result.
-        limit: the upper end at which the rectifier saturates; None for none.
+        limit: the upper end at which its rectifier saturates; None for none.
         is_rectified: whether there is a rectifier, below which all is 0.
-        paths: to the operations that take the result.
     """
 
-    first: QuantizedMatmul
+    first: QuantizedMatmul | None
     call: Call
     limit: float | None
     is_rectified: bool
+
+
+@dataclass(frozen=True)
+class ChannelPair:
+    """Layers with weights, and all operations that take their results: also with weights.
+
+    Attributes:
+        members: the result of a layer; or those of several, and the sums that tie them, as residual blocks do.
+        paths: to the operations that take the results.
+    """
+
+    members: tuple[Member, ...]
     paths: tuple[Path, ...]
 
     @property
+    def producers(self) -> tuple[QuantizedMatmul, ...]:
+        """The layers that make the results."""
+        return tuple(member.first for member in self.members if member.first is not None)
+
+    @property
+    def first(self) -> QuantizedMatmul:
+        """The first layer."""
+        return self.producers[0]
+
+    @property
+    def call(self) -> Call:
+        """The call of the first quantizer."""
+        return self.members[0].call
+
+    @property
     def takes_shift(self) -> bool:
-        """Whether the layer has weights that add a number to each channel."""
+        """Whether there is one rectified layer, with weights that add a number to each channel."""
+        if len(self.members) > 1 or not self.members[0].is_rectified:
+            return False
         normalization = self.first.normalization
         return bool(normalization.center) if normalization is not None else self.first.layer.bias is not None
 
@@ -79,26 +107,22 @@ class ChannelPair:
 def channel_pairs(model: Model) -> list[ChannelPair]:
     """Return the pairs of a prepared model, in its order.
 
-    Left out are results that anything else takes, as the sum of a residual block or a function that is no rectifier;
-    outputs of the model; and layers that are called twice, have adapted kernels (LoRA), or normalization without a
-    factor, which training would undo.
+    Results that are added are tied: one scale of each channel goes for all that are in a sum, for the sum, and for what
+    that is added to. Left out are results that anything else takes, as a function that is no rectifier; outputs of the
+    model; and layers that are called twice, have adapted kernels (LoRA), or normalization without a factor, which
+    training would undo.
     """
     graph = _Graph(model)
-    found = []
+    found, done = [], set[int]()
     for call in graph.calls:
-        first = graph.maker.get(id(call.inputs[0])) if call.inputs else None
-        if not isinstance(call.operation, ActivationQuantizer) or not isinstance(first, QuantizedMatmul):
+        if graph.producer(call) is None or id(call.outputs[0]) in done:
             continue
         try:
-            graph.require_plain(first)
-            if first.normalization is not None and not first.normalization.scale:
-                raise Obstacle("its normalization has no factor")
-            paths = tuple(graph.paths(call, ()))
+            pair = graph.pair(call)
         except Obstacle:
             continue
-        fused = call.kwargs["fused_activation"]
-        limit = 6.0 if fused == "relu6" else call.operation.max_value
-        found.append(ChannelPair(first, call, limit, fused != "linear", paths))
+        done |= {id(member.call.outputs[0]) for member in pair.members}
+        found.append(pair)
     return found
 
 
@@ -107,13 +131,53 @@ class _Graph:
 
     def __init__(self, model: Model) -> None:
         self.calls = list(calls_behind(model.outputs))
-        self.maker = {id(tensor): call.operation for call in self.calls for tensor in call.outputs}
+        self._made_by = {id(tensor): call for call in self.calls for tensor in call.outputs}
         self._count = Counter(id(call.operation) for call in self.calls)
         self._outputs = {id(tensor) for tensor in model.outputs}
         self._users: dict[int, list[Call]] = {}
         for call in self.calls:
             for tensor in call.inputs:
                 self._users.setdefault(id(tensor), []).append(call)
+
+    def producer(self, call: Call) -> QuantizedMatmul | None:
+        """Return the layer with weights whose result a call quantizes; None for another call."""
+        if not isinstance(call.operation, ActivationQuantizer):
+            return None
+        source = self._made_by[id(call.inputs[0])].operation
+        return source if isinstance(source, QuantizedMatmul) else None
+
+    def pair(self, call: Call) -> ChannelPair:
+        """Return the pair of a layer, of which this call quantizes the result.
+
+        Raises:
+            Obstacle: if anything keeps its channels from scales.
+        """
+        members: dict[int, Member] = {}
+        paths: list[Path] = []
+        waiting = [call]
+        while waiting:
+            own = waiting.pop(0)
+            if id(own.outputs[0]) not in members:
+                members[id(own.outputs[0])] = self._member(own)
+                sums = [user for user in self._users.get(id(own.outputs[0]), []) if _is_sum(user)]
+                summands = [self._made_by[id(tensor)] for tensor in own.inputs[::2]] if _is_sum(own) else []
+                waiting += [*summands, *sums]
+                paths += self.paths(own, ())
+        return ChannelPair(tuple(members.values()), tuple(paths))
+
+    def _member(self, call: Call) -> Member:
+        """The result that a call quantizes, of a layer with weights or a sum."""
+        first = self.producer(call)
+        if first is not None:
+            self.require_plain(first)
+            if first.normalization is not None and not first.normalization.scale:
+                raise Obstacle("its normalization has no factor")
+        elif not _is_sum(call):
+            raise Obstacle(f"{call.operation.name!r} is added")
+        elif len({tensor.shape[-1] for tensor in (*call.inputs[::2], *call.outputs[:1])}) > 1:
+            raise Obstacle(f"{call.operation.name!r} adds one number to all channels")
+        fused = call.kwargs["fused_activation"]
+        return Member(first, call, 6.0 if fused == "relu6" else call.operation.max_value, fused != "linear")
 
     def require_plain(self, layer: QuantizedMatmul) -> None:
         """Raise for a layer whose weights are not one call's alone."""
@@ -132,6 +196,8 @@ class _Graph:
                 self.require_plain(layer)
                 found.append(Path(layer, tuple(tensor.shape), links))
                 continue
+            if _is_sum(user) and not links:
+                continue  # a member
             if len([each for each in user.inputs if each.shape != (2,)]) > 1:
                 raise Obstacle(f"{layer.name!r} takes others, too")
             named = NamedCall(None, shape=tuple(tensor.shape), result_shape=tuple(user.outputs[0].shape))
@@ -151,6 +217,11 @@ class _Graph:
         if not is_transparent(inner):
             raise Obstacle(f"{layer.name!r} takes it")
         return inner
+
+
+def _is_sum(call: Call) -> bool:
+    """Whether a call adds two quantized results, or subtracts them."""
+    return isinstance(call.operation, ActivationQuantizer) and call.kwargs["operation"] in ("add", "subtract")
 
 
 def _kind(layer: QuantizedMatmul) -> LayerKind:

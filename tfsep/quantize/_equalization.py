@@ -52,11 +52,13 @@ class Equalized(NamedTuple):
         pairs: the number of pairs of layers with new scales.
         absorbed: the number of channels of which a number was subtracted.
         saturating: the number of channels that keep their scale, as their rectifier saturates on the data.
+        groups: the number of groups of layers with new scales, whose results are added.
     """
 
     pairs: int
     absorbed: int
     saturating: int
+    groups: int = 0
 
 
 def equalized(pairs: Sequence[ChannelPair], ranges: Sequence[ChannelRange]) -> Equalized:
@@ -64,28 +66,38 @@ def equalized(pairs: Sequence[ChannelPair], ranges: Sequence[ChannelRange]) -> E
 
     On these data the model computes in real numbers what it did. Where a rectifier saturates at a limit, as ReLU6 does,
     dividing in front of it is not what dividing behind it is, so channels that reach the limit on the data stay.
+
+    Args:
+        pairs: the pairs.
+        ranges: those of all members of the first pair, of the second, and so on.
     """
-    changed = absorbed = saturating = 0
-    for pair, own in zip(pairs, ranges, strict=True):
-        saturates = own.high >= (np.inf if pair.limit is None else pair.limit)
-        shift = _shift(pair, own, ~saturates)
+    changed = absorbed = saturating = groups = 0
+    left = iter(ranges)
+    for pair in pairs:
+        own = [next(left) for _ in pair.members]
+        limits = [np.inf if member.limit is None else member.limit for member in pair.members]
+        saturates = np.any([each.high >= limit for each, limit in zip(own, limits, strict=True)], 0)
+        shift = _shift(pair, own[0], ~saturates)
         try:
-            affine = ChannelAffine(_scale(pair, own, shift, ~saturates), shift)
+            affine = ChannelAffine(_scale(pair, _reach(own, shift), ~saturates), shift)
             arriving = [path.arriving(affine) for path in pair.paths]
         except Obstacle:
             continue
-        change_results(pair.first, 1 / affine.scale, -affine.shift / affine.scale)
+        for producer in pair.producers:
+            change_results(producer, 1 / affine.scale, -affine.shift / affine.scale)
         for path, part in zip(pair.paths, arriving, strict=True):
             change_inputs(path.layer, part)
-        changed += bool(np.any(affine.scale != 1))
+        is_changed = bool(np.any(affine.scale != 1))
+        changed += is_changed and len(own) == 1
+        groups += is_changed and len(own) > 1
         absorbed += int(np.count_nonzero(shift))
         saturating += int(saturates.sum())
-    return Equalized(changed, absorbed, saturating)
+    return Equalized(changed, absorbed, saturating, groups)
 
 
 def _shift(pair: ChannelPair, own: ChannelRange, live: np.ndarray) -> np.ndarray:
     """What every number of a rectified channel exceeds on the data; zeros where the next layers cannot add it."""
-    shift = np.where(live & pair.is_rectified & pair.takes_shift, np.maximum(own.low, 0), 0)
+    shift = np.where(live & pair.takes_shift, np.maximum(own.low, 0), 0)
     try:
         for path in pair.paths:
             path.arriving(ChannelAffine(np.ones_like(shift), shift))
@@ -94,12 +106,18 @@ def _shift(pair: ChannelPair, own: ChannelRange, live: np.ndarray) -> np.ndarray
     return shift
 
 
-def _scale(pair: ChannelPair, own: ChannelRange, shift: np.ndarray, live: np.ndarray) -> np.ndarray:
+def _reach(own: Sequence[ChannelRange], shift: np.ndarray) -> np.ndarray:
+    """How far from 0 each channel reaches, as a share of the result's largest; in the result where it is most."""
+    reaches = [np.maximum(each.high - shift, -each.low) for each in own]
+    shares: np.ndarray = np.max([reach / max(reach.max(), np.finfo("float64").tiny) for reach in reaches], 0)
+    return shares
+
+
+def _scale(pair: ChannelPair, reach: np.ndarray, live: np.ndarray) -> np.ndarray:
     """The divisor of each channel: √(range of the channel / share of its weights), so that the largest range stays.
 
     Where all takers are depthwise, whose channels have scales of their own, it is the range of the channel.
     """
-    reach = np.maximum(own.high - shift, -own.low)
     weights = _weights(pair, len(reach))
     live = live & (reach > _DEAD * reach.max()) & (weights > _DEAD)
     if not live.any():
