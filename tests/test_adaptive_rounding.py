@@ -72,13 +72,16 @@ def errors(task, kernels):
     return np.mean((made - task.target) ** 2, -2)
 
 
-@pytest.mark.parametrize(("activation", "limit"), [(None, np.inf), (None, 1.5), (keras.ops.silu, np.inf)])
+SILU = pytest.param(keras.ops.silu, np.inf, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("activation", "limit"), [(None, np.inf), (None, 1.5), SILU])
 def test_what_is_learned_is_near_the_best_of_all_roundings(activation, limit):
     task = problem(activation, limit)
     every = np.array(list(product((0, 1), repeat=9)))[..., np.newaxis]
     best = errors(task, task.lower[0] + every).min(0)
     learned, nearest = (
-        errors(task, (task.lower + up)[0]) / np.maximum(best, 1e-12) for up in (task.learned(500, 0), task.nearest())
+        errors(task, (task.lower + up)[0]) / np.maximum(best, 1e-12) for up in (task.learned(300, 0), task.nearest())
     )
     # A third of the filters get the best of all; nearest is far off.
     assert np.median(learned) < 2
@@ -90,7 +93,7 @@ def test_what_is_learned_is_near_the_best_of_all_roundings(activation, limit):
 # A model.
 
 
-def correlated(seed, count=64):
+def correlated(seed, count=32):
     """Images whose channels go together, as results of layers do."""
     rng = np.random.default_rng(seed)
     return np.abs(rng.normal(size=(count, 6, 6, 2)) @ np.random.default_rng(0).uniform(0.3, 1, (2, 12))).astype("f4")
@@ -102,10 +105,9 @@ def rounded():
     inputs = keras.Input((6, 6, 12))
     x = L.BatchNormalization()(L.Conv2D(8, 1, use_bias=False, name="first")(inputs))
     x = L.DepthwiseConv2D(3, activation="silu", name="depthwise")(L.ReLU(6)(x))
-    x = L.Flatten()(L.Conv2DTranspose(3, 2, strides=2, name="transposed")(x))
-    model = trained(keras.Model(inputs, L.Dense(4, name="dense")(x)), correlated(1))
+    model = trained(keras.Model(inputs, L.Dense(4, name="dense")(L.GlobalAveragePooling2D()(x))), correlated(1))
     reports = []
-    options = {"equalize": False, "correct_bias": False, "method": "minmax", "steps": 300}
+    options = {"equalize": False, "correct_bias": False, "method": "minmax", "steps": 60}
     made = {
         name: quantize.calibrate(model, correlated(1), rounding=name, report=reports.append, **options)
         for name in ("nearest", "adaptive")
@@ -140,7 +142,7 @@ def test_results_on_other_data_are_nearer_to_the_float_model(rounded):
 
 def test_layers_are_reported(rounded):
     _, made, report, _ = rounded
-    assert [row.name for row in report.layers] == ["first", "depthwise", "transposed", "dense_sums"]
+    assert [row.name for row in report.layers] == ["first", "depthwise", "dense_sums"]
     assert all(row.after <= row.before for row in report.layers)
     for row in report.layers:
         each = {name: np.asarray(model.get_layer(row.name).stored(0.01)[0]) for name, model in made.items()}

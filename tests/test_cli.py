@@ -2,6 +2,7 @@
 
 import csv
 import html
+import inspect
 import io
 import json
 import os
@@ -19,12 +20,16 @@ from conftest import ROOT
 from stripes import NETWORK
 from typer.testing import CliRunner
 
-from tfsep import MOBILENETV1_CONV_DEFS, Conv, layers, models, saved, tflite, train
+from tfsep import MOBILENETV1_CONV_DEFS, Conv, layers, models, quantize, saved, tflite, train
 from tfsep._keras.backend import keras
 from tfsep.cli import app
+from tfsep.cli._calibration import BiasCorrection, RangeMethod, Rounding, WeightScales, part_arguments
 from tfsep.cost import cost
 from tfsep.data import read_preprocessing
 from tfsep.models import load_model
+from tfsep.quantize._calibration_settings import ROUNDINGS
+from tfsep.quantize._range_choice import BEST, RANGE_METHODS
+from tfsep.quantize._weight_scales import WEIGHT_SCALES
 from tfsep.train._trainer import Trainer
 
 X = np.random.default_rng(0).normal(size=(40, 12, 12, 1)).astype("float32")
@@ -249,6 +254,23 @@ def test_train_and_quantize(folder, tmp_path):
     done = run(*calibrated, "--epochs", 1, "--resume")
     assert done.exit_code == 2
     assert "--calibrate-only: expected no options of training, got --epochs, --resume" in done.stderr
+
+
+def test_options_of_parts_are_arguments_of_calibrate():
+    """Each name and value is one that `quantize.calibrate` takes, and switches what it says."""
+    for correct, expected in ((BiasCorrection.NONE, False), (BiasCorrection.ANALYTIC, "analytic"), (None, None)):
+        found = part_arguments(None, correct, None, None)
+        assert found == ({} if expected is None else {"correct_bias": expected})
+    every = part_arguments(False, BiasCorrection.EMPIRICAL, WeightScales.MOMENTS, Rounding.ADAPTIVE)
+    assert every == {
+        "equalize": False,
+        "correct_bias": "empirical",
+        "weight_scales": "moments",
+        "rounding": "adaptive",
+    }
+    assert every.keys() <= inspect.signature(quantize.calibrate).parameters.keys()
+    for kind, known in ((RangeMethod, (BEST, *RANGE_METHODS)), (WeightScales, WEIGHT_SCALES), (Rounding, ROUNDINGS)):
+        assert tuple(each.value for each in kind) == known
 
 
 @pytest.mark.parametrize(("options", "config"), [([], train.TrainConfig()), (["--quantize"], train.QuantizeConfig())])

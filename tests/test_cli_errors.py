@@ -205,6 +205,11 @@ OTHERS = {
         "budget",
         "expected a number in [0, 1], got 1.5",
     ),
+    "parts of training": (
+        ["quantize", "m.keras", "--rounding", "adaptive", "--no-equalize", "--out", "o"],
+        "--equalize and --rounding",
+        "expected --calibrate-only, got none",
+    ),
     "a budget of training": (
         ["quantize", "m.keras", "--budget", "0.9", "--keep-float", "a", "--out", "o"],
         "--keep-float and --budget",
