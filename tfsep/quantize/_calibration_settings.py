@@ -43,9 +43,10 @@ class CalibrationSettings:
     def __post_init__(self) -> None:
         """Check the values."""
         require_method(self.method)
-        if isinstance(self.correct_bias, bool):
-            object.__setattr__(self, "correct_bias", EMPIRICAL if self.correct_bias else "")
-        else:
+        # False stays what it is, as `dataclasses.replace` gives it here again.
+        if self.correct_bias is True:
+            object.__setattr__(self, "correct_bias", EMPIRICAL)
+        elif self.correct_bias is not False:
             _require(self.correct_bias, "correct_bias", BIAS_CORRECTIONS)
         _require(self.weight_scales, "weight_scales", WEIGHT_SCALES)
         _require(self.rounding, "rounding", ROUNDINGS)
