@@ -18,7 +18,7 @@ from tfsep.quantize._bias_correction import correct_biases, correct_biases_analy
 from tfsep.quantize._calibrated_model import Calibrated
 from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow, RoundedLayer, sqnr
 from tfsep.quantize._calibration_samples import CalibrationSamples
-from tfsep.quantize._calibration_settings import ANALYTIC, CalibrationSettings, Option
+from tfsep.quantize._calibration_settings import ADAPTIVE, ANALYTIC, CalibrationSettings, Option
 from tfsep.quantize._channel_pairs import channel_pairs
 from tfsep.quantize._config import Config, config_of
 from tfsep.quantize._equalization import ChannelRange, equalized
@@ -29,9 +29,9 @@ from tfsep.quantize._prepare import prepare
 from tfsep.quantize._prepared_model import require_input_ranges, require_prepared
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
 from tfsep.quantize._range_choice import BEST, RANGE_METHODS
-from tfsep.quantize._real_results import RealResults, real_results
+from tfsep.quantize._real_results import PIXELS, RealResults, real_results
 from tfsep.quantize._unknown_layers import UnknownLayersError
-from tfsep.quantize._weight_scales import MAX, narrow_weight_scales
+from tfsep.quantize._weight_scales import MAX, MOMENTS, narrow_weight_scales
 
 _logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def calibrated_once(
             samples = data.shown_to(prepared)
         else:
             samples = CalibrationSamples(prepared, data, settings.samples, settings.batch_size, settings.seed)
-        made = _Calibration(samples, settings.seed)
+        made = _Calibration(samples, settings)
         made.choose_ranges("minmax")
         require_input_ranges(prepared)
         if settings.equalize:
@@ -171,11 +171,11 @@ def calibrated_once(
         if settings.method != "minmax":
             made.choose_ranges(settings.method)
         if settings.weight_scales != MAX:
-            made.narrow_weight_scales(settings.weight_scales)
-        if settings.rounding == "adaptive":
-            made.round_adaptively(settings.steps, settings.seed)
+            made.narrow_weight_scales()
+        if settings.rounding == ADAPTIVE:
+            made.round_adaptively()
         if settings.correct_bias:
-            made.correct_biases(settings.correct_bias == ANALYTIC)
+            made.correct_biases()
         found = made.agreement()
     rows, layers = tuple(made.rows), tuple(made.layers)
     report = CalibrationReport(rows, samples.count, found.agreement, found.unit, layers=layers)
@@ -191,8 +191,8 @@ class _Calibration:
         layers: those whose rounding was learned.
     """
 
-    def __init__(self, samples: CalibrationSamples, seed: int) -> None:
-        self.samples, self._seed = samples, seed
+    def __init__(self, samples: CalibrationSamples, settings: CalibrationSettings) -> None:
+        self.samples, self._settings = samples, settings
         self.rows: list[CalibrationRow] = []
         self.layers: list[RoundedLayer] = []
         self._quantizing = [
@@ -240,33 +240,37 @@ class _Calibration:
     @cached_property
     def _reals(self) -> list[RealResults]:
         """What the layers compute in real numbers: first asked for behind equalization, in front of all rounding."""
-        return real_results(self.samples, self._seed)
+        settings = self._settings
+        learns = settings.rounding == ADAPTIVE or settings.weight_scales == MOMENTS
+        return real_results(self.samples, settings.seed, PIXELS if learns else 0)
 
-    def round_adaptively(self, steps: int, seed: int) -> None:
+    def round_adaptively(self) -> None:
         """Learn the rounding of the kernels."""
-        reals = self._reals
+        reals, settings = self._reals, self._settings
         layers = len({real.call.layer.name for real in reals})
         with (
             self._undone_if_worse("adaptive rounding") as changes,
             progress_bar("adaptive rounding", layers) as advance,
         ):
-            done = round_adaptively(self.samples, reals, steps, seed, advance)
+            done = round_adaptively(self.samples, reals, settings.steps, settings.seed, advance)
             count, weights = (sum(getattr(each, name) for each in done) for name in ("changed", "weights"))
             better = sum(each.after < each.before for each in done)
             changes.append(f"{count} of {weights} weights not to the nearest, {better} of {layers} layers")
         if not self.rows[-1].is_undone:
             self.layers += done
 
-    def narrow_weight_scales(self, by: str) -> None:
+    def narrow_weight_scales(self) -> None:
         """Choose the scales of the kernels' filters by their error."""
+        by = self._settings.weight_scales
         with self._undone_if_worse(f"weight scales: {by}") as changes:
             done = narrow_weight_scales(self.samples, self._reals, by)
             changes.append(f"{done.filters} of {done.of} filters narrowed")
             if done.filters:
                 changes.append(f"to {done.least:.0%} at least")
 
-    def correct_biases(self, analytically: bool) -> None:
+    def correct_biases(self) -> None:
         """Correct the biases by their channels' means."""
+        analytically = self._settings.correct_bias == ANALYTIC
         with self._undone_if_worse("bias correction") as changes:
             correct = correct_biases_analytically if analytically else correct_biases
             done = correct(self.samples, self._reals)

@@ -9,7 +9,8 @@ from tfsep.quantize._config import layer_names
 from tfsep.quantize._range_choice import require_method
 from tfsep.quantize._weight_scales import MAX, WEIGHT_SCALES
 
-ROUNDINGS = ("nearest", "adaptive")
+NEAREST, ADAPTIVE = "nearest", "adaptive"
+ROUNDINGS = (NEAREST, ADAPTIVE)
 EMPIRICAL, ANALYTIC = "empirical", "analytic"
 BIAS_CORRECTIONS = (EMPIRICAL, ANALYTIC)
 
@@ -31,7 +32,7 @@ class CalibrationSettings:
     equalize: bool = True
     correct_bias: bool | str = True
     weight_scales: str = MAX
-    rounding: str = "nearest"
+    rounding: str = NEAREST
     steps: int = 500
     samples: int = 256
     batch_size: int = 32

@@ -19,8 +19,8 @@ from tfsep.quantize._quantized_matmul import QuantizedMatmul
 from tfsep.quantize._sample_run import SampleRun, run_calls
 from tfsep.quantize._table_functions import TABLES
 
-_ROWS = 4096
-"""Output pixels of all samples at which a layer's results are kept, at most."""
+PIXELS = 4096
+"""Output pixels of all samples that are enough to learn a layer's rounding on."""
 
 _FUNCTIONS = ("sigmoid", "tanh", "hard_silu", "leaky_relu", "rectifier", "requantize", "multiply", "square", *TABLES)
 """Operations that compute each number by itself."""
@@ -158,17 +158,18 @@ def _functions(tensor: Tensor, users: dict[int, list[Call]], outputs: set[int]) 
     return tuple(found[:closed])
 
 
-def real_results(samples: CalibrationSamples, seed: int) -> list[RealResults]:
+def real_results(samples: CalibrationSamples, seed: int, pixels: int = PIXELS) -> list[RealResults]:
     """Return what each layer with a kernel computes in real numbers, call after call.
 
     Args:
         samples: the samples, and the model.
-        seed: of the choice of pixels, where there are more than enough.
+        seed: of the choice of pixels, where there are more.
+        pixels: output pixels of all samples at which a layer's results are kept, about; 0 for means alone.
     """
     calls = activated_calls(samples.model)
     found = [RealResults(each, np.asarray(each.layer.folded()[0], "float64"), [], ChannelMeans()) for each in calls]
     rngs = [np.random.default_rng([seed, number]) for number in range(len(calls))]
-    most = -(-_ROWS // samples.count)
+    most = -(-pixels // samples.count)
     tensors = [tensor for each in calls for tensor in (each.call.outputs[0], each.result)]
     for results in samples.results(tensors, is_real=True):
         for own, rng, sums, result in zip(found, rngs, results[::2], results[1::2], strict=True):
