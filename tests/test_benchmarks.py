@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
@@ -109,6 +110,40 @@ def test_steps_beside_those_of_pytorch(monkeypatch):
         ("10", "11.9", "1.19", ""),
     ]
     assert gpu["beside_torch"](torch, [{**step, "group": "training step, mixed_float16"}]) is torch
+
+
+def test_the_table_of_calibrations_is_drawn(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import calibration_plot
+
+    with (ROOT / "benchmarks" / "calibration.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    own = {row["network"]: float(row["accuracy"]) for row in rows if row["way"] == "float32"}
+    measured = [row for row in rows if row["accuracy"]]
+    assert len(own) > 1
+    for row in measured:
+        assert float(row["points"]) == pytest.approx(100 * (own[row["network"]] - float(row["accuracy"])), abs=0.011)
+        assert row["differing"] in ("", "0")
+    figure = calibration_plot.draw(rows)
+    assert [axes.get_title().partition(":")[0] for axes in figure.axes] == list(own)
+    bars = sum(len(axes.patches) for axes in figure.axes)
+    assert bars == len(measured) - len(own)
+
+
+def test_uneven_channels_leave_the_function(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from calibration_networks import Separable, TrainedNetwork, build
+    from calibration_training import keras, make_uneven
+
+    images = np.random.default_rng(0).normal(size=(2, 28, 28, 1)).astype("float32")
+    model = build(TrainedNetwork("small", 4, (Separable(8, 2),)), keras)
+    model.layers[2].beta.assign([7.0, 0.0, 0.0, 0.0])
+    before, kernel = np.asarray(model(images)), np.asarray(model.layers[4].kernel)
+    make_uneven(model, images, halvings=8)
+    assert np.abs(np.asarray(model(images)) - before).max() < 1e-5 * np.abs(before).max()
+    factors = (np.asarray(model.layers[4].kernel) / kernel)[0, 0, :, 0]
+    assert factors[0] == 1  # ReLU6 cuts it
+    assert factors.max() > 8
 
 
 def test_shapes_drawn_by_chance():

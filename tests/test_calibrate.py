@@ -261,6 +261,25 @@ def test_channels_that_saturate_keep_their_scale():
     assert high[~full].min() > 5.99
 
 
+@pytest.mark.parametrize("saturates", [False, True])
+def test_weights_of_channels_that_are_zero_take_no_scale_from_the_others(saturates):
+    """Where channels between stay as they are, too."""
+    model = network("relu6", uneven=False)
+    norm = [layer for layer in model.layers if isinstance(layer, L.BatchNormalization)][1]
+    kernel = model.get_layer("pointwise").kernel
+    norm.beta.assign(np.where(np.arange(8) == 3, -50.0, norm.beta + 6.0 * saturates))
+    kernel.assign(np.where(np.arange(8)[:, None] == 3, 1e3 * kernel, kernel))
+    prepared, pairs, ranges, _ = equalized_network(model)
+    assert ranges[1].high[3] == 0 < np.delete(ranges[1].high, 3).min()
+    assert saturates == (np.delete(ranges[1].high, 3).min() == 6)
+    assert_close(real(prepared), model(IMAGES), 1e-5)
+    found = np.abs(np.asarray(pairs[1].paths[0].layer.layer.kernel, "float64"))[0, 0]
+    assert found[3].max() <= 1.001 * np.delete(found, 3, 0).max()
+    _, rows = ratios(model, method="minmax", correct_bias=False)
+    assert rows["equalization"].before < 10
+    assert rows["equalization"].after > 30
+
+
 def test_results_that_anything_else_takes_are_left():
     inputs = keras.Input((8, 8, 3))
     x = L.Conv2D(4, 3, padding="same", activation="relu", name="added")(inputs)

@@ -22,6 +22,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = {
     "benchmarks/README.md": "benchmarks.md",
     "benchmarks/networks.md": "networks.md",
+    "benchmarks/calibration.md": "calibration.md",
     "benchmarks/quantize.md": "int8.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",

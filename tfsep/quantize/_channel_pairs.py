@@ -270,23 +270,29 @@ def is_depthwise(layer: QuantizedMatmul) -> bool:
     return _kind(layer).kernels[0].channel_axes == DEPTHWISE_AXES
 
 
-def input_weights(layer: QuantizedMatmul) -> np.ndarray:
-    """Return for each input channel (C,) the largest share that a weight of it has of the largest of its filter.
+def input_weights(layer: QuantizedMatmul, factors: np.ndarray) -> np.ndarray:
+    """Return for each input channel the largest share that a weight of it has of the largest of its filter.
 
     Shares, as each filter has a scale of its own.
+
+    Args:
+        layer: the layer, with C input channels.
+        factors: (C,) or, for flattened pixels, those of each pixel's channels: numbers by which the weights are
+            multiplied among which the largest is; 0 for channels that are left out there.
     """
     inner = layer.layer
     kernel = np.abs(np.asarray(inner.kernel, "float64"))
     largest = kernel.max(tuple(range(kernel.ndim - 2)))
-    grouped = largest.reshape(len(largest), getattr(inner, "groups", 1), -1)
+    groups = getattr(inner, "groups", 1)
+    grouped = largest.reshape(len(largest), groups, -1)
     if _kind(layer).kernels[0].channel_axes == TRANSPOSED_AXES:
         # (F / groups, groups, C / groups)
-        return _shares(grouped, 2).max(0).ravel()
+        return _shares(grouped, np.resize(factors, grouped.shape[1:]), 2).max(0).ravel()
     # (C / groups, groups, F / groups)
-    return _shares(grouped, 0).max(2).T.ravel()
+    return _shares(grouped, np.resize(factors, (groups, len(grouped))).T[..., None], 0).max(2).T.ravel()
 
 
-def _shares(numbers: np.ndarray, axis: int) -> np.ndarray:
-    """Each number divided by the largest one along an axis; 0 where all are."""
-    largest = numbers.max(axis, keepdims=True)
+def _shares(numbers: np.ndarray, factors: np.ndarray, axis: int) -> np.ndarray:
+    """Each number divided by the largest one along an axis, after factors; itself where all of these are 0."""
+    largest = (numbers * factors).max(axis, keepdims=True)
     return numbers / np.where(largest > 0, largest, 1)

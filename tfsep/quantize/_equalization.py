@@ -116,23 +116,26 @@ def _reach(own: Sequence[ChannelRange], shift: np.ndarray) -> np.ndarray:
 def _scale(pair: ChannelPair, reach: np.ndarray, live: np.ndarray) -> np.ndarray:
     """The divisor of each channel: √(range of the channel / share of its weights), so that the largest range stays.
 
-    Where all takers are depthwise, whose channels have scales of their own, it is the range of the channel.
+    Where all takers are depthwise, whose channels have scales of their own, it is the range of the channel. Weights of
+    channels that are 0 on the data become no larger than those of the others, whose filters' scales they would take.
     """
-    weights = _weights(pair, len(reach))
-    live = live & (reach > _DEAD * reach.max()) & (weights > _DEAD)
-    if not live.any():
-        return np.ones_like(reach)
+    zero = live & (reach <= _DEAD * reach.max())
+    counted = np.where(zero, 0.0, 1.0)
+    weights = _weights(pair, counted)
+    live = live & ~zero & (weights > _DEAD)
     scale = np.where(live, reach, 1.0)
     if not all(is_depthwise(path.layer) for path in pair.paths):
         scale = np.sqrt(scale / np.where(live, weights, 1.0))
-    return np.where(live, scale * np.max((reach / scale)[live]) / reach.max(), 1.0)
+    largest = np.max((reach / scale)[live]) / reach.max() if live.any() else 1.0
+    scale = np.where(live, scale * largest, 1.0)
+    return np.where(zero, 1 / np.maximum(1, _weights(pair, counted * scale)), scale)
 
 
-def _weights(pair: ChannelPair, channels: int) -> np.ndarray:
-    """The largest share of each channel's weights in those that take it."""
-    found = [np.ones(channels)] if all(is_depthwise(path.layer) for path in pair.paths) else []
+def _weights(pair: ChannelPair, factors: np.ndarray) -> np.ndarray:
+    """The largest share of each channel's weights in those that take it, of the largest ones after factors."""
+    found = [np.ones(len(factors))] if all(is_depthwise(path.layer) for path in pair.paths) else []
     for path in pair.paths:
         if not is_depthwise(path.layer):
             # Flattened pixels have the channels again and again.
-            found.append(input_weights(path.layer).reshape(-1, channels).max(0))
+            found.append(input_weights(path.layer, factors).reshape(-1, len(factors)).max(0))
     return np.max(found, 0)
