@@ -39,6 +39,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "ranges": NO_PARTS | {"method": "best"},
     "equalization": NO_PARTS | {"equalize": True},
     "bias correction": NO_PARTS | {"correct_bias": True},
+    "analytic bias correction": NO_PARTS | {"correct_bias": "analytic"},
+    "weight scales by error": NO_PARTS | {"weight_scales": "mse"},
     "adaptive rounding": NO_PARTS | {"rounding": "adaptive"},
     "calibrate": {},
     "calibrate, adaptive": {"rounding": "adaptive"},
