@@ -29,6 +29,18 @@ class Scaled(L.Layer):
         return x * self.scale
 
 
+class Moved(L.Layer):
+    """Functions whose range runtimes fix, and what only moves their results."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=shape[-1:], initializer="ones", name="scale")
+
+    def call(self, x):
+        x = x * self.scale
+        parts = [tf.tanh(x)[:, 1:], tf.sigmoid(x)[:, 1:], tf.nn.softmax(x)[:, 1:], tf.math.l2_normalize(x, -1)[:, 1:]]
+        return tf.concat([2.0 * part for part in parts], -1)
+
+
 def rows(x):
     return L.Reshape((36, 8))(x)
 
@@ -47,7 +59,9 @@ def islands():
         "a lambda": L.Lambda(tf.sin),
         "a threshold": L.ReLU(threshold=0.5),
         "a gate behind": layers.Conv2DTranspose(4, 3, 2, activation="gelu"),
+        "fixed ranges": Moved(),
         "steps": lambda x: L.GRU(4)(rows(x)),
+        "steps of tanh": lambda x: L.SimpleRNN(4)(rows(x)),
         "steps one by one": lambda x: L.LSTM(4, return_sequences=True, unroll=True)(x[:, :3, 0]),
         "steps both ways": lambda x: L.Bidirectional(L.GRU(4, return_sequences=True, unroll=True))(x[:, :3, 0]),
         "attention": lambda x: L.MultiHeadAttention(2, 4)(rows(x), rows(x)),
@@ -69,7 +83,15 @@ def prepared_of(model, given=X, **options):
     return quantize.observe(quantize.prepare(model, **options), given)
 
 
-FEW = ("steps one by one", "means of windows", "a condition", "a weight of its own", "groups")
+FEW = (
+    "steps of tanh",
+    "fixed ranges",
+    "steps one by one",
+    "means of windows",
+    "a condition",
+    "a weight of its own",
+    "groups",
+)
 
 
 @pytest.mark.parametrize("names", [FEW, pytest.param((), marks=pytest.mark.slow)], ids=["few", "all"])

@@ -56,20 +56,28 @@ Kind: TypeAlias = Callable[[Any], Correction | None]
 """A function from an operation to its correction, if it needs one."""
 
 
-def corrected(function: Any, specs: Mapping[str, tf.TensorSpec], kinds: Sequence[Kind] | None = None) -> Any:
+def corrected(
+    function: Any,
+    specs: Mapping[str, tf.TensorSpec],
+    kinds: Sequence[Kind] | None = None,
+    bodies: Callable[[Any], bool] | None = None,
+) -> Any:
     """Return a concrete function with its corrections; the same function where none is needed.
 
     Args:
         function: a concrete function with named inputs, and a dict of outputs.
         specs: the inputs by name.
         kinds: kinds of corrections; None for those that every recipe needs.
+        bodies: corrects the functions inside of the graph's definition, and says whether it did; None for none.
     """
     kinds = kinds or (_broadcast, _channels_first_bias, _unit_vector, _reciprocal_root, _one_hot, _count, _without_sign)
     made = ((operation, kind(operation)) for operation in function.graph.get_operations() for kind in kinds)
     found = {operation.name: correction for operation, correction in made if correction is not None}
-    if not found:
+    if not found and bodies is None:
         return function
     definition, renamed = inference_graph(function), dict[str, str]()
+    if not (bodies is not None and bodies(definition)) and not found:
+        return function
     for name, correction in found.items():
         _splice(definition, function.graph.get_operation_by_name(name), correction, renamed)
     captured = function.captured_inputs

@@ -22,6 +22,7 @@ from tfsep._utils.foreign_errors import cause_of
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._conversion_errors import Trace, explanation, numbered_calls, open_calls
 from tfsep.tflite._finite_numbers import require_finite
+from tfsep.tflite._fixed_ranges import with_fixed_ranges_in_floats
 from tfsep.tflite._float_operators import with_one_type
 from tfsep.tflite._graph_corrections import corrected
 from tfsep.tflite._graph_extremes import Samples
@@ -80,6 +81,8 @@ def _convert(
     """Convert a trace; see `convert_model`."""
     try:
         if calibration is None or not recipe.needs_calibration:
+            if recipe.needs_calibration:  # the model is prepared
+                function = with_fixed_ranges_in_floats(function)
             content = _content(function, module, recipe, allow_flex=allow_flex, float_inputs=bool(ids))
         else:
             content = _calibrated(function, module, signature, recipe, calibration, allow_flex, ids)
