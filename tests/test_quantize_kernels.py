@@ -55,7 +55,7 @@ ELEMENTWISE = {
     "a layer of one's own": Swish(),
     "average": lambda x: L.Average()([convolved(x), x, L.GlobalAveragePooling2D()(convolved(x))]),
     "numbers of channels": lambda x: K.subtract(CHANNELS, x) * CHANNELS.reshape(1, 1, 1, 4) + tf.constant(CHANNELS),
-    "a constant filter": lambda x: K.conv(convolved(x), RNG.normal(size=(3, 3, 2, 4)).astype("float32"), 2, "same"),
+    "a constant filter": lambda x: K.conv(convolved(x), RNG.normal(size=(3, 3, 4, 4)).astype("float32"), 2, "same"),
     "a blur": lambda x: K.depthwise_conv(convolved(x), np.full((3, 3, 4, 1), 1 / 9, "float32"), padding="same"),
     "a sum that begins with zero": lambda x: sum([convolved(x), convolved(x)]),
     "normalized vectors": lambda x: L.BatchNormalization()(L.GlobalMaxPooling2D()(convolved(x))),

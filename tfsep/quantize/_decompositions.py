@@ -132,7 +132,7 @@ def _filter_of(operation: keras.Operation, positional: Sequence[Any]) -> list[La
     window: tuple[Any, ...] = (values.shape[:2], operation.strides, operation.padding)
     options: dict[str, Any] = {"dilation_rate": operation.dilation_rate, "use_bias": False, "name": operation.name}
     if kind is layers.Conv2D:
-        window, options["groups"] = (values.shape[-1], *window), given.shape[-1] // values.shape[-2]
+        window = (values.shape[-1], *window)
     else:
         options["depth_multiplier"] = values.shape[-1]
     constant = kind(*window, **options, data_format="channels_last", trainable=False)
