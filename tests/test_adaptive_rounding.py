@@ -6,10 +6,13 @@ import keras
 import numpy as np
 import pytest
 from checks import assert_close
-from quantize_networks import trained
+from quantize_networks import prepared_network, trained
 
 from tfsep import layers, quantize, tflite
+from tfsep.quantize._adaptive_rounding import round_adaptively
+from tfsep.quantize._calibration_samples import CalibrationSamples
 from tfsep.quantize._kernel_rows import KernelRows
+from tfsep.quantize._real_results import real_results
 from tfsep.quantize._rounding_steps import RoundingProblem
 
 L = keras.layers
@@ -162,3 +165,30 @@ def test_the_file_is_exact_and_the_same_again(rounded, tmp_path, capsys):
     again = quantize.calibrate(model, correlated(1), rounding="adaptive", **options)
     assert all(np.array_equal(a, b) for a, b in zip(again.get_weights(), prepared.get_weights(), strict=True))
     assert not any(capsys.readouterr())
+
+
+def test_halves_are_where_the_converter_rounds_them():
+    """Away from zero, where nothing is learned: what multiplies them is 0."""
+    layer = L.Dense(1, use_bias=False, name="halves")
+    model = keras.Sequential([keras.Input((5,)), layer])
+    layer.kernel.assign(np.array([[127], [2.5], [-2.5], [-0.5], [0]], "float32"))
+    data = RNG.normal(size=(8, 5)).astype("float32") * [1, 0, 0, 0, 1]
+    prepared = quantize.observe(quantize.prepare(model), data)
+    samples = CalibrationSamples(prepared, data, 8, 8, 0)
+    (done,) = round_adaptively(samples, real_results(samples, 0), 5, 0)
+    stored = np.asarray(prepared.get_layer("halves_sums").stored(0.1)[0])
+    assert (stored.tolist(), done.changed, done.weights) == ([[127, 3, -3, -1, 0]], 0, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["xnnpack", "reference"])
+@pytest.mark.parametrize("name", ["plain", "residual", "separable", "branches"])
+def test_files_of_all_kinds_are_exact(name, runtime, tmp_path):
+    """After every part: stored integers are what was learned, whichever kernels there are."""
+    model, _, images = prepared_network(name)
+    options = {"rounding": "adaptive", "weight_scales": "moments", "steps": 30, "method": "mse", "runtime": runtime}
+    reports = []
+    prepared = quantize.calibrate(model, images, report=reports.append, **options)
+    assert any(row.changed for row in reports[0].layers)
+    found = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=images).verification
+    assert (found.unexplained if found.otherwise else found.differing) == 0

@@ -88,12 +88,15 @@ class _LayerRounding:
         self._real, self._products, self._run = real, real.products(), run
         call, layer = real.call, real.call.layer
         self._input_qparams, self._qparams = run.constants([call.call.inputs[1], call.qparams])
-        _, self._bias, self._scale = (np.asarray(part, "float64") for part in layer.stored(self._input_qparams[0]))
+        stored = (np.asarray(part, "float64") for part in layer.stored(self._input_qparams[0]))
+        self._nearest, self._bias, self._scale = stored
 
     def learned(self, rows: _Rows, steps: int, seed: int) -> RoundedLayer:
         """Set the layer's kernel by rows of all its calls, and say what changed."""
         layer, problem = self._real.call.layer, self._problem(rows)
-        learned, nearest = problem.learned(steps, seed), problem.nearest()
+        learned = problem.learned(steps, seed)
+        # As the converter rounds halves.
+        nearest = problem.steps * np.clip(self._products.of_filters(self._nearest) - problem.lower, 0, 1)
         before = self._errors()
         layer.set_whole(self._products.kernel(problem.lower + learned), self._scale)
         after = self._errors()
