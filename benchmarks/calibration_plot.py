@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 PICTURE = HERE.parent / "docs" / "images" / "calibration.png"
-OWN = "tab:blue"
-OTHERS = {"export": "tab:red", "TensorFlow's converter": "tab:gray"}
-"""Colours of what is no part of `calibrate`; toolkits have the converter's."""
+TOOLKITS = ("TensorFlow's converter", "ai-edge-quantizer", "model-compression-toolkit")
+OWN, PLAIN, OTHER = "tab:blue", "tab:red", "tab:gray"
+"""Colours of parts of `calibrate`, of plain calibration, and of toolkits."""
 
 GOAL = 0.2
 
@@ -24,6 +24,8 @@ def draw(rows: list[dict[str, str]]) -> Figure:
     """
     networks = list(dict.fromkeys(row["network"] for row in rows))
     ways = list(dict.fromkeys(row["way"] for row in rows if row["way"] != "float32"))
+    # Parts alone come first, then those with all, then what is no part of it.
+    ways.sort(key=lambda way: (way in TOOLKITS, "fine-tuning" in way, way.startswith("calibrate")))
     figure = Figure(figsize=(3.2 + 2.6 * len(networks), 1.2 + 0.3 * len(ways)), layout="constrained")
     for axes, network in zip(figure.subplots(1, len(networks), sharey=True, squeeze=False)[0], networks, strict=True):
         own = {row["way"]: row for row in rows if row["network"] == network and row["accuracy"]}
@@ -36,16 +38,14 @@ def draw(rows: list[dict[str, str]]) -> Figure:
 
 
 def _draw_network(axes: Axes, points: dict[str, float], ways: list[str]) -> None:
-    after = False
     for place, way in enumerate(ways):
-        after |= way == "TensorFlow's converter"
         if way in points:
-            color = OTHERS["TensorFlow's converter"] if after else OTHERS.get(way, OWN)
+            color = OTHER if way in TOOLKITS else PLAIN if way == "export" else OWN
             bar = axes.barh(place, points[way], color=color)
             axes.bar_label(bar, [f"{points[way]:.2f}"], padding=3, fontsize=8)
     axes.axvline(GOAL, color="black", linestyle=":", linewidth=1, zorder=0)
     axes.set_xscale("symlog", linthresh=1, linscale=2)
-    axes.set_xlim(-0.5, 400)
+    axes.set_xlim(-0.5, 1500)
     axes.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
 
 
