@@ -45,6 +45,7 @@ LAYERS = {
 MAKE_KERAS_LAYERS = {
     *(f"layers.{name}" for name in LAYERS),
     *("quantize.QuantizedAveragePooling", "quantize.calibrate", "quantize.coverage", "quantize.prepare"),
+    "quantize.sensitivity",
     *(
         "weights.load_keras_applications",
         "tflite.check_targets",

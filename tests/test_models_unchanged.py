@@ -24,6 +24,8 @@ CALLS = {
         model, data.Preprocessing(), path.with_suffix(".keras")
     ),
     "quantize.calibrate(model)": lambda model, _: quantize.calibrate(model, X, "minmax", samples=8),
+    "quantize.sensitivity(model)": lambda model, _: quantize.sensitivity(model, X, method="minmax", samples=8),
+    "tflite.float_latency(model)": lambda model, _: tflite.float_latency(model, [], runs=1, warmup=0),
     "saved.export_all(model)": lambda model, path: saved.export_all(
         model, path.parent, None, lambda: (X, LABELS), ["dynamic_int8"]
     ),

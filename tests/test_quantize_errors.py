@@ -85,7 +85,6 @@ MODELS = {
         lambda: keras.Sequential([keras.Input((4,)), L.Dense(2, activation="log_softmax")]),
         ValueError,
     ),
-    "softmax of rows": (lambda: keras.Sequential([keras.Input((4, 4)), L.Softmax(1)]), ValueError),
     "prepared": (lambda: quantize.prepare(keras.Sequential([keras.Input((4,)), L.Dense(2)])), ValueError),
     "channels first": (
         lambda: keras.Sequential([keras.Input((1, 8, 8)), layers.Conv2D(2, 3, data_format="channels_first")]),

@@ -231,7 +231,7 @@ def test_workers_batches_join_to_the_batch_of_one_process():
     split = stripes(40, 0)
     config = FitConfig(batch_size=16, mixup=0.3, erase=0.5)
     whole = list(epoch_batches(split, config, 2, 1))
-    parts = zip(*(epoch_batches(split, config, 2, 1, worker, 2) for worker in (0, 1)), strict=True)
+    parts = zip(*(epoch_batches(split, config, 2, 1, (worker, 2)) for worker in (0, 1)), strict=True)
     for (x, y), (first, second) in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(x, np.concatenate([first[0], second[0]]))
         np.testing.assert_array_equal(y, np.concatenate([first[1], second[1]]))

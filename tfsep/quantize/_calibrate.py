@@ -70,7 +70,7 @@ def calibrate(
             the range with the least mean squared error; ``"percentile"``, all but one number of 10,000 on each side;
             ``"entropy"``, the range whose quantized distribution diverges least from that of the numbers; or
             ``"best"``, the one of these with the best outputs on the samples. Results that share a range have one
-            histogram, and ranges that runtimes fix stay.
+            histogram; ranges that runtimes fix stay, and inputs have all that was seen, as others may come.
         equalize: whether channels are scaled across layers first, between a convolution or dense layer and those that
             take its rectified result, so that those of small numbers keep more of their 8 bits; what residual blocks
             add shares one scale a channel. What all numbers of a channel exceed is absorbed by the next biases. In real
@@ -198,6 +198,8 @@ class _Calibration:
         self._quantizing = [
             call for call in calls_behind(samples.model.outputs) if isinstance(call.operation, ActivationQuantizer)
         ]
+        inputs = [id(tensor) for tensor in samples.model.inputs]
+        self._of_inputs = {call.operation.name for call in self._quantizing if id(call.inputs[0]) in inputs}
         self._float_outputs = self._outputs(is_real=True)
         self._histograms = self._counted()
 
@@ -300,9 +302,11 @@ class _Calibration:
         return found
 
     def _set_ranges(self, method: str) -> int:
-        """Set the ranges by a method, and return how many are narrower than the numbers."""
+        """Set the ranges by a method, those of inputs whole, and return how many are narrower than the numbers."""
         chosen = {
-            name: RANGE_METHODS[method](histogram) if histogram.low < histogram.high else (0.0, 0.0)
+            name: RANGE_METHODS["minmax" if name in self._of_inputs else method](histogram)
+            if histogram.low < histogram.high
+            else (0.0, 0.0)
             for name, histogram in self._histograms.items()
         }
         for call in self._quantizing:
