@@ -14,7 +14,7 @@ QUICK = {
     "cli": {"samples_to_calibrate_and_to_verify_on": 5},
     "composite_layers": {"layers_inside_are_quantized": 2, "normalizations_inside_are_folded": 3},
     "computation": {"step_that_is_not_finite_is_skipped_and_counted": 2, "steps_augment_as_the_input_pipeline_does": 2},
-    "computed_ids": {"sums_of_ids_that_are_given": 2},
+    "computed_ids": {"computed_ids_are_the_model_s": 2, "sums_of_ids_that_are_given": 2},
     "contexts": {"compiled_by_xla": 3, "jacobians": 3},
     "conv1d": {
         "compiled_by_xla": 3,
@@ -37,7 +37,7 @@ QUICK = {
         "values": 2,
     },
     "folding_ahead": {"normalizations_fold_where_that_is_exact": 2},
-    "graph_corrections": {"encodings_of_ids": 3},
+    "graph_corrections": {"encodings_of_ids": 3, "ids_in_floats_stay_whole": 2},
     "gridding": {"receptive_field_is_the_support_of_the_gradient": 2},
     "image_data_format": {"every_public_example_runs": 2},
     "inference": {
@@ -52,6 +52,7 @@ QUICK = {
         "nested_models_of_keras2": 2,
     },
     "model_copies": {"models_of_other_libraries": 2, "subclassed_models_in_half_precision": 2},
+    "mutations": {"damaged_files": 2},
     "open_sizes": {"products_of_computed_sizes": 2},
     "ops": {"dtypes": 2, "gradients": 2, "size_below_kernel_at_run_time": 2, "unknown_sizes_and_empty_batch": 2},
     "package": {"another_backend_is_refused": 4},
@@ -71,8 +72,10 @@ QUICK = {
     "quantize_layers": {
         "activations_composed_of_several_kernels": 3,
         "merged_calls_and_operators": 2,
+        "results_that_are_zero_in_all_data": 2,
         "shared_layers": 2,
     },
+    "quantize_sweep": {"networks_are_taken_as_they_are": 3},
     "quantize_transposed": {
         "a_bias_of_zeros_in_front_of_a_rectifier": 2,
         "a_decomposed_convolution_trains_and_is_saved": 2,
@@ -80,17 +83,18 @@ QUICK = {
         "the_file_computes_what_the_prepared_model_does": 3,
     },
     "records": {
-        "damage_inside_a_shard_is_found_by_check": 3,
+        "damage_inside_a_shard_is_found_by_check": 5,
         "take_and_shard_are_slices": 2,
         "workers_see_every_image_once": 3,
     },
     "resizing": {"files": 2},
     "roughness": {"columns_of_noise": 3, "small_columns": 2},
-    "slim": {"programs_equal_slim": 2},
+    "slim": {"programs_equal_slim": 2, "sweeps_equal_slim": 3},
     "slim_checkpoint": {"end_points_equal_slim": 3},
     "slim_models": {"keras_dtype_policy_sets_precision": 2, "saving_and_loading": 2},
     "surgery": {"each_layer_kind_folds": 2, "folded_networks_compute_the_same": 2},
     "sweep": {"images_wider_than_kernel_blocks": 2},
+    "targets_others": {"memory_estimate_equals_the_measured_arena": 2},
     "tflite": {
         "a_changed_weight_is_found_in_every_recipe": 2,
         "each_layer_exports_to_its_operators_and_values": 2,

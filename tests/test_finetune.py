@@ -82,6 +82,7 @@ def test_statistics_are_frozen_after_the_given_epoch(float_model, data, tmp_path
     assert (moved(early), moved(late)) == (False, True)
 
 
+@pytest.mark.slow
 def test_resumed_run_reaches_identical_weights(whole, float_model, data, tmp_path, monkeypatch):
     real, calls = RunDirectory.write_log, iter((False, True))
 

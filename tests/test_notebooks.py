@@ -13,6 +13,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LONG = {"06_train_export_verify"}
+"""Notebooks for slow runs: a quick one trains, exports and verifies in the tests of the command line."""
 COURSE = {
     "01_worked_example",
     "02_counting",
@@ -66,7 +68,10 @@ def stored(outputs):
     return text, pictures
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow if path.stem in LONG else (), id=path.stem) for path in NOTEBOOKS],
+)
 def test_notebook_reproduces_its_stored_outputs(path):
     characters, figures = run(path)
     assert characters > 100
@@ -80,7 +85,10 @@ def test_course_is_complete_and_ordered():
     assert len(set(numbers)) == len(numbers)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow if path.stem in LONG else (), id=path.stem) for path in NOTEBOOKS],
+)
 def test_notebook_is_small_and_names_no_machine_path(path):
     text = path.read_text()
     assert len(text) < 400_000

@@ -78,6 +78,7 @@ def test_images_wider_than_kernel_blocks(groups, per_group, multiplier):
             check(Case((3, 3), stride, rate, "same", (6, width), groups, multiplier, per_group, dtype=dtype))
 
 
+@pytest.mark.slow
 def test_wide_random_cases():
     rng = np.random.default_rng(2)
     for _ in range(60):
