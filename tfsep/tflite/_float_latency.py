@@ -32,12 +32,12 @@ def float_latency(
     """Return by how many milliseconds each operation in float32 slows the int8 file of a model down.
 
     A file is made for each operation, with that one in float32, DEQUANTIZE and QUANTIZE around it included, and timed
-    side by side with the file that has none, as `benchmark_all` does. Ranges have no influence on times, so that no
+    side by side with the file that has none. Ranges have no influence on times, so that no
     data are needed. `tfsep.quantize.calibrate` takes the result as its ``latency``.
 
     Args:
         model: a float model; it is not changed.
-        names: names of operations, as `tfsep.quantize.coverage` lists them; None for all in int8. Each takes a
+        names: names of operations, those of `tfsep.quantize.coverage`'s rows; None for all in int8. Each takes a
             conversion, some seconds for a large model.
         input_shape: shape without the batch, for a model that leaves sizes open.
         threads: number of LiteRT's threads.
