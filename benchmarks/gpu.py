@@ -303,13 +303,29 @@ def main() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options.out.mkdir(parents=True, exist_ok=True)
     end, title, rows = time.monotonic() + 60 * options.minutes, machine(), []
+    before = _read(options.out) if options.only else []
     print(title, flush=True)
     for name in chosen:
         for row in rows_of(name, options, end):
-            rows.append(beside_torch(row, rows) if name == "torch" and row["peer"] else row)
+            rows.append(beside_torch(row, before + rows) if name == "torch" and row["peer"] else row)
             print(*rows[-1].values(), sep="  ", flush=True)
-            _write(options.out, title, rows)
+            _write(options.out, title, merged(before, rows))
     return 1 if any(row["reached"] == "no" for row in rows) and not options.quick else 0
+
+
+def merged(before: list[dict], rows: list[dict]) -> list[dict]:
+    """The rows of a former run that were not measured again, and the new ones."""
+    measured = [(row["group"], row["case"], row["against"]) for row in rows]
+    return [row for row in before if (row["group"], row["case"], row["against"]) not in measured] + rows
+
+
+def _read(folder: Path) -> list[dict]:
+    """The rows of a former run, which a part of the groups leaves as they are."""
+    path = folder / "gpu.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _write(folder: Path, title: str, rows: list[dict]) -> None:

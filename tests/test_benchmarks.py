@@ -97,7 +97,8 @@ sys.exit(gpu.main())
     assert (done.returncode, done.stdout.count("left out"), done.stdout.count("no time is left")) == (0, 2, 2)
 
 
-def test_steps_beside_those_of_pytorch(monkeypatch):
+def test_steps_beside_those_of_pytorch(monkeypatch, tmp_path):
+    """In one run or in two, of which the second one measured a part."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     gpu = runpy.run_path(str(ROOT / "benchmarks" / "gpu.py"))
     step = gpu["table_row"](
@@ -110,6 +111,12 @@ def test_steps_beside_those_of_pytorch(monkeypatch):
         ("10", "11.9", "1.19", ""),
     ]
     assert gpu["beside_torch"](torch, [{**step, "group": "training step, mixed_float16"}]) is torch
+    gpu["_write"](tmp_path, "", [step])
+    before = gpu["_read"](tmp_path)
+    assert gpu["beside_torch"](torch, before)["ratio"] == "1.19"
+    again = {**step, "ours": "9"}
+    assert [row["ours"] for row in gpu["merged"](before, [torch, again])] == ["", "9"]
+    assert gpu["merged"](before, [torch]) == [*before, torch]
 
 
 def test_the_table_of_calibrations_is_drawn(monkeypatch):

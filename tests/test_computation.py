@@ -360,13 +360,15 @@ def test_command_says_that_memory_does_not_suffice(size, most, tmp_path, monkeyp
         ("Internal", "Autotuning failed for HLO: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 5", True),
         ("NotFound", "No algorithm worked! CUDNN_STATUS_ALLOC_FAILED", True),
         ("Internal", "CUDA_ERROR_OUT_OF_MEMORY", True),
+        ("Internal", "Failed to allocate memory", True),
+        ("Memory", "Unable to allocate 5 GiB", True),
         ("Internal", "CUDNN_STATUS_EXECUTION_FAILED", False),
         ("Unimplemented", "no such kernel", False),
     ],
 )
 def test_errors_of_memory(kind, text, memory, tmp_path, data, monkeypatch):
     """Whatever their kind, a smaller batch is tried; others are of XLA."""
-    error = getattr(tf.errors, f"{kind}Error")(None, None, text)
+    error = MemoryError(text) if kind == "Memory" else getattr(tf.errors, f"{kind}Error")(None, None, text)
     monkeypatch.setattr(Trainer, "rehearse", fitting(0, error))
     monkeypatch.setattr(_computation, "_FIRST_BATCH", 2)
     with pytest.raises(ValueError, match=r"fits in the CPU's memory, got 1 images|XLA cannot compile") as caught:

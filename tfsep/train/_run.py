@@ -42,7 +42,7 @@ _WAITING = (
     "faster"
 )
 _AUGMENTING = ", and augmentation=device, shift=0 or erase=0 leaves it less to augment"
-_OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|OUT_?OF_?MEMORY|out of memory|ALLOC_FAILED")
+_OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|OUT_?OF_?MEMORY|out of memory|ALLOC_FAILED|[Ff]ailed to allocate")
 """What errors of other kinds say, too: of cuDNN where it finds no algorithm, of XLA where it cannot try any."""
 _NOT_COMPILED = (
     tf.errors.InvalidArgumentError,
@@ -217,7 +217,7 @@ def _fitting_trainer(
             trainer = Trainer(model, optimizer, chosen, job.teacher, job.distill, computation.xla, within)
         try:
             trainer.rehearse(_batches(trainer, training, chosen, 0, devices))
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, MemoryError) as error:
             if _is_out_of_memory(error):
                 if config.batch_size != AUTO:
                     raise out_of_memory(computation) from error
@@ -238,15 +238,16 @@ def _within_memory(computation: Computation) -> Iterator[None]:
     """Raise a ValueError where a step does not fit in memory."""
     try:
         yield
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, MemoryError) as error:
         if _is_out_of_memory(error):
             raise out_of_memory(computation) from error
         raise
 
 
-def _is_out_of_memory(error: tf.errors.OpError) -> bool:
-    """Whether a step does not fit in memory."""
-    return isinstance(error, tf.errors.ResourceExhaustedError) or bool(_OUT_OF_MEMORY.search(str(error)))
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether a step does not fit in memory, the device's or the machine's."""
+    known = (tf.errors.ResourceExhaustedError, MemoryError)
+    return isinstance(error, known) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def _batches(trainer: Trainer, training: Split, config: FitConfig, epoch: int, devices: Devices) -> tf.data.Dataset:
