@@ -17,6 +17,7 @@ import csv
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -263,8 +264,11 @@ def rows_of(name: str, options: argparse.Namespace, end: float) -> Iterator[dict
         yield said("left out", name, because=f"{group.library} is not there")
         return
     command = [*python, __file__, "--group", name, *["--quick"] * options.quick]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    timer = threading.Timer(limit, process.kill)
+    # A session of its own: compilers that a group starts would keep its output open past its end.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    timer = threading.Timer(limit, os.killpg, (process.pid, signal.SIGKILL))
     begin = time.perf_counter()
     timer.start()
     errors: list[str] = []
@@ -278,7 +282,7 @@ def rows_of(name: str, options: argparse.Namespace, end: float) -> Iterator[dict
     reader.join(5)
     if code != 0:
         ended = time.perf_counter() - begin >= limit
-        why = f"at its limit of {limit} s" if ended else "".join(errors[-3:]).strip() or f"exit code {code}"
+        why = f"at its limit of {limit} s" if ended else " ".join("".join(errors[-3:]).split()) or f"exit code {code}"
         yield said("failed", name, because=why, wrong=True)
 
 
