@@ -1,4 +1,4 @@
-"""Checks of arguments that every subpackage takes: ints, numbers in a range, paths.
+"""Checks of arguments that every subpackage takes: names, ints, numbers in a range, paths.
 
 Each takes the caller's argument, `value`, and its `name`, returns it in one form, or raises a ValueError (`as_path`, a
 TypeError) of one sentence: the name, what was expected, what came.
@@ -6,6 +6,7 @@ TypeError) of one sentence: the name, what was expected, what came.
 
 import math
 import numbers
+from collections.abc import Iterable
 from operator import index
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +32,20 @@ def integer(value: Any) -> int | None:
         return index(value)
     except TypeError:
         return None
+
+
+def one_of(value: Any, name: str, known: Iterable[str]) -> str:
+    """Return `value` as one of the names known.
+
+    Examples:
+        >>> one_of("fixed", "ranges", ("moving", "learned"))
+        Traceback (most recent call last):
+        ValueError: ranges: expected one of moving, learned, got 'fixed'
+    """
+    names = tuple(known)
+    if value not in names:
+        raise ValueError(f"{name}: expected one of {', '.join(names)}, got {short_repr(value)}")
+    return str(value)
 
 
 def positive_int(value: Any, name: str) -> int:

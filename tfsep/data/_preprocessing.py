@@ -10,7 +10,7 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Model, Tensor, TensorLike
-from tfsep._utils.arguments import as_path, number_in_range, short_repr
+from tfsep._utils.arguments import as_path, number_in_range, one_of, short_repr
 from tfsep._utils.atomic_files import atomic_file, atomic_files
 from tfsep.geometry._sizes import pair
 
@@ -53,8 +53,7 @@ class Preprocessing:
             raise ValueError(f"crop: expected a number greater than zero, got {self.crop}")
         if self.size is not None:
             self._set("size", pair(self.size, "size"))
-        if self.interpolation not in INTERPOLATIONS:
-            raise ValueError(f"interpolation: expected one of {', '.join(INTERPOLATIONS)}, got {self.interpolation!r}")
+        one_of(self.interpolation, "interpolation", INTERPOLATIONS)
         for name in ("scale", "offset"):
             self._set(name, _one_or_several(getattr(self, name), name))
         if not np.all(self.scale):

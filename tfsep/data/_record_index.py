@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tfsep._utils.arguments import number_in_range, positive_int, short_repr
+from tfsep._utils.arguments import number_in_range, one_of, positive_int, short_repr
 from tfsep.data._decode import DECODERS
 
 RECORDS_INDEX = "records.json"
@@ -62,8 +62,7 @@ class IndexedShards:
 
     def __post_init__(self) -> None:
         """Validate the fields."""
-        if self.encoding not in DECODERS:
-            raise ValueError(f"encoding: expected one of {', '.join(DECODERS)}, got {short_repr(self.encoding)}")
+        one_of(self.encoding, "encoding", DECODERS)
         number_in_range(self.largest_label, "largest_label", int, 0)
 
 

@@ -16,7 +16,7 @@ from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._adaptive_rounding import round_adaptively
 from tfsep.quantize._bias_correction import correct_biases, correct_biases_analytically
 from tfsep.quantize._calibrated_model import Calibrated
-from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow, RoundedLayer, sqnr
+from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow, RoundedLayer
 from tfsep.quantize._calibration_samples import CalibrationSamples
 from tfsep.quantize._calibration_settings import ADAPTIVE, ANALYTIC, CalibrationSettings, Option
 from tfsep.quantize._channel_pairs import channel_pairs
@@ -210,7 +210,7 @@ class _Calibration:
         with progress_bar("ranges", len(tried)) as advance:
             for name in tried:
                 self._set_ranges(name)
-                ratios[name] = self._sqnr()
+                ratios[name] = self.agreement().sqnr
                 advance()
         best = max(tried, key=ratios.__getitem__)
         narrowed, of = self._set_ranges(best), f"{len(self._histograms)} ranges"
@@ -287,7 +287,7 @@ class _Calibration:
         """Add a row for what is changed, in the words of the list; what lowers the ratio is put back."""
         weights, changes = self.samples.model.get_weights(), list[str]()
         yield changes
-        before, after = self.rows[-1].after, self._sqnr()
+        before, after = self.rows[-1].after, self.agreement().sqnr
         if is_undone := after < before:
             self.samples.model.set_weights(weights)
             changes.append(f"undone: {after:.2f} dB")
@@ -327,9 +327,6 @@ class _Calibration:
         """The outputs of the model, batch after batch."""
         results = self.samples.results(self.samples.model.outputs, is_real)
         return [array for batch in results for array in batch]
-
-    def _sqnr(self) -> float:
-        return sqnr(self._float_outputs, self._outputs(is_real=False))
 
     def _add(self, part: str, changed: str, after: float, is_undone: bool = False) -> None:
         """Add a row to the report."""

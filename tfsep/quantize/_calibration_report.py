@@ -1,10 +1,8 @@
 """What each part of a calibration changed."""
 
 import json
-from math import inf, isfinite
+from math import isfinite
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from tfsep._utils.table import Table
 
@@ -120,18 +118,3 @@ def finite(ratio: float | None) -> float | None:
 def rounded(number: float | None, digits: int = 2) -> float | None:
     """Return a number for a table; None for None."""
     return None if number is None else round(number, digits)
-
-
-def sqnr(reference: list[np.ndarray], outputs: list[np.ndarray]) -> float:
-    """Return the ratio of the power of some numbers to that of their error, in dB; infinity where nothing differs.
-
-    Examples:
-        >>> sqnr([np.array([3.0, 4.0])], [np.array([3.0, 4.5])])
-        20.0
-    """
-    pairs = list(zip(reference, outputs, strict=True))
-    signal = sum(float(np.sum(np.square(each, dtype="float64"))) for each, _ in pairs)
-    noise = sum(float(np.sum(np.square(np.subtract(own, each, dtype="float64")))) for each, own in pairs)
-    if not noise:
-        return inf
-    return float(10 * np.log10(signal / noise)) if signal else -inf

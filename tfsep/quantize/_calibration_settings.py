@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
-from tfsep._utils.arguments import number_in_range, short_repr
+from tfsep._utils.arguments import number_in_range, one_of, short_repr
 from tfsep.quantize._config import layer_names
 from tfsep.quantize._range_choice import require_method
 from tfsep.quantize._weight_scales import MAX, WEIGHT_SCALES
@@ -48,9 +48,9 @@ class CalibrationSettings:
         if self.correct_bias is True:
             object.__setattr__(self, "correct_bias", EMPIRICAL)
         elif self.correct_bias is not False:
-            _require(self.correct_bias, "correct_bias", BIAS_CORRECTIONS)
-        _require(self.weight_scales, "weight_scales", WEIGHT_SCALES)
-        _require(self.rounding, "rounding", ROUNDINGS)
+            one_of(self.correct_bias, "correct_bias", BIAS_CORRECTIONS)
+        one_of(self.weight_scales, "weight_scales", WEIGHT_SCALES)
+        one_of(self.rounding, "rounding", ROUNDINGS)
         for name, low in (("steps", 1), ("samples", 1), ("batch_size", 1), ("seed", 0)):
             object.__setattr__(self, name, number_in_range(getattr(self, name), name, int, low))
         object.__setattr__(self, "keep_float", layer_names(self.keep_float, "keep_float"))
@@ -58,12 +58,6 @@ class CalibrationSettings:
             number_in_range(self.budget, "budget", float, 0, 1)
         if not isinstance(self.latency, Mapping | None):
             raise TypeError(f"latency: expected numbers by name of an operation, got {short_repr(self.latency)}")
-
-
-def _require(value: object, name: str, known: tuple[str, ...]) -> None:
-    """Raise for a value that is none of those known."""
-    if value not in known:
-        raise ValueError(f"{name}: expected one of {', '.join(known)}, got {short_repr(value)}")
 
 
 def settings_of(options: dict[str, Any]) -> tuple[CalibrationSettings, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from tfsep._utils.arguments import number_in_range, short_repr
+from tfsep._utils.arguments import number_in_range, one_of, short_repr
 
 RANGES = ("moving", "learned")
 RUNTIMES = ("xnnpack", "reference")
@@ -49,8 +49,7 @@ class Config:
     def __post_init__(self) -> None:
         """Check the values."""
         for name, allowed in (("runtime", RUNTIMES), ("ranges", RANGES), ("unsupported", UNSUPPORTED)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+            one_of(getattr(self, name), name, allowed)
         number_in_range(self.momentum, "momentum", float, 0, 0.9999)
         number_in_range(self.observations, "observations", int, 1)
         object.__setattr__(self, "float_layers", layer_names(self.float_layers, "float_layers"))

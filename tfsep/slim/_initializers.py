@@ -1,7 +1,7 @@
 """Slim's initializers as Keras initializers."""
 
 from tfsep._keras.backend import keras, tf
-from tfsep._utils.arguments import positive_number
+from tfsep._utils.arguments import one_of, positive_number
 
 # A normal distribution truncated at two standard deviations has 0.8796² of its variance. Keras corrects for that
 # exactly, slim by a factor of 1.3.
@@ -38,8 +38,7 @@ def variance_scaling_initializer(
         >>> round(float(keras.ops.std(weights)) ** 2 * 144, 1)
         2.0
     """
-    if mode not in _MODES:
-        raise ValueError(f"mode: expected one of {', '.join(_MODES)}, got {mode!r}")
+    one_of(mode, "mode", _MODES)
     if not tf.as_dtype(dtype).is_floating:
         raise ValueError(f"dtype: expected a floating dtype, got {dtype!r}")
     scale = positive_number(factor, "factor") * (1.0 if uniform else _SLIM_TRUNCATED)

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfsep._keras.sample_reader import Batch
 from tfsep._keras.types import Data
+from tfsep.quantize._output_agreement import is_row_of_classes
 from tfsep.tflite._channel_errors import ChannelLimit, ChannelSummary, OutputErrors
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import ModelRun
@@ -55,7 +56,7 @@ class _OutputComparison:
         self._count_classes(batch, expected[0], actual[0])
 
     def _count_classes(self, batch: Batch, expected: np.ndarray, actual: np.ndarray) -> None:
-        self._has_classes &= expected.ndim == 2 and expected.shape[1] > 1
+        self._has_classes &= is_row_of_classes(expected)
         if not self._has_classes:
             return
         file_classes, model_classes = np.argmax(actual, axis=1), np.argmax(expected, axis=1)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from typing import Any, Self
 
-from tfsep._utils.arguments import as_found, as_path, number_in_range, positive_int
+from tfsep._utils.arguments import as_found, as_path, number_in_range, one_of, positive_int
 from tfsep.defs import NETWORKS
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -145,8 +145,7 @@ class FitConfig:
             raise ValueError(f"{name}: expected a number greater than zero, got {getattr(self, name)!r}")
 
     def _require_one_of(self, name: str, allowed: tuple[str, ...]) -> None:
-        if getattr(self, name) not in allowed:
-            raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        one_of(getattr(self, name), name, allowed)
 
     def _require_bool(self, name: str) -> None:
         if not isinstance(getattr(self, name), bool):

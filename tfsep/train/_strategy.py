@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfsep._keras.backend import tf
-from tfsep._utils.arguments import number_in_range
+from tfsep._utils.arguments import number_in_range, one_of
 from tfsep.train._cluster import read_cluster
 from tfsep.train._worker_connections import HEARTBEAT_TIMEOUT, WorkerConnections
 
@@ -100,8 +100,7 @@ def join(strategy: str = "one", timeout: float = 60.0, device: str = "auto") -> 
         ...     devices.worker_index, devices.worker_count
         (0, 1)
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy: expected one of {', '.join(STRATEGIES)}, got {strategy!r}")
+    one_of(strategy, "strategy", STRATEGIES)
     timeout = number_in_range(timeout, "timeout", float, 0.1, 86400)
     kind = _require_kind(device, strategy)
     if strategy == "one":
@@ -126,8 +125,7 @@ def _require_kind(device: str, strategy: str) -> str:
     Raises:
         ValueError: unless there is one.
     """
-    if device not in KINDS:
-        raise ValueError(f"device: expected one of {', '.join(KINDS)}, got {device!r}")
+    one_of(device, "device", KINDS)
     # Physical ones, since to ask for logical ones would start TensorFlow before several machines are connected.
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     if device == "gpu" and not has_gpu:
