@@ -51,6 +51,7 @@ MAKE_KERAS_LAYERS = {
         "tflite.check_targets",
         "tflite.compare_layers",
         "tflite.export",
+        "tflite.float_latency",
         "tflite.profile",
     ),
 }

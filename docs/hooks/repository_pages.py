@@ -1,8 +1,8 @@
 """Pages of the site that live elsewhere in the repository: notebooks, benchmarks, changelog, contributing.
 
 A notebook is shown with the pictures that it stores; nothing is executed. Formulas become MathML, which browsers draw
-without a script. Links in all pages are those of the
-repository, so that they work there too; here they are turned into links between pages.
+without a script. Links in all pages are those of the repository, so that they work there too; here they are turned
+into links between pages.
 """
 
 import re
@@ -27,8 +27,8 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
 }
-SOURCES = {page: source for source, page in PAGES.items()}
 LINKED = PAGES | {f"notebooks/{path.name}": f"tutorials/{path.stem}.md" for path in NOTEBOOKS}
+SOURCES = {page: source for source, page in LINKED.items()}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

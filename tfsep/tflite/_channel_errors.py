@@ -163,8 +163,10 @@ class Sums:
         self.largest = np.zeros(channels)
 
     def add(self, model: np.ndarray, file: np.ndarray) -> None:
-        """Add arrays (n, channels)."""
+        """Add arrays (n, channels), which may have no rows."""
         count = len(model)
+        if not count:
+            return
         total = self.count + count
         # Infinity and NaN are bad figures, and end as such in the report.
         with np.errstate(invalid="ignore", over="ignore"):
@@ -202,7 +204,13 @@ class OutputErrors:
         self._sums_to_one = len(info.shape) > 1 and info.shape[-1] > 1
 
     def add(self, expected: np.ndarray, actual: np.ndarray) -> None:
-        """Add a batch of the model's outputs and the file's."""
+        """Add a batch of the model's outputs and the file's.
+
+        Raises:
+            ValueError: if they are not of one shape.
+        """
+        if expected.shape != actual.shape:
+            raise ValueError(f"path: expected outputs of shape {expected.shape}, as the model's, got {actual.shape}")
         rows = max(1, _MOST_NUMBERS // max(prod(expected.shape[1:]), 1))
         for start in range(0, len(expected) if expected.size else 0, rows):
             self._add(*(array[start : start + rows].astype(np.float64) for array in (expected, actual)))
