@@ -1,14 +1,18 @@
-"""Data sets of labelled images: Fashion-MNIST, folders of images by class, and TFRecord shards of either.
+"""Data sets of labelled images: Fashion-MNIST, folders of images by class, and TFRecord shards of either; and scenes.
 
 A data set (`ImageData`) has two splits. A `Split` reads an image on demand: of a folder of files, memory holds the
 names only; of shards, nothing that grows with their images. `Split.examples` is the order of an epoch, for a single
 process or for each of several workers. Images stay uint8 until `Preprocessing`, the one record by which training,
 calibration, verification and prediction turn pixels into the input of a network.
+
+A data set of scenes (`SceneData`) has boxes and masks in place of labels, and its splits are read like others.
 """
 
+from tfsep.data._compose_scene import Scene
 from tfsep.data._decode import preprocess
 from tfsep.data._epoch_shard import EpochShard
 from tfsep.data._fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist, read_idx
+from tfsep.data._fashion_scenes import SceneData, SceneSplit, fashion_scenes
 from tfsep.data._image_data import ImageData
 from tfsep.data._image_folder import image_folder
 from tfsep.data._open_data import open_arrays, open_batches, open_data
@@ -31,8 +35,12 @@ __all__ = [
     "EpochShard",
     "ImageData",
     "Preprocessing",
+    "Scene",
+    "SceneData",
+    "SceneSplit",
     "Split",
     "fashion_mnist",
+    "fashion_scenes",
     "image_folder",
     "open_arrays",
     "open_batches",

@@ -19,9 +19,10 @@ from tfsep._utils.arguments import as_path
 from tfsep.data._decode import DECODERS, decoded_size
 from tfsep.data._epoch_shard import EpochShard
 from tfsep.data._image_data import ImageData
+from tfsep.data._numbered_examples import epoch_generator
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._record_index import RECORDS_INDEX, SHARD_SUFFIX, RecordShard, read_index
-from tfsep.data._split import Split, epoch_generator, update_digest
+from tfsep.data._split import Split, update_digest
 
 IMAGE_KEY, LABEL_KEY = "image/encoded", "image/class/label"
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
-from tfsep._utils.arguments import number_in_range, positive_int
 from tfsep.data._epoch_shard import EpochShard
+from tfsep.data._numbered_examples import NumberedExamples, preprocessed_batches
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 
 _LARGEST_LABEL = int(np.iinfo("int32").max)
@@ -22,15 +22,6 @@ def update_digest(digest: Any, content: bytes, label: int) -> None:
     """Add one encoded image and its label to a hash; lengths are added too, so that no two images pass for one."""
     digest.update(struct.pack("<iQ", label, len(content)))
     digest.update(content)
-
-
-def epoch_generator(seed: int, epoch: int) -> np.random.Generator:
-    """Return the random generator of an epoch's order, a function of the two numbers alone.
-
-    TensorFlow's ``shuffle`` mixes the global seed in, and its stateless ``index_shuffle`` gives successive seeds nearly
-    the same permutation (a correlation of 0.9 at 60,000 images).
-    """
-    return np.random.default_rng((number_in_range(seed, "seed", int, 0), number_in_range(epoch, "epoch", int, 0)))
 
 
 class Split(ABC):
@@ -198,17 +189,12 @@ class Split(ABC):
         Raises:
             ValueError: if `batch_size` is not a positive int.
         """
-        batches = self.in_order().batch(positive_int(batch_size, "batch_size"))
-        return batches.map(lambda x, y: (self.preprocessing(x), y)).prefetch(tf.data.AUTOTUNE)
+        return preprocessed_batches(self.in_order(), self.preprocessing, batch_size)
 
 
 @dataclass(frozen=True)
-class IndexedSplit(Split):
-    """A split whose images are read by number, in any order.
-
-    The workers' batches of a step are together the batch of a single process, in any epoch. The order of an epoch takes
-    8 bytes per image while it lasts, divided by the number of workers.
-    """
+class IndexedSplit(NumberedExamples, Split):
+    """A split whose images are read by number."""
 
     @abstractmethod
     def load(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -223,16 +209,6 @@ class IndexedSplit(Split):
     def largest_label(self) -> int:
         """The largest label."""
         return int(np.max(self.labels))
-
-    def in_order(self) -> tf.data.Dataset:
-        """Return a ``tf.data.Dataset`` of (uint8 image (H, W, C), int32 label), in order."""
-        return tf.data.Dataset.range(self.size).map(self.load, num_parallel_calls=tf.data.AUTOTUNE)
-
-    def examples(self, seed: int, epoch: int, shard: EpochShard | None = None) -> tf.data.Dataset:
-        """Return the examples of an epoch, uniformly shuffled; see `Split.examples`."""
-        order = epoch_generator(seed, epoch).permutation(self.size)
-        own = order if shard is None else order[shard.positions(self.size)]
-        return tf.data.Dataset.from_tensor_slices(own).map(self.load, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,205 @@
+"""Scenes of Fashion-MNIST's garments, for segmentation and detection: composed when they are read, none is stored."""
+
+from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tfsep._keras.backend import tf
+from tfsep._keras.types import Tensor
+from tfsep._utils.arguments import number_in_range, positive_int, short_repr
+from tfsep.data._compose_scene import Composition, Scene, compose_scene
+from tfsep.data._epoch_shard import EpochShard
+from tfsep.data._fashion_mnist import fashion_mnist
+from tfsep.data._numbered_examples import NumberedExamples, preprocessed_batches
+from tfsep.data._preprocessing import DEFAULT, Preprocessing
+
+GARMENT_SIZE = 28
+"""Rows and columns of Fashion-MNIST's images."""
+
+_HELD_OUT_PART = 12
+"""One in so many training garments is held out."""
+
+SceneTarget: TypeAlias = dict[str, Tensor]
+"""The fields of a `Scene` but its image, by name."""
+
+
+@dataclass(frozen=True)
+class SceneSplit(NumberedExamples):
+    """A split of scenes.
+
+    A scene is a function of the seed, the split and its number alone. Memory holds the garments, and one scene at a
+    time.
+
+    Attributes:
+        garments: Fashion-MNIST's images of this split, uint8 (N, 28, 28).
+        labels: class of each garment, ints (N,).
+        rules: size, number and overlap of garments in a scene.
+        seed: the seed of the data set, and the number of the split.
+        numbers: numbers of the scenes.
+        preprocessing: preprocessing from images to the input of a network.
+    """
+
+    garments: np.ndarray
+    labels: np.ndarray
+    rules: Composition
+    seed: tuple[int, int]
+    numbers: range
+    preprocessing: Preprocessing = DEFAULT
+
+    @property
+    def size(self) -> int:
+        """The number of scenes."""
+        return len(self.numbers)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of each image."""
+        return self.rules.size, self.rules.size, 1
+
+    def scene(self, index: int) -> Scene:
+        """Return a scene as NumPy arrays.
+
+        Args:
+            index: place in the split, from 0.
+
+        Raises:
+            IndexError: if there is no such scene.
+        """
+        rng = np.random.default_rng((*self.seed, self.numbers[index]))
+        return compose_scene(rng, self.rules, self.garments, self.labels)
+
+    def load(self, index: Tensor) -> tuple[Tensor, SceneTarget]:
+        """Return the image of a scene, uint8 (H, W, 1), and the other fields of `Scene` by name."""
+        types = (tf.uint8, tf.uint8, tf.uint8, tf.float32, tf.int32)
+        parts = tf.numpy_function(lambda i: tuple(self.scene(int(i))), [index], types, stateful=False)
+        canvas, most = self.image_shape[:2], self.rules.garments[1]
+        shapes = (self.image_shape, canvas, canvas, (most, 4), (most,))
+        image, *target = (tf.ensure_shape(part, shape) for part, shape in zip(parts, shapes, strict=True))
+        return image, dict(zip(Scene._fields[1:], target, strict=True))
+
+    def take(self, start: int, stop: int | None = None) -> "SceneSplit":
+        """Return the scenes from `start` to `stop`, by the rules of a slice.
+
+        Args:
+            start: first scene; from the end where negative.
+            stop: scene after the last; None for all to the end.
+        """
+        return replace(self, numbers=self.numbers[start:stop])
+
+    def shard(self, count: int, index: int) -> "SceneSplit":
+        """Return one of `count` equal shares; see `Split.shard`.
+
+        Args:
+            count: number of shares.
+            index: which of them, from 0.
+        """
+        share = EpochShard(index, count)
+        return self.take(self.size * share.index // share.count, self.size * (share.index + 1) // share.count)
+
+    def batches(self, batch_size: int = 128) -> tf.data.Dataset:
+        """Return a ``tf.data.Dataset`` of (preprocessed images, the other fields of `Scene` by name), in order.
+
+        Args:
+            batch_size: scenes in a batch; the last one may have fewer.
+
+        Raises:
+            ValueError: if `batch_size` is not a positive int.
+        """
+        return preprocessed_batches(self.in_order(), self.preprocessing, batch_size)
+
+
+@dataclass(frozen=True)
+class SceneData:
+    """A data set of scenes, with no garment in two splits.
+
+    Attributes:
+        name: name of the data set.
+        class_names: names of the garments' classes; the background is none of them.
+        train: the scenes to train on.
+        held_out: the scenes to choose settings by.
+        test: the scenes to evaluate on.
+        notice: copyright and licence of the garments' images, to be passed on with them.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: SceneSplit
+    held_out: SceneSplit
+    test: SceneSplit
+    notice: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of every image."""
+        return self.train.image_shape
+
+
+def fashion_scenes(
+    seed: int = 0,
+    train: int = 20_000,
+    held_out: int = 1_000,
+    test: int = 2_000,
+    *,
+    size: int = 96,
+    garments: tuple[int, int] = (1, 5),
+    scale: tuple[float, float] = (0.8, 1.8),
+    visible: float = 0.5,
+    folder: str | PathLike[str] | None = None,
+) -> SceneData:
+    """Return scenes of Fashion-MNIST's garments, scaled, placed and overlapping, with boxes and masks.
+
+    Test scenes are of the 10,000 test garments, held-out scenes of 5,000 of the 60,000 training garments, training
+    scenes of the others.
+
+    Args:
+        seed: number from 0 that determines every scene.
+        train: number of training scenes; any number takes the same memory.
+        held_out: number of held-out scenes.
+        test: number of test scenes.
+        size: rows and columns of a scene.
+        garments: fewest and most garments of a scene. A garment for which there is no room is left out.
+        scale: smallest and largest size of a garment, in multiples of 28 pixels.
+        visible: least share of a garment that others leave to be seen, in [0, 1].
+        folder: folder of Fashion-MNIST's files, see `fashion_mnist`.
+
+    Raises:
+        TypeError: if `folder` is no path.
+        FileNotFoundError: if a file of Fashion-MNIST is missing.
+        ValueError: for an argument out of range, or a garment that is larger than a scene.
+
+    Examples:
+        >>> fashion_scenes(0, scale=(1, 4))
+        Traceback (most recent call last):
+        ValueError: scale: expected garments of at most 96 pixels, got 4 times 28
+    """
+    seed = number_in_range(seed, "seed", int, 0)
+    counts = [positive_int(n, name) for n, name in ((train, "train"), (held_out, "held_out"), (test, "test"))]
+    size, side = positive_int(size, "size"), GARMENT_SIZE
+    fewest, most = _two(garments, "garments")
+    fewest, most = number_in_range(fewest, "garments", int, 1), number_in_range(most, "garments", int, fewest, 255)
+    smallest, largest = _two(scale, "scale")
+    smallest = number_in_range(smallest, "scale", float, 0.1)
+    largest = number_in_range(largest, "scale", float, smallest)
+    if largest * side >= size + 1:
+        raise ValueError(f"scale: expected garments of at most {size} pixels, got {largest:g} times {side}")
+    sides = int(smallest * side), int(largest * side)
+    rules = Composition(size, (fewest, most), sides, number_in_range(visible, "visible", float, 0, 1))
+    source = fashion_mnist(folder)
+    held = max(1, source.train.size // _HELD_OUT_PART)
+    parts = source.train.take(0, -held), source.train.take(-held), source.test
+    if not all(part.size for part in parts):
+        raise ValueError(f"folder: expected two training garments or more, and test garments, got {folder}")
+    splits = [
+        SceneSplit(part.images()[..., 0], np.asarray(part.labels), rules, (seed, place), range(count))
+        for place, (part, count) in enumerate(zip(parts, counts, strict=True))
+    ]
+    return SceneData("fashion_scenes", source.class_names, splits[0], splits[1], splits[2], source.notice)
+
+
+def _two(value: Any, name: str) -> tuple[Any, Any]:
+    """A pair: the smallest and the largest."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ValueError(f"{name}: expected the smallest and the largest, got {short_repr(value)}")
+    return value[0], value[1]
