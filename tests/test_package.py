@@ -28,7 +28,20 @@ MODULES = [
 ]
 
 SUBPACKAGES = [
-    *("geometry", "plots", "defs", "cost", "ops", "layers", "surgery", "quantize", "models", "weights", "slim"),
+    *(
+        "geometry",
+        "boxes",
+        "plots",
+        "defs",
+        "cost",
+        "ops",
+        "layers",
+        "surgery",
+        "quantize",
+        "models",
+        "weights",
+        "slim",
+    ),
     *("tflite", "data", "train", "importing", "classify", "examples", "saved", "demo"),
 ]
 
@@ -161,7 +174,7 @@ def test_keras_and_tensorflow_are_imported_in_one_module():
 
 # Each imports only what stands before it.
 ORDER = [
-    *("_version", "_utils", "_flatbuffer", "_workers", "geometry", "_keras"),
+    *("_version", "_utils", "_flatbuffer", "_workers", "geometry", "boxes", "_keras"),
     *("plots", "defs", "ops", "layers", "cost", "surgery", "quantize", "weights", "models"),
     *("slim", "data", "tflite", "train", "importing", "classify", "examples", "saved", "demo", "cli", "__main__"),
 ]

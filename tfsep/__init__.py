@@ -11,7 +11,7 @@ from tfsep._version import __version__
 from tfsep.defs import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv
 
 _SUBPACKAGES = (
-    *("cost", "data", "defs", "examples", "geometry", "layers", "models", "ops", "plots", "quantize", "slim"),
+    *("boxes", "cost", "data", "defs", "examples", "geometry", "layers", "models", "ops", "plots", "quantize", "slim"),
     *("surgery", "tflite", "train", "weights"),
 )
 
