@@ -114,11 +114,11 @@ def summary(times: list[float]) -> tuple[float, str]:
     return middle, f"{low:.3g}–{high:.3g}"
 
 
-def table_row(group: str, name: str, against: str, figures: tuple, goal: float) -> dict:
+def table_row(group: str, name: str, against: str, figures: tuple, goal: float | None) -> dict:
     """A comparison as it is printed; `figures` are ours, our spread, the peer's, its spread."""
     ours, ours_spread, peer, peer_spread = figures
     ratio = peer / ours
-    reached = "yes" if round(ratio, 2) >= goal else "no"  # as it is printed
+    reached = "" if goal is None else "yes" if round(ratio, 2) >= goal else "no"  # as it is printed
     values = (
         group,
         name,
@@ -128,7 +128,7 @@ def table_row(group: str, name: str, against: str, figures: tuple, goal: float) 
         f"{peer:.3g}",
         peer_spread,
         f"{ratio:.2f}",
-        goal,
+        "" if goal is None else goal,
         reached,
     )
     return dict(zip(COLUMNS, values, strict=True))

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import runpy
 import subprocess
 import sys
@@ -58,65 +59,151 @@ def test_unknown_cases_are_refused(only, said):
     assert "Traceback" not in done.stderr
 
 
+def gpu_run(folder, *options):
+    command = [sys.executable, "benchmarks/gpu.py", *options, "--torch", "false", "--out", str(folder)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.slow
-def test_quick_run_for_a_gpu(tmp_path):
-    """It runs on a CPU too; the rows are written as they come, and a group that fails is one of them."""
-    command = [sys.executable, "benchmarks/gpu.py", "--quick", "--torch", "false", "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def test_rehearsal_for_a_gpu(tmp_path):
+    """On a CPU too: the rows are written as they come, none is of speed, and a run that ended early is gone on with."""
+    part = gpu_run(tmp_path, "--quick", "--minutes", "0")
+    assert part.returncode == 0, part.stderr[-2000:]
+    assert "no group to its time limit" in part.stdout
+    assert "0 reached, 0 not reached" in part.stdout
+    done = gpu_run(tmp_path, "--quick", "--minutes", "60")
     assert done.returncode == 0, done.stderr[-2000:]
     with (tmp_path / "gpu.csv").open() as file:
         rows = list(csv.DictReader(file))
-    groups = {row["group"] for row in rows}
-    assert {"correctness", "probe", "prepared", "inference", "layers, XLA", "training step, mixed_float16"} <= groups
-    assert [row["case"] for row in rows if row["group"] in ("failed", "left out")] == ["torch"]
-    assert all(row["reached"] == "yes" for row in rows if row["group"] in ("correctness", "prepared"))
-    title = (tmp_path / "gpu.md").read_text().splitlines()[0]
-    assert "tensorflow" in title
-    assert "driver" in title
+    states = {row["group"]: row["reached"] for row in rows}
+    judged = ("correctness", "probe", "prepared", "runs")
+    assert {name for name, state in states.items() if state == "yes"} == set(judged)
+    assert {name for name, state in states.items() if state == "not measured"} == {"torch"}
+    assert all(row["against"] == "because torch is not there" for row in rows if row["group"] == "torch")
+    assert all(float(row["ratio"]) > 0 for row in rows if row["reached"] == "")
+    lines = (tmp_path / "gpu.md").read_text().splitlines()
+    assert lines[0].startswith("Rehearsal, ")
+    assert "driver" in lines[0]
+    assert lines[-1] == done.stdout.splitlines()[-1]
+    assert lines[-1].endswith("1 not measured: torch.")
 
 
 @pytest.mark.slow
-def test_a_group_at_its_limit_and_one_that_fails_are_rows(tmp_path):
-    program = """
-import sys, gpu
-gpu.GROUPS = {"unknown": gpu.GROUPS["probe"], "probe": gpu.GROUPS["probe"]._replace(limit=1)}
-sys.argv = ["gpu.py", *sys.argv[1:]]
-sys.exit(gpu.main())
+def test_without_a_gpu_only_a_rehearsal(tmp_path):
+    done = gpu_run(tmp_path / "none")
+    assert done.returncode == 2
+    assert "--quick: expected it where TensorFlow sees no GPU" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "none").exists()
+
+
+WORKER = """
+import json, os, sys, time
+for case in json.loads(sys.argv[-1])["cases"]:
+    if case == "crash":
+        sys.exit("a line\\nMemory is out")
+    elif case == "signal":
+        os.kill(os.getpid(), 11)
+    elif case == "long":
+        time.sleep(60)
+    print("a library's own line")
+    print(json.dumps({"against": case, "reached": "no" if case == "wrong" else "yes"}), flush=True)
+    if case == "wrong":
+        break
 """
-    command = [sys.executable, "-c", program, "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT / "benchmarks", capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    with (tmp_path / "gpu.csv").open() as file:
-        rows = {row["case"]: row for row in csv.DictReader(file)}
-    assert [row["group"] for row in rows.values()] == ["failed", "failed"]
-    assert "invalid choice" in rows["unknown"]["against"]
-    assert "at its limit of 1 s" in rows["probe"]["against"]
-    done = subprocess.run(
-        [*command, "--minutes", "0"], cwd=ROOT / "benchmarks", capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout.count("left out"), done.stdout.count("no time is left")) == (0, 2, 2)
 
 
-def test_steps_beside_those_of_pytorch(monkeypatch, tmp_path):
-    """In one run or in two, of which the second one measured a part."""
+@pytest.fixture
+def gpu(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    gpu = runpy.run_path(str(ROOT / "benchmarks" / "gpu.py"))
-    step = gpu["table_row"](
-        "training step, float32", "tfsep train with XLA", "Keras", (10.0, "9–11", 14.0, "13–15"), 1.1
-    )
-    torch = {**gpu["said"](step["group"], "PyTorch eager", torch="2"), "peer": "11.9", "peer spread": "11–12"}
-    rows = [gpu["beside_torch"]({**torch, "case": f"PyTorch {how}"}, [step]) for how in ("eager", "compiled")]
-    assert [(row["ours"], row["peer"], row["ratio"], row["reached"]) for row in rows] == [
-        ("10", "11.9", "1.19", "no"),
-        ("10", "11.9", "1.19", ""),
+    import gpu
+
+    return gpu
+
+
+@pytest.mark.parametrize(
+    ("names", "limit", "states"),
+    [
+        (["a", "wrong", "crash", "signal", "b"], 30, ["yes", "no", "no", "no", "yes"]),
+        (["a", "long", "b"], 1.5, ["yes", "not measured", "not measured"]),
+        (["a"], -3, ["not measured"]),
+    ],
+)
+def test_a_case_that_fails_is_a_row_and_the_rest_goes_on(gpu, names, limit, states):
+    cases = [gpu.Case(name, None) for name in names]
+    rows = list(gpu.rows_of(cases, {}, limit, [sys.executable, "-c", WORKER]))
+    assert [case.name for case, row in rows] == names
+    assert [row["reached"] for case, row in rows] == states
+    said = {case.name: row["against"] for case, row in rows}
+    assert said.get("crash", "") in ("", "failed the process ended with 1: Memory is out")
+    assert said.get("signal", "") in ("", "failed the process ended with -11")
+    assert said.get("b", "b") in ("b", "because the time limit of 2 s")
+
+
+def test_an_error_of_a_case_is_one_sentence(gpu, monkeypatch, capsys):
+    def fail():
+        raise ValueError("a cause\n\nand a paragraph")
+
+    cases = [gpu.Case("right", lambda: gpu.said("yes", of=1)), gpu.Case("wrong", fail), gpu.Case("behind", fail)]
+    monkeypatch.setitem(gpu.GROUPS, "probe", gpu.GROUPS["probe"]._replace(cases=lambda sizes: cases))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    gpu.work({"group": "probe", "quick": True, "gpu": False, "cases": [case.name for case in cases]})
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows == [
+        {"against": "of 1", "reached": "yes"},
+        {"against": "failed ValueError: a cause", "reached": "no"},
     ]
-    assert gpu["beside_torch"](torch, [{**step, "group": "training step, mixed_float16"}]) is torch
-    gpu["_write"](tmp_path, "", [step])
-    before = gpu["_read"](tmp_path)
-    assert gpu["beside_torch"](torch, before)["ratio"] == "1.19"
-    again = {**step, "ours": "9"}
-    assert [row["ours"] for row in gpu["merged"](before, [torch, again])] == ["", "9"]
-    assert gpu["merged"](before, [torch]) == [*before, torch]
+
+
+def test_what_is_measured_is_kept_and_the_rest_is_to_do(gpu, tmp_path):
+    """A step of PyTorch has ours beside it once both are there, in whatever run."""
+    import run
+
+    sizes = gpu.sizes_of(False, True)
+    of = gpu.Measured(tmp_path, "an H200", sizes)
+    step = run.table_row("", "", "Keras", (10.0, "9–11", 14.0, "13–15"), 1.1)
+    torch = {**gpu.said("not measured", torch="2"), "peer": "11.9", "peer spread": "11–12"}
+    assert of.add("torch", "float32, eager", torch)["reached"] == "not measured"
+    of.add("torch", "mixed_float16, eager", gpu.said("not measured", because="torch is not there"))
+    of.add("step, float32", "fit", gpu.said("not measured", because="the time limit of 2 s"))
+    assert (of.failed(), of.count().partition(" not measured")[0]) == (
+        False,
+        "0 reached, 0 not reached, 0 without a goal, 3",
+    )
+    of = gpu.Measured(tmp_path, "an H200", sizes)
+    assert [of.lacks("torch", f"{policy}, eager") for policy in ("float32", "mixed_float16")] == [False, True]
+    assert of.lacks("step, float32", "fit")
+    assert of.lacks("step, float32", "tfsep train, XLA")
+    assert of.add("step, float32", "tfsep train, XLA", step)["reached"] == "yes"
+    rows = list(gpu.Measured(tmp_path, "an H200", sizes).rows.values())
+    assert [row["group"] for row in rows] == ["step, float32"] * 2 + ["torch"] * 2
+    eager = next(row for row in rows if row["case"] == "float32, eager")
+    assert (eager["ours"], eager["peer"], eager["ratio"], eager["reached"]) == ("10", "11.9", "1.19", "no")
+    assert of.failed()
+    assert of.count() == "1 reached, 1 not reached, 0 without a goal, 2 not measured: step, float32; torch."
+    compiled = of.add("torch", "float32, compiled", torch)
+    assert (compiled["ratio"], compiled["reached"]) == ("1.19", "")
+    with pytest.raises(ValueError, match=r"for rows of a CPU, got .* with those of an H200"):
+        gpu.Measured(tmp_path, "a CPU", sizes)
+
+
+def test_what_is_to_run_is_said(gpu):
+    cases = {"probe": [gpu.Case("a", None)], "prepared": [], "torch": [gpu.Case("b", None)] * 2}
+    limits = {name: f"{gpu.GROUPS[name].limit:.0f} s" for name in cases}
+    first, rest = f"probe (1 cases, {limits['probe']})", f"torch (2 cases, {limits['torch']})"
+    assert gpu.plan(cases, 15) == f"In 15 minutes at most: {first}; {rest}."
+    assert gpu.plan(cases, 1) == f"In 1 minutes at most: {first}.\nIn what these leave of them: {rest}."
+    everything = {name: [gpu.Case("a", None)] for name in gpu.GROUPS}
+    planned = gpu.plan(everything, 15).splitlines()[0]
+    for name in ("correctness", "step, float32", "step, mixed_float16", "torch", "convolutions"):
+        assert f"{name} (" in planned
+
+
+def test_every_case_has_a_name_of_its_own(gpu):
+    """As a process and a table ask for it, on machines with a GPU and in rehearsals."""
+    for quick, there in ((False, True), (True, True), (True, False)):
+        for group in gpu.GROUPS.values():
+            names = [case.name for case in group.cases(gpu.sizes_of(quick, there))]
+            assert len(set(names)) == len(names) > 0
 
 
 def test_the_table_of_calibrations_is_drawn(monkeypatch):
