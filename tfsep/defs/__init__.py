@@ -8,16 +8,34 @@ Source: A. G. Howard et al., "MobileNets: Efficient Convolutional Neural Network
 """
 
 # ruff: noqa: F403
-from tfsep.defs import _definitions, _layer_def, _networks, _padding, _transforms
+from tfsep.defs import (
+    _blocks,
+    _definitions,
+    _family,
+    _fields,
+    _layer_def,
+    _mobilenets,
+    _networks,
+    _padding,
+    _transforms,
+)
+from tfsep.defs._blocks import *
 from tfsep.defs._definitions import *
+from tfsep.defs._family import *
+from tfsep.defs._fields import *
 from tfsep.defs._layer_def import *
+from tfsep.defs._mobilenets import *
 from tfsep.defs._networks import *
 from tfsep.defs._padding import *
 from tfsep.defs._transforms import *
 
 __all__ = [  # noqa: PLE0604
+    *_blocks.__all__,
     *_definitions.__all__,
+    *_family.__all__,
+    *_fields.__all__,
     *_layer_def.__all__,
+    *_mobilenets.__all__,
     *_networks.__all__,
     *_padding.__all__,
     *_transforms.__all__,

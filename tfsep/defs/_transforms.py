@@ -4,8 +4,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias, get_args
 
 from tfsep._utils.arguments import integer, positive_int, positive_number
-from tfsep.defs._definitions import Conv, ConvDef, ConvDefs, DepthSepConv
-from tfsep.defs._layer_def import INPUT, LayerDef, Place
+from tfsep.defs._blocks import (
+    Block,
+    Channels,
+    ConvDef,
+    ConvDefs,
+    FusedInvertedResidual,
+    InvertedResidual,
+    UniversalInvertedBottleneck,
+)
+from tfsep.defs._definitions import Conv, Dense, DepthSepConv, GlobalPool
+from tfsep.defs._layer_def import INPUT, SLIM_GATE, LayerDef, Place, Site
 from tfsep.geometry._sizes import pair
 
 __all__ = [
@@ -16,6 +25,7 @@ __all__ = [
     "slim_places",
     "truncate",
     "with_output_stride",
+    "with_slim_gates",
     "without_depthwise",
 ]
 
@@ -84,8 +94,8 @@ def scale_width(
         min_depth: fewest channels of a layer.
         rule: rounds the product and bounds it by `min_depth`: `truncate` as in MobileNet v1, or `make_divisible` as in
             later MobileNets.
-        full_width_head: whether the last definition, if it is a `Conv`, keeps its depth under multipliers below 1, as
-            in MobileNet v2 (slim's ``finegrain_classification_mode``).
+        full_width_head: whether the last definition, if it is a `Conv` or `Dense`, keeps its depth under multipliers
+            below 1, as in MobileNet v2 (slim's ``finegrain_classification_mode``).
 
     Raises:
         ValueError: if `depth_multiplier` is not greater than zero or makes a depth that no int64 holds, or `min_depth`
@@ -100,12 +110,21 @@ def scale_width(
     multiplier = positive_number(depth_multiplier, "depth_multiplier")
     least = positive_int(min_depth, "min_depth")
     conv_defs = normalize(conv_defs)
-    if max(d.depth for d in conv_defs) * multiplier >= 2.0**63:
+    if max(d.depth or 0 for d in conv_defs) * multiplier >= 2.0**63:
         raise ValueError(f"depth_multiplier: expected one that leaves depths under 2^63, got {depth_multiplier!r}")
-    multipliers = [multiplier] * len(conv_defs)
-    if full_width_head and isinstance(conv_defs[-1], Conv):
-        multipliers[-1] = max(multiplier, 1.0)
-    return tuple(d._replace(depth=rule(d.depth * own, least)) for d, own in zip(conv_defs, multipliers, strict=True))
+    *body, head = (_scaled(d, lambda depth: rule(depth * multiplier, least)) for d in conv_defs)
+    if full_width_head and isinstance(head, Conv | Dense):
+        head = _scaled(conv_defs[-1], lambda depth: rule(depth * max(multiplier, 1.0), least))
+    return *body, head
+
+
+def _scaled(definition: ConvDef, width: Callable[[int], int]) -> ConvDef:
+    """A definition with other channels, `width` of its own; a factor inside a block stays."""
+    if isinstance(definition, GlobalPool):
+        return definition
+    if isinstance(definition, Block) and isinstance(definition.expansion, Channels):
+        definition = definition._replace(expansion=Channels(width(definition.expansion.number)))
+    return definition._replace(depth=width(definition.depth))
 
 
 def with_output_stride(conv_defs: Iterable[ConvDef], output_stride: int | None) -> ConvDefs:
@@ -136,8 +155,7 @@ def with_output_stride(conv_defs: Iterable[ConvDef], output_stride: int | None) 
     for d in conv_defs:
         stride = pair(d.stride, "stride")[0]
         if current == wanted:
-            own = pair(d.rate, "rate")
-            result.append(d._replace(stride=(1, 1), rate=(own[0] * rate, own[1] * rate)))
+            result.append(_dilated(d, rate))
             rate *= stride
         else:
             result.append(d)
@@ -145,14 +163,17 @@ def with_output_stride(conv_defs: Iterable[ConvDef], output_stride: int | None) 
     return tuple(result)
 
 
+def _dilated(definition: ConvDef, rate: int) -> ConvDef:
+    """A definition with a stride of 1 and its rate multiplied; without a window it stays as it is."""
+    if isinstance(definition, GlobalPool | Dense):
+        return definition
+    rows, columns = pair(definition.rate, "rate")
+    return definition._replace(stride=(1, 1), rate=(rows * rate, columns * rate))
+
+
 def _require_reached(conv_defs: ConvDefs, output_stride: int) -> int:
     """Return the total stride as an int; raise unless the definitions reach it, or slim allows it beyond theirs."""
-    reached = [1]
-    for i, d in enumerate(conv_defs):
-        down, across = pair(d.stride, "stride")
-        if down != across:
-            raise ValueError(f"conv_defs[{i}].stride: expected equal strides with an output_stride, got {d.stride}")
-        reached.append(reached[-1] * down)
+    reached = [1, *total_strides(conv_defs, "an output_stride")]
     allowed = sorted({*reached, *(s for s in SLIM_OUTPUT_STRIDES if s > reached[-1])})
     wanted = integer(output_stride)
     if wanted is None or wanted not in allowed:
@@ -160,6 +181,25 @@ def _require_reached(conv_defs: ConvDefs, output_stride: int) -> int:
             f"output_stride: expected None or one of {', '.join(map(str, allowed))}, got {output_stride!r}"
         )
     return wanted
+
+
+def total_strides(conv_defs: ConvDefs, purpose: str) -> Sequence[int]:
+    """Return the product of strides from the image to the result of each definition.
+
+    Args:
+        conv_defs: normalized definitions.
+        purpose: what needs one product, for the error.
+
+    Raises:
+        ValueError: for unequal strides, of which there is no one product.
+    """
+    reached = [1]
+    for i, d in enumerate(conv_defs):
+        down, across = pair(d.stride, "stride")
+        if down != across:
+            raise ValueError(f"conv_defs[{i}].stride: expected equal strides with {purpose}, got {d.stride}")
+        reached.append(reached[-1] * down)
+    return reached[1:]
 
 
 def without_depthwise(conv_defs: Iterable[ConvDef]) -> ConvDefs:
@@ -177,6 +217,26 @@ def without_depthwise(conv_defs: Iterable[ConvDef]) -> ConvDefs:
     return tuple(Conv(*d) if isinstance(d, DepthSepConv) else d for d in normalize(conv_defs))
 
 
+def with_slim_gates(conv_defs: Iterable[ConvDef]) -> ConvDefs:
+    """Return the definitions with TF-slim's gate in squeeze-and-excite: relu6(x + 3) · 0.16667.
+
+    Keras's hard sigmoid, which the paper means, divides by 6.
+
+    Args:
+        conv_defs: the definitions of a network, in order; gates other than the hard sigmoid stay as they are.
+
+    Source: TF-slim's ``mobilenet_v3``.
+
+    Examples:
+        >>> with_slim_gates([InvertedResidual(3, 1, 16, 6, squeeze=1 / 4)])[0].gate
+        'slim_hard_sigmoid'
+    """
+    return tuple(
+        d._replace(gate=SLIM_GATE) if isinstance(d, InvertedResidual) and d.gate == "hard_sigmoid" else d
+        for d in normalize(conv_defs)
+    )
+
+
 def numbered_places(conv_defs: ConvDefs) -> Sequence[Place]:
     """Return the names of TF-slim's ``mobilenet_v1``, by the place of the definition.
 
@@ -190,6 +250,18 @@ def numbered_places(conv_defs: ConvDefs) -> Sequence[Place]:
     return [Place(f"Conv2d_{i}", f"Conv2d_{i}") for i in range(len(conv_defs))]
 
 
+SLIM_SCOPES: dict[type, str] = {
+    Conv: "Conv",
+    Dense: "Conv",
+    DepthSepConv: "separable_conv",
+    GlobalPool: "AvgPool2D",
+    InvertedResidual: "expanded_conv",
+    FusedInvertedResidual: "expanded_conv",
+    UniversalInvertedBottleneck: "universal_inverted_bottleneck",
+}
+"""The name of each kind in TF-slim's variable scopes; slim has no name for MobileNet v4's block."""
+
+
 def slim_places(conv_defs: ConvDefs) -> Sequence[Place]:
     """Return the names of TF-slim's ``mobilenet_v2`` and later: scopes by kind, end points by the place, from 1.
 
@@ -200,7 +272,7 @@ def slim_places(conv_defs: ConvDefs) -> Sequence[Place]:
         >>> slim_places((Conv(3, 2, 32), Conv(3, 2, 32)))
         [Place(scope='Conv', end_point='layer_1'), Place(scope='Conv_1', end_point='layer_2')]
     """
-    kinds = [d.slim_scope for d in conv_defs]
+    kinds = [SLIM_SCOPES[type(d)] for d in conv_defs]
     earlier = [kinds[:i].count(kind) for i, kind in enumerate(kinds)]
     return [
         Place(f"{kind}_{count}" if count else kind, f"layer_{i}")
@@ -215,7 +287,7 @@ def resolve(
 
     Args:
         conv_defs: the definitions of a network, in order.
-        channels: channels of the network's input; needed only if the first definition is an `InvertedResidual`.
+        channels: channels of the network's input; needed only if the first definition is a block with an expansion.
         naming_rule: gives each definition its names: `numbered_places` or `slim_places`.
 
     Raises:
@@ -226,9 +298,16 @@ def resolve(
         >>> [layer.name for layer in resolve([Conv(3, 2, 32), DepthSepConv(3, 1, 64)])]
         ['Conv2d_0', 'Conv2d_1_depthwise', 'Conv2d_1_pointwise']
     """
+    return tuple(layer for layers in expanded(conv_defs, channels, naming_rule) for layer in layers)
+
+
+def expanded(
+    conv_defs: Iterable[ConvDef], channels: int | None, naming_rule: NamingRule
+) -> Sequence[tuple[LayerDef, ...]]:
+    """Return the primitive layers of each definition; arguments and errors are those of `resolve`."""
     conv_defs = normalize(conv_defs)
-    layers: list[LayerDef] = []
+    result: list[tuple[LayerDef, ...]] = []
     for definition, place in zip(conv_defs, naming_rule(conv_defs), strict=True):
-        layers += definition.expand(place, layers[-1].name if layers else INPUT, channels)
-        channels = definition.depth
-    return tuple(layers)
+        result.append(tuple(definition.expand(Site(*place, result[-1][-1].name if result else INPUT, channels))))
+        channels = definition.depth or channels
+    return result

@@ -1,12 +1,13 @@
 """A Keras model of any network of definitions: body, mean over the image, classifier."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from numbers import Real
 
 from tfsep._keras.activations import activation_function
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ActivationLike, Model, Tensor
-from tfsep._utils.arguments import positive_int
+from tfsep._utils.arguments import integer, positive_int, text
 from tfsep.defs import ConvDef, Network
 from tfsep.defs._layer_def import classifier
 from tfsep.models._layer_builder import ArgScope, EndPoints, build_layers, settings_of
@@ -23,9 +24,11 @@ def from_definitions(
     min_depth: int = 8,
     output_stride: int | None = None,
     padding: str = "same",
-    dropout: float = 1e-3,
+    dropout: float | None = None,
     classifier_activation: ActivationLike = "softmax",
     arg_scope: ArgScope | None = None,
+    features: Sequence[int] | None = None,
+    name: str | None = None,
 ) -> Model:
     """Return a network as a Keras model, pooled over the whole image.
 
@@ -37,25 +40,37 @@ def from_definitions(
         min_depth: fewest channels of a layer, whatever the multiplier.
         output_stride: total stride to hold by growing rates, see `tfsep.defs.with_output_stride`; None for no bound.
         padding: ``"same"``, ``"keras"`` or ``"explicit"``, see `tfsep.defs.PADDING_RULES`.
-        dropout: share of the features that training drops.
+        dropout: share of the features that training drops; None for that of `arg_scope`, or of the network's family.
         classifier_activation: applied to the logits; None for the logits themselves.
-        arg_scope: how each layer is made, see `mobilenet_v1_arg_scope`; None for its defaults.
+        arg_scope: how each layer is made, see `training_scope`; None for the settings of the network's family.
+        features: total strides, such as (4, 8, 16, 32), whose maps are the results in place of the classifier's, for a
+            head: the last map of each, without the 1×1 convolution that ends a network; None for the classifier.
+        name: name of the model, and the prefix of its layers' names; None for the family's scope.
 
     Returns:
-        A model from images (N, H, W, C) to (N, num_classes).
+        A model from images (N, H, W, C) to (N, num_classes); with `features`, to a list of maps, in the order asked
+        for.
 
     Raises:
-        ValueError: for an argument out of range, or an output_stride that cannot be held.
+        ValueError: for an argument out of range, an output_stride that cannot be held, or features of a stride that the
+            network has not.
 
     Examples:
         >>> from tfsep.defs import NETWORKS
         >>> model = from_definitions(NETWORKS["fashion_mnist"], num_classes=10)
         >>> model.input_shape, model.output_shape
         ((None, 28, 28, 1), (None, 10))
+        >>> maps = from_definitions(NETWORKS["fashion_mnist"], features=(2, 4)).outputs
+        >>> [tuple(each.shape) for each in maps]
+        [(None, 14, 14, 160), (None, 7, 7, 320)]
     """
     network = Network.of(network)
+    if name is not None:
+        network = replace(network, family=replace(network.family, scope=text(name, "name")))
     arg_scope = settings_of(arg_scope, network.family)
     shape = network.input_shape(input_shape)
+    if dropout is None:
+        dropout = arg_scope.dropout
     if not isinstance(dropout, Real) or not 0 <= dropout < 1:
         raise ValueError(f"dropout: expected a number in [0, 1), got {dropout!r}")
     require_classes(num_classes)
@@ -65,12 +80,29 @@ def from_definitions(
     layers = network.layers(shape[-1], alpha, min_depth, output_stride)
     scope = network.family.scope
     name = scope.replace("/", ".")  # Keras takes no slash in a name
-    features, _ = build_layers(inputs, layers, scope, padding, arg_scope)
-    features, _ = pool_features(features, True, scope, arg_scope)
+    if features is not None:
+        ends = _ends_of(network, features, shape[-1], output_stride)
+        last = max(i for i, layer in enumerate(layers) if set(layer.end_points) & set(ends))
+        _, end_points = build_layers(inputs, layers[: last + 1], scope, padding, arg_scope)
+        return keras.Model(inputs, [end_points[end] for end in ends], name=name)
+    net, _ = build_layers(inputs, layers, scope, padding, arg_scope)
+    if not network.pools:
+        net, _ = pool_features(net, True, scope, arg_scope)
     if not num_classes:
-        return keras.Model(inputs, keras.layers.Flatten("channels_last", name=f"{name}.Features")(features), name=name)
-    logits, end_points = classify(features, num_classes, dropout, classifier_activation, True, scope, arg_scope)
+        return keras.Model(inputs, keras.layers.Flatten("channels_last", name=f"{name}.Features")(net), name=name)
+    logits, end_points = classify(net, num_classes, dropout, classifier_activation, True, scope, arg_scope)
     return keras.Model(inputs, end_points.get("Predictions", logits), name=name)
+
+
+def _ends_of(network: Network, strides: Sequence[int], channels: int | None, output_stride: int | None) -> list[str]:
+    """The end points of the maps at these strides."""
+    ends = network.features(channels, output_stride)
+    if isinstance(strides, str) or not isinstance(strides, Sequence) or not strides:
+        raise ValueError(f"features: expected strides in order, such as (4, 8, 16, 32), got {strides!r}")
+    for stride in strides:
+        if integer(stride) not in ends:
+            raise ValueError(f"features: expected strides of {', '.join(map(str, ends))}, got {stride!r}")
+    return [ends[stride] for stride in strides]
 
 
 def require_images(inputs: Tensor) -> None:

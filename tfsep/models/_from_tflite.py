@@ -4,7 +4,7 @@ from os import PathLike
 
 from tfsep import quantize
 from tfsep._keras.types import Model
-from tfsep.models._mobilenet import MobileNetV1, mobilenet_v1_arg_scope
+from tfsep.models._mobilenet_v1 import MobileNetV1, mobilenet_v1_arg_scope
 from tfsep.weights._load_tflite import load_network
 from tfsep.weights._tflite_network import FileNetwork
 from tfsep.weights._tflite_reader import read_network

@@ -13,12 +13,12 @@ from enum import Enum
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
-from tfsep._keras.activations import activation_function
+from tfsep._keras.activations import activation_function, slim_hard_sigmoid
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import ActivationLike, Layer, Tensor
 from tfsep._utils.arguments import number_in_range, positive_number, short_repr
 from tfsep.defs import Family
-from tfsep.defs._layer_def import DEFAULT_ACTIVATION, INPUT, LayerDef, LayerOp
+from tfsep.defs._layer_def import DEFAULT_ACTIVATION, INPUT, SLIM_GATE, LayerDef, LayerOp
 from tfsep.defs._padding import padding_of
 from tfsep.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
@@ -35,40 +35,44 @@ EndPoints: TypeAlias = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class ArgScope:
-    """The settings of all layers of a network, as slim's ``mobilenet_v1_arg_scope`` sets them.
+    """The settings of all layers of a network, as slim's ``mobilenet_v1_arg_scope`` and ``training_scope`` set them.
 
     Attributes:
         weight_decay: slim's L2 scale; the loss gains ``weight_decay · Σw² / 2`` for each kernel.
         stddev: standard deviation of the truncated normal that draws the kernels; None draws by He's rule, the better
             start without slim's long schedule.
         regularize_depthwise: whether depthwise kernels are decayed too.
-        batch_norm_decay: momentum of the moving statistics.
-        batch_norm_epsilon: added to the variance.
+        batch_norm_decay: momentum of the moving statistics; None for the family's.
+        batch_norm_epsilon: added to the variance; None for the family's.
         activation: activation of the layers whose definition names none; ``"default"`` for the family's.
         synchronized: whether replicas normalize by the statistics of all, in place of their own.
         is_training: False fixes the phase: frozen statistics and no dropout, also in ``fit``. True and None leave it to
             each call of the model.
         reuse: True shares the layers that were last made under the same names, ``tf.compat.v1.AUTO_REUSE`` those that
             were made; False and None make new ones.
+        dropout: share of the features that training drops before the classifier, of builders that have no argument for
+            it; None for the family's.
     """
 
     weight_decay: float = 4e-5
     stddev: float | None = 0.09
     regularize_depthwise: bool = False
-    batch_norm_decay: float = 0.9997
-    batch_norm_epsilon: float = 1e-3
+    batch_norm_decay: float | None = None
+    batch_norm_epsilon: float | None = None
     activation: ActivationLike = DEFAULT_ACTIVATION
     synchronized: bool = False
     is_training: bool | None = True
     reuse: Reuse = None
+    dropout: float | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
         number_in_range(self.weight_decay, "weight_decay", float, 0)
         if self.stddev is not None:
             positive_number(self.stddev, "stddev")
-        number_in_range(self.batch_norm_decay, "batch_norm_decay", float, 0, 1)
-        number_in_range(self.batch_norm_epsilon, "batch_norm_epsilon", float, 0)
+        for name, *ends in (("batch_norm_decay", 0, 1), ("batch_norm_epsilon", 0), ("dropout", 0, 0.99)):
+            if getattr(self, name) is not None:
+                number_in_range(getattr(self, name), name, float, *ends)
         if self.activation != DEFAULT_ACTIVATION:
             activation_function(self.activation, "activation")
         if self.is_training is not None and not isinstance(self.is_training, bool):
@@ -76,23 +80,37 @@ class ArgScope:
         if self.reuse not in (None, False, True, AUTO_REUSE):
             raise ValueError(f"reuse: expected True, False, None or tf.compat.v1.AUTO_REUSE, got {self.reuse!r}")
 
-    def with_default_activation(self, activation: str) -> "ArgScope":
-        """Return the settings with an activation in place of ``"default"``.
+    def of_family(self, family: Family) -> "ArgScope":
+        """Return the settings with a family's numbers and activation where none are given.
 
         Args:
-            activation: name of the Keras activation of the network's family.
+            family: the rules of the network.
 
         Examples:
-            >>> ArgScope().with_default_activation("relu").activation
-            'relu'
+            >>> from tfsep.defs import MOBILENET_V2
+            >>> ArgScope(batch_norm_decay=0.99).of_family(MOBILENET_V2).activation
+            'relu6'
         """
-        return replace(self, activation=activation) if self.activation == DEFAULT_ACTIVATION else self
+        names = ("batch_norm_decay", "batch_norm_epsilon", "dropout")
+        own = {name: getattr(family, name) for name in names if getattr(self, name) is None}
+        if self.activation == DEFAULT_ACTIVATION:
+            own["activation"] = family.activation
+        return replace(self, **own)
 
     def initializer(self) -> keras.initializers.Initializer:
         """Return a new initializer for one kernel."""
         if self.stddev is None:
             return keras.initializers.HeNormal()
         return keras.initializers.TruncatedNormal(stddev=self.stddev)
+
+    def normalization(self) -> dict[str, Any]:
+        """Return the arguments of batch normalization."""
+        return {
+            "momentum": self.batch_norm_decay,
+            "epsilon": self.batch_norm_epsilon,
+            "synchronized": self.synchronized,
+            "frozen": self.is_training is False,
+        }
 
     def regularizer(self) -> keras.regularizers.Regularizer | None:
         """Return the regularizer of a kernel, or None; slim's L2 loss is half of Keras's for the same scale."""
@@ -142,7 +160,7 @@ def settings_of(arg_scope: ArgScope | None, family: Family) -> ArgScope:
     """Return the settings of a network: the given ones, or those of an enclosing `default_arg_scope`."""
     if not isinstance(arg_scope, ArgScope | None):
         raise TypeError(f"arg_scope: expected that of mobilenet_v1_arg_scope, or None, got {short_repr(arg_scope)}")
-    return (arg_scope or _default.get() or ArgScope()).with_default_activation(family.activation)
+    return (arg_scope or _default.get() or ArgScope()).of_family(family)
 
 
 def build_layers(
@@ -175,18 +193,13 @@ def _apply(layer: LayerDef, inputs: Tensor | list[Tensor], scope: str, padding: 
     name = f"{scope}.{layer.name}".replace("/", ".")
     net = arg_scope.layer(_OPERATIONS[layer.op](layer, name, padding, arg_scope))(inputs)
     if layer.normalization:
-        normalization = BatchNormalization(
-            momentum=arg_scope.batch_norm_decay,
-            epsilon=arg_scope.batch_norm_epsilon,
-            synchronized=arg_scope.synchronized,
-            frozen=arg_scope.is_training is False,
-            name=f"{name}.BatchNorm",
-        )
+        normalization = BatchNormalization(name=f"{name}.BatchNorm", **arg_scope.normalization())
         net = arg_scope.layer(normalization)(net)
     if layer.activation is None:
         return net
     activation = arg_scope.activation if layer.activation == DEFAULT_ACTIVATION else layer.activation
-    return arg_scope.layer(keras.layers.Activation(activation, name=f"{name}.Activation"))(net)
+    function = slim_hard_sigmoid if activation == SLIM_GATE else activation
+    return arg_scope.layer(keras.layers.Activation(function, name=f"{name}.Activation"))(net)
 
 
 def _convolution(layer: LayerDef, name: str, padding: str, arg_scope: ArgScope) -> Layer:

@@ -7,6 +7,7 @@ from typing import Any
 import tf_slim
 
 from tfsep._keras.backend import keras
+from tfsep.defs import MOBILENET_V1
 from tfsep.models._layer_builder import ArgScope, default_arg_scope
 from tfsep.slim._convolution import conv2d
 from tfsep.slim._image_convolution import separable_conv2d
@@ -54,13 +55,15 @@ def arg_scope(
 
 
 def _slim_arguments(settings: ArgScope) -> Iterator[tuple[list[Callable[..., Any]], dict[str, Any]]]:
-    """The settings as arguments of slim's functions, as slim's own ``mobilenet_v1_arg_scope`` has them."""
+    """The settings as arguments of slim's functions, as slim's own scopes have them; what none is given, of v1's."""
     convolutions = [conv2d, separable_conv2d]
-    activation = settings.with_default_activation("relu6").activation
-    normalization = {"decay": settings.batch_norm_decay, "epsilon": settings.batch_norm_epsilon}
+    own = settings.of_family(MOBILENET_V1)
+    normalization = {"decay": own.batch_norm_decay, "epsilon": own.batch_norm_epsilon}
     yield convolutions, {"weights_initializer": settings.initializer(), "normalizer_fn": batch_norm}
-    yield convolutions, {"activation_fn": keras.activations.get(activation)}
+    yield convolutions, {"activation_fn": keras.activations.get(own.activation)}
     yield [batch_norm], {"center": True, "scale": True, **normalization}
     yield [batch_norm, dropout], {"is_training": settings.is_training}
+    if settings.dropout is not None:
+        yield [dropout], {"keep_prob": 1 - settings.dropout}
     yield [conv2d], {"weights_regularizer": settings.regularizer()}
     yield [separable_conv2d], {"weights_regularizer": settings.depthwise_regularizer()}

@@ -1,4 +1,4 @@
-"""MobileNets with TF-slim's names, arguments, rules and end points.
+"""MobileNet v1 with TF-slim's names, arguments, rules and end points.
 
 Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), and TF-slim's ``mobilenet_v1``.
 """
@@ -6,16 +6,16 @@ Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), and TF-slim's ``mo
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from numbers import Real
 from typing import Any
 
 from tfsep._keras.activations import activation_function
 from tfsep._keras.types import ActivationLike, Model, Tensor
 from tfsep._utils.arguments import text
-from tfsep.defs import MOBILENET_V1, MOBILENETV1_CONV_DEFS, ConvDef, LayerDef, Network
+from tfsep.defs import MOBILENET_V1, MOBILENETV1_CONV_DEFS, ConvDef, Network
 from tfsep.defs._transforms import normalize
 from tfsep.models._from_definitions import classify, from_definitions, pool_features, require_classes, require_images
 from tfsep.models._layer_builder import ArgScope, EndPoints, Reuse, build_layers, settings_of
+from tfsep.models._slim_builder import dropped_share, padding_rule, phase, up_to
 
 __all__ = [
     "MobileNetV1",
@@ -104,8 +104,8 @@ def mobilenet_v1_base(
     require_images(inputs)
     network = _network(conv_defs, scope)
     layers = network.layers(inputs.shape[-1], depth_multiplier, min_depth, output_stride)
-    layers = _up_to(layers, final_endpoint)
-    rule = _padding_rule(padding, use_explicit_padding)
+    layers = up_to(layers, final_endpoint)
+    rule = padding_rule(padding, use_explicit_padding)
     return build_layers(inputs, layers, scope, rule, settings_of(arg_scope, network.family))
 
 
@@ -113,26 +113,6 @@ def _network(conv_defs: Iterable[ConvDef] | None, scope: str) -> Network:
     """The network of MobileNet v1's rules with these definitions."""
     conv_defs = MOBILENETV1_CONV_DEFS if conv_defs is None else normalize(conv_defs)
     return Network(conv_defs, replace(MOBILENET_V1, scope=scope))
-
-
-def _up_to(layers: tuple[LayerDef, ...], final_endpoint: str | None) -> tuple[LayerDef, ...]:
-    """The layers to an end point, that one included."""
-    if final_endpoint is None:
-        return layers
-    for i, layer in enumerate(layers):
-        if final_endpoint in layer.end_points:
-            return layers[: i + 1]
-    names = [end_point for layer in layers for end_point in layer.end_points]
-    raise ValueError(f"final_endpoint: expected one from {names[0]} to {names[-1]}, got {final_endpoint!r}")
-
-
-def _padding_rule(padding: str, use_explicit_padding: bool) -> str:
-    """The padding rule, given under its own name or slim's."""
-    if not use_explicit_padding:
-        return padding
-    if padding not in ("same", "explicit"):
-        raise ValueError(f"padding: expected 'explicit' where use_explicit_padding is set, got {padding!r}")
-    return "explicit"
 
 
 def mobilenet_v1(
@@ -192,11 +172,8 @@ def mobilenet_v1(
     """
     require_classes(num_classes)
     activation_function(prediction_fn, "prediction_fn")
-    if not isinstance(dropout_keep_prob, Real) or not 0 < dropout_keep_prob <= 1:
-        raise ValueError(f"dropout_keep_prob: expected a number in (0, 1], got {dropout_keep_prob!r}")
-    arg_scope = replace(settings_of(arg_scope, MOBILENET_V1), reuse=reuse)
-    if is_training is not None:
-        arg_scope = replace(arg_scope, is_training=is_training)
+    dropout = dropped_share(dropout_keep_prob)
+    arg_scope = phase(arg_scope, MOBILENET_V1, reuse, is_training)
     net, end_points = mobilenet_v1_base(
         inputs,
         min_depth=min_depth,
@@ -212,7 +189,6 @@ def mobilenet_v1(
     end_points[pool] = net
     if not num_classes:
         return net, end_points
-    dropout = float(1 - dropout_keep_prob)
     logits, predicted = classify(net, num_classes, dropout, prediction_fn, spatial_squeeze, scope, arg_scope)
     return logits, {**end_points, **predicted}
 
@@ -285,7 +261,7 @@ def MobileNetV1(
         alpha,
         min_depth=min_depth,
         output_stride=output_stride,
-        padding=_padding_rule(padding, use_explicit_padding),
+        padding=padding_rule(padding, use_explicit_padding),
         dropout=dropout,
         classifier_activation=classifier_activation,
         arg_scope=arg_scope,
