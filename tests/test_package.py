@@ -31,6 +31,8 @@ SUBPACKAGES = [
     *(
         "geometry",
         "boxes",
+        "metrics",
+        "losses",
         "plots",
         "defs",
         "cost",
@@ -177,8 +179,8 @@ def test_keras_and_tensorflow_are_imported_in_one_module():
 
 # Each imports only what stands before it.
 ORDER = [
-    *("_version", "_utils", "_flatbuffer", "_workers", "geometry", "boxes", "_keras"),
-    *("plots", "defs", "ops", "layers", "cost", "surgery", "quantize", "weights", "models"),
+    *("_version", "_utils", "_flatbuffer", "_workers", "geometry", "boxes", "metrics", "_keras"),
+    *("plots", "defs", "losses", "ops", "layers", "cost", "surgery", "quantize", "weights", "models"),
     *("slim", "data", "tflite", "train", "importing", "classify", "examples", "saved", "demo", "cli", "__main__"),
 ]
 

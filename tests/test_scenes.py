@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from checks import assert_refused
 from test_data import write_idx
 
-from tfsep import data
+from tfsep import boxes, data
 from tfsep.data import EpochShard
 from tfsep.data._compose_scene import silhouette
 from tfsep.data._fashion_mnist import FASHION_MNIST_FILES
@@ -157,6 +158,28 @@ def test_a_scene_without_room_for_all_has_fewer_garments(folder):
 )
 def test_bad_arguments_are_refused(folder, argument, wrong):
     assert_refused(lambda: data.fashion_scenes(**{"folder": folder, argument: wrong}), argument)
+
+
+def test_detection_targets_are_those_of_each_scene(scenes):
+    anchors = boxes.multibox_anchors([3, 1])
+    pairs = scenes.train.in_order().map(data.detection_targets(anchors, 0.5, 0.3, scales=(10, 8, 4, 2)))
+    for number, (image, target) in enumerate(pairs.take(4)):
+        scene = scenes.train.scene(number)
+        right = boxes.targets(scene.boxes, scene.classes, anchors, 0.5, 0.3, (10, 8, 4, 2))
+        np.testing.assert_array_equal(image, scene.image)
+        np.testing.assert_array_equal(target["classes"], right.classes)
+        np.testing.assert_array_equal(target["offsets"][:, :4], right.offsets)
+        np.testing.assert_array_equal(target["offsets"][:, 4], right.classes > 0)
+    assert (right.classes > 0).any()
+    assert pairs.element_spec[1]["offsets"].shape == (anchors.count, 5)
+    assert_refused(lambda: data.detection_targets(anchors, 2), "positive")
+    assert_refused(lambda: data.detection_targets(anchors, 0.5, 0.6), "negative")
+    assert_refused(lambda: data.detection_targets([1]), "anchors", TypeError)
+    wrong = {"boxes": np.array([[0, 0, 40, 30]], "float32"), "classes": np.array([1], "int32")}
+    assert_refused(lambda: data.detection_targets(anchors)(image, wrong), "boxes")
+    read = tf.data.Dataset.from_tensors((image, wrong)).map(data.detection_targets(anchors))
+    with pytest.raises(tf.errors.OpError, match="boxes: expected shares of the image"):
+        list(read)
 
 
 def test_a_folder_of_too_few_garments_is_refused(tmp_path):

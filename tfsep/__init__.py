@@ -11,8 +11,8 @@ from tfsep._version import __version__
 from tfsep.defs import MOBILENETV1_CONV_DEFS, Conv, DepthSepConv
 
 _SUBPACKAGES = (
-    *("boxes", "cost", "data", "defs", "examples", "geometry", "layers", "models", "ops", "plots", "quantize", "slim"),
-    *("surgery", "tflite", "train", "weights"),
+    *("boxes", "cost", "data", "defs", "examples", "geometry", "layers", "losses", "metrics", "models", "ops", "plots"),
+    *("quantize", "slim", "surgery", "tflite", "train", "weights"),
 )
 
 __all__ = ["MOBILENETV1_CONV_DEFS", "Conv", "DepthSepConv", "__version__", *_SUBPACKAGES]  # noqa: PLE0604

@@ -10,6 +10,7 @@ A data set of scenes (`SceneData`) has boxes and masks in place of labels, and i
 
 from tfsep.data._compose_scene import Scene
 from tfsep.data._decode import preprocess
+from tfsep.data._detection_targets import detection_targets
 from tfsep.data._epoch_shard import EpochShard
 from tfsep.data._fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist, read_idx
 from tfsep.data._fashion_scenes import SceneData, SceneSplit, fashion_scenes
@@ -39,6 +40,7 @@ __all__ = [
     "SceneData",
     "SceneSplit",
     "Split",
+    "detection_targets",
     "fashion_mnist",
     "fashion_scenes",
     "image_folder",
