@@ -7,9 +7,14 @@ explicit padding in front of each window, channels by ``depth_multiplier``, an e
 
 import warnings
 
+import keras
 import numpy as np
 import tensorflow as tf
-from slim_reference import _batch_norm, _fixed_padding, _value
+from checks import assert_close
+from slim_reference import _batch_norm, _fixed_padding, _value, save
+
+from tfsep import weights
+from tfsep._keras.dtype_policy import dtype_policy
 
 
 def divisible(value, divisor=8, least=8):
@@ -136,3 +141,29 @@ def evaluate(
                 [v.initializer for v in variables], {v.initializer.inputs[1]: values[v.op.name] for v in variables}
             )
             return session.run(end_points, {inputs: image}), values
+
+
+OURS = {
+    "multiplier": "depth_multiplier",
+    "finegrain": "finegrain_classification_mode",
+    "explicit": "use_explicit_padding",
+}
+"""Our names of options, where they are longer."""
+
+
+def check(builder, conv_defs, rows, size, scope, folder, options):
+    """Assert that a builder's end points are tf_slim's, on the same weights; in float64, for no rounding to hide in."""
+    image = np.random.default_rng(1).uniform(-1, 1, (2, *size, 3))
+    expected, values = evaluate(image, rows, scope=scope, **options)
+    save(folder / "model.ckpt", values)
+    inputs = keras.Input(image.shape[1:], dtype="float64")
+    with dtype_policy("float64"):
+        own = {OURS.get(name, name): value for name, value in options.items()}
+        _, ends = builder(inputs, 5, conv_defs=conv_defs, prediction_fn=None, **own)
+    model = keras.Model(inputs, ends)
+    weights.load_slim_checkpoint(model, folder / "model.ckpt")
+    actual = model(image)
+    assert set(actual) == set(expected)
+    for name, value in expected.items():
+        assert_close(actual[name], value, 1e-9, name)
+        assert np.std(value) > 1e-3, f"{name}: a signal that vanished shows nothing"

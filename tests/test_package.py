@@ -52,8 +52,12 @@ WITHOUT_EXAMPLE = {
     *("saved.export_all", "saved.publish"),
     *("models.mobilenet_v1_075", "models.mobilenet_v1_050", "models.mobilenet_v1_025"),
     *("models.mobilenet_v2_140", "models.mobilenet_v2_050", "models.mobilenet_v2_035"),
+    *("models.mobilenet_v3_large", "models.mobilenet_v3_small", "models.mobilenet_edgetpu_075"),
+    *("models.mobilenet_v3_large_minimalistic", "models.mobilenet_v3_small_minimalistic", "models.mobilenet_edgetpu"),
     # `models.from_definitions` of a network that has a name.
-    "models.MobileNetV2",
+    *("models.MobileNetV2", "models.MobileNetEdgeTPU"),
+    *(f"models.MobileNetV4Conv{size}" for size in ("Small", "Medium", "Large")),
+    *(f"models.EfficientNetLite{number}" for number in range(5)),
     # tf_slim's own, which our functions' examples use.
     *("slim.add_arg_scope", "slim.current_arg_scope", "slim.has_arg_scope"),
     *("slim.arg_scope_func_key", "slim.arg_scoped_arguments"),

@@ -1,7 +1,7 @@
 """A family's rules, and a network as a record of its definitions and the family whose rules make layers of them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tfsep._utils.arguments import number_in_range, positive_int, text
@@ -23,7 +23,16 @@ from tfsep.defs._transforms import (
 )
 from tfsep.geometry._sizes import normalize_shape
 
-__all__ = ["MOBILENET_V1", "MOBILENET_V2", "Family", "Network"]
+__all__ = [
+    "EFFICIENTNET_LITE",
+    "MOBILENET_EDGETPU",
+    "MOBILENET_V1",
+    "MOBILENET_V2",
+    "MOBILENET_V3",
+    "MOBILENET_V4",
+    "Family",
+    "Network",
+]
 
 ImageShape: TypeAlias = tuple[int | None, int | None, int | None]
 """(H, W, C); None for a size that is left open."""
@@ -41,6 +50,7 @@ class Family:
         activation: name of the Keras activation of all definitions that name none of their own.
         full_width_head: whether the last definition, if it is a `Conv` or `Dense`, keeps its depth under width
             multipliers below 1 (slim's ``finegrain_classification_mode``).
+        head_grows: whether that definition is wider under multipliers above 1.
         batch_norm_decay: momentum of the moving statistics in training.
         batch_norm_epsilon: added to the variance.
         dropout: share of the features that training drops before the classifier.
@@ -62,6 +72,7 @@ class Family:
     width_rule: WidthRule
     activation: str
     full_width_head: bool = False
+    head_grows: bool = True
     batch_norm_decay: float = 0.9997
     batch_norm_epsilon: float = 1e-3
     dropout: float = 1e-3
@@ -74,7 +85,8 @@ class Family:
             if not callable(getattr(self, rule)):
                 raise TypeError(f"{rule}: expected a function, got {getattr(self, rule)!r}")
         check_activation(self.activation, "activation")
-        checked_flag(self.full_width_head, "full_width_head")
+        for name in ("full_width_head", "head_grows"):
+            checked_flag(getattr(self, name), name)
         number_in_range(self.batch_norm_decay, "batch_norm_decay", float, 0, 1)
         number_in_range(self.batch_norm_epsilon, "batch_norm_epsilon", float, 0)
         number_in_range(self.dropout, "dropout", float, 0, 0.99)
@@ -92,6 +104,18 @@ MOBILENET_V2 = Family(
 """Names and widths of TF-slim's ``mobilenet_v2``: scopes by kind of block, channels in multiples of 8, a last
 convolution that is not narrowed."""
 
+MOBILENET_V3 = replace(MOBILENET_V2, name="MobileNet v3", scope="MobilenetV3", activation="relu")
+"""Names and widths of TF-slim's ``mobilenet_v3``."""
+
+MOBILENET_EDGETPU = replace(MOBILENET_V3, name="MobileNet-EdgeTPU", scope="MobilenetEdgeTPU")
+"""Names and widths of TF-slim's ``mobilenet_v3.edge_tpu``."""
+
+MOBILENET_V4 = replace(MOBILENET_V3, name="MobileNet v4", scope="MobilenetV4", batch_norm_decay=0.99)
+"""Names and widths of MobileNet v4's networks: those of v3, and the momentum of their training."""
+
+EFFICIENTNET_LITE = replace(MOBILENET_V2, name="EfficientNet-Lite", scope="EfficientNetLite", batch_norm_decay=0.99)
+"""Names and widths of EfficientNet-Lite's networks: those of MobileNet v2, and the momentum of their training."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -102,6 +126,8 @@ class Network:
         family: the rules: `MOBILENET_V1`, `MOBILENET_V2`, or a `Family` of one's own.
         title: the network's name on its card.
         image_shape: (H, W, C) of the images that it is meant for; it takes others, too. None for no particular ones.
+        top1: published share of ImageNet's validation images, in percent, whose class it says, at width 1 and on images
+            of that shape; None where there is none.
 
     Raises:
         ValueError: if there is no definition, or one has a size under 1 or an unknown activation; for a title that is
@@ -118,6 +144,7 @@ class Network:
     family: Family
     title: str = "a network of its own definitions"
     image_shape: tuple[int, int, int] | None = None
+    top1: float | None = None
 
     def __post_init__(self) -> None:
         """Check the fields, and normalize definitions and image shape."""
@@ -128,6 +155,8 @@ class Network:
         if self.image_shape is not None:
             shape = _image_shape(self.image_shape, "image_shape")
             object.__setattr__(self, "image_shape", tuple(positive_int(side, "image_shape") for side in shape))
+        if self.top1 is not None:
+            number_in_range(self.top1, "top1", float, 0, 100)
 
     @classmethod
     def of(cls, network: "Network | Iterable[ConvDef]") -> "Network":
@@ -202,7 +231,8 @@ class Network:
     ) -> tuple[ConvDefs, Sequence[tuple[LayerDef, ...]]]:
         """The definitions that are built, and the primitive layers of each."""
         rules = self.family
-        scaled = scale_width(self.conv_defs, alpha, min_depth, rules.width_rule, rules.full_width_head)
+        head = rules.full_width_head, rules.head_grows
+        scaled = scale_width(self.conv_defs, alpha, min_depth, rules.width_rule, *head)
         conv_defs = with_output_stride(scaled, output_stride)
         return conv_defs, expanded(conv_defs, channels, rules.naming_rule)
 

@@ -85,6 +85,7 @@ def scale_width(
     min_depth: int = 8,
     rule: WidthRule = truncate,
     full_width_head: bool = False,
+    head_grows: bool = True,
 ) -> ConvDefs:
     """Return the definitions with their depths multiplied, rounded and bounded.
 
@@ -96,6 +97,7 @@ def scale_width(
             later MobileNets.
         full_width_head: whether the last definition, if it is a `Conv` or `Dense`, keeps its depth under multipliers
             below 1, as in MobileNet v2 (slim's ``finegrain_classification_mode``).
+        head_grows: whether such a definition is wider under multipliers above 1; in slim's ``mobilenet_v3`` it is not.
 
     Raises:
         ValueError: if `depth_multiplier` is not greater than zero or makes a depth that no int64 holds, or `min_depth`
@@ -114,7 +116,7 @@ def scale_width(
         raise ValueError(f"depth_multiplier: expected one that leaves depths under 2^63, got {depth_multiplier!r}")
     *body, head = (_scaled(d, lambda depth: rule(depth * multiplier, least)) for d in conv_defs)
     if full_width_head and isinstance(head, Conv | Dense):
-        head = _scaled(conv_defs[-1], lambda depth: rule(depth * max(multiplier, 1.0), least))
+        head = _scaled(conv_defs[-1], lambda depth: rule(depth * (max(multiplier, 1.0) if head_grows else 1.0), least))
     return *body, head
 
 

@@ -8,6 +8,7 @@ from tfsep.models import (
     _load_model,
     _mobilenet_v1,
     _mobilenet_v2,
+    _mobilenet_v3,
     _named_networks,
     _slim_builder,
 )
@@ -17,6 +18,7 @@ from tfsep.models._layer_builder import *
 from tfsep.models._load_model import *
 from tfsep.models._mobilenet_v1 import *
 from tfsep.models._mobilenet_v2 import *
+from tfsep.models._mobilenet_v3 import *
 from tfsep.models._named_networks import *
 from tfsep.models._slim_builder import *
 
@@ -27,6 +29,7 @@ __all__ = [  # noqa: PLE0604
     *_load_model.__all__,
     *_mobilenet_v1.__all__,
     *_mobilenet_v2.__all__,
+    *_mobilenet_v3.__all__,
     *_named_networks.__all__,
     *_slim_builder.__all__,
 ]

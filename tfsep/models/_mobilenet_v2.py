@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from tfsep._keras.types import ActivationLike, Tensor
-from tfsep.defs import MOBILENET_V2, MOBILENETV2_CONV_DEFS, ConvDef
+from tfsep.defs import MOBILENET_V2, MOBILENETV2_CONV_DEFS, ConvDef, Network, normalize
 from tfsep.models._layer_builder import ArgScope, EndPoints, Reuse
-from tfsep.models._slim_builder import SlimNetwork, network_of, padding_rule, phase, with_activation
+from tfsep.models._slim_builder import slim_mobilenet
 
 __all__ = ["mobilenet_v2", "mobilenet_v2_035", "mobilenet_v2_050", "mobilenet_v2_140", "mobilenet_v2_base"]
 
@@ -75,12 +75,26 @@ def mobilenet_v2(
         >>> logits.shape, end_points["layer_4/expansion_output"].shape, list(end_points)[-3:]
         ((None, 10), (None, 24, 24, 48), ['global_pool', 'Logits', 'Predictions'])
     """
-    conv_defs = MOBILENETV2_CONV_DEFS if conv_defs is None else conv_defs
-    network = network_of(conv_defs, MOBILENET_V2, scope, divisible_by, finegrain_classification_mode)
-    settings = with_activation(phase(arg_scope, MOBILENET_V2, reuse, is_training), activation_fn)
-    rule = padding_rule(padding, use_explicit_padding)
-    asked = SlimNetwork(network, depth_multiplier, min_depth, final_endpoint, output_stride, rule)
-    return asked.build(inputs, num_classes, prediction_fn, base_only, settings)
+    return slim_mobilenet(
+        inputs,
+        Network(MOBILENETV2_CONV_DEFS if conv_defs is None else normalize(conv_defs), MOBILENET_V2),
+        num_classes,
+        depth_multiplier,
+        finegrain_classification_mode,
+        min_depth=min_depth,
+        divisible_by=divisible_by,
+        final_endpoint=final_endpoint,
+        output_stride=output_stride,
+        use_explicit_padding=use_explicit_padding,
+        prediction_fn=prediction_fn,
+        base_only=base_only,
+        scope=scope,
+        is_training=is_training,
+        activation_fn=activation_fn,
+        reuse=reuse,
+        padding=padding,
+        arg_scope=arg_scope,
+    )
 
 
 def mobilenet_v2_base(inputs: Tensor, depth_multiplier: float = 1.0, **options: Any) -> tuple[Tensor, EndPoints]:
@@ -95,9 +109,9 @@ def mobilenet_v2_base(inputs: Tensor, depth_multiplier: float = 1.0, **options: 
         The last end point's tensor, and the end points by name, in order.
 
     Examples:
-        >>> net, end_points = mobilenet_v2_base(keras.Input((224, 224, 3)), output_stride=16)
-        >>> net.shape, end_points["layer_7"].shape
-        ((None, 14, 14, 1280), (None, 28, 28, 32))
+        >>> net, _ = mobilenet_v2_base(keras.Input((224, 224, 3)), output_stride=4, final_endpoint="layer_5")
+        >>> net.shape
+        (None, 56, 56, 32)
     """
     return mobilenet_v2(inputs, depth_multiplier=depth_multiplier, base_only=True, **options)
 

@@ -1,17 +1,14 @@
 """What TF-slim's builders of MobileNets share: their arguments, and the network on a tensor."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from numbers import Real
-from typing import NamedTuple
 
 from tfsep._keras.activations import activation_function
 from tfsep._keras.types import ActivationLike, Tensor
 from tfsep._utils.arguments import positive_int
-from tfsep.defs import ConvDef, Family, LayerDef, Network, make_divisible, normalize
+from tfsep.defs import Family, LayerDef, Network, make_divisible
 from tfsep.defs._fields import checked_flag
-from tfsep.defs._transforms import WidthRule
 from tfsep.models._from_definitions import classify, pool_features, require_classes, require_images
 from tfsep.models._layer_builder import ArgScope, EndPoints, Reuse, build_layers, settings_of
 
@@ -98,90 +95,73 @@ def phase(arg_scope: ArgScope | None, family: Family, reuse: Reuse, is_training:
     return settings if is_training is None else replace(settings, is_training=is_training)
 
 
-def with_activation(settings: ArgScope, activation_fn: ActivationLike | None) -> ArgScope:
-    """Return the settings with a builder's own activation, where it is given one."""
-    return settings if activation_fn is None else replace(settings, activation=activation_fn)
-
-
-class SlimNetwork(NamedTuple):
-    """A network as slim's later builders are asked for it.
-
-    Attributes:
-        network: definitions and rules.
-        depth_multiplier: width multiplier.
-        min_depth: fewest channels of a layer; None for 8.
-        final_endpoint: end point after which the body stops; None for the last.
-        output_stride: total stride to hold by growing rates; None for no bound.
-        padding: a key of `tfsep.defs.PADDING_RULES`.
-    """
-
-    network: Network
-    depth_multiplier: float
-    min_depth: int | None
-    final_endpoint: str | None
-    output_stride: int | None
-    padding: str
-
-    def build(
-        self,
-        inputs: Tensor,
-        num_classes: int | None,
-        prediction_fn: ActivationLike,
-        base_only: bool,
-        settings: ArgScope,
-    ) -> tuple[Tensor, EndPoints]:
-        """Build the network on `inputs`.
-
-        Args:
-            inputs: Keras tensor (N, H, W, C).
-            num_classes: length of the logits; 0 or None leaves the classifier out.
-            prediction_fn: makes predictions of logits; None for no predictions.
-            base_only: whether the mean over the image and the classifier are left out.
-            settings: how each layer is made.
-
-        Returns:
-            The logits, the pooled features or the last map, and the end points.
-
-        Raises:
-            TypeError: if `inputs` is no tensor.
-            ValueError: for an argument out of range.
-        """
-        require_images(inputs)
-        require_classes(num_classes)
-        activation_function(prediction_fn, "prediction_fn")
-        least = 8 if self.min_depth is None else self.min_depth
-        layers = self.network.layers(inputs.shape[-1], self.depth_multiplier, least, self.output_stride)
-        scope = self.network.family.scope
-        net, end_points = build_layers(inputs, up_to(layers, self.final_endpoint), scope, self.padding, settings)
-        if base_only:
-            return net, end_points
-        if not self.network.pools or tuple(net.shape[1:3]) != (1, 1):
-            net, _ = pool_features(net, True, scope, settings)
-        end_points["global_pool"] = net
-        if not num_classes:
-            return net, end_points
-        dropout = settings.dropout or 0.0
-        logits, predicted = classify(net, num_classes, dropout, prediction_fn, True, scope, settings)
-        return logits, {**end_points, **predicted}
-
-
-def network_of(
-    conv_defs: Iterable[ConvDef], family: Family, scope: str, divisible_by: int | None, full_width_head: bool
-) -> Network:
-    """Return a network of a family's rules, but for what a builder's own arguments say.
+def slim_mobilenet(
+    inputs: Tensor,
+    network: Network,
+    num_classes: int | None,
+    depth_multiplier: float,
+    finegrain_classification_mode: bool,
+    *,
+    min_depth: int | None = None,
+    divisible_by: int | None = None,
+    final_endpoint: str | None = None,
+    output_stride: int | None = None,
+    use_explicit_padding: bool = False,
+    prediction_fn: ActivationLike = "softmax",
+    base_only: bool = False,
+    scope: str | None = None,
+    is_training: bool | None = None,
+    activation_fn: ActivationLike | None = None,
+    reuse: Reuse = None,
+    padding: str = "same",
+    arg_scope: ArgScope | None = None,
+) -> tuple[Tensor, EndPoints]:
+    """Build a network by the arguments of slim's later MobileNets, which `mobilenet_v2` describes.
 
     Args:
-        conv_defs: the definitions.
-        family: the rules.
-        scope: prefix of the layers' names.
+        inputs: Keras tensor (N, H, W, C).
+        network: definitions and rules.
+        num_classes: length of the logits; 0 or None for none.
+        depth_multiplier: width multiplier.
+        finegrain_classification_mode: whether the end of the network keeps its width.
+        min_depth: fewest channels of a layer; None for 8.
         divisible_by: what numbers of channels are multiples of; None for 8.
-        full_width_head: slim's ``finegrain_classification_mode``.
-
-    Raises:
-        ValueError: for an argument out of range.
+        final_endpoint: end point after which the body stops; None for the last.
+        output_stride: total stride to hold; None for no bound.
+        use_explicit_padding: slim's name of ``padding="explicit"``.
+        prediction_fn: makes predictions of logits; None for no predictions.
+        base_only: whether mean and classifier are left out.
+        scope: prefix of the layers' names; None for the family's.
+        is_training: phase; None for that of `arg_scope`.
+        activation_fn: activation of layers that have no own; None for that of `arg_scope`.
+        reuse: whether layers are shared.
+        padding: a key of `tfsep.defs.PADDING_RULES`.
+        arg_scope: how each layer is made; None for the defaults.
     """
-    rule: WidthRule = make_divisible
+    require_images(inputs)
+    require_classes(num_classes)
+    activation_function(prediction_fn, "prediction_fn")
+    rules = network.family
     if divisible_by is not None:
-        rule = partial(make_divisible, divisor=positive_int(divisible_by, "divisible_by"))
-    flag = checked_flag(full_width_head, "finegrain_classification_mode")
-    return Network(normalize(conv_defs), replace(family, scope=scope, width_rule=rule, full_width_head=flag))
+        divisor = positive_int(divisible_by, "divisible_by")
+        rules = replace(rules, width_rule=partial(make_divisible, divisor=divisor))
+    flag = checked_flag(finegrain_classification_mode, "finegrain_classification_mode")
+    rules = replace(rules, full_width_head=flag, scope=rules.scope if scope is None else scope)
+    network = replace(network, family=rules)
+    settings = phase(arg_scope, rules, reuse, is_training)
+    if activation_fn is not None:
+        settings = replace(settings, activation=activation_fn)
+    least = 8 if min_depth is None else min_depth
+    layers = up_to(network.layers(inputs.shape[-1], depth_multiplier, least, output_stride), final_endpoint)
+    rule = padding_rule(padding, use_explicit_padding)
+    net, end_points = build_layers(inputs, layers, rules.scope, rule, settings)
+    if base_only:
+        return net, end_points
+    if not network.pools or tuple(net.shape[1:3]) != (1, 1):
+        net, _ = pool_features(net, True, rules.scope, settings)
+    end_points["global_pool"] = net
+    if not num_classes:
+        return net, end_points
+    dropout = settings.dropout or 0.0
+    logits, predicted = classify(net, num_classes, dropout, prediction_fn, True, rules.scope, settings)
+    return logits, {**end_points, **predicted}
