@@ -161,6 +161,13 @@ def test_published_numbers_of_anchors():
     assert boxes.efficientdet_anchors([64, 32, 16, 8, 4]).count == 49104
 
 
+def test_anchors_of_an_image_go_on_to_a_single_position():
+    found = boxes.ssdlite_anchors((100, 40), stride=8)
+    maps = [(13, 5), (7, 3), (4, 2), (2, 1), (1, 1)]
+    assert found == boxes.multibox_anchors(maps, image_size=(100, 40))
+    assert len(boxes.ssdlite_anchors(8).grids) == 1
+
+
 def test_mediapipe_layers_of_a_stride_share_positions():
     found = boxes.mediapipe_anchors((64, 100), (16, 32, 32), 0.2, 0.8, (1.0, 2.0), reduce_lowest=True).centers()
     expected = []
@@ -244,6 +251,7 @@ NAN, OUTSIDE, EMPTY, TURNED = [[0, 0, math.nan, 1]], [[0, 0, 40, 30]], [[0.5, 0,
         ("interpolated_ratio", lambda: boxes.mediapipe_anchors(64, (8,), interpolated_ratio=-1)),
         *(("strides", lambda s=s: boxes.mediapipe_anchors(64, s)) for s in ((), (0,), (8.5,))),
         ("image_size", lambda: boxes.multibox_anchors([2], image_size=0)),
+        ("stride", lambda: boxes.ssdlite_anchors(96, 0)),
         ("octaves", lambda: boxes.efficientdet_anchors([2], octaves=0)),
         ("scale", lambda: boxes.efficientdet_anchors([2], scale=0)),
     ],

@@ -5,7 +5,14 @@ centre's row and column, its height and its width, in the same unit. These are t
 ``TFLite_Detection_PostProcess``.
 """
 
-from tfsep.boxes._anchors import AnchorGrid, Anchors, efficientdet_anchors, mediapipe_anchors, multibox_anchors
+from tfsep.boxes._anchors import (
+    AnchorGrid,
+    Anchors,
+    efficientdet_anchors,
+    mediapipe_anchors,
+    multibox_anchors,
+    ssdlite_anchors,
+)
 from tfsep.boxes._box_coder import BOX_SCALES, decode, encode
 from tfsep.boxes._box_geometry import iou, to_centers, to_corners
 from tfsep.boxes._detections import Detections, PostProcessing, detections
@@ -30,6 +37,7 @@ __all__ = [
     "mediapipe_anchors",
     "multibox_anchors",
     "non_max_suppression",
+    "ssdlite_anchors",
     "targets",
     "to_centers",
     "to_corners",

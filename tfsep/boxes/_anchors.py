@@ -144,6 +144,27 @@ def multibox_anchors(
     )
 
 
+def ssdlite_anchors(image_size: PairLike, stride: int = 16) -> Anchors:
+    """Return anchors of `multibox_anchors` on maps of a stride, twice that, and so on, to a map of a single position.
+
+    Args:
+        image_size: rows and columns of the image.
+        stride: stride of the first map.
+
+    Raises:
+        ValueError: for an argument out of range.
+
+    Examples:
+        >>> [(grid.rows, grid.columns) for grid in ssdlite_anchors((96, 64)).grids]
+        [(6, 4), (3, 2), (2, 1), (1, 1)]
+    """
+    sides, step = pair(image_size, "image_size"), positive_int(stride, "stride")
+    maps = [tuple(-(-side // step) for side in sides)]
+    while max(maps[-1]) > 1:
+        maps.append(tuple(-(-side // 2) for side in maps[-1]))
+    return multibox_anchors(maps, image_size=sides)
+
+
 def mediapipe_anchors(
     input_size: PairLike,
     strides: Sequence[int],
