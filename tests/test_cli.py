@@ -26,6 +26,7 @@ from tfsep.cli import app
 from tfsep.cli._calibration import BiasCorrection, RangeMethod, Rounding, WeightScales, part_arguments
 from tfsep.cost import cost
 from tfsep.data import read_preprocessing
+from tfsep.defs import NETWORKS
 from tfsep.models import load_model
 from tfsep.quantize._calibration_settings import ROUNDINGS
 from tfsep.quantize._range_choice import BEST, RANGE_METHODS
@@ -112,6 +113,26 @@ def test_cost_of_files(folder):
     assert "depthwise_conv2d" in run("cost", folder / "m.keras").stdout
     run("export", folder / "m.keras", "--out", folder / "cost.tflite")
     assert "depthwise_conv2d" in run("cost", folder / "cost.tflite").stdout
+
+
+def test_cost_compares_the_family(tmp_path):
+    done = run("cost", "--compare", "--format", "csv", "--plot", tmp_path / "family.svg")
+    table, _, said = done.stdout.partition("\n\n")
+    rows = {row["network"]: row for row in csv.DictReader(io.StringIO(table))}
+    assert set(rows) == {name for name, network in NETWORKS.items() if network.top1}
+    assert rows["mobilenet_v2"]["M MACs"] == "300.8"
+    assert rows["mobilenet_v2"]["published top-1, %"] == "71.8"
+    assert said == f"plot: {tmp_path / 'family.svg'}\n"
+    assert (tmp_path / "family.svg").read_text().count("efficientnet_lite") >= 5
+    narrow = run("cost", "--compare", "--alpha", 0.5, "--size", 96, "--classes", 1001).stdout
+    assert re.search(r"mobilenet_v2 +96×96×3 +0.5 +18\.\d +1.99", narrow)
+
+
+def test_export_of_a_network_by_name(tmp_path):
+    done = run("export", "fashion_mnist", "--alpha", 0.05, "--classes", 3, "--size", 16, "--out", tmp_path / "n.tflite")
+    assert done.stdout.startswith("fashion_mnist: new weights, which are not trained\n")
+    found = tflite.inspect(tmp_path / "n.tflite")
+    assert (found.role("input")[0].shape[1:3], found.role("output")[0].shape) == ((16, 16), (1, 3))
 
 
 def test_cost_uses_the_channels_of_the_model(folder):
@@ -405,6 +426,13 @@ def wrong_uses(folder):
         "size": ["cost", "mobilenet_v1", "--size", "0"],
         "size as text": ["cost", "mobilenet_v1", "--size", "big"],
         "output stride": ["cost", "mobilenet_v1", "--output-stride", "12"],
+        "no network": ["cost"],
+        "network beside all": ["cost", "mobilenet_v2", "--compare"],
+        "plot of one": ["cost", "mobilenet_v2", "--plot", folder / "x.png"],
+        "plot of another type": ["cost", "--compare", "--plot", folder / "x.pdf"],
+        "plot without accuracies": ["cost", "--compare", "--size", "96", "--plot", folder / "x.png"],
+        "width of a file": ["export", model, "--alpha", "0.5"],
+        "classes of a network": ["export", "mobilenet_v2", "--classes", "-1"],
         "missing model": ["cost", folder / "none.keras"],
         "missing file": ["cost", folder / "none.tflite"],
         "cut file": ["cost", folder / "cut.tflite"],

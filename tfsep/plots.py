@@ -116,6 +116,23 @@ def training(records: list[dict[str, Any]], *, figure: "Figure | None" = None) -
     return figure
 
 
+MARKERS = "os^Dv"
+"""Markers of points; colours repeat after ten."""
+
+
+class _Counted(Protocol):
+    """A network with its cost and its published accuracy."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def macs(self) -> int: ...
+    @property
+    def params(self) -> int: ...
+    @property
+    def top1(self) -> float | None: ...
+
+
 class _Measured(Protocol):
     """A file with its accuracy, its latency and its size."""
 
@@ -154,29 +171,77 @@ def pareto(points: "Iterable[_Measured]", *, figure: "Figure | None" = None) -> 
     drawn = list(points)
     if not drawn:
         raise ValueError("points: expected at least one, got none")
-    figure = _empty(figure, (11.6, 4.4))
-    costs = (
-        ("median latency, ms", [point.median_ms for point in drawn]),
-        ("size, kB", [point.size_bytes / 1000 for point in drawn]),
-    )
+    costs = {
+        "median latency, ms": [point.median_ms for point in drawn],
+        "size, kB": [point.size_bytes / 1000 for point in drawn],
+    }
     gains = [point.accuracy for point in drawn]
-    for axes, (label, cost) in zip(figure.subplots(1, 2, sharey=True), costs, strict=True):
+    return _gain_by_cost([point.name for point in drawn], "accuracy", gains, costs, figure)
+
+
+def family(rows: "Iterable[_Counted]", *, figure: "Figure | None" = None) -> "Figure":
+    """Plot the published accuracy of networks against their MACs and parameters; a line joins the Pareto-optimal ones.
+
+    Args:
+        rows: rows of a `tfsep.cost.Comparison`; those without an accuracy are left out.
+        figure: an empty figure to draw into, such as ``plt.figure(layout="constrained")``, which pyplot shows; None for
+            a new one, which pyplot does not manage.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: for no row with an accuracy, or a figure that is not empty.
+        TypeError: for a figure that is not Matplotlib's.
+
+    Examples:
+        >>> from tfsep.cost import compare
+        >>> [axes.get_xlabel() for axes in family(compare().rows).axes]
+        ['MACs, millions', 'parameters, millions']
+    """
+    drawn = [(row, row.top1) for row in rows if row.top1 is not None]
+    if not drawn:
+        raise ValueError("rows: expected at least one with a published accuracy, got none")
+    costs = {
+        "MACs, millions": [row.macs / 1e6 for row, _ in drawn],
+        "parameters, millions": [row.params / 1e6 for row, _ in drawn],
+    }
+    gains = [top1 for _, top1 in drawn]
+    return _gain_by_cost([row.name for row, _ in drawn], "published ImageNet top-1, %", gains, costs, figure)
+
+
+def _gain_by_cost(
+    names: Sequence[str],
+    label: str,
+    gains: Sequence[float],
+    costs: dict[str, list[float]],
+    figure: "Figure | None",
+) -> "Figure":
+    """Points by name, their gain over each of two costs, and the front of those that no other beats."""
+    from matplotlib.ticker import LogLocator
+
+    figure = _empty(figure, (11.6, 4.4))
+    for axes, (axis, cost) in zip(figure.subplots(1, 2, sharey=True), costs.items(), strict=True):
         best = pareto_front(cost, gains)
         axes.plot([cost[i] for i in best], [gains[i] for i in best], color="0.6", zorder=1, label="_front")
-        for i, point in enumerate(drawn):
+        for i, name in enumerate(names):
+            marker = MARKERS[i // 10 % len(MARKERS)]
             face = f"C{i}" if i in best else "white"
-            axes.scatter(cost[i], gains[i], s=60, ec=f"C{i}", fc=face, lw=2, zorder=2, label=point.name)
-        axes.set(xlabel=label)
+            axes.scatter(cost[i], gains[i], s=60, ec=f"C{i}", fc=face, lw=2, zorder=2, label=name, marker=marker)
+        axes.set(xlabel=axis)
         if max(cost) > 10 * min(cost):
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("")
         else:
             axes.set_xlim(0, 1.1 * max(cost))
         axes.grid(alpha=0.3)
     first = figure.axes[0]
-    first.set_ylabel("accuracy")
+    first.set_ylabel(label)
     first.margins(y=0.15)
-    handles, names = first.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right upper", title="filled: no other beats it")
+    handles, shown = first.get_legend_handles_labels()
+    figure.legend(handles, shown, loc="outside right upper", title="filled: no other beats it")
     return figure
 
 

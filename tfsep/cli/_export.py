@@ -1,7 +1,7 @@
 """The commands export, verify and convert: a Keras model as a .tflite file, proven to compute the same."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,19 +20,27 @@ from tfsep.cli._app import (
     input_shapes_of,
     known_preprocessing,
     open_samples,
+    parse_size,
     parse_targets,
     parse_thread_counts,
     preprocessing_for,
+    print_line,
 )
 from tfsep.cli._calibration import BudgetOption, CalibrateOption, KeepFloatOption, calibrate_arguments
 from tfsep.cli._models import MODEL_HELP, CustomOption, UnsafeOption, open_model
+from tfsep.defs import NETWORKS
+
+if TYPE_CHECKING:
+    from tfsep._keras.types import Model
 
 SizeOption = Annotated[str | None, typer.Option(help="Rows and columns that the model leaves open: 224, or 224x160.")]
 
 
 @command("export")
 def export(
-    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
+    model: Annotated[
+        Path, typer.Argument(help=f"{MODEL_HELP} Or the name of a network, with new weights: {', '.join(NETWORKS)}.")
+    ],
     out: Annotated[Path | None, typer.Option(help="The .tflite file; beside the model where not given.")] = None,
     recipe: Annotated[
         str | None, typer.Option(help=f"{RECIPE_HELP} float32 if not given, int8 with --calibrate.")
@@ -46,6 +54,8 @@ def export(
     mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
     std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     size: SizeOption = None,
+    alpha: Annotated[float | None, typer.Option(help="Width multiplier of a network by name.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Its number of classes; 1000 if not given.")] = None,
     io: Annotated[str | None, typer.Option(help=IO_HELP)] = None,
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     allow_flex: Annotated[bool, typer.Option("--allow-flex", help="Allow operators that need TensorFlow.")] = False,
@@ -61,8 +71,9 @@ def export(
 
         arguments = calibrate_arguments(calibrate, keep_float, budget)
         recipe = recipe or ("float32" if arguments is None else "int8")
+        loaded, size = _named_or_loaded(model, alpha, classes, size, custom, unsafe)
         report = tflite.export(
-            **_opened(model, recipe, calibration, data, samples, mean, std, size, custom, unsafe),
+            **_opened(model, loaded, recipe, calibration, data, samples, mean, std, size),
             path=out or model.with_name(f"{model.stem}_{recipe}.tflite"),
             calibrate=arguments,
             io=io,
@@ -136,7 +147,8 @@ def convert(
     with silence_native_stderr():
         from tfsep import tflite
 
-        arguments = _opened(model, recipe, calibration, data, samples, mean, std, size, custom, unsafe)
+        loaded = open_model(model, custom, unsafe)
+        arguments = _opened(model, loaded, recipe, calibration, data, samples, mean, std, size)
         report = tflite.convert(
             **arguments,
             folder=out,
@@ -164,8 +176,35 @@ def _default_calibration(arguments: dict[str, Any], method: str | None) -> dict[
     return {} if is_int8 and not given else None
 
 
+def _named_or_loaded(
+    model: Path,
+    alpha: float | None,
+    classes: int | None,
+    size: str | None,
+    custom: list[str] | None,
+    unsafe: bool,
+) -> "tuple[Model, str | None]":
+    """A network by name with new weights, or the model of a file, and the size that the model leaves open."""
+    if (name := str(model)) not in NETWORKS:
+        for option, value in (("alpha", alpha), ("classes", classes)):
+            if value is not None:
+                raise ValueError(f"{option}: expected none but with a network's name, got {value}")
+        return open_model(model, custom, unsafe), size
+    from tfsep.models import ArgScope, from_definitions
+
+    *sides, channels = NETWORKS[name].input_shape()
+    rows, columns = sides if size is None else parse_size(size)
+    print_line(f"{name}: new weights, which are not trained")
+    shape = rows, columns, channels or 3
+    # Kernels drawn by He's rule: by slim's, the signal of a deep network vanishes before it is trained.
+    scope = ArgScope(stddev=None)
+    given = 1000 if classes is None else classes, 1.0 if alpha is None else alpha
+    return from_definitions(NETWORKS[name], shape, *given, arg_scope=scope), None
+
+
 def _opened(
     model: Path,
+    loaded: "Model",
     recipe: str,
     calibration: str | None,
     data: str | None,
@@ -173,14 +212,12 @@ def _opened(
     mean: str | None,
     std: str | None,
     size: str | None,
-    custom: list[str] | None,
-    unsafe: bool,
 ) -> dict[str, Any]:
     """What the options name, as arguments of `tflite.export` and `tflite.convert`."""
     from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, get_recipe
 
     chosen, most = get_recipe(recipe), samples or MAX_CALIBRATION_SAMPLES
-    loaded, how = open_model(model, custom, unsafe), preprocessing_for(model, mean, std)
+    how = preprocessing_for(model, mean, std)
     shape = None if size is None else input_shapes_of(loaded, size)
     return {
         "model": loaded,

@@ -25,7 +25,9 @@ from tfsep.defs import NETWORKS
 
 @command("cost")
 def cost(
-    network: Annotated[str, typer.Argument(help=f"{', '.join(NETWORKS)}, a model of Keras or a .tflite file.")],
+    network: Annotated[
+        str | None, typer.Argument(help=f"{', '.join(NETWORKS)}, a model of Keras or a .tflite file.")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="Input rows and columns: 224, or 224x160.")] = None,
     channels: Annotated[
         int | None, typer.Option(help="Input channels; the model's own, or 3, where not given.")
@@ -35,6 +37,12 @@ def cost(
     output_stride: Annotated[int | None, typer.Option(help="Total stride to hold by growing rates.")] = None,
     classes: Annotated[int | None, typer.Option(help="Count a classifier of so many classes.")] = None,
     flops: Annotated[bool, typer.Option("--flops", help="Show FLOPs, 2 per MAC, as well.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="In place of a network: all of them, with published accuracies.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="With --compare: draw accuracy against MACs and parameters: a .png or .svg.")
+    ] = None,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
     custom: CustomOption = None,
     unsafe: UnsafeOption = False,
@@ -42,6 +50,16 @@ def cost(
     """Count parameters and MACs, row by row."""
     from tfsep.cost import cost as count
 
+    if compare:
+        for name, value in (("network", network), ("channels", channels), ("output_stride", output_stride)):
+            if value is not None:
+                raise ValueError(f"{name}: expected none with --compare, got {value!r}")
+        _compare(size, alpha, classes, plot, format)
+        return
+    if network is None:
+        raise ValueError("network: expected one, or --compare for all of them, got none")
+    if plot is not None:
+        raise ValueError(f"plot: expected none without --compare, got {plot}")
     options = alpha, min_depth, output_stride, classes
     if network in NETWORKS:
         *sides, own = NETWORKS[network].input_shape()
@@ -61,6 +79,19 @@ def cost(
         raise ValueError(f"network: expected {', '.join(NETWORKS)}, a .keras file or a .tflite file, got {network!r}")
     forms = {Format.TABLE: report.to_text, Format.MARKDOWN: report.to_markdown, Format.CSV: report.to_csv}
     print(forms[format](flops))
+
+
+def _compare(size: str | None, alpha: float, classes: int | None, plot: Path | None, format: Format) -> None:
+    """Print the networks side by side, and draw them."""
+    from tfsep.cost import compare
+    from tfsep.plots import family
+
+    _require_picture(plot)
+    report = compare(None, None if size is None else parse_size(size), alpha, 1000 if classes is None else classes)
+    print(_format_table(report.table(), format))
+    if plot is not None:
+        _save_figure(family(report.rows), plot)
+        print(f"\nplot: {plot}")
 
 
 @command("inspect")
@@ -100,10 +131,10 @@ def bench(
 
     with silence_native_stderr():
         from tfsep import tflite
+        from tfsep.plots import pareto
         from tfsep.tflite._accuracy_points import files_of, points_of
 
-        if plot is not None and plot.suffix not in (".png", ".svg"):
-            raise ValueError(f"plot: expected a name that ends in .png or .svg, got {plot}")
+        _require_picture(plot)
         paths = [path for file in files for path in files_of(file)]
         counts = parse_thread_counts(threads)
         times = tflite.benchmark_all(paths, counts, runs=runs, warmup=warmup)
@@ -116,7 +147,7 @@ def bench(
             print(f"\n{_format_table(table, format)}")
         if plot is not None:
             points = points_of(times)
-            _save_plot(points, plot)
+            _save_figure(pareto(points), plot)
             left = len(paths) - len(points)
             lacking = f"; {left} without a report of an accuracy left out" if left else ""
             print(f"\nplot: {plot}, each file at its fastest{lacking}")
@@ -126,12 +157,16 @@ def _format_table(table: Table, format: Format) -> str:
     return {Format.TABLE: table.text, Format.MARKDOWN: table.markdown, Format.CSV: table.csv}[format]()
 
 
-def _save_plot(points: Any, path: Path) -> None:
+def _require_picture(plot: Path | None) -> None:
+    if plot is not None and plot.suffix not in (".png", ".svg"):
+        raise ValueError(f"plot: expected a name that ends in .png or .svg, got {plot}")
+
+
+def _save_figure(figure: Any, path: Path) -> None:
     from tfsep._utils.atomic_files import atomic_file
-    from tfsep.plots import pareto
 
     with atomic_file(path, "plot") as file:
-        pareto(points).savefig(file, dpi=150, format=path.suffix[1:])
+        figure.savefig(file, dpi=150, format=path.suffix[1:])
 
 
 @command("predict")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfsep._utils.arguments import positive_int
+from tfsep.cost._comparison import Comparison, ComparisonRow, compare
 from tfsep.cost._definitions import cost_of_defs
 from tfsep.cost._report import CostReport, CostRow
 from tfsep.defs import ConvDef, Network
@@ -17,7 +18,7 @@ from tfsep.defs import ConvDef, Network
 if TYPE_CHECKING:
     from tfsep._keras.types import InputShapes, Model
 
-__all__ = ["CostReport", "CostRow", "cost"]
+__all__ = ["Comparison", "ComparisonRow", "CostReport", "CostRow", "compare", "cost"]
 
 
 def cost(
