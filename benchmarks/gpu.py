@@ -1,7 +1,7 @@
 """Check and time this library on a GPU: ``python benchmarks/gpu.py [--minutes N] [--only GROUPS] [--out FOLDER]``.
 
 First whether it is right, then how fast, in groups of a process each. They stand in the order of what they decide
-(`gpu_cases.GROUPS`), and what is to run is printed before. A group ends at its time limit, and all at the end of
+(`gpu_cases.GROUPS`), and what is to run is printed before. A group ends at its time limit, and all end after
 ``--minutes``. Each case is a row of ``gpu.csv`` and ``gpu.md`` in the folder, written as it comes, under the names of
 device, driver and libraries. Times are in milliseconds; both sides of a case take turns in one process.
 
@@ -173,12 +173,12 @@ def main() -> int:
     except ValueError as error:
         parser.error(str(error))
     cases = {name: [each for each in GROUPS[name].cases(sizes) if measured.lacks(name, each.name)] for name in chosen}
-    print(title, plan(cases, options.minutes), sep="\n", flush=True)
+    print(title, plan(cases, options.minutes, options.quick), sep="\n", flush=True)
     pythons = {"tensorflow": [sys.executable], "torch": shlex.split(options.torch)}
     for name in chosen:
         group, begin = GROUPS[name], time.monotonic()
         if has(pythons[group.library], group.library):
-            limit = min(group.limit, end - begin)
+            limit = end - begin if options.quick else min(group.limit, end - begin)
             rows = rows_of(cases[name], {**task, "group": name}, limit, pythons[group.library])
         else:
             rows = ((case, said(NOT_MEASURED, because=f"{group.library} is not there")) for case in cases[name])
@@ -190,13 +190,17 @@ def main() -> int:
     return 1 if measured.failed() else 0
 
 
-def plan(cases: dict[str, list[Case]], minutes: float) -> str:
-    """What is to run: the groups whose time limits the minutes hold, and those for what these leave of it."""
+def plan(cases: dict[str, list[Case]], minutes: float, quick: bool = False) -> str:
+    """What is to run: the groups whose time limits the minutes hold, and those for what these leave of it.
+
+    A rehearsal has one limit for all groups: compiled on a CPU, a step takes minutes.
+    """
     left, first, rest = 60 * minutes, [], []
     for name, own in cases.items():
         if own:
-            left -= GROUPS[name].limit
-            (first if left >= 0 else rest).append(f"{name} ({len(own)} cases, {GROUPS[name].limit:.0f} s)")
+            left -= 0 if quick else GROUPS[name].limit
+            limit = "" if quick else f", {GROUPS[name].limit:.0f} s"
+            (first if left >= 0 else rest).append(f"{name} ({len(own)} cases{limit})")
     lines = [f"In {minutes:g} minutes at most: {'; '.join(first) or 'no group to its time limit'}."]
     return "\n".join([*lines, *[f"In what these leave of them: {'; '.join(rest)}."] * bool(rest)])
 

@@ -69,7 +69,7 @@ def test_rehearsal_for_a_gpu(tmp_path):
     """On a CPU too: the rows are written as they come, none is of speed, and a run that ended early is gone on with."""
     part = gpu_run(tmp_path, "--quick", "--minutes", "0")
     assert part.returncode == 0, part.stderr[-2000:]
-    assert "no group to its time limit" in part.stdout
+    assert "In 0 minutes at most: correctness (15 cases); probe (8 cases)" in part.stdout
     assert "0 reached, 0 not reached" in part.stdout
     done = gpu_run(tmp_path, "--quick", "--minutes", "60")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -192,6 +192,11 @@ def test_what_is_to_run_is_said(gpu):
     first, rest = f"probe (1 cases, {limits['probe']})", f"torch (2 cases, {limits['torch']})"
     assert gpu.plan(cases, 15) == f"In 15 minutes at most: {first}; {rest}."
     assert gpu.plan(cases, 1) == f"In 1 minutes at most: {first}.\nIn what these leave of them: {rest}."
+    assert gpu.plan(cases, 1, quick=True) == "In 1 minutes at most: probe (1 cases); torch (2 cases)."
+    assert (
+        gpu.plan(cases, 0)
+        == f"In 0 minutes at most: no group to its time limit.\nIn what these leave of them: {first}; {rest}."
+    )
     everything = {name: [gpu.Case("a", None)] for name in gpu.GROUPS}
     planned = gpu.plan(everything, 15).splitlines()[0]
     for name in ("correctness", "step, float32", "step, mixed_float16", "torch", "convolutions"):

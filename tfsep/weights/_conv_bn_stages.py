@@ -1,7 +1,9 @@
-"""Sequential networks as lists of conv–bn stages, and the assignment of a source's stages to a model's.
+"""Networks as lists of conv–bn stages, and the assignment of a source's stages to a model's.
 
-A stage is a convolution or dense layer, and the batch normalization after it. The same stage has different forms: a
-source may have folded its normalization into a bias, or may add another epsilon to the variance than the model.
+A stage is a convolution or dense layer, and the batch normalization after it. The list is in the order of computation:
+residual additions and the products of gates have no weights, and the convolutions of a gate stand behind the one whose
+result it scales. The same stage has different forms: a source may have folded its normalization into a bias, or may add
+another epsilon to the variance than the model.
 """
 
 from collections.abc import Sequence
@@ -124,26 +126,20 @@ def stages_of_model(model: Model) -> list[ModelStage]:
     return found
 
 
-def stages_padded_by(model: Model, rule: str, source: str) -> list[ModelStage]:
-    """Return the stages of a model that pads by a rule, in order.
+def require_padding(stages: Sequence[ModelStage], rule: str, source: str) -> None:
+    """Raise a ValueError for a layer of a model that does not pad by a rule.
 
     Args:
-        model: a Keras model.
+        stages: stages of the model.
         rule: a key of `tfsep.defs.PADDING_RULES`.
         source: whose weights need this padding, for the message.
-
-    Raises:
-        TypeError: if it is no Keras model.
-        ValueError: for a layer that pads otherwise, or one with weights that belongs to no stage.
     """
-    stages = stages_of_model(model)
     for stage in stages:
         if not stage.pads_like(padding_of(stage.definition, rule)):
             raise ValueError(
-                f"model: expected one that pads as {source} does, MobileNetV1(padding={rule!r}), got padding "
+                f"model: expected one that pads as {source} does, by padding={rule!r}, got padding "
                 f"{stage.layer.padding!r} in {stage.layer.name!r}"
             )
-    return stages
 
 
 def assign_stages(

@@ -1,11 +1,10 @@
 """Loading of weights from PyTorch: a state dict, or a file of one."""
 
-import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,40 +17,51 @@ from tfsep.weights._conv_bn_stages import (
     Normalization,
     SourceStage,
     assign_stages,
-    stages_padded_by,
+    require_padding,
+    stages_of_model,
 )
-
-FORWARD_ORDER = (
-    *("conv_stem", "conv_dw", "model", "features", "bn1", "blocks", "conv_pw", "bn2", "conv_head"),
-    *("head", "classifier", "fc"),
-)
-"""Names of modules in the order of the forward pass: timm's, and those of plain sequential networks."""
+from tfsep.weights._torch_modules import forward_order
 
 _PARAMETERS = ("weight", "bias", "running_mean", "running_var")
 _COUNTER = "num_batches_tracked"
 
 
-def load_torch(model: Model, source: Mapping[str, Any] | str | PathLike[str], epsilon: float = 1e-5) -> None:
-    """Load a PyTorch MobileNet v1 into a model with the same layers.
+def load_torch(
+    model: Model,
+    source: Mapping[str, Any] | str | PathLike[str],
+    epsilon: float = 1e-5,
+    padding: str = "explicit",
+) -> None:
+    """Load a PyTorch network of the MobileNet family into a model with the same layers.
 
-    Kernels are transposed from OIHW to HWIO and HWCM. The model must pad like PyTorch, on both sides and by the kernel
-    alone: ``MobileNetV1(..., padding="explicit")``. The order of a state dict does not matter: modules are sorted by
-    numbers and names, timm's among them. The model stays unchanged unless everything fits.
+    Kernels are transposed from OIHW to HWIO and HWCM. The order of a state dict does not matter: modules are sorted by
+    numbers and names, those of timm, of torchvision and of ``efficientnet_pytorch``. The model stays unchanged unless
+    everything fits.
+
+    A state dict says neither how its network pads nor what it adds to variances:
+
+    | source | `padding` | `epsilon` |
+    | --- | --- | --- |
+    | timm's networks, torchvision's ``mobilenet_v2`` | ``"explicit"`` | 1e-5 |
+    | torchvision's ``mobilenet_v3_large`` and ``_small`` | ``"explicit"`` | 1e-3 |
+    | timm's ``tf_`` networks, whose weights are TensorFlow's; ``efficientnet_pytorch`` | ``"same"`` | 1e-3 |
 
     Args:
-        model: model with the same convolutions as the source, in the same order.
+        model: model with the same convolutions as the source, in the same order, built with the same `padding`, such as
+            ``MobileNetV2(..., padding="explicit")``.
         source: a state dict (names to tensors or arrays), or one under ``"state_dict"``; or the path of a
             ``.safetensors`` file, which needs no PyTorch, or of a ``.pt`` or ``.pth`` file, which needs PyTorch and is
             loaded with ``weights_only=True``.
-        epsilon: added to the variance by the source's batch normalizations; a state dict does not say it. The default
-            is PyTorch's.
+        epsilon: added to the variance by the source's batch normalizations. The default is PyTorch's.
+        padding: how the source pads, a key of `tfsep.defs.PADDING_RULES`: ``"explicit"``, on both sides and by the
+            kernel alone, is PyTorch's.
 
     Raises:
         TypeError: if `model` is no Keras model, or `source` neither path nor state dict.
         FileNotFoundError: if there is no such file.
         ImportError: if the package that reads it is not installed.
         ValueError: if the file is damaged, if weights are missing, unused or of another shape, if modules cannot be
-            sorted by their names, or if the model pads otherwise.
+            sorted by their names, if the model pads otherwise, or for an unknown `padding`.
 
     Examples:
         >>> from tfsep.models import MobileNetV1
@@ -60,7 +70,8 @@ def load_torch(model: Model, source: Mapping[str, Any] | str | PathLike[str], ep
         FileNotFoundError: source: expected a file, got missing.safetensors, which does not exist
     """
     epsilon = number_in_range(epsilon, "epsilon", float, 0, 1)
-    model_stages = stages_padded_by(model, "explicit", "PyTorch")
+    model_stages = stages_of_model(model)
+    require_padding(model_stages, padding, "the source")
     if isinstance(source, Mapping):
         state, name = source, "a state dict"
     else:
@@ -136,54 +147,21 @@ def _arrays(state: Mapping[Any, Any]) -> dict[str, np.ndarray]:
     return found
 
 
-class _Module(NamedTuple):
-    """A module, and its parameters by the last part of their names."""
-
-    name: str
-    parameters: dict[str, np.ndarray]
-
-
-def _modules(arrays: dict[str, np.ndarray]) -> list[_Module]:
-    """The modules of a state dict, in the order of the forward pass."""
+def _modules(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The parameters of each module by the last part of their names, modules in the order of the forward pass."""
     modules: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         module, _, parameter = name.rpartition(".")
         if parameter not in _PARAMETERS:
             raise ValueError(f"source: expected parameters called {', '.join(_PARAMETERS)}, got {name!r}")
         modules.setdefault(module, {})[parameter] = array
-    places = {module: tuple(map(_place, module.split("."))) for module in modules}
-    _require_order(places)
-    return [_Module(name, modules[name]) for name in sorted(modules, key=places.__getitem__)]
-
-
-def _place(part: str) -> tuple[int, int, str]:
-    """A sort key for one part of a module's name."""
-    if re.fullmatch(r"[0-9]{1,9}", part):
-        return 0, int(part), ""
-    if part in FORWARD_ORDER:
-        return 1, FORWARD_ORDER.index(part), ""
-    return 2, 0, part
-
-
-def _require_order(places: dict[str, tuple[tuple[int, int, str], ...]]) -> None:
-    """Raise a ValueError if siblings cannot be sorted: an unknown name beside another."""
-    beside: dict[Any, set[tuple[int, int, str]]] = {}
-    for parts in places.values():
-        for depth, part in enumerate(parts):
-            beside.setdefault(parts[:depth], set()).add(part)
-    for siblings in beside.values():
-        unknown = [name for kind, _, name in siblings if kind == 2]
-        if unknown and len(siblings) > 1:
-            raise ValueError(
-                f"source: expected modules with numbers or names that say their order ({', '.join(FORWARD_ORDER)}), "
-                f"got {', '.join(sorted(unknown)[:3])}"
-            )
+    return {name: modules[name] for name in forward_order(modules)}
 
 
 def _stages(arrays: dict[str, np.ndarray], model_stages: list[ModelStage], epsilon: float) -> list[SourceStage]:
     """The stages of a state dict; the model tells which kernels are depthwise."""
     found: list[SourceStage] = []
-    for name, own in _modules(arrays):
+    for name, own in _modules(arrays).items():
         weight = own.get("weight")
         if {"running_mean", "running_var", "weight", "bias"} == own.keys() and found and not found[-1].normalization:
             parts = own["weight"], own["bias"], own["running_mean"], own["running_var"]
