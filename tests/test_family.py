@@ -10,7 +10,7 @@ import slim_blocks
 import tensorflow as tf
 from checks import assert_close, assert_refused, in_part
 
-from tfsep import Conv, defs, models, weights
+from tfsep import Conv, defs, models, quantize, surgery, tflite, weights
 from tfsep.cost import cost
 from tfsep.defs import (
     NETWORKS,
@@ -260,6 +260,51 @@ def test_named_models_are_those_of_the_networks():
     )
     assert not [layer for layer in model.layers if "squeeze" in layer.name]
     assert model.get_layer("M.Conv_2").use_bias
+
+
+SHORT = defs.with_slim_gates(
+    [
+        Conv(3, 2, 8, activation="hard_swish"),
+        FusedInvertedResidual(3, 1, 8, 4),
+        UniversalInvertedBottleneck(3, 5, 2, 16, 3),
+        UniversalInvertedBottleneck(None, None, 1, 16, 2),
+        InvertedResidual(5, 1, 16, Channels(40), squeeze=1 / 4, activation="hard_swish"),
+        GlobalPool(),
+        Dense(24, activation="hard_swish"),
+    ]
+)
+"""Every kind of block and end."""
+
+
+def test_every_kind_of_block_is_saved_and_exact_in_int8(tmp_path):
+    network = defs.Network(SHORT, defs.MOBILENET_V3)
+    model = models.from_definitions(network, (16, 16, 3), 5, arg_scope=models.ArgScope(stddev=None))
+    x = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")
+    model.save(tmp_path / "m.keras")
+    np.testing.assert_array_equal(models.load_model(tmp_path / "m.keras")(x), model(x))
+    prepared = quantize.prepare(model)
+    quantize.observe(prepared, x)
+    assert not quantize.coverage(prepared).islands
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=x)
+    assert (report.verification.differing, report.verification.elements) == (0, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("fashion_mnist", "mobilenet_v1")])
+def test_every_network_trains_folds_and_is_exact_in_int8(name, tmp_path):
+    alpha = 0.1 if "v4" in name else 0.35
+    scope = models.ArgScope(stddev=None)
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = models.from_definitions(NETWORKS[name], (48, 48, 3), 5, alpha, arg_scope=scope)
+    x = np.random.default_rng(0).normal(size=(16, 48, 48, 3)).astype("float32")
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = [np.array(weight) for weight in model.weights]
+    model.fit(x, np.arange(16) % 5, batch_size=8, verbose=0)
+    assert any(np.any(one != np.asarray(other)) for one, other in zip(before, model.weights, strict=True))
+    assert_close(surgery.fold_batch_norm(model)(x), model(x), 1e-4)
+    prepared = quantize.prepare(model)
+    quantize.observe(prepared, x)
+    assert tflite.export(prepared, tmp_path / "m.tflite", "int8", data=x).verification.differing == 0
 
 
 ERRORS = {

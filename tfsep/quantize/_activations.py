@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tfsep._keras.activations import slim_hard_sigmoid
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer, Tensor
@@ -84,6 +85,7 @@ _ACTIVATIONS = (
     Activation(
         keras.activations.hard_sigmoid, keras.ops.hard_sigmoid, fused="relu", max_value=1.0, affine=(1 / 6, 0.5)
     ),
+    Activation(slim_hard_sigmoid, fused="relu", max_value=1.00002, affine=(0.16667, 0.50001)),
     Activation(keras.activations.sigmoid, keras.ops.sigmoid, operation="sigmoid"),
     Activation(keras.activations.tanh, keras.ops.tanh, operation="tanh"),
     Activation(keras.activations.softmax, operation="softmax"),
