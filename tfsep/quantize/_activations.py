@@ -168,6 +168,9 @@ def activation_of_layer(layer: Layer) -> Activation | None:
 
 
 def _rectifier(max_value: float | None, slope: float) -> Activation | None:
+    max_value = None if max_value is None else float(max_value)
+    if np.float32(slope) == 1:  # which the converter drops
+        return LINEAR if max_value is None else None
     if slope:
         return Activation(operation="leaky_relu", options={"slope": slope}, max_value=max_value)
     return Activation(fused="relu6") if max_value == 6 else Activation(fused="relu", max_value=max_value)
@@ -202,11 +205,16 @@ def _named(make: Callable[..., Layer], operation: keras.Operation) -> Layer:
     return make(name=operation.name)
 
 
+def _unless_negative(make: Callable[..., Layer], operation: keras.Operation, *numbers: float | None) -> Layer:
+    """The layer with the arguments of an operation, or the operation itself where no layer takes these."""
+    return operation if any(number and number < 0 for number in numbers) else make(*numbers, name=operation.name)
+
+
 _WITH_ARGUMENTS: dict[Callable[[keras.KerasTensor], keras.KerasTensor], Callable[[Any], Layer]] = {
-    partial(keras.activations.relu, max_value=1.0): lambda relu: keras.layers.ReLU(
-        relu.max_value, relu.negative_slope, relu.threshold, name=relu.name
+    partial(keras.activations.relu, max_value=1.0): lambda relu: _unless_negative(
+        keras.layers.ReLU, relu, relu.max_value, relu.negative_slope, relu.threshold
     ),
-    keras.ops.leaky_relu: lambda relu: keras.layers.LeakyReLU(relu.negative_slope, name=relu.name),
+    keras.ops.leaky_relu: lambda relu: _unless_negative(keras.layers.LeakyReLU, relu, relu.negative_slope),
     keras.ops.softmax: lambda softmax: keras.layers.Softmax(softmax.axis, name=softmax.name),
     keras.ops.gelu: lambda gelu: keras.layers.Activation(
         gelu_tanh if gelu.approximate else keras.activations.gelu, name=gelu.name

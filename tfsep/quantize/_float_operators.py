@@ -1,7 +1,10 @@
 """What layers without an integer kernel do to numbers, by which it is known where they stay in float32."""
 
-from tfsep._keras.backend import keras
-from tfsep._keras.types import Layer
+from collections.abc import Callable
+from functools import lru_cache
+
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.types import Layer, Tensor
 from tfsep.layers._layer_kinds import kind_of
 from tfsep.quantize._operations import ACTIVATION_LAYERS, moves
 
@@ -15,6 +18,15 @@ _NO_AVERAGES = (
 )
 """Layers whose last operator is none that averages by the scale of its result, or moves what they take again."""
 
+_ARITHMETIC = {
+    *("AddV2", "Sub", "Mul", "RealDiv", "Pow", "Exp", "Expm1", "Log", "Log1p", "Sqrt", "Rsqrt", "Square", "Sin", "Cos"),
+    *("Relu", "Relu6", "LeakyRelu", "Elu", "Sigmoid", "Tanh", "Softmax", "Softplus", "Softsign"),
+}
+"""Operations of a graph whose operators the converter leaves in float32 between float32 ones."""
+
+_MOST_FUNCTIONS = 64
+"""Functions of which the last operation is kept."""
+
 
 def prepares(layer: Layer) -> bool:
     """Return whether a layer prepares images or numbers in a way that has no operation, as interpolation."""
@@ -26,11 +38,31 @@ def prepares(layer: Layer) -> bool:
 def may_average(layer: Layer) -> bool:
     """Return whether a layer that is not quantized may return means of numbers, as pooling and interpolation do.
 
-    All may that are not known, those inside of others too.
+    All may that are not known, those inside of others too, and those that end with a choice of numbers, which the
+    converter would make among integers.
     """
     of_others = type(layer).__module__.split(".")[0] not in ("keras", "tfsep")
     known = moves(layer) or kind_of(layer) is not None or isinstance(layer, _NO_AVERAGES)
-    return of_others or not known
+    return of_others or not known or not _ends_in_arithmetic(layer)
+
+
+def _ends_in_arithmetic(layer: Layer) -> bool:
+    """Whether the function that a layer ends with, if it has one, makes its result by an operation in `_ARITHMETIC`."""
+    function = layer.call if isinstance(layer, L.ReLU) else getattr(layer, "activation", None)
+    return function in (None, keras.activations.linear) or _last_operation(function) in _ARITHMETIC
+
+
+@lru_cache(_MOST_FUNCTIONS)
+def _last_operation(function: Callable[..., Tensor]) -> str:
+    """The type of the operation in a graph that makes a function's result; empty where there is none."""
+    try:
+        traced = tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec((2, 2), "float32"))
+    except Exception:  # the code of whoever wrote it
+        return ""
+    operation = traced.graph.outputs[0].op
+    while operation.type == "Identity":
+        operation = operation.inputs[0].op
+    return str(operation.type)
 
 
 def may_keep_scale(layer: Layer) -> bool:

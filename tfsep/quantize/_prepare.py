@@ -218,8 +218,8 @@ class _Builder:
 
     def _to_float(self, op: PlannedOp, place: int, tensor: Tensor, *qparams: Tensor) -> tuple[Tensor, ...]:
         """A tensor as a layer in float32 takes it; the first one says why the layer does."""
-        # Where nothing quantized follows, the converter takes an operator along that keeps its input's scale.
-        negates = bool(qparams) and (op.feeds_quantized or may_keep_scale(op.layer))
+        # Also where nothing quantized follows: operators that keep a scale, or have a fixed one, need no other range.
+        negates = bool(qparams)
         if place and not negates:
             return (tensor,)
         before = [self._plan.ops[source] for source in op.sources]

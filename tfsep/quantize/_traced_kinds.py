@@ -22,9 +22,13 @@ _FUNCTIONS = {
     *("Identity", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "Neg", "Abs", "Sign", "Square", "Sqrt"),
     *("Rsqrt", "Reciprocal", "Pow", "Exp", "Expm1", "Log", "Log1p", "Sin", "Cos", "Tan", "Atan", "Sinh", "Cosh"),
     *("Asinh", "Tanh", "Sigmoid", "Erf", "Erfc", "Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign"),
-    *("SelectV2", "Select", "ClipByValue", "Floor", "Ceil", "Round", "Rint"),
+    *("SelectV2", "Select", "ClipByValue", "Floor", "Ceil", "Round", "Rint", "ZerosLike", "OnesLike", "Cast"),
+    *("Asin", "Acos", "Acosh", "Atanh", "Inv", "Xdivy", "Xlogy", "SquaredDifference", "FloorMod", "DivNoNan"),
 }
-_CONDITIONS = {"Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalOr", "LogicalNot"}
+_CONDITIONS = {
+    *("Greater", "GreaterEqual", "Less", "LessEqual", "Equal", "NotEqual", "LogicalAnd", "LogicalOr", "LogicalNot"),
+    *("IsNan", "IsInf", "IsFinite"),
+}
 
 
 _LACKING = {"xnnpack": set[str](), "reference": {"DepthToSpace"}}
@@ -53,6 +57,8 @@ def traced_kind(call: LayerCall, shapes: Sequence[Shape], runtime: str) -> Kind:
     computed = {each.type for each in real if each not in constants}
     if computed <= _MOVES - _LACKING[runtime] and not constants:
         return "moves"
+    # An integer may be the place of a number, which its function would depend on.
+    computed |= {"a cast of integers" for each in real if each.type == "Cast" and each.inputs[0].dtype.is_integer}
     conditions = {each.type for each in operations if any(output.dtype == tf.bool for output in each.outputs)}
     keeps_shape = len(shapes) == 1 and call.shape == shapes[0]
     single = all(each.outputs[0].shape.num_elements() == 1 for each in constants)
