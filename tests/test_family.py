@@ -321,6 +321,7 @@ ERRORS = {
         "conv_defs[0].expansion",
         lambda: defs.normalize([InvertedResidual(3, 1, 8, Channels(12.5))]),
     ),
+    "expansion past all": ("expansion", lambda: defs.resolve([InvertedResidual(3, 1, 8, 1e300)], 8)),
     "kernel": ("conv_defs[0].first", lambda: defs.normalize([UniversalInvertedBottleneck(0, 3, 1, 8, 4)])),
     "second kernel": ("conv_defs[0].second", lambda: defs.normalize([UniversalInvertedBottleneck(3, "3", 1, 8, 4)])),
     "stride without a window": ("stride", lambda: defs.normalize([UniversalInvertedBottleneck(None, None, 2, 8, 4)])),

@@ -252,6 +252,8 @@ def _inner_width(expansion: Expansion, channels: int) -> int:
     """The channels inside a block."""
     if isinstance(expansion, Channels):
         return expansion.number
+    if channels * expansion >= 2.0**63:
+        raise ValueError(f"expansion: expected one that leaves depths under 2^63, got {expansion!r}")
     return channels if expansion == 1 else make_divisible(channels * expansion)
 
 

@@ -3,7 +3,7 @@
 Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), and TF-slim's ``mobilenet_v1``.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -225,6 +225,7 @@ def MobileNetV1(
     dropout: float = 1e-3,
     classifier_activation: ActivationLike = "softmax",
     arg_scope: ArgScope | None = None,
+    features: Sequence[int] | None = None,
     name: str = "MobilenetV1",
 ) -> Model:
     """Return MobileNet v1 as a Keras model, pooled over the whole image.
@@ -241,13 +242,15 @@ def MobileNetV1(
         dropout: share of the features that training drops.
         classifier_activation: applied to the logits; None for the logits themselves.
         arg_scope: how each layer is made, see `mobilenet_v1_arg_scope`; None for its defaults.
+        features: total strides whose maps are the results, for a head, in place of the classifier's; None for that.
         name: name of the model, and the prefix of its layers' names.
 
     Returns:
-        A model from images (N, H, W, C) to (N, num_classes).
+        A model from images (N, H, W, C) to (N, num_classes); with `features`, to a list of maps.
 
     Raises:
-        ValueError: for an argument out of range, or an output_stride that cannot be held.
+        ValueError: for an argument out of range, an output_stride that cannot be held, or features of a stride that the
+            network has not.
 
     Examples:
         >>> model = MobileNetV1((128, 128, 3), num_classes=1001, alpha=0.25)
@@ -265,4 +268,5 @@ def MobileNetV1(
         dropout=dropout,
         classifier_activation=classifier_activation,
         arg_scope=arg_scope,
+        features=features,
     )

@@ -103,7 +103,7 @@ def mobilenet_v2_base(inputs: Tensor, depth_multiplier: float = 1.0, **options: 
     Args:
         inputs: Keras tensor (N, H, W, C).
         depth_multiplier: width multiplier α.
-        **options: other arguments of `mobilenet_v2`, such as `final_endpoint` and `output_stride`.
+        **options: other arguments of `mobilenet_v2`: ``final_endpoint``, ``output_stride`` and so on.
 
     Returns:
         The last end point's tensor, and the end points by name, in order.

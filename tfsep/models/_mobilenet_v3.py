@@ -85,7 +85,7 @@ def mobilenet_v3_base(inputs: Tensor, depth_multiplier: float = 1.0, **options: 
     Args:
         inputs: Keras tensor (N, H, W, C).
         depth_multiplier: width multiplier α.
-        **options: other arguments of `mobilenet_v3`, such as `conv_defs`, `final_endpoint` and `output_stride`.
+        **options: other arguments of `mobilenet_v3`: ``conv_defs``, ``final_endpoint``, ``output_stride`` and so on.
 
     Returns:
         The last end point's tensor, and the end points by name, in order.
