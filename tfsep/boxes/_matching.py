@@ -10,8 +10,11 @@ from tfsep.boxes._anchors import Anchors
 from tfsep.boxes._box_coder import BOX_SCALES, encode
 from tfsep.boxes._box_geometry import as_objects, iou
 
-BACKGROUND, IGNORED = -1, -2
-"""What an anchor has in place of an object: nothing, or so little of one that neither is right."""
+BACKGROUND = -1
+"""What an anchor has in place of an object where there is none."""
+
+IGNORED = -2
+"""What it has where there is so little of one that neither is right."""
 
 
 class Targets(NamedTuple):
