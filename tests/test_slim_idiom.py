@@ -16,7 +16,7 @@ from checks import assert_close, assert_refused, assert_sentence
 from conftest import ROOT
 from slim_programs import assert_same, check, image, ours, theirs
 
-from tfsep import models, slim
+from tfsep import Conv, models, slim
 
 v1 = tf.compat.v1
 
@@ -178,6 +178,25 @@ def test_arg_scope_takes_the_settings_of_models():
     ):
         pass
     assert_sentence(error.value, "list_ops_or_scope")
+
+
+def test_training_scope_of_later_mobilenets():
+    """As slim's own: what it drops and how statistics move, and no activation, which definitions have."""
+    with slim.arg_scope(models.training_scope(dropout_keep_prob=0.7)):
+        inputs = keras.Input((8, 8, 3))
+        net = slim.dropout(slim.conv2d(inputs, 4, 3))
+        logits, _ = models.mobilenet_v2(inputs, 5, conv_defs=[Conv(3, 1, 8)])
+    for model in (keras.Model(inputs, net), keras.Model(inputs, logits)):
+        kinds = {type(layer).__name__: layer for layer in model.layers}
+        assert kinds["BatchNormalization"].momentum == 0.997
+        assert kinds["Dropout"].rate == pytest.approx(0.3)
+    activations = [
+        layer.get_config()["activation"]
+        for result in (net, logits)
+        for layer in keras.Model(inputs, result).layers
+        if isinstance(layer, keras.layers.Activation)
+    ]
+    assert activations == ["relu", "relu6"]
 
 
 @pytest.mark.parametrize("is_training", [None, True, False])

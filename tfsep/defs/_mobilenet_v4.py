@@ -1,6 +1,6 @@
 """The definitions of MobileNet v4's convolutional networks, one record a layer or block.
 
-Source: D. Qin et al., "MobileNetV4: Universal Models for the Mobile Ecosystem" (arXiv 2404.10518), Tables 11 to 13.
+Source: D. Qin et al., "MobileNetV4: Universal Models for the Mobile Ecosystem" (arXiv 2404.10518), appendix.
 """
 
 from tfsep.defs._blocks import ConvDefs, FusedInvertedResidual, UniversalInvertedBottleneck

@@ -87,5 +87,5 @@ NETWORKS: dict[str, Network] = {
 }
 """The networks that have a name, as `tfsep.train.TrainConfig` and the command line take it.
 
-Their accuracies: TF-slim's READMEs, the EfficientNet-Lite post and arXiv 2404.10518, Table 4.
+Their accuracies: TF-slim's READMEs, the EfficientNet-Lite post and arXiv 2404.10518.
 """

@@ -8,6 +8,7 @@ import tf_slim
 
 from tfsep._keras.backend import keras
 from tfsep.defs import MOBILENET_V1
+from tfsep.defs._layer_def import DEFAULT_ACTIVATION
 from tfsep.models._layer_builder import ArgScope, default_arg_scope
 from tfsep.slim._convolution import conv2d
 from tfsep.slim._image_convolution import separable_conv2d
@@ -23,7 +24,8 @@ def arg_scope(
 
     Args:
         list_ops_or_scope: list of functions; or a scope that another ``with`` gave; or the settings of a network,
-            `tfsep.models.mobilenet_v1_arg_scope`, for slim's functions and for the builders of `tfsep.models`.
+            `tfsep.models.mobilenet_v1_arg_scope` or `training_scope`, for slim's functions and the builders of
+            `tfsep.models`.
         **kwargs: the arguments of a list's functions, by name.
 
     Returns:
@@ -60,7 +62,8 @@ def _slim_arguments(settings: ArgScope) -> Iterator[tuple[list[Callable[..., Any
     own = settings.of_family(MOBILENET_V1)
     normalization = {"decay": own.batch_norm_decay, "epsilon": own.batch_norm_epsilon}
     yield convolutions, {"weights_initializer": settings.initializer(), "normalizer_fn": batch_norm}
-    yield convolutions, {"activation_fn": keras.activations.get(own.activation)}
+    if settings.activation != DEFAULT_ACTIVATION:
+        yield convolutions, {"activation_fn": keras.activations.get(settings.activation)}
     yield [batch_norm], {"center": True, "scale": True, **normalization}
     yield [batch_norm, dropout], {"is_training": settings.is_training}
     if settings.dropout is not None:
