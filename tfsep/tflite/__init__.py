@@ -18,6 +18,7 @@ from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._verify_report import VerificationError, VerifyReport
 
 if TYPE_CHECKING:
+    from tfsep.tflite._add_detections import DetectionReport, add_detections
     from tfsep.tflite._calibration import CalibrationError
     from tfsep.tflite._compare_layers import LayerReport, LayerRow, compare_layers
     from tfsep.tflite._convert import ConvertReport, convert
@@ -33,6 +34,7 @@ __all__ = [
     "CalibrationError",
     "ChannelError",
     "ConvertReport",
+    "DetectionReport",
     "ExportReport",
     "Finding",
     "Inspection",
@@ -52,6 +54,7 @@ __all__ = [
     "TensorRow",
     "VerificationError",
     "VerifyReport",
+    "add_detections",
     "benchmark",
     "benchmark_all",
     "check_targets",
@@ -66,6 +69,8 @@ __all__ = [
 ]
 
 _WITH_TENSORFLOW = {
+    "DetectionReport": "tfsep.tflite._add_detections",
+    "add_detections": "tfsep.tflite._add_detections",
     "CalibrationError": "tfsep.tflite._calibration",
     "LayerReport": "tfsep.tflite._compare_layers",
     "LayerRow": "tfsep.tflite._compare_layers",

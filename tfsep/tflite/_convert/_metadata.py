@@ -58,16 +58,55 @@ def with_metadata(
     Raises:
         ValueError: if it cannot be described.
     """
-    request = {
-        "name": name,
-        "inputs": [_tensor_metadata(info, channels_of(info), preprocessing, None) for info in inputs],
-        "outputs": [
-            _tensor_metadata(info, None, preprocessing, LABELS if labels and number == 0 else None)
-            for number, info in enumerate(outputs)
-        ],
-    }
+    described = [
+        _tensor_metadata(info, None, preprocessing, LABELS if labels and number == 0 else None)
+        for number, info in enumerate(outputs)
+    ]
+    return _described(content, name, inputs, preprocessing, {"outputs": described}, labels)
+
+
+def with_detection_metadata(
+    content: bytes,
+    name: str,
+    inputs: tuple[TensorInfo, ...],
+    preprocessing: Preprocessing | None,
+    labels: tuple[str, ...],
+) -> bytes:
+    """Return a file that ends with ``TFLite_Detection_PostProcess`` with metadata in it, as MediaPipe writes it.
+
+    Args:
+        content: bytes of the file.
+        name: name of the model.
+        inputs: inputs in the file's own order.
+        preprocessing: how images are prepared; None where that is not known.
+        labels: labels of the classes; none for no label file.
+
+    Raises:
+        ValueError: if it cannot be described.
+    """
+    rows: tuple[tuple[str, str, str | None], ...] = (
+        ("location", "boxes", None),
+        ("category", "values", LABELS if labels else None),
+        ("score", "features", None),
+        ("number of detections", "features", None),
+    )
+    outputs = [{"name": own, "kind": kind, "labels": file} for own, kind, file in rows]
+    group = {"name": "detection_result", "tensors": [own for own, _, _ in rows[:3]]}
+    return _described(content, name, inputs, preprocessing, {"outputs": outputs, "group": group}, labels)
+
+
+def _described(
+    content: bytes,
+    name: str,
+    inputs: tuple[TensorInfo, ...],
+    preprocessing: Preprocessing | None,
+    outputs: dict[str, Any],
+    labels: tuple[str, ...],
+) -> bytes:
+    """The file with metadata of its inputs and outputs in it, and its labels appended."""
+    described_inputs = [_tensor_metadata(info, channels_of(info), preprocessing, None) for info in inputs]
     try:
-        described = run_worker("describe", request).arrays[0]
+        described = run_worker("describe", {"name": name, "inputs": described_inputs, **outputs}).arrays[0]
     except WorkerError as error:
         raise ValueError(f"model: expected one whose metadata can be written, got {name} ({error})") from error
     whole = _with_field(content, described)
@@ -83,7 +122,8 @@ def _tensor_metadata(
     info: TensorInfo, channels: int | None, preprocessing: Preprocessing | None, labels: str | None
 ) -> dict[str, Any]:
     scaled = {} if preprocessing is None else {"mean": preprocessing.mean, "std": preprocessing.std}
-    return {"name": info.name, "image": channels, "labels": labels, **scaled}
+    kind = "features" if channels is None else "image"
+    return {"name": info.name, "kind": kind, "channels": channels, "labels": labels, **scaled}
 
 
 def _with_field(content: bytes, described: np.ndarray) -> bytes:
@@ -94,5 +134,5 @@ def _with_field(content: bytes, described: np.ndarray) -> bytes:
     buffer.data = described
     entry.name, entry.buffer = _FIELD, len(model.buffers)
     model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or []), entry]
+    model.metadata = [*(each for each in model.metadata or [] if each.name != _FIELD), entry]
     return pack(model)

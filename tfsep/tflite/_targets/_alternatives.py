@@ -39,6 +39,11 @@ ALTERNATIVES = (
     Alternative(("MEAN",), over_image, POOLING),
     Alternative(("MEAN",), always, "use a batch normalization, where this is part of another one; else another layer"),
     Alternative(("WHILE",), always, "use unroll=True in a recurrent layer of few steps, or run that part elsewhere"),
+    Alternative(
+        ("TFLite_Detection_PostProcess",),
+        always,
+        "nothing, where the last operator may run on the CPU; else decode the boxes of the file without it on the host",
+    ),
     Alternative(("DEQUANTIZE",), mixed, INT8),
     Alternative((), left_in_floats, IN_FLOATS),
     Alternative((), in_real_numbers, "use another layer, or run that part elsewhere"),
