@@ -30,7 +30,7 @@ from pathlib import Path
 
 from gpu_cases import GROUPS, beside_ours, sizes_of
 from gpu_checks import NOT_MEASURED, NOT_REACHED, Case, Sizes, said
-from run import COLUMNS, expression, markdown
+from run import COLUMNS, expression, markdown, write
 
 HERE = Path(__file__).parent
 LIBRARY, ORACLES = HERE.parent, HERE.parent / "tests"
@@ -76,12 +76,7 @@ class Measured:
         rows = sorted(self.rows.values(), key=lambda each: order.index(each["group"]))
         rows = [beside_ours(each, rows, self.sizes.judged) for each in rows]
         self.rows = {(each["group"], each["case"]): each for each in rows}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "gpu.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-        (self.folder / "gpu.md").write_text(f"{self.title}\n\n{markdown(rows)}\n{self.count()}\n")
+        write(self.folder, "gpu", rows, f"{self.title}\n\n{markdown(rows)}\n{self.count()}\n")
         return self.rows[group, case]
 
     def lacks(self, group: str, case: str) -> bool:

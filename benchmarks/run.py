@@ -140,6 +140,16 @@ def markdown(rows: list[dict]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(str(row[name]) for name in COLUMNS) + " |" for row in rows)]) + "\n"
 
 
+def write(folder: Path, name: str, rows: list[dict], text: str) -> None:
+    """Write rows as comma-separated values, and a text of them beside."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / f"{name}.md").write_text(text)
+
+
 def machine() -> str:
     """One line on what this was run on."""
     model = next(
@@ -200,12 +210,7 @@ def main() -> int:
     for sample in samples.values():
         rows += median_and_worst(sample)
     if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        with (options.out / "results.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-        (options.out / "results.md").write_text(f"{machine()}\n\n{markdown(rows)}")
+        write(options.out, "results", rows, f"{machine()}\n\n{markdown(rows)}")
     missed = [row for row in rows if row["reached"] == "no"]
     return 1 if missed and not options.smoke else 0
 

@@ -27,6 +27,15 @@ def randomized(model, seed=0):
     return model
 
 
+def scaled(model):
+    """A randomized deep network whose results are of the order of one: kernels by the number of their inputs."""
+    for variable in randomized(model).weights:
+        if variable.name == "kernel":
+            inputs = np.prod(variable.shape[:2] if variable.shape[-1] == 1 else variable.shape[:-1])
+            variable.assign(variable * 4 / np.sqrt(inputs))
+    return model
+
+
 def applications(size=(64, 64), alpha=0.25, classes=10, **options):
     return randomized(
         keras.applications.MobileNet(
@@ -88,11 +97,7 @@ def applications_v2(size, alpha=0.35, **options):
         options = {"include_top": False, "pooling": "avg", **options}
     else:
         options = {"classes": 10, "classifier_activation": None, **options}
-    theirs = randomized(keras.applications.MobileNetV2((*size, 3), alpha=alpha, weights=None, **options))
-    for variable in theirs.weights:
-        if variable.name == "kernel" and alpha > 1:
-            variable.assign(variable / 2)
-    return theirs
+    return scaled(keras.applications.MobileNetV2((*size, 3), alpha=alpha, weights=None, **options))
 
 
 def ours_v2(size, alpha=0.35, classes=10, padding="same"):
@@ -151,7 +156,7 @@ def test_mobilenet_v2_of_keras_and_under_the_names_of_timm():
 def applications_v3(size, alpha=1.0, minimalistic=False, large=False, **options):
     make = keras.applications.MobileNetV3Large if large else keras.applications.MobileNetV3Small
     given = {"alpha": alpha, "minimalistic": minimalistic, "weights": None, "classes": 10, **options}
-    return randomized(make((*size, 3), classifier_activation=None, **given))
+    return scaled(make((*size, 3), classifier_activation=None, **given))
 
 
 def ours_v3(size, alpha=1.0, minimalistic=False, large=False):
