@@ -239,6 +239,32 @@ def test_import_other_sources(tmp_path):
     assert "output (5,)" in done.stdout
 
 
+def test_import_of_another_network(tmp_path):
+    """Of the network's own size, and padded as TensorFlow's weights in PyTorch's form want it."""
+    from safetensors.numpy import save_file
+
+    model = models.MobileNetV3Small((32, 32, 3), 5, 0.35, minimalistic=True)
+    state, names = {}, {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "bias": "bias"}
+    names |= {"moving_variance": "running_var", "kernel": "weight"}
+    number = -1
+    for layer in (each for each in model.layers if each.weights):
+        number += 1
+        for variable in layer.weights:
+            value = variable.numpy()
+            if variable.name == "kernel":
+                axes = (2, 3, 0, 1) if "depthwise" in layer.name else (3, 2, 0, 1)
+                value = np.ascontiguousarray(value.transpose(axes))
+            state[f"model.{number}.{names[variable.name]}"] = value
+    save_file(state, tmp_path / "m.safetensors")
+    common = "--network", "mobilenet_v3_small_minimalistic", "--alpha", 0.35, "--classes", 5
+    out = tmp_path / "m.keras"
+    done = run("import", tmp_path / "m.safetensors", *common, "--padding", "same", "--epsilon", 1e-3, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "input (224, 224, 3), output (5,)" in done.stdout
+    for old, new in zip(model.get_weights(), models.load_model(out).get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_import_of_a_checkpoint_reports_its_choices(tmp_path, fixtures):
     source = fixtures / "slim_mobilenet_v1_025_128" / "model.ckpt"
     done = run("import", source, "--alpha", 0.25, "--size", 128, "--out", tmp_path / "m.keras")
@@ -253,6 +279,11 @@ def test_import_refuses_wrong_arguments(tmp_path):
         (("none.tflite", "--out", good), "path"),
         (("none.tflite", "--out", good, "--alpha", 0.5), "alpha"),
         (("none.safetensors", "--out", good), "source"),
+        (("none.safetensors", "--out", good, "--network", "vgg"), "network"),
+        (("none.safetensors", "--out", good, "--padding", "reflect"), "padding"),
+        (("imagenet", "--out", good, "--network", "efficientnet_lite0"), "network"),
+        (("none.tflite", "--out", good, "--network", "mobilenet_v2"), "network"),
+        (("none.tflite", "--out", good, "--padding", "same"), "padding"),
         (("none.ckpt", "--out", good), "path"),
         (("none.ckpt", "--out", good, "--ranges"), "ranges"),
         (("none.ckpt", "--out", tmp_path / "m.h5"), "out"),

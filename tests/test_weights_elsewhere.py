@@ -174,10 +174,8 @@ def test_mobilenet_v3_with_its_preprocessing_inside_or_not(alpha, minimalistic, 
     theirs, model, x = applications_v3(size, *form), ours_v3(size, *form), images(size)
     theirs.save_weights(tmp_path / "m.weights.h5")
     expected = theirs((x + 1) * 127.5)
-    for source in (theirs, tmp_path / "m.weights.h5"):
-        randomized(model, 5)
-        weights.load_keras_applications(model, source)
-        np.testing.assert_allclose(model(x), expected, atol=1e-4)
+    weights.load_keras_applications(model, tmp_path / "m.weights.h5")
+    np.testing.assert_allclose(model(x), expected, atol=1e-4)
     assert np.std(expected) > 1e-2
 
 

@@ -12,6 +12,8 @@ from tfsep._keras.types import Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.atomic_files import atomic_file
 from tfsep.data import CENTRAL, Preprocessing, save_with_preprocessing
+from tfsep.defs import NETWORKS
+from tfsep.weights._keras_applications import padding_of_application
 
 _logger = logging.getLogger(__name__)
 
@@ -25,13 +27,13 @@ class _Source:
 
     Attributes:
         load: loads weights; called with the model, the source and options.
-        padding: rule of their convolutions, by its name in `tfsep.models.MobileNetV1`.
+        padding: rule of their convolutions, a key of `tfsep.defs.PADDING_RULES`, from a key of `tfsep.defs.NETWORKS`.
         classes: default number of classes.
         preprocessing: preprocessing of their training; None where it differs between models.
     """
 
     load: Callable[[Model, str, dict[str, Any]], None]
-    padding: str
+    padding: Callable[[str], str]
     classes: int
     preprocessing: Preprocessing | None
 
@@ -49,11 +51,13 @@ def _load_keras(model: Model, source: str, _: dict[str, Any]) -> None:
         raise ValueError(f"{error}; whole models of other networks are for tfsep convert and export") from error
 
 
-_SLIM = _Source(_load_slim, "same", 1001, CENTRAL)
-_KERAS = _Source(_load_keras, "keras", 1000, CENTRAL)
-_TORCH = _Source(
-    lambda model, source, options: weights.load_torch(model, source, options["epsilon"]), "explicit", 1000, None
-)
+def _load_torch(model: Model, source: str, options: dict[str, Any]) -> None:
+    weights.load_torch(model, source, options["epsilon"], options["padding"])
+
+
+_SLIM = _Source(_load_slim, lambda _: "same", 1001, CENTRAL)
+_KERAS = _Source(_load_keras, padding_of_application, 1000, CENTRAL)
+_TORCH = _Source(_load_torch, lambda _: "explicit", 1000, None)
 _SOURCES = {".keras": _KERAS, ".h5": _KERAS, ".safetensors": _TORCH, ".pt": _TORCH, ".pth": _TORCH}
 """By the suffix of a file; any other is the prefix of a slim checkpoint."""
 
@@ -62,6 +66,7 @@ def import_model(
     source: str | PathLike[str],
     out: str | PathLike[str],
     *,
+    network: str | None = None,
     size: tuple[int, int] | None = None,
     alpha: float | None = None,
     classes: int | None = None,
@@ -69,16 +74,19 @@ def import_model(
     use_ema: bool = False,
     scope: str | None = None,
     epsilon: float = 1e-5,
+    padding: str | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> Model:
-    """Make a MobileNet v1 of trained weights, and write it as a ``.keras`` file, completely or not at all.
+    """Make a network of trained weights, and write it as a ``.keras`` file, completely or not at all.
 
     Args:
         source: a ``.tflite`` file (`tfsep.models.from_tflite`); a ``.keras`` or ``.weights.h5`` file or ``"imagenet"``
             (`tfsep.weights.load_keras_applications`); a ``.safetensors`` or ``.pt`` file (`tfsep.weights.load_torch`);
             or the prefix of a checkpoint (`tfsep.weights.load_slim_checkpoint`).
         out: the ``.keras`` file; the JSON beside it records the preprocessing.
-        size: rows and columns of the input; None for 224×224. None for a ``.tflite`` file, which has its own.
+        network: a key of `tfsep.defs.NETWORKS`; None for ``"mobilenet_v1"``. None for a ``.tflite`` file.
+        size: rows and columns of the input; None for the network's, such as 224×224. None for a ``.tflite`` file, which
+            has its own.
         alpha: width multiplier; None for 1. None for a ``.tflite`` file, which has its own.
         classes: number of classes; None for 1000, or 1001 of a checkpoint. None for a ``.tflite`` file, which has its
             own.
@@ -87,6 +95,8 @@ def import_model(
         scope: where a checkpoint has the network, such as ``"FeatureExtractor/MobilenetV1"``; None for its own scope,
             or the only other one that fits.
         epsilon: epsilon of the batch normalizations of PyTorch.
+        padding: how the network pads, a key of `tfsep.defs.PADDING_RULES`, see `tfsep.weights.load_torch`; None for
+            that of the source's kind: slim's, Keras's or PyTorch's. None for a ``.tflite`` file, which has its own.
         preprocessing: to record; None for slim's and Keras's, [-1, 1]. The models of PyTorch differ: None records
             nothing.
 
@@ -98,7 +108,8 @@ def import_model(
         FileNotFoundError: if the source does not exist.
         ConnectionError: if ``"imagenet"`` cannot be downloaded.
         ImportError: if the package that reads the source is missing.
-        ValueError: for a damaged source, or one that is no MobileNet v1 of this width, size and classes.
+        ValueError: for an unknown network or padding, or a damaged source, or one that is no such network of this
+            width, size and classes.
         OSError: if the file cannot be written.
 
     Examples:
@@ -112,7 +123,8 @@ def import_model(
     name = str(as_path(source, "source"))
     how: Preprocessing | None
     if name.endswith(".tflite"):
-        said = {"size": size, "alpha": alpha, "classes": classes, "scope": scope}
+        said = {"network": network, "size": size, "alpha": alpha, "classes": classes}
+        said |= {"scope": scope, "padding": padding}
         given = [argument for argument, value in said.items() if value is not None]
         if given:
             raise ValueError(
@@ -128,15 +140,21 @@ def import_model(
                 "SavedModel is for tfsep convert"
             )
         kind = _KERAS if name == "imagenet" else _SOURCES.get(Path(name).suffix, _SLIM)
-        model = models.MobileNetV1(
-            (*(size or (224, 224)), 3),
+        network = "mobilenet_v1" if network is None else network
+        if network not in NETWORKS:
+            raise ValueError(f"network: expected one of {', '.join(NETWORKS)}, got {network!r}")
+        padding = kind.padding(network) if padding is None else padding
+        *sides, channels = NETWORKS[network].input_shape()
+        model = models.from_definitions(
+            NETWORKS[network],
+            (*(size or sides), channels),
             kind.classes if classes is None else classes,
             1.0 if alpha is None else alpha,
-            padding=kind.padding,
+            padding=padding,
         )
         if scope is not None and kind is not _SLIM:
             raise ValueError(f"scope: expected None for a source that is no slim checkpoint, got {scope!r} for {name}")
-        kind.load(model, name, {"use_ema": use_ema, "scope": scope, "epsilon": epsilon})
+        kind.load(model, name, {"use_ema": use_ema, "scope": scope, "epsilon": epsilon, "padding": padding})
         how = preprocessing or kind.preprocessing
     if how is None:
         # Removed first, so that the new model never has the record of another one beside it.

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tfsep.cli._app import command, parse_size
+from tfsep.defs import NETWORKS, PADDING_RULES
 
 
 @command("import")
@@ -13,13 +14,17 @@ def import_weights(
     source: Annotated[
         str,
         typer.Argument(
-            help="A MobileNet v1: a .tflite file; a .keras or .weights.h5 file of keras.applications, or 'imagenet', "
+            help="A .tflite file; a .keras or .weights.h5 file of keras.applications, or 'imagenet', "
             "which Keras downloads; a .safetensors or .pt file of PyTorch; or the prefix of a slim checkpoint."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The .keras file.")],
+    network: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(NETWORKS)}; mobilenet_v1 if not given. A .tflite file says it itself."),
+    ] = None,
     size: Annotated[
-        str | None, typer.Option(help="Rows and columns; 224 if not given. A .tflite file has its own.")
+        str | None, typer.Option(help="Rows and columns; the network's if not given. A .tflite file has its own.")
     ] = None,
     alpha: Annotated[
         float | None, typer.Option(help="Width multiplier; 1 if not given. A .tflite file has its own.")
@@ -37,6 +42,10 @@ def import_weights(
         typer.Option(help="Of a slim checkpoint: where it has the network, such as FeatureExtractor/MobilenetV1."),
     ] = None,
     epsilon: Annotated[float, typer.Option(help="Of PyTorch's batch normalizations.")] = 1e-5,
+    padding: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(PADDING_RULES)}: how the network pads, if otherwise than its source's kind."),
+    ] = None,
     imagenet_statistics: Annotated[
         bool, typer.Option("--imagenet-statistics", help="Record torchvision's mean and deviation, not [-1, 1].")
     ] = False,
@@ -50,6 +59,7 @@ def import_weights(
         import_model(
             source,
             out,
+            network=network,
             size=None if size is None else parse_size(size),
             alpha=alpha,
             classes=classes,
@@ -57,5 +67,6 @@ def import_weights(
             use_ema=ema,
             scope=scope,
             epsilon=epsilon,
+            padding=padding,
             preprocessing=IMAGENET_STATISTICS if imagenet_statistics else None,
         )

@@ -83,6 +83,21 @@ _APPLICATIONS = (
 )
 
 
+def padding_of_application(network: str) -> str:
+    """Return how ``keras.applications`` pads a network on images of a known size, a key of `PADDING_RULES`.
+
+    Args:
+        network: a key of `tfsep.defs.NETWORKS`.
+
+    Raises:
+        ValueError: if it is not there.
+    """
+    rules = {application.network: application.rule for application in _APPLICATIONS}
+    if network not in rules:
+        raise ValueError(f"network: expected {', '.join(rules)} for weights of keras.applications, got {network!r}")
+    return rules[network]
+
+
 def load_keras_applications(model: Model, source: Model | str | PathLike[str]) -> None:
     """Load the weights of a MobileNet of ``keras.applications`` into a model of the same network.
 
