@@ -395,10 +395,19 @@ def test_open_batches_refuses_wrong_arguments(image_folder):
         ({"split": "all"}, "split"),
         ({"limit": 0}, "limit"),
         ({"image_shape": (4,)}, "image_shape"),
+        ({"image_shape": 4}, "image_shape"),
+        ({"image_shape": "443"}, "image_shape"),
+        ({"image_shape": (4, 4, 0)}, "image_shape"),
+        ({"image_shape": (4.0, 4, 3)}, "image_shape"),
     ):
-        with pytest.raises(ValueError, match="expected") as caught:
-            data.open_batches(image_folder, **{"image_shape": (4, 4, 3), **arguments})
-        assert_sentence(caught.value, name)
+        functions = [data.open_batches] + ([data.open_data] if name == "image_shape" else [])
+        for function in functions:
+            with pytest.raises(ValueError, match="expected") as caught:
+                function(image_folder, **{"image_shape": (4, 4, 3), **arguments})
+            assert_sentence(caught.value, name)
+    with pytest.raises(ValueError, match="expected") as caught:
+        data.open_data("fashion_mnist", 28)
+    assert_sentence(caught.value, "image_shape")
 
 
 @pytest.mark.parametrize("name", ["none.npy", "none.npz", "none"])

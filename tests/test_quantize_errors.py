@@ -221,7 +221,7 @@ def test_unknown_sizes_in_front_of_a_mean_are_refused():
     ],
 )
 def test_an_error_recommends_float_layers_where_that_works(layer, message):
-    model = keras.Sequential([keras.Input((8, 8, 4)), layer()])
+    model = keras.Sequential([keras.Input((8, 8, 4)), L.ReLU(), layer()])
     with pytest.raises(ValueError, match=message):
         quantize.prepare(model, unsupported="error")
     if "float_l" in message:
@@ -229,11 +229,43 @@ def test_an_error_recommends_float_layers_where_that_works(layer, message):
         assert not any(isinstance(layer, QuantizedMatmul) for layer in prepared.layers)
 
 
-def test_a_model_with_nothing_in_integers_is_said_to_have_none():
-    inputs = keras.Input((6, 4))
-    prepared = quantize.prepare(keras.Model(inputs, keras.layers.SimpleRNN(3)(inputs)))
-    for function in (
-        lambda: quantize.observe(prepared, np.zeros((1, 6, 4), "float32")),
-        lambda: quantize.coverage(prepared),
+def test_a_model_with_nothing_in_integers_is_refused_at_once():
+    """There is no int8 file of it."""
+    volumes = keras.Sequential([keras.Input((4, 4, 4, 1)), L.Conv3D(2, 3, name="volumes")])
+    named = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.Dense(2, name="b")])
+    data = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+    for function, why in (
+        (lambda: quantize.prepare(volumes), "'volumes' (no integer kernel of Conv3D)"),
+        (lambda: quantize.prepare(named, float_layers=["a", "b"]), "'a' (named in float_layers), 'b' (named"),
+        (lambda: quantize.calibrate(named, data, keep_float=["a", "b"]), "'a' (named in float_layers), 'b' (named"),
+        (lambda: quantize.sensitivity(named, data, keep_float=["a", "b"]), "'a' (named in float_layers), 'b' (named"),
     ):
-        assert "of which quantize.prepare had to leave all in float32" in assert_refused(function, "model")
+        message = assert_refused(function, "model")
+        assert "of which all stays in float32, as " + why in message
+        assert "in recipe 'float32'" in message
+
+
+class Ones:
+    """An initializer without a config."""
+
+    def __call__(self, shape, dtype=None):
+        return keras.ops.ones(shape, dtype)
+
+
+@pytest.mark.parametrize("initializer", [lambda shape, dtype=None: keras.ops.ones(shape, dtype), Ones()])
+def test_initializers_without_a_config_are_no_obstacle(initializer):
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 2)),
+            L.Conv2D(2, 3, kernel_initializer=initializer),
+            L.BatchNormalization(beta_initializer=initializer),
+            L.SeparableConv2D(2, 1, depthwise_initializer=initializer),
+            L.Conv2DTranspose(2, 1, bias_initializer=initializer),
+            L.PReLU(alpha_initializer=initializer),
+            L.Flatten(),
+            L.Dense(2, kernel_initializer=initializer),
+        ]
+    )
+    data = np.random.default_rng(0).normal(size=(4, 4, 4, 2)).astype("float32")
+    prepared = quantize.observe(quantize.prepare(model), data)
+    np.testing.assert_allclose(prepared(data), model(data), atol=0.5)

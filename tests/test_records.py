@@ -428,6 +428,9 @@ def test_open_records_refuses_wrong_arguments(written, pictures, tmp_path):
     with pytest.raises(ValueError, match="expected") as caught:
         data.open_data(written, (8,))
     assert_sentence(caught.value, "image_shape")
+    with pytest.raises(ValueError, match="expected") as caught:
+        data.open_records(written, 8)
+    assert_sentence(caught.value, "image_shape")
     files = data.write_records(data.image_folder(pictures, 8), tmp_path / "r", shards=1)
     with pytest.raises(ValueError, match="expected 1 or 3 channels, got 2") as caught:
         data.open_data(files, (8, 8, 2))

@@ -138,10 +138,44 @@ class BorrowedOperation(keras.Operation):
 
 
 def config_of(layer: Any, kind: Any = None) -> Config:
-    """Return a layer's config, or that of a base, with its functions as they are: a name may mean another, or none."""
-    config: Config = (kind or type(layer)).get_config(layer)
-    held = {name.removeprefix("_"): value for name, value in vars(layer).items() if isinstance(value, FunctionType)}
-    return config | {name: value for name, value in held.items() if name in config}
+    """Return a layer's config, or that of a base, with its functions as they are: a name may mean another, or none.
+
+    So are other objects that are called, as initializers of classes that Keras does not know.
+    """
+    held = {name: value for name, value in vars(layer).items() if _is_function(value)}
+    config: Config = (kind or type(layer)).get_config(_without(layer, held))
+    return config | {name: value for name, value in _public(held).items() if name in config}
+
+
+def _public(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes by the names of arguments."""
+    return {name.removeprefix("_"): value for name, value in attributes.items()}
+
+
+_NONE = {
+    "initializer": keras.initializers.Zeros(),
+    "activation": keras.activations.linear,
+    "regularizer": None,
+    "constraint": None,
+}
+"""What stands for a function, by the end of its argument's name."""
+
+
+def _without(layer: Any, functions: Mapping[str, Any]) -> Any:
+    """A layer whose config Keras can say: it warns of each lambda, and raises for objects without a config."""
+    stand_ins = {name: _NONE[end] for name in functions if (end := name.rpartition("_")[2]) in _NONE}
+    if not stand_ins:
+        return layer
+    same = object.__new__(type(layer))
+    vars(same).update({**vars(layer), **stand_ins})
+    return same
+
+
+def _is_function(value: Any) -> bool:
+    """Whether this is a function of another maker, or an object that is called as one."""
+    kind = type(value)
+    own = isinstance(value, keras.Operation | type) or (kind is not FunctionType and is_known(kind))
+    return callable(value) and not own
 
 
 def _from_config(layer: Any, edited: Callable[[Config], Config]) -> Any:

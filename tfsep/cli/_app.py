@@ -236,6 +236,16 @@ def input_shape_of(model: "Model", size: str, channels: int | None = None) -> tu
     return (*parse_size(size), own)
 
 
+def image_shape_of(model: "Model", size: str | None) -> tuple[int | None, ...] | None:
+    """(H, W, C) of the images for a model: rows and columns in an option, or the model's own; None for no images."""
+    from tfsep._keras.model_io import inputs_of
+
+    if size is not None:
+        return input_shape_of(model, size)
+    shape = getattr(inputs_of(model), "shape", ())
+    return tuple(shape[1:]) if len(shape) == 4 else None
+
+
 def input_shapes_of(model: "Model", size: str) -> tuple[int, ...] | dict[str, tuple[int | None, ...]]:
     """The shape of a model's one input, as `input_shape_of`; of several, those of images of open rows and columns."""
     from tfsep._keras.backend import tf

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfsep.cli._app import SET_HELP, command, parse_size, print_line
+from tfsep.cli._app import SET_HELP, command, image_shape_of, parse_size, print_line
 from tfsep.cli._calibration import (
     BudgetOption,
     CorrectBiasOption,
@@ -176,7 +176,7 @@ def quantize(
             raise ValueError(f"{given}: expected --calibrate-only, got none; in training float_layers is a setting")
         recipe = training.QuantizeConfig.of({**_merged_settings(config, settings), **options})
         loaded = open_model(model, custom, unsafe)
-        images = open_data(data, None if size is None else (*parse_size(size), 3))
+        images = open_data(data, image_shape_of(loaded, size))
         if calibrate_only:
             prepared = _calibrated(loaded, recipe, images, out, arguments)
             if sensitivity:

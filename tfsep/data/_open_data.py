@@ -15,6 +15,7 @@ from tfsep._utils.arguments import as_found, as_path, positive_int
 from tfsep.data._fashion_mnist import fashion_mnist
 from tfsep.data._image_data import ImageData
 from tfsep.data._image_folder import image_folder, is_unlabelled, unlabelled_images
+from tfsep.data._image_shape import open_shape
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._record_index import RECORDS_INDEX
 from tfsep.data._records import open_records
@@ -38,25 +39,24 @@ def open_data(
     Raises:
         TypeError: if `source` is no path.
         FileNotFoundError: if there is no such folder.
-        ValueError: for a folder without data, or an `image_shape` of another length.
+        ValueError: for a folder without data, or an `image_shape` of another form.
 
     Examples:
         >>> open_data("no such folder")
         Traceback (most recent call last):
         FileNotFoundError: data: expected 'fashion_mnist' or a folder, got no such folder, which does not exist
     """
+    shape = open_shape(image_shape)
     if str(source) == "fashion_mnist":
         return _with_preprocessing(fashion_mnist(), preprocessing)
     folder = as_path(source, "data")
     if not folder.is_dir():
         raise FileNotFoundError(f"data: expected 'fashion_mnist' or a folder, got {as_found(folder)}")
     if (folder / RECORDS_INDEX).is_file():
-        return _with_preprocessing(open_records(folder, image_shape), preprocessing)
+        return _with_preprocessing(open_records(folder, shape), preprocessing)
     if any(folder.glob("*-idx?-ubyte*")):
         return _with_preprocessing(fashion_mnist(folder), preprocessing)
-    if image_shape is not None and len(image_shape) != 3:
-        raise ValueError(f"image_shape: expected (H, W, C) for a folder of images, got {image_shape}")
-    rows, columns, channels = image_shape or (None, None, None)
+    rows, columns, channels = shape
     (preprocessing or DEFAULT).require_channels(channels or 3)
     return image_folder(folder, (rows or 224, columns or 224), channels or 3, preprocessing=preprocessing)
 
@@ -116,7 +116,7 @@ def open_batches(
         arrays, labels = _read_samples(path, ("x",), limit)
         return arrays["x"] if labels is None else tf.data.Dataset.from_tensor_slices((arrays["x"], labels)).batch(128)
     if is_unlabelled(path):
-        rows, columns, channels = image_shape
+        rows, columns, channels = open_shape(image_shape)
         how = preprocessing or DEFAULT
         how.require_channels(channels or 3)
         samples: Split = unlabelled_images(path, (rows or 224, columns or 224), channels or 3, how)

@@ -19,6 +19,7 @@ from tfsep._utils.arguments import as_path
 from tfsep.data._decode import DECODERS, decoded_size
 from tfsep.data._epoch_shard import EpochShard
 from tfsep.data._image_data import ImageData
+from tfsep.data._image_shape import open_shape
 from tfsep.data._numbered_examples import epoch_generator
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._record_index import RECORDS_INDEX, SHARD_SUFFIX, RecordShard, read_index
@@ -235,21 +236,18 @@ def open_records(folder: str | PathLike[str], image_shape: Shape | None = None) 
     Raises:
         TypeError: if `folder` is no path.
         FileNotFoundError: if the index or a shard is missing.
-        ValueError: for a damaged index, shards of another data set, or an `image_shape` of another length.
+        ValueError: for a damaged index, shards of another data set, or an `image_shape` of another form.
 
     Examples:
         >>> open_records("no such folder")
         Traceback (most recent call last):
         FileNotFoundError: data: expected a folder with records.json, got no such folder
     """
-    folder = as_path(folder, "data")
+    folder, wanted = as_path(folder, "data"), open_shape(image_shape)
     if not (folder / RECORDS_INDEX).is_file():
         raise FileNotFoundError(f"data: expected a folder with {RECORDS_INDEX}, got {folder}")
     index = read_index(folder / RECORDS_INDEX)
     _require_shards(folder, [shard for split in index.splits.values() for shard in split.shards])
-    wanted = image_shape or (None, None, None)
-    if len(wanted) != 3:
-        raise ValueError(f"image_shape: expected (H, W, C) for a folder of images, got {image_shape}")
     as_files = all(split.encoding == "file" for split in index.splits.values())
     rows, columns, channels = (w if w and as_files else own for w, own in zip(wanted, index.image_shape, strict=True))
     if as_files and channels not in (1, 3):

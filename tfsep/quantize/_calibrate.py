@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.model_graph import calls_behind
 from tfsep._keras.types import Data, Model
+from tfsep._utils.arguments import short_repr
 from tfsep._utils.progress import progress_bar
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
 from tfsep.quantize._adaptive_rounding import round_adaptively
@@ -128,7 +129,10 @@ def calibrate(
         *(method, equalize, correct_bias, weight_scales, rounding, steps, samples, batch_size),
         *(seed, keep_float, budget, latency),
     )
-    made = calibrated(model, data, settings, config_of(config, options))
+    if not (report is None or callable(report)):
+        raise TypeError(f"report: expected a function of the report, or None, got {short_repr(report)}")
+    known = [field.name for field in fields(CalibrationSettings)]
+    made = calibrated(model, data, settings, config_of(config, options, known))
     if report is not None:
         report(made.report)
     return made.model

@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
+from math import isfinite
+from numbers import Real
 from typing import Any, TypeAlias
 
 from tfsep._utils.arguments import number_in_range, one_of, short_repr
-from tfsep.quantize._config import layer_names
+from tfsep.quantize._config import Config, config_of, layer_names
 from tfsep.quantize._range_choice import require_method
 from tfsep.quantize._weight_scales import MAX, WEIGHT_SCALES
 
@@ -44,6 +46,8 @@ class CalibrationSettings:
     def __post_init__(self) -> None:
         """Check the values."""
         require_method(self.method)
+        if not isinstance(self.equalize, bool):
+            raise ValueError(f"equalize: expected True or False, got {short_repr(self.equalize)}")
         # False stays what it is, as `dataclasses.replace` gives it here again.
         if self.correct_bias is True:
             object.__setattr__(self, "correct_bias", EMPIRICAL)
@@ -54,19 +58,27 @@ class CalibrationSettings:
         for name, low in (("steps", 1), ("samples", 1), ("batch_size", 1), ("seed", 0)):
             object.__setattr__(self, name, number_in_range(getattr(self, name), name, int, low))
         object.__setattr__(self, "keep_float", layer_names(self.keep_float, "keep_float"))
-        if self.budget is not None:
-            number_in_range(self.budget, "budget", float, 0, 1)
-        if not isinstance(self.latency, Mapping | None):
-            raise TypeError(f"latency: expected numbers by name of an operation, got {short_repr(self.latency)}")
+        if self.budget is not None and not number_in_range(self.budget, "budget", float, 0, 1):
+            raise ValueError(f"budget: expected a number in (0, 1], got {self.budget!r}")
+        if self.latency is not None:
+            numbers = self.latency.values() if isinstance(self.latency, Mapping) else [self.latency]
+            if not all(isinstance(number, Real) and isfinite(number) for number in numbers):
+                raise TypeError(f"latency: expected numbers by name of an operation, got {short_repr(self.latency)}")
+            if self.budget is None:
+                raise ValueError(f"latency: expected None without a budget, got {short_repr(self.latency)}")
 
 
-def settings_of(options: dict[str, Any]) -> tuple[CalibrationSettings, dict[str, Any]]:
-    """Return the settings among some options, and the other options.
+def settings_of(options: dict[str, Any]) -> tuple[CalibrationSettings, Config]:
+    """Return the settings, and those of `prepare`, that some arguments of `calibrate` say.
+
+    Raises:
+        TypeError: for another argument, with the nearest one.
 
     Examples:
-        >>> settings_of({"method": "mse", "runtime": "reference"})[1]
-        {'runtime': 'reference'}
+        >>> settings_of({"method": "mse", "runtime": "reference"})[1].runtime
+        'reference'
     """
-    known = {field.name for field in fields(CalibrationSettings)}
-    settings = CalibrationSettings(**{name: value for name, value in options.items() if name in known})
-    return settings, {name: value for name, value in options.items() if name not in known}
+    known = [field.name for field in fields(CalibrationSettings)]
+    others = {name: value for name, value in options.items() if name not in known}
+    config = config_of(others.pop("config", None), others, known)
+    return CalibrationSettings(**{name: value for name, value in options.items() if name in known}), config

@@ -1,6 +1,8 @@
 """The settings of `prepare`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from tfsep._utils.arguments import number_in_range, one_of, short_repr
@@ -67,8 +69,16 @@ def layer_names(named: Any, argument: str) -> tuple[str, ...]:
     return tuple(sorted(named) if isinstance(named, set | frozenset) else named)
 
 
-def config_of(config: Config | None, options: dict[str, Any]) -> Config:
+def config_of(config: Config | None, options: dict[str, Any], others: Sequence[str] = ()) -> Config:
     """Return the settings of a config, or the default ones, with fields of their own.
+
+    Args:
+        config: the settings; None for the default ones.
+        options: fields in place of those of the settings.
+        others: other arguments of the function that takes these, which the error of an unknown one names, too.
+
+    Raises:
+        TypeError: for another config, or an option that is no field.
 
     Examples:
         >>> config_of(None, {"momentum": 0.5}).momentum
@@ -78,5 +88,8 @@ def config_of(config: Config | None, options: dict[str, Any]) -> Config:
         raise TypeError(f"config: expected a Config or None, got {short_repr(config)}")
     known = [field.name for field in fields(Config)]
     if unknown := [name for name in options if name not in known]:
-        raise TypeError(f"{unknown[0]}: expected an argument that is one of {', '.join(known)}, got {unknown[0]!r}")
+        nearest = get_close_matches(unknown[0], [*others, *known], 1)
+        hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
+        names = ", ".join([*others, *known])
+        raise TypeError(f"{unknown[0]}: expected an argument that is one of {names}, got {unknown[0]!r}{hint}")
     return replace(config or Config(), **options)

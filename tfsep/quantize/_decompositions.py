@@ -11,6 +11,7 @@ import numpy as np
 
 from tfsep import layers
 from tfsep._keras.backend import keras
+from tfsep._keras.layer_copies import config_of
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer, Shape, TensorLike
 from tfsep.geometry import Pads, Transposed, Window
@@ -212,7 +213,7 @@ _OWN_DECOMPOSITIONS: dict[type[Layer], Callable[[Layer, Shape, Shape], Iterator[
 
 def _renamed(layer: Layer, name: str) -> Layer:
     """A copy of a built layer under another name, with the same weights."""
-    copy = type(layer).from_config({**layer.get_config(), "name": name})
+    copy = type(layer).from_config({**config_of(layer), "name": name})
     build = layer.get_build_config()
     copy.build(build["input_shape"] if build else None)
     copy.set_weights(layer.get_weights())
@@ -221,7 +222,7 @@ def _renamed(layer: Layer, name: str) -> Layer:
 
 def _without_activation(layer: Layer, function: Layer) -> Layer:
     """A copy of a layer whose activation is a layer, without it."""
-    copy = type(layer).from_config({**layer.get_config(), "activation": "linear"})
+    copy = type(layer).from_config({**config_of(layer), "activation": "linear"})
     copy.build(layer.get_build_config()["input_shape"])
     others = set(map(id, function.weights))
     copy.set_weights([np.asarray(weight) for weight in layer.weights if id(weight) not in others])

@@ -12,6 +12,7 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.composite_layers import calls_forgotten, traced_model
 from tfsep._keras.dtype_policy import dtype_policy
 from tfsep._keras.foreign_state import foreign_state_kept
+from tfsep._keras.layer_copies import config_of as config_of_layer
 from tfsep._keras.layer_copies import copy_state, layer_copy
 from tfsep._keras.model_copies import float32_copy, other_dtypes
 from tfsep._keras.model_graph import require_model
@@ -33,6 +34,8 @@ from tfsep.quantize._quantized_matmul import QuantizedMatmul
 from tfsep.quantize._quantized_slopes import QuantizedSlopes
 
 _logger = logging.getLogger(__name__)
+
+_SHOWN = 5
 
 
 def prepare(model: Model, config: Config | None = None, **options: Any) -> Model:
@@ -76,8 +79,8 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
     Raises:
         TypeError: for another kind of model, a config of another type, or an unknown option.
         ValueError: for a model that was not built, has weights that are NaN or infinite, or is prepared already; for
-            layers without an integer kernel, all by name, if `Config.unsupported` is ``"error"``; for a value that
-            `Config` refuses.
+            one with nothing in integers; for layers without an integer kernel, all by name, if `Config.unsupported` is
+            ``"error"``; for a value that `Config` refuses.
 
     Source: B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference" (arXiv 1712.05877); R. Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference"
@@ -102,16 +105,29 @@ def prepare(model: Model, config: Config | None = None, **options: Any) -> Model
             model = float32_copy(model)
         calls = call_list_of(model, chosen.float_layers)
         _require_finite(model)
-        prepared = _Builder(model, plan_of(calls, chosen), chosen).model()
+        plan = plan_of(calls, chosen)
+        _require_integers(plan, model.name)
+        prepared = _Builder(model, plan, chosen).model()
     _log_islands(prepared)
     return prepared
 
 
 def _log_islands(prepared: Model) -> None:
     """Say once what stays in float32, and why."""
-    if _logger.isEnabledFor(logging.INFO) and is_prepared(prepared) and (islands := coverage(prepared)).islands:
+    if _logger.isEnabledFor(logging.INFO) and (islands := coverage(prepared)).islands:
         found = ", ".join(f"{row.name} ({row.reason})" for row in islands.islands)
         _logger.info("%s is in int8 for %s; in float32 stay %s", prepared.name, islands.summary, found)
+
+
+def _require_integers(plan: Plan, name: str) -> None:
+    """Raise for a plan with nothing in integers, of which there would be no int8 file."""
+    if not any(op.has_range for op in plan.ops):
+        reasons = dict.fromkeys(f"{op.name!r} ({op.reason})" for op in plan.ops if op.reason)
+        listed = f", as {', '.join(list(reasons)[:_SHOWN])}" if reasons else ""
+        raise ValueError(
+            f"model: expected one with an operation in integers, got {name!r}, of which all stays in float32{listed}: "
+            "export it as it is, in recipe 'float32'"
+        )
 
 
 def _require_finite(model: Model) -> None:
@@ -290,7 +306,7 @@ class _Builder:
 
     def _inner(self, layer: Layer, **changes: Any) -> Layer:
         """A layer of the same config, except for changes, inside of one that replaces it."""
-        return self._with_weights_of(layer, type(layer).from_config({**layer.get_config(), **changes}))
+        return self._with_weights_of(layer, type(layer).from_config({**config_of_layer(layer), **changes}))
 
     def _unique(self, name: str) -> str:
         """A name that no layer has: the same, or numbered, as nested models may have layers of one name."""

@@ -44,7 +44,7 @@ def require_prepared(model: Any) -> None:
 
     Raises:
         TypeError: for anything but a Keras model.
-        ValueError: for another model, or one of which nothing is in integers.
+        ValueError: for another model.
 
     Examples:
         >>> require_prepared(None)
@@ -54,11 +54,6 @@ def require_prepared(model: Any) -> None:
     require_model(model)
     if is_prepared(model):
         return
-    if any(isinstance(layer, Dequantize) for layer in model.layers):
-        raise ValueError(
-            f"model: expected one with operations in integers, got {model.name!r}, of which quantize.prepare had to "
-            "leave all in float32"
-        )
     raise ValueError(f"model: expected one that quantize.prepare made, got {model.name!r}")
 
 

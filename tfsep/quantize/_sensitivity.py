@@ -9,7 +9,7 @@ from tfsep._utils.table import Table
 from tfsep.quantize._calibrate import calibrated_once
 from tfsep.quantize._calibration_report import finite, rounded
 from tfsep.quantize._calibration_settings import Option, settings_of
-from tfsep.quantize._config import Config, config_of
+from tfsep.quantize._config import Config
 from tfsep.quantize._coverage import coverage
 from tfsep.quantize._measured_parts import MeasuredParts
 
@@ -144,8 +144,9 @@ def sensitivity(
     for name in ("budget", "latency"):
         if name in options:
             raise TypeError(f"{name}: expected none, which calibrate takes, got {options[name]!r}")
-    settings, others = settings_of({**options, "samples": samples, "batch_size": batch_size, "seed": seed})
-    made = calibrated_once(model, data, settings, config_of(config, others))
+    given = {"samples": samples, "batch_size": batch_size, "seed": seed, "config": config}
+    settings, prepared_by = settings_of({**options, **given})
+    made = calibrated_once(model, data, settings, prepared_by)
     measured = MeasuredParts(made)
     covered = {row.name: row for row in coverage(made.model).rows}
     rows = [

@@ -8,7 +8,6 @@ from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import short_repr
 from tfsep.quantize._calibrate import calibrated
 from tfsep.quantize._calibration_settings import settings_of
-from tfsep.quantize._config import config_of
 from tfsep.tflite._recipes import Recipe
 
 
@@ -52,9 +51,9 @@ def calibrated_source(
     options: dict[str, Any] = {"method": how} if isinstance(how, str) else dict(how)
     if samples is not None:
         options["samples"] = samples
-    settings, others = settings_of(options)
+    settings, config = settings_of(options)
     with _named("data", "calibration"):
-        made = calibrated(model, calibration, settings, config_of(others.pop("config", None), others))
+        made = calibrated(model, calibration, settings, config)
     report = made.report
     return CalibratedSource(
         made.model,
