@@ -57,7 +57,6 @@ ROWS = [
     ("block", 3, 2, 24, 6, None, RELU6),
     ("block", 5, 1, 24, 6, None, RELU6),
     ("block", 3, 2, 40, 3, None, RELU6),
-    ("block", 3, 1, 40, 3, None, RELU6),
     ("conv", 1, 1, 64, None, None, RELU6),
 ]
 DEFS = [
@@ -127,9 +126,13 @@ def test_options():
 
 
 def test_model_by_name_and_its_features():
-    model = models.MobileNetV2((64, 32, 3), features=(4, 8, 16, 32), alpha=0.35, output_stride=None, name="M")
-    assert [tuple(map_.shape[1:]) for map_ in model.outputs] == [(16, 8, 8), (8, 4, 16), (4, 2, 32), (2, 1, 112)]
-    assert model.layers[-1].name.startswith("M.expanded_conv_16")
+    model = models.MobileNetV2((64, 32, 3), features=(8, 4), alpha=0.35, name="M")
+    assert [tuple(map_.shape[1:]) for map_ in model.outputs] == [(8, 4, 16), (16, 8, 8)]
+    assert model.layers[-1].name == "M.expanded_conv_5.add"
+    assert defs.NETWORKS["mobilenet_v2"].features() == {
+        **{2: "layer_2", 4: "layer_4", 8: "layer_7"},
+        **{16: "layer_14", 32: "layer_18"},
+    }
     assert defs.NETWORKS["mobilenet_v2"].features(output_stride=8) == {2: "layer_2", 4: "layer_4", 8: "layer_18"}
     assert defs.NETWORKS["mobilenet_v1"].features()[16] == "Conv2d_11_pointwise"
     assert models.MobileNetV2.args[0] is defs.NETWORKS["mobilenet_v2"]

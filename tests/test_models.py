@@ -186,6 +186,7 @@ def test_mobilenet_v2_has_the_blocks_of_the_paper():
     assert MOBILENETV2.conv_defs == normalize([Conv(3, 2, 32), *blocks, Conv(1, 1, 1280)])
 
 
+@pytest.mark.slow
 def test_mobilenet_v2_equals_keras_applications():
     """From the same definitions: as many parameters, rows as planned, and the same numbers for the same weights."""
     theirs = keras.applications.MobileNetV2((64, 64, 3), weights=None, classes=10)

@@ -71,7 +71,8 @@ def mobilenet_v2(
             cannot be held; under reuse, where no such layers exist.
 
     Examples:
-        >>> logits, end_points = mobilenet_v2(keras.Input((96, 96, 3)), num_classes=10, depth_multiplier=0.35)
+        >>> inputs = keras.Input((96, 96, 3))
+        >>> logits, end_points = mobilenet_v2(inputs, 10, depth_multiplier=0.35, final_endpoint="layer_4")
         >>> logits.shape, end_points["layer_4/expansion_output"].shape, list(end_points)[-3:]
         ((None, 10), (None, 24, 24, 48), ['global_pool', 'Logits', 'Predictions'])
     """

@@ -70,9 +70,10 @@ def mobilenet_v3(
             cannot be held; under reuse, where no such layers exist.
 
     Examples:
-        >>> logits, end_points = mobilenet_v3_small(keras.Input((96, 96, 3)), num_classes=10, depth_multiplier=0.5)
-        >>> logits.shape, end_points["layer_4/expansion_output"].shape, end_points["layer_15"].shape
-        ((None, 10), (None, 12, 12, 56), (None, 1, 1, 512))
+        >>> inputs = keras.Input((96, 96, 3))
+        >>> logits, end_points = mobilenet_v3_small(inputs, 10, depth_multiplier=0.5, final_endpoint="layer_4")
+        >>> logits.shape, end_points["layer_4/expansion_output"].shape
+        ((None, 10), (None, 12, 12, 56))
     """
     conv_defs = with_slim_gates(MOBILENETV3_LARGE_CONV_DEFS if conv_defs is None else conv_defs)
     network = Network(conv_defs, replace(MOBILENET_V3, head_grows=False))

@@ -84,8 +84,8 @@ def _mobilenet_v3(
     hard swish and 5×5 kernels are left out. Below an ``alpha`` of 1 the dense end keeps its width.
 
     Examples:
-        >>> MobileNetV3Small((64, 64, 3), 10, 0.35, minimalistic=True).count_params()
-        279634
+        >>> MobileNetV3Small((64, 64, 3), alpha=0.35, minimalistic=True, features=(8,)).output_shape
+        (None, 8, 8, 8)
     """
     form = "_minimalistic" if checked_flag(minimalistic, "minimalistic") else ""
     return from_definitions(NETWORKS[f"mobilenet_v3_{size}{form}"], input_shape, num_classes, alpha, **options)
