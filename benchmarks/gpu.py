@@ -62,12 +62,14 @@ class Measured:
     def __init__(self, folder: Path, title: str, sizes: Sizes) -> None:
         self.folder, self.title, self.sizes = folder, title, sizes
         self.rows: dict[tuple[str, str], dict] = {}
-        if (folder / "gpu.csv").is_file():
-            of = (folder / "gpu.md").read_text().partition("\n")[0]
+        table, text = folder / "gpu.csv", folder / "gpu.md"
+        if table.is_file():
+            of = text.read_text().partition("\n")[0] if text.is_file() else "an unknown machine"
             if of != title:
                 raise ValueError(f"--out: expected a folder for rows of {title}, got {folder} with those of {of}")
-            with (folder / "gpu.csv").open(newline="") as file:
-                self.rows = {(row["group"], row["case"]): row for row in csv.DictReader(file)}
+            with table.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if row["group"] in GROUPS]
+            self.rows = {(row["group"], row["case"]): row for row in rows}
 
     def add(self, group: str, case: str, row: dict) -> dict:
         """Take a row, write all, and return it with all columns."""
