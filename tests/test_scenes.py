@@ -23,18 +23,16 @@ def garment_images(greys):
 GREYS = {"train": list(range(200, 224)), "test": list(range(230, 235))}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("garments")
-    for split, (images, labels) in FASHION_MNIST_FILES.items():
-        write_idx(folder / images, garment_images(GREYS[split]))
-        write_idx(folder / labels, np.arange(len(GREYS[split]), dtype=np.uint8) % 10)
-    return folder
+def images_of(greys):
+    return data.Split.of(garment_images(greys)[..., None], np.arange(len(greys)) % 10)
+
+
+SOURCE = data.ImageData("greys", tuple("abcdefghij"), images_of(GREYS["train"]), images_of(GREYS["test"]), "none")
 
 
 @pytest.fixture(scope="module")
-def scenes(folder):
-    return data.fashion_scenes(3, 40, 10, 10, folder=folder)
+def scenes():
+    return data.fashion_scenes(3, 40, 10, 10, source=SOURCE)
 
 
 def assert_right(scene, greys, labels, most):
@@ -80,8 +78,8 @@ def test_boxes_and_masks_are_those_of_the_garments(scenes):
         assert_right(scenes.test.scene(0), *parts["train"], 5)
 
 
-def test_garments_are_in_one_split_and_leave_others_to_be_seen(folder):
-    crowded = data.fashion_scenes(0, 30, 1, 1, garments=(9, 9), scale=(1.0, 1.0), visible=0.7, folder=folder)
+def test_garments_are_in_one_split_and_leave_others_to_be_seen():
+    crowded = data.fashion_scenes(0, 30, 1, 1, garments=(9, 9), scale=(1.0, 1.0), visible=0.7, source=SOURCE)
     splits = crowded.train, crowded.held_out, crowded.test
     own = [{int(image.max()) for image in split.garments} for split in splits]
     assert [len(greys) for greys in own] == [22, 2, 5]
@@ -95,13 +93,13 @@ def test_garments_are_in_one_split_and_leave_others_to_be_seen(folder):
     assert hidden > 30  # they do overlap
 
 
-def test_scenes_depend_on_the_seed_the_split_and_the_number(scenes, folder):
-    again = data.fashion_scenes(3, 10**12, 10, 10, folder=folder)  # as many as there may be: none is stored
+def test_scenes_depend_on_the_seed_the_split_and_the_number(scenes):
+    again = data.fashion_scenes(3, 10**12, 10, 10, source=SOURCE)  # as many as there may be: none is stored
     for i in (0, 39):
         for one, other in zip(scenes.train.scene(i), again.train.scene(i), strict=True):
             np.testing.assert_array_equal(one, other)
     assert again.train.scene(10**12 - 1).image.shape == (96, 96, 1)
-    other = data.fashion_scenes(4, 1, 1, 1, folder=folder)
+    other = data.fashion_scenes(4, 1, 1, 1, source=SOURCE)
     images = [s.image.tobytes() for s in (scenes.train.scene(0), scenes.train.scene(1), other.train.scene(0))]
     assert len(set(images)) == 3
 
@@ -139,8 +137,8 @@ def test_silhouettes_hold_dark_spots_but_no_gaps_between_legs():
     np.testing.assert_array_equal(silhouette(garment), expected)
 
 
-def test_a_scene_without_room_for_all_has_fewer_garments(folder):
-    full = data.fashion_scenes(0, 5, 1, 1, size=28, garments=(6, 6), scale=(1, 1), visible=1, folder=folder)
+def test_a_scene_without_room_for_all_has_fewer_garments():
+    full = data.fashion_scenes(0, 5, 1, 1, size=28, garments=(6, 6), scale=(1, 1), visible=1, source=SOURCE)
     for i in range(5):
         assert_right(full.train.scene(i), GREYS["train"][:-2], np.arange(22) % 10, 6)
         assert (full.train.scene(i).classes >= 0).sum() == 1
@@ -156,8 +154,8 @@ def test_a_scene_without_room_for_all_has_fewer_garments(folder):
         *(("visible", each) for each in (-0.1, 1.1, "all")),
     ],
 )
-def test_bad_arguments_are_refused(folder, argument, wrong):
-    assert_refused(lambda: data.fashion_scenes(**{"folder": folder, argument: wrong}), argument)
+def test_bad_arguments_are_refused(argument, wrong):
+    assert_refused(lambda: data.fashion_scenes(**{"source": SOURCE, argument: wrong}), argument)
 
 
 def test_detection_targets_are_those_of_each_scene(scenes):
@@ -182,11 +180,25 @@ def test_detection_targets_are_those_of_each_scene(scenes):
         list(read)
 
 
-def test_a_folder_of_too_few_garments_is_refused(tmp_path):
-    for images, labels in FASHION_MNIST_FILES.values():
-        write_idx(tmp_path / images, garment_images([200]))
-        write_idx(tmp_path / labels, np.zeros(1, np.uint8))
-    assert_refused(lambda: data.fashion_scenes(folder=tmp_path), "folder")
+def test_other_sources_are_refused():
+    one, wide = images_of([200]), data.Split.of(np.ones((3, 28, 20, 1), "uint8"), np.arange(3))
+    colour = data.Split.of(np.ones((3, 28, 28, 3), "uint8"), np.arange(3))
+    for split in (one, wide, colour):
+        source = data.ImageData("few", ("a", "b", "c"), split, split)
+        assert_refused(lambda source=source: data.fashion_scenes(source=source), "source")
+    assert_refused(lambda: data.fashion_scenes(source="folder"), "source", TypeError)
+
+
+def test_fashion_mnist_is_the_source(tmp_path):
+    """Of its files, in a folder here."""
+    for split, (images, labels) in FASHION_MNIST_FILES.items():
+        write_idx(tmp_path / images, garment_images(GREYS[split]))
+        write_idx(tmp_path / labels, np.arange(len(GREYS[split]), dtype=np.uint8) % 10)
+    found = data.fashion_scenes(3, 40, 10, 10, source=data.fashion_mnist(tmp_path))
+    assert found.class_names == data.FASHION_MNIST_CLASSES
+    assert "Zalando" in found.notice
+    expected = data.fashion_scenes(3, 40, 10, 10, source=SOURCE)
+    np.testing.assert_array_equal(found.test.scene(1).image, expected.test.scene(1).image)
 
 
 def test_a_scene_that_does_not_exist_is_refused(scenes):

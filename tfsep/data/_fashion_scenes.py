@@ -1,7 +1,6 @@
 """Scenes of Fashion-MNIST's garments, for segmentation and detection: composed when they are read, none is stored."""
 
 from dataclasses import dataclass, replace
-from os import PathLike
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,11 +11,9 @@ from tfsep._utils.arguments import number_in_range, positive_int, short_repr
 from tfsep.data._compose_scene import Composition, Scene, compose_scene
 from tfsep.data._epoch_shard import EpochShard
 from tfsep.data._fashion_mnist import fashion_mnist
+from tfsep.data._image_data import ImageData
 from tfsep.data._numbered_examples import NumberedExamples, preprocessed_batches
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
-
-GARMENT_SIZE = 28
-"""Rows and columns of Fashion-MNIST's images."""
 
 _HELD_OUT_PART = 12
 """One in so many training garments is held out."""
@@ -146,7 +143,7 @@ def fashion_scenes(
     garments: tuple[int, int] = (1, 5),
     scale: tuple[float, float] = (0.8, 1.8),
     visible: float = 0.5,
-    folder: str | PathLike[str] | None = None,
+    source: ImageData | None = None,
 ) -> SceneData:
     """Return scenes of Fashion-MNIST's garments, scaled, placed and overlapping, with boxes and masks.
 
@@ -160,37 +157,46 @@ def fashion_scenes(
         test: number of test scenes.
         size: rows and columns of a scene.
         garments: fewest and most garments of a scene. A garment for which there is no room is left out.
-        scale: smallest and largest size of a garment, in multiples of 28 pixels.
+        scale: smallest and largest size of a garment, in multiples of its image's 28 pixels.
         visible: least share of a garment that others leave to be seen, in [0, 1].
-        folder: folder of Fashion-MNIST's files, see `fashion_mnist`.
+        source: the garments, square grey images on black; None for `fashion_mnist`.
 
     Raises:
-        TypeError: if `folder` is no path.
-        FileNotFoundError: if a file of Fashion-MNIST is missing.
-        ValueError: for an argument out of range, or a garment that is larger than a scene.
+        TypeError: if `source` is no `ImageData`.
+        ValueError: for an argument out of range, a garment that is larger than a scene, or a source of other images or
+            of a single one.
 
     Examples:
-        >>> fashion_scenes(0, scale=(1, 4))
-        Traceback (most recent call last):
-        ValueError: scale: expected garments of at most 96 pixels, got 4 times 28
+        >>> from tfsep.data import Split
+        >>> squares = Split.of(np.full((24, 28, 28, 1), 200, "uint8"), np.arange(24) % 10)
+        >>> scenes = fashion_scenes(0, source=ImageData("squares", tuple("abcdefghij"), squares, squares))
+        >>> scene = scenes.train.scene(7)
+        >>> scene.image.shape, scene.mask.shape, scene.boxes.shape
+        ((96, 96, 1), (96, 96), (5, 4))
     """
     seed = number_in_range(seed, "seed", int, 0)
     counts = [positive_int(n, name) for n, name in ((train, "train"), (held_out, "held_out"), (test, "test"))]
-    size, side = positive_int(size, "size"), GARMENT_SIZE
+    size = positive_int(size, "size")
     fewest, most = _two(garments, "garments")
     fewest, most = number_in_range(fewest, "garments", int, 1), number_in_range(most, "garments", int, fewest, 255)
     smallest, largest = _two(scale, "scale")
     smallest = number_in_range(smallest, "scale", float, 0.1)
     largest = number_in_range(largest, "scale", float, smallest)
+    visible = number_in_range(visible, "visible", float, 0, 1)
+    if not isinstance(source, ImageData | None):
+        raise TypeError(f"source: expected an ImageData, or None, got {short_repr(source)}")
+    source = source or fashion_mnist()
+    side, columns, channels = source.image_shape
+    if columns != side or channels != 1:
+        raise ValueError(f"source: expected square grey images, got {source.image_shape}")
     if largest * side >= size + 1:
         raise ValueError(f"scale: expected garments of at most {size} pixels, got {largest:g} times {side}")
     sides = int(smallest * side), int(largest * side)
-    rules = Composition(size, (fewest, most), sides, number_in_range(visible, "visible", float, 0, 1))
-    source = fashion_mnist(folder)
+    rules = Composition(size, (fewest, most), sides, visible)
     held = max(1, source.train.size // _HELD_OUT_PART)
     parts = source.train.take(0, -held), source.train.take(-held), source.test
-    if not all(part.size for part in parts):
-        raise ValueError(f"folder: expected two training garments or more, and test garments, got {folder}")
+    if not parts[0].size:
+        raise ValueError(f"source: expected two training garments or more, got {source.train.size}")
     splits = [
         SceneSplit(part.images()[..., 0], np.asarray(part.labels), rules, (seed, place), range(count))
         for place, (part, count) in enumerate(zip(parts, counts, strict=True))

@@ -7,6 +7,7 @@ and model are files in its folder.
 from tfsep.train._config import FitConfig, TrainConfig, read_config, to_toml
 from tfsep.train._finetune import QuantizeConfig, finetune
 from tfsep.train._run import TrainResult, accuracy
+from tfsep.train._scene_scores import detection_score, segmentation_score
 from tfsep.train._strategy import STRATEGIES, Devices, join
 from tfsep.train._train import train
 
@@ -18,9 +19,11 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "accuracy",
+    "detection_score",
     "finetune",
     "join",
     "read_config",
+    "segmentation_score",
     "to_toml",
     "train",
 ]
