@@ -52,7 +52,13 @@ class NumberedExamples(ABC):
         return tf.data.Dataset.range(self.size).map(self.load, num_parallel_calls=tf.data.AUTOTUNE)
 
     def examples(self, seed: int, epoch: int, shard: EpochShard | None = None) -> tf.data.Dataset:
-        """Return the examples of an epoch, uniformly shuffled; see `Split.examples`."""
+        """Return the examples of an epoch, uniformly shuffled; see `Split.examples`.
+
+        Args:
+            seed: number from 0 that draws the order.
+            epoch: number of the epoch, at least 0.
+            shard: this worker's share; None for all examples.
+        """
         order = epoch_generator(seed, epoch).permutation(self.size)
         own = order if shard is None else order[shard.positions(self.size)]
         return tf.data.Dataset.from_tensor_slices(own).map(self.load, num_parallel_calls=tf.data.AUTOTUNE)
