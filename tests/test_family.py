@@ -11,7 +11,7 @@ import tensorflow as tf
 from checks import assert_close, assert_refused, in_part
 
 from tfsep import Conv, defs, models, quantize, surgery, tflite, weights
-from tfsep.cost import cost
+from tfsep.cost import compare, cost
 from tfsep.defs import (
     NETWORKS,
     Channels,
@@ -339,6 +339,12 @@ ERRORS = {
     "normalization": ("conv_defs[0].normalization", lambda: defs.normalize([Dense(8, normalization=1)])),
     "activation": ("conv_defs[0].activation", lambda: defs.normalize([Dense(8, "relu66")])),
     "channels": ("channels", lambda: defs.resolve([UniversalInvertedBottleneck(3, 3, 1, 8, 4)])),
+    "stride of rows and columns": (
+        "conv_defs[0].stride",
+        lambda: models.from_definitions([Conv(3, (1, 2), 8), SHORT[1]], (8, 8, 3), features=(1,)),
+    ),
+    "size of a comparison": ("size", lambda: compare({"own": defs.Network(SHORT, defs.MOBILENET_V3)})),
+    "sizes of a comparison": ("size", lambda: compare(size=(32, 0))),
     "minimalistic": ("minimalistic", lambda: models.MobileNetV3Large((32, 32, 3), minimalistic="yes")),
     "output stride": ("output_stride", lambda: models.MobileNetV3Small((32, 32, 3), output_stride=6)),
     "accuracy": ("top1", lambda: replace(NETWORKS["mobilenet_v2"], top1=101)),
@@ -347,6 +353,10 @@ ERRORS = {
     "epsilon": ("batch_norm_epsilon", lambda: replace(defs.MOBILENET_V3, batch_norm_epsilon=-1)),
     "dropout": ("dropout", lambda: replace(defs.MOBILENET_V3, dropout="0.2")),
 }
+
+
+def test_networks_in_place_of_definitions():
+    assert_refused(lambda: models.mobilenet_v3(None, conv_defs=NETWORKS["mobilenet_v2"]), "conv_defs", TypeError)
 
 
 @pytest.mark.parametrize("case", ERRORS)

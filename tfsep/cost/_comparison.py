@@ -83,7 +83,9 @@ def compare(
         networks = {name: network for name, network in NETWORKS.items() if network.top1 is not None}
     rows: list[ComparisonRow] = []
     for name, network in networks.items():
-        own = network.input_shape() if network.image_shape is not None or size is None else (None, None, 3)
+        if size is None and network.image_shape is None:
+            raise ValueError(f"size: expected rows and columns, which {name} has not of its own, got None")
+        own = network.image_shape or (None, None, 3)
         shape = own if size is None else (*size, own[-1])
         rows_of, columns, channels = (positive_int(side, "size") for side in normalize_shape(shape, "size"))
         image = rows_of, columns, channels

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias, get_args
 
-from tfsep._utils.arguments import integer, positive_int, positive_number
+from tfsep._utils.arguments import integer, positive_int, positive_number, short_repr
 from tfsep.defs._blocks import (
     Block,
     Channels,
@@ -53,12 +53,12 @@ def normalize(conv_defs: Iterable[ConvDef]) -> ConvDefs:
         (Conv(kernel=(3, 3), stride=(2, 2), depth=32, rate=(1, 1), activation='default'),)
     """
     if not isinstance(conv_defs, Iterable) or isinstance(conv_defs, ConvDef | str | bytes | Mapping):
-        raise TypeError(f"conv_defs: expected definitions in order, got {conv_defs!r}")
+        raise TypeError(f"conv_defs: expected definitions in order, got {short_repr(conv_defs)}")
     result: list[ConvDef] = []
     for i, definition in enumerate(conv_defs):
         if not isinstance(definition, ConvDef):
             kinds = ", ".join(kind.__name__ for kind in get_args(ConvDef))
-            raise TypeError(f"conv_defs[{i}]: expected one of {kinds}, got {definition!r}")
+            raise TypeError(f"conv_defs[{i}]: expected one of {kinds}, got {short_repr(definition)}")
         result.append(definition.normalized(f"conv_defs[{i}]"))
     if not result:
         raise ValueError("conv_defs: expected at least one definition, got none")

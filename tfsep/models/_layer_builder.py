@@ -159,7 +159,9 @@ def default_arg_scope(settings: ArgScope) -> Iterator[None]:
 def settings_of(arg_scope: ArgScope | None, family: Family) -> ArgScope:
     """Return the settings of a network: the given ones, or those of an enclosing `default_arg_scope`."""
     if not isinstance(arg_scope, ArgScope | None):
-        raise TypeError(f"arg_scope: expected that of mobilenet_v1_arg_scope, or None, got {short_repr(arg_scope)}")
+        raise TypeError(
+            f"arg_scope: expected an ArgScope, as training_scope returns, or None, got {short_repr(arg_scope)}"
+        )
     return (arg_scope or _default.get() or ArgScope()).of_family(family)
 
 

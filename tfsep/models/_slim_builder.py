@@ -141,6 +141,8 @@ def slim_mobilenet(
     require_images(inputs)
     require_classes(num_classes)
     activation_function(prediction_fn, "prediction_fn")
+    activation_function(activation_fn, "activation_fn")
+    checked_flag(base_only, "base_only")
     rules = network.family
     if divisible_by is not None:
         divisor = positive_int(divisible_by, "divisible_by")
