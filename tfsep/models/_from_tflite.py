@@ -1,10 +1,13 @@
 """Keras models of the networks in ``.tflite`` files."""
 
+from dataclasses import replace
 from os import PathLike
 
 from tfsep import quantize
 from tfsep._keras.types import Model
-from tfsep.models._mobilenet_v1 import MobileNetV1, mobilenet_v1_arg_scope
+from tfsep.defs import MOBILENET_V1, Network
+from tfsep.models._from_definitions import from_definitions
+from tfsep.models._layer_builder import ArgScope
 from tfsep.weights._load_tflite import load_network
 from tfsep.weights._tflite_network import FileNetwork
 from tfsep.weights._tflite_reader import read_network
@@ -13,7 +16,7 @@ __all__ = ["from_tflite"]
 
 
 def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Model:
-    """Return the MobileNet v1 in a ``.tflite`` file as a Keras model with the file's weights.
+    """Return the MobileNet v1 or v2 in a ``.tflite`` file as a Keras model with the file's weights.
 
     Width, size, classes and padding are read from the file's operators. The input of the model is in real numbers, in
     [-1, 1] for Google's files, whose class 0 is the background.
@@ -50,15 +53,17 @@ def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Model:
 
 
 def _build(network: FileNetwork) -> Model:
-    classifier = network.classifier
-    return MobileNetV1(
+    found = Network.of(network.conv_defs())
+    # A file has the numbers of channels that its network's rule made of others.
+    family = replace(found.family, width_rule=MOBILENET_V1.width_rule)
+    return from_definitions(
+        replace(found, family=family),
         network.input_shape,
-        None if classifier is None else classifier.stage.channels,
-        conv_defs=network.conv_defs(),
+        None if network.classifier is None else network.classifier.stage.channels,
         min_depth=1,
         padding=network.padding(),
         classifier_activation="softmax" if network.softmax else None,
-        arg_scope=mobilenet_v1_arg_scope(activation=network.activation),
+        arg_scope=ArgScope(activation=network.activation),
     )
 
 

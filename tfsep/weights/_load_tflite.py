@@ -3,6 +3,8 @@
 from os import PathLike
 from typing import Literal
 
+from tfsep._keras.backend import keras
+from tfsep._keras.model_graph import leaf_layers
 from tfsep._keras.types import Model
 from tfsep.weights._conv_bn_stages import assign_stages, stages_of_model
 from tfsep.weights._tflite_network import FileNetwork
@@ -10,7 +12,7 @@ from tfsep.weights._tflite_reader import read_network
 
 
 def load_tflite(model: Model, path: str | PathLike[str], background: Literal["keep", "drop"] = "keep") -> None:
-    """Load the weights of a MobileNet v1 ``.tflite`` file into a model with the same layers.
+    """Load the weights of a ``.tflite`` file of a MobileNet v1 or v2 into a model with the same layers.
 
     Supported are Google's files, in float32, float16, uint8 (a scale for each tensor) or int8 (a scale for each
     channel), and files that this library exports. Quantized weights become real numbers. A file has its batch
@@ -59,6 +61,9 @@ def load_network(model: Model, network: FileNetwork, path: str | PathLike[str] =
         TypeError: model: expected a Keras model, got NoneType
     """
     model_stages = stages_of_model(model)
+    sums = sum(isinstance(layer, keras.layers.Add) for layer in leaf_layers(model))
+    if sums != network.sums:
+        raise ValueError(f"model: expected one with the file's {network.sums} residual sums, got {sums}")
     # Windows are compared if there are as many layers; if not, `assign_stages` raises.
     pairs = zip(model_stages, network.layers, strict=True) if len(model_stages) == len(network.layers) else ()
     for model_stage, layer in pairs:

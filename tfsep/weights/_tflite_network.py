@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from tfsep.defs import PADDING_RULES, Conv, ConvDef, DepthSepConv, LayerDef
+from tfsep.defs import PADDING_RULES, Channels, Conv, ConvDef, DepthSepConv, InvertedResidual, LayerDef
 from tfsep.defs._padding import padding_of
 from tfsep.geometry import Padding, Pair, Window
 from tfsep.weights._conv_bn_stages import SourceStage
@@ -37,6 +37,8 @@ class FileLayer:
         size: rows and columns of its input.
         activation: ``"linear"``, ``"relu"`` or ``"relu6"``.
         qparams: quantization parameters of its output, or None for floats.
+        input_scale: scale of its input, or None for floats.
+        added: number of layers of the block whose input is added to its result, of which it is the last; 0 for no sum.
     """
 
     definition: LayerDef
@@ -45,6 +47,8 @@ class FileLayer:
     size: Pair
     activation: str
     qparams: QParams | None
+    input_scale: float | None = None
+    added: int = 0
 
     def pads_like(self, padding: Padding) -> bool:
         """Whether another padding has the same effect on an image of this size."""
@@ -62,8 +66,8 @@ class FileNetwork:
         body: the convolutions before the mean over the image.
         classifier: the convolution or dense layer after the mean; None for a network that returns features.
         softmax: whether the network ends with a softmax.
-        qparams: quantization parameters of the input, the outputs of the body's layers, the mean and the logits; None
-            unless all have 8 bits.
+        qparams: quantization parameters of the input, the outputs of the body's layers and residual sums, the mean and
+            the logits, in the order of computation; None unless all have 8 bits.
     """
 
     input_shape: tuple[int, int, int]
@@ -79,22 +83,60 @@ class FileNetwork:
 
     @property
     def activation(self) -> str:
-        """The activation of all layers of the body."""
+        """The activation of the body's layers, but for the projections of blocks, which have none."""
         return self.body[0].activation
 
-    def conv_defs(self) -> list[ConvDef]:
+    @property
+    def sums(self) -> int:
+        """The number of residual sums."""
+        return sum(layer.added > 0 for layer in self.body)
+
+    def conv_defs(self) -> tuple[ConvDef, ...]:
         """The definitions of the body."""
         found: list[ConvDef] = []
-        layers = iter([layer.definition for layer in self.body])
-        for layer in layers:
-            if layer.op == "conv2d":
-                found.append(Conv(layer.kernel, layer.stride, _depth(layer), layer.rate))
-                continue
-            behind = next(layers, None)
-            if behind is None or behind[1:5] != ("conv2d", (1, 1), (1, 1), (1, 1)):
-                raise UnsupportedFileError("a depthwise convolution without a 1×1 one behind it")
-            found.append(DepthSepConv(layer.kernel, layer.stride, _depth(behind), layer.rate))
-        return found
+        layers = list(self.body)
+        while layers:
+            definition, count = self._first_definition(layers)
+            found.append(definition)
+            layers = layers[count:]
+        return tuple(found)
+
+    def _first_definition(self, layers: list[FileLayer]) -> tuple[ConvDef, int]:
+        """The definition of the first layers, and how many they are."""
+        activations = [layer.activation for layer in layers]
+        if activations[0] != self.activation:
+            raise UnsupportedFileError("layers of several activations")
+        own = layers[0].definition
+        if own.op == "conv2d" and not self._begins_block(layers):
+            if layers[0].added:
+                raise UnsupportedFileError("a residual sum behind a convolution that is no projection")
+            return Conv(own.kernel, own.stride, _depth(own), own.rate), 1
+        count = 2 if own.op == "depthwise_conv2d" else 3
+        if len(layers) < count or not _is_pointwise(layers[count - 1].definition):
+            raise UnsupportedFileError("a depthwise convolution without a 1×1 one behind it")
+        depthwise, last = layers[count - 2].definition, layers[count - 1]
+        window, depth = (depthwise.kernel, depthwise.stride), _depth(last.definition)
+        if last.added not in (0, count) or (last.added and last.activation != "linear"):
+            raise UnsupportedFileError("a residual sum of something else than a projection and the block's input")
+        if last.activation == self.activation and not last.added:
+            return DepthSepConv(*window, depth, depthwise.rate), count
+        if last.activation != "linear":
+            raise UnsupportedFileError("layers of several activations")
+        expansion = Channels(_depth(own)) if count == 3 else 1
+        return InvertedResidual(*window, depth, expansion, residual=last.added > 0, rate=depthwise.rate), count
+
+    def _begins_block(self, layers: list[FileLayer]) -> bool:
+        """Whether a convolution is the expansion of a block.
+
+        One to as many channels as it takes is none, as a definition of such a block has no expansion; nor is one before
+        a block that adds its own input.
+        """
+        if len(layers) < 3 or self.activation == "linear":
+            return False
+        first, depthwise, last = layers[:3]
+        widens = _is_pointwise(first.definition) and first.definition.depth != first.stage.kernel.shape[2]
+        block = depthwise.definition.op == "depthwise_conv2d" and depthwise.activation == self.activation
+        return widens and block and last.activation == "linear" and last.added != 2
 
     def padding(self) -> str:
         """The padding rule of all layers, a key of `tfsep.defs.PADDING_RULES`."""
@@ -119,14 +161,17 @@ class FileNetwork:
         last bit of a runtime's arithmetic would decide.
         """
         count = len(self.body)
-        # The scale at `count` is that of the last layer; the classifier's input is the mean, one further.
-        scales = [each.scale for each in self.qparams or ()]
-        inputs = [*scales[:count], *scales[count + 1 :]]
         layers = [
-            replace(layer, stage=_quantize_to_int8(layer.stage, scale))
-            for layer, scale in zip(self.layers, inputs, strict=False)
+            replace(layer, stage=_quantize_to_int8(layer.stage, layer.input_scale))
+            for layer in self.layers
+            if layer.input_scale is not None
         ]
         return replace(self, body=tuple(layers[:count]), classifier=layers[count] if self.classifier else None)
+
+
+def _is_pointwise(layer: LayerDef) -> bool:
+    """Whether a layer is a 1×1 convolution."""
+    return layer.op == "conv2d" and layer.kernel == layer.stride == layer.rate == (1, 1)
 
 
 def _depth(layer: LayerDef) -> int:

@@ -1,10 +1,11 @@
 """Reader of the network in a ``.tflite`` file, operator by operator.
 
 A MobileNet in a file is a chain: convolutions with fused activations, a mean over the image, a classifier, a softmax.
-Any other operator is refused by name.
+The input of a block may be added to the result of its last convolution. Any other operator is refused by name.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -51,7 +52,7 @@ def read_network(path: str | PathLike[str]) -> FileNetwork:
         network.conv_defs()
         network.padding()
     except UnsupportedFileError as error:
-        raise ValueError(f"path: expected a MobileNet v1, got {path} with {error}") from error
+        raise ValueError(f"path: expected a MobileNet v1 or v2, got {path} with {error}") from error
     return network
 
 
@@ -63,6 +64,7 @@ class _Reader:
         self._readers: dict[str, Callable[[Any], None]] = {
             "CONV_2D": self._convolution,
             "DEPTHWISE_CONV_2D": self._convolution,
+            "ADD": self._residual_sum,
             "FULLY_CONNECTED": self._dense,
             "PAD": self._pad,
             "AVERAGE_POOL_2D": self._average,
@@ -73,10 +75,14 @@ class _Reader:
             "DEQUANTIZE": self._pass_through,
             "SOFTMAX": self._softmax_operator,
         }
-        # The tensor that the next operator must take, and the pads that a PAD put around it.
+        # The tensor that the next operator must take, the pads that a PAD put around it, and what it was before; then
+        # the layers, what each of them took, and the quantization parameters of each result.
         self._current = -1
         self._pads: Pads | None = None
+        self._unpadded = -1
         self._body: list[FileLayer] = []
+        self._sources: list[int] = []
+        self._results: list[QParams | None] = []
         self._classifiers: list[FileLayer] = []
         self._input = self._pooled = -1
         self._softmax = False
@@ -95,11 +101,9 @@ class _Reader:
                 self._read_operator(operator)
         if self._pooled < 0 or not self._body or self._current != last:
             raise UnsupportedFileError("no mean over the image behind convolutions, as its end")
-        if len({layer.activation for layer in self._body}) > 1 or any(
-            b.activation != "linear" for b in self._classifiers
-        ):
-            raise UnsupportedFileError("layers of several activations, or one behind its classifier")
-        qparams = [self._qparams(self._input), *(layer.qparams for layer in self._body), self._qparams(self._pooled)]
+        if any(layer.activation != "linear" for layer in self._classifiers):
+            raise UnsupportedFileError("an activation behind its classifier")
+        qparams = [self._qparams(self._input), *self._results, self._qparams(self._pooled)]
         qparams += [layer.qparams for layer in self._classifiers]
         known = tuple(each for each in qparams if each is not None)
         return FileNetwork(
@@ -115,7 +119,9 @@ class _Reader:
         name = operator_name(self._model, operator)
         if name not in self._readers:
             raise UnsupportedFileError(f"{name} in it")
-        if not len(operator.inputs) or int(operator.inputs[0]) != self._current or len(operator.outputs) != 1:
+        taken = [int(index) for index in operator.inputs]
+        follows = self._current in taken if name == "ADD" else taken[:1] == [self._current]
+        if not follows or len(operator.outputs) != 1:
             raise UnsupportedFileError(f"{name} that does not follow what is before it")
         if self._pads is not None and self._readers[name] != self._convolution:
             raise UnsupportedFileError(f"{name} behind PAD")
@@ -171,14 +177,32 @@ class _Reader:
             raise UnsupportedFileError(f"an activation behind {name} that is no ReLU and no ReLU6")
         definition = LayerDef(name, op, kernel.shape[:2], *window)
         stage = SourceStage(name, kernel, op == "depthwise_conv2d", self._bias(operator))
-        layers.append(FileLayer(definition, stage, padding, size, activation, self._qparams(int(operator.outputs[0]))))
+        qparams, taken = self._qparams(int(operator.outputs[0])), self._qparams(self._current)
+        scale = None if taken is None else taken.scale
+        layers.append(FileLayer(definition, stage, padding, size, activation, qparams, scale))
+        if layers is self._body:
+            self._sources.append(self._current if self._unpadded < 0 else self._unpadded)
+            self._results.append(qparams)
+        self._unpadded = -1
+
+    def _residual_sum(self, operator: Any) -> None:
+        first, second = (*map(int, operator.inputs), -1, -1)[:2]
+        other = second if first == self._current else first
+        shapes = [np.asarray(self._graph.tensors[index].shape).tolist() for index in (self._current, other)]
+        if other not in self._sources or self._pooled >= 0 or shapes[0] != shapes[1]:
+            raise UnsupportedFileError("ADD of something else than a block's input")
+        if _option(operator, "fusedActivationFunction"):
+            raise UnsupportedFileError("an activation behind ADD")
+        start = max(place for place, source in enumerate(self._sources) if source == other)
+        self._body[-1] = replace(self._body[-1], added=len(self._body) - start)
+        self._results.append(self._qparams(int(operator.outputs[0])))
 
     def _pad(self, operator: Any) -> None:
         pads = self._stored_numbers(operator, 1)
         if pads.shape != (4, 2) or pads.dtype.kind != "i" or pads.min() < 0 or pads[[0, 3]].any():
             raise UnsupportedFileError("PAD of other axes than rows and columns")
         (top, bottom), (left, right) = pads[1:3].tolist()
-        self._pads = (top, bottom), (left, right)
+        self._pads, self._unpadded = ((top, bottom), (left, right)), self._current
 
     def _average(self, operator: Any) -> None:
         if self._pooled >= 0:
