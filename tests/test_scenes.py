@@ -1,12 +1,14 @@
 """Scenes of garments: boxes and masks are those of what can be seen, the same for a seed, of garments of one split."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from checks import assert_refused
 from test_data import write_idx
 
-from tfsep import boxes, data
+from tfsep import boxes, data, plots
 from tfsep.data import EpochShard
 from tfsep.data._compose_scene import silhouette
 from tfsep.data._fashion_mnist import FASHION_MNIST_FILES
@@ -204,3 +206,23 @@ def test_fashion_mnist_is_the_source(tmp_path):
 def test_a_scene_that_does_not_exist_is_refused(scenes):
     with pytest.raises(IndexError):
         scenes.test.scene(10)
+
+
+def test_scenes_are_drawn(scenes):
+    pictures = [scenes.train.scene(number) for number in range(5)]
+    found = boxes.Detections(np.array([[0.25, 0.5, 0.75, 1.0]]), np.array([3]), np.array([0.9]))
+    picture = SimpleNamespace(image=np.zeros((40, 20, 3), "uint8"), boxes=found.boxes, classes=found.classes)
+    figure = plots.scenes([*pictures, picture], scenes.class_names)
+    assert len(figure.axes) == 6
+    for scene, axes in zip(pictures, figure.axes, strict=False):
+        kept = scene.classes[scene.classes >= 0]
+        assert [text.get_text() for text in axes.texts] == [scenes.class_names[number] for number in kept]
+        edges = [[p.get_y(), p.get_x(), p.get_y() + p.get_height(), p.get_x() + p.get_width()] for p in axes.patches]
+        np.testing.assert_allclose((np.array(edges) + 0.5) / 96, scene.boxes[: len(kept)], atol=1e-6)
+        np.testing.assert_array_equal(axes.images[1].get_array().filled(0), scene.mask)
+    (patch,) = figure.axes[5].patches
+    assert (patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height()) == (9.5, 9.5, 10, 20)
+    assert len(figure.axes[5].images) == 1
+    figure.canvas.draw()
+    assert_refused(lambda: plots.scenes([], scenes.class_names), "pictures")
+    assert_refused(lambda: plots.scenes(pictures, scenes.class_names, figure=figure), "figure")

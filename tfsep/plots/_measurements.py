@@ -1,7 +1,4 @@
-"""Plots of receptive fields, training runs and accuracy against cost, as Matplotlib figures.
-
-Each function returns its figure; the caller shows or saves it.
-"""
+"""Plots of receptive fields, training runs and accuracy against cost."""
 
 from collections.abc import Iterable, Sequence
 from math import floor, log10
@@ -9,11 +6,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tfsep import geometry
 from tfsep.geometry import Pair, PairLike
+from tfsep.plots._empty_figure import empty_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = ["coverage", "pareto", "pareto_front", "sensitivity", "training"]
 
 
 def coverage(rates: "Iterable[int | Pair]", kernel: PairLike = 3, *, figure: "Figure | None" = None) -> "Figure":
@@ -43,7 +39,7 @@ def coverage(rates: "Iterable[int | Pair]", kernel: PairLike = 3, *, figure: "Fi
     rates = tuple(rates)
     check = geometry.check_rates(rates, kernel)
     checks = [check] if check.complete else [check, geometry.check_rates(check.suggestion, kernel)]
-    figure = _empty(figure, (5.2 * len(checks), 4.6))
+    figure = empty_figure(figure, (5.2 * len(checks), 4.6))
     for axes, shown in zip(figure.subplots(1, len(checks), squeeze=False)[0], checks, strict=True):
         _draw(axes, shown)
     return figure
@@ -96,7 +92,7 @@ def training(records: list[dict[str, Any]], *, figure: "Figure | None" = None) -
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure = _empty(figure, (12, 3.6))
+    figure = empty_figure(figure, (12, 3.6))
     epochs = [record["epoch"] for record in records]
 
     def draw(axes: Any, name: str, label: str | None = None) -> None:
@@ -220,7 +216,7 @@ def _gain_by_cost(
     """Points by name, their gain over each of two costs, and the front of those that no other beats."""
     from matplotlib.ticker import LogLocator
 
-    figure = _empty(figure, (11.6, 4.4))
+    figure = empty_figure(figure, (11.6, 4.4))
     for axes, (axis, cost) in zip(figure.subplots(1, 2, sharey=True), costs.items(), strict=True):
         best = pareto_front(cost, gains)
         axes.plot([cost[i] for i in best], [gains[i] for i in best], color="0.6", zorder=1, label="_front")
@@ -301,7 +297,7 @@ def sensitivity(report: _Sensitivity, most: int = 40, *, figure: "Figure | None"
     drawn = [row for row in report.rows if row.error > 0][:most]
     if not drawn:
         raise ValueError("report: expected an operation whose error is not 0, got none")
-    figure = _empty(figure, (8, 1.2 + 0.22 * len(drawn)))
+    figure = empty_figure(figure, (8, 1.2 + 0.22 * len(drawn)))
     axes = figure.subplots()
     bars = axes.barh([str(place) for place in range(len(drawn))], [row.error for row in drawn], height=0.7)
     changed = ["" if row.same_class is None else f"{100 * (1 - row.same_class):.1f} %" for row in drawn]
@@ -318,17 +314,4 @@ def sensitivity(report: _Sensitivity, most: int = 40, *, figure: "Figure | None"
     axes.margins(y=0.02)
     axes.grid(alpha=0.3, axis="x")
     figure.legend(loc="outside upper right")
-    return figure
-
-
-def _empty(figure: "Figure | None", size: tuple[float, float]) -> "Figure":
-    """The given figure, checked to be empty, or a new one of this size."""
-    from matplotlib.figure import Figure, FigureBase
-
-    if figure is None:
-        return Figure(figsize=size, layout="constrained")
-    if not isinstance(figure, FigureBase):
-        raise TypeError(f"figure: expected a Matplotlib figure, or None, got {figure!r}")
-    if figure.axes:
-        raise ValueError(f"figure: expected an empty one, got one with {len(figure.axes)} axes")
     return figure
