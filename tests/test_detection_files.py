@@ -11,7 +11,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from checks import assert_close, assert_refused, in_part, places
 from flatbuffers import flexbuffers
-from test_heads import SCOPE, TINY, randomize
+from test_heads import SCOPE, SMALLEST, backbone, randomize
 
 from tfsep import boxes, models, quantize, tflite
 from tfsep._flatbuffer.reader import pack, read_tflite
@@ -23,9 +23,9 @@ from tfsep.tflite._convert import _metadata
 ANCHORS = boxes.multibox_anchors([4, 2])
 NAMES = ("shirt", "boot", "bag")
 SETTINGS = {
-    "two classes a box": PostProcessing(3, max_detections=5, max_classes_per_detection=2, iou_threshold=0.3),
-    "all": PostProcessing(3, score_threshold=0.01),
     "per class": PostProcessing(3, max_detections=12, per_class=True, detections_per_class=6),
+    "all": PostProcessing(3, score_threshold=0.01),
+    "two classes a box": PostProcessing(3, max_detections=5, max_classes_per_detection=2, iou_threshold=0.3),
     "nothing": PostProcessing(3, score_threshold=1.0),
 }
 
@@ -36,8 +36,7 @@ def images(count=3):
 
 def detector():
     keras.utils.set_random_seed(0)
-    base = models.from_definitions(TINY, (32, 32, 3), features=(8, 16), arg_scope=SCOPE, name="net")
-    return randomize(models.ssdlite(base, 3, ANCHORS, arg_scope=SCOPE))
+    return randomize(models.ssdlite(backbone(8, 16, layers=SMALLEST), 3, ANCHORS, arg_scope=SCOPE))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +87,7 @@ def rank(row):
 
 
 @pytest.mark.parametrize("source", ["made", FLOATS], indirect=True)
-@pytest.mark.parametrize("kind", in_part(SETTINGS, 2))
+@pytest.mark.parametrize("kind", in_part(SETTINGS, 4))
 def test_detections_of_the_file_are_those_of_the_model(source, kind, tmp_path):
     model, file = source
     settings = SETTINGS[kind]
