@@ -119,12 +119,16 @@ def _log_islands(prepared: Model) -> None:
         _logger.info("%s is in int8 for %s; in float32 stay %s", prepared.name, islands.summary, found)
 
 
+class NothingInIntegersError(ValueError):
+    """A model of which all would stay in float32."""
+
+
 def _require_integers(plan: Plan, name: str) -> None:
     """Raise for a plan with nothing in integers, of which there would be no int8 file."""
     if not any(op.has_range for op in plan.ops):
         reasons = dict.fromkeys(f"{op.name!r} ({op.reason})" for op in plan.ops if op.reason)
         listed = f", as {', '.join(list(reasons)[:_SHOWN])}" if reasons else ""
-        raise ValueError(
+        raise NothingInIntegersError(
             f"model: expected one with an operation in integers, got {name!r}, of which all stays in float32{listed}: "
             "export it as it is, in recipe 'float32'"
         )

@@ -10,7 +10,7 @@ from tfsep._utils.arguments import number_in_range, positive_int
 from tfsep._utils.progress import progress_bar
 from tfsep.quantize import ActivationQuantizer, Config, coverage, prepare
 from tfsep.quantize._config import config_of
-from tfsep.quantize._prepared_model import is_prepared
+from tfsep.quantize._prepare import NothingInIntegersError
 from tfsep.quantize._unknown_layers import require_known
 from tfsep.tflite._benchmark import time_contents
 from tfsep.tflite._model_signature import signature_of
@@ -62,13 +62,17 @@ def float_latency(
     warmup = number_in_range(warmup, "warmup", int, 0)
 
     def content(float_layers: Sequence[str]) -> np.ndarray:
-        prepared = prepare(model, chosen, float_layers=(*chosen.float_layers, *float_layers))
+        try:
+            prepared = prepare(model, chosen, float_layers=(*chosen.float_layers, *float_layers))
+        except NothingInIntegersError:  # of a single operation
+            return converted(model, "float32")
         for layer in prepared.layers:
             if isinstance(layer, ActivationQuantizer) and layer.fixed_range is None:
                 layer.set_range(-1.0, 1.0)
-        # Of a single operation nothing is left in integers.
-        recipe = get_recipe("int8" if is_prepared(prepared) else "float32")
-        made = convert_model(signature_of(prepared, input_shape, 1), recipe, None, False)
+        return converted(prepared, "int8")
+
+    def converted(model: Model, recipe: str) -> np.ndarray:
+        made = convert_model(signature_of(model, input_shape, 1), get_recipe(recipe), None, False)
         return np.frombuffer(made.content, np.uint8)
 
     rows = coverage(prepare(model, chosen)).rows
