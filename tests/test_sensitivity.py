@@ -165,6 +165,7 @@ def test_a_budget_is_met_by_few_operations_in_float32_and_the_file_is_exact(mode
     islands = [row.name for row in quantize.coverage(prepared).islands]
     assert islands == ["wide", "taker"]
     assert f"wide, taker, for an agreement of 0.95; {found.same_class:.4f} without" == report.rows[-1].changed
+    assert report.rows[-2].after == report.rows[-1].before < report.rows[-1].after
     assert f"agreement with the float model: {report.agreement:.4f} (samples of the same class)" in str(report)
     written = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=SAMPLES)
     assert written.verification.unexplained == 0

@@ -49,7 +49,8 @@ class CalibrationReport(NamedTuple):
     """What `calibrate` did.
 
     Attributes:
-        rows: a row a part, in the order in which they were applied.
+        rows: a row a part, in the order in which they were applied. With a ``budget`` that takes operations in float32,
+            these are the parts with all in int8, and the last one is what float32 gains.
         samples: the number of samples.
         agreement: how well the outputs agree with those of the float model on the samples, in `agreement_unit`.
         agreement_unit: ``"samples of the same class"``, the share of samples with the same largest number in each

@@ -46,6 +46,8 @@ class Coverage:
     def summary(self) -> str:
         """The share, and how many operations are in int8, in words."""
         count = f"{len(self.rows) - len(self.islands)} of {len(self.rows)} operations"
+        if self.macs is None:
+            return f"{count}, MACs unknown for open sizes"
         return count if self.share is None else f"{self.share:.2%} of the MACs, {count}"
 
     def table(self) -> Table:

@@ -56,13 +56,14 @@ def within_budget(
             met = floor(best * _DIGITS) / _DIGITS
             raise ValueError(f"budget: expected at most {met}, the agreement with {where} in float32, got {budget}")
         kept, step = (*kept, *more[:step]), 2 * step
+    # Behind the rows of all in int8, so that what it gains is the difference to the one in front of it.
     row = CalibrationRow(
         "float32",
         f"{', '.join(kept)}, for an agreement of {budget:g}; {first.agreement:.4f} without",
         first.report.rows[-1].after,
         made.report.rows[-1].after,
     )
-    return made._replace(report=made.report._replace(rows=(*made.report.rows, row), in_float=kept))
+    return made._replace(report=made.report._replace(rows=(*first.report.rows, row), in_float=kept))
 
 
 class FloatChoice:
