@@ -172,6 +172,21 @@ def test_dense_layers_round_as_microcontrollers_do():
         assert np.count_nonzero(stored(prepared(given)) != outputs) == 6
 
 
+def test_leaky_rectifiers_round_as_microcontrollers_do():
+    """What TensorFlow Lite for Microcontrollers returned for slopes that meet halves of a step."""
+    with np.load(Path(__file__).with_name("microcontroller_leaky.npz")) as recorded:
+        inputs, ends, slope, outputs = (recorded[name] for name in ("inputs", "range", "slope", "outputs"))
+    inputs = inputs[np.newaxis]
+    model = keras.Sequential([keras.Input(inputs.shape[1:]), L.LeakyReLU(float(slope))])
+    prepared = quantize.observe(quantize.prepare(model, runtime="reference"), inputs)
+    for layer in prepared.layers[1:]:
+        layer.set_range(*map(float, ends))
+    scale, zero = prepared.layers[-1].qparams()
+    np.testing.assert_array_equal(np.rint(np.asarray(prepared(inputs)) / scale)[0] + zero, outputs)
+    with litert_rounding():
+        assert np.count_nonzero(np.rint(np.asarray(prepared(inputs)) / scale)[0] + zero != outputs) == 13
+
+
 def test_the_report_counts_operators_that_litert_rounds_differently(tmp_path, monkeypatch):
     """A dense layer of the reference kernels: LiteRT's elements are counted, and explained to the last."""
     inputs = np.random.default_rng(0).normal(size=(100, 64)).astype("float32")

@@ -125,7 +125,10 @@ def test_kernels_are_exact(name, half, runtime, tmp_path):
     report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X)
     assert "QUANTIZE" not in report.ops
     assert "DEQUANTIZE" not in report.ops or name == "tables"
-    assert report.verification.differing == 0
+    found = report.verification
+    # Halves of a step of leaky rectifiers go the other way in LiteRT than in microcontrollers.
+    assert (found.differing if found.unexplained is None else found.unexplained) == 0
+    assert found.otherwise == () or (runtime, name) == ("reference", "elementwise")
     assert report.verification.elements == sum(np.size(each) for each in prepared(X))
     for kind, actual, expected in zip(kinds, prepared(X), model(X), strict=True):
         assert np.sqrt(np.mean(np.square(actual - expected))) < 0.06 * np.std(expected), kind

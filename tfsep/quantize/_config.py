@@ -19,7 +19,8 @@ class Config:
     Attributes:
         runtime: kernels whose rounding inference emulates: ``"xnnpack"``, LiteRT's default on CPUs, or
             ``"reference"``, the fixed-point kernels of TensorFlow Lite for Microcontrollers. LiteRT's own reference
-            kernels differ from those only in dense layers, which they round once instead of twice.
+            kernels differ from those only in dense layers, which they round once instead of twice, and in the last
+            place of the scales of leaky rectifiers and PReLU.
         ranges: ranges of activations: ``"moving"`` averages of each batch's minimum and maximum, or ``"learned"``: the
             same for the first `observations` steps, and trained with the weights from then on.
         momentum: how much of a moving range stays at each step, 0 to 0.9999.

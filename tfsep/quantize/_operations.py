@@ -208,6 +208,7 @@ _ROWS = (
         "leaky_relu",
         compute=_leaky_relu,
         integer_kernels={"xnnpack": xnnpack.leaky_relu, "reference": reference.leaky_relu},
+        litert_kernels={"reference": reference.litert_leaky_relu},
     ),
     Operation(
         "requantize",
@@ -216,6 +217,7 @@ _ROWS = (
             "xnnpack": partial(xnnpack.leaky_relu, slope=_ALMOST_ONE),
             "reference": partial(reference.leaky_relu, slope=_ALMOST_ONE),
         },
+        litert_kernels={"reference": partial(reference.litert_leaky_relu, slope=_ALMOST_ONE)},
         is_result=False,
     ),
     Operation(
@@ -224,7 +226,8 @@ _ROWS = (
         plan="slopes",
         # In the form that the converter recognizes.
         compute=lambda x, slopes: tf.nn.relu(x) + -slopes * tf.nn.relu(-x),
-        integer_kernels=dict.fromkeys(_RUNTIMES, reference.prelu),
+        integer_kernels={"xnnpack": reference.litert_prelu, "reference": reference.prelu},
+        litert_kernels={"reference": reference.litert_prelu},
         is_pure=False,
     ),
     Operation(

@@ -105,12 +105,24 @@ def mean(x: Tensor, own: Tensor, qparams: Tensor, axes: Sequence[int], keepdims:
 
 
 def leaky_relu(x: Tensor, own: Tensor, qparams: Tensor, slope: float) -> Tensor:
-    """Return x where it is positive, and slope · x elsewhere."""
+    """Return x where it is positive, and slope · x elsewhere; scales are divided in float64."""
+    own_scale, scale = _scales(own, qparams)
+    return _by_sign(x, x, own_scale / scale, own_scale * float(np.float32(slope)) / scale)
+
+
+def litert_leaky_relu(x: Tensor, own: Tensor, qparams: Tensor, slope: float) -> Tensor:
+    """Return the same with scales divided in float32, as LiteRT's reference kernel does."""
     return _by_sign(x, x, own[0] / qparams[0], own[0] * tf.constant(slope, "float32") / qparams[0])
 
 
 def prelu(x: Tensor, own: Tensor, slopes: Tensor, slopes_qparams: Tensor, qparams: Tensor) -> Tensor:
-    """Return x where it is positive, and slopes · x elsewhere.
+    """Return x where it is positive, and slopes · x elsewhere; scales are divided in float64."""
+    own_scale, slope_scale, scale = _scales(own, slopes_qparams, qparams)
+    return _by_sign(x, x * slopes, own_scale / scale, own_scale * slope_scale / scale)
+
+
+def litert_prelu(x: Tensor, own: Tensor, slopes: Tensor, slopes_qparams: Tensor, qparams: Tensor) -> Tensor:
+    """Return the same with scales divided in float32, as LiteRT's reference kernel does.
 
     Under XNNPACK too, which leaves the operator to TensorFlow Lite.
     """
@@ -118,7 +130,7 @@ def prelu(x: Tensor, own: Tensor, slopes: Tensor, slopes_qparams: Tensor, qparam
 
 
 def _by_sign(x: Tensor, product: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-    """x times one number where it is positive, and a product times another one elsewhere; both are float32."""
+    """x times one number where it is positive, and a product times another one elsewhere."""
     return tf.where(x >= 0, _times(x, tf.cast(positive, "float64")), _times(product, tf.cast(negative, "float64")))
 
 

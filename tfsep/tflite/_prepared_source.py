@@ -37,6 +37,9 @@ from tfsep.tflite._verify_report import VerificationError, VerifyReport
 _LAST_PLACE = 2.0**-23
 """Largest relative difference of two neighbours in float32."""
 
+_ROUNDED_OTHERWISE = ("FULLY_CONNECTED", "LEAKY_RELU", "PRELU")
+"""The operators of `litert_rounding`."""
+
 _EXACT = 2**22
 """Under this size the roundings to float32, of a bias and of its scale, are under half a unit. Larger ones, of channels
 that normalization scales to almost zero, are off by float32's last place, and so by a unit when they are rounded, which
@@ -248,12 +251,12 @@ class _ElementCounter:
 def _operators_rounded_otherwise(file: LiteRTModel) -> tuple[str, ...]:
     """The operators of a file that LiteRT rounds otherwise than microcontrollers do, see `litert_rounding`."""
     graph = file.flatbuffer.subgraphs[0]
-    dense = any(
-        operator_name(file.flatbuffer, operator) == "FULLY_CONNECTED"
-        and type_name(graph.tensors[operator.outputs[0]]) == "int8"
+    in_integers = {
+        operator_name(file.flatbuffer, operator)
         for operator in graph.operators or []
-    )
-    return ("FULLY_CONNECTED",) if dense else ()
+        if type_name(graph.tensors[operator.outputs[0]]) == "int8"
+    }
+    return tuple(name for name in _ROUNDED_OTHERWISE if name in in_integers)
 
 
 def _qparams(tensor: TensorT) -> tuple[np.float32, int] | None:

@@ -62,7 +62,7 @@ class VerifyReport:
         steps: the largest difference, in steps of the output's scale.
         otherwise: operators of the file that LiteRT rounds otherwise than the model, so that more elements may differ:
             FULLY_CONNECTED of the reference kernels, which LiteRT rounds once and a microcontroller, and so the model,
-            twice.
+            twice; LEAKY_RELU and PRELU, whose scales they divide in float32 and in float64.
         float_layers: the layers that stay in float32 between quantized ones. Their float32 arithmetic differs by its
             noise here and there, so that numbers halfway between two steps are rounded to either side.
         unexplained: number of elements that differ if the model rounds as LiteRT does, at these edges and in
