@@ -31,10 +31,10 @@ is_in_real_numbers = _REAL_NUMBERS.is_set
 litert_rounding = _LITERT_ROUNDING.set
 """Let inference round as LiteRT does where that differs from the runtime that a model was prepared for.
 
-There are two differences of the reference kernels, to which TensorFlow Lite for Microcontrollers, which
-``runtime="reference"`` stands for, is the standard: it rounds the sums of dense layers twice, LiteRT once; it divides the
-scales of leaky rectifiers and PReLU in float64, LiteRT in float32, and results halfway between two steps go the other way.
-Files are compared with their model in this mode.
+There are two differences of the reference kernels. ``runtime="reference"`` stands for TensorFlow Lite for
+Microcontrollers, which rounds the sums of dense layers twice, LiteRT once, and which divides the scales of leaky
+rectifiers and PReLU in float64, LiteRT in float32: results halfway between two steps go the other way. Files are
+compared with their model in this mode.
 """
 
 is_litert_rounding = _LITERT_ROUNDING.is_set
