@@ -1,12 +1,11 @@
 """Quantization of a trained model by samples of its data, without labels and without training."""
 
 import logging
+import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import cached_property
-
-import numpy as np
 
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.model_graph import calls_behind
@@ -25,7 +24,8 @@ from tfsep.quantize._config import Config, config_of
 from tfsep.quantize._equalization import ChannelRange, equalized
 from tfsep.quantize._float_choice import within_budget
 from tfsep.quantize._histogram import Histogram
-from tfsep.quantize._output_agreement import OutputAgreement
+from tfsep.quantize._logits import outputs_without_softmax
+from tfsep.quantize._output_agreement import ComparedTensors, OutputAgreement
 from tfsep.quantize._prepare import prepare
 from tfsep.quantize._prepared_model import require_input_ranges, require_prepared
 from tfsep.quantize._quantized_matmul import QuantizedMatmul
@@ -70,8 +70,9 @@ def calibrate(
         method: how the range of an activation is chosen: ``"minmax"``, all that was seen; ``"mse"``,
             the range with the least mean squared error; ``"percentile"``, all but one number of 10,000 on each side;
             ``"entropy"``, the range whose quantized distribution diverges least from that of the numbers; or
-            ``"best"``, the one of these with the best outputs on the samples. Results that share a range have one
-            histogram; ranges that runtimes fix stay, and inputs have all that was seen, as others may come.
+            ``"best"``, the one of these with the best outputs on the samples, or logits where outputs are those of a
+            softmax. Results that share a range have one histogram; ranges that
+            runtimes fix stay, and inputs have all that was seen, as others may come.
         equalize: whether channels are scaled across layers first, between a convolution or dense layer and those that
             take its rectified result, so that those of small numbers keep more of their 8 bits; what residual blocks
             add shares one scale a channel. What all numbers of a channel exceed is absorbed by the next biases. In real
@@ -204,7 +205,11 @@ class _Calibration:
         ]
         inputs = [id(tensor) for tensor in samples.model.inputs]
         self._of_inputs = {call.operation.name for call in self._quantizing if id(call.inputs[0]) in inputs}
-        self._float_outputs = self._outputs(is_real=True)
+        outputs, logits = samples.model.outputs, outputs_without_softmax(samples.model)
+        self._outputs = ComparedTensors(samples, outputs)
+        # Of probabilities a few samples near a border decide, for these samples alone.
+        is_same = all(map(operator.is_, logits, outputs))
+        self._logits = self._outputs if is_same else ComparedTensors(samples, logits)
         self._histograms = self._counted()
 
     def choose_ranges(self, method: str) -> None:
@@ -214,7 +219,7 @@ class _Calibration:
         with progress_bar("ranges", len(tried)) as advance:
             for name in tried:
                 self._set_ranges(name)
-                ratios[name] = self.agreement().sqnr
+                ratios[name] = self._ratio()
                 advance()
         best = max(tried, key=ratios.__getitem__)
         narrowed, of = self._set_ranges(best), f"{len(self._histograms)} ranges"
@@ -291,7 +296,7 @@ class _Calibration:
         """Add a row for what is changed, in the words of the list; what lowers the ratio is put back."""
         weights, changes = self.samples.model.get_weights(), list[str]()
         yield changes
-        before, after = self.rows[-1].after, self.agreement().sqnr
+        before, after = self.rows[-1].after, self._ratio()
         if is_undone := after < before:
             self.samples.model.set_weights(weights)
             changes.append(f"undone: {after:.2f} dB")
@@ -299,11 +304,11 @@ class _Calibration:
 
     def agreement(self) -> OutputAgreement:
         """How well the outputs agree with those of the float model."""
-        found, count = OutputAgreement(), len(self.samples.model.outputs)
-        outputs = self._outputs(is_real=False)
-        for place in range(0, len(outputs), count):
-            found.add(self._float_outputs[place : place + count], outputs[place : place + count])
-        return found
+        return self._outputs.agreement()
+
+    def _ratio(self) -> float:
+        """The signal-to-quantization-noise ratio of the outputs, and of logits in place of probabilities."""
+        return self._logits.agreement().sqnr
 
     def _set_ranges(self, method: str) -> int:
         """Set the ranges by a method, those of inputs whole, and return how many are narrower than the numbers."""
@@ -326,11 +331,6 @@ class _Calibration:
             for call, numbers in zip(own, results, strict=True):
                 histograms[call.operation.name].add(numbers)
         return histograms
-
-    def _outputs(self, is_real: bool) -> list[np.ndarray]:
-        """The outputs of the model, batch after batch."""
-        results = self.samples.results(self.samples.model.outputs, is_real)
-        return [array for batch in results for array in batch]
 
     def _add(self, part: str, changed: str, after: float, is_undone: bool = False) -> None:
         """Add a row to the report."""

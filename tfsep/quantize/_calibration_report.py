@@ -14,7 +14,7 @@ class CalibrationRow(NamedTuple):
         part: its name.
         changed: what it changed, in words.
         before: signal-to-quantization-noise ratio in front of it, in dB, of the outputs beside those of the float model
-            on the samples; infinite where nothing differs; None for the first part.
+            on the samples, of a softmax its logits; infinite where nothing differs; None for the first part.
         after: the same behind it.
         is_undone: whether it would have been lower, and the part was undone.
     """

@@ -2,7 +2,7 @@
 
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import call_of
-from tfsep._keras.types import Model
+from tfsep._keras.types import Model, Tensor
 from tfsep.quantize._prepared_model import require_prepared
 
 
@@ -27,7 +27,18 @@ def logits_of(model: Model) -> Model:
     require_prepared(model)
     if len(model.outputs) != 1:
         raise ValueError(f"model: expected one of one output, got {len(model.outputs)} of {model.name!r}")
-    call = call_of(model.outputs[0])
-    if call is None or call.kwargs.get("operation") != "softmax":
-        return model
-    return keras.Model(model.input, call.inputs[0], name=model.name)
+    (logits,) = outputs_without_softmax(model)
+    return model if logits is model.outputs[0] else keras.Model(model.input, logits, name=model.name)
+
+
+def outputs_without_softmax(model: Model) -> list[Tensor]:
+    """Return the outputs of a prepared model; of those that a softmax makes, its logits.
+
+    Args:
+        model: a prepared model.
+    """
+    calls = map(call_of, model.outputs)
+    return [
+        output if call is None or call.kwargs.get("operation") != "softmax" else call.inputs[0]
+        for output, call in zip(model.outputs, calls, strict=True)
+    ]

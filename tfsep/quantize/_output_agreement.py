@@ -5,6 +5,9 @@ from math import inf, sqrt
 
 import numpy as np
 
+from tfsep._keras.types import Tensor
+from tfsep.quantize._calibration_samples import CalibrationSamples
+
 
 def is_row_of_classes(output: np.ndarray) -> bool:
     """Return whether an output is one number for each class, (N, classes).
@@ -75,3 +78,23 @@ class OutputAgreement:
     def unit(self) -> str:
         """What `agreement` is, in words."""
         return "1 - relative error" if self.same_class is None else "samples of the same class"
+
+
+class ComparedTensors:
+    """Tensors of a prepared model, beside what the float model has in their place.
+
+    Args:
+        samples: the samples, and the model, which computes what the float model does now.
+        tensors: symbolic tensors of the model.
+    """
+
+    def __init__(self, samples: CalibrationSamples, tensors: Sequence[Tensor]) -> None:
+        self._samples, self._tensors = samples, tensors
+        self._expected = list(samples.results(tensors, is_real=True))
+
+    def agreement(self) -> OutputAgreement:
+        """Return how well they agree with all in integers, with the weights and ranges of now."""
+        found = OutputAgreement()
+        for expected, actual in zip(self._expected, self._samples.results(self._tensors, is_real=False), strict=True):
+            found.add(expected, actual)
+        return found
