@@ -5,84 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from zoo.blocks import Network, classify, conv, depthwise, image
+from zoo.blocks import Network, classify, conv, image
 
 L = keras.layers
-
-
-def attention_u_net() -> keras.Model:
-    """U-Net whose skips pass gates of attention."""
-    x = inputs = image()
-    skips = []
-    for filters in (8, 16):
-        x = conv(x, filters)
-        skips.append(x)
-        x = L.MaxPooling2D()(x)
-    x = conv(x, 16)
-    for filters, skip in zip((16, 8), reversed(skips), strict=True):
-        x = L.UpSampling2D(interpolation="bilinear")(x)
-        both = L.Activation("relu")(L.Add()([L.Conv2D(filters, 1)(x), L.Conv2D(filters, 1)(skip)]))
-        x = conv(L.Concatenate()([L.Multiply()([skip, L.Conv2D(1, 1, activation="sigmoid")(both)]), x]), filters)
-    return keras.Model(inputs, L.Conv2D(1, 1, activation="sigmoid")(x))
-
-
-def pyramid() -> keras.Model:
-    """FPN and PAN: features downwards and upwards again, and shared heads."""
-    x = inputs = image(64)
-    maps = []
-    for filters in (8, 16, 24):
-        x = conv(x, filters, stride=2, activation="silu")
-        maps.append(L.Conv2D(12, 1)(x))
-    for deep in (1, 0):
-        maps[deep] = L.Add()([maps[deep], L.UpSampling2D()(maps[deep + 1])])
-    for shallow in (0, 1):
-        down = conv(maps[shallow], 12, stride=2, activation="silu")
-        maps[shallow + 1] = conv(L.Concatenate()([maps[shallow + 1], down]), 12, 1, activation="silu")
-    hidden, head = L.Conv2D(12, 3, padding="same", activation="relu"), L.Conv2D(5, 1)
-    return keras.Model(inputs, [head(hidden(each)) for each in maps])
-
-
-def fused_pyramid() -> keras.Model:
-    """BiFPN: sums by weights that are learned, of which none is negative."""
-
-    class Weighted(L.Layer):
-        def build(self, shapes: Any) -> None:
-            self.shares = self.add_weight(shape=(len(shapes),), initializer="ones", name="shares")
-
-        def call(self, tensors: Any) -> Any:
-            shares = ops.relu(self.shares)
-            return sum(shares[i] * each for i, each in enumerate(tensors)) / (ops.sum(shares) + 1e-4)
-
-    x = inputs = image()
-    maps = []
-    for filters in (8, 16):
-        x = conv(x, filters, stride=2, activation="silu")
-        maps.append(L.Conv2D(8, 1)(x))
-    shallow = conv(Weighted()([maps[0], L.UpSampling2D()(maps[1])]), 8, activation="silu")
-    deep = conv(Weighted()([maps[1], L.MaxPooling2D(3, 2, padding="same")(shallow)]), 8, activation="silu")
-    return keras.Model(inputs, [L.Conv2D(4, 1)(shallow), L.Conv2D(4, 1)(deep)])
-
-
-def spatial_pyramid() -> keras.Model:
-    """SPP: largest values of three windows, beside what they come from, as in YOLO."""
-    inputs = image()
-    x = conv(inputs, 16, stride=2)
-    pooled = [L.MaxPooling2D(size, 1, padding="same")(x) for size in (3, 5, 9)]
-    x = conv(L.Concatenate()([x, *pooled]), 16, 1)
-    y = L.MaxPooling2D(5, 1, padding="same")(x)
-    x = conv(L.Concatenate()([x, y, L.MaxPooling2D(5, 1, padding="same")(y)]), 16, 1)
-    return keras.Model(inputs, classify(x))
-
-
-def pyramid_pooling() -> keras.Model:
-    """PSPNet: means of parts of the image, interpolated to its size."""
-    inputs = image()
-    x = conv(inputs, 16, stride=2)
-    parts = [x]
-    for size in (1, 2, 4):
-        pooled = conv(L.AveragePooling2D(16 // size)(x), 4, 1)
-        parts.append(L.Resizing(16, 16)(pooled))
-    return keras.Model(inputs, L.Conv2D(4, 1, activation="softmax")(conv(L.Concatenate()(parts), 16)))
 
 
 def asymmetric() -> keras.Model:
@@ -97,132 +22,6 @@ def asymmetric() -> keras.Model:
         x = L.Concatenate()([rows, *both, pooled])
     x = L.Concatenate()([conv(x, 8, 3, stride=2), L.MaxPooling2D(3, 2, padding="same")(x)])
     return keras.Model(inputs, classify(x))
-
-
-def block_attention() -> keras.Model:
-    """CBAM: gates of channels by mean and maximum, then a gate of places by both over the channels."""
-    inputs = image()
-    x = conv(inputs, 16, stride=2)
-    first, second = L.Dense(4, activation="relu"), L.Dense(16)
-    pooled = [L.GlobalAveragePooling2D()(x), L.GlobalMaxPooling2D()(x)]
-    gate = L.Activation("sigmoid")(L.Add()([second(first(each)) for each in pooled]))
-    x = L.Multiply()([x, L.Reshape((1, 1, 16))(gate)])
-    places = L.Concatenate()([ops.mean(x, -1, keepdims=True), ops.max(x, -1, keepdims=True)])
-    x = L.Multiply()([x, L.Conv2D(1, 7, padding="same", activation="sigmoid")(places)])
-    return keras.Model(inputs, classify(x))
-
-
-def coordinate_attention() -> keras.Model:
-    """Gates of rows and of columns, from means over the other."""
-    inputs = image()
-    x = conv(inputs, 16, stride=2)
-    rows = ops.mean(x, 2, keepdims=True)
-    columns = ops.transpose(ops.mean(x, 1, keepdims=True), (0, 2, 1, 3))
-    both = conv(L.Concatenate(1)([rows, columns]), 8, 1, activation="hard_silu")
-    rows, columns = ops.split(both, 2, axis=1)
-    rows = L.Conv2D(16, 1, activation="sigmoid")(rows)
-    columns = L.Conv2D(16, 1, activation="sigmoid")(L.Permute((2, 1, 3))(columns))
-    return keras.Model(inputs, classify(x * rows * columns))
-
-
-def efficient_channels() -> keras.Model:
-    """ECA: gates by a convolution over the channels."""
-    inputs = image()
-    x = conv(inputs, 16, stride=2)
-    gate = L.Reshape((16, 1))(L.GlobalAveragePooling2D()(x))
-    gate = L.Reshape((1, 1, 16))(L.Conv1D(1, 3, padding="same", activation="sigmoid", use_bias=False)(gate))
-    return keras.Model(inputs, classify(L.Multiply()([x, gate])))
-
-
-def selective_kernels() -> keras.Model:
-    """SKNet: branches by shares that softmax makes over them."""
-    inputs = image()
-    x = conv(inputs, 8, stride=2)
-    branches = [conv(x, 8), conv(x, 8, dilation_rate=2)]
-    pooled = L.GlobalAveragePooling2D(keepdims=True)(L.Add()(branches))
-    hidden = L.Conv2D(4, 1, activation="relu")(pooled)
-    shares = ops.softmax(ops.stack([L.Conv2D(8, 1)(hidden) for _ in branches], 1), 1)
-    x = L.Add()([L.Multiply()([each, shares[:, i]]) for i, each in enumerate(branches)])
-    return keras.Model(inputs, classify(x))
-
-
-def rates() -> keras.Model:
-    """ASPP with separable convolutions and the mean of the image, repeated."""
-    inputs = image()
-    x = conv(inputs, 16, stride=2)
-    branches = [conv(x, 8, 1)]
-    branches += [
-        L.Activation("relu")(L.BatchNormalization()(L.SeparableConv2D(8, 3, padding="same", dilation_rate=rate)(x)))
-        for rate in (2, 4)
-    ]
-    mean = conv(ops.mean(x, (1, 2), keepdims=True), 8, 1)
-    branches.append(L.UpSampling2D((16, 16))(mean))
-    x = L.Dropout(0.5)(conv(L.Concatenate()(branches), 16, 1))
-    return keras.Model(inputs, L.Resizing(32, 32)(L.Conv2D(3, 1)(x)))
-
-
-def pixel_shuffle() -> keras.Model:
-    """Channels to pixels by reshapes and a transpose, beside the interpolated image."""
-    inputs = image(16)
-    x = L.Conv2D(16, 3, padding="same", activation=keras.layers.PReLU(shared_axes=[1, 2]))(inputs)
-    for _ in range(2):
-        y = L.Conv2D(16, 3, padding="same", activation="relu")(x)
-        x = x + L.Conv2D(16, 3, padding="same")(y)
-    x = ops.reshape(L.Conv2D(12, 3, padding="same")(x), (-1, 16, 16, 2, 2, 3))
-    x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, 32, 32, 3))
-    return keras.Model(inputs, ops.clip(x + L.UpSampling2D(interpolation="bilinear")(inputs), 0.0, 1.0))
-
-
-def wave_net() -> keras.Model:
-    """Gates of tanh and sigmoid in time, and the sum of all skips."""
-    inputs = L.Input((64, 1))
-    x = L.Conv1D(8, 2, padding="causal")(inputs)
-    skips = []
-    for rate in (1, 2, 4, 8):
-        kernels = [L.Conv1D(8, 2, padding="causal", dilation_rate=rate, activation=f) for f in ("tanh", "sigmoid")]
-        y = L.Multiply()([kernel(x) for kernel in kernels])
-        skips.append(L.Conv1D(8, 1)(y))
-        x = L.Add()([x, L.Conv1D(8, 1)(y)])
-    x = L.Conv1D(8, 1, activation="relu")(L.Activation("relu")(L.Add()(skips)))
-    return keras.Model(inputs, L.Conv1D(16, 1, activation="softmax")(x))
-
-
-def nested_u() -> keras.Model:
-    """U2-Net: small U-Nets as blocks of one, and an output at each depth."""
-
-    def block(x: Any, filters: int, depth: int = 2) -> Any:
-        first = x = conv(x, filters)
-        skips = []
-        for _ in range(depth):
-            skips.append(conv(x, filters // 2))
-            x = L.MaxPooling2D(2, padding="same")(skips[-1])
-        x = conv(x, filters // 2, dilation_rate=2)
-        for skip in reversed(skips):
-            x = L.UpSampling2D(2, interpolation="bilinear")(x)
-            x = conv(L.Concatenate()([x, skip]), filters if skip is skips[0] else filters // 2)
-        return L.Add()([x, first])
-
-    inputs = image()
-    high = block(inputs, 8)
-    low = block(L.MaxPooling2D()(high), 8)
-    up = block(L.Concatenate()([high, L.UpSampling2D(2, interpolation="bilinear")(low)]), 8)
-    sides = [L.Conv2D(1, 3, padding="same")(up)]
-    sides.append(L.UpSampling2D(2, interpolation="bilinear")(L.Conv2D(1, 3, padding="same")(low)))
-    fused = L.Conv2D(1, 1)(L.Concatenate()(sides))
-    return keras.Model(inputs, [L.Activation("sigmoid")(each) for each in (fused, *sides)])
-
-
-def high_resolution() -> keras.Model:
-    """HRNet: two sizes side by side, each summed into the other."""
-    inputs = image()
-    high = conv(inputs, 8, stride=2)
-    low = conv(high, 16, stride=2)
-    for _ in range(2):
-        high, low = conv(high, 8), conv(low, 16)
-        up = L.UpSampling2D(2, interpolation="nearest")(conv(low, 8, 1, activation=None))
-        down = conv(high, 16, stride=2, activation=None)
-        high, low = (L.ReLU()(L.Add()(pair)) for pair in ([high, up], [low, down]))
-    return keras.Model(inputs, L.Conv2D(5, 1)(high))
 
 
 def triplet() -> keras.Model:
@@ -308,53 +107,6 @@ def of_classes() -> keras.Model:
     return model
 
 
-def captions() -> keras.Model:
-    """An image's vector and words in front of it: a GRU between convolutions and a dense layer."""
-    picture, words = image(name="picture"), L.Input((6,), dtype="int32", name="words")
-    state = L.Dense(12, activation="tanh")(L.GlobalAveragePooling2D()(conv(conv(picture, 8, stride=2), 12, stride=2)))
-    x = L.GRU(12, return_sequences=True)(L.Embedding(50, 12)(words), initial_state=state)
-    return keras.Model([picture, words], L.Dense(50, activation="softmax")(x))
-
-
-def speech() -> keras.Model:
-    """Convolutions, a GRU in two directions, and convolutions again."""
-    inputs = L.Input((32, 16, 1))
-    x = L.Reshape((16, 64))(conv(inputs, 8, stride=2))
-    x = L.Bidirectional(L.GRU(8, return_sequences=True))(x)
-    x = L.Conv1D(8, 3, padding="same", activation="relu")(x)
-    return keras.Model(inputs, L.Dense(6, activation="softmax")(x))
-
-
-def clips() -> keras.Model:
-    """A network on each frame, and an LSTM over the vectors."""
-    tower = keras.Sequential(
-        [image(16), L.Conv2D(8, 3, 2), L.BatchNormalization(), L.ReLU(), L.GlobalAveragePooling2D()]
-    )
-    inputs = L.Input((4, 16, 16, 3))
-    return keras.Model(inputs, L.Dense(3, activation="softmax")(L.LSTM(8)(L.TimeDistributed(tower)(inputs))))
-
-
-def convolved_attention() -> keras.Model:
-    """CoAtNet and MobileViT: attention over the pixels between convolutions."""
-    inputs = image()
-    x = conv(conv(inputs, 16, stride=2, activation="silu"), 16, stride=2, activation="silu")
-    y = L.Reshape((64, 16))(x)
-    normal = L.LayerNormalization(epsilon=1e-6)(y)
-    y = L.Add()([y, L.MultiHeadAttention(2, 8)(normal, normal)])
-    x = conv(L.Concatenate()([x, L.Reshape((8, 8, 16))(y)]), 16, activation="silu")
-    return keras.Model(inputs, classify(x))
-
-
-def non_local() -> keras.Model:
-    """A non-local block: products of all pixels with all."""
-    inputs = image(16)
-    x = conv(inputs, 8, stride=2)
-    query, key, value = (L.Reshape((64, 4))(L.Conv2D(4, 1)(x)) for _ in range(3))
-    weights = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 1))))
-    y = L.Conv2D(8, 1)(L.Reshape((8, 8, 4))(ops.matmul(weights, value)))
-    return keras.Model(inputs, classify(L.Add()([x, y])))
-
-
 def conv_next() -> keras.Model:
     """ConvNeXt's blocks: layer normalization, gelu and scales."""
     inputs = image()
@@ -400,27 +152,6 @@ def coordinates() -> keras.Model:
     return keras.Model(inputs, classify(conv(Coordinates()(conv(inputs, 8, stride=2)), 16)))
 
 
-def decoded_boxes() -> keras.Model:
-    """YOLO's boxes, decoded inside of the model: sigmoids, exponentials, and the grid added."""
-    inputs = image()
-    x = L.LeakyReLU(0.1)(conv(conv(inputs, 8, stride=2), 16, stride=2, activation=None))
-    raw = L.Reshape((8, 8, 2, 7))(L.Conv2D(14, 1)(x))
-    centres, sizes, scores = raw[..., :2], raw[..., 2:4], raw[..., 4:]
-    places = ops.stack(ops.meshgrid(ops.arange(8.0), ops.arange(8.0)), -1)[None, :, :, None]
-    boxes = (ops.sigmoid(centres) + places) / 8.0
-    sizes = ops.exp(sizes) * ops.array([[0.1, 0.2], [0.3, 0.15]])
-    return keras.Model(inputs, [L.Concatenate()([boxes, sizes]), L.Reshape((128, 3))(ops.sigmoid(scores))])
-
-
-def soft_argmax() -> keras.Model:
-    """Places of joints as means by heat maps."""
-    inputs = image()
-    x = L.Conv2D(5, 1)(conv(conv(inputs, 8, stride=2), 16, stride=2))
-    maps = L.Softmax()(L.Permute((2, 1))(L.Reshape((64, 5))(x)))
-    grid = ops.reshape(ops.stack(ops.meshgrid(ops.linspace(0, 1, 8), ops.linspace(0, 1, 8)), -1), (64, 2))
-    return keras.Model(inputs, ops.matmul(maps, grid))
-
-
 def reparameterized() -> keras.Model:
     """RepVGG's three branches, normalized each, and blocks that add scaled ones."""
     inputs = image()
@@ -451,16 +182,6 @@ def focus() -> keras.Model:
     left, right = conv(x, 8, 1, activation="silu"), conv(x, 8, 1, activation="silu")
     right = L.Add()([right, conv(conv(right, 8, 1, activation="silu"), 8, activation="silu")])
     return keras.Model(inputs, classify(conv(L.Concatenate()([left, right]), 16, 1, activation="mish")))
-
-
-def dense_prediction() -> keras.Model:
-    """A depth map: inverted residuals, interpolation, and a function of the results."""
-    x = inputs = image()
-    x = conv(x, 8, stride=2, activation="relu6")
-    y = conv(depthwise(conv(x, 24, 1, activation="relu6"), activation="relu6"), 8, 1, activation=None)
-    x = L.UpSampling2D(interpolation="bilinear")(L.Add()([x, y]))
-    depth = L.Conv2D(1, 3, padding="same", activation="softplus")(x)
-    return keras.Model(inputs, 1.0 / (depth + 0.1))
 
 
 def generative() -> keras.Model:
@@ -507,40 +228,18 @@ def stochastic_depth() -> keras.Model:
 
 
 ROWS = (
-    Network("attention U-Net", attention_u_net),
-    Network("FPN and PAN", pyramid),
-    Network("BiFPN", fused_pyramid),
-    Network("SPP", spatial_pyramid),
-    Network("PSPNet", pyramid_pooling),
     Network("asymmetric kernels", asymmetric),
-    Network("CBAM", block_attention),
-    Network("coordinate attention", coordinate_attention),
-    Network("ECA", efficient_channels),
-    Network("selective kernels", selective_kernels),
-    Network("ASPP", rates),
-    Network("pixel shuffle", pixel_shuffle),
-    Network("WaveNet", wave_net),
-    Network("U2-Net", nested_u),
-    Network("HRNet", high_resolution),
     Network("triplets", triplet),
     Network("cosine", cosine),
     Network("layers of one's own", of_layers),
     Network("model of one's own", of_classes, (32, 32, 3)),
-    Network("captions", captions),
-    Network("speech", speech),
-    Network("clips", clips),
-    Network("CoAtNet", convolved_attention),
-    Network("non-local", non_local),
     Network("ConvNeXt blocks", conv_next),
     Network("group normalization", group_normalized),
     Network("maxout", max_out),
     Network("CoordConv", coordinates),
-    Network("YOLO, boxes", decoded_boxes),
-    Network("soft argmax", soft_argmax),
     Network("RepVGG", reparameterized),
     Network("octave convolutions", octave),
     Network("focus and CSP", focus),
-    Network("depth map", dense_prediction),
     Network("variational autoencoder", generative),
     Network("wide and deep", wide_and_deep),
     Network("stochastic depth", stochastic_depth),
