@@ -501,6 +501,23 @@ def test_the_report_is_a_table_and_json(caplog):
     assert report.to_markdown().startswith("| part | changed | SQNR before (dB) | after (dB) |")
 
 
+def test_images_that_were_not_prepared_as_in_training_are_told(caplog):
+    """Whatever their type: bytes, and floats of the same numbers."""
+    model = keras.Sequential([keras.Input((4, 4, 3)), L.Conv2D(4, 3), L.BatchNormalization(name="bn"), L.ReLU()])
+    images = RNG.integers(0, 256, (16, 4, 4, 3)).astype("uint8")
+    model.layers[1].momentum = 0.0
+    model(images / 127.5 - 1, training=True)
+    options = {"method": "minmax", "equalize": False, "correct_bias": False}
+    for data, told in ((images, True), (images / 127.5 - 1, False)):
+        caplog.clear()
+        with caplog.at_level("WARNING", "tfsep"):
+            quantize.calibrate(model, data, **options)
+        assert bool(caplog.messages) == told
+    with caplog.at_level("WARNING", "tfsep"):
+        quantize.calibrate(model, images.astype("float32"), **options)
+    assert caplog.messages[-1].startswith("data, from 0 to 255, give the first batch normalization, 'bn', ")
+
+
 ROWS = RNG.normal(size=(8, 4)).astype("float32")
 BAD = {
     "no samples": ({"data": ROWS[:0]}, "data", ValueError, "at least one sample"),

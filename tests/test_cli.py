@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from tfsep import MOBILENETV1_CONV_DEFS, Conv, layers, models, quantize, saved, tflite, train
 from tfsep._keras.backend import keras
 from tfsep.cli import app
+from tfsep.cli._app import image_shape_of
 from tfsep.cli._calibration import BiasCorrection, RangeMethod, Rounding, WeightScales, part_arguments
 from tfsep.cost import cost
 from tfsep.data import read_preprocessing
@@ -275,6 +276,13 @@ def test_train_and_quantize(folder, tmp_path):
     done = run(*calibrated, "--epochs", 1, "--resume")
     assert done.exit_code == 2
     assert "--calibrate-only: expected no options of training, got --epochs, --resume" in done.stderr
+
+
+def test_images_get_the_size_of_the_model():
+    model = keras.Sequential([keras.Input((20, 16, 1)), keras.layers.Conv2D(2, 3)])
+    assert (image_shape_of(model, None), image_shape_of(model, "24x8")) == ((20, 16, 1), (24, 8, 1))
+    rows = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    assert image_shape_of(rows, None) is None
 
 
 def test_options_of_parts_are_arguments_of_calibrate():

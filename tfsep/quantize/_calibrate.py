@@ -9,6 +9,7 @@ from functools import cached_property
 
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.model_graph import calls_behind
+from tfsep._keras.training_statistics import unlike_training
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import short_repr
 from tfsep._utils.progress import progress_bar
@@ -167,6 +168,8 @@ def calibrated_once(
             samples = data.shown_to(prepared)
         else:
             samples = CalibrationSamples(prepared, data, settings.samples, settings.batch_size, settings.seed)
+            if note := unlike_training(lambda: samples.run_first(model), f"data, {samples.first_range()}"):
+                _logger.warning(note)
         made = _Calibration(samples, settings)
         made.choose_ranges("minmax")
         require_input_ranges(prepared)

@@ -38,7 +38,7 @@ class CalibrationSamples:
     def __init__(self, model: Model, data: Data, most: int, batch_size: int, seed: int) -> None:
         call = symbolic_call(model)
         assert call is not None, "prepare makes Functional models"
-        _, specs, structures, own = call
+        self._form, specs, structures, own = call
         reader = SampleReader(specs, structures=structures, with_labels=False, batched=True)
         rows = _drawn(reader.batches(data), most, seed)
         if not rows:
@@ -74,6 +74,21 @@ class CalibrationSamples:
         """Yield the inputs of the model, batch after batch, each with its number of samples without the filling."""
         for chunk in self._chunks:
             yield from batches(chunk.inputs, self._size if self._is_fixed else chunk.size)
+
+    def run_first(self, model: Model) -> None:
+        """Run the float model on the first batch.
+
+        Args:
+            model: the model that was prepared.
+        """
+        inputs, _ = next(self.batches())
+        model(*self._form.arguments([tf.constant(array) for array in inputs])[0], training=False)
+
+    def first_range(self) -> str:
+        """Return the range of the first batch, in words."""
+        inputs, _ = next(self.batches())
+        ends = min(array.min() for array in inputs), max(array.max() for array in inputs)
+        return "from {:.6g} to {:.6g}".format(*ends)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all samples, an array for each input of the model, by its name."""

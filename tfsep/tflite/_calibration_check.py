@@ -1,48 +1,19 @@
 """Calibration data against the statistics of a model's own normalization."""
 
-from typing import Any
-
-import numpy as np
-
-from tfsep._keras.backend import keras, tf
-from tfsep._keras.layer_calls import watch_layer_calls
-from tfsep._keras.types import Layer
+from tfsep._keras import training_statistics
 from tfsep.tflite._calibration import Calibration
 from tfsep.tflite._model_run import model_run
 from tfsep.tflite._model_signature import ModelSignature
 
 _SAMPLES = 64
-_FAR = 16.0
-"""Largest plausible ratio of the variance to that of training, or its inverse: pixels in [0, 255] for a model of
-[-1, 1] have a ratio of 127²."""
 
 
 def unlike_training(signature: ModelSignature, calibration: Calibration) -> str | None:
-    """Return a note if the input of the model's first batch normalization is not distributed as in training, or None.
+    """Return the note of `training_statistics.unlike_training` on calibration data, or None."""
+    with model_run(signature) as run:
 
-    None too for a model without batch normalization, or with one that was never trained.
-    """
-    seen: list[tuple[Layer, np.ndarray]] = []
+        def shown() -> None:
+            for arrays, _ in run.parts([array[:_SAMPLES] for array in calibration.arrays()]):
+                run.step(arrays, eager=True)
 
-    def leave(layer: Layer, inputs: Any, _: Any) -> None:
-        is_first = isinstance(layer, keras.layers.BatchNormalization) and (not seen or layer is seen[0][0])
-        if is_first and not tf.is_symbolic_tensor(inputs):
-            seen.append((layer, np.asarray(inputs, np.float64)))
-
-    with model_run(signature) as run, watch_layer_calls(lambda _: None, leave):
-        for arrays, _ in run.parts([array[:_SAMPLES] for array in calibration.arrays()]):
-            run.step(arrays, eager=True)
-    if not seen:
-        return None
-    layer, inputs = seen[0][0], np.concatenate([each for _, each in seen])
-    mean, variance = (np.asarray(v, np.float64) for v in (layer.moving_mean, layer.moving_variance))
-    if np.all(mean == 0) and np.all(variance == 1):
-        return None
-    channels = np.moveaxis(inputs, layer.axis, -1).reshape(-1, mean.size)
-    ratio = float(np.median(np.mean((channels - mean) ** 2, axis=0) / (variance + layer.epsilon)))
-    if 1 / _FAR <= ratio <= _FAR:
-        return None
-    return (
-        f"calibration data, {calibration.range()}, give the first batch normalization, {layer.name!r}, {ratio:.3g} "
-        "times the variance of its training: were they prepared as the training data were?"
-    )
+        return training_statistics.unlike_training(shown, f"calibration data, {calibration.range()}")
