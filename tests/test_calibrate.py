@@ -364,6 +364,7 @@ def test_sums_with_what_has_no_scale_are_left():
 
 def test_bias_correction_takes_the_mean_error_away():
     """Weights just below a half step all round down, so that the sums of positive numbers are too small."""
+    keras.utils.set_random_seed(1)
     kernel = np.tile(np.append(np.full(15, 10.49), 127.0)[:, None], (1, 5)).astype("float32")
     model = keras.Sequential([keras.Input((16,)), L.Dense(5, name="first"), L.Dense(3, use_bias=False, name="last")])
     model.get_layer("first").kernel.assign(kernel / 127)

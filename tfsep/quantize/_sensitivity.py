@@ -134,6 +134,7 @@ def sensitivity(
         TypeError, ValueError: for what `calibrate` refuses.
 
     Examples:
+        >>> keras.utils.set_random_seed(0)
         >>> layers = [keras.layers.Conv2D(4, 3, name="c"), keras.layers.ReLU(), keras.layers.Flatten(name="f")]
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), *layers, keras.layers.Dense(3, name="d")])
         >>> images = np.random.default_rng(0).normal(size=(16, 8, 8, 3)).astype("float32")
