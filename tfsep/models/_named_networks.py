@@ -1,7 +1,7 @@
 """Keras models of the networks that have a name, by that name."""
 
-from collections.abc import Callable
-from functools import partial
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfsep._keras.types import Model
@@ -25,77 +25,89 @@ __all__ = [
 ]
 
 
-def _builder(key: str) -> Callable[..., Model]:
-    """`from_definitions` of a network: ``(input_shape, num_classes, alpha, …)``."""
-    builder = partial(from_definitions, NETWORKS[key])
+_SIGNATURE = inspect.signature(from_definitions)
+_ARGUMENTS = [own for name, own in _SIGNATURE.parameters.items() if name != "network"]
+
+
+def _builder(name: str, key: str) -> Callable[..., Model]:
+    """Return `from_definitions` of a network as a function of its own: ``(input_shape, num_classes, alpha, …)``."""
+
+    def build(*args: Any, **options: Any) -> Model:
+        return from_definitions(NETWORKS[key], *args, **options)
+
     shape = "×".join(map(str, NETWORKS[key].input_shape()))
-    builder.__doc__ = f"""Return {NETWORKS[key].title} as a Keras model, on images of {shape} by default.
+    about = f"""Return {NETWORKS[key].title} as a Keras model, on images of {shape} by default.
 
     Its arguments are those of `from_definitions` behind the network: ``input_shape``, ``num_classes``, ``alpha`` and,
     by name, ``min_depth``, ``output_stride``, ``padding``, ``dropout``, ``classifier_activation``, ``arg_scope``,
     ``features`` and ``name``.
     """
-    return builder
+    return _named(build, name, about, _ARGUMENTS)
 
 
-MobileNetV2 = _builder("mobilenet_v2")
+def _named(
+    build: Callable[..., Model], name: str, about: str, arguments: Sequence[inspect.Parameter]
+) -> Callable[..., Model]:
+    """Give a function the name, the text and the signature that its user sees."""
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = about
+    vars(build)["__signature__"] = _SIGNATURE.replace(parameters=arguments)
+    return build
+
+
+MobileNetV2 = _builder("MobileNetV2", "mobilenet_v2")
 """`from_definitions` of MobileNet v2."""
 
-MobileNetEdgeTPU = _builder("mobilenet_edgetpu")
+MobileNetEdgeTPU = _builder("MobileNetEdgeTPU", "mobilenet_edgetpu")
 """`from_definitions` of MobileNet-EdgeTPU."""
 
-MobileNetV4ConvSmall = _builder("mobilenet_v4_conv_small")
+MobileNetV4ConvSmall = _builder("MobileNetV4ConvSmall", "mobilenet_v4_conv_small")
 """`from_definitions` of MobileNet v4 Conv-S."""
 
-MobileNetV4ConvMedium = _builder("mobilenet_v4_conv_medium")
+MobileNetV4ConvMedium = _builder("MobileNetV4ConvMedium", "mobilenet_v4_conv_medium")
 """`from_definitions` of MobileNet v4 Conv-M, for images of 256×256."""
 
-MobileNetV4ConvLarge = _builder("mobilenet_v4_conv_large")
+MobileNetV4ConvLarge = _builder("MobileNetV4ConvLarge", "mobilenet_v4_conv_large")
 """`from_definitions` of MobileNet v4 Conv-L, for images of 384×384."""
 
-EfficientNetLite0 = _builder("efficientnet_lite0")
+EfficientNetLite0 = _builder("EfficientNetLite0", "efficientnet_lite0")
 """`from_definitions` of EfficientNet-Lite0."""
 
-EfficientNetLite1 = _builder("efficientnet_lite1")
+EfficientNetLite1 = _builder("EfficientNetLite1", "efficientnet_lite1")
 """`from_definitions` of EfficientNet-Lite1, for images of 240×240."""
 
-EfficientNetLite2 = _builder("efficientnet_lite2")
+EfficientNetLite2 = _builder("EfficientNetLite2", "efficientnet_lite2")
 """`from_definitions` of EfficientNet-Lite2, for images of 260×260."""
 
-EfficientNetLite3 = _builder("efficientnet_lite3")
+EfficientNetLite3 = _builder("EfficientNetLite3", "efficientnet_lite3")
 """`from_definitions` of EfficientNet-Lite3, for images of 280×280."""
 
-EfficientNetLite4 = _builder("efficientnet_lite4")
+EfficientNetLite4 = _builder("EfficientNetLite4", "efficientnet_lite4")
 """`from_definitions` of EfficientNet-Lite4, for images of 300×300."""
 
 
-def _mobilenet_v3(
-    size: str,
-    input_shape: tuple[int | None, int | None, int] | None = None,
-    num_classes: int | None = 1000,
-    alpha: float = 1.0,
-    *,
-    minimalistic: bool = False,
-    **options: Any,
-) -> Model:
-    """Return MobileNet v3 as a Keras model, on images of 224×224×3 by default.
+def _builder_of_v3(name: str, key: str) -> Callable[..., Model]:
+    """Return `from_definitions` of MobileNet v3, large or small, and of its minimalistic form."""
+
+    def build(*args: Any, minimalistic: bool = False, **options: Any) -> Model:
+        form = "_minimalistic" if checked_flag(minimalistic, "minimalistic") else ""
+        return from_definitions(NETWORKS[key + form], *args, **options)
+
+    about = f"""Return {NETWORKS[key].title} as a Keras model, on images of 224×224×3 by default.
 
     Its arguments are those of `from_definitions` behind the network, and ``minimalistic``: whether squeeze-and-excite,
     hard swish and 5×5 kernels are left out. Below an ``alpha`` of 1 the dense end keeps its width.
 
     Examples:
-        >>> MobileNetV3Small((64, 64, 3), alpha=0.35, minimalistic=True, features=(8,)).output_shape
-        (None, 8, 8, 8)
+        >>> {name}((64, 64, 3), alpha=0.35, minimalistic=True, features=(8,)).output_shape[:3]
+        (None, 8, 8)
     """
-    form = "_minimalistic" if checked_flag(minimalistic, "minimalistic") else ""
-    return from_definitions(NETWORKS[f"mobilenet_v3_{size}{form}"], input_shape, num_classes, alpha, **options)
+    own = inspect.Parameter("minimalistic", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+    return _named(build, name, about, [*_ARGUMENTS, own])
 
 
-MobileNetV3Large = partial(_mobilenet_v3, "large")
+MobileNetV3Large = _builder_of_v3("MobileNetV3Large", "mobilenet_v3_large")
 """`from_definitions` of MobileNet v3 large; with ``minimalistic=True`` of its minimalistic form."""
 
-MobileNetV3Small = partial(_mobilenet_v3, "small")
+MobileNetV3Small = _builder_of_v3("MobileNetV3Small", "mobilenet_v3_small")
 """`from_definitions` of MobileNet v3 small; with ``minimalistic=True`` of its minimalistic form."""
-
-for _builder_of_v3 in (MobileNetV3Large, MobileNetV3Small):
-    _builder_of_v3.__doc__ = _mobilenet_v3.__doc__
