@@ -1,7 +1,7 @@
 """The family of networks as records: published costs row by row, timm's parameters, what transforms and blocks do."""
 
+import re
 from dataclasses import replace
-from functools import partial
 
 import keras
 import numpy as np
@@ -21,6 +21,7 @@ from tfsep.defs import (
     InvertedResidual,
     UniversalInvertedBottleneck,
 )
+from tfsep.models import _named_networks
 
 # Name, width, million MACs and million parameters as published: TF-slim's README (1001 classes, normalization left out;
 # cut or rounded), EfficientNet-Lite's post and timm's cards (1000 classes, with gamma and beta).
@@ -243,16 +244,17 @@ def test_end_points_equal_slim(case, tmp_path):
     )
 
 
-def test_named_models_are_those_of_the_networks():
+def test_named_models_are_those_of_the_networks(monkeypatch):
     """Without building them: what they are made of."""
-    builders = {name: getattr(models, name) for name in models.__all__}
-    made_of = {name: each.args[0] for name, each in builders.items() if isinstance(each, partial) and each.args}
-    assert (made_of.pop("MobileNetV3Large"), made_of.pop("MobileNetV3Small")) == ("large", "small")
-    titles = {name: network.title for name, network in made_of.items()}
-    assert {title.replace("-", "").replace(" ", "").lower() for title in titles.values()} == {
-        name.lower().replace("small", "s").replace("medium", "m").replace("large", "l") for name in titles
+    with monkeypatch.context() as patched:
+        patched.setattr(_named_networks, "from_definitions", lambda network, *_, **options: (network, options))
+        made = {name: getattr(models, name)(padding="explicit") for name in _named_networks.__all__}
+    assert all(network in NETWORKS.values() for network, _ in made.values())
+    assert all(options == {"padding": "explicit"} for _, options in made.values())
+    titles = {"".join(c for c in network.title.lower() if c.isalnum()) for network, _ in made.values()}
+    assert titles == {
+        re.sub("(?<=conv)([sml])(mall|edium|arge)", r"\1", name.lower()) for name in _named_networks.__all__
     }
-    assert all(network in NETWORKS.values() for network in made_of.values())
     model = models.MobileNetV3Small((32, 32, 3), 4, 0.35, minimalistic=True, name="M")
     assert (
         model.count_params()

@@ -135,7 +135,6 @@ def test_model_by_name_and_its_features():
     }
     assert defs.NETWORKS["mobilenet_v2"].features(output_stride=8) == {2: "layer_2", 4: "layer_4", 8: "layer_18"}
     assert defs.NETWORKS["mobilenet_v1"].features()[16] == "Conv2d_11_pointwise"
-    assert models.MobileNetV2.args[0] is defs.NETWORKS["mobilenet_v2"]
 
 
 def image():
