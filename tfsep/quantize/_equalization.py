@@ -13,8 +13,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfsep.quantize._channel_pairs import ChannelPair, change_inputs, change_results, input_weights, is_depthwise
+from tfsep.quantize._channel_pairs import (
+    ChannelPair,
+    Member,
+    change_inputs,
+    change_results,
+    input_weights,
+    is_depthwise,
+)
 from tfsep.surgery._channel_affine import ChannelAffine, Obstacle
+
+_DEVIATIONS = 8.0
+"""How many standard deviations of its normalization a channel is taken to reach, where the data reach less far."""
+
+_HEADROOM = 2.0
+"""How many times as far as on the data a channel is taken to reach that has no normalization to tell."""
 
 _DEAD = 1e-6
 """Channels below this share of the largest one, or of a filter's largest weight, keep their scale."""
@@ -79,7 +92,7 @@ def equalized(pairs: Sequence[ChannelPair], ranges: Sequence[ChannelRange]) -> E
         saturates = np.any([each.high >= limit for each, limit in zip(own, limits, strict=True)], 0)
         shift = _shift(pair, own[0], ~saturates)
         try:
-            affine = ChannelAffine(_scale(pair, _reach(own, shift), ~saturates), shift)
+            affine = ChannelAffine(_scale(pair, _reach(pair, own, shift), ~saturates), shift)
             arriving = [path.arriving(affine) for path in pair.paths]
         except Obstacle:
             continue
@@ -96,8 +109,8 @@ def equalized(pairs: Sequence[ChannelPair], ranges: Sequence[ChannelRange]) -> E
 
 
 def _shift(pair: ChannelPair, own: ChannelRange, live: np.ndarray) -> np.ndarray:
-    """What every number of a rectified channel exceeds on the data; zeros where the next layers cannot add it."""
-    shift = np.where(live & pair.takes_shift, np.maximum(own.low, 0), 0)
+    """What the numbers of a rectified channel exceed; zeros where the next layers cannot add it."""
+    shift = np.where(live & pair.takes_shift, np.maximum(_expected_least(pair.members[0], own.low), 0), 0)
     try:
         for path in pair.paths:
             path.arriving(ChannelAffine(np.ones_like(shift), shift))
@@ -106,11 +119,45 @@ def _shift(pair: ChannelPair, own: ChannelRange, live: np.ndarray) -> np.ndarray
     return shift
 
 
-def _reach(own: Sequence[ChannelRange], shift: np.ndarray) -> np.ndarray:
-    """How far from 0 each channel reaches, as a share of the result's largest; in the result where it is most."""
-    reaches = [np.maximum(each.high - shift, -each.low) for each in own]
-    shares: np.ndarray = np.max([reach / max(reach.max(), np.finfo("float64").tiny) for reach in reaches], 0)
-    return shares
+def _expected_least(member: Member, low: np.ndarray) -> np.ndarray:
+    """What numbers exceed on other data than those on which they exceed so much."""
+    told = _told(member)
+    return low / _HEADROOM if told is None else np.minimum(low, told[0] - told[1])
+
+
+def _told(member: Member) -> tuple[np.ndarray, np.ndarray] | None:
+    """The mean of each channel in training, and some standard deviations, by its normalization; None without one."""
+    normalization = None if member.first is None else member.first.normalization
+    if normalization is None:
+        return None
+    spread = _DEVIATIONS * np.abs(np.asarray(normalization.gamma, "float64"))
+    mean = np.asarray(normalization.beta, "float64") if normalization.center else np.zeros_like(spread)
+    return mean, spread
+
+
+def _reach(pair: ChannelPair, own: Sequence[ChannelRange], shift: np.ndarray) -> np.ndarray:
+    """How far from 0 each channel reaches, as a share of the result's largest; in the result where it is most.
+
+    A few samples show less than there is: a channel that is made as large as they allow would be clipped on others.
+    """
+    shares = []
+    for member, each in zip(pair.members, own, strict=True):
+        reach = np.maximum(each.high - shift, -each.low)
+        largest = max(reach.max(), np.finfo("float64").tiny)
+        shares.append(
+            np.minimum(np.where(reach > _DEAD * largest, _expected(member, reach, shift), reach) / largest, 1)
+        )
+    found: np.ndarray = np.max(shares, 0)
+    return found
+
+
+def _expected(member: Member, reach: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """How far channels reach on other data than those on which they reach so far."""
+    told = _told(member)
+    if told is None:
+        return _HEADROOM * reach
+    mean, spread = told[0] - shift, told[1]
+    return np.maximum(reach, (mean if member.is_rectified else np.abs(mean)) + spread)
 
 
 def _scale(pair: ChannelPair, reach: np.ndarray, live: np.ndarray) -> np.ndarray:
