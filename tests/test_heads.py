@@ -5,7 +5,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_refused, in_part
+from checks import assert_close, assert_refused, assert_unchanged, in_part, state_of
 
 from tfsep import boxes, models, quantize, tflite
 from tfsep.boxes import AnchorGrid, Anchors
@@ -38,6 +38,15 @@ def randomize(model, seed=0):
         elif variable.name in ("gamma", "moving_variance"):
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
     return model
+
+
+def test_backbones_stay_as_they_are():
+    base = randomize(backbone(8, 16))
+    before = state_of(base)
+    models.deeplab_v3(base, 3, filters=4, arg_scope=SCOPE)
+    models.lraspp(base, 3, filters=4, arg_scope=SCOPE)
+    models.ssdlite(base, 3, extra_filters=(4,), arg_scope=SCOPE)
+    assert_unchanged(base, before)
 
 
 class Layers:

@@ -54,6 +54,9 @@ PURPOSES = {
 
 ELSEWHERE = {
     "cost.cost(network)": "test_inference.py",
+    "models.deeplab_v3(backbone)": "test_heads.py",
+    "models.lraspp(backbone)": "test_heads.py",
+    "models.ssdlite(backbone)": "test_heads.py",
     "quantize.prepare(model)": "test_inference.py",
     "surgery.fold_batch_norm(model)": "test_inference.py",
     "tflite.export(model)": "test_inference.py",
@@ -61,7 +64,9 @@ ELSEWHERE = {
     "tflite.compare_layers(model)": "test_inference.py",
     "tflite.convert(model)": "test_inference.py",
     "train.accuracy(model)": "test_inference.py",
+    "train.detection_score(model)": "test_scene_scores.py",
     "train.finetune(model)": "test_finetune.py",
+    "train.segmentation_score(model)": "test_scene_scores.py",
     "weights.load_keras_applications(source)": "test_weights_elsewhere.py",
     "weights.slim_variables(model)": "test_models_unchanged.py",
 }

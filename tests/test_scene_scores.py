@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_refused
+from checks import assert_close, assert_refused, assert_unchanged, state_of
+from keras import layers as L
 from test_scenes import SOURCE
 
 from tfsep import boxes, data, train
@@ -43,9 +44,12 @@ def test_segmentation_score():
     metric = SegmentationMetric(11)
     for number in range(SCENES.size):
         metric.update(SCENES.scene(number).mask, np.zeros((48, 48), int))
-    model = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Conv2D(11, 1, kernel_initializer="zeros")])
+    layers = [keras.layers.BatchNormalization(), keras.layers.Conv2D(11, 1, kernel_initializer="zeros")]
+    model = keras.Sequential([keras.Input((48, 48, 1)), *layers])
+    before = state_of(model)
     result = train.segmentation_score(model, SCENES, 11, batch_size=4)
     np.testing.assert_array_equal(result.confusion, metric.result().confusion)
+    assert_unchanged(model, before)
 
 
 def test_detection_score():
@@ -62,6 +66,16 @@ def test_detection_score():
     result = train.detection_score(in_order(half), SCENES, ANCHORS, SETTINGS)
     assert_close(result.at(0.5), metric.result().at(0.5), 1e-6)
     assert 0.2 < result.at(0.5) < 0.95
+    normalized = L.BatchNormalization()(image := keras.Input((48, 48, 1)))
+    anchors = ANCHORS.count
+    outputs = {
+        name: L.Reshape((anchors, last))(L.Dense(anchors * last)(L.GlobalAveragePooling2D()(normalized)))
+        for name, last in (("offsets", 4), ("classes", 10))
+    }
+    model = keras.Model(image, outputs)
+    before = state_of(model)
+    train.detection_score(model, SCENES, ANCHORS, SETTINGS)
+    assert_unchanged(model, before)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from copy import copy
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.sample_reader import Batch, SampleReader
 from tfsep._keras.symbolic_call import symbolic_call
 from tfsep._keras.types import Data, Model, Tensor
@@ -82,7 +83,8 @@ class CalibrationSamples:
             model: the model that was prepared.
         """
         inputs, _ = next(self.batches())
-        model(*self._form.arguments([tf.constant(array) for array in inputs])[0], training=False)
+        with foreign_state_kept(model):
+            model(*self._form.arguments([tf.constant(array) for array in inputs])[0], training=False)
 
     def first_range(self) -> str:
         """Return the range of the first batch, in words."""
