@@ -14,11 +14,12 @@ from conftest import ROOT
 GROUPS = {"forward, rate 1", "forward, stride with rate", "groups, gradients, no oneDNN"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("only", "groups"),
     [
         ("forward, rate 1", {"forward, rate 1"}),
-        pytest.param("forward, (rate 1|stride)|groups|xla|gradients$|deformable", GROUPS, marks=pytest.mark.slow),
+        ("forward, (rate 1|stride)|groups|xla|gradients$|deformable", GROUPS),
     ],
 )
 def test_smoke_run(only, groups, tmp_path):

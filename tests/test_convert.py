@@ -441,6 +441,7 @@ def test_command_prepares_images_by_the_record_of_the_model(model, tmp_path, ima
     assert "MediaPipe's tasks take one mean and deviation for all channels" in done.stdout
 
 
+@pytest.mark.slow
 def test_command_options_override_the_preprocessing_record(model, tmp_path, images):
     """With these means black is -2 and white 0 in all channels, which is what the input's grid is for."""
     model.save(tmp_path / "m.keras")

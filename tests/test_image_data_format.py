@@ -186,7 +186,8 @@ assert demo("demo", images=8).report.is_file()
 """
 
 
-@pytest.mark.parametrize("program", [BASE, pytest.param(BASE + DEMO, marks=pytest.mark.slow)], ids=["base", "demo"])
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [BASE, BASE + DEMO], ids=["base", "demo"])
 def test_setting_in_the_settings_file(program, tmp_path, monkeypatch):
     """In a process of its own, as Keras reads ``keras.json`` when it is imported; its backend, a variable overrides."""
     monkeypatch.chdir(tmp_path)

@@ -13,8 +13,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LONG = {"06_train_export_verify"}
-"""Notebooks for slow runs: a quick one trains, exports and verifies in the tests of the command line."""
+LONG = {"04_the_family", "06_train_export_verify", "10_int8_without_training"}
+"""Notebooks for slow runs: other tests count, train, export, calibrate and verify in a quick one."""
 COURSE = {
     "01_worked_example",
     "02_counting",

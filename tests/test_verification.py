@@ -85,7 +85,7 @@ def has_place(recipe, damage):
     return damage not in FLOATS_ONLY or recipe in ("float32", "float16", "dynamic_int8")
 
 
-@pytest.mark.parametrize("recipe", in_part(["int8", "float32", "int16x8", "dynamic_int8", "float16"], 4))
+@pytest.mark.parametrize("recipe", in_part(["int8", "float32", "int16x8", "dynamic_int8", "float16"], 5))
 def test_every_damage_is_caught(whole, recipe):
     errors = {damage: refusal(whole, recipe, damage) for damage in damages.DAMAGES}
     assert {damage for damage, error in errors.items() if error} == {d for d in errors if has_place(recipe, d)}

@@ -1,6 +1,7 @@
 """Keras models of the networks that have a name, by that name."""
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,9 @@ __all__ = [
 
 _SIGNATURE = inspect.signature(from_definitions)
 _ARGUMENTS = [own for name, own in _SIGNATURE.parameters.items() if name != "network"]
+_TEXT = inspect.getdoc(from_definitions) or ""
+_ENTRIES = re.sub(r" {4}network:.*\n( {8}.*\n)*", "", _TEXT[_TEXT.find("Args:") : _TEXT.find("Returns:")].rstrip())
+"""What `from_definitions` says of its arguments behind the network."""
 
 
 def _builder(name: str, key: str) -> Callable[..., Model]:
@@ -36,12 +40,7 @@ def _builder(name: str, key: str) -> Callable[..., Model]:
         return from_definitions(NETWORKS[key], *args, **options)
 
     shape = "×".join(map(str, NETWORKS[key].input_shape()))
-    about = f"""Return {NETWORKS[key].title} as a Keras model, on images of {shape} by default.
-
-    Its arguments are those of `from_definitions` behind the network: ``input_shape``, ``num_classes``, ``alpha`` and,
-    by name, ``min_depth``, ``output_stride``, ``padding``, ``dropout``, ``classifier_activation``, ``arg_scope``,
-    ``features`` and ``name``.
-    """
+    about = f"Return {NETWORKS[key].title} as a Keras model, on images of {shape} by default.\n\n{_ENTRIES}\n"
     return _named(build, name, about, _ARGUMENTS)
 
 
@@ -95,13 +94,15 @@ def _builder_of_v3(name: str, key: str) -> Callable[..., Model]:
 
     about = f"""Return {NETWORKS[key].title} as a Keras model, on images of 224×224×3 by default.
 
-    Its arguments are those of `from_definitions` behind the network, and ``minimalistic``: whether squeeze-and-excite,
-    hard swish and 5×5 kernels are left out. Below an ``alpha`` of 1 the dense end keeps its width.
+Below an ``alpha`` of 1 the dense end keeps its width.
 
-    Examples:
-        >>> {name}((64, 64, 3), alpha=0.35, minimalistic=True, features=(8,)).output_shape[:3]
-        (None, 8, 8)
-    """
+{_ENTRIES}
+    minimalistic: whether squeeze-and-excite, hard swish and 5×5 kernels are left out.
+
+Examples:
+    >>> {name}((64, 64, 3), alpha=0.35, minimalistic=True, features=(8,)).output_shape[:3]
+    (None, 8, 8)
+"""
     own = inspect.Parameter("minimalistic", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
     return _named(build, name, about, [*_ARGUMENTS, own])
 
