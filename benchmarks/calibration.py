@@ -54,7 +54,7 @@ COLUMNS = ("network", "way", "accuracy", "points", "agreement", "differing", "kB
 ABOUT = """# Calibration
 
 Networks trained here on Fashion-MNIST, quantized to int8 with 256 training images; `python benchmarks/calibration.py`
-writes this. Trainings were short (`calibration_networks.py`). Accuracy is that of the file on all 10,000 test images;
+writes this. Trainings are those of `calibration_networks.py`. Accuracy is that of the file on all 10,000 test images;
 points are those that it lost, agreement is the share of the images that get the class that the float model gives them.
 Differing are elements of the file's outputs that are not the prepared model's own, on the 256 images. Seconds are those
 of a machine that was not idle.

@@ -61,7 +61,7 @@ class TrainedNetwork(NamedTuple):
     blocks: tuple[Inverted | Separable, ...]
     head: int = 0
     gate: str = "sigmoid"
-    epochs: int = 7
+    epochs: int = 18
     halvings: int = 0
 
 
@@ -79,7 +79,7 @@ NETWORKS = {
             Inverted(3, 4, 64, 1, 0.25, "silu"),
         ),
         192,
-        epochs=8,
+        epochs=18,
     ),
     "hard-swish": TrainedNetwork(
         "like MobileNet v3: ReLU, then hard-swish with squeeze-excite",
@@ -95,7 +95,7 @@ NETWORKS = {
         ),
         192,
         gate="hard_sigmoid",
-        epochs=3,
+        epochs=18,
     ),
     "inverted-residual": TrainedNetwork(
         "like MobileNet v2: inverted residuals, ReLU6",
