@@ -9,9 +9,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: $(VENV)/.installed
 	$(BIN)/tfsep demo
 
-# Files in the order of their names: by their numbers of tests, a few long ones would be left for the end, one a process.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 slow: $(VENV)/.installed-slow
 	$(BIN)/python -m pytest -m slow

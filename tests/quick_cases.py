@@ -12,9 +12,9 @@ QUICK = {
     "batch_mixing": {"what_is_constant_in_a_batch_of_one": 2},
     "call_forms": {"every_form_of_call": 2, "ids_in_floats_are_not_quantized": 2},
     "cli": {"samples_to_calibrate_and_to_verify_on": 5},
-    "composite_layers": {"layers_inside_are_quantized": 2, "normalizations_inside_are_folded": 3},
+    "composite_layers": {"layers_inside_are_quantized": 3, "normalizations_inside_are_folded": 3},
     "computation": {"step_that_is_not_finite_is_skipped_and_counted": 2, "steps_augment_as_the_input_pipeline_does": 2},
-    "computed_ids": {"computed_ids_are_the_model_s": 2, "sums_of_ids_that_are_given": 2},
+    "computed_ids": {"computed_ids_are_the_model_s": 2, "sums_of_ids_that_are_given": 3},
     "contexts": {"compiled_by_xla": 3, "jacobians": 3},
     "conv1d": {
         "compiled_by_xla": 3,
@@ -37,11 +37,15 @@ QUICK = {
         "values": 2,
     },
     "folding_ahead": {"normalizations_fold_where_that_is_exact": 2},
-    "graph_corrections": {"encodings_of_ids": 3, "ids_in_floats_stay_whole": 2},
+    "graph_corrections": {
+        "encodings_of_ids": 3,
+        "ids_in_floats_stay_whole": 2,
+        "tensors_of_several_readers_in_integers": 2,
+    },
     "gridding": {"receptive_field_is_the_support_of_the_gradient": 2},
     "image_data_format": {"every_public_example_runs": 2},
     "inference": {
-        "functions_compute_what_predict_does_and_leave_the_model_as_it_was": 2,
+        "functions_compute_what_predict_does_and_leave_the_model_as_it_was": 3,
         "what_keras_does_not_track_stays": 2,
     },
     "keras_export": {"saved_model_computes_what_predict_does": 2},
@@ -101,6 +105,7 @@ QUICK = {
         "forms_of_data": 2,
         "prepared_model_with_other_types_is_proven_to_the_bit": 3,
         "tuple_of_inputs_is_in_the_order_of_the_model": 3,
+        "types_of_inputs_and_outputs": 2,
         "verify_fails_on_the_file_of_another_model": 3,
     },
     "tflite_models": {
@@ -119,6 +124,7 @@ QUICK = {
     },
     "weights_tflite": {
         "files_of_every_recipe_load": 2,
+        "inverted_residuals_load": 2,
         "other_depthwise_separable_networks_load": 2,
         "padding_rule_is_detected": 3,
     },

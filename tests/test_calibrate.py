@@ -456,7 +456,7 @@ def test_parts_are_judged_by_the_logits_of_a_softmax():
     images = RNG.normal(size=(64, 6, 6, 2)).astype("float32")
     found = []
     for output in (logits, keras.layers.Softmax()(100.0 * logits), keras.ops.softmax(logits)):
-        quantize.calibrate(keras.Model(model.inputs, output), images, report=found.append)
+        quantize.calibrate(keras.Model(model.inputs, output), images, "minmax", report=found.append)
     of_logits, of_other_logits, of_probabilities = ([row.after for row in each.rows] for each in found)
     assert of_probabilities == of_logits
     # A softmax of other numbers has others.

@@ -409,7 +409,7 @@ def test_shipped_model_has_the_accuracy_on_its_card(demo):
     assert abs(np.mean(named == shipped.labels) - stated) < 0.02
 
 
-@pytest.mark.parametrize("recipe", in_part(["int8", "float16", "dynamic_int8", "int16x8", "float32"], 4))
+@pytest.mark.parametrize("recipe", in_part(["int8", "float16", "dynamic_int8", "int16x8", "float32"], 5))
 def test_shipped_files_verify_against_the_shipped_model(recipe):
     shipped = saved.load()
     path, data = shipped.folder / f"model_{recipe}.tflite", shipped.test_split().take(0, 100).batches()

@@ -377,7 +377,7 @@ def test_calibrating_a_model_with_loops_is_refused(tmp_path):
     assert tflite.export(unrolled, tmp_path / "m.tflite", "int8", given).verification.rms_error < 0.1
 
 
-@pytest.mark.parametrize(("name", "source"), in_part(product(("five", "pixels"), (".", f"train/{NAMES[0]}")), 3))
+@pytest.mark.parametrize(("name", "source"), in_part(product(("five", "pixels"), (".", f"train/{NAMES[0]}")), 4))
 def test_calibration_on_images_of_other_classes(name, source, tmp_path, images):
     """Their labels are not the model's, whatever it computes."""
     head = [L.Conv2D(4, 3), L.Flatten(), L.Dense(5)] if name == "five" else [L.Conv2D(2, 1)]

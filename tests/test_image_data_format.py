@@ -73,7 +73,7 @@ def example_runs(name, thing):
     return all(doctest.DocTestRunner().run(test, out=lambda _: None).failed == 0 for test in found)
 
 
-SLOW = ("surgery", "tflite", "weights")
+SLOW = ("models", "surgery", "tflite", "weights")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ TypeError) of one sentence: the name, what was expected, what came.
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import index
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,6 +59,19 @@ def positive_int(value: Any, name: str) -> int:
     if number is None or number < 1:
         raise ValueError(f"{name}: expected a positive int, got {value!r}")
     return number
+
+
+def positive_ints(value: Any, name: str, example: tuple[int, ...], least: int = 0) -> list[int]:
+    """Return `value` as a list of ints of at least 1, `least` of them or more.
+
+    Examples:
+        >>> positive_ints(12, "rates", (6, 12, 18))
+        Traceback (most recent call last):
+        ValueError: rates: expected positive ints, such as (6, 12, 18), got 12
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) < least:
+        raise ValueError(f"{name}: expected positive ints, such as {example}, got {short_repr(value)}")
+    return [positive_int(each, name) for each in value]
 
 
 def positive_number(value: Any, name: str) -> float:

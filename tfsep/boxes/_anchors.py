@@ -6,6 +6,7 @@ A detector has one output for each anchor: grid by grid, in a grid row by row, a
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -90,12 +91,22 @@ class Anchors:
         return sum(grid.count for grid in self.grids)
 
     def centers(self) -> np.ndarray:
-        """Return row and column of the centre, height and width of each anchor, float64 (N, 4)."""
-        return np.concatenate([grid.centers() for grid in self.grids])
+        """Return row and column of the centre, height and width of each anchor, read-only float64 (N, 4)."""
+        return self._centers
 
     def boxes(self) -> np.ndarray:
-        """Return top, left, bottom and right edge of each anchor, float64 (N, 4)."""
-        return to_corners(self.centers())
+        """Return top, left, bottom and right edge of each anchor, read-only float64 (N, 4)."""
+        return self._boxes
+
+    # Each scene that is matched in training asks for them.
+
+    @cached_property
+    def _centers(self) -> np.ndarray:
+        return _read_only(np.concatenate([grid.centers() for grid in self.grids]))
+
+    @cached_property
+    def _boxes(self) -> np.ndarray:
+        return _read_only(to_corners(self._centers))
 
 
 def multibox_anchors(
@@ -238,6 +249,11 @@ def efficientdet_anchors(
     shapes = [_shape(scale * 2 ** (i / octaves), ratio) for i in range(octaves) for ratio in _ratios(ratios)]
     sides = _maps(maps)
     return Anchors(tuple(AnchorGrid(r, c, tuple((h / r, w / c) for h, w in shapes)) for r, c in sides))
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
 
 
 def _maps(maps: Iterable[PairLike]) -> list[Pair]:

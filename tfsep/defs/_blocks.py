@@ -233,9 +233,7 @@ class UniversalInvertedBottleneck(NamedTuple):
 Block: TypeAlias = InvertedResidual | FusedInvertedResidual | UniversalInvertedBottleneck
 """Any block with an expansion."""
 
-ConvDef: TypeAlias = (
-    Conv | DepthSepConv | InvertedResidual | FusedInvertedResidual | UniversalInvertedBottleneck | GlobalPool | Dense
-)
+ConvDef: TypeAlias = Conv | DepthSepConv | Block | GlobalPool | Dense
 """Any definition."""
 
 ConvDefs: TypeAlias = tuple[ConvDef, ...]

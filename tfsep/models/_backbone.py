@@ -10,9 +10,7 @@ from tfsep._utils.arguments import text
 from tfsep.defs import MOBILENET_V2
 from tfsep.defs._layer_def import DEFAULT_ACTIVATION, INPUT, convolution, depthwise
 from tfsep.geometry import Pair
-from tfsep.models._layer_builder import ArgScope, build_layers, settings_of
-
-_LARGEST_STRIDE = 256
+from tfsep.models._layer_builder import ArgScope, build_layers, layer_name, settings_of
 
 
 class Maps(NamedTuple):
@@ -135,7 +133,7 @@ class Head(NamedTuple):
         self, kind: type[keras.layers.Layer], name: str, *arguments: object, **options: object
     ) -> keras.layers.Layer:
         """Return another Keras layer, under its name after the prefix."""
-        return self.arg_scope.layer(kind(*arguments, name=f"{self.scope}.{name}".replace("/", "."), **options))
+        return self.arg_scope.layer(kind(*arguments, name=layer_name(f"{self.scope}.{name}"), **options))
 
     def resize(self, net: Tensor, name: str, size: Sequence[int]) -> Tensor:
         """Return a map at another size, interpolated."""

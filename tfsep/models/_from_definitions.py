@@ -10,7 +10,7 @@ from tfsep._keras.types import ActivationLike, Model, Tensor
 from tfsep._utils.arguments import integer, positive_int, text
 from tfsep.defs import ConvDef, Network
 from tfsep.defs._layer_def import classifier
-from tfsep.models._layer_builder import ArgScope, EndPoints, build_layers, settings_of
+from tfsep.models._layer_builder import ArgScope, EndPoints, build_layers, layer_name, settings_of
 
 __all__ = ["from_definitions"]
 
@@ -79,7 +79,7 @@ def from_definitions(
     require_images(inputs)
     layers = network.layers(shape[-1], alpha, min_depth, output_stride)
     scope = network.family.scope
-    name = scope.replace("/", ".")  # Keras takes no slash in a name
+    name = layer_name(scope)
     if features is not None:
         ends = _ends_of(network, features, shape[-1], output_stride)
         last = max(i for i, layer in enumerate(layers) if set(layer.end_points) & set(ends))
@@ -144,7 +144,7 @@ def pool_features(net: Tensor, global_pool: bool, scope: str, arg_scope: ArgScop
 
 def _name(scope: str, name: str) -> str:
     """The name of a layer of the head."""
-    return f"{scope}.Logits.{name}".replace("/", ".")
+    return layer_name(f"{scope}.Logits.{name}")
 
 
 def classify(
@@ -182,7 +182,7 @@ def classify(
         logits = arg_scope.layer(keras.layers.Reshape((num_classes,), name=_name(scope, "SpatialSqueeze")))(logits)
     end_points = {"Logits": logits}
     if activation is not None:
-        name = f"{scope}.Predictions".replace("/", ".")
+        name = layer_name(f"{scope}.Predictions")
         predictions = keras.layers.Activation(activation, dtype="float32", name=name)
         end_points["Predictions"] = arg_scope.layer(predictions)(logits)
     return logits, end_points

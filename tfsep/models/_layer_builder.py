@@ -165,6 +165,15 @@ def settings_of(arg_scope: ArgScope | None, family: Family) -> ArgScope:
     return (arg_scope or _default.get() or ArgScope()).of_family(family)
 
 
+def layer_name(name: str) -> str:
+    """Return a slim name as the name of a Keras layer, where slashes are not allowed.
+
+    Args:
+        name: slim's name, its parts divided by slashes or dots.
+    """
+    return name.replace("/", ".")
+
+
 def build_layers(
     inputs: Tensor, layers: Iterable[LayerDef], scope: str, padding: str, arg_scope: ArgScope
 ) -> tuple[Tensor, EndPoints]:
@@ -192,7 +201,7 @@ def build_layers(
 
 def _apply(layer: LayerDef, inputs: Tensor | list[Tensor], scope: str, padding: str, arg_scope: ArgScope) -> Tensor:
     """Operation, batch normalization and activation of a layer."""
-    name = f"{scope}.{layer.name}".replace("/", ".")
+    name = layer_name(f"{scope}.{layer.name}")
     net = arg_scope.layer(_OPERATIONS[layer.op](layer, name, padding, arg_scope))(inputs)
     if layer.normalization:
         normalization = BatchNormalization(name=f"{name}.BatchNorm", **arg_scope.normalization())

@@ -3,10 +3,9 @@
 Source: A. G. Howard et al., "MobileNets" (arXiv 1704.04861), and TF-slim's ``mobilenet_v1``.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from tfsep._keras.activations import activation_function
 from tfsep._keras.types import ActivationLike, Model, Tensor
@@ -15,7 +14,7 @@ from tfsep.defs import MOBILENET_V1, MOBILENETV1_CONV_DEFS, ConvDef, Network
 from tfsep.defs._transforms import normalize
 from tfsep.models._from_definitions import classify, from_definitions, pool_features, require_classes, require_images
 from tfsep.models._layer_builder import ArgScope, EndPoints, Reuse, build_layers, settings_of
-from tfsep.models._slim_builder import dropped_share, padding_rule, phase, up_to
+from tfsep.models._slim_builder import dropped_share, padding_rule, phase, up_to, with_default_image_size
 
 __all__ = [
     "MobileNetV1",
@@ -115,6 +114,7 @@ def _network(conv_defs: Iterable[ConvDef] | None, scope: str) -> Network:
     return Network(conv_defs, replace(MOBILENET_V1, scope=scope))
 
 
+@with_default_image_size
 def mobilenet_v1(
     inputs: Tensor,
     num_classes: int | None = 1000,
@@ -193,23 +193,14 @@ def mobilenet_v1(
     return logits, {**end_points, **predicted}
 
 
-def _with_width(multiplier: float) -> Callable[..., tuple[Tensor, EndPoints]]:
-    return partial(mobilenet_v1, depth_multiplier=multiplier)
-
-
-mobilenet_v1_075 = _with_width(0.75)
+mobilenet_v1_075 = with_default_image_size(partial(mobilenet_v1, depth_multiplier=0.75))
 """`mobilenet_v1` with a depth multiplier of 0.75."""
 
-mobilenet_v1_050 = _with_width(0.50)
+mobilenet_v1_050 = with_default_image_size(partial(mobilenet_v1, depth_multiplier=0.50))
 """`mobilenet_v1` with a depth multiplier of 0.5."""
 
-mobilenet_v1_025 = _with_width(0.25)
+mobilenet_v1_025 = with_default_image_size(partial(mobilenet_v1, depth_multiplier=0.25))
 """`mobilenet_v1` with a depth multiplier of 0.25."""
-
-DEFAULT_IMAGE_SIZE = 224
-_builders: tuple[Any, ...] = (mobilenet_v1, mobilenet_v1_075, mobilenet_v1_050, mobilenet_v1_025)
-for _builder in _builders:
-    _builder.default_image_size = DEFAULT_IMAGE_SIZE
 
 
 def MobileNetV1(

@@ -3,18 +3,19 @@
 Source: M. Sandler et al., "MobileNetV2" (arXiv 1801.04381), and TF-slim's ``mobilenet_v2``.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from tfsep._keras.types import ActivationLike, Tensor
 from tfsep.defs import MOBILENET_V2, MOBILENETV2_CONV_DEFS, ConvDef, Network, normalize
 from tfsep.models._layer_builder import ArgScope, EndPoints, Reuse
-from tfsep.models._slim_builder import slim_mobilenet
+from tfsep.models._slim_builder import slim_mobilenet, with_default_image_size
 
 __all__ = ["mobilenet_v2", "mobilenet_v2_035", "mobilenet_v2_050", "mobilenet_v2_140", "mobilenet_v2_base"]
 
 
+@with_default_image_size
 def mobilenet_v2(
     inputs: Tensor,
     num_classes: int | None = 1001,
@@ -117,19 +118,13 @@ def mobilenet_v2_base(inputs: Tensor, depth_multiplier: float = 1.0, **options: 
     return mobilenet_v2(inputs, depth_multiplier=depth_multiplier, base_only=True, **options)
 
 
-def _with_width(multiplier: float, **options: Any) -> Callable[..., tuple[Tensor, EndPoints]]:
-    return partial(mobilenet_v2, depth_multiplier=multiplier, **options)
+_narrow = partial(mobilenet_v2, finegrain_classification_mode=True)
 
-
-mobilenet_v2_140 = _with_width(1.4)
+mobilenet_v2_140 = with_default_image_size(partial(mobilenet_v2, depth_multiplier=1.4))
 """`mobilenet_v2` with a depth multiplier of 1.4."""
 
-mobilenet_v2_050 = _with_width(0.50, finegrain_classification_mode=True)
+mobilenet_v2_050 = with_default_image_size(partial(_narrow, depth_multiplier=0.50))
 """`mobilenet_v2` with a depth multiplier of 0.5 and a last convolution of 1280 channels."""
 
-mobilenet_v2_035 = _with_width(0.35, finegrain_classification_mode=True)
+mobilenet_v2_035 = with_default_image_size(partial(_narrow, depth_multiplier=0.35))
 """`mobilenet_v2` with a depth multiplier of 0.35 and a last convolution of 1280 channels."""
-
-_builders: tuple[Any, ...] = (mobilenet_v2, mobilenet_v2_140, mobilenet_v2_050, mobilenet_v2_035)
-for _builder in _builders:
-    _builder.default_image_size = 224

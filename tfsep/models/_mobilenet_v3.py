@@ -21,7 +21,7 @@ from tfsep.defs import (
     with_slim_gates,
 )
 from tfsep.models._layer_builder import EndPoints
-from tfsep.models._slim_builder import slim_mobilenet
+from tfsep.models._slim_builder import slim_mobilenet, with_default_image_size
 
 __all__ = [
     "mobilenet_edgetpu",
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 
+@with_default_image_size
 def mobilenet_v3(
     inputs: Tensor,
     num_classes: int | None = 1001,
@@ -100,13 +101,8 @@ def mobilenet_v3_base(inputs: Tensor, depth_multiplier: float = 1.0, **options: 
 
 
 def _of(conv_defs: Iterable[ConvDef], **options: Any) -> Callable[..., tuple[Tensor, EndPoints]]:
-    builder: Any = partial(mobilenet_v3, conv_defs=conv_defs, **options)
-    builder.default_image_size = 224
-    return builder
+    return with_default_image_size(partial(mobilenet_v3, conv_defs=conv_defs, **options))
 
-
-_default: Any = mobilenet_v3
-_default.default_image_size = 224
 
 mobilenet_v3_large = _of(MOBILENETV3_LARGE_CONV_DEFS)
 """`mobilenet_v3` of the large network."""

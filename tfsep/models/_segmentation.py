@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tfsep._keras.activations import activation_function
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ActivationLike, Model, Tensor
-from tfsep._utils.arguments import number_in_range, positive_int, short_repr
+from tfsep._utils.arguments import number_in_range, positive_int, positive_ints
 from tfsep.models._backbone import Head, Maps, maps_of
 from tfsep.models._layer_builder import ArgScope
 
@@ -66,7 +66,7 @@ def deeplab_v3(
     """
     maps, classes = maps_of(backbone), positive_int(num_classes, "num_classes")
     net = maps.at(positive_int(output_stride, "output_stride"), "output_stride")
-    steps = _rates(rates)
+    steps = positive_ints(rates, "rates", (6, 12, 18))
     filters, low_filters = positive_int(filters, "filters"), positive_int(low_filters, "low_filters")
     low = maps.at(4, "decoder") if decoder else None
     head = Head.of(name, arg_scope, "relu")
@@ -144,12 +144,6 @@ def lraspp(
         for part, each in (("low", low), ("high", net))
     ]
     return _segmenter(head, maps, head.layer(keras.layers.Add, "logits/add")(logits), classifier_activation, argmax)
-
-
-def _rates(rates: Sequence[int]) -> list[int]:
-    if isinstance(rates, str) or not isinstance(rates, Sequence):
-        raise ValueError(f"rates: expected positive ints, such as (6, 12, 18), got {short_repr(rates)}")
-    return [positive_int(rate, "rates") for rate in rates]
 
 
 def _image_level(head: Head, net: Tensor, filters: int) -> Tensor:

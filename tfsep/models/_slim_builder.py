@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from numbers import Real
+from typing import Any, TypeVar
 
 from tfsep._keras.activations import activation_function
 from tfsep._keras.types import ActivationLike, Tensor
@@ -13,6 +14,15 @@ from tfsep.models._from_definitions import classify, pool_features, require_clas
 from tfsep.models._layer_builder import ArgScope, EndPoints, Reuse, build_layers, settings_of
 
 __all__ = ["training_scope"]
+
+_Builder = TypeVar("_Builder")
+
+
+def with_default_image_size(builder: _Builder) -> _Builder:
+    """Return a builder with slim's attribute of the image size that it is meant for."""
+    named: Any = builder
+    named.default_image_size = 224
+    return builder
 
 
 def training_scope(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tfsep._keras.activations import activation_function
 from tfsep._keras.backend import keras
 from tfsep._keras.types import ActivationLike, Model, Tensor
-from tfsep._utils.arguments import number_in_range, positive_int, short_repr
+from tfsep._utils.arguments import number_in_range, positive_int, positive_ints
 from tfsep.boxes import AnchorGrid, Anchors, ssdlite_anchors
 from tfsep.layers import Conv2D
 from tfsep.models._backbone import Head, Maps, maps_of
@@ -70,7 +70,7 @@ def ssdlite(
     function = activation_function(classifier_activation, "classifier_activation")
     share = number_in_range(prior, "prior", float, _SMALLEST_PRIOR, 1 - _SMALLEST_PRIOR)
     head = Head.of(name, arg_scope, "relu6")
-    nets = _grid_maps(head, maps, anchors, _filters(extra_filters))
+    nets = _grid_maps(head, maps, anchors, positive_ints(extra_filters, "extra_filters", (512, 256), 1))
     logit = math.log(share / (1 - share))
     outputs = {}
     for part, kind, length, bias in (("offsets", "BoxEncoding", 4, 0.0), ("classes", "Class", classes, logit)):
@@ -83,12 +83,6 @@ def ssdlite(
         scores = head.layer(keras.layers.Activation, "Predictions", function, dtype="float32")
         outputs["classes"] = scores(outputs["classes"])
     return keras.Model(maps.inputs, outputs, name=head.scope)
-
-
-def _filters(extra_filters: Sequence[int]) -> list[int]:
-    if isinstance(extra_filters, str) or not isinstance(extra_filters, Sequence) or not extra_filters:
-        raise ValueError(f"extra_filters: expected positive ints, such as (512, 256), got {short_repr(extra_filters)}")
-    return [positive_int(each, "extra_filters") for each in extra_filters]
 
 
 def _grid_maps(head: Head, maps: Maps, anchors: Anchors, extra_filters: Sequence[int]) -> list[Tensor]:

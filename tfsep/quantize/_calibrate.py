@@ -4,7 +4,7 @@ import logging
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 
 from tfsep._keras.foreign_state import foreign_state_kept
@@ -19,7 +19,7 @@ from tfsep.quantize._bias_correction import correct_biases, correct_biases_analy
 from tfsep.quantize._calibrated_model import Calibrated
 from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow, RoundedLayer
 from tfsep.quantize._calibration_samples import CalibrationSamples
-from tfsep.quantize._calibration_settings import ADAPTIVE, ANALYTIC, CalibrationSettings, Option
+from tfsep.quantize._calibration_settings import ADAPTIVE, ANALYTIC, CALIBRATION_ARGUMENTS, CalibrationSettings, Option
 from tfsep.quantize._channel_pairs import channel_pairs
 from tfsep.quantize._config import Config, config_of
 from tfsep.quantize._equalization import ChannelRange, equalized
@@ -72,8 +72,8 @@ def calibrate(
             the range with the least mean squared error; ``"percentile"``, all but one number of 10,000 on each side;
             ``"entropy"``, the range whose quantized distribution diverges least from that of the numbers; or
             ``"best"``, the one of these with the best outputs on the samples, or logits where outputs are those of a
-            softmax. Results that share a range have one histogram; ranges that
-            runtimes fix stay, and inputs have all that was seen, as others may come.
+            softmax. Results that share a range have one histogram; ranges that runtimes fix stay, and inputs have all
+            that was seen, as others may come.
         equalize: whether channels are scaled across layers first, between a convolution or dense layer and those that
             take its rectified result, so that those of small numbers keep more of their 8 bits; what residual blocks
             add shares one scale a channel. What all numbers of a channel exceed is absorbed by the next biases. In real
@@ -133,8 +133,7 @@ def calibrate(
     )
     if not (report is None or callable(report)):
         raise TypeError(f"report: expected a function of the report, or None, got {short_repr(report)}")
-    known = [field.name for field in fields(CalibrationSettings)]
-    made = calibrated(model, data, settings, config_of(config, options, known))
+    made = calibrated(model, data, settings, config_of(config, options, CALIBRATION_ARGUMENTS))
     if report is not None:
         report(made.report)
     return made.model

@@ -68,6 +68,10 @@ class CalibrationSettings:
                 raise ValueError(f"latency: expected None without a budget, got {short_repr(self.latency)}")
 
 
+CALIBRATION_ARGUMENTS = tuple(field.name for field in fields(CalibrationSettings))
+"""The arguments of `calibrate` that are no fields of `Config`."""
+
+
 def settings_of(options: dict[str, Any]) -> tuple[CalibrationSettings, Config]:
     """Return the settings, and those of `prepare`, that some arguments of `calibrate` say.
 
@@ -78,7 +82,7 @@ def settings_of(options: dict[str, Any]) -> tuple[CalibrationSettings, Config]:
         >>> settings_of({"method": "mse", "runtime": "reference"})[1].runtime
         'reference'
     """
-    known = [field.name for field in fields(CalibrationSettings)]
-    others = {name: value for name, value in options.items() if name not in known}
-    config = config_of(others.pop("config", None), others, known)
-    return CalibrationSettings(**{name: value for name, value in options.items() if name in known}), config
+    own = {name: value for name, value in options.items() if name in CALIBRATION_ARGUMENTS}
+    others = {name: value for name, value in options.items() if name not in own}
+    config = config_of(others.pop("config", None), others, CALIBRATION_ARGUMENTS)
+    return CalibrationSettings(**own), config

@@ -1,7 +1,7 @@
 """What layers without an integer kernel do to numbers, by which it is known where they stay in float32."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Tensor
@@ -48,8 +48,17 @@ def may_average(layer: Layer) -> bool:
 
 def _ends_in_arithmetic(layer: Layer) -> bool:
     """Whether the function that a layer ends with, if it has one, makes its result by an operation in `_ARITHMETIC`."""
-    function = layer.call if isinstance(layer, L.ReLU) else getattr(layer, "activation", None)
+    if isinstance(layer, L.ReLU):
+        return _last_of_rectifier(layer.negative_slope, layer.max_value, layer.threshold) in _ARITHMETIC
+    function = getattr(layer, "activation", None)
     return function in (None, keras.activations.linear) or _last_operation(function) in _ARITHMETIC
+
+
+@lru_cache(_MOST_FUNCTIONS)
+def _last_of_rectifier(negative_slope: float, max_value: float | None, threshold: float) -> str:
+    """The last operation of a rectifier, by its numbers: its own `call`, as a key, would keep its model alive."""
+    options = {"negative_slope": negative_slope, "max_value": max_value, "threshold": threshold}
+    return _last_operation(partial(keras.activations.relu, **options))
 
 
 @lru_cache(_MOST_FUNCTIONS)

@@ -9,9 +9,10 @@ from tf_slim import add_arg_scope
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Shape, Tensor, TensorLike
 from tfsep._utils.arguments import integer, number_in_range, positive_int, short_repr
+from tfsep.models._layer_builder import layer_name
 from tfsep.slim._arguments import never_trains, require_callable
 from tfsep.slim._graph import graph_of
-from tfsep.slim._scope import layer_name, name_in_scope, variable_scope
+from tfsep.slim._scope import name_in_scope, variable_scope
 from tfsep.slim._types import Collections, Function, ScopeLike
 
 

@@ -10,6 +10,7 @@ from weakref import ref
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Tensor
 from tfsep._utils.arguments import short_repr
+from tfsep.models._layer_builder import layer_name
 from tfsep.slim._arguments import activate, require_callable
 from tfsep.slim._graph import Graph, graph_of
 from tfsep.slim._types import ActivationLike, Collections, Function, Reuse, ScopeLike, VariablesCollections
@@ -197,11 +198,6 @@ def layer_scope(inputs: Tensor, scope: ScopeLike, default_name: str, reuse: Reus
             yield Scope(graph, opened.name, _reuse.get())
         finally:
             _reuse.reset(token)
-
-
-def layer_name(name: str) -> str:
-    """Return a slim name as the name of a Keras layer, where slashes are not allowed."""
-    return name.replace("/", ".")
 
 
 def name_in_scope(graph: Graph, scope: ScopeLike, default_name: str) -> str:

@@ -6,8 +6,9 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import calls_behind
 from tfsep._keras.tf_functions import OPERATIONS, FunctionCall, is_taking_keras_tensors, public_name
 from tfsep._keras.types import Tensor
+from tfsep.models._layer_builder import layer_name
 from tfsep.slim._graph import graph_of
-from tfsep.slim._scope import layer_name, name_in_scope
+from tfsep.slim._scope import name_in_scope
 
 
 class _OnKerasTensors(tf.__internal__.dispatch.GlobalOpDispatcher):
