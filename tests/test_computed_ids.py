@@ -147,7 +147,7 @@ def test_sums_of_ids_that_are_given(add, tmp_path):
 def test_ids_near_an_edge_are_noted(tmp_path):
     """A feature in 8 bits is as often on the other side of an edge as its steps are to a distance of edges."""
     x = keras.Input((5,))
-    features = L.Dense(5)(x)
+    features = L.Dense(5, kernel_initializer=keras.initializers.GlorotUniform(0))(x)
     model = keras.Model(x, L.Embedding(99, 2, "uniform")(integers(ops.round(features * 20) + 48)))
     report = tflite.export(model, tmp_path / "m.tflite", "int8", X)
     ids = report.verification.proof.ids
