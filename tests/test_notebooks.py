@@ -22,6 +22,7 @@ COURSE = {
     "04_the_family",
     "05_mobilenet_v1",
     "06_train_export_verify",
+    "07_the_family",
 }
 
 
