@@ -225,7 +225,11 @@ def trainer_step(
     if augmentation is None:
         x = tf.random.stateless_uniform((images, side, side, 3), (0, 1))
         return partial(trainer.step, (x, tf.one_hot(tf.range(images), 1000)))
-    batches = iter(epoch_batches(split, config, 1000, 0, prepared=within is None).repeat())
+    batches = iter(
+        epoch_batches(
+            split, config, BatchPreparation(config, split.preprocessing, 1000), 0, prepared=within is None
+        ).repeat()
+    )
     return lambda: trainer.step(next(batches))
 
 

@@ -23,7 +23,7 @@ from tfsep.data import (
     write_preprocessing,
 )
 from tfsep.importing import import_model
-from tfsep.train._batches import epoch_batches
+from tfsep.train._batches import BatchPreparation, epoch_batches
 
 DEFS = [Conv(3, 2, 8), DepthSepConv(3, 1, 8)]
 
@@ -150,7 +150,7 @@ def test_training_calibration_and_verification_share_one_record(tmp_path):
     seen = [
         np.concatenate([np.asarray(x) for x, _ in batches])
         for batches in (
-            epoch_batches(data.train, config, 2, 0),
+            epoch_batches(data.train, config, BatchPreparation(config, data.train.preprocessing, 2), 0),
             data.train.batches(),
             open_batches(tmp_path, (6, 6, 3), "test", preprocessing=how),
         )

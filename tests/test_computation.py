@@ -218,7 +218,9 @@ AUGMENTED = replace(TINY, batch_size=8, mixup=0.4, shift=2, erase=1.0, flip=True
 def weights_after_an_epoch(split, config, xla, within=None):
     """The weights that training reaches on a split, whose batches the step prepares if it is told how."""
     trainer = Trainer(network(dropout=0.0), build_optimizer(config, 3, "float32"), config, xla=xla, preparation=within)
-    trainer.epoch(epoch_batches(split, config, 2, 0, prepared=within is None))
+    trainer.epoch(
+        epoch_batches(split, config, BatchPreparation(config, split.preprocessing, 2), 0, prepared=within is None)
+    )
     return trainer.model.get_weights()
 
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from tfsep._utils.messages import messages_to
 from tfsep.cli import app
 from tfsep.train import TrainConfig, _worker_connections, join, train
-from tfsep.train._batches import epoch_batches
+from tfsep.train._batches import BatchPreparation, epoch_batches
 from tfsep.train._cluster import Cluster, read_cluster
 from tfsep.train._strategy import Devices
 from tfsep.train._worker_connections import WORKER_LOST_EXIT_CODE, WorkerConnections
@@ -141,7 +141,13 @@ def test_unsynchronized_statistics_are_averaged_over_replicas(kind, request):
     got = request.getfixturevalue(kind)
     got = got[2][0] if kind == "two" else got
     split, config = worker.data().train, worker.CONFIG
-    halves = [np.asarray(next(iter(epoch_batches(split, config, 2, 0, (i, 2))))[0], np.float64) for i in range(2)]
+    halves = [
+        np.asarray(
+            next(iter(epoch_batches(split, config, BatchPreparation(config, split.preprocessing, 2), 0, (i, 2))))[0],
+            np.float64,
+        )
+        for i in range(2)
+    ]
     keep = worker.MOMENTUM
     assert_close(got["mean"], [(1 - keep) * np.mean([half.mean() for half in halves])])
     assert_close(got["variance"], [keep + (1 - keep) * np.mean([half.var() for half in halves])])

@@ -15,7 +15,7 @@ from tfsep.data import FASHION_MNIST_CLASSES, Split
 from tfsep.defs import NETWORKS
 from tfsep.train import FitConfig, QuantizeConfig, TrainConfig, read_config, to_toml
 from tfsep.train._augment import augment, mix, random_numbers
-from tfsep.train._batches import epoch_batches, smooth_labels
+from tfsep.train._batches import BatchPreparation, epoch_batches, smooth_labels
 from tfsep.train._config import parse_setting
 from tfsep.train._model_setup import build_optimizer
 from tfsep.train._trainer import Trainer
@@ -212,17 +212,27 @@ def test_smoothed_labels_against_the_formula():
 def test_epochs_differ_and_repeat():
     split = stripes(40, 0)
     config = FitConfig(batch_size=16)
-    first, again, second = ([np.asarray(x) for x, _ in epoch_batches(split, config, 2, e)] for e in (0, 0, 1))
+    first, again, second = (
+        [np.asarray(x) for x, _ in epoch_batches(split, config, BatchPreparation(config, split.preprocessing, 2), e)]
+        for e in (0, 0, 1)
+    )
     assert len(first) == 2
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, second)
-    other = [np.asarray(x) for x, _ in epoch_batches(split, replace(config, seed=1), 2, 0)]
+    other = [
+        np.asarray(x)
+        for x, _ in epoch_batches(
+            split, replace(config, seed=1), BatchPreparation(replace(config, seed=1), split.preprocessing, 2), 0
+        )
+    ]
     assert not np.array_equal(first, other)
 
 
 def test_epoch_has_every_image_once():
     split = Split.of(np.arange(48, dtype=np.uint8).reshape(-1, 1, 1, 1), np.arange(48))
-    seen = np.concatenate([np.argmax(y, -1) for _, y in epoch_batches(split, PLAIN, 48, 5)])
+    seen = np.concatenate(
+        [np.argmax(y, -1) for _, y in epoch_batches(split, PLAIN, BatchPreparation(PLAIN, split.preprocessing, 48), 5)]
+    )
     assert sorted(seen) == list(range(48))
     assert list(seen) != list(range(48))
 
@@ -230,8 +240,14 @@ def test_epoch_has_every_image_once():
 def test_workers_batches_join_to_the_batch_of_one_process():
     split = stripes(40, 0)
     config = FitConfig(batch_size=16, mixup=0.3, erase=0.5)
-    whole = list(epoch_batches(split, config, 2, 1))
-    parts = zip(*(epoch_batches(split, config, 2, 1, (worker, 2)) for worker in (0, 1)), strict=True)
+    whole = list(epoch_batches(split, config, BatchPreparation(config, split.preprocessing, 2), 1))
+    parts = zip(
+        *(
+            epoch_batches(split, config, BatchPreparation(config, split.preprocessing, 2), 1, (worker, 2))
+            for worker in (0, 1)
+        ),
+        strict=True,
+    )
     for (x, y), (first, second) in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(x, np.concatenate([first[0], second[0]]))
         np.testing.assert_array_equal(y, np.concatenate([first[1], second[1]]))

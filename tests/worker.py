@@ -18,7 +18,7 @@ from tfsep import layers
 from tfsep._utils.messages import messages_to
 from tfsep.data import ImageData
 from tfsep.train import FitConfig, join
-from tfsep.train._batches import epoch_batches
+from tfsep.train._batches import BatchPreparation, epoch_batches
 from tfsep.train._model_setup import with_softmax
 from tfsep.train._run import TrainingJob, run_training
 from tfsep.train._trainer import Trainer
@@ -61,7 +61,13 @@ def statistics_apart(devices, xla=False):
     """Mean and variance of the first normalization after a step in which each replica goes by its own statistics."""
     with devices.strategy.scope():
         trainer = Trainer(network(False), keras.optimizers.SGD(0.0), CONFIG, xla=xla)
-    batches = epoch_batches(data().train, CONFIG, 2, 0, (devices.worker_index, devices.worker_count))
+    batches = epoch_batches(
+        data().train,
+        CONFIG,
+        BatchPreparation(CONFIG, data().train.preprocessing, 2),
+        0,
+        (devices.worker_index, devices.worker_count),
+    )
     trainer.epoch(batches.take(1))
     return [np.asarray(weight) for weight in trainer.model.layers[1].get_weights()[2:]]
 

@@ -52,6 +52,15 @@ class Device(StrEnum):
     GPU = "gpu"
 
 
+class Task(StrEnum):
+    """The names of the tasks; `tfsep.train.TrainConfig` and `tfsep.train.SceneConfig` train for them."""
+
+    CLASSIFICATION = "classification"
+    SEGMENTATION = "segmentation"
+    DETECTION = "detection"
+
+
+TaskOption = Annotated[Task | None, typer.Option(help="What to train for; classification if nothing says otherwise.")]
 XlaOption = Annotated[Xla | None, typer.Option(help="Whether XLA compiles the step; auto: on a GPU.")]
 
 
@@ -65,8 +74,14 @@ class Strategy(StrEnum):
 
 @command("train")
 def train(
-    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/fashion_mnist"),
-    data: DataOption = "fashion_mnist",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; runs/fashion_mnist, or runs/ and the task, if not given.")
+    ] = None,
+    task: TaskOption = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help=f"{SET_HELP}; scenes of garments for segmentation and detection."),
+    ] = None,
     size: SizeOption = None,
     config: ConfigOption = None,
     network: Annotated[str | None, typer.Option(help=f"{' or '.join(NETWORKS)}.")] = None,
@@ -96,11 +111,11 @@ def train(
     with silence_native_stderr():
         from tfsep import saved
         from tfsep import train as training
-        from tfsep.data import open_data
 
         given = {
             **_merged_settings(config, settings),
             **_options_given(
+                task=task and task.value,
                 network=network,
                 alpha=alpha,
                 epochs=epochs,
@@ -111,13 +126,30 @@ def train(
                 xla=xla and xla.value,
             ),
         }
-        recipe = training.TrainConfig.of(given)
+        recipe = training.config_of(given)
+        folder = out or Path("runs") / ("fashion_mnist" if recipe.task == Task.CLASSIFICATION else recipe.task)
         with training.join(strategy.value, timeout, device.value) as devices:
-            images = open_data(data, None if size is None else (*parse_size(size), 3))
-            result = training.train(recipe, images, out, resume=resume, devices=devices)
+            images = _open_data(recipe.task, data, size)
+            result = training.train(recipe, images, folder, resume=resume, devices=devices)
             _print_result(result)
             if publish is not None and devices.is_chief:
                 print_line(f"published in {saved.publish(result, recipe, images, publish)}")
+
+
+def _open_data(task: str, data: str | None, size: str | None) -> Any:
+    """The data set for a task."""
+    from tfsep.data import fashion_scenes, open_data
+
+    if task == Task.CLASSIFICATION:
+        return open_data(data or "fashion_mnist", None if size is None else (*parse_size(size), 3))
+    if data not in (None, "fashion_scenes"):
+        raise ValueError(f"data: expected fashion_scenes for {task}, got {data!r}")
+    if size is None:
+        return fashion_scenes()
+    rows, columns = parse_size(size)
+    if rows != columns:
+        raise ValueError(f"size: expected as many rows as columns for fashion_scenes, got {rows}x{columns}")
+    return fashion_scenes(size=rows)
 
 
 @command("quantize")
@@ -248,6 +280,7 @@ def _shown(recipe: Any, images: Any) -> dict[str, Any]:
 @command("settings")
 def settings(
     quantize: Annotated[bool, typer.Option("--quantize", help="Those of `tfsep quantize`.")] = False,
+    task: TaskOption = None,
 ) -> None:
     """Print the settings of `tfsep train`, or of `tfsep quantize`, as they are by default, in TOML for --config."""
     from tfsep._utils.native_stderr import silence_native_stderr
@@ -255,7 +288,10 @@ def settings(
     with silence_native_stderr():
         from tfsep import train as training
 
-        print(training.to_toml(training.QuantizeConfig() if quantize else training.TrainConfig()), end="")
+        if quantize and task is not None:
+            raise ValueError(f"task: expected none with --quantize, got {task.value}")
+        recipe = training.QuantizeConfig() if quantize else training.config_of(_options_given(task=task))
+        print(training.to_toml(recipe), end="")
 
 
 def _merged_settings(config: Path | None, more: list[str] | None) -> dict[str, Any]:
@@ -270,7 +306,6 @@ def _options_given(**options: Any) -> dict[str, Any]:
 
 
 def _print_result(result: Any) -> None:
-    held_out = "" if result.validation_accuracy is None else f"held-out accuracy {result.validation_accuracy:.4f}, "
-    print_line(
-        f"{held_out}test accuracy {result.test_accuracy:.4f}, {result.seconds:.0f} s, {result.folder / 'model.keras'}"
-    )
+    held_out = "" if result.validation_score is None else f"held-out {result.score} {result.validation_score:.4f}, "
+    place = result.folder / "model.keras"
+    print_line(f"{held_out}test {result.score} {result.test_score:.4f}, {result.seconds:.0f} s, {place}")

@@ -1,5 +1,6 @@
 """Scenes of Fashion-MNIST's garments, for segmentation and detection: composed when they are read, none is stored."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -76,6 +77,18 @@ class SceneSplit(NumberedExamples):
         image, *target = (tf.ensure_shape(part, shape) for part, shape in zip(parts, shapes, strict=True))
         return image, dict(zip(Scene._fields[1:], target, strict=True))
 
+    def examples(self, seed: int, epoch: int, shard: EpochShard | None = None) -> tf.data.Dataset:
+        """Return the examples of an epoch, shuffled: as many new scenes as there are, behind those of the epoch before.
+
+        Args:
+            seed: number from 0 that draws the order.
+            epoch: number of the epoch, at least 0; 0 for the scenes of the split itself.
+            shard: this worker's share; None for all examples.
+        """
+        first = self.numbers.start + epoch * self.size
+        own = replace(self, numbers=range(first, first + self.size))
+        return super(SceneSplit, own).examples(seed, epoch, shard)
+
     def take(self, start: int, stop: int | None = None) -> "SceneSplit":
         """Return the scenes from `start` to `stop`, by the rules of a slice.
 
@@ -94,6 +107,17 @@ class SceneSplit(NumberedExamples):
         """
         share = EpochShard(index, count)
         return self.take(self.size * share.index // share.count, self.size * (share.index + 1) // share.count)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this split from others, for JSON."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.garments).tobytes())
+        digest.update(np.asarray(self.labels, np.int64).tobytes())
+        return {
+            "rules": [list(rule) if isinstance(rule, tuple) else rule for rule in self.rules],
+            "seed": list(self.seed),
+            "scenes": [self.numbers.start, self.numbers.stop],
+            "garments_sha256": digest.hexdigest(),
+        }
 
     def batches(self, batch_size: int = 128) -> tf.data.Dataset:
         """Return a ``tf.data.Dataset`` of (preprocessed images, the other fields of `Scene` by name), in order.
@@ -131,6 +155,11 @@ class SceneData:
     def image_shape(self) -> tuple[int, int, int]:
         """(H, W, C) of every image."""
         return self.train.image_shape
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this data set from others, for JSON: shape, classes, and each split's scenes."""
+        splits = {name: getattr(self, name).identity() for name in ("train", "held_out", "test")}
+        return {"image_shape": list(self.image_shape), "class_names": list(self.class_names), **splits}
 
 
 def fashion_scenes(

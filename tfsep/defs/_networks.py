@@ -37,13 +37,19 @@ from tfsep.defs._mobilenets import (
     separable_body,
 )
 
-__all__ = ["FASHION_CONV_DEFS", "NETWORKS"]
+__all__ = ["FASHION_CONV_DEFS", "NETWORKS", "SCENE_CONV_DEFS"]
 
 
 FASHION_CONV_DEFS = separable_body(
     (1, 32), (1, 64), (2, 160), (1, 160), (1, 160), (2, 256), (1, 256), (1, 256), (1, 320)
 )
 """A MobileNet for images of 28×28: 64 times fewer pixels than 224×224 want three strides fewer."""
+
+SCENE_CONV_DEFS = separable_body(
+    *((2, 24), (1, 48), (2, 96), (1, 96), (2, 192), (1, 192), (1, 192), (1, 192), (1, 192)),
+    *((2, 256), (1, 256), (1, 256)),
+)
+"""A MobileNet for scenes of 96×96, with maps of strides 2, 4, 8 and 16 for heads."""
 
 NETWORKS: dict[str, Network] = {
     "mobilenet_v1": Network(MOBILENETV1_CONV_DEFS, MOBILENET_V1, "MobileNet v1", (224, 224, 3), 70.9),
@@ -84,6 +90,7 @@ NETWORKS: dict[str, Network] = {
         EFFICIENTNET_LITE4_CONV_DEFS, EFFICIENTNET_LITE, "EfficientNet-Lite4", (300, 300, 3), 81.5
     ),
     "fashion_mnist": Network(FASHION_CONV_DEFS, MOBILENET_V1, "MobileNet v1 for images of 28×28", (28, 28, 1)),
+    "fashion_scenes": Network(SCENE_CONV_DEFS, MOBILENET_V1, "MobileNet v1 for scenes of 96×96", (96, 96, 1)),
 }
 """The networks that have a name, as `tfsep.train.TrainConfig` and the command line take it.
 

@@ -70,6 +70,14 @@ def _title(check: geometry.RatesCheck) -> str:
     return f"rates {rates}: {holes}"
 
 
+_HELD_OUT = {
+    "validation_accuracy": "held out",
+    "validation_mean_iou": "held out, mean IoU",
+    "validation_map50": "held out, mAP@0.5",
+}
+"""Scores of held-out images in a log, and what they are called in a plot."""
+
+
 def training(records: list[dict[str, Any]], *, figure: "Figure | None" = None) -> "Figure":
     """Plot a training run by epoch: loss, accuracy in training and on held-out images, and learning rate.
 
@@ -101,8 +109,9 @@ def training(records: list[dict[str, Any]], *, figure: "Figure | None" = None) -
     losses, accuracies, rates = figure.subplots(1, 3)
     draw(losses, "loss")
     draw(accuracies, "accuracy", "training, augmented")
-    if records[0]["validation_accuracy"] is not None:
-        draw(accuracies, "validation_accuracy", "held out")
+    for name, label in _HELD_OUT.items():
+        if records[0].get(name) is not None:
+            draw(accuracies, name, label)
     accuracies.legend(loc="lower right")
     draw(rates, "learning_rate")
     for axes, label in ((losses, "loss"), (accuracies, "accuracy"), (rates, "learning rate")):

@@ -3,7 +3,7 @@
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tfsep._utils.arguments import as_found, as_path, number_in_range, one_of, positive_int
 from tfsep.defs import NETWORKS
@@ -181,6 +181,7 @@ class TrainConfig(FitConfig):
         xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU, as Keras's `fit` does.
         augmentation: where images are augmented: on the ``"host"``, in the input pipeline; on the ``"device"``, within
             the step; or ``"auto"``: within a step that is compiled for a GPU.
+        task: ``"classification"``; `SceneConfig` has the settings of other tasks.
         network: a key of `tfsep.defs.NETWORKS`.
         alpha: width multiplier.
         dropout: share of the features that training drops before the classifier.
@@ -193,6 +194,7 @@ class TrainConfig(FitConfig):
         ValueError: for a field of another type or out of range; the message names it.
     """
 
+    task: str = "classification"
     network: str = "fashion_mnist"
     alpha: float = 1.0
     dropout: float = 0.1
@@ -200,9 +202,12 @@ class TrainConfig(FitConfig):
     sync_batch_norm: bool = False
     precision: str = "float32"
 
+    _tasks: ClassVar[tuple[str, ...]] = ("classification",)
+
     def __post_init__(self) -> None:
         """Convert every field to its type, and check its range."""
         super().__post_init__()
+        self._require_one_of("task", self._tasks)
         if not isinstance(self.network, str):
             raise ValueError(f"network: expected one of {', '.join(NETWORKS)}, got {self.network!r}")
         self._require_one_of("network", tuple(NETWORKS))

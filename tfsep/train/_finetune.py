@@ -127,7 +127,7 @@ def finetune(
     """
     if not isinstance(config, QuantizeConfig):
         raise TypeError(f"config: expected a QuantizeConfig, got {config!r}")
-    require_data(data)
+    require_data(data, ImageData)
     finished = quantize.prepare(model, config.quantization)
     _require_matching_data(model, data)
 

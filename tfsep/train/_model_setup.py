@@ -28,13 +28,22 @@ def build_model(config: TrainConfig, data: ImageData, precision: str = "float32"
             config.alpha,
             dropout=config.dropout,
             classifier_activation=None,
-            arg_scope=models.ArgScope(
-                weight_decay=0.0,
-                stddev=None,
-                batch_norm_decay=config.batch_norm_decay,
-                synchronized=config.sync_batch_norm,
-            ),
+            arg_scope=arg_scope_of(config),
         )
+
+
+def arg_scope_of(config: TrainConfig) -> models.ArgScope:
+    """Return how each layer of a network to train is made.
+
+    Args:
+        config: the settings.
+    """
+    return models.ArgScope(
+        weight_decay=0.0,
+        stddev=None,
+        batch_norm_decay=config.batch_norm_decay,
+        synchronized=config.sync_batch_norm,
+    )
 
 
 def build_optimizer(config: FitConfig, steps_per_epoch: int, precision: str = "float32") -> keras.optimizers.Optimizer:

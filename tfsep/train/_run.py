@@ -12,22 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from tfsep._keras.backend import keras, tf
-from tfsep._keras.foreign_state import foreign_state_kept
-from tfsep._keras.types import Model, Tensor
-from tfsep._utils.arguments import as_path
+from tfsep._keras.backend import tf
+from tfsep._keras.types import Model
+from tfsep._utils.arguments import as_path, short_repr
 from tfsep._utils.progress import progress_bar
-from tfsep.data import ImageData, Split
-from tfsep.train._batches import BatchPreparation, epoch_batches
+from tfsep.data import ImageData, SceneData, SceneSplit, Split
+from tfsep.train._batches import epoch_batches
 from tfsep.train._computation import Computation, choose, out_of_memory
 from tfsep.train._config import AUTO, FitConfig
 from tfsep.train._model_setup import build_optimizer
 from tfsep.train._run_directory import BEST, CHECKPOINT, RunDirectory, epoch_line
 from tfsep.train._strategy import Devices
+from tfsep.train._tasks import Classification, Task
 from tfsep.train._trainer import Trainer, seed_dropout
 
 _logger = logging.getLogger(__name__)
@@ -59,44 +59,31 @@ class TrainResult:
     """The result of a run.
 
     Attributes:
-        model: model from prepared images to probabilities.
+        model: model from prepared images to probabilities; of a detector, to offsets and scores.
         folder: folder of the run: model, checkpoint, log, curves and config.
-        test_accuracy: share of the test split that is classified correctly, computed once, at the end.
-        validation_accuracy: the same share of the held-out training images; None if none were held out.
+        test_score: the task's score on the test split, computed once, at the end: accuracy, mean IoU, or mAP at an
+            overlap of 0.5.
+        validation_score: the same of the held-out images; None if none were held out.
         seconds: time of this call.
+        score: name of the score.
     """
 
     model: Model
     folder: Path
-    test_accuracy: float
-    validation_accuracy: float | None
+    test_score: float
+    validation_score: float | None
     seconds: float
+    score: str = "accuracy"
 
+    @property
+    def test_accuracy(self) -> float:
+        """`test_score` of a classifier: the share of the test split that is classified correctly."""
+        return self.test_score
 
-def accuracy(model: Model | Callable[..., Tensor], split: Split, batch_size: int = 500) -> float:
-    """Return the share of a split's images that a model classifies correctly, in [0, 1]. The model is not changed.
-
-    Args:
-        model: model from prepared images (N, H, W, C) to scores (N, K), called with ``training=False``.
-        split: the labelled images.
-        batch_size: images per call of the model.
-
-    Examples:
-        >>> split = Split.of(np.zeros((4, 28, 28, 1), "uint8"), np.array([0, 0, 0, 1]))
-        >>> accuracy(lambda x, training: tf.one_hot(tf.zeros(len(x), "int32"), depth=2), split)
-        0.75
-    """
-    with foreign_state_kept(model), keras.StatelessScope():
-        return _correct_predictions(model, split, batch_size) / split.size
-
-
-def _correct_predictions(model: Model | Callable[..., Tensor], split: Split, batch_size: int = 500) -> int:
-    """The number of a split's images that a model classifies correctly."""
-    correct = 0
-    for images, labels in split.batches(batch_size):
-        predicted = tf.argmax(model(images, training=False), -1, "int32")
-        correct += int(tf.reduce_sum(tf.cast(predicted == labels, "int32")))
-    return correct
+    @property
+    def validation_accuracy(self) -> float | None:
+        """`validation_score` of a classifier."""
+        return self.validation_score
 
 
 @dataclass(frozen=True)
@@ -105,10 +92,11 @@ class TrainingJob:
 
     Attributes:
         make_model: takes a precision, and returns the model in training, from images to logits.
-        evaluated: a float32 model with the same weights in the same order, which is evaluated after each epoch.
-        saved: the finished model, from images to probabilities; it shares the weights of `evaluated`.
-        teacher: a model from images to probabilities; None for none.
-        distill: share of each label that the teacher's probabilities replace.
+        evaluated: a float32 model with the same weights in the same order.
+        saved: the finished model, which is scored after each epoch; it shares the weights of `evaluated`.
+        task: what the model is trained to do.
+        teacher: a finished model of the same task; None for none.
+        distill: share of the loss whose targets are the teacher's outputs.
         on_epoch_begin: called with the model in training and the number of the epoch, from 0.
         identity: facts beside the data that a resumed run must have in common with its beginning.
     """
@@ -116,36 +104,45 @@ class TrainingJob:
     make_model: Callable[[str], Model]
     evaluated: Model
     saved: Model
+    task: Task = field(default_factory=Classification)
     teacher: Model | None = None
     distill: float = 0.0
     on_epoch_begin: Callable[[Model, int], None] = lambda model, epoch: None  # noqa: ARG005
     identity: dict[str, Any] = field(default_factory=dict)
 
 
-def require_data(data: Any) -> None:
-    """Raise a TypeError unless `data` is a data set."""
-    if not isinstance(data, ImageData):
-        raise TypeError(f"data: expected an ImageData, got {data!r}")
+_DataKind = TypeVar("_DataKind", ImageData, SceneData)
+
+
+def require_data(data: Any, kind: type[_DataKind]) -> _DataKind:
+    """Return `data`, a data set of a kind.
+
+    Raises:
+        TypeError: unless it is one.
+    """
+    if not isinstance(data, kind):
+        raise TypeError(f"data: expected {kind.__name__}, got {short_repr(data)}")
+    return data
 
 
 def run_training(
     job: TrainingJob,
     config: FitConfig,
-    data: ImageData,
+    data: ImageData | SceneData,
     folder: str | PathLike[str],
     resume: bool,
     devices: Devices | None = None,
 ) -> TrainResult:
     """Train to the end, and return the finished model; the arguments are those of `tfsep.train.train`.
 
-    All workers decide alike when to stop and which epoch is best, because accuracies are sums over all workers.
+    All workers decide alike when to stop and which epoch is best, because all have the same scores.
     """
     started = time.monotonic()
     devices = devices or Devices(tf.distribute.get_strategy())
     path = as_path(folder, "folder")
     if config.batch_size == AUTO and devices.worker_count > 1:
         raise ValueError(f"batch_size: expected a positive int for {devices.worker_count} workers, got {AUTO!r}")
-    training, held_out = _hold_out(data.train, config.validation)
+    training, held_out = _hold_out(data, config.validation)
     directory = RunDirectory(path, config, {**data.identity(), **job.identity})
     (directory.require_same_run if resume else directory.require_no_run)()
     computation = (
@@ -159,6 +156,7 @@ def run_training(
     steps = training.size // config.images_per_step
     records: list[dict[str, Any]] = []
     best: list[np.ndarray] = []
+    key = f"validation_{job.task.score_key}"
     if resume:
         directory.require_shapes(CHECKPOINT, stored, trainer.state)
         _assign(trainer.state, stored)
@@ -171,14 +169,14 @@ def run_training(
         _write_checkpoint(directory, trainer)
 
     try:
-        while len(records) < config.epochs and not _is_out_of_patience(records, config.patience):
+        while len(records) < config.epochs and not _is_out_of_patience(records, config.patience, key):
             with _within_memory(computation):
                 records.append(_train_epoch(job, trainer, training, held_out, config, len(records), devices))
-            if config.patience and records[-1] is _best_record(records):
+            if config.patience and records[-1] is _best_record(records, key):
                 best = job.evaluated.get_weights()
             if devices.is_chief:
-                _write_epoch(directory, records, best, trainer)
-            _logger.info(epoch_line(records[-1], config.epochs))
+                _write_epoch(directory, records, best, trainer, key)
+            _logger.info(epoch_line(records[-1], config.epochs, job.task.score_title, key))
             if _waits_long(records):
                 _logger.info(_advice(records[-1]["data_wait"], trainer))
     except KeyboardInterrupt:
@@ -194,14 +192,15 @@ def run_training(
     return TrainResult(
         job.saved,
         path,
-        _accuracy(job.saved, data.test, devices),
-        _accuracy(job.saved, held_out, devices) if held_out.size else None,
+        job.task.score(job.saved, data.test, devices),
+        job.task.score(job.saved, held_out, devices) if held_out.size else None,
         time.monotonic() - started,
+        job.task.score_title,
     )
 
 
 def _fitting_trainer(
-    job: TrainingJob, training: Split, config: FitConfig, computation: Computation, devices: Devices
+    job: TrainingJob, training: Split | SceneSplit, config: FitConfig, computation: Computation, devices: Devices
 ) -> tuple[Trainer, Computation]:
     """A trainer whose step can be computed and fits in memory, and how it computes.
 
@@ -212,9 +211,9 @@ def _fitting_trainer(
         with devices.strategy.scope():
             model = job.make_model(computation.precision)
             optimizer = build_optimizer(chosen, training.size // chosen.images_per_step, computation.precision)
-            prepare = BatchPreparation(chosen, training.preprocessing, model.output_shape[-1])
+            prepare = job.task.preparation(chosen, training.preprocessing, model)
             within = prepare if computation.augmentation == "device" else None
-            trainer = Trainer(model, optimizer, chosen, job.teacher, job.distill, computation.xla, within)
+            trainer = Trainer(model, optimizer, chosen, job.task, job.teacher, job.distill, computation.xla, within)
         try:
             trainer.rehearse(_batches(trainer, training, chosen, 0, devices))
         except (tf.errors.OpError, MemoryError) as error:
@@ -250,23 +249,20 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, known) or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
-def _batches(trainer: Trainer, training: Split, config: FitConfig, epoch: int, devices: Devices) -> tf.data.Dataset:
+def _batches(
+    trainer: Trainer, training: Split | SceneSplit, config: FitConfig, epoch: int, devices: Devices
+) -> tf.data.Dataset:
     """This worker's batches of an epoch."""
     place, prepared = (devices.worker_index, devices.worker_count), trainer.preparation is None
-    return epoch_batches(training, config, trainer.model.output_shape[-1], epoch, place, prepared)
-
-
-def _accuracy(model: Model, split: Split, devices: Devices) -> float:
-    """The accuracy on a split; each worker evaluates a part of it."""
-    own = _correct_predictions(model, split.shard(devices.worker_count, devices.worker_index))
-    return sum(devices.exchange(own)) / split.size
+    prepare = trainer.task.preparation(config, training.preprocessing, trainer.model)
+    return epoch_batches(training, config, prepare, epoch, place, prepared)
 
 
 def _train_epoch(
     job: TrainingJob,
     trainer: Trainer,
-    training: Split,
-    held_out: Split,
+    training: Split | SceneSplit,
+    held_out: Split | SceneSplit,
     config: FitConfig,
     epoch: int,
     devices: Devices,
@@ -285,7 +281,7 @@ def _train_epoch(
         "epoch": epoch + 1,
         "loss": measured.loss,
         "accuracy": measured.accuracy,
-        "validation_accuracy": _accuracy(job.evaluated, held_out, devices) if held_out.size else None,
+        f"validation_{job.task.score_key}": job.task.score(job.saved, held_out, devices) if held_out.size else None,
         "learning_rate": float(trainer.optimizer.learning_rate),
         "seconds": time.monotonic() - started,
         "images_per_second": steps * config.images_per_step / trained,
@@ -308,23 +304,23 @@ def _advice(waited: float, trainer: Trainer) -> str:
     return _WAITING.format(waited) + _AUGMENTING * (trainer.preparation is None)
 
 
-def _best_record(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """The record of the first epoch with the best held-out accuracy."""
-    return max(records, key=lambda record: record["validation_accuracy"])
+def _best_record(records: list[dict[str, Any]], key: str) -> dict[str, Any]:
+    """The record of the first epoch with the best held-out score, which stands under a key."""
+    return max(records, key=lambda record: record[key])
 
 
-def _is_out_of_patience(records: list[dict[str, Any]], patience: int) -> bool:
-    return bool(patience and records) and len(records) - _best_record(records)["epoch"] >= patience
+def _is_out_of_patience(records: list[dict[str, Any]], patience: int, key: str) -> bool:
+    return bool(patience and records) and len(records) - _best_record(records, key)["epoch"] >= patience
 
 
 def _write_epoch(
-    directory: RunDirectory, records: list[dict[str, Any]], best: list[np.ndarray], trainer: Trainer
+    directory: RunDirectory, records: list[dict[str, Any]], best: list[np.ndarray], trainer: Trainer, key: str
 ) -> None:
     """Write best weights, log and checkpoint of an epoch.
 
     The checkpoint is last: if the run is stopped before, the epoch is repeated and the other files are written again.
     """
-    if best and records[-1] is _best_record(records):
+    if best and records[-1] is _best_record(records, key):
         directory.write_arrays(BEST, best)
     directory.write_log(records)
     _write_checkpoint(directory, trainer)
@@ -339,8 +335,11 @@ def _write_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
     directory.write_arrays(CHECKPOINT, [np.asarray(variable) for variable in trainer.state])
 
 
-def _hold_out(split: Split, count: int) -> tuple[Split, Split]:
-    """The images to train on, and the last `count`, which are held out."""
+def _hold_out(data: ImageData | SceneData, count: int) -> tuple[Split, Split] | tuple[SceneSplit, SceneSplit]:
+    """The images to train on, and the last `count`, which are held out; scenes are held out already."""
+    if isinstance(data, SceneData):
+        return data.train, data.held_out.take(0, count)
+    split = data.train
     if count >= split.size:
         raise ValueError(f"validation: expected fewer than the {split.size} training images, got {count}")
     return split.take(0, split.size - count), split.take(split.size - count)

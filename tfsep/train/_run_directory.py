@@ -173,12 +173,13 @@ class RunDirectory:
         return record
 
 
-def epoch_line(record: dict[str, Any], epochs: int) -> str:
-    """Return the log record of an epoch as a line of text."""
-    watched, skipped = record["validation_accuracy"], record["skipped_steps"]
+def epoch_line(record: dict[str, Any], epochs: int, score: str, key: str) -> str:
+    """Return the log record of an epoch as a line of text; its score has a name, and stands under a key."""
+    watched, skipped = record[key], record["skipped_steps"]
+    title = "validation" + (score != "accuracy") * f" {score}"
     return (
         f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}"
-        + ("" if watched is None else f", validation {watched:.4f}")
+        + ("" if watched is None else f", {title} {watched:.4f}")
         + (f", {skipped} skipped, not finite" if skipped else "")
         + f", {record['seconds']:.0f} s ({record['data_wait']:.0%} waiting for images), "
         + f"{record['images_per_second']:.0f} images/s"

@@ -2,16 +2,19 @@
 
 from os import PathLike
 
-from tfsep.data import ImageData
+from tfsep.data import ImageData, SceneData
 from tfsep.train._config import TrainConfig
-from tfsep.train._model_setup import build_model, with_softmax
+from tfsep.train._model_setup import build_model
 from tfsep.train._run import TrainingJob, TrainResult, require_data, run_training
+from tfsep.train._scene_config import SceneConfig
+from tfsep.train._scene_models import build_scene_model, scene_task
 from tfsep.train._strategy import Devices
+from tfsep.train._tasks import Classification, Task
 
 
 def train(
     config: TrainConfig,
-    data: ImageData,
+    data: ImageData | SceneData,
     folder: str | PathLike[str],
     *,
     resume: bool = False,
@@ -20,8 +23,8 @@ def train(
     """Train a network, and save it in `folder`.
 
     Args:
-        config: the settings.
-        data: the data set; its test split is used once, at the end.
+        config: the settings; a `SceneConfig` for segmentation and detection.
+        data: the data set, of scenes for a `SceneConfig`; its test split is used once, at the end.
         folder: folder of the run, created if missing. Its files: ``model.keras`` (from images to probabilities),
             ``model.json`` (preprocessing), ``checkpoint.npz`` (all variables, after every epoch), ``log.jsonl`` (one
             JSON object per epoch), ``curves.png``, ``config.json``, ``computation.json`` (compilation, precision and
@@ -33,7 +36,7 @@ def train(
             normalizes by the statistics of its own share of a batch, unless `config.sync_batch_norm` is set.
 
     Returns:
-        The trained model and its test accuracy.
+        The trained model and its score on the test split.
 
     Raises:
         ValueError: if the folder holds a run and `resume` is not set; if the run to resume is damaged, or has other
@@ -51,7 +54,13 @@ def train(
     """
     if not isinstance(config, TrainConfig):
         raise TypeError(f"config: expected a TrainConfig, got {config!r}")
-    require_data(data)
-    evaluated = build_model(config, data)
-    job = TrainingJob(lambda precision: build_model(config, data, precision), evaluated, with_softmax(evaluated))
+    task: Task
+    if isinstance(config, SceneConfig):
+        scenes, own = require_data(data, SceneData), config
+        task, build = scene_task(own, scenes), lambda precision: build_scene_model(own, scenes, precision)
+    else:
+        images = require_data(data, ImageData)
+        task, build = Classification(), lambda precision: build_model(config, images, precision)
+    evaluated = build("float32")
+    job = TrainingJob(build, evaluated, task.finish(evaluated), task)
     return run_training(job, config, data, folder, resume, devices)

@@ -11,8 +11,9 @@ import numpy as np
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Model, Tensor
-from tfsep.train._batches import BatchPreparation
+from tfsep.train._batches import Preparation
 from tfsep.train._config import FitConfig
+from tfsep.train._tasks import Classification, Task
 
 _AVERAGED_STATISTICS = ("moving_mean", "moving_variance")
 
@@ -25,7 +26,7 @@ class Epoch(NamedTuple):
 
     Attributes:
         loss: mean over the images of all steps that were not skipped.
-        accuracy: share of these images that were classified correctly.
+        accuracy: share of these images that is right, see `Task.right`.
         skipped: number of skipped steps.
         data_wait: share of the time for which the next batch was not there yet.
     """
@@ -44,11 +45,12 @@ class Trainer:
     its scale then.
 
     Args:
-        model: model from images (N, H, W, C) to logits (N, K), made in the scope of the ``tf.distribute`` strategy.
+        model: model from images (N, H, W, C) to logits, made in the scope of the ``tf.distribute`` strategy.
         optimizer: one that is not built yet.
         config: the settings, of which `average` and `accumulate` are used.
-        teacher: a model from the same images to probabilities; None for none.
-        distill: share of each label, in [0, 1], that the teacher's probabilities replace.
+        task: what the model is trained to do; None for classification.
+        teacher: a finished model of the same task, from the same images; None for none.
+        distill: share of the loss, in [0, 1], whose targets are the teacher's outputs.
         xla: whether XLA compiles the step; with several replicas, its loss and gradients.
         preparation: prepares each batch within the step; None where batches are prepared.
 
@@ -68,12 +70,14 @@ class Trainer:
         model: Model,
         optimizer: keras.optimizers.Optimizer,
         config: FitConfig,
+        task: Task | None = None,
         teacher: Model | None = None,
         distill: float = 0.0,
         xla: bool = False,
-        preparation: BatchPreparation | None = None,
+        preparation: Preparation | None = None,
     ) -> None:
         self.model, self.optimizer, self._config = model, optimizer, config
+        self.task = task or Classification()
         self._teacher, self._distill, self.preparation = teacher, distill, preparation
         self._strategy = tf.distribute.get_strategy()
         optimizer.build(model.trainable_variables)
@@ -123,15 +127,15 @@ class Trainer:
             tf.errors.OpError: if the step cannot be compiled or computed, or does not fit in memory.
         """
         kept = [np.array(np.asarray(variable)) for variable in self.state]
-        self.step([tf.zeros(spec.shape, spec.dtype) for spec in batches.element_spec])
+        self.step(tf.nest.map_structure(lambda spec: tf.zeros(spec.shape, spec.dtype), batches.element_spec))
         for variable, value in zip(self.state, kept, strict=True):
             variable.assign(value)
 
-    def epoch(self, batches: Iterable[Sequence[Tensor]], after_step: Callable[[], None] = lambda: None) -> Epoch:
+    def epoch(self, batches: Iterable[Sequence[Any]], after_step: Callable[[], None] = lambda: None) -> Epoch:
         """Take a step for each batch.
 
         Args:
-            batches: images and probabilities, this worker's shares of the batches, or what they are prepared from.
+            batches: images and targets, this worker's shares of the batches, or what they are prepared from.
             after_step: called after each step.
 
         Raises:
@@ -153,14 +157,14 @@ class Trainer:
             raise _no_finite_steps(f"all {steps} steps of an epoch")
         return Epoch(loss / count, correct / count, int(skipped), clock.share)
 
-    def step(self, batch: Sequence[Tensor]) -> list[float]:
+    def step(self, batch: Sequence[Any]) -> list[float]:
         """Take a step, and wait for its end.
 
         Args:
             batch: this worker's share of a batch, see `epoch`.
 
         Returns:
-            Sums of losses, of correct predictions and of images; 1 for a skipped step; skipped steps in a row.
+            Sums of losses, of what is right and of images; 1 for a skipped step; skipped steps in a row.
         """
         with self._strategy.scope():
             numbers: list[float] = np.asarray(self._train_step(*batch)).tolist()
@@ -173,11 +177,11 @@ class Trainer:
             weights[number] = average.numpy()
         return weights
 
-    def _distributed_step(self, *batch: Tensor) -> Tensor:
+    def _distributed_step(self, *batch: Any) -> Tensor:
         """Take a step on all replicas, unless something is not finite on one of them.
 
         Returns:
-            Sums of losses, of correct predictions and of images; 1 for a skipped step; skipped steps in a row. float32.
+            Sums of losses, of what is right and of images; 1 for a skipped step; skipped steps in a row. float32.
         """
         replicas = self._strategy.num_replicas_in_sync
         # A plain function, so that a compiled one inside is placed on its replica's device.
@@ -204,26 +208,25 @@ class Trainer:
 
         return tf.concat([tf.cond(all_finite, take, skip), [tf.cast(self._skipped_in_a_row, "float32")]], axis=0)
 
-    def _replica_gradients(self, images: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
+    def _replica_gradients(self, *batch: Any) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
         """Compute the gradients of one replica's share of a batch; the optimizer sums those of all replicas.
 
         Returns:
-            The gradients; the former values of the untrained weights; sums of losses, of correct predictions, of images
-            and 0; 1 if all is finite, else 0.
+            The gradients; the former values of the untrained weights; sums of losses, of what is right, of images and
+            0; 1 if all is finite, else 0.
         """
-        images, labels = self._replica_batch(images), self._replica_batch(labels)
+        own = [self._replica_batch(each) for each in tf.nest.flatten(batch)]
         parts = self._config.accumulate
         replicas = self._strategy.num_replicas_in_sync
         variables = self.model.trainable_variables
         former = [tf.identity(variable.value) for variable in self._untrained]
         summed: list[Tensor] = []
         loss, correct = tf.zeros(()), tf.zeros(())
-        for x, y in zip(tf.split(images, parts), tf.split(labels, parts), strict=True):
-            if self._teacher is not None:
-                y = (1.0 - self._distill) * y + self._distill * self._teacher(x, training=False)  # noqa: PLW2901
+        for part in zip(*(tf.split(each, parts) for each in own), strict=True):
+            x, y = tf.nest.pack_sequence_as(batch, part)
             with tf.GradientTape() as tape:
-                logits = tf.cast(self.model(x, training=True), "float32")
-                losses = tf.nn.softmax_cross_entropy_with_logits(y, logits)
+                outputs = tf.nest.map_structure(lambda each: tf.cast(each, "float32"), self.model(x, training=True))
+                losses = self._losses(x, y, outputs)
                 mean = tf.reduce_mean(losses) + tf.add_n([tf.zeros(()), *self.model.losses])
                 scaled = self.optimizer.scale_loss(mean) if self._scales_loss else mean
             gradients = tape.gradient(scaled, [variable.value for variable in variables])
@@ -231,12 +234,22 @@ class Trainer:
                 gradients = [each / (parts * replicas) for each in gradients]
             summed = [a + b for a, b in zip(summed, gradients, strict=True)] if summed else gradients
             loss += tf.reduce_sum(losses)
-            correct += tf.reduce_sum(tf.cast(tf.argmax(logits, -1) == tf.argmax(y, -1), "float32"))
-        sums = tf.stack([loss, correct, tf.cast(tf.shape(images)[0], "float32"), 0.0])
+            correct += tf.reduce_sum(self.task.right(y, outputs))
+        sums = tf.stack([loss, correct, tf.cast(tf.shape(own[0])[0], "float32"), 0.0])
         now = [variable.value for variable in self._untrained if tf.as_dtype(variable.dtype).is_floating]
         # One pass over each: a sum of squares is finite where all numbers are.
         squares = tf.add_n([loss, *(tf.cast(tf.nn.l2_loss(each), "float32") for each in (*summed, *now))])
         return summed, former, sums, tf.cast(tf.math.is_finite(squares), "float32")
+
+    def _losses(self, images: Tensor, targets: Any, outputs: Any) -> Tensor:
+        """The loss of each image, (N,): by its targets, by the teacher's outputs, or by both."""
+        losses = 0.0
+        if self._teacher is None or self._distill < 1:
+            losses = self.task.losses(targets, outputs)
+        if self._teacher is not None:
+            taught = self.task.distillation(self._teacher(images, training=False), outputs)
+            losses = (1.0 - self._distill) * losses + self._distill * taught
+        return losses
 
     def _apply(self, gradients: list[Tensor]) -> None:
         self.optimizer.apply(gradients, self.model.trainable_variables)

@@ -1,4 +1,4 @@
-"""How well a model segments scenes or finds the objects in them."""
+"""How well a model classifies images, segments scenes or finds the objects in them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,10 +6,37 @@ from typing import Any
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.types import Model, Tensor
 from tfsep.boxes import Anchors, PostProcessing, detections
-from tfsep.data import SceneSplit
+from tfsep.data import SceneSplit, Split
 from tfsep.metrics import DetectionMetric, DetectionResult, SegmentationMetric, SegmentationResult
+
+
+def accuracy(model: Model | Callable[..., Tensor], split: Split, batch_size: int = 500) -> float:
+    """Return the share of a split's images that a model classifies correctly, in [0, 1]. The model is not changed.
+
+    Args:
+        model: model from prepared images (N, H, W, C) to scores (N, K), called with ``training=False``.
+        split: the labelled images.
+        batch_size: images per call of the model.
+
+    Examples:
+        >>> split = Split.of(np.zeros((4, 28, 28, 1), "uint8"), np.array([0, 0, 0, 1]))
+        >>> accuracy(lambda x, training: tf.one_hot(tf.zeros(len(x), "int32"), depth=2), split)
+        0.75
+    """
+    with foreign_state_kept(model), keras.StatelessScope():
+        return correct_predictions(model, split, batch_size) / split.size
+
+
+def correct_predictions(model: Model | Callable[..., Tensor], split: Split, batch_size: int = 500) -> int:
+    """Return the number of a split's images that a model classifies correctly."""
+    correct = 0
+    for images, labels in split.batches(batch_size):
+        predicted = tf.argmax(model(images, training=False), -1, "int32")
+        correct += int(tf.reduce_sum(tf.cast(predicted == labels, "int32")))
+    return correct
 
 
 def segmentation_score(

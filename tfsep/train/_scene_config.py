@@ -1,0 +1,158 @@
+"""Settings of training a segmentation network or a detector."""
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
+
+from tfsep._utils.arguments import number_in_range, one_of, positive_int, positive_ints, short_repr
+from tfsep.losses import MINING
+from tfsep.train._config import AUTO, FitConfig, TrainConfig
+
+CLASSIFICATION, SEGMENTATION, DETECTION = TASKS = ("classification", "segmentation", "detection")
+"""What networks are trained to do."""
+
+_OF_IMAGES = ("label_smoothing", "mixup", "flip", "shift", "erase")
+"""Settings of labelled images alone: scenes are composed anew in each epoch, garments mirrored and moved."""
+
+
+class HeadKind(NamedTuple):
+    """A kind of head.
+
+    Attributes:
+        task: what it does.
+        strides: total strides of the maps that it takes where none are given.
+    """
+
+    task: str
+    strides: tuple[int, ...]
+
+
+HEADS = {
+    "deeplab_v3": HeadKind(SEGMENTATION, (4, 16)),
+    "lraspp": HeadKind(SEGMENTATION, (8, 16)),
+    "ssdlite": HeadKind(DETECTION, (8, 16)),
+}
+"""The heads; the first of a task is its default."""
+
+
+@dataclass(frozen=True)
+class SceneConfig(TrainConfig):
+    """Settings of training a segmentation network or a detector on scenes.
+
+    Each epoch has new scenes, whose garments are mirrored, scaled and moved already, so that images are not augmented:
+    `label_smoothing`, `mixup`, `flip`, `shift` and `erase` keep their values. The other settings are those of
+    `TrainConfig`, here with defaults for scenes.
+
+    Attributes:
+        task: ``"segmentation"`` or ``"detection"``.
+        head: ``"deeplab_v3"`` or ``"lraspp"`` for segmentation, ``"ssdlite"`` for detection; ``"auto"``
+            for the first.
+        strides: total strides of the network's maps that the head takes, ascending: of ``"deeplab_v3"`` 4, if it has a
+            decoder, and that of the deep map, of ``"lraspp"`` those of the finer and of the deep map, of ``"ssdlite"``
+            one for each grid of anchors. None given: those that the head is made for.
+        filters: channels of the head of segmentation.
+        rates: rates of the dilated branches of ``"deeplab_v3"``.
+        scales: scale of the anchors of the first and of the last grid, as shares of the image.
+        mining: ``"focal"`` or ``"hard_negatives"``, see `tfsep.losses.ClassLoss`.
+        box_weight: weight of the loss of boxes, beside 1 for that of classes.
+
+    Raises:
+        ValueError: for a field of another type or out of range, or one that has no meaning for the task; the message
+            names it.
+
+    Examples:
+        >>> SceneConfig(task="detection").head
+        'ssdlite'
+        >>> SceneConfig(task="detection", mixup=0.2)
+        Traceback (most recent call last):
+        ValueError: mixup: expected 0.0 for detection, whose scenes are new in each epoch, got 0.2
+    """
+
+    epochs: int = 40
+    batch_size: int | str = 32
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.0
+    flip: bool = False
+    shift: int = 0
+    erase: float = 0.0
+    validation: int = 1000
+    network: str = "fashion_scenes"
+    dropout: float = 0.0
+    task: str = SEGMENTATION
+    head: str = AUTO
+    strides: tuple[int, ...] = ()
+    filters: int = 96
+    rates: tuple[int, ...] = (1, 2)
+    scales: tuple[float, float] = (0.2, 0.45)
+    mining: str = "focal"
+    box_weight: float = 1.0
+
+    _tasks: ClassVar[tuple[str, ...]] = (SEGMENTATION, DETECTION)
+
+    def __post_init__(self) -> None:
+        """Convert every field to its type, and check its range."""
+        super().__post_init__()
+        require_no_augmentation(self, self.task)
+        heads = tuple(name for name, kind in HEADS.items() if kind.task == self.task)
+        self._set("head", heads[0] if self.head == AUTO else self.head)
+        self._require_one_of("head", heads)
+        self._set("strides", self._checked_strides())
+        self._set("filters", positive_int(self.filters, "filters"))
+        self._set("rates", tuple(positive_ints(self.rates, "rates", (1, 2))))
+        self._set("scales", self._checked_scales())
+        self._require_one_of("mining", MINING)
+        self._set_number("box_weight", float, 0, 1000)
+        if self.dropout and self.head != "deeplab_v3":
+            raise ValueError(f"dropout: expected 0 for {self.head}, which has no features to drop, got {self.dropout}")
+
+    def _checked_strides(self) -> tuple[int, ...]:
+        """The strides, ascending, as many as the head takes."""
+        usual = HEADS[self.head].strides
+        strides = tuple(positive_ints(self.strides or usual, "strides", usual))
+        if list(strides) != sorted(set(strides)):
+            raise ValueError(f"strides: expected them ascending, such as {usual}, got {strides}")
+        if self.head == "lraspp" and len(strides) != 2:
+            raise ValueError(f"strides: expected those of the finer and of the deep map for lraspp, got {strides}")
+        if self.head == "deeplab_v3" and (len(strides) > 2 or strides[0] != 4) and len(strides) != 1:
+            raise ValueError(
+                f"strides: expected 4 and that of the deep map for deeplab_v3, or this alone, got {strides}"
+            )
+        return strides
+
+    def _checked_scales(self) -> tuple[float, float]:
+        """The smallest and the largest scale."""
+        if not isinstance(self.scales, list | tuple) or len(self.scales) != 2:
+            raise ValueError(f"scales: expected the smallest and the largest, got {short_repr(self.scales)}")
+        smallest = number_in_range(self.scales[0], "scales", float, 0.001, 1)
+        return smallest, number_in_range(self.scales[1], "scales", float, smallest, 1)
+
+
+def config_of(settings: dict[str, Any]) -> TrainConfig:
+    """Return the settings of training by name, such as those of a TOML file, for the task that ``task`` says.
+
+    Args:
+        settings: values by the name of the field, and ``task``; without it, those of classification.
+
+    Raises:
+        ValueError: for an unknown task or name, or a value of another type or out of range.
+
+    Examples:
+        >>> config_of({"task": "detection", "epochs": 3}).head
+        'ssdlite'
+    """
+    task = one_of(settings.get("task", CLASSIFICATION), "task", TASKS)
+    return (TrainConfig if task == CLASSIFICATION else SceneConfig).of(settings)
+
+
+def require_no_augmentation(config: FitConfig, task: str) -> None:
+    """Raise a ValueError if a setting of labelled images alone has another value than the record's own.
+
+    Args:
+        config: the settings.
+        task: the task, for the message.
+    """
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name in _OF_IMAGES and value != field.default:
+            raise ValueError(
+                f"{field.name}: expected {field.default} for {task}, whose scenes are new in each epoch, got {value}"
+            )
