@@ -38,11 +38,35 @@ HEADS = {
 class SceneConfig(TrainConfig):
     """Settings of training a segmentation network or a detector on scenes.
 
-    Each epoch has new scenes, whose garments are mirrored, scaled and moved already, so that images are not augmented:
-    `label_smoothing`, `mixup`, `flip`, `shift` and `erase` keep their values. The other settings are those of
-    `TrainConfig`, here with defaults for scenes.
+    Each epoch has new scenes, whose garments are mirrored, scaled and moved already, so that images are not augmented.
 
     Attributes:
+        epochs: number of passes; each is over as many new scenes as the data set has to train on.
+        batch_size: scenes in a step, of all workers together; ``"auto"`` for as many as fit, 128 at most.
+        accumulate: number of parts of a batch that are computed one after the other, to save memory.
+        optimizer: ``"adamw"`` or ``"sgd"``.
+        learning_rate: peak of the schedule: linear over the epochs of warm-up, then half a cosine down to 0.
+        warmup_epochs: epochs of the warm-up; None for 2, or fewer of a short run.
+        momentum: of SGD.
+        weight_decay: decoupled from the gradient; of kernels alone.
+        label_smoothing: for classification; 0 here.
+        mixup: for classification; 0 here.
+        flip: for classification; False here.
+        shift: for classification; 0 here.
+        erase: for classification; 0 here.
+        average: decay, at each step, of the average of the weights that is scored and saved; 0 for none.
+        patience: epochs without a better held-out score, after which the run ends with its best epoch's weights; 0 for
+            none.
+        validation: number of held-out scenes that score each epoch, of those that the data set holds out.
+        seed: seed of all random numbers but the scenes', which are the data set's.
+        xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU.
+        augmentation: where pixels are prepared: on the ``"host"``, on the ``"device"``, or ``"auto"``.
+        network: the backbone, a key of `tfsep.defs.NETWORKS`.
+        alpha: width multiplier of the backbone.
+        dropout: share of the features that training drops before the classifier of ``"deeplab_v3"``; 0 for others.
+        batch_norm_decay: momentum of the moving statistics, of backbone and head.
+        sync_batch_norm: whether replicas normalize by the statistics of all.
+        precision: ``"float32"``, ``"mixed_bfloat16"``, ``"mixed_float16"``, or ``"auto"``: by the device.
         task: ``"segmentation"`` or ``"detection"``.
         head: ``"deeplab_v3"`` or ``"lraspp"`` for segmentation, ``"ssdlite"`` for detection; ``"auto"``
             for the first.
