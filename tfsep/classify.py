@@ -1,6 +1,7 @@
 """Classification of image files: the most likely classes of each."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fsdecode
@@ -11,10 +12,12 @@ import numpy as np
 
 from tfsep import tflite
 from tfsep._keras.backend import tf
+from tfsep._keras.types import Model
 from tfsep._utils.arguments import as_found, as_path, positive_int
 from tfsep._utils.table import Table
-from tfsep.data import CENTRAL, Preprocessing, read_preprocessing
+from tfsep.data import CENTRAL, Preprocessing, known_preprocessing, read_class_names
 from tfsep.data._decode import decode_image
+from tfsep.data._image_folder import image_names
 from tfsep.models import load_model
 
 BACKGROUND = "background"
@@ -93,10 +96,11 @@ def classify(
 
     Args:
         model: a ``.tflite`` file, of floats or quantized, or what `tfsep.models.load_model` takes.
-        images: JPEG, PNG, BMP or GIF files.
-        labels: a text file with a line for each class, optionally after a first line "background".
-        preprocessing: preprocessing of the images; None for the record beside the model or, without one, for a central
-            crop of 0.875 and [-1, 1].
+        images: image files, of any kind that Pillow reads, and folders of them, at any depth.
+        labels: a text file with a line for each class, optionally after a first line "background"; None for the names
+            recorded beside the model.
+        preprocessing: preprocessing of the images; None for what `tfsep.data.known_preprocessing` finds, the record
+            beside the model or what its first layers say, and without it a central crop of 0.875 and [-1, 1].
         top: number of classes for each image.
         custom_objects: classes and functions of one's own that a file of Keras names, by name.
         safe_mode: whether to refuse ``Lambda`` layers, whose Python code loading would run.
@@ -115,20 +119,19 @@ def classify(
     path, top = as_path(model, "model"), positive_int(top, "top")
     if not path.exists():
         raise FileNotFoundError(f"model: expected a .keras or .tflite file, got {as_found(path)}")
-    given, kept = preprocessing, read_preprocessing(path)
-    how = given or kept or CENTRAL
-    source = "as given" if given else "as recorded beside the model" if kept else "the default"
-    shape, run = _open_model(path, custom_objects, safe_mode)
+    shape, run, loaded = _open_model(path, custom_objects, safe_mode)
+    known = None if preprocessing else known_preprocessing(path, loaded)
+    how = preprocessing or (known.preprocessing if known else CENTRAL)
+    source = "as given" if preprocessing else known.source if known else "the default"
     rows, columns, channels = shape
     how.require_channels(channels)
     if how.size is None and None in (rows, columns):
         raise ValueError(f"preprocessing: expected a size for a model that leaves its own open, {shape}, got None")
-    names = [as_path(image, "images") for image in images]
-    if not names:
-        raise ValueError("images: expected at least one file, got none")
+    names, notes = _image_files(images)
     size = how.size or (rows, columns)
     scores = [_scores(run(_read_image(name, how, size, channels)), path) for name in names]
-    words, notes = _labels(labels, len(scores[0]))
+    words, remarks = _labels(labels, len(scores[0])) if labels is not None else _own_labels(path, len(scores[0]))
+    notes += remarks
     guesses = tuple(
         tuple(Guess(int(i), words[i] if words else None, float(each[i])) for i in np.argsort(-each)[:top])
         for each in scores
@@ -138,19 +141,36 @@ def classify(
 
 def _open_model(
     path: Path, custom_objects: Mapping[str, Any] | None, safe_mode: bool
-) -> tuple[tuple[Any, ...], Callable[[np.ndarray], Any]]:
-    """The input shape (H, W, C) of a model, and a function that runs it."""
+) -> tuple[tuple[Any, ...], Callable[[np.ndarray], Any], Model | None]:
+    """The input shape (H, W, C) of a model, a function that runs it, and the model where Keras loads it."""
+    model = None
     if path.suffix == ".tflite":
         inputs = tflite.inspect(path).role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else ()
         run: Callable[[np.ndarray], Any] = lambda x: tflite.predict(path, x)  # noqa: E731
     else:
-        model = load_model(path, custom_objects, safe_mode)
-        shape = tuple(getattr(model, "input_shape", ()))[1:]
-        run = lambda x: np.asarray(model(x, training=False))  # noqa: E731
+        model = loaded = load_model(path, custom_objects, safe_mode)
+        shape = tuple(getattr(loaded, "input_shape", ()))[1:]
+        run = lambda x: np.asarray(loaded(x, training=False))  # noqa: E731
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise ValueError(f"model: expected one input of images (H, W, 1) or (H, W, 3), got {path} of {shape}")
-    return shape, run
+    return shape, run, model
+
+
+def _image_files(given: Sequence[str | PathLike[str]]) -> tuple[list[Path], tuple[str, ...]]:
+    """Image files, those of folders in the order of their names, and notes on files that are left out."""
+    files: list[Path] = []
+    left_out: Counter[str] = Counter()
+    for each in given:
+        path = as_path(each, "images")
+        inside = [path / name for name in sorted(image_names(path, left_out))] if path.is_dir() else [path]
+        if not inside:
+            raise FileNotFoundError(f"images: expected a folder with images, got {as_found(path)} without any")
+        files += inside
+    if not files:
+        raise ValueError("images: expected at least one file, got none")
+    kinds = ", ".join(f"{number} {kind}" for kind, number in left_out.most_common())
+    return files, (f"{left_out.total()} files are left out ({kinds})",) if left_out else ()
 
 
 def _read_image(path: Path, how: Preprocessing, size: tuple[int, int], channels: int) -> np.ndarray:
@@ -160,9 +180,7 @@ def _read_image(path: Path, how: Preprocessing, size: tuple[int, int], channels:
     try:
         image = decode_image(path.read_bytes(), channels)
     except tf.errors.OpError as error:
-        raise ValueError(
-            f"images: expected a JPEG, PNG, BMP or GIF that decodes to (H, W, {channels}), got {path}"
-        ) from error
+        raise ValueError(f"images: expected an image file that decodes to (H, W, {channels}), got {path}") from error
     return np.asarray(how(how.crop_and_resize(image, size)))[None]
 
 
@@ -173,10 +191,16 @@ def _scores(output: Any, path: Path) -> np.ndarray:
     return output[0]
 
 
-def _labels(path: str | PathLike[str] | None, classes: int) -> tuple[list[str] | None, tuple[str, ...]]:
+def _own_labels(path: Path, classes: int) -> tuple[Sequence[str] | None, tuple[str, ...]]:
+    """The labels recorded beside a model, and notes on them."""
+    names = read_class_names(path)
+    if len(names) in (0, classes):
+        return names or None, ()
+    return None, (f"labels: {len(names)} are recorded beside the model, which has {classes} classes: left out",)
+
+
+def _labels(path: str | PathLike[str], classes: int) -> tuple[Sequence[str], tuple[str, ...]]:
     """A label for each class, and notes on them."""
-    if path is None:
-        return None, ()
     path = as_path(path, "labels")
     if not path.is_file():
         raise FileNotFoundError(f"labels: expected a text file, got {as_found(path)}")

@@ -40,8 +40,6 @@ SAMPLES_HELP = "Most samples to calibrate and to verify on; {samples} if not giv
 """Names and number stand in `tfsep.tflite`, whose import takes NumPy: they are filled in when help is shown."""
 SET_HELP = "'fashion_mnist', a folder of its IDX files, of images by class, or of records"
 DATA_HELP = f"{SET_HELP}, a folder of images alone, or a .npy or .npz file (x, y; or arrays named as the inputs)."
-MEAN_HELP = "Of pixels in [0, 255], one, or one for each channel with commas; as recorded beside the model, or 127.5."
-STD_HELP = "And their standard deviation; as recorded beside the model, or 127.5."
 IO_HELP = "Type of the file's inputs and outputs: int8, uint8, int16 or float32; the recipe's if not given."
 STRICT_HELP = (
     "Refuse a file whose rounding, and nothing else, makes outputs differ by more than the recipe's tolerance."
@@ -156,7 +154,22 @@ def open_samples(
     wanted = shape if isinstance(shape, tuple) else _single_input_shape(model, argument)
     if len(wanted) != 3 and Path(source).suffix not in (".npy", ".npz"):
         raise ValueError(f"{argument}: expected a .npy or .npz file for a model of inputs {wanted}, got {source!r}")
-    return open_batches(source, wanted, split, samples, preprocessing, class_count(model))
+    opened = open_batches(source, wanted, split, samples, preprocessing, class_count(model))
+    return _as_input(opened, str(getattr(inputs, "dtype", "float32")))
+
+
+def _as_input(samples: "Data", dtype: str) -> "Data":
+    """Batches of images as an input of whole numbers takes them; arrays as they are, for a check of their own type."""
+    from tfsep._keras.backend import tf
+
+    if not isinstance(samples, tf.data.Dataset) or tf.as_dtype(dtype).is_floating:
+        return samples
+
+    def cast(images: Any, *labels: Any) -> Any:
+        whole = tf.cast(tf.round(images), dtype)
+        return (whole, *labels) if labels else whole
+
+    return samples.map(cast)
 
 
 def class_count(model: "Model") -> int:
@@ -181,51 +194,6 @@ def _single_input_shape(model: "Model", argument: str) -> tuple[int | None, ...]
     if not hasattr(inputs, "shape"):
         raise ValueError(f"{argument}: expected a model that was built on one input, got {model.name!r}")
     return tuple(inputs.shape[1:])
-
-
-def preprocessing_for(
-    model: Path, mean: str | None, std: str | None, default: "Preprocessing | None" = None
-) -> "Preprocessing":
-    """The preprocessing recorded beside a model, or a default, with the mean and standard deviation of the options."""
-    from dataclasses import replace
-
-    from tfsep.data import DEFAULT, read_preprocessing
-
-    how = read_preprocessing(model) or default or DEFAULT
-    if mean is None and std is None:
-        return how
-    means = how.mean if mean is None else _parse_numbers("mean", mean)
-    scales = how.std if std is None else _parse_numbers("std", std)
-    if not all(scales):
-        raise ValueError(f"std: expected numbers other than zero, got {std}")
-    if len(scales) != len(means) and 1 not in (len(scales), len(means)):
-        raise ValueError(f"mean, std: expected as many numbers, got {len(means)} and {len(scales)}")
-    many = max(len(means), len(scales))
-    means, scales = (each * many if len(each) == 1 else each for each in (means, scales))
-    offsets = tuple(mean / scale for mean, scale in zip(means, scales, strict=True))
-    return replace(how, scale=scales, offset=offsets)
-
-
-def known_preprocessing(
-    model: Path, mean: str | None, std: str | None, how: "Preprocessing", sources: tuple[str | None, ...]
-) -> "Preprocessing | None":
-    """The preprocessing for reports: given, recorded beside the model, or applied to images; None otherwise."""
-    from tfsep.data import read_preprocessing
-
-    prepared = any(source is not None and Path(source).suffix not in (".npy", ".npz") for source in sources)
-    is_known = mean is not None or std is not None or read_preprocessing(model) is not None
-    return how if is_known or prepared else None
-
-
-def _parse_numbers(option: str, text: str) -> tuple[float, ...]:
-    """The numbers of an option, with commas."""
-    from tfsep._utils.arguments import number_in_range
-
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ValueError(f"{option}: expected a number, or one for each channel with commas, got {text!r}") from error
-    return tuple(number_in_range(each, option, float, -1e6, 1e6) for each in numbers)
 
 
 def input_shape_of(model: "Model", size: str, channels: int | None = None) -> tuple[int, ...]:

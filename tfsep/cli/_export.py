@@ -8,26 +8,23 @@ import typer
 from tfsep.cli._app import (
     DATA_HELP,
     IO_HELP,
-    MEAN_HELP,
     RECIPE_HELP,
     SAMPLES_HELP,
-    STD_HELP,
     STRICT_HELP,
     TARGET_HELP,
     TOLERANCE_HELP,
     class_count,
     command,
     input_shapes_of,
-    known_preprocessing,
     open_samples,
     parse_size,
     parse_targets,
     parse_thread_counts,
-    preprocessing_for,
     print_line,
 )
 from tfsep.cli._calibration import BudgetOption, CalibrateOption, KeepFloatOption, calibrate_arguments
 from tfsep.cli._models import MODEL_HELP, CustomOption, UnsafeOption, open_model
+from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for
 from tfsep.defs import NETWORKS
 
 if TYPE_CHECKING:
@@ -78,6 +75,7 @@ def export(
             calibrate=arguments,
             io=io,
             tolerance=tolerance,
+            class_names=_class_names(model, (data, calibration), class_count(loaded)) or (),
             allow_flex=allow_flex,
             strict=strict,
         )
@@ -104,10 +102,12 @@ def verify(
     with silence_native_stderr():
         from tfsep import tflite
 
-        loaded, how = open_model(model, custom, unsafe), preprocessing_for(model, mean, std)
+        loaded = open_model(model, custom, unsafe)
+        prepared = preparation_for(model, loaded, mean, std)
+        prepared.tell(data)
         inputs = tflite.inspect(file).role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else None
-        given = open_samples("data", data, loaded, shape, "test", samples, how)
+        given = open_samples("data", data, loaded, shape, "test", samples, prepared.how)
         print(tflite.verify(loaded, file, given, tolerance=tolerance, weights=weights, strict=strict))
 
 
@@ -154,7 +154,7 @@ def convert(
             folder=out,
             calibrate=calibrate_arguments(calibrate, keep_float, budget) or _default_calibration(arguments, calibrate),
             targets=() if target is None else parse_targets(target),
-            labels=_read_labels(labels, (data, calibration), class_count(arguments["model"])),
+            labels=_read_labels(labels) or _class_names(model, (data, calibration), class_count(loaded)),
             name=name,
             threads=parse_thread_counts(threads),
             io=io,
@@ -217,27 +217,36 @@ def _opened(
     from tfsep.tflite._recipes import MAX_CALIBRATION_SAMPLES, get_recipe
 
     chosen, most = get_recipe(recipe), samples or MAX_CALIBRATION_SAMPLES
-    how = preprocessing_for(model, mean, std)
+    prepared = preparation_for(model, loaded, mean, std)
+    prepared.tell(calibration, data)
+    how = prepared.how
     shape = None if size is None else input_shapes_of(loaded, size)
     return {
         "model": loaded,
         "recipe": chosen,
         "calibration": open_samples("calibration", calibration, loaded, shape, "train", most, how),
         "data": open_samples("data", data, loaded, shape, "test", most, how),
-        "preprocessing": known_preprocessing(model, mean, std, how, (calibration, data)),
+        "preprocessing": prepared.recorded(calibration, data),
         "input_shape": shape,
         "max_calibration_samples": most,
     }
 
 
-def _read_labels(path: Path | None, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
-    """The lines of a file, or the class names of the first data set with as many classes as the model."""
+def _read_labels(path: Path | None) -> tuple[str, ...] | None:
+    """The lines of a file; None without one."""
     from tfsep._utils.arguments import as_found
+
+    if path is None:
+        return None
+    if not path.is_file():
+        raise FileNotFoundError(f"labels: expected a file with a line for each class, got {as_found(path)}")
+    return tuple(path.read_text(errors="replace").rstrip("\n").split("\n"))
+
+
+def _class_names(model: Path, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:
+    """The class names recorded beside a model, or of the first data set with as many classes as it has."""
+    from tfsep.data import read_class_names
     from tfsep.data._open_data import class_names_of
 
-    if path is not None:
-        if not path.is_file():
-            raise FileNotFoundError(f"labels: expected a file with a line for each class, got {as_found(path)}")
-        return tuple(path.read_text(errors="replace").rstrip("\n").split("\n"))
-    named = (class_names_of(source) for source in sources if source is not None)
+    named = (read_class_names(model), *(class_names_of(source) for source in sources if source is not None))
     return next((names for names in named if names and len(names) == classes), None)

@@ -8,8 +8,6 @@ import typer
 
 from tfsep._utils.table import Table
 from tfsep.cli._app import (
-    MEAN_HELP,
-    STD_HELP,
     TARGET_HELP,
     Format,
     command,
@@ -17,9 +15,9 @@ from tfsep.cli._app import (
     parse_size,
     parse_targets,
     parse_thread_counts,
-    preprocessing_for,
 )
 from tfsep.cli._models import CustomOption, UnsafeOption, custom_objects, open_model
+from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for
 from tfsep.defs import NETWORKS
 
 
@@ -172,8 +170,10 @@ def _save_figure(figure: Any, path: Path) -> None:
 @command("predict")
 def predict(
     model: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, or the folder of a SavedModel.")],
-    images: Annotated[list[Path], typer.Argument(help="JPEG, PNG, BMP or GIF files.")],
-    labels: Annotated[Path | None, typer.Option(help="A text file with a line for each class.")] = None,
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="A text file with a line for each class; as recorded, if not given.")
+    ] = None,
     crop: Annotated[
         float | None,
         typer.Option(help="Central share of rows and columns to keep; as recorded, or 0.875, if not given."),
@@ -199,7 +199,8 @@ def predict(
         changed = {name: value for name, value in given.items() if value is not None}
         how = None
         if changed or mean is not None or std is not None:
-            how = replace(preprocessing_for(model, mean, std, CENTRAL), **changed)
+            loaded = None if model.suffix == ".tflite" else open_model(model, custom, unsafe)
+            how = replace(preparation_for(model, loaded, mean, std, CENTRAL).how, **changed)
         own = custom_objects(custom)
         result = classify(model, images, labels, how, top, custom_objects=own, safe_mode=not unsafe)
         print(result.to_json() if json else result)

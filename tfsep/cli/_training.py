@@ -19,6 +19,7 @@ from tfsep.cli._calibration import (
     part_arguments,
 )
 from tfsep.cli._models import CustomOption, UnsafeOption, open_model
+from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for
 from tfsep.defs import NETWORKS
 
 DataOption = Annotated[str, typer.Option(help=f"{SET_HELP}.")]
@@ -160,6 +161,8 @@ def quantize(
     out: Annotated[Path, typer.Option(help="Folder of the run, and of the int8 file.")] = Path("runs/int8"),
     data: DataOption = "fashion_mnist",
     size: SizeOption = None,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     config: ConfigOption = None,
     epochs: EpochsOption = None,
     learning_rate: LearningRateOption = None,
@@ -192,7 +195,7 @@ def quantize(
 
     with silence_native_stderr():
         from tfsep import quantize as quantization
-        from tfsep import saved, tflite
+        from tfsep import saved
         from tfsep import train as training
         from tfsep._utils.atomic_files import atomic_files
         from tfsep.data import open_data
@@ -208,23 +211,39 @@ def quantize(
             raise ValueError(f"{given}: expected --calibrate-only, got none; in training float_layers is a setting")
         recipe = training.QuantizeConfig.of({**_merged_settings(config, settings), **options})
         loaded = open_model(model, custom, unsafe)
-        images = open_data(data, image_shape_of(loaded, size))
+        prepared = preparation_for(model, loaded, mean, std)
+        prepared.tell(data)
+        images = open_data(data, image_shape_of(loaded, size), prepared.how)
         if calibrate_only:
-            prepared = _calibrated(loaded, recipe, images, out, arguments)
+            made = _calibrated(loaded, recipe, images, out, arguments)
             if sensitivity:
                 _rank(loaded, recipe, images, out)
         else:
             result = training.finetune(loaded, recipe, images, out, resume=resume)
             _print_result(result)
-            prepared = result.model
-        covered = quantization.coverage(prepared)
+            made = result.model
+        covered = quantization.coverage(made)
         print_line(str(covered))
         with atomic_files([out / "coverage.json", out / "coverage.md"], "out") as (as_json, as_markdown):
             as_json.write_text(covered.to_json())
             as_markdown.write_text(covered.to_markdown() + "\n")
-        print_line(str(tflite.export(prepared, out / "model_int8.tflite", "int8", data=images.test.batches())))
+        print_line(str(_exported(made, images, out)))
         if publish is not None:
             print_line(f"published in {saved.publish(result, recipe, images, publish)}")
+
+
+def _exported(made: Any, images: Any, out: Path) -> Any:
+    """Export an int8 model into its folder, verified on all test images."""
+    from tfsep import tflite
+
+    return tflite.export(
+        made,
+        out / "model_int8.tflite",
+        "int8",
+        data=images.test.batches(),
+        preprocessing=images.train.preprocessing,
+        class_names=images.class_names,
+    )
 
 
 def _require_no_training(options: dict[str, Any]) -> None:
@@ -244,7 +263,7 @@ def _calibrated(model: Any, recipe: Any, images: Any, out: Path, arguments: dict
     prepared = calibrate(model, **_shown(recipe, images), report=reports.append, **arguments)
     print_line(str(reports[0]))
     folder = make_folder(out, "out")
-    save_with_preprocessing(prepared, images.train.preprocessing, folder / "model.keras", "out")
+    save_with_preprocessing(prepared, images.train.preprocessing, folder / "model.keras", "out", images.class_names)
     with atomic_files([folder / f"calibration.{kind}" for kind in ("json", "md")], "out") as (as_json, as_markdown):
         as_json.write_text(reports[0].to_json())
         as_markdown.write_text(reports[0].to_markdown() + "\n")

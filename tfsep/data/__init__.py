@@ -16,11 +16,13 @@ from tfsep.data._fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist, read
 from tfsep.data._fashion_scenes import SceneData, SceneSplit, fashion_scenes
 from tfsep.data._image_data import ImageData
 from tfsep.data._image_folder import image_folder
+from tfsep.data._model_preprocessing import KnownPreprocessing, known_preprocessing, leading_preprocessing
 from tfsep.data._open_data import open_arrays, open_batches, open_data
 from tfsep.data._preprocessing import (
     CENTRAL,
     DEFAULT,
     Preprocessing,
+    read_class_names,
     read_preprocessing,
     save_with_preprocessing,
     write_preprocessing,
@@ -35,6 +37,7 @@ __all__ = [
     "FASHION_MNIST_CLASSES",
     "EpochShard",
     "ImageData",
+    "KnownPreprocessing",
     "Preprocessing",
     "Scene",
     "SceneData",
@@ -44,11 +47,14 @@ __all__ = [
     "fashion_mnist",
     "fashion_scenes",
     "image_folder",
+    "known_preprocessing",
+    "leading_preprocessing",
     "open_arrays",
     "open_batches",
     "open_data",
     "open_records",
     "preprocess",
+    "read_class_names",
     "read_idx",
     "read_preprocessing",
     "save_with_preprocessing",

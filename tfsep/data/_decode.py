@@ -1,15 +1,41 @@
 """Decoding of images: from the bytes of a file to uint8 pixels."""
 
 import io
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 from PIL.ExifTags import Base
-from PIL.Image import Exif
-from PIL.Image import open as open_image
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
+
+_BY_TENSORFLOW = b"\xff\xd8", b"\x89P", b"GI"
+"""First bytes of JPEG, PNG and GIF."""
+_NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}
+"""Formats that Pillow knows by name, and that need a program of their own to read."""
+_OF_16_BITS = "I;16", "I;16L", "I;16B", "I;16N"
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """Return the names of the image formats that are read."""
+    Image.init()
+    return tuple(sorted(set(Image.OPEN) - _NO_PICTURES))
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """Return the suffixes of the files that are read, in small letters.
+
+    Examples:
+        >>> {".jpg", ".png", ".webp", ".tif"} <= image_suffixes(), ".txt" in image_suffixes()
+        (True, False)
+    """
+    formats = readable_formats()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
 
 
 def preprocess(images: Tensor | np.ndarray) -> Tensor:
@@ -31,11 +57,11 @@ def preprocess(images: Tensor | np.ndarray) -> Tensor:
 def decode_image(content: TensorLike, channels: int) -> Tensor:
     """Decode the bytes of one image file, upright by the EXIF orientation of a JPEG; works inside ``tf.data``.
 
-    TensorFlow decodes, except for what it gets wrong: it takes the palette indices of a BMP for grey levels, and
-    ignores the orientation of a JPEG.
+    TensorFlow decodes JPEG, PNG and GIF, and Pillow all else: TensorFlow takes the palette indices of a BMP for grey
+    levels. It ignores the orientation of a JPEG.
 
     Args:
-        content: bytes of a JPEG, PNG, BMP or GIF file, a string tensor.
+        content: bytes of an image file that Pillow reads, a string tensor.
         channels: 1 for grey, 3 for colour.
 
     Returns:
@@ -47,9 +73,9 @@ def decode_image(content: TensorLike, channels: int) -> Tensor:
     """
     signature = tf.strings.substr(content, 0, 2)
     image = tf.cond(
-        signature == b"BM",
-        lambda: tf.numpy_function(_decode_bmp, [_byte_values(content), channels], tf.uint8, stateful=False),
+        tf.reduce_any(signature == tf.constant(_BY_TENSORFLOW)),
         lambda: _decode_with_tensorflow(content, channels),
+        lambda: tf.numpy_function(_decode_with_pillow, [_byte_values(content), channels], tf.uint8, stateful=False),
     )
     image.set_shape((None, None, channels))
     return tf.cond(signature == b"\xff\xd8", lambda: _upright_jpeg(image, content), lambda: image)
@@ -74,13 +100,34 @@ def _decode_with_tensorflow(content: Tensor, channels: int) -> Tensor:
     )
 
 
-def _decode_bmp(values: np.ndarray, channels: int) -> np.ndarray:
+def _decode_with_pillow(values: np.ndarray, channels: int) -> np.ndarray:
     try:
-        with open_image(io.BytesIO(values.tobytes()), formats=["BMP"]) as image:
+        with Image.open(io.BytesIO(values.tobytes()), formats=readable_formats()) as stored:
+            image: Image.Image = ImageOps.exif_transpose(stored)
+            if image.mode in _OF_16_BITS:
+                # Pillow would cut off what is over 255.
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            if image.mode in ("F", "I"):
+                raise ValueError(f"pixels of mode {image.mode}, whose range is not known")
             pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     except Exception as error:  # Pillow raises many kinds for a damaged file
-        raise tf.errors.InvalidArgumentError(None, None, f"no whole BMP file: {error}") from error
+        raise tf.errors.InvalidArgumentError(None, None, f"no whole image file: {error}") from error
     return pixels.reshape(*pixels.shape[:2], int(channels))
+
+
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Return rows and columns of an image file, upright, by its header alone; None for one that is none.
+
+    Args:
+        path: path of the file.
+    """
+    try:
+        with Image.open(path, formats=readable_formats()) as image:
+            columns, rows = image.size
+            turned = image.getexif().get(Base.Orientation, 1) >= 5
+    except Exception:  # Pillow raises many kinds for a damaged file, which the first decoding names
+        return None
+    return (columns, rows) if turned else (rows, columns)
 
 
 def _upright_jpeg(image: Tensor, content: Tensor) -> Tensor:
@@ -103,7 +150,7 @@ def _exif_orientation(values: np.ndarray) -> np.int64:
     place = content.find(b"Exif\0\0", 0, 2**16)
     if place < 0:
         return np.int64(1)
-    exif = Exif()
+    exif = Image.Exif()
     try:
         exif.load(content[place : place + 2**16])
         orientation = exif.get(Base.Orientation, 1)
@@ -129,4 +176,4 @@ def decode_pixels(content: Tensor, image_shape: tuple[int, int, int], preprocess
 
 
 DECODERS = {"pixels": decode_pixels, "file": decode_file}
-"""By encoding: uint8 pixels in the order (H, W, C), or the bytes of a JPEG, PNG, BMP or GIF file of any size."""
+"""By encoding: uint8 pixels in the order (H, W, C), or the bytes of an image file of any size."""

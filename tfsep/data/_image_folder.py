@@ -1,6 +1,8 @@
 """A folder of images by class, as a data set."""
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -11,14 +13,20 @@ import numpy as np
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
 from tfsep._utils.arguments import as_found, as_path, number_in_range
-from tfsep.data._decode import decode_file, decoded_size
+from tfsep.data._decode import decode_file, decoded_size, image_suffixes, upright_size
 from tfsep.data._image_data import ImageData
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._split import IndexedSplit
 from tfsep.geometry import PairLike
 from tfsep.geometry._sizes import pair
 
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+_logger = logging.getLogger(__name__)
+
+LARGEST_SIDE = 224
+"""Rows and columns of the images of a folder, where its files have more and no size is given: ImageNet's."""
+
+_LOOKED_AT = 64
+"""Files whose sizes are looked at."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +87,27 @@ class FileSplit(IndexedSplit):
             ) from error
 
 
-def _image_names(folder: Path, below: str = "") -> Iterator[str]:
-    """Paths of the images in a folder, at any depth, relative to it; strings, because a `Path` for each is slow."""
+def image_names(folder: Path, left_out: Counter[str], below: str = "") -> Iterator[str]:
+    """Yield the paths of the images in a folder, at any depth, relative to it.
+
+    They are strings, because a `Path` for each is slow. Hidden files are no images.
+
+    Args:
+        folder: the folder.
+        left_out: counts the suffixes of files that are no images.
+        below: path below the folder to look at, which ends in a slash.
+    """
+    suffixes = image_suffixes()
     with os.scandir(folder / below) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _image_names(folder, f"{below}{entry.name}/")
-            elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and entry.is_file():
+                yield from image_names(folder, left_out, f"{below}{entry.name}/")
+            elif entry.name.startswith(".") or not entry.is_file():
+                continue
+            elif (suffix := Path(entry.name).suffix.lower()) in suffixes:
                 yield below + entry.name
+            else:
+                left_out[suffix or "without a suffix"] += 1
 
 
 def _names_and_labels(folder: Path, class_names: tuple[str, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +115,13 @@ def _names_and_labels(folder: Path, class_names: tuple[str, ...], seed: int) -> 
 
     Names become arrays class by class, because Python's strings take four times the memory.
     """
-    names = [np.array([os.fsencode(n) for n in sorted(_image_names(folder / name))], bytes) for name in class_names]
+    left_out: Counter[str] = Counter()
+    names = [
+        np.array([os.fsencode(n) for n in sorted(image_names(folder / name, left_out))], bytes) for name in class_names
+    ]
+    if class_names != ("",):
+        left_out["in no folder of a class"] = sum(1 for path in folder.iterdir() if _is_image(path))
+    _say_left_out(folder, left_out)
     labels = np.repeat(np.arange(len(names), dtype="int32"), [len(n) for n in names])
     order = np.random.default_rng(seed).permutation(len(labels))
     return np.concatenate(names)[order], labels[order]
@@ -104,13 +131,48 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
 
 
+def folder_class_names(folder: Path) -> tuple[str, ...]:
+    """Return the class names of a folder of images, by the names of its folders alone."""
+    return _class_names(folder / "train" if _is_split(folder) else folder)
+
+
+def _is_split(folder: Path) -> bool:
+    return (folder / "train").is_dir() and (folder / "test").is_dir()
+
+
+def _say_left_out(folder: Path, left_out: Counter[str]) -> None:
+    """Log the number of files that are not read."""
+    if count := left_out.total():
+        kinds = ", ".join(f"{number} {kind}" for kind, number in left_out.most_common() if number)
+        _logger.info(f"{folder}: {count:,} files are left out ({kinds})")
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in image_suffixes() and not path.name.startswith(".") and path.is_file()
+
+
+def size_of_images(folder: Path) -> tuple[int, int]:
+    """Return rows and columns for the images of a folder: those of its files, or a square of their smaller side.
+
+    It is no larger than `LARGEST_SIDE`. Sizes of some files are looked at, evenly spread over the folder.
+
+    Args:
+        folder: a folder of images, at any depth.
+    """
+    names = sorted(image_names(folder, Counter()))
+    some = names[:: -(-len(names) // _LOOKED_AT) or 1]
+    found = [size for name in some if (size := upright_size(folder / name)) is not None]
+    if not found:
+        return LARGEST_SIDE, LARGEST_SIDE
+    if len(set(found)) == 1 and max(found[0]) <= LARGEST_SIDE:
+        return found[0]
+    side = min(LARGEST_SIDE, int(np.median([min(size) for size in found])))
+    return side, side
+
+
 def is_unlabelled(folder: Path) -> bool:
     """Whether a folder has images but no classes: image files in it, and fewer than two folders."""
-    return (
-        folder.is_dir()
-        and any(path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() for path in folder.iterdir())
-        and len(_class_names(folder)) < 2
-    )
+    return folder.is_dir() and any(map(_is_image, folder.iterdir())) and len(_class_names(folder)) < 2
 
 
 def unlabelled_images(
@@ -133,8 +195,8 @@ def image_folder(
     """Return the data set of a folder with one folder of images for each class.
 
     Args:
-        folder: ``folder/<class>/*.png`` (JPEG, PNG, BMP or GIF), to be split by `test_share`, or
-            ``folder/train/<class>/*`` with ``folder/test/<class>/*``.
+        folder: ``folder/<class>/*.png`` (any kind of image that Pillow reads), to be split by `test_share`, or
+            ``folder/train/<class>/*`` with ``folder/test/<class>/*``. The logger counts other files.
         image_size: rows and columns of every image after the resize, an int or a pair.
         channels: 1 for grey, 3 for colour.
         test_share: share of the images for the test split, in a folder without one of its own.
@@ -162,13 +224,15 @@ def image_folder(
     if not isinstance(test_share, float | np.floating) or not 0 < test_share < 1:
         raise ValueError(f"test_share: expected a number in (0, 1), got {test_share!r}")
     seed = number_in_range(seed, "seed", int, 0)
-    is_split = (folder / "train").is_dir() and (folder / "test").is_dir()
-    class_names = _class_names(folder / "train" if is_split else folder)
+    is_split, class_names = _is_split(folder), folder_class_names(folder)
     if len(class_names) < 2:
         what = "images in at least two folders" if not class_names else "at least two folders"
         raise ValueError(f"folder: expected {what} of classes, got {len(class_names) or 'none'} in {folder}")
 
     if is_split:
+        others = sorted(set(_class_names(folder)) - {"train", "test"})
+        if others:
+            _logger.info(f"{folder}: {', '.join(others)} left out: train and test are there")
         unknown = sorted(set(_class_names(folder / "test")) - set(class_names))
         if unknown:
             raise ValueError(f"folder: expected test images of the classes in train, got {', '.join(unknown)}")

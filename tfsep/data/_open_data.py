@@ -1,5 +1,6 @@
 """Opening of data by the name or path that a user gives."""
 
+import logging
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -14,12 +15,21 @@ from tfsep._keras.types import Data, Shape
 from tfsep._utils.arguments import as_found, as_path, positive_int
 from tfsep.data._fashion_mnist import fashion_mnist
 from tfsep.data._image_data import ImageData
-from tfsep.data._image_folder import image_folder, is_unlabelled, unlabelled_images
+from tfsep.data._image_folder import (
+    LARGEST_SIDE,
+    folder_class_names,
+    image_folder,
+    is_unlabelled,
+    size_of_images,
+    unlabelled_images,
+)
 from tfsep.data._image_shape import open_shape
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._record_index import RECORDS_INDEX
 from tfsep.data._records import open_records
 from tfsep.data._split import Split
+
+_logger = logging.getLogger(__name__)
 
 
 def open_data(
@@ -31,8 +41,8 @@ def open_data(
 
     Args:
         source: ``"fashion_mnist"``, a folder of its four IDX files, of records, or of images by class.
-        image_shape: (H, W, C) of images of files after the resize; sizes that are None or not given are 224×224 in
-            colour for a folder of images, and those of the index for records.
+        image_shape: (H, W, C) of images of files after the resize. Parts that are None or not given are, for a folder
+            of images, the size of its files, at most 224×224, in colour, and those of the index for records.
         preprocessing: preprocessing of the images; None for the defaults of `Preprocessing`. Images of IDX files and of
             records of pixels have their size already and are not cropped or resized.
 
@@ -58,7 +68,11 @@ def open_data(
         return _with_preprocessing(fashion_mnist(folder), preprocessing)
     rows, columns, channels = shape
     (preprocessing or DEFAULT).require_channels(channels or 3)
-    return image_folder(folder, (rows or 224, columns or 224), channels or 3, preprocessing=preprocessing)
+    own = size_of_images(folder) if None in (rows, columns) else (0, 0)
+    data = image_folder(folder, (rows or own[0], columns or own[1]), channels or 3, preprocessing=preprocessing)
+    if rows is None and columns is None:
+        _logger.info(f"{folder}: images are {'×'.join(map(str, data.image_shape))}; another size can be given")
+    return data
 
 
 def _with_preprocessing(data: ImageData, preprocessing: Preprocessing | None) -> ImageData:
@@ -119,7 +133,8 @@ def open_batches(
         rows, columns, channels = open_shape(image_shape)
         how = preprocessing or DEFAULT
         how.require_channels(channels or 3)
-        samples: Split = unlabelled_images(path, (rows or 224, columns or 224), channels or 3, how)
+        size = rows or LARGEST_SIDE, columns or LARGEST_SIDE
+        samples: Split = unlabelled_images(path, size, channels or 3, how)
         has_labels = False
     else:
         data = open_data(source, image_shape, preprocessing)
@@ -147,7 +162,10 @@ def class_names_of(source: str | PathLike[str]) -> tuple[str, ...]:
         ()
     """
     path = as_path(source, "data")
-    return () if path.suffix in (".npy", ".npz") or is_unlabelled(path) else open_data(source).class_names
+    if path.suffix in (".npy", ".npz") or is_unlabelled(path):
+        return ()
+    is_other = str(source) == "fashion_mnist" or (path / RECORDS_INDEX).is_file() or any(path.glob("*-idx?-ubyte*"))
+    return open_data(source).class_names if is_other or not path.is_dir() else folder_class_names(path)
 
 
 def open_arrays(source: str | PathLike[str], names: Sequence[str], limit: int | None = None) -> Data:

@@ -1,6 +1,7 @@
 """Preprocessing, from the pixels of an image to a network's input: one record, kept in the JSON beside a model."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -15,8 +16,8 @@ from tfsep._utils.atomic_files import atomic_file, atomic_files
 from tfsep.geometry._sizes import pair
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos3")
-JSON_KEY = "preprocessing"
-"""Key of the record in the JSON beside a model."""
+JSON_KEY, CLASS_NAMES_KEY = "preprocessing", "class_names"
+"""Keys of the record, and of the names of the classes, in the JSON beside a model."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ class Preprocessing:
         crop = [] if self.crop == 1 else [f"central crop {self.crop:g}"]
         size = "" if self.size is None else f" to {self.size[0]}×{self.size[1]}"
         scale, offset = _text_of(self.scale), _text_of(self.offset)
-        return ", ".join([*crop, f"{self.interpolation}{size}", f"pixel / {scale} - {offset}"])
+        pixels = "pixels in [0, 255]" if (self.scale, self.offset) == (1, 0) else f"pixel / {scale} - {offset}"
+        return ", ".join([*crop, f"{self.interpolation}{size}", pixels])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as a dict for JSON."""
@@ -191,26 +193,56 @@ def read_preprocessing(model: str | PathLike[str]) -> Preprocessing | None:
         >>> read_preprocessing("missing.keras") is None
         True
     """
+    record = _read_json(model).get(JSON_KEY)
+    try:
+        return None if record is None else Preprocessing.from_dict(record)
+    except ValueError as error:
+        path = as_path(model, "model").with_suffix(".json")
+        raise ValueError(f"model: expected a right record beside it, got {path} ({error})") from error
+
+
+def read_class_names(model: str | PathLike[str]) -> tuple[str, ...]:
+    """Return the names of the classes in the JSON beside a model; none where it has none.
+
+    Args:
+        model: path of the model.
+
+    Raises:
+        TypeError: if `model` is no path.
+        ValueError: if the JSON is damaged, or they are no names.
+
+    Examples:
+        >>> read_class_names("missing.keras")
+        ()
+    """
+    names = _read_json(model).get(CLASS_NAMES_KEY) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        path = as_path(model, "model").with_suffix(".json")
+        raise ValueError(f"model: expected a list of class names beside it, got {short_repr(names)} in {path}")
+    return tuple(names)
+
+
+def _read_json(model: str | PathLike[str]) -> dict[str, Any]:
+    """The object in the JSON beside a model; an empty one where there is none."""
     path = as_path(model, "model").with_suffix(".json")
     if not path.is_file():
-        return None
+        return {}
     try:
         found = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"model: expected whole JSON beside it, got a damaged {path} ({error})") from error
-    record = found.get(JSON_KEY) if isinstance(found, dict) else None
-    try:
-        return None if record is None else Preprocessing.from_dict(record)
-    except ValueError as error:
-        raise ValueError(f"model: expected a right record beside it, got {path} ({error})") from error
+    return found if isinstance(found, dict) else {}
 
 
-def write_preprocessing(preprocessing: Preprocessing, model: str | PathLike[str]) -> Path:
+def write_preprocessing(
+    preprocessing: Preprocessing, model: str | PathLike[str], class_names: Sequence[str] = ()
+) -> Path:
     """Write the record into a JSON beside a model.
 
     Args:
         preprocessing: the record.
         model: path of the model.
+        class_names: names of the classes, in the order of the model's output; none where they are not known.
 
     Returns:
         The path of the JSON: the model's, with the ending ``.json``.
@@ -227,12 +259,16 @@ def write_preprocessing(preprocessing: Preprocessing, model: str | PathLike[str]
     """
     path = as_path(model, "model").with_suffix(".json")
     with atomic_file(path, "model") as partial:
-        partial.write_text(_to_json(preprocessing))
+        partial.write_text(_to_json(preprocessing, class_names))
     return path
 
 
 def save_with_preprocessing(
-    model: Model, preprocessing: Preprocessing, path: str | PathLike[str], argument: str = "path"
+    model: Model,
+    preprocessing: Preprocessing,
+    path: str | PathLike[str],
+    argument: str = "path",
+    class_names: Sequence[str] = (),
 ) -> Path:
     """Save a Keras model with the record beside it.
 
@@ -244,6 +280,7 @@ def save_with_preprocessing(
         preprocessing: the record.
         path: path of the ``.keras`` file.
         argument: the name of `path` in error messages.
+        class_names: names of the classes, in the order of the model's output; none where they are not known.
 
     Returns:
         The path of the JSON.
@@ -262,9 +299,10 @@ def save_with_preprocessing(
     record = path.with_suffix(".json")
     with atomic_files([path, record], argument) as (partial, partial_record):
         model.save(partial)
-        partial_record.write_text(_to_json(preprocessing))
+        partial_record.write_text(_to_json(preprocessing, class_names))
     return record
 
 
-def _to_json(preprocessing: Preprocessing) -> str:
-    return json.dumps({JSON_KEY: preprocessing.to_dict()}, indent=2) + "\n"
+def _to_json(preprocessing: Preprocessing, class_names: Sequence[str]) -> str:
+    named = {CLASS_NAMES_KEY: list(class_names)} if class_names else {}
+    return json.dumps({JSON_KEY: preprocessing.to_dict(), **named}, indent=2) + "\n"

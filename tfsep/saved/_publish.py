@@ -46,12 +46,19 @@ def publish(
     destination = make_folder(destination, "destination")
     calibration, how = data.train.take(0, MAX_CALIBRATION_SAMPLES).images(), data.train.preprocessing
     if isinstance(config, QuantizeConfig):
-        reports = export_all(result.model, destination, None, data.test.batches, ["int8"], how)
+        reports = export_all(result.model, destination, None, data.test.batches, ["int8"], how, data.class_names)
     else:
-        reports = export_all(result.model, destination, how(calibration), data.test.batches, preprocessing=how)
+        reports = export_all(
+            result.model,
+            destination,
+            how(calibration),
+            data.test.batches,
+            preprocessing=how,
+            class_names=data.class_names,
+        )
     for name in (MODEL, LOG, CURVES):
         shutil.copyfile(result.folder / name, destination / name)
-    write_preprocessing(how, destination / MODEL)
+    write_preprocessing(how, destination / MODEL, data.class_names)
     samples = data.test.take(0, TEST_SAMPLES)
     np.savez_compressed(
         destination / SAMPLES,

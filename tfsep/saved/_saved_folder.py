@@ -1,7 +1,7 @@
 """Trained models that ship with the package: location, loading, export."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -102,6 +102,7 @@ def export_all(
     data: Callable[[], Data],
     recipes: Iterable[str | tflite.Recipe] = tuple(tflite.RECIPES),
     preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] = (),
 ) -> dict[str, tflite.ExportReport]:
     """Export a model with several recipes as ``model_<recipe>.tflite``, and verify each file.
 
@@ -112,6 +113,7 @@ def export_all(
         data: called once for each recipe; returns the samples to verify on, batches of (images, labels).
         recipes: names in `tfsep.tflite.RECIPES`, or recipes of other names.
         preprocessing: preprocessing of the images, for the reports.
+        class_names: names of the classes, for the reports.
 
     Returns:
         The reports, by name of the recipe.
@@ -126,6 +128,7 @@ def export_all(
             calibration=calibration,
             data=data(),
             preprocessing=preprocessing,
+            class_names=class_names,
         )
         _logger.info(
             f"{recipe.name}: {report.size_bytes / 1000:.0f} kB, accuracy {report.accuracy:.4f} "

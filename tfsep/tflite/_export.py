@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -56,6 +56,7 @@ def export(
     max_calibration_samples: int | None = None,
     calibrate: str | Mapping[str, Any] | None = None,
     preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] = (),
     strict: bool = False,
 ) -> ExportReport:
     """Write a model as a ``.tflite`` file and prove that the file computes what the model computes.
@@ -96,6 +97,7 @@ def export(
             ``"best"``, or its arguments by name. The file is then, byte for byte, that of the model which it returns,
             and every element of its outputs is that model's. None for the ranges of the converter.
         preprocessing: how images are prepared for the model, to be recorded in the report; it is not applied.
+        class_names: names of the classes, in the order of the model's output, to be recorded likewise.
         strict: whether to refuse a file that is lossy, see `VerifyReport.lossy`; otherwise it is kept with a note.
 
     Returns:
@@ -155,7 +157,8 @@ def export(
                     )
             except OperatorError as error:
                 raise _unrunnable(source.signature, content, chosen, error) from error
-            report = replace(report, preprocessing=None if preprocessing is None else preprocessing.to_dict())
+            how = None if preprocessing is None else preprocessing.to_dict()
+            report = replace(report, preprocessing=how, class_names=tuple(class_names))
             if made is not None:
                 report = replace(report, calibration=made.summary, notes=(made.note, *report.notes))
             sidecar.write_text(report.to_json())

@@ -51,6 +51,7 @@ class ExportReport:
         notes: remarks for the user.
         versions: versions of the packages that made the file.
         preprocessing: how images are prepared for the model, in the form of JSON; None where that was not given.
+        class_names: names of the classes; none where they were not given.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class ExportReport:
     notes: tuple[str, ...]
     versions: dict[str, str]
     preprocessing: dict[str, Any] | None = None
+    class_names: tuple[str, ...] = ()
 
     max_error = _Verified[float]()
     """Largest absolute difference between the file and the model."""
@@ -102,6 +104,7 @@ class ExportReport:
             "inputs": [info._asdict() for info in self.inputs],
             "outputs": [info._asdict() for info in self.outputs],
             "preprocessing": self.preprocessing,
+            "class_names": list(self.class_names),
             "notes": list(self.notes),
             "versions": self.versions,
         }

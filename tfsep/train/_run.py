@@ -188,7 +188,7 @@ def run_training(
     job.evaluated.set_weights(best or trainer.evaluation_weights())
     if devices.is_chief:
         directory.draw_curves(records)
-        directory.write_model(job.saved, data.train.preprocessing)
+        directory.write_model(job.saved, data.train.preprocessing, data.class_names)
     return TrainResult(
         job.saved,
         path,

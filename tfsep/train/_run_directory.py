@@ -130,9 +130,9 @@ class RunDirectory:
         if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
             raise ValueError(f"folder: expected a run of this network, got weights of another in {self.path / name}")
 
-    def write_model(self, model: Model, preprocessing: Preprocessing) -> None:
-        """Write the finished model, and beside it the record of its preprocessing."""
-        save_with_preprocessing(model, preprocessing, self.path / MODEL, "folder")
+    def write_model(self, model: Model, preprocessing: Preprocessing, class_names: tuple[str, ...]) -> None:
+        """Write the finished model, and beside it the record of its preprocessing and the names of its classes."""
+        save_with_preprocessing(model, preprocessing, self.path / MODEL, "folder", class_names)
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return the records of the log, one for each epoch."""

@@ -125,6 +125,7 @@ def convert(
             tolerance=tolerance,
             max_calibration_samples=max_calibration_samples,
             calibrate=calibrate,
+            class_names=labels or (),
             strict=strict,
         )
         outputs = _outputs_in_file_order(LiteRTModel(made.path, trusted=True))
