@@ -1,5 +1,7 @@
 """Preparation of images: one rule for all commands, by the record beside a model or by its first layers."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
