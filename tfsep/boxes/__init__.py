@@ -15,6 +15,7 @@ from tfsep.boxes._anchors import (
 )
 from tfsep.boxes._box_coder import BOX_SCALES, decode, encode
 from tfsep.boxes._box_geometry import iou, to_centers, to_corners
+from tfsep.boxes._decoding import Decoding
 from tfsep.boxes._detections import Detections, PostProcessing, detections
 from tfsep.boxes._matching import BACKGROUND, IGNORED, Targets, match, targets
 from tfsep.boxes._suppression import non_max_suppression
@@ -25,6 +26,7 @@ __all__ = [
     "IGNORED",
     "AnchorGrid",
     "Anchors",
+    "Decoding",
     "Detections",
     "PostProcessing",
     "Targets",

@@ -68,6 +68,10 @@ class SceneSplit(NumberedExamples):
         rng = np.random.default_rng((*self.seed, self.numbers[index]))
         return compose_scene(rng, self.rules, self.garments, self.labels)
 
+    def images(self) -> np.ndarray:
+        """Return the images of all scenes, uint8 (N, H, W, 1)."""
+        return np.stack([self.scene(number).image for number in range(self.size)])
+
     def load(self, index: Tensor) -> tuple[Tensor, SceneTarget]:
         """Return the image of a scene, uint8 (H, W, 1), and the other fields of `Scene` by name."""
         types = (tf.uint8, tf.uint8, tf.uint8, tf.float32, tf.int32)

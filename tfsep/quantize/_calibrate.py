@@ -25,7 +25,7 @@ from tfsep.quantize._config import Config, config_of
 from tfsep.quantize._equalization import ChannelRange, equalized
 from tfsep.quantize._float_choice import within_budget
 from tfsep.quantize._histogram import Histogram
-from tfsep.quantize._logits import outputs_without_softmax
+from tfsep.quantize._logits import outputs_without
 from tfsep.quantize._output_agreement import ComparedTensors, OutputAgreement
 from tfsep.quantize._prepare import prepare
 from tfsep.quantize._prepared_model import require_input_ranges, require_prepared
@@ -207,7 +207,7 @@ class _Calibration:
         ]
         inputs = [id(tensor) for tensor in samples.model.inputs]
         self._of_inputs = {call.operation.name for call in self._quantizing if id(call.inputs[0]) in inputs}
-        outputs, logits = samples.model.outputs, outputs_without_softmax(samples.model)
+        outputs, logits = samples.model.outputs, outputs_without(samples.model, "softmax")
         self._outputs = ComparedTensors(samples, outputs)
         # Of probabilities a few samples near a border decide, for these samples alone.
         is_same = all(map(operator.is_, logits, outputs))

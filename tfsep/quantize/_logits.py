@@ -1,22 +1,26 @@
-"""The logits of a prepared classifier, for the loss."""
+"""The logits of a prepared model, for the loss."""
+
+import operator
 
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import call_of
 from tfsep._keras.types import Model, Tensor
+from tfsep._utils.arguments import one_of
 from tfsep.quantize._prepared_model import require_prepared
 
 
-def logits_of(model: Model) -> Model:
+def logits_of(model: Model, activation: str = "softmax") -> Model:
     """Return a prepared model without the softmax at its end, on the same weights; the model itself, if it has none.
 
     Compute the loss from logits: a softmax in units of 1/256 has no gradient where it saturates.
 
     Args:
-        model: a prepared model of one output.
+        model: a prepared model.
+        activation: what is left out at the end of an output: ``"softmax"`` or ``"sigmoid"``.
 
     Raises:
         TypeError: for anything but a Keras model.
-        ValueError: if `prepare` did not make the model, or it has several outputs.
+        ValueError: if `prepare` did not make the model, or for another activation.
 
     Examples:
         >>> from tfsep.quantize import prepare
@@ -25,20 +29,21 @@ def logits_of(model: Model) -> Model:
         'last_range'
     """
     require_prepared(model)
-    if len(model.outputs) != 1:
-        raise ValueError(f"model: expected one of one output, got {len(model.outputs)} of {model.name!r}")
-    (logits,) = outputs_without_softmax(model)
-    return model if logits is model.outputs[0] else keras.Model(model.input, logits, name=model.name)
+    logits = outputs_without(model, one_of(activation, "activation", ("softmax", "sigmoid")))
+    if all(map(operator.is_, logits, model.outputs)):
+        return model
+    return keras.Model(model.input, keras.tree.pack_sequence_as(model.output, logits), name=model.name)
 
 
-def outputs_without_softmax(model: Model) -> list[Tensor]:
-    """Return the outputs of a prepared model; of those that a softmax makes, its logits.
+def outputs_without(model: Model, activation: str) -> list[Tensor]:
+    """Return the outputs of a prepared model; of those that a softmax or a sigmoid makes, its logits.
 
     Args:
         model: a prepared model.
+        activation: ``"softmax"`` or ``"sigmoid"``.
     """
     calls = map(call_of, model.outputs)
     return [
-        output if call is None or call.kwargs.get("operation") != "softmax" else call.inputs[0]
+        output if call is None or call.kwargs.get("operation") != activation else call.inputs[0]
         for output, call in zip(model.outputs, calls, strict=True)
     ]

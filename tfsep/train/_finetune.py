@@ -3,14 +3,19 @@
 import hashlib
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
 from tfsep import quantize
 from tfsep._keras.types import Model
-from tfsep.data import ImageData
+from tfsep._utils.arguments import short_repr
+from tfsep.boxes import Decoding
+from tfsep.data import ImageData, SceneData
 from tfsep.train._config import FitConfig
 from tfsep.train._run import TrainingJob, TrainResult, require_data, run_training
+from tfsep.train._scene_config import require_no_augmentation
+from tfsep.train._tasks import Classification, Detection, Segmentation, Task
 
 
 @dataclass(frozen=True)
@@ -94,22 +99,25 @@ class QuantizeConfig(FitConfig):
 def finetune(
     model: Model,
     config: QuantizeConfig,
-    data: ImageData,
+    data: ImageData | SceneData,
     folder: str | PathLike[str],
     *,
     resume: bool = False,
+    decoding: Decoding | None = None,
 ) -> TrainResult:
     """Fine-tune a trained model with fake quantization, and save it, prepared for int8, in `folder`.
 
     Args:
-        model: a float model from prepared images to probabilities, such as one of `tfsep.train.train`.
-        config: the settings.
-        data: the data set; its test split is used once, at the end.
+        model: a float model from prepared images to probabilities, such as one of `tfsep.train.train`; of a detector,
+            to offsets and scores.
+        config: the settings; on scenes, those of augmentation and labels keep their defaults, and are not used.
+        data: the data set, of scenes for segmentation and detection; its test split is used once, at the end.
         folder: folder of the run, created if missing; its files are those of `tfsep.train.train`.
         resume: whether to continue from the folder's checkpoint; model, settings and data must be the same as before.
+        decoding: how a detector's outputs become objects; None for any other model.
 
     Returns:
-        The prepared model, which `tfsep.tflite.export` exports, and its accuracies, which are those of its int8 file.
+        The prepared model, which `tfsep.tflite.export` exports, and its scores, which are those of its int8 file.
 
     Raises:
         TypeError: if an argument has another type.
@@ -127,20 +135,21 @@ def finetune(
     """
     if not isinstance(config, QuantizeConfig):
         raise TypeError(f"config: expected a QuantizeConfig, got {config!r}")
-    require_data(data, ImageData)
+    task = _task(config, data, decoding)
     finished = quantize.prepare(model, config.quantization)
-    _require_matching_data(model, data)
+    _require_matching_data(model, data, decoding)
 
     def training_model(_: str) -> Model:
         prepared = quantize.prepare(model, config.quantization)
         observed = data.train.take(0, config.observe)
         quantize.observe(prepared, np.asarray(observed.preprocessing(observed.images())))
-        return quantize.logits_of(prepared)
+        return quantize.logits_of(prepared, task.activation)
 
     job = TrainingJob(
         training_model,
-        quantize.logits_of(finished),
+        quantize.logits_of(finished, task.activation),
         finished,
+        task,
         teacher=model if config.distill else None,
         distill=config.distill,
         on_epoch_begin=lambda prepared, epoch: quantize.freeze_batch_norm(prepared, epoch >= config.freeze_epoch),
@@ -149,17 +158,52 @@ def finetune(
     return run_training(job, config, data, folder, resume)
 
 
-def _require_matching_data(model: Model, data: ImageData) -> None:
+def _task(config: QuantizeConfig, data: Any, decoding: Decoding | None) -> Task:
+    """What the model was trained to do."""
+    if not isinstance(data, SceneData):
+        require_data(data, ImageData)
+        if decoding is not None:
+            raise TypeError(f"data: expected SceneData for a detector, got {short_repr(data)}")
+        return Classification()
+    require_no_augmentation(config, "scenes")
+    return Segmentation() if decoding is None else Detection(decoding)
+
+
+def _require_matching_data(model: Model, data: ImageData | SceneData, decoding: Decoding | None) -> None:
     """Raise unless the model takes images and returns classes as the data set has them."""
-    wanted = (None, *data.image_shape), (None, len(data.class_names))
-    got = tuple(tuple(part[0].shape) if len(part) == 1 else part for part in (model.inputs, model.outputs))
-    if not all(
-        len(a) == len(b) and all(n in (None, m) for m, n in zip(a, b, strict=True))
-        for a, b in zip(wanted, got, strict=True)
-    ):
+    classes = len(data.class_names)
+    wanted: Any = None, classes
+    if isinstance(data, SceneData):
+        wanted = None, *data.image_shape[:2], classes + 1
+    if decoding is not None:
+        count = decoding.anchors.count
+        wanted = {"classes": (None, count, decoding.settings.num_classes), "offsets": (None, count, 4)}
+    expected = (None, *data.image_shape), wanted
+    got = _shapes(model.input), _shapes(model.output)
+    if not all(map(_fits, got, expected)):
         raise ValueError(
-            f"model: expected one from {wanted[0]} to {wanted[1]}, as the data are, got {got[0]} to {got[1]}"
+            f"model: expected one from {expected[0]} to {expected[1]}, as the data are, got {got[0]} to {got[1]}"
         )
+
+
+def _shapes(tensors: Any) -> Any:
+    """The shape of a tensor, of the only one in a list, or of each of several, by name where they have names."""
+    if isinstance(tensors, dict):
+        return {name: _shapes(tensor) for name, tensor in tensors.items()}
+    if isinstance(tensors, list | tuple):
+        return _shapes(tensors[0]) if len(tensors) == 1 else list(map(_shapes, tensors))
+    return tuple(tensors.shape)
+
+
+def _fits(got: Any, expected: Any) -> bool:
+    """Whether shapes are those expected, or leave sizes open."""
+    if isinstance(expected, dict):
+        return isinstance(got, dict) and got.keys() == expected.keys() and all(_fits(got[k], expected[k]) for k in got)
+    return (
+        isinstance(got, tuple)
+        and len(got) == len(expected)
+        and all(n in (None, m) for n, m in zip(got, expected, strict=True))
+    )
 
 
 def _fingerprint(model: Model) -> str:

@@ -4,7 +4,7 @@ from tfsep import models
 from tfsep._keras.backend import keras
 from tfsep._keras.dtype_policy import dtype_policy
 from tfsep._keras.types import Model
-from tfsep.boxes import Anchors, PostProcessing, multibox_anchors
+from tfsep.boxes import Anchors, Decoding, PostProcessing, multibox_anchors
 from tfsep.data import SceneData
 from tfsep.defs import NETWORKS
 from tfsep.losses import ClassLoss
@@ -26,7 +26,7 @@ def scene_task(config: SceneConfig, data: SceneData) -> Segmentation | Detection
     if config.task == SEGMENTATION:
         return Segmentation()
     settings = PostProcessing(len(data.class_names), max_detections=_MOST_DETECTIONS)
-    return Detection(_anchors(config, data), settings, ClassLoss(config.mining), config.box_weight)
+    return Detection(Decoding(_anchors(config, data), settings), ClassLoss(config.mining), config.box_weight)
 
 
 def build_scene_model(config: SceneConfig, data: SceneData, precision: str = "float32") -> Model:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Model, Tensor
-from tfsep.boxes import Anchors, PostProcessing
+from tfsep.boxes import Decoding
 from tfsep.data import SceneSplit, Split, detection_targets
 from tfsep.data._preprocessing import Preprocessing
 from tfsep.losses import BoxLoss, ClassLoss, smooth_l1
@@ -24,10 +24,12 @@ class Task(ABC):
     Attributes:
         score_key: name of the score in a log.
         score_title: name of the score in sentences.
+        activation: function that makes the outputs of a finished model of its logits.
     """
 
     score_key: ClassVar[str]
     score_title: ClassVar[str]
+    activation: ClassVar[str] = "softmax"
 
     @abstractmethod
     def preparation(self, config: FitConfig, preprocessing: Preprocessing, model: Model) -> Preparation:
@@ -141,22 +143,21 @@ class Detection(Task):
     """Objects in boxes; its targets are those of `tfsep.data.detection_targets`.
 
     Attributes:
-        anchors: the model's anchors.
-        settings: how its outputs become objects.
+        decoding: how the model's outputs become objects.
         class_loss: loss of the anchors' classes.
         box_weight: weight of the loss of boxes.
     """
 
-    anchors: Anchors
-    settings: PostProcessing
+    decoding: Decoding
     class_loss: ClassLoss = field(default_factory=ClassLoss)
     box_weight: float = 1.0
 
-    score_key, score_title = "map50", "mAP@0.5"
+    score_key, score_title, activation = "map50", "mAP@0.5", "sigmoid"
 
     def preparation(self, config: FitConfig, preprocessing: Preprocessing, model: Model) -> ScenePreparation:  # noqa: ARG002
         """Return scenes with what the detector has to put out for them."""
-        return ScenePreparation(preprocessing, detection_targets(self.anchors, scales=self.settings.scales))
+        anchors, scales = self.decoding.anchors, self.decoding.settings.scales
+        return ScenePreparation(preprocessing, detection_targets(anchors, scales=scales))
 
     def losses(self, targets: dict[str, Tensor], outputs: dict[str, Tensor]) -> Tensor:
         """Return the losses of classes and boxes."""
@@ -181,7 +182,8 @@ class Detection(Task):
 
     def score(self, model: Model, split: SceneSplit, devices: Devices) -> float:
         """Return the mean average precision at an overlap of 0.5, which the chief computes."""
-        return _by_chief(lambda: detection_score(model, split, self.anchors, self.settings).at(0.5), devices)
+        anchors, settings = self.decoding.anchors, self.decoding.settings
+        return _by_chief(lambda: detection_score(model, split, anchors, settings).at(0.5), devices)
 
     def finish(self, model: Model) -> Model:
         """Return the model whose classes are scores in [0, 1]."""
