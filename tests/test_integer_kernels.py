@@ -73,3 +73,22 @@ def test_kernels_round_halves_as_litert_does(runtime, kernels, content):
         halves[name] += np.sum((exact % 1 == 0.5) & (np.abs(stored) < INT8_MAX))
     del halves["hard_silu"], halves["gelu"], halves["gelu_tanh"], halves["exp"]
     assert min(halves.values()) > 50, halves
+
+
+def test_softmax_rounds_halves_as_litert_does():
+    """512 equal logits, of which each has half a step; and, in the last row, two halves that rounding has made."""
+    own, result = (0.054222896695137024, -36), (1 / 256, -128)
+    stored = np.full((3, 512), -128, "int8")
+    stored[0], stored[1, ::2] = 7, 90
+    stored[2, :11] = np.array([12, -10, 6, -7, -7, 2, 3, -8, -6, -4, -2]) + own[1] + 70
+    tensors = [Tensor((3, 512), "int8", None, own), Tensor((3, 512), "int8", None, result)]
+    graph = Graph(tensors, [Op("SOFTMAX", [0], [1], {"beta": 1.0}, "SoftmaxOptions")], [0], [1])
+    interpreter = Interpreter(model_content=build(graph), num_threads=1)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(0, stored)
+    interpreter.invoke()
+    qparams = tf.constant(own, "float32")
+    real = (stored.astype("float32") - qparams[1]) * qparams[0]
+    made = OPERATIONS["softmax"].integers([real, qparams], tf.constant(result, "float32"), {}, "xnnpack", True)
+    np.testing.assert_array_equal(np.clip(made + result[1], INT8_MIN, INT8_MAX), interpreter.get_tensor(1))
+    assert (interpreter.get_tensor(1)[0] == -127).all()

@@ -3,8 +3,8 @@
 A kernel takes integers from the zero point, whole numbers in float32, each followed by its quantization parameters, and
 last those of the result. It returns integers from the zero point of the result, before they are clipped to 8 bits.
 XNNPACK multiplies by float32 scales and rounds once, half to even, except in addition, LeakyReLU and interpolation,
-which have fixed-point multipliers. Means and squares are rounded with the zero point added, which an odd one shows in
-halves, and every one in the last place of float32.
+which have fixed-point multipliers, and in softmax, which is LiteRT's own. Means and squares are rounded with the zero
+point added, which an odd one shows in halves, and every one in the last place of float32.
 
 The rows of `_operations` name the kernels. HardSwish and PReLU, which XNNPACK has not in 8 bits, are in
 `_reference_kernels`; average pooling, the same in both runtimes, is in `_quantized_average_pooling`.
@@ -19,6 +19,7 @@ import numpy as np
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
 from tfsep.quantize._fixed_point import sum_and_count
+from tfsep.quantize._qparams import rounded_away
 
 
 def rounded_once(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -103,7 +104,8 @@ def softmax(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:
     exponentials = tf.cast(tf.exp(tf.cast(below * own[0], "float64")), "float32")
     # Cumulative sums are in order, others in any.
     total = tf.cumsum(exponentials, -1)[..., -1:]
-    return tf.round(exponentials * (1.0 / (total * qparams[0])))
+    # XNNPACK has no such kernel: LiteRT's own rounds halves away from zero.
+    return tf.cast(rounded_away(tf.cast(exponentials * (1.0 / (total * qparams[0])), "float64")), "float32")
 
 
 def leaky_relu(x: Tensor, own: Tensor, qparams: Tensor, slope: float) -> Tensor:
