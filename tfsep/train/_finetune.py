@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfsep import quantize
+from tfsep._keras.model_io import inputs_of, outputs_of
 from tfsep._keras.types import Model
 from tfsep._utils.arguments import short_repr
 from tfsep.boxes import Decoding
@@ -179,7 +180,7 @@ def _require_matching_data(model: Model, data: ImageData | SceneData, decoding: 
         count = decoding.anchors.count
         wanted = {"classes": (None, count, decoding.settings.num_classes), "offsets": (None, count, 4)}
     expected = (None, *data.image_shape), wanted
-    got = _shapes(model.input), _shapes(model.output)
+    got = _shapes(inputs_of(model)), _shapes(outputs_of(model))
     if not all(map(_fits, got, expected)):
         raise ValueError(
             f"model: expected one from {expected[0]} to {expected[1]}, as the data are, got {got[0]} to {got[1]}"
