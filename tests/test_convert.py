@@ -275,7 +275,7 @@ def test_missing_metadata_package_is_noted(model, tmp_path, monkeypatch):
     monkeypatch.setattr(_metadata, "find_spec", lambda name: None)
     report = tflite.convert(model, tmp_path / "out", "float32")
     assert not report.described
-    assert any("pip install 'tfsep[metadata]'" in note for note in report.notes)
+    assert any("pip install 'mediapipe" in note for note in report.notes)
     assert any("numbers the classes" in note for note in report.notes)
     assert (tmp_path / "out" / "labels.txt").read_text() == "0\n1\n2\n"
     assert b"TFLITE_METADATA" not in (tmp_path / "out" / "model.tflite").read_bytes()

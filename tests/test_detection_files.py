@@ -179,7 +179,7 @@ def test_without_the_package_of_metadata_the_report_says_so(made, tmp_path, monk
     monkeypatch.setattr(_metadata, "find_spec", lambda name: None)
     report = tflite.add_detections(made[1], tmp_path / "d.tflite", ANCHORS, SETTINGS["all"])
     assert not report.described
-    assert any("pip install 'tfsep[metadata]'" in note for note in report.notes)
+    assert any("pip install 'mediapipe" in note for note in report.notes)
 
 
 def test_a_file_with_other_detections_is_refused(made, tmp_path, monkeypatch):

@@ -1,6 +1,9 @@
 """Models of Keras 2, SavedModels and models with classes of one's own, loaded and exported."""
 
+import inspect
 import json
+import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -11,8 +14,9 @@ from checks import assert_close, assert_refused, assert_sentence
 from keras import layers as L
 from typer.testing import CliRunner
 
-from tfsep import classify, models, tflite
+from tfsep import classify, models, saved, tflite
 from tfsep.cli import app
+from tfsep.data import preprocess
 from tfsep.importing import import_model
 
 RNG = np.random.default_rng(0)
@@ -604,3 +608,58 @@ def test_sizes_of_several_inputs_on_the_command_line(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     shapes = {row.shape for row in tflite.inspect("m.tflite").role("input")}
     assert shapes == {(1, 8, 6, 3), (1, 8, 6, 1), (1, 2)}
+
+
+LATER = ("input_axes", "output_axes", "renorm", "renorm_clipping", "renorm_momentum")
+
+
+def stored_config(path):
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            return archive.read("config.json").decode()
+    with h5py.File(path) as file:
+        return file.attrs["model_config"]
+
+
+@pytest.fixture
+def loaded_configs(monkeypatch):
+    """The configs of the files that Keras loads."""
+    seen, load = [], keras.models.load_model
+
+    def loading(file, **options):
+        seen.append(stored_config(Path(file)))
+        return load(file, **options)
+
+    monkeypatch.setattr(keras.models, "load_model", loading)
+    return seen
+
+
+@pytest.mark.parametrize("renorm", [False, True])
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_what_a_newer_keras_writes_is_left_out_where_it_changes_nothing(
+    monkeypatch, tmp_path, loaded_configs, suffix, renorm
+):
+    """Keras 3.12 has no such arguments; this one, called an older one, gets a file without them."""
+    options = {"renorm": True} if renorm else {}
+    if renorm and "renorm" not in inspect.signature(L.BatchNormalization).parameters:
+        pytest.skip("needs Keras's renorm")
+    made = keras.Sequential([keras.Input((6, 6, 3)), L.Conv2D(4, 3), L.BatchNormalization(**options), L.Flatten()])
+    path, x = tmp_path / f"m{suffix}", normal(2, 6, 6, 3)
+    made.save(path)
+    for version in ("3.1.0", keras.__version__, "9.1.0"):
+        monkeypatch.setattr(keras, "__version__", version)
+        assert_close(models.load_model(path).predict(x, verbose=0), made.predict(x, verbose=0), 0)
+        if version == "3.1.0":
+            kept = {name for name in LATER if f'"{name}"' in loaded_configs[-1]}
+            assert kept == ({"renorm", "renorm_clipping"} if renorm else set())
+        else:
+            assert loaded_configs[-1] == stored_config(path)
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", pytest.param("fashion_mnist_int8", marks=pytest.mark.slow)])
+def test_shipped_models_load_in_an_older_keras(monkeypatch, loaded_configs, name):
+    monkeypatch.setattr(keras, "__version__", "3.12.0")
+    shipped = saved.load(name)
+    assert not [name for name in LATER if f'"{name}"' in loaded_configs[-1]]
+    named = np.argmax(shipped.model.predict(preprocess(shipped.images[:100]), verbose=0), axis=-1)
+    assert np.mean(named == shipped.labels[:100]) > 0.9

@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+from tfsep._utils.installed import install_command
+
 
 def _chosen_backend() -> str:
     """The backend that Keras will load, from its environment variable or else its settings file."""
@@ -13,7 +15,7 @@ def _chosen_backend() -> str:
     default = Path(home if os.access(home, os.W_OK) else "/tmp") / ".keras"
     folder = os.path.expanduser(os.environ.get("KERAS_HOME", default))  # noqa: PTH111
     try:
-        settings = json.loads((Path(folder) / "keras.json").read_text())
+        settings = json.loads((Path(folder) / "keras.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return "tensorflow"
     return str(settings.get("backend", "tensorflow"))
@@ -23,11 +25,16 @@ def _chosen_backend() -> str:
 if (_name := _chosen_backend()) != "tensorflow":
     raise ValueError(f"KERAS_BACKEND: expected 'tensorflow', got {_name!r}")
 
-import keras  # noqa: E402
+try:
+    import keras
+    import tensorflow as tf
+except ModuleNotFoundError as error:
+    if error.name not in ("keras", "tensorflow"):
+        raise
+    lacking = f"expected TensorFlow and Keras for this, got no {error.name}"
+    raise ImportError(f"tfsep: {lacking}: {install_command('tf')}") from None
 
 if keras.backend.backend() != "tensorflow":
     raise ValueError(f"Keras backend: expected 'tensorflow', got {keras.backend.backend()!r} from Keras's own settings")
-
-import tensorflow as tf  # noqa: E402
 
 __all__ = ["keras", "tf"]

@@ -240,4 +240,4 @@ def plain_model(model: Model) -> Model:
 def _functional() -> type[Model]:
     """The class of Functional models, which Keras does not export."""
     inputs = keras.Input((1,), name="input")
-    return type(keras.Model(inputs, inputs, name="model"))
+    return type(keras.Model(inputs, keras.layers.Identity(name="output")(inputs), name="model"))

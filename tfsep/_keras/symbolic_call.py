@@ -41,7 +41,8 @@ def symbolic_call(model: Model, shapes: InputShapes | None = None) -> SymbolicCa
 
     Examples:
         >>> inputs = [keras.Input((None, 3), name="a"), keras.Input((2,), name="b")]
-        >>> symbolic_call(keras.Model(inputs, inputs), {"a": (5, 3)}).inputs[0]
+        >>> outputs = [keras.ops.abs(each) for each in inputs]
+        >>> symbolic_call(keras.Model(inputs, outputs), {"a": (5, 3)}).inputs[0]
         InputSpec(name='a', shape=(5, 3), dtype='float32')
     """
     tensors = tf.nest.flatten(inputs_of(model))

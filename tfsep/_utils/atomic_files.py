@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from tfsep._utils.arguments import as_path
+from tfsep._utils.operating_system import is_running, replace_file
 
 _PREFIXES = "partial", "kept"
 _LEFTOVER = re.compile(rf"\.(?:{'|'.join(_PREFIXES)})-(\d+)-")
@@ -60,12 +61,12 @@ def atomic_files(targets: Sequence[Path], argument: str) -> Iterator[tuple[Path,
             if target.is_file() and len(targets) > 1:
                 shutil.copyfile(target, backup)
         for temporary, target in zip(partial, targets, strict=True):
-            temporary.replace(target)
+            replace_file(temporary, target)
             done.append(target)
     except OSError as error:
         for target, backup in zip(targets, backups, strict=True):
             if target in done:
-                backup.replace(target) if backup.is_file() else target.unlink()
+                replace_file(backup, target) if backup.is_file() else target.unlink()
         reason = error.strerror or str(error)
         names = ", ".join(target.name for target in targets)
         raise OSError(
@@ -81,18 +82,8 @@ def _remove_leftovers(targets: Sequence[Path]) -> None:
     names = {target.name for target in targets}
     for path in targets[0].parent.glob(".*"):
         found = _LEFTOVER.match(path.name)
-        if found and path.name[found.end() :] in names and not _is_alive(int(found[1])):
+        if found and path.name[found.end() :] in names and not is_running(int(found[1])):
             path.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 @contextmanager

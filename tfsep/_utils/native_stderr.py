@@ -4,6 +4,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
+
+
+def _text_stream(descriptor: int, like: TextIO) -> TextIO:
+    """A stream that writes to a descriptor in the encoding of another one."""
+    encoding, errors = getattr(like, "encoding", None), getattr(like, "errors", None)
+    return os.fdopen(descriptor, "w", buffering=1, encoding=encoding or "utf-8", errors=errors or "replace")
 
 
 @contextmanager
@@ -15,7 +22,7 @@ def silence_native_stderr() -> Iterator[None]:
     sys.stderr.flush()
     kept = os.dup(2)
     python_stderr = sys.stderr
-    with open(os.devnull, "w") as nowhere, os.fdopen(os.dup(kept), "w", buffering=1) as terminal:  # noqa: PTH123
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, _text_stream(os.dup(kept), python_stderr) as terminal:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 2)
         sys.stderr = terminal
         try:

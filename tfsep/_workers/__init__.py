@@ -7,7 +7,6 @@ a tenth of a second.
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from tfsep._utils.operating_system import crash_of
 
 REQUEST, REPLY = "request", "reply"
 
@@ -79,8 +80,8 @@ def run_worker(
             )
         except subprocess.TimeoutExpired:
             raise WorkerError(f"it does not end within {seconds:g} seconds") from None
-        if done.returncode < 0:
-            raise WorkerError(f"it ends by signal {signal.Signals(-done.returncode).name}", done.stderr)
+        if crash := crash_of(done.returncode):
+            raise WorkerError(f"it ends by {crash}", done.stderr)
         if done.returncode:
             raise WorkerError((done.stderr.strip().splitlines() or ["it ends without a word"])[-1][:300])
         return Reply(*read(folder, REPLY), done.stderr)
@@ -89,11 +90,11 @@ def run_worker(
 def write(folder: Path, name: str, values: dict[str, Any], arrays: Sequence[np.ndarray]) -> None:
     """Write a request or a reply."""
     np.savez(folder / f"{name}.npz", *arrays)
-    (folder / f"{name}.json").write_text(json.dumps(values))
+    (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
 
 
 def read(folder: Path, name: str) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Read a request or a reply."""
     with np.load(folder / f"{name}.npz", allow_pickle=False) as stored:
         arrays = [stored[f"arr_{i}"] for i in range(len(stored.files))]
-    return json.loads((folder / f"{name}.json").read_text()), arrays
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), arrays

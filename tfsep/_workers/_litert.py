@@ -1,12 +1,12 @@
 """Workers that run a file in LiteRT's interpreter."""
 
-import resource
 import time
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tfsep._utils.operating_system import peak_memory
 
 WITHOUT_DELEGATES = "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
 """Name of the ``OpResolverType`` of LiteRT's own kernels."""
@@ -81,11 +81,11 @@ def measure_memory(request: dict[str, Any], arrays: list[np.ndarray]) -> Answer:
     """
     content = arrays.pop().tobytes()
     import_module("ai_edge_litert.interpreter")  # the library's own size is not the file's
-    before = _peak_bytes()
+    before = peak_memory()
     interpreter, refusal = _with_inputs(content, request["threads"])
     for _ in range(3):
         interpreter.invoke()
-    return {"bytes": _peak_bytes() - before, "refusal": refusal}, []
+    return {"bytes": peak_memory() - before, "refusal": refusal}, []
 
 
 def opened(content: bytes, threads: int, kernels: str = "AUTO", keep_tensors: bool = False) -> tuple[Any, str]:
@@ -135,15 +135,3 @@ def _with_inputs(content: bytes, threads: int, kernels: str = "AUTO", keep_tenso
             detail["index"], (rng.normal(size=shape) if normal else rng.integers(0, 2, shape)).astype(dtype)
         )
     return interpreter, refusal
-
-
-def _peak_bytes() -> int:
-    """The peak resident memory of this process.
-
-    On Linux ``ru_maxrss`` starts with the value of the parent process, so the kernel's own count is read.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return 1024 * int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -240,7 +240,7 @@ def _read_labels(path: Path | None) -> tuple[str, ...] | None:
         return None
     if not path.is_file():
         raise FileNotFoundError(f"labels: expected a file with a line for each class, got {as_found(path)}")
-    return tuple(path.read_text(errors="replace").rstrip("\n").split("\n"))
+    return tuple(path.read_text(errors="replace", encoding="utf-8").rstrip("\n").split("\n"))
 
 
 def _class_names(model: Path, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:

@@ -225,8 +225,8 @@ def quantize(
         covered = quantization.coverage(made)
         print_line(str(covered))
         with atomic_files([out / "coverage.json", out / "coverage.md"], "out") as (as_json, as_markdown):
-            as_json.write_text(covered.to_json())
-            as_markdown.write_text(covered.to_markdown() + "\n")
+            as_json.write_text(covered.to_json(), encoding="utf-8")
+            as_markdown.write_text(covered.to_markdown() + "\n", encoding="utf-8")
         print_line(str(_exported(made, images, out)))
         if publish is not None:
             print_line(f"published in {saved.publish(result, recipe, images, publish)}")
@@ -265,8 +265,8 @@ def _calibrated(model: Any, recipe: Any, images: Any, out: Path, arguments: dict
     folder = make_folder(out, "out")
     save_with_preprocessing(prepared, images.train.preprocessing, folder / "model.keras", "out", images.class_names)
     with atomic_files([folder / f"calibration.{kind}" for kind in ("json", "md")], "out") as (as_json, as_markdown):
-        as_json.write_text(reports[0].to_json())
-        as_markdown.write_text(reports[0].to_markdown() + "\n")
+        as_json.write_text(reports[0].to_json(), encoding="utf-8")
+        as_markdown.write_text(reports[0].to_markdown() + "\n", encoding="utf-8")
     return prepared
 
 
@@ -280,8 +280,8 @@ def _rank(model: Any, recipe: Any, images: Any, out: Path) -> None:
     print_line(str(found))
     names = [out / f"sensitivity.{kind}" for kind in ("json", "md", "svg")]
     with atomic_files(names, "out") as (as_json, as_markdown, as_plot):
-        as_json.write_text(found.to_json())
-        as_markdown.write_text(found.to_markdown() + "\n")
+        as_json.write_text(found.to_json(), encoding="utf-8")
+        as_markdown.write_text(found.to_markdown() + "\n", encoding="utf-8")
         plots.sensitivity(found).savefig(as_plot)
 
 

@@ -228,7 +228,7 @@ def _read_json(model: str | PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"model: expected whole JSON beside it, got a damaged {path} ({error})") from error
     return found if isinstance(found, dict) else {}
@@ -259,7 +259,7 @@ def write_preprocessing(
     """
     path = as_path(model, "model").with_suffix(".json")
     with atomic_file(path, "model") as partial:
-        partial.write_text(_to_json(preprocessing, class_names))
+        partial.write_text(_to_json(preprocessing, class_names), encoding="utf-8")
     return path
 
 
@@ -299,7 +299,7 @@ def save_with_preprocessing(
     record = path.with_suffix(".json")
     with atomic_files([path, record], argument) as (partial, partial_record):
         model.save(partial)
-        partial_record.write_text(_to_json(preprocessing, class_names))
+        partial_record.write_text(_to_json(preprocessing, class_names), encoding="utf-8")
     return record
 
 

@@ -101,7 +101,7 @@ class RecordIndex:
 
     def write(self, path: Path) -> None:
         """Write the index as JSON."""
-        path.write_text(json.dumps({"version": _VERSION, **asdict(self)}, indent=2) + "\n")
+        path.write_text(json.dumps({"version": _VERSION, **asdict(self)}, indent=2) + "\n", encoding="utf-8")
 
 
 def read_index(path: Path) -> RecordIndex:
@@ -111,7 +111,7 @@ def read_index(path: Path) -> RecordIndex:
         ValueError: for a damaged index, or one of another version.
     """
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         version = stored.pop("version")
         if version != _VERSION:
             raise ValueError(f"version: expected {_VERSION}, got {short_repr(version)}")

@@ -17,6 +17,9 @@ _FUSED_DTYPES = ("float16", "bfloat16", "float32")
 # kernel is faster, with both conversions.
 _BLOCK = 16
 
+_RENORMALIZATION = {"renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99}
+"""Arguments that Keras has from 3.14 on, and their defaults there, with which an older one is the same."""
+
 
 @keras.saving.register_keras_serializable(package="tfsep")
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -43,7 +46,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         gamma_regularizer: regularizer of gamma; None for none.
         beta_constraint: constraint of beta; None for none.
         gamma_constraint: constraint of gamma; None for none.
-        renorm: whether to use batch renormalization.
+        renorm: whether to use batch renormalization, which takes Keras 3.14.
         renorm_clipping: limits of its corrections, by the names ``"rmax"``, ``"rmin"`` and ``"dmax"``; None for none.
         renorm_momentum: momentum of the moving statistics of the renormalization.
         synchronized: whether statistics are those of all replicas.
@@ -82,7 +85,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         frozen: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**arguments_of(locals(), "frozen"))
+        given = arguments_of(locals(), "frozen")
+        super().__init__(**{k: v for k, v in given.items() if k not in _RENORMALIZATION or v != _RENORMALIZATION[k]})
         self.frozen = bool(frozen)
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
@@ -123,7 +127,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.axis in (-1, 3)
             and mask is None
             and not self.synchronized
-            and not self.renorm
+            and not getattr(self, "renorm", False)
             and inputs.dtype.name in _FUSED_DTYPES
             and inputs.dtype.name == self.compute_dtype
         )

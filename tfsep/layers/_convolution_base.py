@@ -1,6 +1,6 @@
 """The base of the convolution layers: window, bias, activation, shapes and config."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -121,7 +121,7 @@ class Convolution(keras.layers.Layer):
     def _add_depthwise_weight(self, kind: str, name: str, channels: int, multiplier: int) -> keras.Variable:
         """Make a depthwise kernel (kh, kw, C, M), drawn with its true fan-in."""
         shape = (*self.kernel_size, channels, multiplier)
-        initializer = depthwise_initializer(getattr(self, f"{kind}_initializer"), self.rank)
+        initializer = depthwise_initializer(getattr(self, f"{kind}_initializer"))
         return self._add_weight(kind, name, shape, initializer)
 
     @property
@@ -221,17 +221,16 @@ class Convolution(keras.layers.Layer):
         }
 
 
-def depthwise_initializer(initializer: InitializerLike, rank: int = 2) -> InitializerLike:
+def depthwise_initializer(initializer: InitializerLike) -> "InitializerLike | Callable[..., Tensor]":
     """Return an initializer that draws a depthwise kernel (kh, kw, C, M), or (k, C, M), with its true fan-in.
 
     Each output of a depthwise convolution depends on kh·kw inputs and each input on kh·kw·M outputs. Keras takes such a
-    kernel for a standard one and counts C times that fan-in, so a variance-scaling initializer starts too small: it is
-    told the axes. An initializer that was made with axes, that has a ``__call__`` of its own, or is no variance-scaling
-    one, is returned as it is.
+    kernel for a standard one and counts C times that fan-in, so a variance-scaling initializer starts too small: its
+    scale makes up for that. An initializer that was made with axes (Keras 3.15), that has a ``__call__`` of its own, or
+    is no variance-scaling one, is returned as it is.
 
     Args:
         initializer: that a user gave for the kernel; None for Keras's default.
-        rank: the number of spatial axes.
 
     Examples:
         >>> kernel = depthwise_initializer(keras.initializers.HeNormal(seed=0))((3, 3, 256, 1))
@@ -242,13 +241,13 @@ def depthwise_initializer(initializer: InitializerLike, rank: int = 2) -> Initia
     scaling = keras.initializers.VarianceScaling
     if not isinstance(initializer, scaling) or type(initializer).__call__ is not scaling.__call__:
         return initializer
-    if initializer.input_axes is not None and initializer.output_axes is not None:
+    if None not in (getattr(initializer, "input_axes", None), getattr(initializer, "output_axes", None)):
         return initializer
-    return scaling(
-        scale=initializer.scale,
-        mode=initializer.mode,
-        distribution=initializer.distribution,
-        seed=initializer.seed,
-        input_axes=tuple(range(rank)),
-        output_axes=(*range(rank), rank + 1),
-    )
+
+    def draw(shape: Sequence[int], dtype: str | None = None) -> Tensor:
+        channels, multiplier = shape[-2:]
+        counted = {"fan_in": channels, "fan_out": 1.0, "fan_avg": (channels + multiplier) / (1.0 + multiplier)}
+        scale = initializer.scale * counted[initializer.mode]
+        return scaling(scale, initializer.mode, initializer.distribution, initializer.seed)(shape, dtype)
+
+    return draw

@@ -1,14 +1,7 @@
 """Models of Keras 2: their configs with what Keras 3 names otherwise, or does not know, put right."""
 
-import json
-import shutil
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
-
-import h5py
 
 from tfsep._keras.backend import keras
 from tfsep._keras.saved_model import UnreadableModelError
@@ -63,42 +56,6 @@ _RENAMED: dict[str, tuple[str, dict[str, Any]]] = {
 def former_hard_sigmoid(x: Tensor) -> Tensor:
     """Return Keras 2's hard sigmoid, 0.2·x + 0.5 between 0 and 1; Keras 3's is x/6 + 0.5."""
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
-
-
-def patched_file(path: Path, folder: Path) -> Path:
-    """Copy an ``.h5`` or ``.keras`` file into a folder, with a config that Keras 3 reads; return the path of the copy.
-
-    Raises:
-        UnreadableModelError: for a layer that Keras 3 does not have.
-        OSError: for a damaged file.
-    """
-    copy = folder / path.name
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
-            for name in source.namelist():
-                content = source.read(name)
-                target.writestr(name, json.dumps(patched(json.loads(content))) if name == "config.json" else content)
-        return copy
-    shutil.copyfile(path, copy)
-    with h5py.File(copy, "r+") as file:
-        file.attrs["model_config"] = json.dumps(patched(json.loads(file.attrs["model_config"]))).encode()
-    return copy
-
-
-def is_of_keras2(path: Path) -> bool:
-    """Return whether Keras 2 wrote a ``.keras`` or ``.h5`` file.
-
-    Raises:
-        UnreadableModelError: for an ``.h5`` file of weights alone.
-        OSError, KeyError, ValueError: for a damaged file.
-    """
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            return str(json.loads(archive.read("metadata.json")).get("keras_version", "")).startswith("2.")
-    with h5py.File(path) as file:
-        if "model_config" not in file.attrs:
-            raise UnreadableModelError("it holds weights and no model: build the model, and call its load_weights")
-        return not str(file.attrs.get("keras_version", "2.")).startswith("3.")
 
 
 def patched(config: Any) -> Any:
@@ -254,9 +211,3 @@ def _names(value: Any) -> Iterator[str]:
             yield name
         for each in value.values():
             yield from _names(each)
-
-
-def with_patched_copy(path: Path, load: Callable[[Path], Any]) -> Any:
-    """Return what a function makes of a copy of a file that Keras 3 reads."""
-    with tempfile.TemporaryDirectory(prefix="tfsep-") as folder:
-        return load(patched_file(path, Path(folder)))

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from tfsep._keras.types import Model
 from tfsep._utils.arguments import as_found
 from tfsep._utils.foreign_errors import cause_of
 from tfsep._utils.zip_limits import check_unpacked_size
-from tfsep.models._keras2_config import is_of_keras2, with_patched_copy
+from tfsep.models._keras2_config import patched
+from tfsep.models._stored_config import (
+    is_of_newer_keras,
+    keras_version_of,
+    with_patched_copy,
+    without_later_arguments,
+)
 
 __all__ = ["load_model"]
 
@@ -27,9 +34,10 @@ def load_model(
 ) -> Model:
     """Load a ``.keras`` file, an ``.h5`` file of Keras 2 or 3, or a SavedModel.
 
-    What Keras 2 writes in an ``.h5`` file and Keras 3 does not know is put right where it changes nothing. A SavedModel
-    becomes a model of one layer, which computes its signature ``serving_default``; Keras cannot save that again. The
-    signature has no order: several inputs and outputs are in that of their names.
+    What Keras 2 writes in an ``.h5`` file and Keras 3 does not know is put right where it changes nothing, and so is
+    what a newer Keras writes than the installed one. A SavedModel becomes a model of one layer, which computes its
+    signature ``serving_default``; Keras cannot save that again. The signature has no order: several inputs and outputs
+    are in that of their names.
 
     Args:
         path: path of the file or folder; a file may hold layers of `tfsep.layers` and `tfsep.quantize`.
@@ -70,9 +78,11 @@ def _loaded(path: Path, custom_objects: dict[str, Any], safe_mode: bool) -> Mode
     options: dict[str, Any] = {"custom_objects": custom_objects, "safe_mode": safe_mode}
     if path.suffix == ".keras":
         check_unpacked_size(path)
-    if is_of_keras2(path):
-        return with_patched_copy(path, lambda copy: keras.models.load_model(copy, compile=False, **options))
-    return keras.models.load_model(path, compile=path.suffix == ".keras", **options)
+    version = keras_version_of(path)
+    if () < version < (3,):
+        return with_patched_copy(path, patched, lambda copy: keras.models.load_model(copy, compile=False, **options))
+    load = partial(keras.models.load_model, compile=path.suffix == ".keras", **options)
+    return with_patched_copy(path, without_later_arguments, load) if is_of_newer_keras(version) else load(path)
 
 
 _UNKNOWN = re.compile(

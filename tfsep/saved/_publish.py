@@ -68,9 +68,9 @@ def publish(
         labels=samples.labels.numpy(),
     )
     if data.notice:
-        (destination / "NOTICE").write_text(data.notice)
-    epochs = [json.loads(line) for line in (result.folder / LOG).read_text().splitlines()]
+        (destination / "NOTICE").write_text(data.notice, encoding="utf-8")
+    epochs = [json.loads(line) for line in (result.folder / LOG).read_text(encoding="utf-8").splitlines()]
     card = Card(destination.name, result, config, data, reports, epochs, os.cpu_count() or 1)
-    (destination / CONFIG).write_text(to_toml(config, (card.command, card.time, card.accuracies)))
-    (destination / "README.md").write_text(card.text())
+    (destination / CONFIG).write_text(to_toml(config, (card.command, card.time, card.accuracies)), encoding="utf-8")
+    (destination / "README.md").write_text(card.text(), encoding="utf-8")
     return destination

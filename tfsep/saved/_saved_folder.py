@@ -19,6 +19,8 @@ from tfsep.train._run_directory import MODEL
 _logger = logging.getLogger(__name__)
 
 SAMPLES = "samples.npz"
+_SAMPLES_OF = {"fashion_mnist_int8": "fashion_mnist"}
+"""Models whose samples are those of another one of the same data set: the package holds them once."""
 
 
 def saved_models() -> Path:
@@ -83,7 +85,7 @@ def load(name: str = "fashion_mnist") -> SavedModel:
     if not (folder / MODEL).is_file():
         known = sorted(p.parent.name for p in saved_models().glob(f"*/{MODEL}"))
         raise FileNotFoundError(f"name: expected one of {', '.join(known)}, got {name!r}")
-    with np.load(folder / SAMPLES) as samples:
+    with np.load(folder.with_name(_SAMPLES_OF.get(name, name)) / SAMPLES) as samples:
         return SavedModel(
             name,
             folder,

@@ -70,7 +70,7 @@ def _accuracy(path: Path) -> float | None:
     if not path.is_file():
         return None
     try:
-        accuracy = (json.loads(path.read_text()).get("verification") or {}).get("accuracy")
+        accuracy = (json.loads(path.read_text(encoding="utf-8")).get("verification") or {}).get("accuracy")
         return None if accuracy is None else float(accuracy)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"plot: expected a report of an export, got {path}, which is damaged ({error})") from error

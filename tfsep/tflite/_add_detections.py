@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from tfsep._flatbuffer.reader import pack, unpack
 from tfsep._utils.arguments import as_path
 from tfsep._utils.atomic_files import atomic_file, make_folder
+from tfsep._utils.installed import install_command
 from tfsep.boxes import Anchors, Detections, PostProcessing, detections
 from tfsep.data import Preprocessing
 from tfsep.tflite._convert._metadata import can_describe, channels_of, with_detection_metadata
@@ -104,7 +105,7 @@ def add_detections(
     if described:
         content = with_detection_metadata(content, target.stem, file.inputs, preprocessing, words)
     else:
-        notes.append("no metadata in the file: the package mediapipe is not there, pip install 'tfsep[metadata]'")
+        notes.append(f"no metadata in the file: the package mediapipe is not there, {install_command('metadata')}")
     if any(channels_of(info) != 3 for info in file.inputs):
         notes.append("metadata: MediaPipe's object detector takes images in colour only")
     make_folder(target.parent, "out")

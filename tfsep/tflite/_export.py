@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from tfsep._keras.subclassed_call import sample_for
 from tfsep._keras.types import Data, InputShapes, Model
 from tfsep._utils.arguments import as_found, as_path, positive_int, positive_number
 from tfsep._utils.atomic_files import atomic_files
+from tfsep._utils.installed import version_of
 from tfsep.data import Preprocessing
 from tfsep.tflite._calibrated_source import calibrated_source
 from tfsep.tflite._calibration import Calibration, check_range, read_calibration
@@ -39,6 +39,8 @@ from tfsep.tflite._tflite_converter import convert_model
 from tfsep.tflite._verify_report import VerificationError, VerifyReport, require_passed
 
 _RANDOM_SAMPLES = 8
+_MADE_BY = {"tfsep": "tfsep", "tensorflow": "tensorflow", "keras": "keras", "ai-edge-litert": "ai_edge_litert"}
+"""Packages that a report names the versions of, and their modules."""
 
 
 def export(
@@ -161,7 +163,7 @@ def export(
             report = replace(report, preprocessing=how, class_names=tuple(class_names))
             if made is not None:
                 report = replace(report, calibration=made.summary, notes=(made.note, *report.notes))
-            sidecar.write_text(report.to_json())
+            sidecar.write_text(report.to_json(), encoding="utf-8")
         return report
 
 
@@ -283,7 +285,7 @@ def _verified_report(source: SourceModel, file: Path, path: Path, terms: _Terms)
         inputs=inputs,
         outputs=outputs,
         notes=tuple(notes),
-        versions={name: version(name) for name in ("tfsep", "tensorflow", "keras", "ai-edge-litert")},
+        versions={name: version_of(module) for name, module in _MADE_BY.items()},
     )
 
 

@@ -195,7 +195,7 @@ def _gpu_precision() -> tuple[str, str]:
 
 def _cpu_flags() -> set[str]:
     """The names of the CPU's instruction sets, where the system tells them."""
-    lines = _CPU_INFO.read_text().splitlines() if _CPU_INFO.is_file() else []
+    lines = _CPU_INFO.read_text(encoding="utf-8").splitlines() if _CPU_INFO.is_file() else []
     return next((set(line.split()) for line in lines if line.lower().startswith(("flags", "features"))), set())
 
 

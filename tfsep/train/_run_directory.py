@@ -137,7 +137,7 @@ class RunDirectory:
     def read_log(self) -> list[dict[str, Any]]:
         """Return the records of the log, one for each epoch."""
         path = self.path / LOG
-        lines = path.read_text().splitlines() if path.is_file() else []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         return [json.loads(line) for line in lines]
 
     def write_log(self, records: list[dict[str, Any]]) -> None:
@@ -157,7 +157,7 @@ class RunDirectory:
 
     def _write_text(self, name: str, text: str) -> None:
         with atomic_file(self.path / name, "folder") as partial:
-            partial.write_text(text)
+            partial.write_text(text, encoding="utf-8")
 
     def _read_record(self, name: str) -> dict[str, Any]:
         """Read one of the run's JSON objects."""
@@ -165,7 +165,7 @@ class RunDirectory:
         if not path.is_file():
             raise FileNotFoundError(f"folder: expected a run to resume, got {self.path} without {name}")
         try:
-            record = json.loads(path.read_text())
+            record = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"folder: expected a run with a whole {name}, got a damaged {path} ({error})") from error
         if not isinstance(record, dict):

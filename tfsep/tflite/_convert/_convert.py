@@ -14,6 +14,7 @@ import numpy as np
 from tfsep._keras.types import Data, InputShapes, Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.atomic_files import atomic_files, make_folder
+from tfsep._utils.installed import install_command
 from tfsep.data import Preprocessing
 from tfsep.models._load_model import as_model
 from tfsep.tflite._benchmark import benchmark_all, thread_counts
@@ -163,7 +164,7 @@ def convert(
     with atomic_files([folder / stored for stored in report.files], "folder") as (tflite_file, *text_files):
         tflite_file.write_bytes(content)
         for text_file, text in zip(text_files, texts, strict=True):
-            text_file.write_text(text)
+            text_file.write_text(text, encoding="utf-8")
     return report
 
 
@@ -194,7 +195,7 @@ def _labels(given: Sequence[str] | None, output: TensorInfo) -> tuple[tuple[str,
 def _metadata_notes(described: bool, inputs: tuple[TensorInfo, ...], preprocessing: Preprocessing | None) -> list[str]:
     """Remarks on the limits of the metadata."""
     if not described:
-        return ["no metadata in the file: the package mediapipe is not there, pip install 'tfsep[metadata]'"]
+        return [f"no metadata in the file: the package mediapipe is not there, {install_command('metadata')}"]
     notes = []
     if any(channels_of(info) and info.dtype not in ("float32", "uint8") for info in inputs):
         notes.append(

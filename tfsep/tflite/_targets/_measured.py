@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from tfsep._flatbuffer.constants import UNPACKING
+from tfsep._utils.installed import install_command, version_of
 from tfsep._workers import Reply, WorkerError, run_worker
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._targets._conditions import (
@@ -81,7 +82,7 @@ def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
     """Return what XNNPACK takes over; for each node that it leaves, the documented rule that says why."""
     runner, nodes = LiteRTModel(file.path), file.nodes
     taken = runner.delegated()
-    source = f"LiteRT {version('ai-edge-litert')}"
+    source = f"LiteRT {version_of('ai_edge_litert')}"
     if runner.refusal:
         return report_of(
             target, MEASURED, nodes, 0, _refusal_findings(target, runner.refusal, nodes, source), source, 0
@@ -118,7 +119,7 @@ def _unexplained(node: Node, nodes: tuple[Node, ...], taken: frozenset[int], sou
 
 def _require_tflm() -> None:
     if find_spec("tflite_micro") is None:
-        raise ImportError("target: expected the package tflite-micro for 'tflm', got none: pip install 'tfsep[micro]'")
+        raise ImportError(f"target: expected the package tflite-micro for 'tflm', got none: {install_command('micro')}")
 
 
 def _measure_tflm(target: Target, file: TargetFile) -> TargetReport:
