@@ -27,4 +27,7 @@ class FirstBatchesEager:
     def __call__(self, *inputs: Any) -> Any:
         """Return what the function makes of a batch."""
         self._eager -= 1
-        return (self._function if self._eager >= 0 else self._traced)(*inputs)
+        if self._eager >= 0:
+            return self._function(*inputs)
+        # Called by its concrete function: TensorFlow counts the traces of other models with those of this one, and warns.
+        return self._traced.get_concrete_function(*inputs)(*inputs)

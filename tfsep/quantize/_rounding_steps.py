@@ -137,7 +137,9 @@ class _Learning(NamedTuple):
         rows, kernel, vector, number = (tf.TensorSpec([None] * rank) for rank in (2, 3, 1, 0))
         numbers = _Numbers(kernel, rows, kernel, kernel, kernel, kernel, vector, vector, number, number)
         whole = tf.TensorSpec([], "int32")
-        made: Learner = tf.function(self._rounded, input_signature=(numbers, whole, whole), autograph=False)
+        traced = tf.function(self._rounded, input_signature=(numbers, whole, whole), autograph=False)
+        # Its concrete function: TensorFlow counts the traces of all activations as those of one function, and warns.
+        made: Learner = traced.get_concrete_function()
         return made
 
     def _rounded(self, numbers: _Numbers, steps: Tensor, seed: Tensor) -> Tensor:
