@@ -5,6 +5,7 @@ A network with a key in `NETWORKS` is counted by ``tfsep cost``, built by `tfsep
 names or widths follow other rules needs a `Family` first.
 """
 
+from tfsep.defs._definitions import DepthSepConv
 from tfsep.defs._efficientnet_lite import (
     EFFICIENTNET_LITE0_CONV_DEFS,
     EFFICIENTNET_LITE1_CONV_DEFS,
@@ -45,11 +46,8 @@ FASHION_CONV_DEFS = separable_body(
 )
 """A MobileNet for images of 28×28: 64 times fewer pixels than 224×224 want three strides fewer."""
 
-SCENE_CONV_DEFS = separable_body(
-    *((2, 24), (1, 48), (2, 96), (1, 96), (2, 192), (1, 192), (1, 192), (1, 192), (1, 192)),
-    *((2, 256), (1, 256), (1, 256)),
-)
-"""A MobileNet for scenes of 96×96, with maps of strides 2, 4, 8 and 16 for heads."""
+SCENE_CONV_DEFS = (*FASHION_CONV_DEFS, DepthSepConv((3, 3), 2, 256))
+"""The same with one layer more, of stride 8, for heads on scenes of such images; a classifier's weights fit it."""
 
 NETWORKS: dict[str, Network] = {
     "mobilenet_v1": Network(MOBILENETV1_CONV_DEFS, MOBILENET_V1, "MobileNet v1", (224, 224, 3), 70.9),

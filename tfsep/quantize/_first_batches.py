@@ -29,5 +29,5 @@ class FirstBatchesEager:
         self._eager -= 1
         if self._eager >= 0:
             return self._function(*inputs)
-        # Called by its concrete function: TensorFlow counts the traces of other models with those of this one, and warns.
+        # Called by its concrete function: TensorFlow counts traces of other models with those of this one, and warns.
         return self._traced.get_concrete_function(*inputs)(*inputs)

@@ -27,9 +27,9 @@ class HeadKind(NamedTuple):
 
 
 HEADS = {
-    "deeplab_v3": HeadKind(SEGMENTATION, (4, 16)),
-    "lraspp": HeadKind(SEGMENTATION, (8, 16)),
-    "ssdlite": HeadKind(DETECTION, (8, 16)),
+    "deeplab_v3": HeadKind(SEGMENTATION, (4,)),
+    "lraspp": HeadKind(SEGMENTATION, (4, 8)),
+    "ssdlite": HeadKind(DETECTION, (4, 8)),
 }
 """The heads; the first of a task is its default."""
 
@@ -93,6 +93,7 @@ class SceneConfig(TrainConfig):
 
     epochs: int = 40
     batch_size: int | str = 32
+    learning_rate: float = 2e-3
     weight_decay: float = 0.02
     label_smoothing: float = 0.0
     flip: bool = False
@@ -104,8 +105,8 @@ class SceneConfig(TrainConfig):
     task: str = SEGMENTATION
     head: str = AUTO
     strides: tuple[int, ...] = ()
-    filters: int = 96
-    rates: tuple[int, ...] = (1, 2)
+    filters: int = 64
+    rates: tuple[int, ...] = (2, 4)
     scales: tuple[float, float] = (0.2, 0.45)
     mining: str = "focal"
     box_weight: float = 1.0
@@ -121,7 +122,7 @@ class SceneConfig(TrainConfig):
         self._require_one_of("head", heads)
         self._set("strides", self._checked_strides())
         self._set("filters", positive_int(self.filters, "filters"))
-        self._set("rates", tuple(positive_ints(self.rates, "rates", (1, 2))))
+        self._set("rates", tuple(positive_ints(self.rates, "rates", (2, 4))))
         self._set("scales", self._checked_scales())
         self._require_one_of("mining", MINING)
         self._set_number("box_weight", float, 0, 1000)
