@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,10 @@ from tfsep.cli._models import CustomOption, UnsafeOption, open_model
 from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for
 from tfsep.defs import NETWORKS
 
-DataOption = Annotated[str, typer.Option(help=f"{SET_HELP}.")]
+if TYPE_CHECKING:
+    from tfsep.data import Preprocessing
+
+DataOption = Annotated[str | None, typer.Option(help=f"{SET_HELP}; for segmentation and detection, 'fashion_scenes'.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings; options go before it.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One more setting; may be given again.")
@@ -79,10 +82,7 @@ def train(
         Path | None, typer.Option(help="Folder of the run; runs/fashion_mnist, or runs/ and the task, if not given.")
     ] = None,
     task: TaskOption = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help=f"{SET_HELP}; scenes of garments for segmentation and detection."),
-    ] = None,
+    data: DataOption = None,
     size: SizeOption = None,
     config: ConfigOption = None,
     network: Annotated[str | None, typer.Option(help=f"{' or '.join(NETWORKS)}.")] = None,
@@ -130,27 +130,35 @@ def train(
         recipe = training.config_of(given)
         folder = out or Path("runs") / ("fashion_mnist" if recipe.task == Task.CLASSIFICATION else recipe.task)
         with training.join(strategy.value, timeout, device.value) as devices:
-            images = _open_data(recipe.task, data, size)
+            channels = 3 if recipe.task == Task.CLASSIFICATION else 1
+            shape = None if size is None else (*parse_size(size), channels)
+            images = _open_data(recipe.task, data, shape)
             result = training.train(recipe, images, folder, resume=resume, devices=devices)
             _print_result(result)
             if publish is not None and devices.is_chief:
                 print_line(f"published in {saved.publish(result, recipe, images, publish)}")
 
 
-def _open_data(task: str, data: str | None, size: str | None) -> Any:
+def _open_data(
+    task: str, data: str | None, shape: "tuple[int | None, ...] | None", how: "Preprocessing | None" = None
+) -> Any:
     """The data set for a task."""
-    from tfsep.data import fashion_scenes, open_data
+    from tfsep.data import open_data, open_scenes
 
     if task == Task.CLASSIFICATION:
-        return open_data(data or "fashion_mnist", None if size is None else (*parse_size(size), 3))
-    if data not in (None, "fashion_scenes"):
-        raise ValueError(f"data: expected fashion_scenes for {task}, got {data!r}")
-    if size is None:
-        return fashion_scenes()
-    rows, columns = parse_size(size)
-    if rows != columns:
-        raise ValueError(f"size: expected as many rows as columns for fashion_scenes, got {rows}x{columns}")
-    return fashion_scenes(size=rows)
+        if data == "fashion_scenes":
+            raise ValueError("task: expected segmentation or detection for fashion_scenes, got classification")
+        return open_data(data or "fashion_mnist", shape, how)
+    return open_scenes(data or "fashion_scenes", shape, how)
+
+
+def _task_of(model: Any, decoding: Any) -> str:
+    """What a model does, by what is recorded beside it and by its output."""
+    from tfsep._keras.model_io import outputs_of
+
+    if decoding is not None:
+        return Task.DETECTION
+    return Task.SEGMENTATION if len(getattr(outputs_of(model), "shape", ())) == 4 else Task.CLASSIFICATION
 
 
 @command("quantize")
@@ -159,7 +167,7 @@ def quantize(
     custom: CustomOption = None,
     unsafe: UnsafeOption = False,
     out: Annotated[Path, typer.Option(help="Folder of the run, and of the int8 file.")] = Path("runs/int8"),
-    data: DataOption = "fashion_mnist",
+    data: DataOption = None,
     size: SizeOption = None,
     mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
     std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
@@ -198,7 +206,7 @@ def quantize(
         from tfsep import saved
         from tfsep import train as training
         from tfsep._utils.atomic_files import atomic_files
-        from tfsep.data import open_data
+        from tfsep.data import read_decoding
 
         options = _options_given(epochs=epochs, learning_rate=learning_rate, seed=seed, xla=xla and xla.value)
         arguments = calibrate_arguments(method and method.value, keep_float, budget) or {}
@@ -211,15 +219,15 @@ def quantize(
             raise ValueError(f"{given}: expected --calibrate-only, got none; in training float_layers is a setting")
         recipe = training.QuantizeConfig.of({**_merged_settings(config, settings), **options})
         loaded = open_model(model, custom, unsafe)
-        prepared = preparation_for(model, loaded, mean, std)
-        prepared.tell(data)
-        images = open_data(data, image_shape_of(loaded, size), prepared.how)
+        prepared, decoding = preparation_for(model, loaded, mean, std), read_decoding(model)
+        images = _open_data(_task_of(loaded, decoding), data, image_shape_of(loaded, size), prepared.how)
+        prepared.tell(data or images.name)
         if calibrate_only:
-            made = _calibrated(loaded, recipe, images, out, arguments)
+            made = _calibrated(loaded, recipe, images, out, arguments, decoding)
             if sensitivity:
                 _rank(loaded, recipe, images, out)
         else:
-            result = training.finetune(loaded, recipe, images, out, resume=resume)
+            result = training.finetune(loaded, recipe, images, out, resume=resume, decoding=decoding)
             _print_result(result)
             made = result.model
         covered = quantization.coverage(made)
@@ -227,15 +235,18 @@ def quantize(
         with atomic_files([out / "coverage.json", out / "coverage.md"], "out") as (as_json, as_markdown):
             as_json.write_text(covered.to_json(), encoding="utf-8")
             as_markdown.write_text(covered.to_markdown() + "\n", encoding="utf-8")
-        print_line(str(_exported(made, images, out)))
+        print_line(str(_exported(made, images, out, decoding)))
         if publish is not None:
             print_line(f"published in {saved.publish(result, recipe, images, publish)}")
 
 
-def _exported(made: Any, images: Any, out: Path) -> Any:
-    """Export an int8 model into its folder, verified on all test images."""
-    from tfsep import tflite
+def _exported(made: Any, images: Any, out: Path, decoding: Any) -> Any:
+    """Export an int8 model into its folder, verified on test images."""
+    from tfsep import saved, tflite
+    from tfsep.data import SceneData
 
+    if isinstance(images, SceneData):
+        return saved.export_scene_files(made, out, images, decoding, ["int8"])["int8"]
     return tflite.export(
         made,
         out / "model_int8.tflite",
@@ -253,7 +264,7 @@ def _require_no_training(options: dict[str, Any]) -> None:
         raise ValueError(f"--calibrate-only: expected no options of training, got {', '.join(given)}")
 
 
-def _calibrated(model: Any, recipe: Any, images: Any, out: Path, arguments: dict[str, Any]) -> Any:
+def _calibrated(model: Any, recipe: Any, images: Any, out: Path, arguments: dict[str, Any], decoding: Any) -> Any:
     """Calibrate a model on training images, and write it and the report into a folder."""
     from tfsep._utils.atomic_files import atomic_files, make_folder
     from tfsep.data import save_with_preprocessing
@@ -263,7 +274,8 @@ def _calibrated(model: Any, recipe: Any, images: Any, out: Path, arguments: dict
     prepared = calibrate(model, **_shown(recipe, images), report=reports.append, **arguments)
     print_line(str(reports[0]))
     folder = make_folder(out, "out")
-    save_with_preprocessing(prepared, images.train.preprocessing, folder / "model.keras", "out", images.class_names)
+    how, names = images.train.preprocessing, images.class_names
+    save_with_preprocessing(prepared, how, folder / "model.keras", "out", names, decoding)
     with atomic_files([folder / f"calibration.{kind}" for kind in ("json", "md")], "out") as (as_json, as_markdown):
         as_json.write_text(reports[0].to_json(), encoding="utf-8")
         as_markdown.write_text(reports[0].to_markdown() + "\n", encoding="utf-8")

@@ -17,12 +17,13 @@ from tfsep.data._fashion_scenes import SceneData, SceneSplit, fashion_scenes
 from tfsep.data._image_data import ImageData
 from tfsep.data._image_folder import image_folder
 from tfsep.data._model_preprocessing import KnownPreprocessing, known_preprocessing, leading_preprocessing
-from tfsep.data._open_data import open_arrays, open_batches, open_data
+from tfsep.data._open_data import open_arrays, open_batches, open_data, open_scenes
 from tfsep.data._preprocessing import (
     CENTRAL,
     DEFAULT,
     Preprocessing,
     read_class_names,
+    read_decoding,
     read_preprocessing,
     save_with_preprocessing,
     write_preprocessing,
@@ -53,8 +54,10 @@ __all__ = [
     "open_batches",
     "open_data",
     "open_records",
+    "open_scenes",
     "preprocess",
     "read_class_names",
+    "read_decoding",
     "read_idx",
     "read_preprocessing",
     "save_with_preprocessing",

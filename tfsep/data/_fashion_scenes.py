@@ -160,6 +160,21 @@ class SceneData:
         """(H, W, C) of every image."""
         return self.train.image_shape
 
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "SceneData":
+        """Return the same scenes with another preprocessing.
+
+        Args:
+            preprocessing: preprocessing from images to the input of a network.
+
+        Raises:
+            ValueError: for one of images in colour.
+        """
+        preprocessing.require_channels(self.image_shape[2])
+        train, held_out, test = (
+            replace(split, preprocessing=preprocessing) for split in (self.train, self.held_out, self.test)
+        )
+        return replace(self, train=train, held_out=held_out, test=test)
+
     def identity(self) -> dict[str, Any]:
         """Return what tells this data set from others, for JSON: shape, classes, and each split's scenes."""
         splits = {name: getattr(self, name).identity() for name in ("train", "held_out", "test")}

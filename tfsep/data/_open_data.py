@@ -12,8 +12,9 @@ import numpy as np
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Data, Shape
-from tfsep._utils.arguments import as_found, as_path, positive_int
+from tfsep._utils.arguments import as_found, as_path, positive_int, short_repr
 from tfsep.data._fashion_mnist import fashion_mnist
+from tfsep.data._fashion_scenes import SceneData, SceneSplit, fashion_scenes
 from tfsep.data._image_data import ImageData
 from tfsep.data._image_folder import (
     LARGEST_SIDE,
@@ -30,6 +31,10 @@ from tfsep.data._records import open_records
 from tfsep.data._split import Split
 
 _logger = logging.getLogger(__name__)
+
+
+SCENES = "fashion_scenes"
+"""The name of `tfsep.data.fashion_scenes`."""
 
 
 def open_data(
@@ -75,6 +80,33 @@ def open_data(
     return data
 
 
+def open_scenes(
+    source: str | PathLike[str], image_shape: Shape | None = None, preprocessing: Preprocessing | None = None
+) -> SceneData:
+    """Return a data set of scenes by its name.
+
+    Args:
+        source: ``"fashion_scenes"``.
+        image_shape: (H, W, C) of the scenes, square and grey; sizes that are None or not given are 96×96.
+        preprocessing: preprocessing of the images; None for the defaults of `Preprocessing`.
+
+    Raises:
+        ValueError: for another name, or scenes of another form.
+
+    Examples:
+        >>> open_scenes("photographs")
+        Traceback (most recent call last):
+        ValueError: data: expected 'fashion_scenes', got 'photographs'
+    """
+    if str(source) != SCENES:
+        raise ValueError(f"data: expected {SCENES!r}, got {short_repr(source)}")
+    rows, columns, channels = open_shape(image_shape)
+    if rows != columns or channels not in (None, 1):
+        raise ValueError(f"size: expected square grey images for {SCENES}, got {rows}×{columns}×{channels or 1}")
+    scenes = fashion_scenes() if rows is None else fashion_scenes(size=rows)
+    return scenes if preprocessing is None else scenes.with_preprocessing(preprocessing)
+
+
 def _with_preprocessing(data: ImageData, preprocessing: Preprocessing | None) -> ImageData:
     """The same data with another preprocessing, or its own where that is None."""
     if preprocessing is None:
@@ -98,9 +130,9 @@ def open_batches(
     All image files are decoded once, as a check, before the first batch.
 
     Args:
-        source: ``"fashion_mnist"``, a folder of its four IDX files, of records, of images by class or of images without
-            classes; or a ``.npy`` file, or a ``.npz`` file of samples ``x`` and optional labels ``y``, whose arrays are
-            not preprocessed.
+        source: ``"fashion_mnist"``, ``"fashion_scenes"``, a folder of IDX files, of records, of images by class or of
+            images without classes; or a ``.npy`` file, or a ``.npz`` file of samples ``x`` and optional labels ``y``,
+            whose arrays are not preprocessed.
         image_shape: (H, W, C) of the model's input.
         split: split of the data set, ``"train"`` or ``"test"``.
         limit: largest number of samples; None for all.
@@ -129,6 +161,9 @@ def open_batches(
     if path.suffix in (".npy", ".npz"):
         arrays, labels = _read_samples(path, ("x",), limit)
         return arrays["x"] if labels is None else tf.data.Dataset.from_tensor_slices((arrays["x"], labels)).batch(128)
+    if str(source) == SCENES:
+        scenes: SceneSplit = getattr(open_scenes(source, image_shape, preprocessing), split)
+        return scenes.take(0, limit).batches().map(lambda images, _: images)
     if is_unlabelled(path):
         rows, columns, channels = open_shape(image_shape)
         how = preprocessing or DEFAULT
@@ -162,7 +197,7 @@ def class_names_of(source: str | PathLike[str]) -> tuple[str, ...]:
         ()
     """
     path = as_path(source, "data")
-    if path.suffix in (".npy", ".npz") or is_unlabelled(path):
+    if path.suffix in (".npy", ".npz") or str(source) == SCENES or is_unlabelled(path):
         return ()
     is_other = str(source) == "fashion_mnist" or (path / RECORDS_INDEX).is_file() or any(path.glob("*-idx?-ubyte*"))
     return open_data(source).class_names if is_other or not path.is_dir() else folder_class_names(path)

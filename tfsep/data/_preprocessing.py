@@ -13,10 +13,11 @@ from tfsep._keras.backend import tf
 from tfsep._keras.types import Model, Tensor, TensorLike
 from tfsep._utils.arguments import as_path, number_in_range, one_of, short_repr
 from tfsep._utils.atomic_files import atomic_file, atomic_files
+from tfsep.boxes import Decoding
 from tfsep.geometry._sizes import pair
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos3")
-JSON_KEY, CLASS_NAMES_KEY = "preprocessing", "class_names"
+JSON_KEY, CLASS_NAMES_KEY, DETECTION_KEY = "preprocessing", "class_names", "detection"
 """Keys of the record, and of the names of the classes, in the JSON beside a model."""
 
 
@@ -222,6 +223,28 @@ def read_class_names(model: str | PathLike[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def read_decoding(model: str | PathLike[str]) -> Decoding | None:
+    """Return how the outputs of a detector become objects, as the JSON beside it says; None where it says nothing.
+
+    Args:
+        model: path of the model.
+
+    Raises:
+        TypeError: if `model` is no path.
+        ValueError: if the JSON or the record is damaged.
+
+    Examples:
+        >>> read_decoding("missing.keras") is None
+        True
+    """
+    record = _read_json(model).get(DETECTION_KEY)
+    try:
+        return None if record is None else Decoding.from_dict(record)
+    except ValueError as error:
+        path = as_path(model, "model").with_suffix(".json")
+        raise ValueError(f"model: expected a right record beside it, got {path} ({error})") from error
+
+
 def _read_json(model: str | PathLike[str]) -> dict[str, Any]:
     """The object in the JSON beside a model; an empty one where there is none."""
     path = as_path(model, "model").with_suffix(".json")
@@ -235,7 +258,10 @@ def _read_json(model: str | PathLike[str]) -> dict[str, Any]:
 
 
 def write_preprocessing(
-    preprocessing: Preprocessing, model: str | PathLike[str], class_names: Sequence[str] = ()
+    preprocessing: Preprocessing,
+    model: str | PathLike[str],
+    class_names: Sequence[str] = (),
+    decoding: Decoding | None = None,
 ) -> Path:
     """Write the record into a JSON beside a model.
 
@@ -243,6 +269,7 @@ def write_preprocessing(
         preprocessing: the record.
         model: path of the model.
         class_names: names of the classes, in the order of the model's output; none where they are not known.
+        decoding: how a detector's outputs become objects; None for any other model.
 
     Returns:
         The path of the JSON: the model's, with the ending ``.json``.
@@ -259,7 +286,7 @@ def write_preprocessing(
     """
     path = as_path(model, "model").with_suffix(".json")
     with atomic_file(path, "model") as partial:
-        partial.write_text(_to_json(preprocessing, class_names), encoding="utf-8")
+        partial.write_text(_to_json(preprocessing, class_names, decoding), encoding="utf-8")
     return path
 
 
@@ -269,6 +296,7 @@ def save_with_preprocessing(
     path: str | PathLike[str],
     argument: str = "path",
     class_names: Sequence[str] = (),
+    decoding: Decoding | None = None,
 ) -> Path:
     """Save a Keras model with the record beside it.
 
@@ -281,6 +309,7 @@ def save_with_preprocessing(
         path: path of the ``.keras`` file.
         argument: the name of `path` in error messages.
         class_names: names of the classes, in the order of the model's output; none where they are not known.
+        decoding: how a detector's outputs become objects; None for any other model.
 
     Returns:
         The path of the JSON.
@@ -299,10 +328,11 @@ def save_with_preprocessing(
     record = path.with_suffix(".json")
     with atomic_files([path, record], argument) as (partial, partial_record):
         model.save(partial)
-        partial_record.write_text(_to_json(preprocessing, class_names), encoding="utf-8")
+        partial_record.write_text(_to_json(preprocessing, class_names, decoding), encoding="utf-8")
     return record
 
 
-def _to_json(preprocessing: Preprocessing, class_names: Sequence[str]) -> str:
+def _to_json(preprocessing: Preprocessing, class_names: Sequence[str], decoding: Decoding | None) -> str:
     named = {CLASS_NAMES_KEY: list(class_names)} if class_names else {}
-    return json.dumps({JSON_KEY: preprocessing.to_dict(), **named}, indent=2) + "\n"
+    found = {} if decoding is None else {DETECTION_KEY: decoding.to_dict()}
+    return json.dumps({JSON_KEY: preprocessing.to_dict(), **named, **found}, indent=2) + "\n"

@@ -7,5 +7,6 @@ its training, and ``README.md``, the card.
 
 from tfsep.saved._publish import publish
 from tfsep.saved._saved_folder import SavedModel, export_all, load, saved_models
+from tfsep.saved._scene_files import SceneFile, export_scene_files
 
-__all__ = ["SavedModel", "export_all", "load", "publish", "saved_models"]
+__all__ = ["SavedModel", "SceneFile", "export_all", "export_scene_files", "load", "publish", "saved_models"]

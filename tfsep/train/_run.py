@@ -20,6 +20,7 @@ from tfsep._keras.backend import tf
 from tfsep._keras.types import Model
 from tfsep._utils.arguments import as_path, short_repr
 from tfsep._utils.progress import progress_bar
+from tfsep.boxes import Decoding
 from tfsep.data import ImageData, SceneData, SceneSplit, Split
 from tfsep.train._batches import epoch_batches
 from tfsep.train._computation import Computation, choose, out_of_memory
@@ -66,6 +67,7 @@ class TrainResult:
         validation_score: the same of the held-out images; None if none were held out.
         seconds: time of this call.
         score: name of the score.
+        decoding: how a detector's outputs become objects; None for any other model.
     """
 
     model: Model
@@ -74,6 +76,7 @@ class TrainResult:
     validation_score: float | None
     seconds: float
     score: str = "accuracy"
+    decoding: Decoding | None = None
 
     @property
     def test_accuracy(self) -> float:
@@ -188,7 +191,7 @@ def run_training(
     job.evaluated.set_weights(best or trainer.evaluation_weights())
     if devices.is_chief:
         directory.draw_curves(records)
-        directory.write_model(job.saved, data.train.preprocessing, data.class_names)
+        directory.write_model(job.saved, data.train.preprocessing, data.class_names, job.task.decoding)
     return TrainResult(
         job.saved,
         path,
@@ -196,6 +199,7 @@ def run_training(
         job.task.score(job.saved, held_out, devices) if held_out.size else None,
         time.monotonic() - started,
         job.task.score_title,
+        job.task.decoding,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfsep._keras.types import Model
 from tfsep._utils.atomic_files import atomic_file, make_folder
+from tfsep.boxes import Decoding
 from tfsep.data import Preprocessing, save_with_preprocessing
 from tfsep.train._computation import Computation
 from tfsep.train._config import FitConfig
@@ -130,9 +131,11 @@ class RunDirectory:
         if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
             raise ValueError(f"folder: expected a run of this network, got weights of another in {self.path / name}")
 
-    def write_model(self, model: Model, preprocessing: Preprocessing, class_names: tuple[str, ...]) -> None:
-        """Write the finished model, and beside it the record of its preprocessing and the names of its classes."""
-        save_with_preprocessing(model, preprocessing, self.path / MODEL, "folder", class_names)
+    def write_model(
+        self, model: Model, preprocessing: Preprocessing, class_names: tuple[str, ...], decoding: Decoding | None
+    ) -> None:
+        """Write the finished model, and beside it its preprocessing, the names of its classes and its decoding."""
+        save_with_preprocessing(model, preprocessing, self.path / MODEL, "folder", class_names, decoding)
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return the records of the log, one for each epoch."""

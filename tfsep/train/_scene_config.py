@@ -88,7 +88,7 @@ class SceneConfig(TrainConfig):
         'ssdlite'
         >>> SceneConfig(task="detection", mixup=0.2)
         Traceback (most recent call last):
-        ValueError: mixup: expected 0.0 for detection, whose scenes are new in each epoch, got 0.2
+        ValueError: mixup: expected 0.0 for detection, whose images are new in each epoch, got 0.2
     """
 
     epochs: int = 40
@@ -179,5 +179,5 @@ def require_no_augmentation(config: FitConfig, task: str) -> None:
         value = getattr(config, field.name)
         if field.name in _OF_IMAGES and value != field.default:
             raise ValueError(
-                f"{field.name}: expected {field.default} for {task}, whose scenes are new in each epoch, got {value}"
+                f"{field.name}: expected {field.default} for {task}, whose images are new in each epoch, got {value}"
             )

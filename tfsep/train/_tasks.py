@@ -25,11 +25,13 @@ class Task(ABC):
         score_key: name of the score in a log.
         score_title: name of the score in sentences.
         activation: function that makes the outputs of a finished model of its logits.
+        decoding: how a detector's outputs become objects; None for any other model.
     """
 
     score_key: ClassVar[str]
     score_title: ClassVar[str]
     activation: ClassVar[str] = "softmax"
+    decoding: Decoding | None = None
 
     @abstractmethod
     def preparation(self, config: FitConfig, preprocessing: Preprocessing, model: Model) -> Preparation:
