@@ -18,7 +18,7 @@ from tfsep import layers
 from tfsep._keras.dtype_policy import dtype_policy
 from tfsep._utils.messages import messages_to
 from tfsep.cli import app
-from tfsep.train import FitConfig, TrainConfig, _computation, _run, _trainer, join
+from tfsep.train import FitConfig, TrainConfig, _computation, _epoch_records, _run, _trainer, join
 from tfsep.train._batches import BatchPreparation, epoch_batches
 from tfsep.train._computation import choose
 from tfsep.train._model_setup import build_optimizer, with_softmax
@@ -53,8 +53,8 @@ def job():
 def test_resumed_run_reaches_identical_weights_and_counts(xla, precision, augmentation, data, tmp_path, monkeypatch):
     """With the scale of the loss, and the batch that fitted when the run began."""
     monkeypatch.setattr(_computation, "_choose_precision", lambda setting, device: (precision, "for the test"))
-    monkeypatch.setattr(_run, "_LONG_WAIT", 0.0)
-    monkeypatch.setattr(_run, "_LONG_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(_epoch_records, "_LONG_WAIT", 0.0)
+    monkeypatch.setattr(_epoch_records, "_LONG_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(Trainer, "rehearse", fitting(10))
     config = replace(TINY, xla=xla, augmentation=augmentation, batch_size="auto")
     whole, cut, real, lines = tmp_path / "whole", tmp_path / "cut", _run._write_epoch, []
@@ -208,8 +208,8 @@ def test_share_of_the_time_that_waits_for_data(monkeypatch):
     [([0.9], False), ([0.9, 0.25], True), ([0.1, 0.1, 0.3], True), ([0.1, 0.3, 0.3], False), ([0.1, 0.3, 0.1], False)],
 )
 def test_long_waits_are_said_once_and_not_of_the_first_epoch(waits, says):
-    assert _run._waits_long([{"data_wait": wait, "seconds": 100.0} for wait in waits]) == says
-    assert not _run._waits_long([{"data_wait": wait, "seconds": 5.0} for wait in waits])
+    assert _epoch_records.waits_long([{"data_wait": wait, "seconds": 100.0} for wait in waits]) == says
+    assert not _epoch_records.waits_long([{"data_wait": wait, "seconds": 5.0} for wait in waits])
 
 
 AUGMENTED = replace(TINY, batch_size=8, mixup=0.4, shift=2, erase=1.0, flip=True, average=0.9)
@@ -329,8 +329,8 @@ def test_choice_of_a_batch():
     def first(images, replicas=1, accumulate=1):
         return _computation._choose_batch(FitConfig(batch_size="auto", accumulate=accumulate), replicas, images)[0]
 
-    assert [first(1000), first(128), first(127), first(3)] == [128, 128, 64, 2]
-    assert [first(1000, 3), first(1000, 3, 2), first(1000, 1, 200)] == [96, 96, 200]
+    assert [first(n) for n in (55_000, 1280, 1279, 540, 180, 38, 8, 7, 3)] == [128, 128, 64, 32, 16, 8, 8, 4, 2]
+    assert [first(2000, 3), first(2000, 3, 2), first(2000, 1, 200)] == [96, 96, 200]
     with pytest.raises(ValueError, match="batch_size: expected at most the 100 training images, got 200"):
         first(100, 1, 200)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -61,7 +62,8 @@ def test_log_has_every_epoch(whole):
         "CPU: xla off (the step is not on a GPU), augmentation host (the step is not compiled for a GPU), "
         "precision float32 (as set), batch_size 16 (as set)"
     )
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert re.fullmatch(r"epoch \d of 3 is kept, the best by 16 held-out images", lines[-1])
     assert all(r["skipped_steps"] == 0 <= r["data_wait"] <= 1 for r in records)
 
 

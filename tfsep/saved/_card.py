@@ -34,6 +34,11 @@ class Card:
     cores: int
 
     @property
+    def _held_out(self) -> int:
+        """The number of held-out images."""
+        return self.config.held_out_of(self.data.train.size)
+
+    @property
     def command(self) -> str:
         """The command that makes the model again."""
         place = f"saved_models/{self.name}"
@@ -50,9 +55,7 @@ class Card:
     def accuracies(self) -> str:
         """The accuracies, as a sentence."""
         held_out, test = self.result.validation_accuracy, self.result.test_accuracy
-        validation = (
-            "" if held_out is None else f"held-out accuracy {held_out:.4f} ({self.config.validation:,} images), "
-        )
+        validation = "" if held_out is None else f"held-out accuracy {held_out:.4f} ({self._held_out:,} images), "
         return f"{validation}test accuracy {test:.4f} ({self.data.test.size:,} images)."
 
     def text(self) -> str:
@@ -66,7 +69,7 @@ class Card:
 {self._description}
 
 **Test accuracy: {self.result.test_accuracy:.4f}** on all {data.test.size:,} test images. The test set was looked at
-when training was over, and nothing was chosen by it: {self.config.validation:,} of the {data.train.size:,} training
+when training was over, and nothing was chosen by it: {self._held_out:,} of the {data.train.size:,} training
 images were held out for every choice.
 
 - Input: float32, N × {shape}, {data.train.preprocessing.describe()} (`model.json`).
@@ -128,7 +131,7 @@ JSON beside it. {self._ranges}
 
     @property
     def _epoch_kept(self) -> str:
-        kept = "The epoch with the best held-out accuracy" if self.config.patience else "The last epoch"
+        kept = "The epoch with the best held-out accuracy" if self._held_out else "The last epoch"
         averaged = ", its weights averaged over the steps before," if self.config.average else ""
         return f"{kept}{averaged} is the model."
 

@@ -14,6 +14,10 @@ from tfsep.train._config import AUTO, FitConfig
 _FIRST_BATCH = 128
 """Largest batch that ``batch_size="auto"`` tries: the default settings were found with it."""
 
+_STEPS, _SMALLEST_BATCH = 10, 8
+"""Steps that an epoch of a small data set has at least, as far as batches are no smaller: a normalization by the
+statistics of fewer images is none."""
+
 _CPU_INFO = Path("/proc/cpuinfo")
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 """Flags of CPUs with products in bfloat16, as Linux names them on x86-64 and ARM."""
@@ -99,8 +103,8 @@ def choose(config: FitConfig, model: Model, strategy: tf.distribute.Strategy, im
 
     Examples:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-        >>> choose(FitConfig(xla="off", augmentation="host"), model, tf.distribute.get_strategy(), 1000).describe()
-        'CPU: xla off (as set), augmentation host (as set), precision float32 (as set), batch_size 128 (as set)'
+        >>> choose(FitConfig(xla="off", augmentation="host"), model, tf.distribute.get_strategy(), 540).describe()
+        'CPU: xla off (as set), augmentation host (as set), precision float32 (as set), batch_size 32 (for 540 images)'
     """
     replicas = strategy.num_replicas_in_sync
     batch, why_batch = _choose_batch(config, replicas, images)
@@ -201,11 +205,12 @@ def _cpu_flags() -> set[str]:
 
 def _choose_batch(config: FitConfig, replicas: int, images: int) -> tuple[int, str]:
     parts = replicas * config.accumulate
-    size, reason = parts, f"up to {_FIRST_BATCH}, as far as it fits"
+    size, reason = parts, f"for {images:,} images"
+    wanted = min(_FIRST_BATCH, images, max(_SMALLEST_BATCH, images // _STEPS))
     if config.batch_size != AUTO:
         size, reason = config.images_per_step, "as set"
-    elif 2 * size <= min(_FIRST_BATCH, images):
-        size *= 2 ** int(math.log2(min(_FIRST_BATCH, images) / size))
+    elif 2 * size <= wanted:
+        size *= 2 ** int(math.log2(wanted / size))
     if size % parts:
         raise ValueError(
             f"batch_size: expected a multiple of {parts} for {replicas} devices and accumulate {config.accumulate}, "

@@ -13,7 +13,11 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 XLA = ("auto", "on", "off")
 AUGMENTATION = ("auto", "host", "device")
 AUTO = "auto"
-"""The value of settings that are chosen by the device: `xla`, `augmentation`, `precision` and `batch_size`."""
+"""The value of settings that are chosen by the device or the data: `xla`, `augmentation`, `precision`, `batch_size` and
+`validation`."""
+
+_HELD_OUT_SHARE, _MOST_HELD_OUT = 0.1, 5000
+"""Images that ``validation="auto"`` holds out: this share of them, and no more than so many."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class FitConfig:
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images in a step of the optimizer, of all workers together; ``"auto"`` for 128, halved until a step
-            fits in the device's memory.
+        batch_size: images in a step of the optimizer, of all workers together; ``"auto"`` for 128, fewer where an epoch
+            would have fewer than 10 steps, and halved until a step fits in the device's memory.
         accumulate: number of parts into which a step's batch is split, computed one after the other to save memory;
             each is normalized by its own statistics.
         optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum.
@@ -38,9 +42,10 @@ class FitConfig:
         shift: largest number of pixels by which images are moved at random, in each direction.
         erase: share of the images in which a random rectangle is erased (arXiv 1708.04896).
         average: decay, at each step, of the moving average of all weights, which is evaluated and saved; 0 for none.
-        patience: number of epochs without a better held-out accuracy after which the run ends with its best epoch's
-            weights; 0 runs to the end and keeps the last weights.
-        validation: number of training images held out for the accuracy of each epoch; the test split is not used.
+        patience: number of epochs without a better held-out accuracy after which the run ends; 0 runs to the end. The
+            best epoch's weights are kept, or, where no images are held out, the last.
+        validation: number of training images held out for the accuracy of each epoch, or their share, between 0 and 1;
+            ``"auto"`` for a tenth, at most 5000. The test split is not used.
         seed: seed of all random numbers, in [0, 2**32 - 1].
         xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU, as Keras's `fit` does.
         augmentation: where images are augmented: on the ``"host"``, in the input pipeline; on the ``"device"``, within
@@ -51,7 +56,7 @@ class FitConfig:
     """
 
     epochs: int = 30
-    batch_size: int | str = 128
+    batch_size: int | str = AUTO
     accumulate: int = 1
     optimizer: str = "adamw"
     learning_rate: float = 3e-3
@@ -65,7 +70,7 @@ class FitConfig:
     erase: float = 0.2
     average: float = 0.999
     patience: int = 0
-    validation: int = 5000
+    validation: int | float | str = AUTO
     seed: int = 0
     xla: str = AUTO
     augmentation: str = AUTO
@@ -94,13 +99,30 @@ class FitConfig:
             ("erase", float, 0, 1),
             ("average", float, 0, 0.99999),
             ("patience", int, 0),
-            ("validation", int, 0),
             ("seed", int, 0, 2**32 - 1),
         ):
             self._set_number(name, kind, *ends)
         self._require_positive("learning_rate")
+        if self.validation != AUTO and not (isinstance(self.validation, float) and 0 < self.validation < 1):
+            self._set_number("validation", int, 0)
         if self.patience and not self.validation:
             raise ValueError(f"patience: expected 0 where no images are held out, got {self.patience}")
+
+    def held_out_of(self, images: int) -> int:
+        """Return the number of images that are held out.
+
+        Args:
+            images: number of training images.
+
+        Examples:
+            >>> [FitConfig(validation=given).held_out_of(200) for given in ("auto", 0.25, 30)]
+            [20, 50, 30]
+        """
+        if isinstance(self.validation, int):
+            return self.validation
+        if isinstance(self.validation, float):
+            return max(1, round(self.validation * images))
+        return min(_MOST_HELD_OUT, max(1, round(_HELD_OUT_SHARE * images)))
 
     @property
     def images_per_step(self) -> int:
@@ -158,8 +180,8 @@ class TrainConfig(FitConfig):
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images in a step of the optimizer, of all workers together; ``"auto"`` for 128, halved until a step
-            fits in the device's memory.
+        batch_size: images in a step of the optimizer, of all workers together; ``"auto"`` for 128, fewer where an epoch
+            would have fewer than 10 steps, and halved until a step fits in the device's memory.
         accumulate: number of parts into which a step's batch is split, computed one after the other to save memory;
             each is normalized by its own statistics.
         optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum.
@@ -174,9 +196,10 @@ class TrainConfig(FitConfig):
         shift: largest number of pixels by which images are moved at random, in each direction.
         erase: share of the images in which a random rectangle is erased (arXiv 1708.04896).
         average: decay, at each step, of the moving average of all weights, which is evaluated and saved; 0 for none.
-        patience: number of epochs without a better held-out accuracy after which the run ends with its best epoch's
-            weights; 0 runs to the end and keeps the last weights.
-        validation: number of training images held out for the accuracy of each epoch; the test split is not used.
+        patience: number of epochs without a better held-out accuracy after which the run ends; 0 runs to the end. The
+            best epoch's weights are kept, or, where no images are held out, the last.
+        validation: number of training images held out for the accuracy of each epoch, or their share, between 0 and 1;
+            ``"auto"`` for a tenth, at most 5000. The test split is not used.
         seed: seed of all random numbers, in [0, 2**32 - 1].
         xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU, as Keras's `fit` does.
         augmentation: where images are augmented: on the ``"host"``, in the input pipeline; on the ``"device"``, within

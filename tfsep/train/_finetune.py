@@ -28,8 +28,8 @@ class QuantizeConfig(FitConfig):
 
     Attributes:
         epochs: passes over the training images; a few suffice.
-        batch_size: images in a step of the optimizer, of all workers together; ``"auto"`` for 128, halved until a step
-            fits in the device's memory.
+        batch_size: images in a step of the optimizer, of all workers together; ``"auto"`` for 128, fewer where an epoch
+            would have fewer than 10 steps, and halved until a step fits in the device's memory.
         accumulate: number of parts into which a step's batch is split, computed one after the other to save memory;
             each is normalized by its own statistics.
         optimizer: ``"adamw"``, or ``"sgd"`` with Nesterov momentum.
@@ -47,9 +47,10 @@ class QuantizeConfig(FitConfig):
         erase: share of the images in which a random rectangle is erased (arXiv 1708.04896), by default 0.
         average: decay, at each step, of the moving average of all weights, which is evaluated and saved; lower than in
             training from scratch, because there are fewer steps; 0 for none.
-        patience: number of epochs without a better held-out accuracy after which the run ends with its best epoch's
-            weights; 0 runs to the end and keeps the last weights.
-        validation: number of training images held out for the accuracy of each epoch; the test split is not used.
+        patience: number of epochs without a better held-out accuracy after which the run ends; 0 runs to the end. The
+            best epoch's weights are kept, or, where no images are held out, the last.
+        validation: number of training images held out for the accuracy of each epoch, or their share, between 0 and 1;
+            ``"auto"`` for a tenth, at most 5000. The test split is not used.
         seed: seed of all random numbers, in [0, 2**32 - 1].
         xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU, as Keras's `fit` does.
         augmentation: where images are augmented: on the ``"host"``, in the input pipeline; on the ``"device"``, within

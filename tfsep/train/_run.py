@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tfsep._keras.backend import tf
-from tfsep._keras.types import Model
+from tfsep._keras.backend import keras, tf
+from tfsep._keras.foreign_state import foreign_state_kept
+from tfsep._keras.types import Model, Tensor
 from tfsep._utils.arguments import as_path, short_repr
 from tfsep._utils.progress import progress_bar
 from tfsep.boxes import Decoding
@@ -25,6 +26,7 @@ from tfsep.data import ImageData, SceneData, SceneSplit, Split
 from tfsep.train._batches import epoch_batches
 from tfsep.train._computation import Computation, choose, out_of_memory
 from tfsep.train._config import AUTO, FitConfig
+from tfsep.train._epoch_records import advice, is_out_of_patience, kept_record, waits_long
 from tfsep.train._model_setup import build_optimizer
 from tfsep.train._run_directory import BEST, CHECKPOINT, RunDirectory, epoch_line
 from tfsep.train._strategy import Devices
@@ -33,16 +35,9 @@ from tfsep.train._trainer import Trainer, seed_dropout
 
 _logger = logging.getLogger(__name__)
 
-_LONG_WAIT = 0.25
-_LONG_WAIT_SECONDS = 5.0
-"""Share of an epoch, and time, that go by without a batch, from which on the log says what helps."""
+_PARTED = 0.1
+"""Difference of two accuracies from which on they part ways."""
 
-
-_WAITING = (
-    "{:.0%} of the epoch waited for images; `tfsep records` stores them at the size of the network, which a CPU reads "
-    "faster"
-)
-_AUGMENTING = ", and augmentation=device, shift=0 or erase=0 leaves it less to augment"
 _OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|OUT_?OF_?MEMORY|out of memory|ALLOC_FAILED|[Ff]ailed to allocate")
 """What errors of other kinds say, too: of cuDNN where it finds no algorithm, of XLA where it cannot try any."""
 _NOT_COMPILED = (
@@ -102,6 +97,7 @@ class TrainingJob:
         distill: share of the loss whose targets are the teacher's outputs.
         on_epoch_begin: called with the model in training and the number of the epoch, from 0.
         identity: facts beside the data that a resumed run must have in common with its beginning.
+        warm_statistics: whether moving statistics begin with a smaller decay, see `Trainer`.
     """
 
     make_model: Callable[[str], Model]
@@ -112,6 +108,7 @@ class TrainingJob:
     distill: float = 0.0
     on_epoch_begin: Callable[[Model, int], None] = lambda model, epoch: None  # noqa: ARG005
     identity: dict[str, Any] = field(default_factory=dict)
+    warm_statistics: bool = False
 
 
 _DataKind = TypeVar("_DataKind", ImageData, SceneData)
@@ -143,9 +140,7 @@ def run_training(
     started = time.monotonic()
     devices = devices or Devices(tf.distribute.get_strategy())
     path = as_path(folder, "folder")
-    if config.batch_size == AUTO and devices.worker_count > 1:
-        raise ValueError(f"batch_size: expected a positive int for {devices.worker_count} workers, got {AUTO!r}")
-    training, held_out = _hold_out(data, config.validation)
+    training, held_out = _hold_out(data, config)
     directory = RunDirectory(path, config, {**data.identity(), **job.identity})
     (directory.require_same_run if resume else directory.require_no_run)()
     computation = (
@@ -164,7 +159,7 @@ def run_training(
         directory.require_shapes(CHECKPOINT, stored, trainer.state)
         _assign(trainer.state, stored)
         records = directory.read_log()[: trainer.steps // steps]
-        if records and config.patience:
+        if records and held_out.size:
             best = directory.read_arrays(BEST)
             directory.require_shapes(BEST, best, job.evaluated.weights)
     elif devices.is_chief:
@@ -172,16 +167,16 @@ def run_training(
         _write_checkpoint(directory, trainer)
 
     try:
-        while len(records) < config.epochs and not _is_out_of_patience(records, config.patience, key):
+        while len(records) < config.epochs and not is_out_of_patience(records, config.patience, key):
             with _within_memory(computation):
                 records.append(_train_epoch(job, trainer, training, held_out, config, len(records), devices))
-            if config.patience and records[-1] is _best_record(records, key):
+            if held_out.size and records[-1] is kept_record(records, key):
                 best = job.evaluated.get_weights()
             if devices.is_chief:
                 _write_epoch(directory, records, best, trainer, key)
             _logger.info(epoch_line(records[-1], config.epochs, job.task.score_title, key))
-            if _waits_long(records):
-                _logger.info(_advice(records[-1]["data_wait"], trainer))
+            if waits_long(records):
+                _logger.info(advice(records[-1]["data_wait"], trainer.preparation is None))
     except KeyboardInterrupt:
         if devices.is_chief:
             directory.draw_curves(records)
@@ -192,15 +187,48 @@ def run_training(
     if devices.is_chief:
         directory.draw_curves(records)
         directory.write_model(job.saved, data.train.preprocessing, data.class_names, job.task.decoding)
+    validation = _kept_score(job, records, held_out, devices)
     return TrainResult(
         job.saved,
         path,
         job.task.score(job.saved, data.test, devices),
-        job.task.score(job.saved, held_out, devices) if held_out.size else None,
+        validation,
         time.monotonic() - started,
         job.task.score_title,
         job.task.decoding,
     )
+
+
+def _kept_score(
+    job: TrainingJob, records: list[dict[str, Any]], held_out: Split | SceneSplit, devices: Devices
+) -> float | None:
+    """The score of the kept model on the held-out images, None without any, and messages on it."""
+    if not held_out.size:
+        _logger.info(f"epoch {len(records)} of {len(records)} is kept: no images are held out to choose one")
+        return None
+    kept = kept_record(records, f"validation_{job.task.score_key}")
+    _logger.info(f"epoch {kept['epoch']} of {len(records)} is kept, the best by {held_out.size:,} held-out images")
+    score = job.task.score(job.saved, held_out, devices)
+    if isinstance(held_out, Split) and kept["accuracy"] - score > _PARTED:
+        _tell_if_parted(job.saved, held_out, score, devices)
+    return score
+
+
+def _tell_if_parted(model: Model, held_out: Split, inference: float, devices: Devices) -> None:
+    """Warn if the held-out accuracy is far better where each batch is normalized by its own statistics."""
+
+    def by_batches(images: Tensor, training: bool) -> Tensor:
+        del training
+        return model(images, training=True)
+
+    with foreign_state_kept(model), keras.StatelessScope():
+        normalized = Classification().score(by_batches, held_out, devices)
+    if normalized - inference > _PARTED:
+        _logger.warning(
+            f"held-out accuracy is {inference:.4f} in inference and {normalized:.4f} where each batch is normalized by "
+            "its own statistics: the moving statistics are not those of the weights; more steps, larger batches or a "
+            "smaller batch_norm_decay bring them together"
+        )
 
 
 def _fitting_trainer(
@@ -217,12 +245,13 @@ def _fitting_trainer(
             optimizer = build_optimizer(chosen, training.size // chosen.images_per_step, computation.precision)
             prepare = job.task.preparation(chosen, training.preprocessing, model)
             within = prepare if computation.augmentation == "device" else None
-            trainer = Trainer(model, optimizer, chosen, job.task, job.teacher, job.distill, computation.xla, within)
+            how = job.teacher, job.distill, computation.xla, within, job.warm_statistics
+            trainer = Trainer(model, optimizer, chosen, job.task, *how)
         try:
             trainer.rehearse(_batches(trainer, training, chosen, 0, devices))
         except (tf.errors.OpError, MemoryError) as error:
             if _is_out_of_memory(error):
-                if config.batch_size != AUTO:
+                if config.batch_size != AUTO or devices.worker_count > 1:
                     raise out_of_memory(computation) from error
                 computation = computation.halved()
                 continue
@@ -294,29 +323,6 @@ def _train_epoch(
     }
 
 
-def _waits_long(records: list[dict[str, Any]]) -> bool:
-    """Whether the last epoch is the first, after that in which buffers are filled, to wait long for its images."""
-    waits = [
-        each["data_wait"] >= _LONG_WAIT and each["data_wait"] * each["seconds"] >= _LONG_WAIT_SECONDS
-        for each in records[1:]
-    ]
-    return waits[-1:] == [True] and sum(waits) == 1
-
-
-def _advice(waited: float, trainer: Trainer) -> str:
-    """What to do about a share of an epoch that waited for images, as a line of the log."""
-    return _WAITING.format(waited) + _AUGMENTING * (trainer.preparation is None)
-
-
-def _best_record(records: list[dict[str, Any]], key: str) -> dict[str, Any]:
-    """The record of the first epoch with the best held-out score, which stands under a key."""
-    return max(records, key=lambda record: record[key])
-
-
-def _is_out_of_patience(records: list[dict[str, Any]], patience: int, key: str) -> bool:
-    return bool(patience and records) and len(records) - _best_record(records, key)["epoch"] >= patience
-
-
 def _write_epoch(
     directory: RunDirectory, records: list[dict[str, Any]], best: list[np.ndarray], trainer: Trainer, key: str
 ) -> None:
@@ -324,7 +330,7 @@ def _write_epoch(
 
     The checkpoint is last: if the run is stopped before, the epoch is repeated and the other files are written again.
     """
-    if best and records[-1] is _best_record(records, key):
+    if best and records[-1] is kept_record(records, key):
         directory.write_arrays(BEST, best)
     directory.write_log(records)
     _write_checkpoint(directory, trainer)
@@ -339,11 +345,11 @@ def _write_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
     directory.write_arrays(CHECKPOINT, [np.asarray(variable) for variable in trainer.state])
 
 
-def _hold_out(data: ImageData | SceneData, count: int) -> tuple[Split, Split] | tuple[SceneSplit, SceneSplit]:
-    """The images to train on, and the last `count`, which are held out; scenes are held out already."""
+def _hold_out(data: ImageData | SceneData, config: FitConfig) -> tuple[Split, Split] | tuple[SceneSplit, SceneSplit]:
+    """The images to train on, and the last ones, which are held out; scenes are held out already."""
     if isinstance(data, SceneData):
-        return data.train, data.held_out.take(0, count)
-    split = data.train
+        return data.train, data.held_out.take(0, config.held_out_of(data.held_out.size))
+    split, count = data.train, config.held_out_of(data.train.size)
     if count >= split.size:
         raise ValueError(f"validation: expected fewer than the {split.size} training images, got {count}")
     return split.take(0, split.size - count), split.take(split.size - count)

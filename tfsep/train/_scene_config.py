@@ -55,8 +55,8 @@ class SceneConfig(TrainConfig):
         shift: for classification; 0 here.
         erase: for classification; 0 here.
         average: decay, at each step, of the average of the weights that is scored and saved; 0 for none.
-        patience: epochs without a better held-out score, after which the run ends with its best epoch's weights; 0 for
-            none.
+        patience: epochs without a better held-out score, after which the run ends; 0 for none. The best epoch's
+            weights are kept.
         validation: number of held-out scenes that score each epoch, of those that the data set holds out.
         seed: seed of all random numbers but the scenes', which are the data set's.
         xla: whether XLA compiles the step: ``"on"``, ``"off"``, or ``"auto"``: on a GPU.
@@ -99,7 +99,7 @@ class SceneConfig(TrainConfig):
     flip: bool = False
     shift: int = 0
     erase: float = 0.0
-    validation: int = 1000
+    validation: int | float | str = 1000
     network: str = "fashion_scenes"
     dropout: float = 0.0
     task: str = SEGMENTATION

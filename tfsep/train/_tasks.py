@@ -106,7 +106,7 @@ class Classification(Task):
         """Return 1 where the most likely class is right."""
         return tf.cast(tf.argmax(outputs, -1) == tf.argmax(targets, -1), "float32")
 
-    def score(self, model: Model, split: Split, devices: Devices) -> float:
+    def score(self, model: Model | Callable[..., Tensor], split: Split, devices: Devices) -> float:
         """Return the accuracy; each worker evaluates a part of the split."""
         own = correct_predictions(model, split.shard(devices.worker_count, devices.worker_index))
         return float(sum(devices.exchange(own)) / split.size)

@@ -62,5 +62,5 @@ def train(
         images = require_data(data, ImageData)
         task, build = Classification(), lambda precision: build_model(config, images, precision)
     evaluated = build("float32")
-    job = TrainingJob(build, evaluated, task.finish(evaluated), task)
+    job = TrainingJob(build, evaluated, task.finish(evaluated), task, warm_statistics=True)
     return run_training(job, config, data, folder, resume, devices)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsep._keras.backend import keras, tf
+from tfsep._keras.model_graph import leaf_layers
 from tfsep._keras.types import Model, Tensor
 from tfsep.train._batches import Preparation
 from tfsep.train._config import FitConfig
@@ -53,6 +54,8 @@ class Trainer:
         distill: share of the loss, in [0, 1], whose targets are the teacher's outputs.
         xla: whether XLA compiles the step; with several replicas, its loss and gradients.
         preparation: prepares each batch within the step; None where batches are prepared.
+        warm_statistics: whether the moving statistics of batch normalizations begin with a smaller decay, as the
+            average does: those of an untrained model are of no data, and still in the sum after a hundred steps.
 
     Source of the average: M. Tan, Q. Le, "EfficientNet" (arXiv 1905.11946), section 5. Source of distillation: G.
     Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531).
@@ -75,6 +78,7 @@ class Trainer:
         distill: float = 0.0,
         xla: bool = False,
         preparation: Preparation | None = None,
+        warm_statistics: bool = False,
     ) -> None:
         self.model, self.optimizer, self._config = model, optimizer, config
         self.task = task or Classification()
@@ -94,6 +98,7 @@ class Trainer:
         ]
         self._statistics = [own for of, own in followed if id(of) not in trained and own.dtype.is_floating]
         self._untrained = [variable for variable in model.weights if id(variable) not in trained]
+        self._decays = _statistics_decays(model, config.accumulate) if warm_statistics else {}
         self._skipped, self._skipped_in_a_row = (tf.Variable(0, trainable=False, dtype="int64") for _ in range(2))
         self._scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         # XLA compiles the whole step of one replica. It cannot exchange gradients: of several, what each does alone.
@@ -195,6 +200,8 @@ class Trainer:
         def take() -> Tensor:
             if not self._scales_loss:
                 self._strategy.run(self._apply, args=(gradients,))
+            if self._decays:
+                self._strategy.run(self._warm_statistics, args=(former,))
             self._follow_weights()
             self._set(self._skipped_in_a_row, tf.zeros((), "int64"))
             summed: Tensor = self._strategy.reduce("SUM", sums, axis=None)
@@ -268,11 +275,22 @@ class Trainer:
         for variable, value in zip(self._untrained, former, strict=True):
             variable.assign(value)
 
+    def _warm_statistics(self, former: list[Tensor]) -> None:
+        """Let the moving statistics go further from their former values, as by a smaller decay."""
+        for variable, value in zip(self._untrained, former, strict=True):
+            if (decay := self._decays.get(id(variable), 1.0)) < 1.0:
+                further = (1.0 - self._warm_decay(decay)) / (1.0 - decay)
+                variable.assign(value + further * (variable.value - value))
+
+    def _warm_decay(self, decay: float) -> Tensor:
+        """A decay that grows with the number of steps, as far as `decay`."""
+        done = tf.cast(self.optimizer.iterations, "float32")
+        return tf.minimum(decay, (1.0 + done) / (10.0 + done))
+
     def _follow_weights(self) -> None:
         """Move the averages toward the weights."""
         if self._averages:
-            done = tf.cast(self.optimizer.iterations, "float32")
-            keep = tf.minimum(self._config.average, (1.0 + done) / (10.0 + done))
+            keep = self._warm_decay(self._config.average)
             for (_, variable), average in zip(self._averaged_variables, self._averages, strict=True):
                 self._strategy.extended.update(
                     average, lambda own, now: own.assign(now + keep * (own - now)), args=(variable.value,)
@@ -300,6 +318,16 @@ class Trainer:
         means = tf.distribute.get_replica_context().all_reduce("MEAN", [tf.identity(v) for v in self._statistics])
         for variable, mean in zip(self._statistics, means, strict=True):
             variable.assign(mean)
+
+
+def _statistics_decays(model: Model, parts: int) -> dict[int, float]:
+    """The decays of a model's moving statistics in a step of some parts, by the identity of the variable."""
+    normalizations = [layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    return {
+        id(variable): layer.momentum**parts
+        for layer in normalizations
+        for variable in (layer.moving_mean, layer.moving_variance)
+    }
 
 
 class _Clock:
