@@ -217,6 +217,11 @@ def test_failed_verification_leaves_no_file(folder, monkeypatch):
     assert "LOSSY" in done.output
 
 
+EPOCH = r"loss \d+\.\d{4}, accuracy \d\.\d{4}, validation \d\.\d{4}, \d+ s \(\d+% waiting for images\), \d+ images/s"
+HOW = (
+    r"CPU: xla off \(the step is not on a GPU\), augmentation host \(the step is not compiled for a GPU\), "
+    r"precision float32 \(as set\), batch_size 8 \(as set\)"
+)
 KEPT = "epoch [12] of 2 is kept, the best by 4 held-out images"
 
 
@@ -227,15 +232,8 @@ def test_train_and_quantize(folder, tmp_path):
     common = ["train", *data, "--out", tmp_path / "run", "--epochs", 2, "--set", "mixup=0.1"]
     done = run(*common)
     assert done.exit_code == 0, done.output
-    epoch = (
-        r"loss \d+\.\d{4}, accuracy \d\.\d{4}, validation \d\.\d{4}, \d+ s \(\d+% waiting for images\), \d+ images/s"
-    )
-    how = (
-        r"CPU: xla off \(the step is not on a GPU\), augmentation host \(the step is not compiled for a GPU\), "
-        r"precision float32 \(as set\), batch_size 8 \(as set\)"
-    )
-    epochs = (rf"epoch {number}/2: {epoch}" for number in (1, 2))
-    assert_lines(done.stdout, how, *epochs, KEPT, r"held-out accuracy .*model\.keras")
+    epochs = (rf"epoch {number}/2: {EPOCH}" for number in (1, 2))
+    assert_lines(done.stdout, HOW, *epochs, KEPT, r"held-out accuracy .*model\.keras")
     assert "\x1b" not in done.output, "no bar where nobody looks"
     for other, what in ((["--size", 14], "image_shape"), (["--set", "warmup_epochs=0"], "warmup_epochs")):
         done = run(*common, "--resume", *other)

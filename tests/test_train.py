@@ -19,7 +19,7 @@ from stripes import NETWORK, stripes, stripes_data
 from tfsep._utils.messages import messages_to
 from tfsep.data import ImageData, image_folder
 from tfsep.train import TrainConfig, _run_directory, train
-from tfsep.train._run_directory import RunDirectory
+from tfsep.train._run_directory import CHECKPOINT, RunDirectory
 
 TINY = TrainConfig(
     network=NETWORK,
@@ -86,11 +86,11 @@ def test_trained_model_gives_probabilities(whole, data):
 
 
 def stopping_at(count):
-    """`RunDirectory.write_arrays` as a user stops it, when it is called for the time that `count` says."""
+    """`RunDirectory.write_arrays` as a user stops it, at the checkpoint whose number `count` is."""
     real, calls = RunDirectory.write_arrays, iter(range(1, count + 1))
 
     def write_arrays(self, name, arrays):
-        if next(calls) == count:
+        if name == CHECKPOINT and next(calls) == count:
             raise KeyboardInterrupt
         real(self, name, arrays)
 
