@@ -475,7 +475,7 @@ def wrong_uses(folder):
             folder / "w.tflite",
         ],
         "missing data": ["export", model, "--data", folder / "none.npy", "--out", folder / "w.tflite"],
-        "folder": ["export", model, "--out", folder / "none" / "w.tflite"],
+        "folder": ["export", model, "--out", data / "new" / "w.tflite"],
         "verify": ["verify", model, folder / "none.tflite", "--data", data],
         "verify cut": ["verify", model, folder / "cut.tflite", "--data", data],
         "bench": ["bench", folder / "none.tflite"],

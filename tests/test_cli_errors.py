@@ -184,7 +184,13 @@ DATA = {
 }
 FLOAT = ("--recipe", "float32")
 OTHERS = {
-    "no folder": (["export", "m.keras", "--out", "none/o.tflite"], "path", "got none/o.tflite"),
+    "no folder": (["export", "m.keras", "--out", "afile/new/o.tflite"], "path", "got afile/new in a file"),
+    "a new folder, but no data": (
+        ["export", "m.keras", "--data", "nan.npy", "--out", "new/o.tflite"],
+        "data",
+        "got NaN or infinity",
+    ),
+    "a folder with a bad image": (["predict", "m.keras", "bad_images"], "images", "got bad_images/a.png"),
     "a folder": (["export", "m.keras", "--out", "folder.tflite"], "path", "got folder.tflite, which is a folder"),
     "no file's name": (["export", "m.keras", "--out", "o.bin"], "path", "got o.bin"),
     "recipe": (["export", "m.keras", "--recipe", "int4"], "recipe", "got 'int4'"),
@@ -217,7 +223,8 @@ OTHERS = {
     ),
     "convert into a file": (["convert", "m.keras", *FLOAT, "--out", "afile"], "folder", "got afile, which is a file"),
     "labels": (["convert", "m.keras", *FLOAT, "--out", "o", "--labels", "empty"], "labels", "empty, which is a folder"),
-    "import into no folder": (["import", "m.tflite", "--out", "none/i.keras"], "out", "got none/i.keras"),
+    "import into no folder": (["import", "m.tflite", "--out", "afile/i.keras"], "out", "got afile in a file"),
+    "import as another file": (["import", "m.tflite", "--out", "new/i.h5"], "out", "ends in .keras, got new/i.h5"),
     "import of a folder": (["import", "folder.tflite", "--out", "i.keras"], "path", "which is a folder"),
     "import of text": (["import", "text.keras", "--out", "i.keras"], "source", "(File is not a zip file)"),
     "import of a folder of tensors": (["import", "folder.pt", "--out", "i.keras"], "source", "got the folder"),

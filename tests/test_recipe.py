@@ -31,7 +31,7 @@ PLAIN = FitConfig(flip=False, shift=0, erase=0.0, label_smoothing=0.0, average=0
         ({"batch_size": -1}, "batch_size: expected a positive int, got -1"),
         ({"batch_size": "all"}, "batch_size: expected a positive int, got 'all'"),
         ({"xla": True}, "xla: expected one of auto, on, off, got True"),
-        ({"accumulate": 3}, "accumulate: expected a divisor of batch_size 128, got 3"),
+        ({"accumulate": 3, "batch_size": 128}, "accumulate: expected a divisor of batch_size 128, got 3"),
         ({"optimizer": "adam"}, "optimizer: expected one of adamw, sgd, got 'adam'"),
         ({"precision": "float16"}, "precision: expected one of auto, float32, mixed_bfloat16, mixed_float16, got 'f"),
         ({"learning_rate": float("nan")}, "learning_rate: expected a number in"),
@@ -104,6 +104,20 @@ def test_settings_round_trip_through_toml(config, tmp_path):
     assert type(config).of(read_config(tmp_path / "config.toml")) == config
 
 
+@pytest.mark.parametrize("config", [TrainConfig(alpha=0.5), QuantizeConfig(float_layers="a")])
+def test_settings_of_a_run_are_a_config_file(config, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
+    assert type(config).of(read_config(tmp_path / "config.json")) == config
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[3]", b"3"])
+def test_invalid_json_file(content, tmp_path):
+    (tmp_path / "c.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"config: expected (a )?JSON") as caught:
+        read_config(tmp_path / "c.json")
+    assert_sentence(caught.value, "config")
+
+
 @pytest.mark.parametrize("content", [b"epochs = ", b"\xff\xfe", b"= 3"])
 def test_invalid_toml_file(content, tmp_path):
     (tmp_path / "c.toml").write_bytes(content)
@@ -125,13 +139,20 @@ def test_unknown_setting():
         ("flip=false", ("flip", False)),
         ("optimizer=sgd", ("optimizer", "sgd")),
         ('float_layers=["a"]', ("float_layers", ["a"])),
+        ("float_layers=a,b", ("float_layers", ["a", "b"])),
+        ("float_layers=block_1/conv, head.dense", ("float_layers", ["block_1/conv", "head.dense"])),
+        ("float_layers=conv-1", ("float_layers", "conv-1")),
+        ("scales=1,0.5", ("scales", [1, 0.5])),
     ],
 )
 def test_settings_from_the_command_line(text, setting):
     assert parse_setting(text) == setting
 
 
-@pytest.mark.parametrize("text", ["mixup", "=3", "a b=3", "mixup=0.2.3", "mixup="])
+@pytest.mark.parametrize(
+    "text",
+    ["mixup", "=3", "a b=3", "mixup=0.2.3", "mixup=", "layers=a,,b", "layers=a,["],
+)
 def test_invalid_setting_on_the_command_line(text):
     with pytest.raises(ValueError, match="set: expected NAME=VALUE") as caught:
         parse_setting(text)

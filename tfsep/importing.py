@@ -10,7 +10,7 @@ from typing import Any
 from tfsep import models, weights
 from tfsep._keras.types import Model
 from tfsep._utils.arguments import as_path
-from tfsep._utils.atomic_files import atomic_file
+from tfsep._utils.atomic_files import atomic_file, parents_made, require_place
 from tfsep.data import CENTRAL, Preprocessing, save_with_preprocessing
 from tfsep.defs import NETWORKS
 from tfsep.weights._keras_applications import padding_of_application
@@ -83,7 +83,8 @@ def import_model(
         source: a ``.tflite`` file (`tfsep.models.from_tflite`); a ``.keras`` or ``.weights.h5`` file or ``"imagenet"``
             (`tfsep.weights.load_keras_applications`); a ``.safetensors`` or ``.pt`` file (`tfsep.weights.load_torch`);
             or the prefix of a checkpoint (`tfsep.weights.load_slim_checkpoint`).
-        out: the ``.keras`` file; the JSON beside it records the preprocessing.
+        out: the ``.keras`` file, in a folder that is made if it does not exist; the JSON beside it records the
+            preprocessing.
         network: a key of `tfsep.defs.NETWORKS`; None for ``"mobilenet_v1"``. None for a ``.tflite`` file.
         size: rows and columns of the input; None for the network's, such as 224×224. None for a ``.tflite`` file, which
             has its own.
@@ -118,8 +119,9 @@ def import_model(
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
     """
     out = as_path(out, "out")
-    if out.suffix != ".keras" or not out.parent.is_dir():
-        raise ValueError(f"out: expected a .keras file in a folder that exists, got {out}")
+    if out.suffix != ".keras":
+        raise ValueError(f"out: expected a name that ends in .keras, got {out}")
+    require_place(out, "out")
     name = str(as_path(source, "source"))
     how: Preprocessing | None
     if name.endswith(".tflite"):
@@ -159,10 +161,11 @@ def import_model(
     if how is None:
         # Removed first, so that the new model never has the record of another one beside it.
         out.with_suffix(".json").unlink(missing_ok=True)
-        with atomic_file(out, "out") as partial:
+        with parents_made(out, "out"), atomic_file(out, "out") as partial:
             model.save(partial)
     else:
-        save_with_preprocessing(model, how, out, "out")
+        with parents_made(out, "out"):
+            save_with_preprocessing(model, how, out, "out")
     _logger.info(
         f"{out}: {model.count_params():,} parameters, input {model.input_shape[1:]}, output {model.output_shape[1:]}"
     )

@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
-from tfsep._utils.arguments import as_path
+from tfsep._utils.arguments import as_found, as_path
 from tfsep._utils.operating_system import is_running, replace_file
 
 _PREFIXES = "partial", "kept"
@@ -32,6 +32,47 @@ def make_folder(path: str | PathLike[str], argument: str) -> Path:
     except OSError as error:
         raise OSError(f"{argument}: expected a folder that can be made, got {folder} ({error.strerror})") from error
     return folder
+
+
+def require_place(path: Path, argument: str) -> None:
+    """Raise unless a file can be written there, in a folder that exists or can be made.
+
+    Args:
+        path: path of the file.
+        argument: name of the argument, which an error starts with.
+
+    Raises:
+        OSError: if there is a folder of its name, or no folder that takes it.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{argument}: expected a file, got {as_found(path)}")
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"{argument}: expected a folder that can be made, got {path.parent} in a file")
+    if not os.access(nearest, os.W_OK):
+        raise PermissionError(f"{argument}: expected a folder that can be written to, got {path.parent}")
+
+
+@contextmanager
+def parents_made(path: Path, argument: str) -> Iterator[None]:
+    """Make the folders that a file is to be in; those that are new are removed again if the block fails.
+
+    Args:
+        path: path of the file.
+        argument: name of the argument, which an error starts with.
+
+    Raises:
+        OSError: if they cannot be made.
+    """
+    new = [folder for folder in path.absolute().parents if not folder.exists()]
+    make_folder(path.parent, argument)
+    try:
+        yield
+    except BaseException:
+        for folder in new:
+            with suppress(OSError):  # what another process has put there stays
+                folder.rmdir()
+        raise
 
 
 @contextmanager

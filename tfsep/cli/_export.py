@@ -133,7 +133,9 @@ def convert(
     size: SizeOption = None,
     io: Annotated[str | None, typer.Option(help=IO_HELP)] = None,
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
-    strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help=f"{STRICT_HELP} And exit with 1 if a target leaves operators to others.")
+    ] = False,
     custom: CustomOption = None,
     unsafe: UnsafeOption = False,
 ) -> None:
@@ -162,7 +164,7 @@ def convert(
             strict=strict,
         )
         print(report)
-    if not report.passed:
+    if not (report.complete if strict else report.passed):
         raise typer.Exit(1)
 
 

@@ -96,6 +96,9 @@ def _compare(size: str | None, alpha: float, classes: int | None, plot: Path | N
 def inspect(
     file: Annotated[Path, typer.Argument(help="A .tflite file.")],
     target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="With --target, exit with 1 if one leaves operators to others, too.")
+    ] = False,
 ) -> None:
     """List a file's operators, tensors and quantization; or say whether targets take it, and exit with 1 if not."""
     from tfsep._utils.native_stderr import silence_native_stderr
@@ -108,7 +111,7 @@ def inspect(
             return
         report = tflite.check_targets(file, parse_targets(target))
         print(report)
-    if not report.passed:
+    if not (report.complete if strict else report.passed):
         raise typer.Exit(1)
 
 
@@ -158,12 +161,16 @@ def _format_table(table: Table, format: Format) -> str:
 def _require_picture(plot: Path | None) -> None:
     if plot is not None and plot.suffix not in (".png", ".svg"):
         raise ValueError(f"plot: expected a name that ends in .png or .svg, got {plot}")
+    if plot is not None:
+        from tfsep._utils.atomic_files import require_place
+
+        require_place(plot, "plot")
 
 
 def _save_figure(figure: Any, path: Path) -> None:
-    from tfsep._utils.atomic_files import atomic_file
+    from tfsep._utils.atomic_files import atomic_file, parents_made
 
-    with atomic_file(path, "plot") as file:
+    with parents_made(path, "plot"), atomic_file(path, "plot") as file:
         figure.savefig(file, dpi=150, format=path.suffix[1:])
 
 

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from tfsep.data import Preprocessing
 
 DataOption = Annotated[str | None, typer.Option(help=f"{SET_HELP}; for segmentation and detection, 'fashion_scenes'.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings; options go before it.")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="A TOML file of settings, or the config.json of a run; options go before it."),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One more setting; may be given again.")
 ]

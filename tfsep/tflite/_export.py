@@ -1,7 +1,6 @@
 """Export: a Keras model becomes a ``.tflite`` file that is kept only if it computes what the model computes."""
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -16,8 +15,8 @@ from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.input_spec import InputSpec
 from tfsep._keras.subclassed_call import sample_for
 from tfsep._keras.types import Data, InputShapes, Model
-from tfsep._utils.arguments import as_found, as_path, positive_int, positive_number
-from tfsep._utils.atomic_files import atomic_files
+from tfsep._utils.arguments import as_path, positive_int, positive_number
+from tfsep._utils.atomic_files import atomic_files, parents_made, require_place
 from tfsep._utils.installed import version_of
 from tfsep.data import Preprocessing
 from tfsep.tflite._calibrated_source import calibrated_source
@@ -69,7 +68,7 @@ def export(
 
     Args:
         model: a built Keras model; every variable is frozen at its present value.
-        path: path of the file, ``.tflite``, in a folder that exists.
+        path: path of the file, ``.tflite``; its folder is made if it does not exist.
         recipe: a name in `RECIPES`, or a `Recipe` of one's own.
         calibration: samples of the training set to measure ranges of activations on, in any form that `data` has; some
             hundred give good ranges. Required for recipes with integer activations (`Recipe.needs_calibration`). None
@@ -110,8 +109,7 @@ def export(
             kept then.
         CalibrationError: if the calibration data give no meaningful ranges.
         ValueError, TypeError: for an unknown recipe, a model that cannot be converted, or data that do not fit it.
-        FileNotFoundError: if the folder does not exist.
-        OSError: if it cannot be written to.
+        OSError: if the folder cannot be made or written to.
 
     Examples:
         >>> model = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Conv2D(4, 3)])
@@ -150,7 +148,8 @@ def export(
         samples = _verification_data(source.signature.inputs, data, measured, ids)
         if made is not None and data is None:
             samples = _VerificationData("calibration", made.samples)
-        with atomic_files((path, path.with_suffix(".json")), "path") as (file, sidecar):
+        files = path, path.with_suffix(".json")
+        with parents_made(path, "path"), atomic_files(files, "path") as (file, sidecar):
             file.write_bytes(content)
             try:
                 with _mixed_samples_named(source.signature, measured):
@@ -185,12 +184,7 @@ def _mixed_samples_named(signature: ModelSignature, calibration: Calibration | N
 def _require_writable(path: Path) -> Path:
     if path.suffix != ".tflite":
         raise ValueError(f"path: expected a name that ends in .tflite, got {path}")
-    if path.is_dir():
-        raise IsADirectoryError(f"path: expected a file, got {as_found(path)}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path: expected a file in a folder that exists, got {path}")
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"path: expected a folder that can be written to, got {path.parent}")
+    require_place(path, "path")
     return path
 
 

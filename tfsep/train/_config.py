@@ -1,11 +1,13 @@
 """Settings of training, as records that check their fields, and as TOML."""
 
+import json
+import re
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from typing import Any, ClassVar, Self
 
-from tfsep._utils.arguments import as_found, as_path, number_in_range, one_of, positive_int
+from tfsep._utils.arguments import as_found, as_path, number_in_range, one_of, positive_int, short_repr
 from tfsep.defs import NETWORKS
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -242,14 +244,14 @@ class TrainConfig(FitConfig):
 
 
 def read_config(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return the settings in a TOML file, by name, for `TrainConfig.of` or `QuantizeConfig.of`.
+    """Return the settings in a file, by name, for `TrainConfig.of` or `QuantizeConfig.of`.
 
     Args:
-        path: path of the file.
+        path: path of a TOML file, or of a ``.json`` file with an object, such as the ``config.json`` of a run.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no TOML.
+        ValueError: if it is no TOML, or no JSON object.
 
     Examples:
         >>> read_config("none.toml")
@@ -260,31 +262,48 @@ def read_config(path: str | PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"config: expected a TOML file, got {as_found(path)}")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"config: expected TOML, got {path} ({error})") from error
+        text = path.read_text(encoding="utf-8")
+        settings = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:  # of either form, or of the text
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise ValueError(f"config: expected {kind}, got {path} ({error})") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"config: expected a JSON object, got {short_repr(settings)} in {path}")
+    return settings
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """Return name and value of a setting as it is given on a command line.
 
     Args:
-        text: ``NAME=VALUE``, with a value in TOML, or a bare word.
+        text: ``NAME=VALUE``, with a value in TOML, a bare word, or several of these with commas, for a list.
 
     Raises:
         ValueError: for another form.
 
     Examples:
-        >>> parse_setting("mixup=0.2"), parse_setting("optimizer=sgd")
-        (('mixup', 0.2), ('optimizer', 'sgd'))
+        >>> parse_setting("mixup=0.2"), parse_setting("optimizer=sgd"), parse_setting("float_layers=conv_1,head/dense")
+        (('mixup', 0.2), ('optimizer', 'sgd'), ('float_layers', ['conv_1', 'head/dense']))
     """
     name, equals, value = text.partition("=")
     try:
         if not equals or not name.isidentifier():
             raise ValueError
-        return name, value if value.isidentifier() and value not in ("true", "false") else tomllib.loads(text)[name]
+        if "," in value and not value.lstrip().startswith(("[", "{", '"', "'")):
+            return name, [_parse_value(each.strip()) for each in value.split(",")]
+        return name, _parse_value(value)
     except ValueError:
         raise ValueError(f"set: expected NAME=VALUE, such as mixup=0.2, got {text!r}") from None
+
+
+_BARE = re.compile(r"[A-Za-z_][\w./-]*")
+"""Names of layers, too, which no TOML value looks like but these."""
+_WORDS_OF_TOML = "true", "false", "inf", "nan"
+
+
+def _parse_value(text: str) -> Any:
+    """A value in TOML, or a bare word."""
+    return text if _BARE.fullmatch(text) and text not in _WORDS_OF_TOML else tomllib.loads(f"value = {text}")["value"]
 
 
 def to_toml(config: FitConfig, comments: tuple[str, ...] = ()) -> str:

@@ -40,8 +40,13 @@ class ConvertReport:
 
     @property
     def passed(self) -> bool:
-        """Whether all targets that were asked for take the file as it is."""
+        """Whether all targets that were asked for take the file, but for documented leftovers."""
         return self.targets is None or self.targets.passed
+
+    @property
+    def complete(self) -> bool:
+        """Whether all targets that were asked for take the whole file."""
+        return self.targets is None or self.targets.complete
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON: the export's report and more."""

@@ -88,11 +88,38 @@ def _measure_xnnpack(target: Target, file: TargetFile) -> TargetReport:
             target, MEASURED, nodes, 0, _refusal_findings(target, runner.refusal, nodes, source), source, 0
         )
     left = [node for node in nodes if node.row.number not in taken]
-    findings = []
-    for node in left:
-        rule = target.broken_rule(node)
-        findings.append(_unexplained(node, nodes, taken, source) if rule is None else target.finding(rule, node))
-    return report_of(target, MEASURED, nodes, len(taken), tuple(findings), source, len(runner.partitions()))
+    rules = [target.broken_rule(node) for node in left]
+    findings = tuple(
+        _unexplained(node, nodes, taken, source) if rule is None else target.finding(rule, node)
+        for node, rule in zip(left, rules, strict=True)
+    )
+    ends = _ends(nodes, taken)
+    leftovers = tuple(
+        node.row.number for node, rule in zip(left, rules, strict=True) if rule is not None and node.row.number in ends
+    )
+    return report_of(
+        target, MEASURED, nodes, len(taken), findings, source, len(runner.partitions()), leftovers=leftovers
+    )
+
+
+def _ends(nodes: tuple[Node, ...], taken: frozenset[int]) -> set[int]:
+    """The numbers of the nodes that are left in front of all that is taken, or behind it; none where nothing is."""
+    if not taken:
+        return set()
+    return _apart(nodes, taken, False) | _apart(nodes[::-1], taken, True)
+
+
+def _apart(nodes: tuple[Node, ...], taken: frozenset[int], backwards: bool) -> set[int]:
+    """The numbers of the nodes that no node which is taken comes before, in this order."""
+    reached: set[int] = set()
+    apart = set()
+    for node in nodes:
+        read, written = (node.row.outputs, node.row.inputs) if backwards else (node.row.inputs, node.row.outputs)
+        if node.row.number in taken or reached & set(read):
+            reached |= set(written) - {-1}  # an input that is left out
+        else:
+            apart.add(node.row.number)
+    return apart
 
 
 def _refusal_findings(target: Target, refusal: str, nodes: tuple[Node, ...], source: str) -> tuple[Finding, ...]:

@@ -36,13 +36,16 @@ class TargetReport:
     Attributes:
         target: name of the target.
         basis: ``"measured"`` or ``"documented rule"``.
-        passed: whether every operator runs as intended, with the right results where they were measured.
+        passed: whether every operator but `leftovers` runs as intended, with the right results where these were
+            measured.
         taken: number of operators that run as intended; on the Edge TPU, none after the first that does not.
         nodes: number of operators.
         partitions: number of parts of the graph that run as a whole; None where that is not known.
         findings: one for each operator that does not run as intended.
         source: source of the rules, or the package that measured.
         facts: other measures, by name.
+        leftovers: numbers of the operators among the findings that the target leaves by a documented rule, at an end of
+            the graph: they run on another kernel, and all others stay together.
     """
 
     target: str
@@ -54,6 +57,12 @@ class TargetReport:
     findings: tuple[Finding, ...]
     source: str
     facts: dict[str, Any] = field(default_factory=dict)
+    leftovers: tuple[int, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether it passes without leftovers."""
+        return self.passed and not self.leftovers
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -63,7 +72,10 @@ class TargetReport:
         """Return the result in one line."""
         parts = "" if self.partitions is None else f" in {self.partitions} partition{'s'[: self.partitions != 1]}"
         facts = "".join(f"; {name} {shown}" for name, shown in self._facts())
-        return f"{'passes' if self.passed else 'does not pass'}: {self.taken} of {self.nodes} nodes{parts}{facts}"
+        left = [found for found in self.findings if found.node in self.leftovers]
+        noted = f"; {_operators(left)} {'runs' if len(left) == 1 else 'run'} outside it" if left else ""
+        said = "passes" if self.passed else "does not pass"
+        return f"{said}: {self.taken} of {self.nodes} nodes{parts}{facts}{noted}"
 
     def _facts(self) -> list[tuple[str, str]]:
         return [
@@ -105,8 +117,13 @@ class TargetsReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the file passes on all of them."""
+        """Whether the file passes on all of them, but for documented leftovers."""
         return all(report.passed for report in self.reports)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of them take the whole file."""
+        return all(report.complete for report in self.reports)
 
     def __getitem__(self, target: str) -> TargetReport:
         """Return the report of one target."""

@@ -130,9 +130,13 @@ def report_of(
     source: str,
     partitions: int | None = None,
     facts: dict[str, Any] | None = None,
+    leftovers: tuple[int, ...] = (),
 ) -> TargetReport:
-    """Return the report on a file, which passes without findings; for the arguments, see `TargetReport`."""
-    return TargetReport(target.name, basis, not findings, taken, len(nodes), partitions, findings, source, facts or {})
+    """Return the report on a file, which passes without findings but leftovers; see `TargetReport`."""
+    passed = all(found.node in leftovers for found in findings)
+    return TargetReport(
+        target.name, basis, passed, taken, len(nodes), partitions, findings, source, facts or {}, leftovers
+    )
 
 
 def operator_names(text: str) -> frozenset[str]:
