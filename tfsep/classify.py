@@ -12,7 +12,8 @@ import numpy as np
 
 from tfsep import tflite
 from tfsep._keras.backend import tf
-from tfsep._keras.types import Model
+from tfsep._keras.model_io import outputs_of
+from tfsep._keras.types import Model, Tensor
 from tfsep._utils.arguments import as_found, as_path, positive_int
 from tfsep._utils.table import Table
 from tfsep.data import CENTRAL, Preprocessing, known_preprocessing, read_class_names
@@ -20,8 +21,33 @@ from tfsep.data._decode import decode_image
 from tfsep.data._image_folder import image_names
 from tfsep.models import load_model
 
+__all__ = ["Classification", "Guess", "ImageModel", "classify"]
+
 BACKGROUND = "background"
 """First line of slim's ImageNet labels, a class that models of 1000 classes do not have."""
+
+
+class ImageModel(NamedTuple):
+    """A model of images, opened.
+
+    Attributes:
+        path: path of its file.
+        shape: (H, W, C) of its input; H and W may be None.
+        run: function from an image, (1, H, W, C), to the outputs as arrays.
+        outputs: shape of each output; none where they are not known.
+        loaded: the model, where Keras loads it.
+    """
+
+    path: Path
+    shape: tuple[Any, ...]
+    run: Callable[[np.ndarray], Any]
+    outputs: tuple[tuple[Any, ...], ...]
+    loaded: Model | None
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it has one output, a row of numbers for each image, as far as its outputs are known."""
+        return not self.outputs or (len(self.outputs) == 1 and len(self.outputs[0]) == 2)
 
 
 class Guess(NamedTuple):
@@ -83,7 +109,7 @@ class Classification:
 
 
 def classify(
-    model: str | PathLike[str],
+    model: str | PathLike[str] | ImageModel,
     images: Sequence[str | PathLike[str]],
     labels: str | PathLike[str] | None = None,
     preprocessing: Preprocessing | None = None,
@@ -95,7 +121,7 @@ def classify(
     """Return the most likely classes of image files.
 
     Args:
-        model: a ``.tflite`` file, of floats or quantized, or what `tfsep.models.load_model` takes.
+        model: a ``.tflite`` file, of floats or quantized, what `tfsep.models.load_model` takes, or an opened model.
         images: image files, of any kind that Pillow reads, and folders of them, at any depth.
         labels: a text file with a line for each class, optionally after a first line "background"; None for the names
             recorded beside the model.
@@ -116,20 +142,12 @@ def classify(
         Traceback (most recent call last):
         FileNotFoundError: model: expected a .keras or .tflite file, got missing.tflite, which does not exist
     """
-    path, top = as_path(model, "model"), positive_int(top, "top")
-    if not path.exists():
-        raise FileNotFoundError(f"model: expected a .keras or .tflite file, got {as_found(path)}")
-    shape, run, loaded = _open_model(path, custom_objects, safe_mode)
-    known = None if preprocessing else known_preprocessing(path, loaded)
-    how = preprocessing or (known.preprocessing if known else CENTRAL)
-    source = "as given" if preprocessing else known.source if known else "the default"
-    rows, columns, channels = shape
-    how.require_channels(channels)
-    if how.size is None and None in (rows, columns):
-        raise ValueError(f"preprocessing: expected a size for a model that leaves its own open, {shape}, got None")
-    names, notes = _image_files(images)
-    size = how.size or (rows, columns)
-    scores = [_scores(run(_read_image(name, how, size, channels)), path) for name in names]
+    top = positive_int(top, "top")
+    opened = open_image_model(model, custom_objects, safe_mode)
+    how, source = preparation_of(opened, preprocessing)
+    names, notes = image_files(images)
+    path = opened.path
+    scores = [_scores(opened.run(np.asarray(how(read_image(name, how, opened)))[None]), path) for name in names]
     words, remarks = _labels(labels, len(scores[0])) if labels is not None else _own_labels(path, len(scores[0]))
     notes += remarks
     guesses = tuple(
@@ -139,26 +157,51 @@ def classify(
     return Classification(str(path), how, source, tuple(map(str, names)), guesses, notes)
 
 
-def _open_model(
-    path: Path, custom_objects: Mapping[str, Any] | None, safe_mode: bool
-) -> tuple[tuple[Any, ...], Callable[[np.ndarray], Any], Model | None]:
-    """The input shape (H, W, C) of a model, a function that runs it, and the model where Keras loads it."""
-    model = None
+def open_image_model(
+    given: str | PathLike[str] | ImageModel, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
+) -> ImageModel:
+    """Return a model of images, opened; see `classify`."""
+    if isinstance(given, ImageModel):
+        return given
+    path, model = as_path(given, "model"), None
+    if not path.exists():
+        raise FileNotFoundError(f"model: expected a .keras or .tflite file, got {as_found(path)}")
     if path.suffix == ".tflite":
-        inputs = tflite.inspect(path).role("input")
+        found = tflite.inspect(path)
+        inputs = found.role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else ()
+        outputs = tuple(each.shape for each in found.role("output"))
         run: Callable[[np.ndarray], Any] = lambda x: tflite.predict(path, x)  # noqa: E731
     else:
         model = loaded = load_model(path, custom_objects, safe_mode)
         shape = tuple(getattr(loaded, "input_shape", ()))[1:]
-        run = lambda x: np.asarray(loaded(x, training=False))  # noqa: E731
+        run = lambda x: tf.nest.map_structure(np.asarray, loaded(x, training=False))  # noqa: E731
+        outputs = tuple(tuple(each.shape) for each in tf.nest.flatten(_outputs_of(loaded)))
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise ValueError(f"model: expected one input of images (H, W, 1) or (H, W, 3), got {path} of {shape}")
-    return shape, run, model
+    return ImageModel(path, shape, run, outputs, model)
 
 
-def _image_files(given: Sequence[str | PathLike[str]]) -> tuple[list[Path], tuple[str, ...]]:
-    """Image files, those of folders in the order of their names, and notes on files that are left out."""
+def preparation_of(model: ImageModel, given: Preprocessing | None) -> tuple[Preprocessing, str]:
+    """Return the preprocessing of images for a model, and its origin in words."""
+    known = None if given else known_preprocessing(model.path, model.loaded)
+    how = given or (known.preprocessing if known else CENTRAL)
+    rows, columns, channels = model.shape
+    how.require_channels(channels)
+    if how.size is None and None in (rows, columns):
+        raise ValueError(
+            f"preprocessing: expected a size for a model that leaves its own open, {model.shape}, got None"
+        )
+    return how, "as given" if given else known.source if known else "the default"
+
+
+def _outputs_of(model: Model) -> Any:
+    """The outputs of a model; none of a subclassed one."""
+    return outputs_of(model) if getattr(model, "outputs", None) else ()
+
+
+def image_files(given: Sequence[str | PathLike[str]]) -> tuple[list[Path], tuple[str, ...]]:
+    """Return image files, those of folders in the order of their names, and notes on files that are left out."""
     files: list[Path] = []
     left_out: Counter[str] = Counter()
     for each in given:
@@ -173,15 +216,16 @@ def _image_files(given: Sequence[str | PathLike[str]]) -> tuple[list[Path], tupl
     return files, (f"{left_out.total()} files are left out ({kinds})",) if left_out else ()
 
 
-def _read_image(path: Path, how: Preprocessing, size: tuple[int, int], channels: int) -> np.ndarray:
-    """An image file as the input of the model, (1, H, W, C)."""
+def read_image(path: Path, how: Preprocessing, model: ImageModel) -> Tensor:
+    """Return an image file at the size of a model's input, uint8 (H, W, C)."""
+    rows, columns, channels = model.shape
     if not path.is_file():
         raise FileNotFoundError(f"images: expected an image file, got {as_found(path)}")
     try:
         image = decode_image(path.read_bytes(), channels)
     except tf.errors.OpError as error:
         raise ValueError(f"images: expected an image file that decodes to (H, W, {channels}), got {path}") from error
-    return np.asarray(how(how.crop_and_resize(image, size)))[None]
+    return how.crop_and_resize(image, (rows, columns))
 
 
 def _scores(output: Any, path: Path) -> np.ndarray:
@@ -201,15 +245,20 @@ def _own_labels(path: Path, classes: int) -> tuple[Sequence[str] | None, tuple[s
 
 def _labels(path: str | PathLike[str], classes: int) -> tuple[Sequence[str], tuple[str, ...]]:
     """A label for each class, and notes on them."""
-    path = as_path(path, "labels")
-    if not path.is_file():
-        raise FileNotFoundError(f"labels: expected a text file, got {as_found(path)}")
-    try:
-        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    except ValueError as error:
-        raise ValueError(f"labels: expected a text file, got {fsdecode(path)} ({error})") from error
+    lines = read_labels(path)
     if len(lines) == classes:
         return lines, ()
     if len(lines) == classes + 1 and lines[0].strip().lower() == BACKGROUND:
         return lines[1:], (f"labels: the first, {BACKGROUND}, is left out: the model has {classes} classes",)
-    raise ValueError(f"labels: expected a line for each of {classes} classes, got {len(lines)} in {path}")
+    raise ValueError(f"labels: expected a line for each of {classes} classes, got {len(lines)} in {fsdecode(path)}")
+
+
+def read_labels(path: str | PathLike[str]) -> list[str]:
+    """Return the lines of a text file of labels."""
+    path = as_path(path, "labels")
+    if not path.is_file():
+        raise FileNotFoundError(f"labels: expected a text file, got {as_found(path)}")
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except ValueError as error:
+        raise ValueError(f"labels: expected a text file, got {fsdecode(path)} ({error})") from error

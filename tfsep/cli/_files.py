@@ -158,19 +158,19 @@ def _format_table(table: Table, format: Format) -> str:
     return {Format.TABLE: table.text, Format.MARKDOWN: table.markdown, Format.CSV: table.csv}[format]()
 
 
-def _require_picture(plot: Path | None) -> None:
+def _require_picture(plot: Path | None, option: str = "plot") -> None:
     if plot is not None and plot.suffix not in (".png", ".svg"):
-        raise ValueError(f"plot: expected a name that ends in .png or .svg, got {plot}")
+        raise ValueError(f"{option}: expected a name that ends in .png or .svg, got {plot}")
     if plot is not None:
         from tfsep._utils.atomic_files import require_place
 
-        require_place(plot, "plot")
+        require_place(plot, option)
 
 
-def _save_figure(figure: Any, path: Path) -> None:
+def _save_figure(figure: Any, path: Path, option: str = "plot") -> None:
     from tfsep._utils.atomic_files import atomic_file, parents_made
 
-    with parents_made(path, "plot"), atomic_file(path, "plot") as file:
+    with parents_made(path, option), atomic_file(path, option) as file:
         figure.savefig(file, dpi=150, format=path.suffix[1:])
 
 
@@ -189,25 +189,43 @@ def predict(
     mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
     std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes of each image.")] = 5,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least score of an object that a detector finds; 0.5 if not given.")
+    ] = None,
+    draw: Annotated[
+        Path | None, typer.Option(help="Draw the boxes or masks that are found on the images: a .png or .svg.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     custom: CustomOption = None,
     unsafe: UnsafeOption = False,
 ) -> None:
-    """Say which classes a model finds most likely in images, and how these were prepared for it."""
+    """Say which classes a model finds most likely in images, or which objects or pixels, and how they were prepared."""
     from tfsep._utils.native_stderr import silence_native_stderr
 
     with silence_native_stderr():
         from dataclasses import replace
 
-        from tfsep.classify import classify
+        from tfsep.classify import classify, open_image_model
         from tfsep.data import CENTRAL
+        from tfsep.locate import locate
+
+        if draw is not None:
+            _require_picture(draw, "draw")
+        opened = open_image_model(model, custom_objects(custom), not unsafe)
 
         given: dict[str, Any] = {"crop": crop, "size": None if size is None else parse_size(size)}
         changed = {name: value for name, value in given.items() if value is not None}
         how = None
         if changed or mean is not None or std is not None:
-            loaded = None if model.suffix == ".tflite" else open_model(model, custom, unsafe)
-            how = replace(preparation_for(model, loaded, mean, std, CENTRAL).how, **changed)
-        own = custom_objects(custom)
-        result = classify(model, images, labels, how, top, custom_objects=own, safe_mode=not unsafe)
-        print(result.to_json() if json else result)
+            how = replace(preparation_for(model, opened.loaded, mean, std, CENTRAL).how, **changed)
+        if opened.is_classifier:
+            for option, value in (("threshold", threshold), ("draw", draw)):
+                if value is not None:
+                    raise ValueError(f"{option}: expected none for a classifier, got {value}")
+            classified = classify(opened, images, labels, how, top)
+            print(classified.to_json() if json else classified)
+            return
+        located = locate(opened, images, labels, how, 0.5 if threshold is None else threshold)
+        print(located.to_json() if json else located)
+        if draw is not None:
+            _save_figure(located.figure(), draw, "draw")

@@ -7,6 +7,17 @@ its training, and ``README.md``, the card.
 
 from tfsep.saved._publish import publish
 from tfsep.saved._saved_folder import SavedModel, export_all, load, saved_models
+from tfsep.saved._saved_scenes import SavedSceneModel, load_scene_model
 from tfsep.saved._scene_files import SceneFile, export_scene_files
 
-__all__ = ["SavedModel", "SceneFile", "export_all", "export_scene_files", "load", "publish", "saved_models"]
+__all__ = [
+    "SavedModel",
+    "SavedSceneModel",
+    "SceneFile",
+    "export_all",
+    "export_scene_files",
+    "load",
+    "load_scene_model",
+    "publish",
+    "saved_models",
+]

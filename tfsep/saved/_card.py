@@ -1,11 +1,11 @@
 """The card of a shipped model: its training, its measured accuracy, its files."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from tfsep._utils.table import Table
 from tfsep.cost import cost
-from tfsep.data import ImageData
+from tfsep.data import ImageData, SceneData
 from tfsep.defs import NETWORKS
 from tfsep.tflite import ExportReport
 from tfsep.train import FitConfig, QuantizeConfig, TrainConfig, TrainResult
@@ -28,10 +28,12 @@ class Card:
     name: str
     result: TrainResult
     config: FitConfig
-    data: ImageData
+    data: ImageData | SceneData
     reports: dict[str, ExportReport]
     epochs: list[dict[str, Any]]
     cores: int
+
+    _examples: ClassVar[str] = "images"
 
     @property
     def _held_out(self) -> int:
@@ -53,10 +55,10 @@ class Card:
 
     @property
     def accuracies(self) -> str:
-        """The accuracies, as a sentence."""
-        held_out, test = self.result.validation_accuracy, self.result.test_accuracy
-        validation = "" if held_out is None else f"held-out accuracy {held_out:.4f} ({self._held_out:,} images), "
-        return f"{validation}test accuracy {test:.4f} ({self.data.test.size:,} images)."
+        """The scores, as a sentence."""
+        held_out, score, what = self.result.validation_score, self.result.score, self._examples
+        validation = "" if held_out is None else f"held-out {score} {held_out:.4f} ({self._held_out:,} {what}), "
+        return f"{validation}test {score} {self.result.test_score:.4f} ({self.data.test.size:,} {what})."
 
     def text(self) -> str:
         """Return the card as Markdown."""
@@ -68,25 +70,22 @@ class Card:
 
 {self._description}
 
-**Test accuracy: {self.result.test_accuracy:.4f}** on all {data.test.size:,} test images. The test set was looked at
-when training was over, and nothing was chosen by it: {self._held_out:,} of the {data.train.size:,} training
-images were held out for every choice.
+**Test {self.result.score}: {self.result.test_score:.4f}** {self._evaluation}
 
 - Input: float32, N × {shape}, {data.train.preprocessing.describe()} (`model.json`).
-- Output: float32, N × {len(data.class_names)}, probabilities of {", ".join(data.class_names)}.
+- Output: {self._output}.
 - Training: {self.time} `log.jsonl` has every epoch, `curves.png` draws them. {self._epoch_kept}
 - Made by `{self.command}`
 
-![loss, accuracy and learning rate of every epoch](curves.png)
+![loss, {self.result.score} and learning rate of every epoch](curves.png)
 
 ## Files
 
-Each `.tflite` file was verified against the Keras model on the whole test set when it was written; its report is the
-JSON beside it. {self._ranges}
+{self._verified} {self._ranges}
 
 {self._files().markdown()}
 
-`samples.npz` holds training images to calibrate on and the first test images with their labels.
+{self._samples}
 
 ## Recipe
 
@@ -131,7 +130,7 @@ JSON beside it. {self._ranges}
 
     @property
     def _epoch_kept(self) -> str:
-        kept = "The epoch with the best held-out accuracy" if self._held_out else "The last epoch"
+        kept = f"The epoch with the best held-out {self.result.score}" if self._held_out else "The last epoch"
         averaged = ", its weights averaged over the steps before," if self.config.average else ""
         return f"{kept}{averaged} is the model."
 
@@ -140,7 +139,34 @@ JSON beside it. {self._ranges}
         if self._is_int8:
             return "Its ranges are the trained ones; nothing was calibrated."
         samples = next((report.calibration["samples"] for report in self.reports.values() if report.calibration), 0)
-        return f"Integer recipes were calibrated on {samples} training images."
+        return f"Integer recipes were calibrated on {samples} training {self._examples}."
+
+    @property
+    def _evaluation(self) -> str:
+        return (
+            f"on all {self.data.test.size:,} test images. The test set was looked at\n"
+            f"when training was over, and nothing was chosen by it: {self._held_out:,} of the "
+            f"{self.data.train.size:,} training\nimages were held out for every choice."
+        )
+
+    @property
+    def _class_list(self) -> str:
+        return ", ".join(self.data.class_names)
+
+    @property
+    def _output(self) -> str:
+        return f"float32, N × {len(self.data.class_names)}, probabilities of {self._class_list}"
+
+    @property
+    def _verified(self) -> str:
+        return (
+            "Each `.tflite` file was verified against the Keras model on the whole test set when it was written; its "
+            "report is the\nJSON beside it."
+        )
+
+    @property
+    def _samples(self) -> str:
+        return "`samples.npz` holds training images to calibrate on and the first test images with their labels."
 
     def _files(self) -> Table:
         return Table(

@@ -41,6 +41,22 @@ def saved_models() -> Path:
     raise FileNotFoundError(f"saved models: expected a folder at one of {', '.join(map(str, places))}, got none")
 
 
+def model_folder(name: str) -> Path:
+    """Return the folder of a shipped model.
+
+    Args:
+        name: name of the folder.
+
+    Raises:
+        FileNotFoundError: if there is no such model.
+    """
+    folder = saved_models() / name
+    if not (folder / MODEL).is_file():
+        known = sorted(p.parent.name for p in saved_models().glob(f"*/{MODEL}"))
+        raise FileNotFoundError(f"name: expected one of {', '.join(known)}, got {name!r}")
+    return folder
+
+
 @dataclass(frozen=True)
 class SavedModel:
     """A shipped model, loaded.
@@ -76,16 +92,16 @@ def load(name: str = "fashion_mnist") -> SavedModel:
 
     Raises:
         FileNotFoundError: if there is no such model.
+        ValueError: for a model of another task; see `load_scene_model`.
 
     Examples:
         >>> load().images.shape
         (1000, 28, 28, 1)
     """
-    folder = saved_models() / name
-    if not (folder / MODEL).is_file():
-        known = sorted(p.parent.name for p in saved_models().glob(f"*/{MODEL}"))
-        raise FileNotFoundError(f"name: expected one of {', '.join(known)}, got {name!r}")
+    folder = model_folder(name)
     with np.load(folder.with_name(_SAMPLES_OF.get(name, name)) / SAMPLES) as samples:
+        if "labels" not in samples.files:
+            raise ValueError(f"name: expected a classifier, got {name!r}")
         return SavedModel(
             name,
             folder,

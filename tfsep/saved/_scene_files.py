@@ -13,13 +13,16 @@ from tfsep._keras.backend import tf
 from tfsep._keras.types import Model
 from tfsep._utils.atomic_files import make_folder
 from tfsep.boxes import Decoding
-from tfsep.data import SceneData, SceneSplit
+from tfsep.data import SceneData, SceneSplit, write_preprocessing
 from tfsep.quantize._prepared_model import is_prepared
 from tfsep.tflite._add_detections import DetectionReport
 from tfsep.tflite._recipes import get_recipe
 from tfsep.train import detection_score, segmentation_score
 
 _logger = logging.getLogger(__name__)
+
+SCENE_RECIPES = ("float32", "float16", "int8")
+"""The recipes of a published float model."""
 
 VERIFIED_SCENES = 200
 """Scenes on which a file is compared with its model, number by number: a segmentation has 100,000 of each."""
@@ -110,14 +113,16 @@ def _scored(
     if decoding is None:
         score = segmentation_score(run, data.test, len(data.class_names) + 1).mean_iou
         return SceneFile(report, score, "mean IoU", None)
+    target = path.with_name(path.name.replace("model_", "detector_"))
     objects = tflite.add_detections(
         path,
-        path.with_name(path.name.replace("model_", "detector_")),
+        target,
         decoding.anchors,
         decoding.settings,
         data=shown[:20],
         labels=data.class_names,
         preprocessing=data.train.preprocessing,
     )
+    write_preprocessing(data.train.preprocessing, target, data.class_names)
     score = detection_score(run, data.test, decoding.anchors, decoding.settings).at(0.5)
     return SceneFile(report, score, "mAP@0.5", objects)
