@@ -8,6 +8,7 @@ from tfsep.data import SceneData
 from tfsep.saved._card import Card
 from tfsep.saved._scene_files import VERIFIED_SCENES, SceneFile
 from tfsep.train import SceneConfig
+from tfsep.train._scene_config import held_out_scenes
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class SceneCard(Card):
     files: dict[str, SceneFile] = field(default_factory=dict)
 
     _examples = "scenes"
+
+    @property
+    def _held_out(self) -> int:
+        return held_out_scenes(self.config, self.data.held_out.size)
 
     @property
     def _evaluation(self) -> str:

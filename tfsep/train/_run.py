@@ -29,6 +29,7 @@ from tfsep.train._config import AUTO, FitConfig
 from tfsep.train._epoch_records import advice, is_out_of_patience, kept_record, waits_long
 from tfsep.train._model_setup import build_optimizer
 from tfsep.train._run_directory import BEST, CHECKPOINT, RunDirectory, epoch_line
+from tfsep.train._scene_config import held_out_scenes
 from tfsep.train._strategy import Devices
 from tfsep.train._tasks import Classification, Task
 from tfsep.train._trainer import Trainer, seed_dropout
@@ -348,7 +349,7 @@ def _write_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
 def _hold_out(data: ImageData | SceneData, config: FitConfig) -> tuple[Split, Split] | tuple[SceneSplit, SceneSplit]:
     """The images to train on, and the last ones, which are held out; scenes are held out already."""
     if isinstance(data, SceneData):
-        return data.train, data.held_out.take(0, config.held_out_of(data.held_out.size))
+        return data.train, data.held_out.take(0, held_out_scenes(config, data.held_out.size))
     split, count = data.train, config.held_out_of(data.train.size)
     if count >= split.size:
         raise ValueError(f"validation: expected fewer than the {split.size} training images, got {count}")

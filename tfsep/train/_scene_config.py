@@ -168,6 +168,16 @@ def config_of(settings: dict[str, Any]) -> TrainConfig:
     return (TrainConfig if task == CLASSIFICATION else SceneConfig).of(settings)
 
 
+def held_out_scenes(config: FitConfig, scenes: int) -> int:
+    """Return the number of held-out scenes that score each epoch: all, or as many of them as the settings say.
+
+    Args:
+        config: the settings.
+        scenes: number of scenes that the data set holds out.
+    """
+    return scenes if config.validation == AUTO else min(scenes, config.held_out_of(scenes))
+
+
 def require_no_augmentation(config: FitConfig, task: str) -> None:
     """Raise a ValueError if a setting of labelled images alone has another value than the record's own.
 
