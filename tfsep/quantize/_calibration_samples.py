@@ -10,6 +10,7 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.sample_reader import Batch, SampleReader
 from tfsep._keras.symbolic_call import symbolic_call
+from tfsep._keras.training_statistics import range_of
 from tfsep._keras.types import Data, Model, Tensor
 from tfsep._utils.batch_filling import batches, without_filled_rows
 from tfsep.quantize._first_batches import FirstBatchesEager
@@ -89,8 +90,7 @@ class CalibrationSamples:
     def first_range(self) -> str:
         """Return the range of the first batch, in words."""
         inputs, _ = next(self.batches())
-        ends = min(array.min() for array in inputs), max(array.max() for array in inputs)
-        return "from {:.6g} to {:.6g}".format(*ends)
+        return range_of(inputs)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all samples, an array for each input of the model, by its name."""

@@ -6,6 +6,7 @@ from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import call_of
 from tfsep._keras.types import Model, Tensor
 from tfsep._utils.arguments import one_of
+from tfsep.quantize._places import Argmax
 from tfsep.quantize._prepared_model import require_prepared
 
 
@@ -38,12 +39,20 @@ def logits_of(model: Model, activation: str = "softmax") -> Model:
 def outputs_without(model: Model, activation: str) -> list[Tensor]:
     """Return the outputs of a prepared model; of those that a softmax or a sigmoid makes, its logits.
 
+    Of the places of the largest numbers, these, as a softmax would be left out there.
+
     Args:
         model: a prepared model.
         activation: ``"softmax"`` or ``"sigmoid"``.
     """
-    calls = map(call_of, model.outputs)
-    return [
-        output if call is None or call.kwargs.get("operation") != activation else call.inputs[0]
-        for output, call in zip(model.outputs, calls, strict=True)
-    ]
+    return [_without(output, activation) for output in model.outputs]
+
+
+def _without(tensor: Tensor, activation: str) -> Tensor:
+    call = call_of(tensor)
+    if call is None:
+        return tensor
+    is_place = activation == "softmax" and isinstance(call.operation, Argmax)
+    if is_place or call.kwargs.get("operation") == activation:
+        return _without(call.inputs[0], activation) if is_place else call.inputs[0]
+    return tensor

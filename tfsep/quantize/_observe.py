@@ -1,15 +1,23 @@
 """Ranges of a prepared model from data, without training."""
 
+import logging
+from functools import partial
+from typing import Any
+
 from tfsep._keras.backend import tf
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.symbolic_call import symbolic_call
-from tfsep._keras.types import Data, Model
+from tfsep._keras.training_statistics import Convolved, range_of, unlike_training
+from tfsep._keras.types import Data, Layer, Model
 from tfsep._utils.arguments import number_in_range
 from tfsep._utils.batch_filling import batches
 from tfsep.quantize._first_batches import FirstBatchesEager
 from tfsep.quantize._inference_mode import observing
 from tfsep.quantize._prepared_model import require_input_ranges, require_prepared
+from tfsep.quantize._quantized_matmul import QuantizedMatmul
+
+_logger = logging.getLogger(__name__)
 
 
 def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
@@ -50,11 +58,22 @@ def observe(model: Model, data: Data, batch_size: int = 32) -> Model:
     samples = 0
     with observing(), foreign_state_kept(model):
         for chunk in reader.chunks(data, own or size):
-            samples += chunk.size
             # A model of its own batch gets the last one filled with its last sample, which changes no range.
             for inputs, _ in batches(chunk.inputs, own or chunk.size):
-                run(*map(tf.constant, inputs))
+                show = partial(run, *map(tf.constant, inputs))
+                if samples:
+                    show()
+                elif note := unlike_training(show, f"data, {range_of(inputs)}", _convolved):
+                    _logger.warning(note)
+                samples += len(inputs[0])
     if not samples:
         raise ValueError("data: expected at least one sample, got none")
     require_input_ranges(model)
     return model
+
+
+def _convolved(layer: Layer, inputs: Any, outputs: Any) -> Convolved | None:
+    """A call of a layer, as `unlike_training` takes it."""
+    if isinstance(layer, QuantizedMatmul):
+        return Convolved(layer.layer, inputs[0], layer.normalization, outputs[0])
+    return None

@@ -33,13 +33,14 @@ IntegerKernel = Callable[..., Tensor]
 point, before they are clipped to 8 bits; each input is integers from its zero point."""
 
 
-Plan = Literal["pairwise", "mean", "same_qparams", "joined", "parts", "resize", "slopes", "average_pooling"]
+Plan = Literal["pairwise", "mean", "same_qparams", "joined", "parts", "place", "resize", "slopes", "average_pooling"]
 """How a call is planned.
 
 - ``"pairwise"``: two tensors at a time.
 - ``"mean"``: over some axes.
 - ``"same_qparams"``: the layer itself, on the quantization parameters of its input; ``"joined"``: likewise of several
-  inputs, which share them; ``"parts"``: of several results; ``"average_pooling"``: with rounding.
+  inputs, which share them; ``"parts"``: of several results; ``"average_pooling"``: with rounding; ``"place"``: whose
+  result is a place among the numbers, no number of them.
 - ``"resize"``: interpolation on the quantization parameters of the input.
 - ``"slopes"``: a function by weights of the layer.
 """
@@ -292,6 +293,7 @@ _ROWS = (
         takes=lambda layer: layer.initial is None,
         plan="same_qparams",
     ),
+    Operation("place", operators=(lambda x: K.argmax(x, 1), lambda x: K.argmin(x, 1)), plan="place"),
     # By zeros: `prepare` refuses other numbers, which a call has.
     Operation(
         "pad",
@@ -343,6 +345,12 @@ def moves(layer: Layer) -> bool:
     """Return whether a layer only moves numbers, or takes the largest, so that integers stay integers."""
     operation = operation_for(layer)
     return operation is not None and operation.plan in ("same_qparams", "joined", "parts")
+
+
+def finds_places(layer: Layer) -> bool:
+    """Return whether a layer returns places among numbers, which their integers decide as well."""
+    operation = operation_for(layer)
+    return operation is not None and operation.plan == "place"
 
 
 def quantization_of(dtype: str, is_input: bool) -> str:

@@ -19,8 +19,13 @@ def is_row_of_classes(output: np.ndarray) -> bool:
     return output.ndim == 2 and output.shape[1] > 1
 
 
+def is_whole(output: np.ndarray) -> bool:
+    """Return whether an output is whole numbers, as classes that a model found itself."""
+    return output.dtype.kind in "iu"
+
+
 class OutputAgreement:
-    """Sums over batches of outputs, and those that are to be the same.
+    """Sums over batches of outputs, and those that are to be the same; of whole numbers each is the same or is noise.
 
     Examples:
         >>> found = OutputAgreement()
@@ -32,7 +37,7 @@ class OutputAgreement:
     def __init__(self) -> None:
         self._signal = self._noise = 0.0
         self._samples = self._agreed = 0
-        self._has_classes = True
+        self._has_classes = self._are_whole = True
 
     def add(self, expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
         """Add a batch.
@@ -42,10 +47,18 @@ class OutputAgreement:
             actual: the outputs beside them.
         """
         for ours, theirs in zip(expected, actual, strict=True):
+            if is_whole(ours):
+                self._signal += ours.size
+                self._noise += np.count_nonzero(ours != theirs)
+                continue
             self._signal += float(np.sum(np.square(ours, dtype="float64")))
             self._noise += float(np.sum(np.square(np.subtract(theirs, ours, dtype="float64"))))
-        self._has_classes &= all(map(is_row_of_classes, expected))
-        if self._has_classes:
+        self._are_whole &= all(map(is_whole, expected))
+        self._has_classes &= all(map(is_row_of_classes, expected)) or self._are_whole
+        if self._are_whole:
+            self._samples += sum(ours.size for ours in expected)
+            self._agreed += sum(int(np.sum(a == b)) for a, b in zip(expected, actual, strict=True))
+        elif self._has_classes:
             same = [np.argmax(a, 1) == np.argmax(b, 1) for a, b in zip(expected, actual, strict=True)]
             self._samples += len(expected[0])
             self._agreed += int(np.all(same, 0).sum())
@@ -66,7 +79,10 @@ class OutputAgreement:
 
     @property
     def same_class(self) -> float | None:
-        """The share of samples with the same largest number in each output; None unless each is a row of classes."""
+        """The share of samples with the same largest number in each output, where each is a row of classes.
+
+        Where all are whole numbers, the share of these; None for other outputs.
+        """
         return self._agreed / self._samples if self._has_classes else None
 
     @property
@@ -77,7 +93,9 @@ class OutputAgreement:
     @property
     def unit(self) -> str:
         """What `agreement` is, in words."""
-        return "1 - relative error" if self.same_class is None else "samples of the same class"
+        if self.same_class is None:
+            return "1 - relative error"
+        return "the same class" if self._are_whole else "samples of the same class"
 
 
 class ComparedTensors:

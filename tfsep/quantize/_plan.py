@@ -18,12 +18,13 @@ from tfsep.quantize._built_layers import Rearranged, dense_taps
 from tfsep.quantize._call_list import CallList, LayerCall
 from tfsep.quantize._config import Config
 from tfsep.quantize._operations import ACTIVATION_LAYERS, Operation, operation_for, overridden
-from tfsep.quantize._planned_op import PlannedOp
-from tfsep.quantize._planner import Fusion, Planner, Plans
+from tfsep.quantize._places import Argmax, Argmin
+from tfsep.quantize._planned_op import Fusion, PlannedOp
+from tfsep.quantize._planner import Planner, Plans
 from tfsep.quantize._refusals import FASTER_IN_FLOAT, refused, require_channels_last, unsupported
 from tfsep.quantize._shared_inputs import places_on_inputs, tensor_of
 from tfsep.quantize._shared_ranges import RangesDiffer, shared_ranges
-from tfsep.quantize._traced_kinds import computed, passed_on, traced_kind
+from tfsep.quantize._traced_kinds import computed, passed_on, returns_all, traced_kind
 from tfsep.quantize._unknown_layers import require_known
 
 
@@ -222,6 +223,10 @@ def _same_qparams(planner: Planner, call: LayerCall, _: Fusion) -> int:
     operation = operation_for(layer)
     if operation is not None and planner.runtime not in operation.runtimes:
         raise unsupported(layer, f" in the runtime {planner.runtime!r}")
+    is_identity = operation is not None and operation.name == "identity"
+    if not is_identity and returns_all(call, planner.calls[call.sources[0]].shape):
+        # The converter drops it, and what it knows of the tensor's users holds for both.
+        return planner.sources(call)[0]
     if call.arguments.get("constant_values"):
         raise unsupported(layer, f" by {call.arguments['constant_values']}")
     op = PlannedOp(layer.name, "same_qparams", planner.sources(call), layer, arguments=call.arguments)
@@ -264,6 +269,28 @@ def _joined(planner: Planner, call: LayerCall, fusion: Fusion) -> int:
     return planner.append(PlannedOp(layer.name, "same_qparams", tuple(_of_one_rank(planner, layer, call)), layer))
 
 
+def _place(planner: Planner, call: LayerCall, _: Fusion) -> int:
+    """Plan the place of an extreme among numbers, which is that among their integers."""
+    layer: Layer = call.layer
+    rank = len(planner.calls[call.sources[0]].shape)
+    if layer.axis is None or not layer.axis % rank:
+        raise unsupported(layer, " over the batch")
+    if not planner.ops[planner.op_of[call.sources[0]]].is_quantized:
+        raise unsupported(layer, " of numbers in float32")
+    (source,) = planner.sources(call)
+    if planner.ops[source].operation == "softmax" and layer.axis % rank == rank - 1:
+        # The converter leaves out a softmax, which moves no place.
+        (source,) = planner.ops[source].sources
+    if planner.is_output(source):
+        # The converter would leave nothing of the tensor but the output.
+        name = f"{planner.ops[source].name}_requantized"
+        same = PlannedOp(name, "operation", (source,), operation="requantize", range_of=source)
+        source = planner.append(same)
+    kind = Argmax if type(layer).__name__ == "Argmax" else Argmin
+    [own] = planner.made_once(layer, "place", lambda: [kind(layer.axis, layer.keepdims, name=layer.name)])
+    return planner.append_plain(PlannedOp(layer.name, "place", (source,), own), call)
+
+
 def _resize(planner: Planner, call: LayerCall, _: Fusion) -> int:
     """Plan an interpolation, which rounds to the quantization parameters of its input."""
     layer: Layer = call.layer
@@ -297,6 +324,7 @@ _PLANS: dict[str, Plans] = {
     "same_qparams": _same_qparams,
     "joined": _joined,
     "parts": _parts,
+    "place": _place,
     "resize": _resize,
     "slopes": _slopes,
     "average_pooling": _average_pooling,

@@ -1,10 +1,19 @@
-"""The record of one operation of a prepared model, before its layers are made."""
+"""The records of one operation of a prepared model, before its layers are made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tfsep._keras.types import Layer
+from tfsep.quantize._activations import Activation
+
+
+class Fusion(NamedTuple):
+    """The calls that one operator of a file computes: a layer, and the normalization and rectifier behind it."""
+
+    calls: tuple[int, ...]
+    normalization: Layer | None = None
+    rectifier: Activation | None = None
 
 
 @dataclass(frozen=True)
@@ -15,7 +24,8 @@ class PlannedOp:
         name: name of the layer that computes it in the prepared model.
         kind: ``"operation"``, whose result has a range of its own; ``"matmul"``, an operation with weights;
             ``"same_qparams"``, whose result keeps the quantization parameters of its source; ``"average_pooling"``, the
-            same with rounding; ``"slopes"``, weights of a layer as a quantized tensor; or ``"float"``, not quantized.
+            same with rounding; ``"slopes"``, weights of a layer as a quantized tensor; ``"place"``, whole numbers that
+            the integers of its source decide; or ``"float"``, not quantized.
         sources: positions in the plan of the operations whose results it takes.
         layer: the layer that computes it; None for inputs and operations without a layer.
         normalization: the batch normalization that is folded into the layer; None for none.
@@ -34,7 +44,7 @@ class PlannedOp:
     """
 
     name: str
-    kind: Literal["operation", "matmul", "same_qparams", "average_pooling", "slopes", "float"]
+    kind: Literal["operation", "matmul", "same_qparams", "average_pooling", "slopes", "place", "float"]
     sources: tuple[int, ...]
     layer: Layer | None = None
     normalization: Layer | None = None
@@ -54,6 +64,11 @@ class PlannedOp:
     def has_range(self) -> bool:
         """Whether its result is quantized by an `ActivationQuantizer`, alone or with others."""
         return self.kind in ("operation", "matmul")
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether its result is integers that stand for real numbers."""
+        return self.kind not in ("float", "place")
 
     @property
     def layer_name(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container, Hashable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from tfsep._keras.backend import keras
 from tfsep._keras.types import Layer
@@ -20,23 +20,15 @@ from tfsep.quantize._config import Config
 from tfsep.quantize._decompositions import transposed_chain
 from tfsep.quantize._float_ids import ids_in_floats
 from tfsep.quantize._float_operators import prepares
-from tfsep.quantize._operations import moves, operation_for, overridden, quantization_of
-from tfsep.quantize._planned_op import PlannedOp
+from tfsep.quantize._operations import finds_places, moves, operation_for, overridden, quantization_of
+from tfsep.quantize._planned_op import Fusion, PlannedOp
 from tfsep.quantize._refusals import FASTER_IN_FLOAT, Refusal, unsupported
-from tfsep.quantize._shared_inputs import merged_by, tensor_of
+from tfsep.quantize._shared_inputs import merged_by, tensor_of, tensors_in_float
 from tfsep.quantize._traced_kinds import traced_kind
 from tfsep.surgery._foldable import is_foldable
 
 NAMED = "named in float_layers"
 """The reason of a layer that has an integer kernel, perhaps."""
-
-
-class Fusion(NamedTuple):
-    """The calls that one operator of a file computes: a layer, and the normalization and rectifier behind it."""
-
-    calls: tuple[int, ...]
-    normalization: Layer | None = None
-    rectifier: Activation | None = None
 
 
 class Planner:
@@ -99,7 +91,7 @@ class Planner:
         self._planned = number
         call = self.calls[number]
         if call.layer is None:
-            made = self._append_float(PlannedOp(f"input_{number}", "float", ()), call)
+            made = self.append_plain(PlannedOp(f"input_{number}", "float", ()), call)
             self.op_of[number] = self._quantize(made) if number in self._shared_inputs else made
             return
         if call.result and self.ops[self.op_of[call.sources[0]]].kind == "float":
@@ -154,7 +146,8 @@ class Planner:
         call = self.calls[number]
         given = [self.calls[source].has_integers for source in call.sources]
         moved = moves(call.layer) and all(given) and number not in self._outputs
-        if (call.has_integers or any(given)) and not call.casts and not moved:
+        made = call.has_integers and not finds_places(call.layer)
+        if (made or any(given)) and not call.casts and not moved:
             raise unsupported(call.layer, " of integers")
         if call.has_integers and call.casts:
             raise unsupported(call.layer, f" to {call.dtype}")
@@ -168,7 +161,7 @@ class Planner:
         sources = tuple(self.op_of[source] for source in call.sources)
         if call.result:
             op = PlannedOp(f"{layer.name}_{call.result}", "float", sources, layer, result=call.result)
-            self.op_of[number] = self._append_float(op, call)
+            self.op_of[number] = self.append_plain(op, call)
             return
         op = PlannedOp(
             layer.name, "float", sources, layer, positional=call.positional, arguments=call.arguments, reason=reason
@@ -179,12 +172,12 @@ class Planner:
             *first, last = self.made_once(layer, "chain", lambda: list(transposed_chain(layer)))
             for part in first:
                 op = PlannedOp(part.name, "float", sources, part, reason=reason)
-                sources = (self._append_float(op, call),)
+                sources = (self.append_plain(op, call),)
             op = PlannedOp(layer.name, "float", sources, last, reason=reason)
-        self.op_of[number] = self._append_float(op, call)
+        self.op_of[number] = self.append_plain(op, call)
 
-    def _append_float(self, op: PlannedOp, call: LayerCall) -> int:
-        """Add an operation that is not quantized, with the type of its result."""
+    def append_plain(self, op: PlannedOp, call: LayerCall) -> int:
+        """Add an operation whose result is not quantized, with the type of that."""
         number = self.append(op)
         self._dtypes[number] = call.dtype
         return number
@@ -200,7 +193,7 @@ class Planner:
 
         The converter would merge negations of both, and take the function apart.
         """
-        floats = {tensor_of(self.ops, source) for op in self.ops if op.kind == "float" for source in op.sources}
+        floats = tensors_in_float(self.ops)
         return {
             (origin, 0)
             for op, origin in zip(self.ops, self.origins, strict=True)
@@ -215,7 +208,7 @@ class Planner:
         """
         made = self.op_of[number]
         op = self.ops[made]
-        if op.kind == "float" or not any(made in other.sources for other in self.ops if other.kind == "float"):
+        if not op.is_quantized or tensor_of(self.ops, made) not in tensors_in_float(self.ops):
             return made
         if made not in self._again:
             real = self.append(PlannedOp(f"{op.name}_again", "float", (made,)))
@@ -233,6 +226,11 @@ class Planner:
     def is_used(self, number: int) -> bool:
         """Whether a call's result is taken, or an output."""
         return number in self._outputs or any(not self.calls[user].result for user in self._users.get(number, []))
+
+    def is_output(self, number: int) -> bool:
+        """Whether the tensor of a planned operation is an output, too."""
+        made = [self.op_of[output] for output in self._outputs if output in self.op_of]
+        return tensor_of(self.ops, number) in (tensor_of(self.ops, each) for each in made)
 
     def append(self, op: PlannedOp) -> int:
         """Add an operation, and return its number; that of an equal one, which the converter would merge with it.
@@ -267,7 +265,7 @@ class Planner:
     def _quantize(self, number: int) -> int:
         """The number of the operation that has a result quantized: the same, or one behind it."""
         op = self.ops[number]
-        if op.kind != "float":
+        if op.is_quantized:
             return number
         if number not in self._quantized:
             operation = quantization_of(self._dtypes[number], op.layer is None)
@@ -343,7 +341,7 @@ class Planner:
             function = function_name(layer.activation)
             self.refusals.append(Refusal(layer.name, type(layer).__name__, f" with the activation {function!r}"))
             reason = Refusal(name, function, FASTER_IN_FLOAT if is_function else "").reason
-        return self._append_float(PlannedOp(name, "float", (source,), own, reason=reason), call)
+        return self.append_plain(PlannedOp(name, "float", (source,), own, reason=reason), call)
 
     def tapped(
         self, layer: Layer, call: LayerCall, source: int, plan: Callable[[Layer, int], int], **options: Any

@@ -197,6 +197,8 @@ class _Builder:
                 if not op.result:
                     self._results[number] = self._call_copy(op, sources)
                 return self._results[number if not op.result else op.sources[0]][op.result], sources[0][1]
+            case "place":
+                return (self._call_copy(op, sources)[0],)
             case "slopes":
                 return tuple(self._around(op, QuantizedSlopes)(sources[0][0]))
             case "average_pooling":

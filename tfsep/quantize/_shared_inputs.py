@@ -15,6 +15,11 @@ def tensor_of(ops: Sequence[PlannedOp], number: int) -> int:
     return tensor_of(ops, op.sources[0]) if is_identity else number
 
 
+def tensors_in_float(ops: Sequence[PlannedOp]) -> set[int]:
+    """Return the operations whose tensors layers in float32 take."""
+    return {tensor_of(ops, source) for op in ops if op.kind == "float" for source in op.sources}
+
+
 def merged_by(ops: Sequence[PlannedOp], op: PlannedOp) -> Hashable:
     """Return what an operation has in common with those that the converter would merge it with, wholly or in part.
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
+
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.types import Layer, Shape, Tensor
 from tfsep.quantize._call_list import LayerCall
@@ -33,6 +35,10 @@ _CONDITIONS = {
 
 _LACKING = {"xnnpack": set[str](), "reference": {"DepthToSpace"}}
 """By runtime, operations without an operator in integers."""
+
+
+_OPEN_SIZE = 3
+"""In place of a size that is not known."""
 
 
 def traced_kind(call: LayerCall, shapes: Sequence[Shape], runtime: str) -> Kind:
@@ -86,6 +92,21 @@ def passed_on(call: LayerCall, shapes: Sequence[Shape]) -> int | None:
     while result.op.type == "Identity":
         result = result.op.inputs[0]
     return next((place for place, given in enumerate(graph.inputs) if given is result), None)
+
+
+def returns_all(call: LayerCall, shape: Shape) -> bool:
+    """Return whether a call that moves numbers returns its one tensor as it is, as a crop of nothing does.
+
+    Args:
+        call: a call of a layer, or of an operation, on float32.
+        shape: the shape of its first tensor.
+    """
+    # A part of a decomposed layer, which has no arguments by position, may have another shape.
+    if len(call.sources) > 1 or call.results > 1 or call.shape != shape or not call.positional:
+        return False
+    sizes = [_OPEN_SIZE if size is None else size for size in shape]
+    given = np.arange(np.prod(sizes), dtype="float32").reshape(sizes)
+    return np.array_equal(computed(call, tf.constant(given)), given)
 
 
 def computed(call: LayerCall, *tensors: Tensor) -> Any:

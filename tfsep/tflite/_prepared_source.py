@@ -22,6 +22,7 @@ from tfsep._keras.types import Model
 from tfsep.quantize import ActivationQuantizer, QuantizedMatmul
 from tfsep.quantize._inference_mode import litert_rounding
 from tfsep.quantize._layer_results import results_of
+from tfsep.quantize._places import Argmax
 from tfsep.quantize._prepared_model import float_layers_of, runtime_of
 from tfsep.tflite._empty_ranges import SMALLEST_RANGE
 from tfsep.tflite._layer_outputs import LayerKey, LayerOutputs, outputs_in_batches
@@ -31,7 +32,6 @@ from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._roughness import ModelSamples
 from tfsep.tflite._rounding_edges import RoundingEdges
-from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._verify_report import VerificationError, VerifyReport
 
 _LAST_PLACE = 2.0**-23
@@ -181,15 +181,10 @@ def _quantized_outputs(model: Model) -> list[tuple[str, ActivationQuantizer]]:
     return [(names.get(id(output), str(output.name)), output) for output in outputs]
 
 
-def _steps_off(
-    outputs: Sequence[TensorInfo], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """By how many steps each element of the quantized outputs is off."""
-    return [
-        np.nan_to_num(np.rint(np.abs(theirs.astype(np.float64) - ours.astype(np.float64)) / info.scale), nan=np.inf)
-        for info, ours, theirs in zip(outputs, expected, actual, strict=True)
-        if info.scale
-    ]
+def _are_places(model: Model) -> bool:
+    """Whether the outputs of a model that are whole numbers are all places among integers."""
+    made = [operation_of(output) for output in model.outputs if "int" in output.dtype]
+    return bool(made) and all(isinstance(operation, Argmax) for operation in made)
 
 
 class _StepCounts:
@@ -212,21 +207,32 @@ class _ElementCounter:
         self._signature, self._file = source.signature, file
         self._float_layers = float_layers_of(source.signature.model)
         self._otherwise = _operators_rounded_otherwise(file) if source.reference_kernels else ()
+        self._places = _are_places(source.signature.model)
         self._edges: RoundingEdges | None = None
         self._counts, self._unexplained = _StepCounts(), _StepCounts()
 
     def add(self, inputs: Sequence[np.ndarray], expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> None:
         """Add a batch."""
-        grids = self._file.output_grids
-        steps = _steps_off(grids, expected, actual)
+        steps = self._steps_off(expected, actual)
         self._counts.add(steps)
         with litert_rounding() if self._otherwise else nullcontext():
             if self._otherwise:
-                steps = _steps_off(grids, ModelRun(self._signature)(inputs), actual)
+                steps = self._steps_off(ModelRun(self._signature)(inputs), actual)
             if self._float_layers and any(map(np.any, steps)):
                 self._edges = self._edges or RoundingEdges(self._signature, self._file)
-                steps = _steps_off(grids, self._edges.outputs(inputs), actual)
+                steps = self._steps_off(self._edges.outputs(inputs), actual)
         self._unexplained.add(steps)
+
+    def _steps_off(self, expected: Sequence[np.ndarray], actual: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """By how many steps each element of the quantized outputs is off; of places among integers, by one or none."""
+        found = []
+        for info, ours, theirs in zip(self._file.output_grids, expected, actual, strict=True):
+            if info.scale:
+                steps = np.rint(np.abs(theirs.astype(np.float64) - ours.astype(np.float64)) / info.scale)
+                found.append(np.nan_to_num(steps, nan=np.inf))
+            elif self._places and ours.dtype.kind == "i":
+                found.append(np.not_equal(ours, theirs).astype(np.float64))
+        return found
 
     def complete(self, report: VerifyReport) -> VerifyReport:
         """Return a report with the counts."""
