@@ -167,6 +167,26 @@ def test_the_file_is_exact_and_the_same_again(rounded, tmp_path, capsys):
     assert not any(capsys.readouterr())
 
 
+def test_a_budget_has_each_kernel_learned_once(monkeypatch):
+    """Kernels that equalization leaves as they are keep what they have learned, wherever others go to float32."""
+    learned = []
+    own = RoundingProblem.learned
+    monkeypatch.setattr(RoundingProblem, "learned", lambda self, *how: learned.append(self) or own(self, *how))
+    x = np.random.default_rng(5).normal(size=(40, 6)).astype("float32")
+    blocks = [L.Dense(6, "tanh", name=f"d{i}", bias_initializer="random_normal") for i in range(4)]
+    model = trained(keras.Sequential([keras.Input((6,)), *blocks, L.Reshape((3, 2))]), x)
+    reports, options = [], {"rounding": "adaptive", "steps": 5, "method": "minmax"}
+    made = quantize.calibrate(model, x, **options, budget=0.98, report=reports.append)
+    (report,) = reports
+    assert 0 < len(report.in_float) < 4
+    assert len(learned) == 4
+    again = quantize.calibrate(model, x, **options, keep_float=report.in_float)
+    assert len(learned) > 4  # it has learned nothing before
+    near, alone, expected = (np.asarray(each(x)) for each in (made, again, model))
+    assert np.std(near - expected) < 1.2 * np.std(alone - expected)
+    assert len(report.layers) == 4 - len(report.in_float)
+
+
 def test_halves_are_where_the_converter_rounds_them():
     """Away from zero, where nothing is learned: what multiplies them is 0."""
     layer = L.Dense(1, use_bias=False, name="halves")
@@ -175,7 +195,7 @@ def test_halves_are_where_the_converter_rounds_them():
     data = RNG.normal(size=(8, 5)).astype("float32") * [1, 0, 0, 0, 1]
     prepared = quantize.observe(quantize.prepare(model), data)
     samples = CalibrationSamples(prepared, data, 8, 8, 0)
-    (done,) = round_adaptively(samples, real_results(samples, 0), 5, 0)
+    (done,) = round_adaptively(samples, real_results(samples, 0), 5, 0, {})
     stored = np.asarray(prepared.get_layer("halves_sums").stored(0.1)[0])
     assert (stored.tolist(), done.changed, done.weights) == ([[127, 3, -3, -1, 0]], 0, 5)
 

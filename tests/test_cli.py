@@ -24,7 +24,16 @@ from tfsep import MOBILENETV1_CONV_DEFS, Conv, layers, models, quantize, saved, 
 from tfsep._keras.backend import keras
 from tfsep.cli import app
 from tfsep.cli._app import image_shape_of
-from tfsep.cli._calibration import BiasCorrection, RangeMethod, Rounding, WeightScales, part_arguments
+from tfsep.cli._calibration import (
+    BiasCorrection,
+    RangeMethod,
+    Rounding,
+    Runtime,
+    WeightScales,
+    calibrate_arguments,
+    part_arguments,
+    with_latency,
+)
 from tfsep.cost import cost
 from tfsep.data import read_preprocessing
 from tfsep.defs import NETWORKS
@@ -285,6 +294,22 @@ def test_images_get_the_size_of_the_model():
     assert (image_shape_of(model, None), image_shape_of(model, "24x8")) == ((20, 16, 1), (24, 8, 1))
     rows = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     assert image_shape_of(rows, None) is None
+
+
+def test_times_of_a_budget_are_a_files_or_measured(tmp_path):
+    (tmp_path / "times.json").write_text('{"head": 0.5}')
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="head"), keras.layers.Softmax(name="last")])
+    given = calibrate_arguments("mse", "last", 0.9, str(tmp_path / "times.json"), Runtime.REFERENCE)
+    assert with_latency(given, model)["latency"] == {"head": 0.5}
+    measured = with_latency({**given, "latency": "measured"}, model, (4,))["latency"]
+    assert measured.keywords == {"input_shape": (4,), "runtime": "reference", "float_layers": ("last",)}
+    assert list(measured(["head"])) == ["head"]
+    assert given.keys() <= {*inspect.signature(quantize.calibrate).parameters, "runtime"}
+    assert with_latency(None, model) is None
+    (tmp_path / "bad.json").write_text("{")
+    for name, error in (("none.json", FileNotFoundError), ("bad.json", ValueError)):
+        with pytest.raises(error, match="latency: expected "):
+            with_latency({"latency": str(tmp_path / name)}, model)
 
 
 def test_options_of_parts_are_arguments_of_calibrate():

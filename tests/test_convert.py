@@ -16,13 +16,14 @@ import tensorflow as tf
 from checks import assert_close, assert_sentence, in_part, places
 from typer.testing import CliRunner
 
-from tfsep import tflite
+from tfsep import quantize, tflite
 from tfsep._flatbuffer.reader import read_tflite
 from tfsep.cli import app
 from tfsep.data import Preprocessing, write_preprocessing
 from tfsep.tflite._convert import _convert, _metadata
 from tfsep.tflite._convert._header import c_header
 from tfsep.tflite._convert._snippets import snippets
+from tfsep.tflite._targets import targets_named
 from tfsep.tflite._tensor_info import TensorInfo
 
 L = keras.layers
@@ -335,6 +336,18 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
+def test_calibration_is_for_the_runtime_of_the_targets():
+    tflm, ethos, xnnpack, gpu = targets_named(("tflm", "ethos-u", "xnnpack", "gpu"))
+    assert _convert._with_runtime("mse", (tflm, ethos, gpu)) == {"method": "mse", "runtime": "reference"}
+    assert _convert._with_runtime({}, (xnnpack,)) == {"runtime": "xnnpack"}
+    for stays in (None, {"runtime": "xnnpack"}, {"config": quantize.Config()}):
+        assert _convert._with_runtime(stays, (tflm,)) == stays
+    assert _convert._with_runtime("mse", (gpu,)) == _convert._with_runtime("mse", (tflm, xnnpack)) == "mse"
+    (note,) = _convert._runtime_notes("xnnpack", (tflm, xnnpack, gpu))
+    assert "those of tflm round otherwise" in note
+    assert _convert._runtime_notes("reference", (tflm, gpu)) == _convert._runtime_notes(None, (tflm, xnnpack)) == []
+
+
 def test_convert_command(model, tmp_path):
     model.save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", x=X, y=np.zeros(40, int))
@@ -345,6 +358,9 @@ def test_convert_command(model, tmp_path):
     assert done.exit_code == 0, done.output
     for text in ("arena bytes", "median ms", "relative RMS error", "model.h"):
         assert text in done.stdout
+    exported = json.loads((tmp_path / "good" / "model.json").read_text())
+    assert exported["calibration"]["runtime"] == "reference"
+    assert (exported["verification"]["differing"], "round otherwise" in done.stdout) == (0, False)
     done = run(*common, "--recipe", "float32", "--target", "edgetpu", "--out", tmp_path / "other")
     assert done.exit_code == 1
     assert (tmp_path / "other" / "model.tflite").is_file()

@@ -1,5 +1,6 @@
 """`quantize.sensitivity` beside models with islands around one operation, and what stays in float32."""
 
+import contextlib
 import itertools
 import json
 import re
@@ -260,6 +261,23 @@ def test_bad_arguments_of_sensitivity_are_refused(case):
 
 
 # Latency, and export in one step.
+
+
+def test_latency_is_measured_where_the_budget_asks_for_it():
+    """A function of names stands for the numbers, and is called once for operations in int8, or not at all."""
+    asked = []
+
+    def measured(names):
+        asked.append(tuple(names))
+        return dict.fromkeys(names, 1.0)
+
+    model = keras.Sequential([DENSE, L.Reshape((2, 1), name="column")])
+    for budget in (0.01, 0.9999):
+        with contextlib.suppress(ValueError):
+            quantize.calibrate(model, ROWS, **PLAIN, budget=budget, latency=measured)
+    assert asked == [("first", "second", "column")]
+    wrong = {"budget": 0.9999, "latency": lambda names: names}
+    assert_refused(lambda: quantize.calibrate(model, ROWS, **PLAIN, **wrong), "latency", TypeError)
 
 
 def test_latency_of_an_unknown_operation_is_refused():

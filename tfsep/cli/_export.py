@@ -22,7 +22,15 @@ from tfsep.cli._app import (
     parse_thread_counts,
     print_line,
 )
-from tfsep.cli._calibration import BudgetOption, CalibrateOption, KeepFloatOption, calibrate_arguments
+from tfsep.cli._calibration import (
+    BudgetOption,
+    CalibrateOption,
+    KeepFloatOption,
+    LatencyOption,
+    RuntimeOption,
+    calibrate_arguments,
+    with_latency,
+)
 from tfsep.cli._models import MODEL_HELP, CustomOption, UnsafeOption, open_model
 from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for
 from tfsep.defs import NETWORKS
@@ -46,6 +54,8 @@ def export(
     calibrate: CalibrateOption = None,
     keep_float: KeepFloatOption = None,
     budget: BudgetOption = None,
+    latency: LatencyOption = None,
+    runtime: RuntimeOption = None,
     data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help=SAMPLES_HELP)] = None,
     mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
@@ -66,13 +76,14 @@ def export(
     with silence_native_stderr():
         from tfsep import tflite
 
-        arguments = calibrate_arguments(calibrate, keep_float, budget)
-        recipe = recipe or ("float32" if arguments is None else "int8")
+        given = calibrate_arguments(calibrate, keep_float, budget, latency, runtime)
+        recipe = recipe or ("float32" if given is None else "int8")
         loaded, size = _named_or_loaded(model, alpha, classes, size, custom, unsafe)
+        arguments = _opened(model, loaded, recipe, calibration, data, samples, mean, std, size)
         report = tflite.export(
-            **_opened(model, loaded, recipe, calibration, data, samples, mean, std, size),
+            **arguments,
             path=out or model.with_name(f"{model.stem}_{recipe}.tflite"),
-            calibrate=arguments,
+            calibrate=with_latency(given, loaded, arguments["input_shape"]),
             io=io,
             tolerance=tolerance,
             class_names=_class_names(model, (data, calibration), class_count(loaded)) or (),
@@ -120,6 +131,8 @@ def convert(
     calibrate: CalibrateOption = None,
     keep_float: KeepFloatOption = None,
     budget: BudgetOption = None,
+    latency: LatencyOption = None,
+    runtime: RuntimeOption = None,
     target: Annotated[str | None, typer.Option(help=f"Check the file for: {TARGET_HELP}")] = None,
     data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
     labels: Annotated[
@@ -151,10 +164,12 @@ def convert(
 
         loaded = open_model(model, custom, unsafe)
         arguments = _opened(model, loaded, recipe, calibration, data, samples, mean, std, size)
+        given = calibrate_arguments(calibrate, keep_float, budget, latency, runtime)
+        chosen = with_latency(given, loaded, arguments["input_shape"])
         report = tflite.convert(
             **arguments,
             folder=out,
-            calibrate=calibrate_arguments(calibrate, keep_float, budget) or _default_calibration(arguments, calibrate),
+            calibrate=chosen or _default_calibration(arguments, calibrate),
             targets=() if target is None else parse_targets(target),
             labels=_read_labels(labels) or _class_names(model, (data, calibration), class_count(loaded)),
             name=name,

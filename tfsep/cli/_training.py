@@ -12,11 +12,13 @@ from tfsep.cli._calibration import (
     CorrectBiasOption,
     EqualizeOption,
     KeepFloatOption,
+    LatencyOption,
     MethodOption,
     RoundingOption,
     WeightScalesOption,
     calibrate_arguments,
     part_arguments,
+    with_latency,
 )
 from tfsep.cli._models import CustomOption, UnsafeOption, open_model
 from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for
@@ -192,6 +194,7 @@ def quantize(
     correct_bias: CorrectBiasOption = None,
     keep_float: KeepFloatOption = None,
     budget: BudgetOption = None,
+    latency: LatencyOption = None,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="Calibrating, also rank the operations by what int8 costs each.")
     ] = False,
@@ -212,7 +215,7 @@ def quantize(
         from tfsep.data import read_decoding
 
         options = _options_given(epochs=epochs, learning_rate=learning_rate, seed=seed, xla=xla and xla.value)
-        arguments = calibrate_arguments(method and method.value, keep_float, budget) or {}
+        arguments = calibrate_arguments(method and method.value, keep_float, budget, latency) or {}
         arguments |= part_arguments(equalize, correct_bias, weight_scales, rounding)
         if calibrate_only:
             _require_no_training({**options, "resume": resume, "publish": publish})
@@ -228,7 +231,7 @@ def quantize(
         if calibrate_only:
             made = _calibrated(loaded, recipe, images, out, arguments, decoding)
             if sensitivity:
-                _rank(loaded, recipe, images, out)
+                _rank(loaded, recipe, images, out, arguments)
         else:
             result = training.finetune(loaded, recipe, images, out, resume=resume, decoding=decoding)
             _print_result(result)
@@ -274,7 +277,8 @@ def _calibrated(model: Any, recipe: Any, images: Any, out: Path, arguments: dict
     from tfsep.quantize import CalibrationReport, calibrate
 
     reports: list[CalibrationReport] = []
-    prepared = calibrate(model, **_shown(recipe, images), report=reports.append, **arguments)
+    how = with_latency({**arguments, "runtime": recipe.quantization.runtime}, model) or {}
+    prepared = calibrate(model, **_shown(recipe, images), report=reports.append, **how)
     print_line(str(reports[0]))
     folder = make_folder(out, "out")
     how, names = images.train.preprocessing, images.class_names
@@ -285,13 +289,14 @@ def _calibrated(model: Any, recipe: Any, images: Any, out: Path, arguments: dict
     return prepared
 
 
-def _rank(model: Any, recipe: Any, images: Any, out: Path) -> None:
+def _rank(model: Any, recipe: Any, images: Any, out: Path, arguments: dict[str, Any]) -> None:
     """Rank the operations of a model on training images, and write the ranking into a folder."""
     from tfsep import plots
     from tfsep._utils.atomic_files import atomic_files
     from tfsep.quantize import sensitivity
 
-    found = sensitivity(model, **_shown(recipe, images))
+    how = {name: value for name, value in arguments.items() if name not in ("budget", "latency")}
+    found = sensitivity(model, **_shown(recipe, images), **how)
     print_line(str(found))
     names = [out / f"sensitivity.{kind}" for kind in ("json", "md", "svg")]
     with atomic_files(names, "out") as (as_json, as_markdown, as_plot):

@@ -24,11 +24,35 @@ _NEAR = 1e-3
 """The largest weight of a filter is 127 units but for so much."""
 
 
+_SAME = 0.05
+"""Kernels whose numbers differ by so many units at most, as by another order of sums, are rounded the same way."""
+
+
+class LearnedRounding(NamedTuple):
+    """The rounding that a layer has learned.
+
+    Attributes:
+        units: its kernel in units of its scales.
+        whole: the same rounded.
+    """
+
+    units: np.ndarray
+    whole: np.ndarray
+
+    def steps_of(self, problem: RoundingProblem) -> np.ndarray | None:
+        """The steps up from the kernel rounded down, if this is the rounding of its numbers, else None."""
+        units = problem.lower + problem.share
+        if units.shape != self.units.shape or np.abs(units - self.units).max() > _SAME:
+            return None
+        return np.where(problem.steps, self.whole - problem.lower, 0)
+
+
 def round_adaptively(
     samples: CalibrationSamples,
     reals: Sequence[RealResults],
     steps: int,
     seed: int,
+    roundings: dict[str, LearnedRounding],
     advance: Callable[[], None] = lambda: None,
 ) -> list[RoundedLayer]:
     """Round the kernels of layers in their order, but for those that are adapted (LoRA).
@@ -38,12 +62,14 @@ def round_adaptively(
         reals: what the layers compute in real numbers.
         steps: steps of learning, of each layer.
         seed: seed of the steps' draws.
+        roundings: by name, what layers of the same kernels have learned before, as in a model with other layers in
+            float32, and do not learn again; what is learned is added.
         advance: called behind each layer.
     """
     run, done = SampleRun(samples), list[RoundedLayer]()
     plain = [real for real in reals if not real.call.layer.is_adapted]
     for real, rows in in_turn(plain, run, lambda real: _rows_of(real, run)):
-        done.append(_LayerRounding(real, run).learned(_together(rows), steps, seed))
+        done.append(_LayerRounding(real, run).learned(_together(rows), steps, seed, roundings))
         advance()
     return done
 
@@ -91,10 +117,14 @@ class _LayerRounding:
         stored = (np.asarray(part, "float64") for part in layer.stored(self._input_qparams[0]))
         self._nearest, self._bias, self._scale = stored
 
-    def learned(self, rows: _Rows, steps: int, seed: int) -> RoundedLayer:
+    def learned(self, rows: _Rows, steps: int, seed: int, roundings: dict[str, LearnedRounding]) -> RoundedLayer:
         """Set the layer's kernel by rows of all its calls, and say what changed."""
         layer, problem = self._real.call.layer, self._problem(rows)
-        learned = problem.learned(steps, seed)
+        known = roundings.get(layer.name)
+        learned = None if known is None else known.steps_of(problem)
+        if learned is None:
+            learned = problem.learned(steps, seed)
+            roundings[layer.name] = LearnedRounding(problem.lower + problem.share, problem.lower + learned)
         # As the converter rounds halves.
         nearest = problem.steps * np.clip(self._products.of_filters(self._nearest) - problem.lower, 0, 1)
         before = self._errors()

@@ -2,7 +2,7 @@
 
 import logging
 import operator
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -14,12 +14,19 @@ from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import short_repr
 from tfsep._utils.progress import progress_bar
 from tfsep.quantize._activation_quantizer import ActivationQuantizer
-from tfsep.quantize._adaptive_rounding import round_adaptively
+from tfsep.quantize._adaptive_rounding import LearnedRounding, round_adaptively
 from tfsep.quantize._bias_correction import correct_biases, correct_biases_analytically
 from tfsep.quantize._calibrated_model import Calibrated
 from tfsep.quantize._calibration_report import CalibrationReport, CalibrationRow, RoundedLayer
 from tfsep.quantize._calibration_samples import CalibrationSamples
-from tfsep.quantize._calibration_settings import ADAPTIVE, ANALYTIC, CALIBRATION_ARGUMENTS, CalibrationSettings, Option
+from tfsep.quantize._calibration_settings import (
+    ADAPTIVE,
+    ANALYTIC,
+    CALIBRATION_ARGUMENTS,
+    CalibrationSettings,
+    Latency,
+    Option,
+)
 from tfsep.quantize._channel_pairs import channel_pairs
 from tfsep.quantize._config import Config, config_of
 from tfsep.quantize._equalization import ChannelRange, equalized
@@ -52,7 +59,7 @@ def calibrate(
     seed: int = 0,
     keep_float: Collection[str] = (),
     budget: float | None = None,
-    latency: Mapping[str, float] | None = None,
+    latency: Latency | None = None,
     report: Callable[[CalibrationReport], object] | None = None,
     config: Config | None = None,
     **options: Option,
@@ -99,8 +106,9 @@ def calibrate(
             and as few and as cheap ones as the search finds, which goes by `sensitivity`; the report names them. None
             for all in int8.
         latency: by the name of an operation, how much longer it takes in float32 than in int8, in any unit, as
-            `tfsep.tflite.float_latency` measures it, for `budget` to weigh what it keeps. None for its
-            multiply-accumulates and the numbers of its result, one each, which no other run measures otherwise.
+            `tfsep.tflite.float_latency` measures it, for `budget` to weigh what it keeps; or a function of names that
+            returns this, called where int8 alone does not meet the budget. None for its multiply-accumulates and the
+            numbers of its result, one each, which no other run measures otherwise.
         report: a function that is called with the `CalibrationReport`; None for none.
         config: the settings of `prepare`; None for `Config`'s defaults.
         **options: fields of `Config`, in place of those of `config`.
@@ -146,7 +154,7 @@ def calibrated(model: Model, data: Data, settings: CalibrationSettings, config: 
 
         def again(names: Sequence[str]) -> Calibrated:
             kept = replace(settings, keep_float=(*settings.keep_float, *names))
-            return calibrated_once(model, made.samples, kept, config)
+            return calibrated_once(model, made.samples, kept, config, made.roundings)
 
         made = within_budget(made, settings.budget, settings.latency, again)
     _logger.info("%s is calibrated on %d samples:\n%s", made.model.name, made.report.samples, made.report)
@@ -154,9 +162,21 @@ def calibrated(model: Model, data: Data, settings: CalibrationSettings, config: 
 
 
 def calibrated_once(
-    model: Model, data: Data | CalibrationSamples, settings: CalibrationSettings, config: Config
+    model: Model,
+    data: Data | CalibrationSamples,
+    settings: CalibrationSettings,
+    config: Config,
+    roundings: dict[str, LearnedRounding] | None = None,
 ) -> Calibrated:
-    """Calibrate a model, on data that are read, or on samples that were drawn for a model of the same inputs."""
+    """Calibrate a model, on data that are read, or on samples that were drawn for a model of the same inputs.
+
+    Args:
+        model: the float model.
+        data: the data, or the samples.
+        settings: how to calibrate.
+        config: the settings of `prepare`.
+        roundings: those of layers that were learned before, see `round_adaptively`; None for none.
+    """
     try:
         prepared = prepare(model, config, float_layers=(*config.float_layers, *settings.keep_float))
     except UnknownLayersError as error:
@@ -169,7 +189,7 @@ def calibrated_once(
             samples = CalibrationSamples(prepared, data, settings.samples, settings.batch_size, settings.seed)
             if note := unlike_training(lambda: samples.run_first(model), f"data, {samples.first_range()}"):
                 _logger.warning(note)
-        made = _Calibration(samples, settings)
+        made = _Calibration(samples, settings, {} if roundings is None else roundings)
         made.choose_ranges("minmax")
         require_input_ranges(prepared)
         if settings.equalize:
@@ -186,7 +206,7 @@ def calibrated_once(
         found = made.agreement()
     rows, layers = tuple(made.rows), tuple(made.layers)
     report = CalibrationReport(rows, samples.count, found.agreement, found.unit, layers=layers)
-    return Calibrated(prepared, report, samples, real)
+    return Calibrated(prepared, report, samples, real, made.roundings)
 
 
 class _Calibration:
@@ -196,10 +216,13 @@ class _Calibration:
         samples: the samples, and the model.
         rows: those of the report, so far.
         layers: those whose rounding was learned.
+        roundings: by name, what was learned, in former calibrations too.
     """
 
-    def __init__(self, samples: CalibrationSamples, settings: CalibrationSettings) -> None:
-        self.samples, self._settings = samples, settings
+    def __init__(
+        self, samples: CalibrationSamples, settings: CalibrationSettings, roundings: dict[str, LearnedRounding]
+    ) -> None:
+        self.samples, self._settings, self.roundings = samples, settings, roundings
         self.rows: list[CalibrationRow] = []
         self.layers: list[RoundedLayer] = []
         self._quantizing = [
@@ -265,7 +288,7 @@ class _Calibration:
             self._undone_if_worse("adaptive rounding") as changes,
             progress_bar("adaptive rounding", layers) as advance,
         ):
-            done = round_adaptively(self.samples, reals, settings.steps, settings.seed, advance)
+            done = round_adaptively(self.samples, reals, settings.steps, settings.seed, self.roundings, advance)
             count, weights = (sum(getattr(each, name) for each in done) for name in ("changed", "weights"))
             better = sum(each.after < each.before for each in done)
             changes.append(f"{count} of {weights} weights not to the nearest, {better} of {layers} layers")

@@ -1,6 +1,6 @@
 """The settings of a calibration, whichever function calibrates."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
 from numbers import Real
@@ -18,6 +18,9 @@ BIAS_CORRECTIONS = (EMPIRICAL, ANALYTIC)
 
 Option: TypeAlias = bool | str | float | Collection[str] | None
 """The value of a setting of `calibrate`, or of a field of `Config`."""
+
+Latency: TypeAlias = Mapping[str, float] | Callable[[Sequence[str]], Mapping[str, float]]
+"""By the name of an operation, how much longer it takes in float32; or a function of names that returns it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class CalibrationSettings:
     seed: int = 0
     keep_float: Collection[str] = ()
     budget: float | None = None
-    latency: Mapping[str, float] | None = None
+    latency: Latency | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -61,11 +64,21 @@ class CalibrationSettings:
         if self.budget is not None and not number_in_range(self.budget, "budget", float, 0, 1):
             raise ValueError(f"budget: expected a number in (0, 1], got {self.budget!r}")
         if self.latency is not None:
-            numbers = self.latency.values() if isinstance(self.latency, Mapping) else [self.latency]
-            if not all(isinstance(number, Real) and isfinite(number) for number in numbers):
-                raise TypeError(f"latency: expected numbers by name of an operation, got {short_repr(self.latency)}")
+            if not callable(self.latency):
+                require_numbers(self.latency)
             if self.budget is None:
                 raise ValueError(f"latency: expected None without a budget, got {short_repr(self.latency)}")
+
+
+def require_numbers(latency: Any) -> None:
+    """Raise unless latencies are numbers by name.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    numbers = latency.values() if isinstance(latency, Mapping) else [latency]
+    if not all(isinstance(number, Real) and isfinite(number) for number in numbers):
+        raise TypeError(f"latency: expected numbers by name of an operation, got {short_repr(latency)}")
 
 
 CALIBRATION_ARGUMENTS = tuple(field.name for field in fields(CalibrationSettings))

@@ -5,6 +5,7 @@ from math import floor
 
 from tfsep.quantize._calibrated_model import Calibrated
 from tfsep.quantize._calibration_report import CalibrationRow
+from tfsep.quantize._calibration_settings import Latency, require_numbers
 from tfsep.quantize._coverage import coverage
 from tfsep.quantize._covered_calls import covered_calls
 from tfsep.quantize._measured_parts import MeasuredParts
@@ -14,7 +15,7 @@ _DIGITS = 10**4
 
 
 def within_budget(
-    first: Calibrated, budget: float, latency: Mapping[str, float] | None, again: Callable[[Sequence[str]], Calibrated]
+    first: Calibrated, budget: float, latency: Latency | None, again: Callable[[Sequence[str]], Calibrated]
 ) -> Calibrated:
     """Return a calibrated model that agrees with the float model, the least costly of those looked at.
 
@@ -24,15 +25,16 @@ def within_budget(
     Args:
         first: the calibrated model with all in int8 that can be.
         budget: the least agreement.
-        latency: by name, how much longer each operation takes in float32; None for its MACs and the numbers of its
-            result, one unit each.
+        latency: by name, how much longer each operation takes in float32, or a function of names that returns it; None
+            for its MACs and the numbers of its result, one unit each.
         again: calibrates the model with these operations in float32, too.
 
     Raises:
         ValueError: for an agreement that is not met with all operations but the least sensitive one in float32, or a
             latency under a name that no operation has.
     """
-    require_known(latency or (), {own.row.name for own in covered_calls(first.model)}, "latency")
+    if not callable(latency):
+        require_known(latency or (), {own.row.name for own in covered_calls(first.model)}, "latency")
     if first.agreement >= budget:
         return first
     measured = MeasuredParts(first)
@@ -40,6 +42,9 @@ def within_budget(
     if latency is None:
         macs = {row.name: row.macs or 0 for row in coverage(first.model).rows}
         latency = {name: float(macs[name] + measured.part.result_sizes[name]) for name in names}
+    elif callable(latency):
+        latency = latency(names)
+        require_numbers(latency)
     choice = FloatChoice(
         {name: own.error**2 for name, own in measured.alone().items()},
         latency,

@@ -17,7 +17,7 @@ class CalibratedSource(NamedTuple):
     Attributes:
         model: the prepared model.
         samples: what it was calibrated on.
-        summary: the report of the calibration, for JSON.
+        summary: the report of the calibration, and the runtime whose rounding it is for, for JSON.
         note: what it came to, in words.
     """
 
@@ -58,7 +58,7 @@ def calibrated_source(
     return CalibratedSource(
         made.model,
         made.samples.arrays(),
-        report.to_dict(),
+        report.to_dict() | {"runtime": config.runtime},
         f"calibrated on {report.samples} samples, on which the agreement with the float model is "
         f"{made.agreement:.4f} ({report.agreement_unit})",
     )

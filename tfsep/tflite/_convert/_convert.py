@@ -17,6 +17,7 @@ from tfsep._utils.atomic_files import atomic_files, make_folder
 from tfsep._utils.installed import install_command
 from tfsep.data import Preprocessing
 from tfsep.models._load_model import as_model
+from tfsep.quantize._prepared_model import runtime_of
 from tfsep.tflite._benchmark import benchmark_all, thread_counts
 from tfsep.tflite._convert._header import c_header
 from tfsep.tflite._convert._metadata import LABELS, can_describe, channels_of, raw_pixels_off, with_metadata
@@ -26,7 +27,7 @@ from tfsep.tflite._export import export
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._recipes import Recipe
-from tfsep.tflite._targets import check_targets, targets_named
+from tfsep.tflite._targets import Target, check_targets, targets_named
 from tfsep.tflite._tensor_info import TensorInfo
 
 
@@ -80,7 +81,8 @@ def convert(
             recipe's own.
         tolerance: largest relative RMS error, see `VerifyReport`; None for the recipe's.
         max_calibration_samples: most samples of `calibration` to read; None for the number of `export`.
-        calibrate: how a float model is calibrated first, see `export`; None for the ranges of the converter.
+        calibrate: how a float model is calibrated first, see `export`; None for the ranges of the converter. Where it
+            names no ``runtime``, the rounding is that of the targets, if they have one.
         strict: whether to refuse a lossy file, see `VerifyReport.lossy`; otherwise it is kept with a note.
 
     Returns:
@@ -108,7 +110,8 @@ def convert(
         raise NotADirectoryError(f"folder: expected a folder, got {folder}, which is a file")
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
         raise ValueError(f"name: expected letters, digits, '_', '-' and '.', got {name!r}")
-    wanted = [target.name for target in targets_named(targets)] if targets else []
+    found = targets_named(targets) if targets else []
+    wanted = [target.name for target in found]
     counts = thread_counts(threads)
     if not isinstance(preprocessing, Preprocessing | None):
         raise TypeError(f"preprocessing: expected a Preprocessing or None, got {preprocessing!r}")
@@ -125,7 +128,7 @@ def convert(
             io=io,
             tolerance=tolerance,
             max_calibration_samples=max_calibration_samples,
-            calibrate=calibrate,
+            calibrate=_with_runtime(calibrate, found),
             class_names=labels or (),
             strict=strict,
         )
@@ -134,6 +137,7 @@ def convert(
             if preprocessing is not None:
                 preprocessing.require_channels(channels)
         class_labels, notes = _labels(labels, outputs[0])
+        notes += _runtime_notes(runtime_of(model) or (made.calibration or {}).get("runtime"), found)
         described = can_describe()
         notes += _metadata_notes(described, made.inputs, preprocessing)
         if described:
@@ -166,6 +170,26 @@ def convert(
         for text_file, text in zip(text_files, texts, strict=True):
             text_file.write_text(text, encoding="utf-8")
     return report
+
+
+def _with_runtime(calibrate: str | Mapping[str, Any] | None, targets: Sequence[Target]) -> Any:
+    """The arguments of a calibration, with the runtime of all targets that have one."""
+    runtimes = {target.runtime for target in targets if target.runtime}
+    if not isinstance(calibrate, str | Mapping) or len(runtimes) != 1:
+        return calibrate
+    options: dict[str, Any] = {"method": calibrate} if isinstance(calibrate, str) else dict(calibrate)
+    return options if {"runtime", "config"} & options.keys() else {**options, "runtime": runtimes.pop()}
+
+
+def _runtime_notes(runtime: str | None, targets: Sequence[Target]) -> list[str]:
+    """A remark on targets that round otherwise than a quantized model does."""
+    others = [target.name for target in targets if target.runtime not in (None, runtime)]
+    if runtime is None or not others:
+        return []
+    return [
+        f"exact in the kernels of runtime {runtime!r}; those of {', '.join(others)} round otherwise, by a step here "
+        "and there: a folder for each is exact"
+    ]
 
 
 _MOST_STEPS = 2

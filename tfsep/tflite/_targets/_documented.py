@@ -170,6 +170,7 @@ DOCUMENTED_TARGETS = (
     ),
     Target(
         name="ethos-u",
+        runtime="reference",
         summary="Arm's NPUs Ethos-U55 and U65",
         source=Source("Vela, report of supported operators, Ethos-U55 and U65", "5.2.0"),
         operators=operator_names("""
@@ -207,6 +208,7 @@ DOCUMENTED_TARGETS = (
     ),
     Target(
         name="cmsis-nn",  # its operators are those with a kernel of its own, and RESHAPE, which computes nothing
+        runtime="reference",
         summary="CMSIS-NN's fast kernels on Arm's microcontrollers; other operators run on TensorFlow Lite Micro's own",
         source=Source("CMSIS-NN, arm_depthwise_conv_wrapper_s8.c and TensorFlow Lite Micro's kernels", "V.2.2.0"),
         operators=operator_names("""

@@ -274,6 +274,7 @@ _LOGITS = "leave the softmax out of the model, and apply it to the logits on the
 MEASURED_TARGETS = (
     Target(
         name="xnnpack",
+        runtime="xnnpack",
         summary="LiteRT's default on CPUs, measured: the operators that it takes, and the number of partitions",
         source=Source("XNNPACK delegate, README and xnnpack_delegate.cc", "LiteRT 2.3"),
         operators=_XNNPACK,
@@ -374,6 +375,7 @@ MEASURED_TARGETS = (
     ),
     Target(
         name="tflm",
+        runtime="reference",
         summary="TensorFlow Lite Micro for microcontrollers, measured: outputs and the smallest arena",
         source=Source("TensorFlow Lite Micro's interpreter", "as installed"),
         measure=_measure_tflm,

@@ -72,6 +72,7 @@ class Target:
         prefix_only: whether it runs the graph only up to the first operator that it does not take.
         measure: function of the target and a file that runs the file; None for a target known by its rules alone.
         require: function that raises `ImportError` where `measure` lacks a package; None where it needs none.
+        runtime: kernels whose rounding its results have, a value of `tfsep.quantize.Config.runtime`; None for its own.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Target:
     prefix_only: bool = False
     measure: "Callable[[Target, TargetFile], TargetReport] | None" = None
     require: Callable[[], None] | None = None
+    runtime: str | None = None
 
     def broken_rule(self, node: Node) -> Rule | None:
         """Return the first rule that an operator breaks, or None."""
