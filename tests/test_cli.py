@@ -387,6 +387,7 @@ def test_demo(demo):
         r"fashion_mnist: [\d,]+ parameters, 100 test images",
         *(rf"{name}: \d+ kB, accuracy .* nodes delegated" for name in tflite.RECIPES),
         *(rf"{name}: \d+\.\d\d ms an image, 1 thread" for name in tflite.RECIPES),
+        *(rf"{name}: \d+ kB, .* on \d+ test scenes" for name in saved.scene_models()),
         r"report: .*report\.html",
     )
     page = (out / "report.html").read_text()
@@ -394,7 +395,7 @@ def test_demo(demo):
         assert (out / f"model_{recipe}.tflite").is_file()
         assert recipe in page
     assert page.count("<img") == 24
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == 1 + len(saved.scene_models())
     assert "[[72, 90], [72, 90]]" in page
     assert "% of 100 Fashion-MNIST test images" in page
 

@@ -185,7 +185,20 @@ def test_keras_and_tensorflow_are_imported_in_one_module():
 ORDER = [
     *("_version", "_utils", "_flatbuffer", "_workers", "geometry", "boxes", "metrics", "_keras"),
     *("plots", "defs", "losses", "ops", "layers", "cost", "surgery", "quantize", "weights", "models"),
-    *("slim", "data", "tflite", "train", "importing", "classify", "locate", "examples", "saved", "demo", "cli", "__main__"),
+    *(
+        "slim",
+        "data",
+        "tflite",
+        "train",
+        "importing",
+        "classify",
+        "locate",
+        "examples",
+        "saved",
+        "demo",
+        "cli",
+        "__main__",
+    ),
 ]
 
 

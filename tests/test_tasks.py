@@ -17,8 +17,10 @@ from tfsep import Conv, DepthSepConv, boxes, data, defs, saved, tflite, train
 from tfsep.boxes import Decoding, PostProcessing
 from tfsep.cli import app
 from tfsep.data import _open_data, read_class_names, read_decoding
+from tfsep.demo import scene_fragments
 from tfsep.losses import BoxLoss, ClassLoss
 from tfsep.quantize._prepared_model import is_prepared
+from tfsep.saved import _saved_folder, _saved_scenes
 from tfsep.train._batches import epoch_batches
 from tfsep.train._run_directory import RunDirectory
 from tfsep.train._scene_models import build_scene_model, scene_task
@@ -272,7 +274,7 @@ def test_settings_of_a_task_are_read_again(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", CONFIGS)
-def test_published_folder(task, runs, tmp_path):
+def test_published_folder(task, runs, tmp_path, monkeypatch):
     config, result = CONFIGS[task], runs(task)
     folder = saved.publish(result, config, SCENES, tmp_path / "shown")
     card = (folder / "README.md").read_text()
@@ -283,3 +285,14 @@ def test_published_folder(task, runs, tmp_path):
         assert tflite.inspect(folder / f"model_{recipe}.tflite")
     with np.load(folder / "samples.npz") as samples:
         np.testing.assert_array_equal(samples["mask"][3], SCENES.test.scene(3).mask)
+    monkeypatch.setattr(_saved_scenes, "saved_models", lambda: tmp_path)
+    monkeypatch.setattr(_saved_folder, "saved_models", lambda: tmp_path)
+    assert saved.scene_models() == ("shown",)
+    shipped = saved.load_scene_model("shown")
+    assert (shipped.decoding, shipped.class_names, len(shipped.scenes)) == (result.decoding, SCENES.class_names, 4)
+    assert scene_fragments() == []  # no int8 file
+    (folder / "model_float32.tflite").rename(folder / "model_int8.tflite")
+    heading, words, figure = scene_fragments()
+    assert result.score in words
+    assert figure.count("<svg") == 1
+    assert "find" in heading

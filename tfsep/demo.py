@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfsep import examples, saved, tflite
+from tfsep import examples, plots, saved, tflite
 from tfsep._keras.backend import keras, tf
 from tfsep._utils import html
 from tfsep._utils.arguments import positive_int
@@ -18,6 +18,8 @@ from tfsep._utils.table import Table
 from tfsep._version import __version__
 from tfsep.cost import CostReport, cost
 from tfsep.data import preprocess
+from tfsep.locate import Picture, picture_of
+from tfsep.metrics import DetectionMetric, SegmentationMetric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 REPORT = "report.html"
-SHOWN = 24
+SHOWN, SHOWN_SCENES = 24, 8
+_LEAST_SCORE = 0.5
+"""Of an object that is drawn."""
 
 _INK, _SOFT, _LINE, _ACCENT = "#1c2330", "#5c6675", "#d9dee6", "#2f6fde"
 
@@ -141,6 +145,7 @@ def _page(
             ),
             html.heading("Images and what the int8 file says"),
             html.cards(_image_cards(shipped, results["int8"].classes)),
+            *scene_fragments(),
             html.heading("What the network costs"),
             html.table(counted.table()),
             html.heading("The worked example"),
@@ -151,6 +156,48 @@ def _page(
             html.table(examples.step_table(steps)),
         ],
     )
+
+
+def scene_fragments() -> list[str]:
+    """Return the section of the page about segmentation and detection, of the shipped models for it."""
+    fragments = []
+    for name in saved.scene_models():
+        shipped = saved.load_scene_model(name)
+        path = shipped.folder / "model_int8.tflite"
+        if not path.is_file():
+            continue
+        outputs = [_output_of(path, shipped, scene.image) for scene in shipped.scenes]
+        pictures = [
+            picture_of(scene.image, output, shipped.decoding, _LEAST_SCORE, path)[0]
+            for scene, output in zip(shipped.scenes, outputs, strict=True)
+        ]
+        score = _score_of(shipped, outputs, pictures)
+        _logger.info(f"{name}: {path.stat().st_size / 1000:.0f} kB, {score} on {len(pictures)} test scenes")
+        fragments += [
+            html.paragraph(
+                f"{name}: {shipped.model.count_params():,} parameters, an int8 file of "
+                f"{path.stat().st_size / 1000:.0f} kB, {score} on {len(pictures)} test scenes."
+            ),
+            html.figure(plots.scenes(pictures[:SHOWN_SCENES], shipped.class_names), f"What {name} finds in scenes."),
+        ]
+    return [html.heading("Scenes, and what the int8 files find in them"), *fragments] if fragments else []
+
+
+def _output_of(path: Path, shipped: saved.SavedSceneModel, image: np.ndarray) -> Any:
+    return tflite.predict(path, np.asarray(shipped.preprocessing(image))[None])
+
+
+def _score_of(shipped: saved.SavedSceneModel, outputs: list[Any], pictures: list[Picture]) -> str:
+    """The score of a file on the shipped scenes, in words."""
+    if shipped.decoding is None:
+        masks = SegmentationMetric(len(shipped.class_names) + 1)
+        for scene, picture in zip(shipped.scenes, pictures, strict=True):
+            masks.update(scene.mask, picture.mask)
+        return f"mean IoU {masks.result().mean_iou:.3f}"
+    found = DetectionMetric(len(shipped.class_names))
+    for scene, output in zip(shipped.scenes, outputs, strict=True):
+        found.update(scene.boxes, scene.classes, shipped.decoding(output["offsets"][0], output["classes"][0]))
+    return f"mAP@0.5 {found.result().at(0.5):.3f}"
 
 
 def _channel_table(export: tflite.ExportReport) -> Table:

@@ -171,7 +171,7 @@ def locate(
     for file in files:
         image = np.asarray(read_image(file, how, opened))
         output = opened.run(np.asarray(how(image))[None])
-        picture, own = _picture(image, output, decoding, threshold, opened.path)
+        picture, own = picture_of(image, output, decoding, threshold, opened.path)
         pictures.append(picture)
         scores.append(own)
     classes = _class_count(opened, decoding)
@@ -186,10 +186,18 @@ def locate(
     )
 
 
-def _picture(
+def picture_of(
     image: np.ndarray, output: Any, decoding: Decoding | None, threshold: float, path: Path
 ) -> tuple[Picture, np.ndarray | None]:
-    """An image with what was found, and the scores of objects; None for pixels."""
+    """Return an image with what was found, and the scores of objects; None for pixels.
+
+    Args:
+        image: uint8 (H, W, C).
+        output: output of a model for it, a batch of one.
+        decoding: how a detector's outputs become objects; None where they are objects, or for pixels.
+        threshold: least score of an object.
+        path: path of the model, for errors.
+    """
     nothing = np.zeros((0, 4)), np.zeros(0, int)
     if isinstance(output, np.ndarray) and output.shape[1:3] == image.shape[:2]:
         mask = output[0].argmax(-1) if output.ndim == 4 else output[0]

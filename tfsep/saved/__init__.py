@@ -7,7 +7,7 @@ its training, and ``README.md``, the card.
 
 from tfsep.saved._publish import publish
 from tfsep.saved._saved_folder import SavedModel, export_all, load, saved_models
-from tfsep.saved._saved_scenes import SavedSceneModel, load_scene_model
+from tfsep.saved._saved_scenes import SavedSceneModel, load_scene_model, scene_models
 from tfsep.saved._scene_files import SceneFile, export_scene_files
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "load_scene_model",
     "publish",
     "saved_models",
+    "scene_models",
 ]

@@ -10,7 +10,7 @@ from tfsep._keras.types import Model
 from tfsep.boxes import Decoding
 from tfsep.data import Preprocessing, Scene, SceneData, read_decoding, read_preprocessing
 from tfsep.models import load_model
-from tfsep.saved._saved_folder import SAMPLES, model_folder
+from tfsep.saved._saved_folder import SAMPLES, model_folder, saved_models
 from tfsep.train._run_directory import MODEL
 
 _SHIPPED_SCENES = 24
@@ -63,6 +63,21 @@ def load_scene_model(name: str) -> SavedSceneModel:
     path = folder / MODEL
     how = read_preprocessing(path) or Preprocessing()
     return SavedSceneModel(name, folder, load_model(path), class_names, how, read_decoding(path), scenes)
+
+
+def scene_models() -> tuple[str, ...]:
+    """Return the names of the shipped segmentation networks and detectors.
+
+    Examples:
+        >>> all(load_scene_model(name).scenes for name in scene_models())
+        True
+    """
+    names = []
+    for path in sorted(saved_models().glob(f"*/{SAMPLES}")):
+        with np.load(path) as samples:
+            if set(Scene._fields) <= set(samples.files) and (path.parent / MODEL).is_file():
+                names.append(path.parent.name)
+    return tuple(names)
 
 
 def write_scenes(folder: Path, data: SceneData) -> None:
