@@ -1,7 +1,7 @@
 """Fine-tuning a trained model with fake quantization."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -13,9 +13,9 @@ from tfsep._keras.types import Model
 from tfsep._utils.arguments import short_repr
 from tfsep.boxes import Decoding
 from tfsep.data import ImageData, SceneData
-from tfsep.train._config import FitConfig
+from tfsep.train._config import AUTO, FitConfig
 from tfsep.train._run import TrainingJob, TrainResult, require_data, run_training
-from tfsep.train._scene_config import require_no_augmentation
+from tfsep.train._scene_config import SCENE_BATCH, require_no_augmentation
 from tfsep.train._tasks import Classification, Detection, Segmentation, Task
 
 
@@ -114,7 +114,8 @@ def finetune(
     Args:
         model: a float model from prepared images to probabilities, such as one of `tfsep.train.train`; of a detector,
             to offsets and scores.
-        config: the settings; on scenes, those of augmentation and labels keep their defaults, and are not used.
+        config: the settings; on scenes, those of augmentation and labels keep their defaults, and are not used, and
+            ``batch_size="auto"`` is 32.
         data: the data set, of scenes for segmentation and detection; its test split is used once, at the end.
         folder: folder of the run, created if missing; its files are those of `tfsep.train.train`.
         resume: whether to continue from the folder's checkpoint; model, settings and data must be the same as before.
@@ -140,6 +141,8 @@ def finetune(
     if not isinstance(config, QuantizeConfig):
         raise TypeError(f"config: expected a QuantizeConfig, got {config!r}")
     task = _task(config, data, decoding)
+    if isinstance(data, SceneData) and config.batch_size == AUTO:
+        config = replace(config, batch_size=SCENE_BATCH)
     finished = quantize.prepare(model, config.quantization)
     _require_matching_data(model, data, decoding)
 
