@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fsdecode
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tfsep import tflite
-from tfsep._keras.backend import tf
-from tfsep._keras.model_io import outputs_of
-from tfsep._keras.types import Model, Tensor
 from tfsep._utils.arguments import as_found, as_path, positive_int
 from tfsep._utils.table import Table
 from tfsep.data import CENTRAL, Preprocessing, known_preprocessing, read_class_names
-from tfsep.data._decode import decode_image
-from tfsep.data._image_folder import image_names
-from tfsep.models import load_model
+from tfsep.data._pictures import decode_picture, image_names, picture_input, resize_picture
+
+if TYPE_CHECKING:
+    from tfsep._keras.types import Model
 
 __all__ = ["Classification", "Guess", "ImageModel", "classify"]
 
@@ -42,7 +40,7 @@ class ImageModel(NamedTuple):
     shape: tuple[Any, ...]
     run: Callable[[np.ndarray], Any]
     outputs: tuple[tuple[Any, ...], ...]
-    loaded: Model | None
+    loaded: "Model | None"
 
     @property
     def is_classifier(self) -> bool:
@@ -147,7 +145,7 @@ def classify(
     how, source = preparation_of(opened, preprocessing)
     names, notes = image_files(images)
     path = opened.path
-    scores = [_scores(opened.run(np.asarray(how(read_image(name, how, opened)))[None]), path) for name in names]
+    scores = [_scores(opened.run(picture_input(read_image(name, how, opened), how)[None]), path) for name in names]
     words, remarks = _labels(labels, len(scores[0])) if labels is not None else _own_labels(path, len(scores[0]))
     notes += remarks
     guesses = tuple(
@@ -173,6 +171,9 @@ def open_image_model(
         outputs = tuple(each.shape for each in found.role("output"))
         run: Callable[[np.ndarray], Any] = lambda x: tflite.predict(path, x)  # noqa: E731
     else:
+        from tfsep._keras.backend import tf
+        from tfsep.models import load_model
+
         model = loaded = load_model(path, custom_objects, safe_mode)
         shape = tuple(getattr(loaded, "input_shape", ()))[1:]
         run = lambda x: tf.nest.map_structure(np.asarray, loaded(x, training=False))  # noqa: E731
@@ -195,8 +196,10 @@ def preparation_of(model: ImageModel, given: Preprocessing | None) -> tuple[Prep
     return how, "as given" if given else known.source if known else "the default"
 
 
-def _outputs_of(model: Model) -> Any:
+def _outputs_of(model: "Model") -> Any:
     """The outputs of a model; none of a subclassed one."""
+    from tfsep._keras.model_io import outputs_of
+
     return outputs_of(model) if getattr(model, "outputs", None) else ()
 
 
@@ -216,16 +219,16 @@ def image_files(given: Sequence[str | PathLike[str]]) -> tuple[list[Path], tuple
     return files, (f"{left_out.total()} files are left out ({kinds})",) if left_out else ()
 
 
-def read_image(path: Path, how: Preprocessing, model: ImageModel) -> Tensor:
+def read_image(path: Path, how: Preprocessing, model: ImageModel) -> np.ndarray:
     """Return an image file at the size of a model's input, uint8 (H, W, C)."""
     rows, columns, channels = model.shape
     if not path.is_file():
         raise FileNotFoundError(f"images: expected an image file, got {as_found(path)}")
     try:
-        image = decode_image(path.read_bytes(), channels)
-    except tf.errors.OpError as error:
+        pixels = decode_picture(path.read_bytes(), channels)
+    except ValueError as error:
         raise ValueError(f"images: expected an image file that decodes to (H, W, {channels}), got {path}") from error
-    return how.crop_and_resize(image, (rows, columns))
+    return resize_picture(pixels, how, (rows, columns))
 
 
 def _scores(output: Any, path: Path) -> np.ndarray:

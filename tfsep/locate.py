@@ -22,6 +22,7 @@ from tfsep.classify import (
     read_labels,
 )
 from tfsep.data import Preprocessing, read_class_names, read_decoding
+from tfsep.data._pictures import picture_input
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,8 +170,8 @@ def locate(
     decoding = read_decoding(opened.path)
     pictures, scores = [], []
     for file in files:
-        image = np.asarray(read_image(file, how, opened))
-        output = opened.run(np.asarray(how(image))[None])
+        image = read_image(file, how, opened)
+        output = opened.run(picture_input(image, how)[None])
         picture, own = picture_of(image, output, decoding, threshold, opened.path)
         pictures.append(picture)
         scores.append(own)

@@ -31,8 +31,8 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("keras", "tensorflow"):
         raise
-    lacking = f"expected TensorFlow and Keras for this, got no {error.name}"
-    raise ImportError(f"tfsep: {lacking}: {install_command('tf')}") from None
+    lacking = f"expected the packages tensorflow and keras, got no {error.name}"
+    raise ImportError(f"TensorFlow: {lacking}: {install_command('tf')}") from None
 
 if keras.backend.backend() != "tensorflow":
     raise ValueError(f"Keras backend: expected 'tensorflow', got {keras.backend.backend()!r} from Keras's own settings")

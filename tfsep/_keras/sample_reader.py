@@ -1,17 +1,19 @@
 """Reader of samples: data in any form, as batches of checked arrays, for calibration, verification and prediction."""
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfsep._keras.backend import keras, tf
 from tfsep._keras.input_spec import InputSpec
-from tfsep._keras.types import Data, Shape
+
+if TYPE_CHECKING:
+    from tfsep._keras.types import Data, Shape
 
 
 class Batch(NamedTuple):
@@ -31,7 +33,7 @@ class Batch(NamedTuple):
         return len(self.inputs[0])
 
     @property
-    def kind(self) -> tuple[Shape | bool, ...]:
+    def kind(self) -> "tuple[Shape | bool, ...]":
         """Shapes and presence of labels; batches of the same kind can be joined."""
         return *(array.shape[1:] for array in self.inputs), self.labels is None
 
@@ -69,7 +71,7 @@ class SampleReader:
     with_labels: bool = True
     batched: bool = False
 
-    def batches(self, data: Data) -> Iterator[Batch]:
+    def batches(self, data: "Data") -> Iterator[Batch]:
         """Yield the data batch by batch, without keeping any.
 
         Args:
@@ -106,7 +108,7 @@ class SampleReader:
         most = min(_MOST_NUMBERS // numbers, _MOST_SAMPLES)
         return max(1, min(most, max(least, _MOST_NUMBERS // max(made, 1))))
 
-    def chunks(self, data: Data, size: int | None = None) -> Iterator[Batch]:
+    def chunks(self, data: "Data", size: int | None = None) -> Iterator[Batch]:
         """Yield the data in batches of at most `size` samples: large ones split, small ones joined, none empty.
 
         Without a size, it is `chunk_size`.
@@ -208,7 +210,13 @@ def _joined(batches: Sequence[Batch]) -> Batch:
 
 def is_array(value: Any) -> bool:
     """Return whether this is an array or tensor."""
-    return isinstance(value, np.ndarray | np.generic) or tf.is_tensor(value)
+    tf = _imported("tensorflow")
+    return isinstance(value, np.ndarray | np.generic) or (tf is not None and bool(tf.is_tensor(value)))
+
+
+def _imported(module: str) -> Any:
+    """TensorFlow or Keras, of which data may be; None where it is not imported, so that no data can be of it."""
+    return sys.modules.get(module)
 
 
 def _is_row(value: Any) -> bool:
@@ -257,9 +265,10 @@ def _called(data: Any, argument: str) -> Any:
     Raises:
         TypeError: for a function that wants arguments.
     """
-    if isinstance(data, tf.lite.RepresentativeDataset):
+    tf, keras = _imported("tensorflow"), _imported("keras")
+    if tf is not None and isinstance(data, tf.lite.RepresentativeDataset):
         data = data.input_gen
-    if isinstance(data, keras.utils.PyDataset):
+    if keras is not None and isinstance(data, keras.utils.PyDataset):
         return (data[number] for number in range(data.num_batches))
     if not callable(data):
         return data
@@ -290,7 +299,7 @@ def required_arguments(function: Callable[..., Any]) -> list[str]:
     return [each.name for each in parameters if each.default is each.empty and each.kind not in several]
 
 
-def peeked(data: Data, argument: str) -> tuple[Any, Data]:
+def peeked(data: "Data", argument: str) -> "tuple[Any, Data]":
     """Return the first element of data, None if there is none, and the data, of which nothing is lost.
 
     Args:
@@ -315,7 +324,7 @@ def peeked(data: Data, argument: str) -> tuple[Any, Data]:
 
 def _holds(wanted: str, array: np.ndarray) -> bool:
     """Whether numbers may be cast to a type: real ones to floats, and to other types those that are whole and fit."""
-    if array.dtype.kind not in "fiub" and array.dtype != tf.bfloat16.as_numpy_dtype:
+    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         return False
     if np.dtype(wanted).kind == "f" or wanted in ("bfloat16", array.dtype.name):
         return True

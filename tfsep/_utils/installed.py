@@ -34,7 +34,9 @@ def install_command(extra: str) -> str:
     """
     try:
         found = [line.partition(";") for line in requires("tfsep") or ()]
-    except PackageNotFoundError:  # it runs from a checkout, and is not installed
-        return f"pip install '{Path(__file__).resolve().parents[2]}[{extra}]'"
+    except PackageNotFoundError:
+        found = []
     packages = [package.strip() for package, _, marker in found if f"extra == '{extra}'" in marker.replace('"', "'")]
+    # Without any, it runs from a checkout that is not installed, or has been installed before it had the extra.
+    packages = packages or [f"{Path(__file__).resolve().parents[2]}[{extra}]"]
     return " ".join(["pip install", *(f"'{package}'" for package in packages)])

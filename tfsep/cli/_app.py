@@ -242,10 +242,20 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_targets(text: str) -> tuple[str, ...]:
-    """Names of targets from an option, with commas; all of them for 'all'."""
+    """Names of targets from an option, with commas; for 'all' those that this machine can check, the others named."""
     from tfsep import tflite
 
-    return tuple(tflite.TARGETS) if text == "all" else tuple(part.strip() for part in text.split(","))
+    if text != "all":
+        return tuple(part.strip() for part in text.split(","))
+    names = []
+    for name, target in tflite.TARGETS.items():
+        try:
+            if target.require is not None:
+                target.require()
+            names.append(name)
+        except ImportError as error:
+            print_line(f"{name} is left out: {error}")
+    return tuple(names)
 
 
 def parse_thread_counts(text: str) -> list[int]:

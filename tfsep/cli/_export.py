@@ -95,9 +95,9 @@ def export(
 
 @command("verify")
 def verify(
-    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    file: Annotated[Path, typer.Argument(help="A .tflite file.")],
-    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    model: Annotated[Path, typer.Argument(help=f"{MODEL_HELP} Or a .tflite file, with outputs in place of a model.")],
+    file: Annotated[Path, typer.Argument(help="A .tflite file. Or, for outputs, an .npz file of x and y.")],
+    data: Annotated[str | None, typer.Option(help=DATA_HELP)] = None,
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Most samples to verify on; all if not given.")] = None,
     mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
@@ -107,12 +107,23 @@ def verify(
     custom: CustomOption = None,
     unsafe: UnsafeOption = False,
 ) -> None:
-    """Run a file beside its model and compare; exit with 1 if outputs, weights or operators differ."""
+    """Run a file beside its model and compare; exit with 1 if outputs, weights or operators differ.
+
+    Without the model: tfsep verify FILE.tflite OUTPUTS.npz compares with stored outputs, and needs no TensorFlow.
+    """
     from tfsep._utils.native_stderr import silence_native_stderr
 
     with silence_native_stderr():
         from tfsep import tflite
 
+        if model.suffix == ".tflite":
+            for name, value in (("data", data), ("samples", samples), ("mean", mean), ("std", std)):
+                if value is not None:
+                    raise ValueError(f"{name}: expected none with the outputs in {file}, got {value}")
+            print(tflite.verify_reference(model, file, tolerance=tolerance, strict=strict))
+            return
+        if data is None:
+            raise ValueError("data: expected a set or a file to verify on, got none")
         loaded = open_model(model, custom, unsafe)
         prepared = preparation_for(model, loaded, mean, std)
         prepared.tell(data)

@@ -1,11 +1,13 @@
 """The commands cost, inspect, bench and predict: what a network or file holds, takes, and says."""
 
 import itertools
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tfsep._utils.installed import install_command
 from tfsep._utils.table import Table
 from tfsep.cli._app import (
     TARGET_HELP,
@@ -165,6 +167,8 @@ def _require_picture(plot: Path | None, option: str = "plot") -> None:
         from tfsep._utils.atomic_files import require_place
 
         require_place(plot, option)
+        if find_spec("matplotlib") is None:
+            raise ImportError(f"{option}: expected the package matplotlib, got none: {install_command('plots')}")
 
 
 def _save_figure(figure: Any, path: Path, option: str = "plot") -> None:

@@ -5,19 +5,16 @@ names only; of shards, nothing that grows with their images. `Split.examples` is
 process or for each of several workers. Images stay uint8 until `Preprocessing`, the one record by which training,
 calibration, verification and prediction turn pixels into the input of a network.
 
+How images are prepared needs no TensorFlow: it is imported with the first name that reads a data set.
+
 A data set of scenes (`SceneData`) has boxes and masks in place of labels, and its splits are read like others.
 """
 
-from tfsep.data._compose_scene import Scene
-from tfsep.data._decode import preprocess
-from tfsep.data._detection_targets import detection_targets
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tfsep.data._epoch_shard import EpochShard
-from tfsep.data._fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist, read_idx
-from tfsep.data._fashion_scenes import SceneData, SceneSplit, fashion_scenes
-from tfsep.data._image_data import ImageData
-from tfsep.data._image_folder import image_folder
-from tfsep.data._model_preprocessing import KnownPreprocessing, known_preprocessing, leading_preprocessing
-from tfsep.data._open_data import open_arrays, open_batches, open_data, open_scenes
+from tfsep.data._known_preprocessing import KnownPreprocessing, known_preprocessing
 from tfsep.data._preprocessing import (
     CENTRAL,
     DEFAULT,
@@ -28,9 +25,20 @@ from tfsep.data._preprocessing import (
     save_with_preprocessing,
     write_preprocessing,
 )
-from tfsep.data._records import open_records
-from tfsep.data._split import Split
-from tfsep.data._write_records import write_records
+
+if TYPE_CHECKING:
+    from tfsep.data._compose_scene import Scene
+    from tfsep.data._decode import preprocess
+    from tfsep.data._detection_targets import detection_targets
+    from tfsep.data._fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist, read_idx
+    from tfsep.data._fashion_scenes import SceneData, SceneSplit, fashion_scenes
+    from tfsep.data._image_data import ImageData
+    from tfsep.data._image_folder import image_folder
+    from tfsep.data._model_preprocessing import leading_preprocessing
+    from tfsep.data._open_data import open_arrays, open_batches, open_data, open_scenes
+    from tfsep.data._records import open_records
+    from tfsep.data._split import Split
+    from tfsep.data._write_records import write_records
 
 __all__ = [
     "CENTRAL",
@@ -64,3 +72,30 @@ __all__ = [
     "write_preprocessing",
     "write_records",
 ]
+
+_WITH_TENSORFLOW = {
+    "_compose_scene": ("Scene",),
+    "_decode": ("preprocess",),
+    "_detection_targets": ("detection_targets",),
+    "_fashion_mnist": ("FASHION_MNIST_CLASSES", "fashion_mnist", "read_idx"),
+    "_fashion_scenes": ("SceneData", "SceneSplit", "fashion_scenes"),
+    "_image_data": ("ImageData",),
+    "_image_folder": ("image_folder",),
+    "_model_preprocessing": ("leading_preprocessing",),
+    "_open_data": ("open_arrays", "open_batches", "open_data", "open_scenes"),
+    "_records": ("open_records",),
+    "_split": ("Split",),
+    "_write_records": ("write_records",),
+}
+"""The names that need TensorFlow, by module."""
+
+
+def __getattr__(name: str) -> Any:
+    module = next((module for module, names in _WITH_TENSORFLOW.items() if name in names), None)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,41 +1,16 @@
 """Decoding of images: from the bytes of a file to uint8 pixels."""
 
-import io
-from functools import cache
-from pathlib import Path
-
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.ExifTags import Base
 
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor, TensorLike
+from tfsep.data._pictures import decode_picture
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 
 _BY_TENSORFLOW = b"\xff\xd8", b"\x89P", b"GI"
 """First bytes of JPEG, PNG and GIF."""
-_NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}
-"""Formats that Pillow knows by name, and that need a program of their own to read."""
-_OF_16_BITS = "I;16", "I;16L", "I;16B", "I;16N"
-
-
-@cache
-def readable_formats() -> tuple[str, ...]:
-    """Return the names of the image formats that are read."""
-    Image.init()
-    return tuple(sorted(set(Image.OPEN) - _NO_PICTURES))
-
-
-@cache
-def image_suffixes() -> frozenset[str]:
-    """Return the suffixes of the files that are read, in small letters.
-
-    Examples:
-        >>> {".jpg", ".png", ".webp", ".tif"} <= image_suffixes(), ".txt" in image_suffixes()
-        (True, False)
-    """
-    formats = readable_formats()
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
 
 
 def preprocess(images: Tensor | np.ndarray) -> Tensor:
@@ -102,32 +77,9 @@ def _decode_with_tensorflow(content: Tensor, channels: int) -> Tensor:
 
 def _decode_with_pillow(values: np.ndarray, channels: int) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(values.tobytes()), formats=readable_formats()) as stored:
-            image: Image.Image = ImageOps.exif_transpose(stored)
-            if image.mode in _OF_16_BITS:
-                # Pillow would cut off what is over 255.
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            if image.mode in ("F", "I"):
-                raise ValueError(f"pixels of mode {image.mode}, whose range is not known")
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    except Exception as error:  # Pillow raises many kinds for a damaged file
-        raise tf.errors.InvalidArgumentError(None, None, f"no whole image file: {error}") from error
-    return pixels.reshape(*pixels.shape[:2], int(channels))
-
-
-def upright_size(path: Path) -> tuple[int, int] | None:
-    """Return rows and columns of an image file, upright, by its header alone; None for one that is none.
-
-    Args:
-        path: path of the file.
-    """
-    try:
-        with Image.open(path, formats=readable_formats()) as image:
-            columns, rows = image.size
-            turned = image.getexif().get(Base.Orientation, 1) >= 5
-    except Exception:  # Pillow raises many kinds for a damaged file, which the first decoding names
-        return None
-    return (columns, rows) if turned else (rows, columns)
+        return decode_picture(values.tobytes(), int(channels))
+    except ValueError as error:
+        raise tf.errors.InvalidArgumentError(None, None, str(error)) from error
 
 
 def _upright_jpeg(image: Tensor, content: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ import numpy as np
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Tensor
 from tfsep._utils.arguments import as_found, as_path, number_in_range
-from tfsep.data._decode import decode_file, decoded_size, image_suffixes, upright_size
+from tfsep.data._decode import decode_file, decoded_size
 from tfsep.data._image_data import ImageData
+from tfsep.data._pictures import image_names, image_suffixes, upright_size
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._split import IndexedSplit
 from tfsep.geometry import PairLike
@@ -85,29 +86,6 @@ class FileSplit(IndexedSplit):
             raise ValueError(
                 f"data: expected files that decode to (H, W, {self.image_shape[2]}), got {path}"
             ) from error
-
-
-def image_names(folder: Path, left_out: Counter[str], below: str = "") -> Iterator[str]:
-    """Yield the paths of the images in a folder, at any depth, relative to it.
-
-    They are strings, because a `Path` for each is slow. Hidden files are no images.
-
-    Args:
-        folder: the folder.
-        left_out: counts the suffixes of files that are no images.
-        below: path below the folder to look at, which ends in a slash.
-    """
-    suffixes = image_suffixes()
-    with os.scandir(folder / below) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from image_names(folder, left_out, f"{below}{entry.name}/")
-            elif entry.name.startswith(".") or not entry.is_file():
-                continue
-            elif (suffix := Path(entry.name).suffix.lower()) in suffixes:
-                yield below + entry.name
-            else:
-                left_out[suffix or "without a suffix"] += 1
 
 
 def _names_and_labels(folder: Path, class_names: tuple[str, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:

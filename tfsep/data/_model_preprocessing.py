@@ -1,7 +1,6 @@
-"""The one rule by which a model's images are prepared: the record beside it, or what its first layers say."""
+"""What a model's first layers say of the pixels that it takes."""
 
-from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,8 @@ from tfsep._keras.layer_calls import watch_layer_calls
 from tfsep._keras.model_graph import SOME_SIZE
 from tfsep._keras.model_io import inputs_of
 from tfsep._keras.types import Layer, Model
-from tfsep.data._preprocessing import DEFAULT, Preprocessing, read_preprocessing
+from tfsep.data._known_preprocessing import KnownPreprocessing
+from tfsep.data._preprocessing import DEFAULT, Preprocessing
 
 _RANGES = (
     (0.0, 1.0, Preprocessing(scale=255.0, offset=0.0)),
@@ -33,41 +33,6 @@ _ROUNDING = 0.01
 _L = keras.layers
 _MOVES = (_L.Resizing, _L.CenterCrop, _L.RandomCrop, _L.Cropping2D, _L.ZeroPadding2D)
 """Layers that move pixels, or make others of the same range."""
-
-
-class KnownPreprocessing(NamedTuple):
-    """How a model's images are prepared.
-
-    Attributes:
-        preprocessing: the record.
-        source: origin of it, in words.
-    """
-
-    preprocessing: Preprocessing
-    source: str
-
-
-def known_preprocessing(path: str | PathLike[str], model: Model | None = None) -> KnownPreprocessing | None:
-    """Return how the images for a model are prepared: as recorded beside it, or else as its first layers say.
-
-    Args:
-        path: path of the model.
-        model: the model, as loaded; None for a file that Keras does not load.
-
-    Returns:
-        The record and its source; None where neither says it.
-
-    Raises:
-        ValueError: if the JSON beside the model is damaged.
-
-    Examples:
-        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255, name="scale")])
-        >>> known_preprocessing("missing.keras", model).source
-        'as scale of the model prepares them'
-    """
-    if (recorded := read_preprocessing(path)) is not None:
-        return KnownPreprocessing(recorded, "as recorded beside the model")
-    return None if model is None else leading_preprocessing(model)
 
 
 def leading_preprocessing(model: Model) -> KnownPreprocessing | None:

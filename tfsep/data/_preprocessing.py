@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfsep._keras.backend import tf
-from tfsep._keras.types import Model, Tensor, TensorLike
 from tfsep._utils.arguments import as_path, number_in_range, one_of, short_repr
 from tfsep._utils.atomic_files import atomic_file, atomic_files
 from tfsep.boxes import Decoding
 from tfsep.geometry._sizes import pair
+
+if TYPE_CHECKING:
+    from tfsep._keras.types import Model, Tensor, TensorLike
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos3")
 JSON_KEY, CLASS_NAMES_KEY, DETECTION_KEY = "preprocessing", "class_names", "detection"
@@ -69,7 +70,7 @@ class Preprocessing:
         object.__setattr__(self, name, value)
 
     @classmethod
-    def standardizing(cls, mean: TensorLike, deviation: TensorLike, **options: Any) -> "Preprocessing":
+    def standardizing(cls, mean: "TensorLike", deviation: "TensorLike", **options: Any) -> "Preprocessing":
         """Return the record of ``(pixel / 255 - mean) / deviation``, the form of torchvision and timm.
 
         Args:
@@ -84,8 +85,10 @@ class Preprocessing:
         mean, deviation = np.asarray(mean, float), np.asarray(deviation, float)
         return cls(scale=(255 * deviation).tolist(), offset=(mean / deviation).tolist(), **options)
 
-    def __call__(self, images: Tensor | np.ndarray) -> Tensor:
+    def __call__(self, images: "Tensor | np.ndarray") -> "Tensor":
         """Return pixels in [0, 255], (..., C), as the float32 input of a network."""
+        from tfsep._keras.backend import tf
+
         self.require_channels(images.shape[-1])
         return tf.cast(images, "float32") / self.scale - self.offset
 
@@ -119,13 +122,15 @@ class Preprocessing:
                 f"{len(self.std)}"
             )
 
-    def crop_and_resize(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+    def crop_and_resize(self, image: "Tensor", size: tuple[int, int]) -> "Tensor":
         """Return an image cropped and resized, as uint8.
 
         Args:
             image: pixels in [0, 255], (H, W, C).
             size: rows and columns where the record has no size.
         """
+        from tfsep._keras.backend import tf
+
         image = image if self.crop == 1 else tf.image.central_crop(image, self.crop)
         image = tf.image.resize(image, self.size or size, method=self.interpolation, antialias=True)
         return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
@@ -291,7 +296,7 @@ def write_preprocessing(
 
 
 def save_with_preprocessing(
-    model: Model,
+    model: "Model",
     preprocessing: Preprocessing,
     path: str | PathLike[str],
     argument: str = "path",

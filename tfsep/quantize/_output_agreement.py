@@ -6,17 +6,8 @@ from math import inf, sqrt
 import numpy as np
 
 from tfsep._keras.types import Tensor
+from tfsep._utils.class_rows import is_row_of_classes
 from tfsep.quantize._calibration_samples import CalibrationSamples
-
-
-def is_row_of_classes(output: np.ndarray) -> bool:
-    """Return whether an output is one number for each class, (N, classes).
-
-    Examples:
-        >>> is_row_of_classes(np.zeros((3, 10))), is_row_of_classes(np.zeros((3, 1)))
-        (True, False)
-    """
-    return output.ndim == 2 and output.shape[1] > 1
 
 
 def is_whole(output: np.ndarray) -> bool:

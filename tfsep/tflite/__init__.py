@@ -10,9 +10,11 @@ from tfsep.tflite._benchmark import BenchmarkReport, BenchmarkTable, benchmark, 
 from tfsep.tflite._channel_errors import ChannelError
 from tfsep.tflite._export_report import ExportReport
 from tfsep.tflite._inspect import Inspection, OperatorRow, TensorRow, inspect
+from tfsep.tflite._predict import predict
 from tfsep.tflite._profile import ProfileReport, ProfileRow, profile
 from tfsep.tflite._proof_report import Proof
 from tfsep.tflite._recipes import RECIPES, Recipe
+from tfsep.tflite._reference import verify_reference
 from tfsep.tflite._targets import TARGETS, Finding, Rule, Source, Target, TargetReport, TargetsReport, check_targets
 from tfsep.tflite._tensor_info import TensorInfo
 from tfsep.tflite._verify_report import VerificationError, VerifyReport
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from tfsep.tflite._convert import ConvertReport, convert
     from tfsep.tflite._export import export
     from tfsep.tflite._float_latency import float_latency
-    from tfsep.tflite._verify import predict, verify
+    from tfsep.tflite._verify import verify
 
 __all__ = [
     "RECIPES",
@@ -66,6 +68,7 @@ __all__ = [
     "predict",
     "profile",
     "verify",
+    "verify_reference",
 ]
 
 _WITH_TENSORFLOW = {
@@ -79,7 +82,6 @@ _WITH_TENSORFLOW = {
     "convert": "tfsep.tflite._convert",
     "export": "tfsep.tflite._export",
     "float_latency": "tfsep.tflite._float_latency",
-    "predict": "tfsep.tflite._verify",
     "verify": "tfsep.tflite._verify",
 }
 """The modules of the names that need TensorFlow."""

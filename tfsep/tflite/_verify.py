@@ -1,20 +1,13 @@
 """Verification: a file and its model run on the same data, side by side."""
 
-from collections import Counter
 from os import PathLike
-from typing import Any
 
-import numpy as np
-
-from tfsep._flatbuffer.reader import type_name
 from tfsep._keras.foreign_state import foreign_state_kept
-from tfsep._keras.sample_reader import SampleReader
 from tfsep._keras.types import Data, Model
 from tfsep._utils.arguments import positive_number
-from tfsep.tflite._litert_model import LiteRTModel
 from tfsep.tflite._model_run import model_run
 from tfsep.tflite._output_comparison import compare_outputs
-from tfsep.tflite._recipes import Recipe, recipe_of_types
+from tfsep.tflite._recipe_of_file import recipe_of_file
 from tfsep.tflite._source_model import source_and_file
 from tfsep.tflite._verify_report import VerifyReport, require_passed
 
@@ -80,58 +73,10 @@ def verify(
     with foreign_state_kept(model):
         source, file, data = source_and_file(model, path, data, threads)
         with model_run(source.signature) as run:
-            (report, samples), worst_weight = compare_outputs(source, run, file, data, _recipe_of(file), tolerance), ""
+            (report, samples), worst_weight = (
+                compare_outputs(source, run, file, data, recipe_of_file(file), tolerance),
+                "",
+            )
             if weights:
                 report, worst_weight = source.check_weights(file, path, report, samples)
     return require_passed(report, path, worst_weight, strict)
-
-
-_INTEGERS = {"int8": "int8", "uint8": "int8", "int16": "int16"}
-"""Types of quantized activations, and their names in recipes."""
-
-
-def _recipe_of(file: LiteRTModel) -> Recipe:
-    """The recipe of `RECIPES` that stores and computes in a file's types."""
-    graph = file.flatbuffer.subgraphs[0]
-    types = [type_name(tensor) for tensor in graph.tensors]
-    weights = next((name for name in ("int8", "float16") if name in types), "int8" if "uint8" in types else "float32")
-    first = file.inputs[0]
-    if first.scale:
-        return recipe_of_types(weights, _INTEGERS.get(first.dtype, "int8"))
-    computed = Counter(types[number] for operator in graph.operators or [] for number in operator.outputs)
-    common = max(("float32", *_INTEGERS), key=computed.__getitem__)
-    return recipe_of_types(weights, _INTEGERS.get(common, "float32"))
-
-
-def predict(path: str | PathLike[str], data: Data, *, threads: int = 1) -> Any:
-    """Run a file on data and return its outputs as real numbers.
-
-    Args:
-        path: path of the ``.tflite`` file.
-        data: an array (N, ...) of the file's input, floats where the file has quantized numbers; for several inputs a
-            tuple of arrays in the file's order, which `export` makes the model's own, or a dict by name; or an iterable
-            of any of these, a ``tf.data.Dataset`` or a generator. Labels are ignored.
-        threads: number of LiteRT's threads.
-
-    Returns:
-        An array (N, ...), float32 where the file has quantized numbers; of several outputs, a dict by name.
-
-    Raises:
-        ValueError, TypeError: for data of another shape or dtype, with NaN, or of no sample; for a damaged file.
-        FileNotFoundError: if there is no such file.
-
-    Examples:
-        >>> predict("missing.tflite", np.zeros((1, 2)))
-        Traceback (most recent call last):
-        FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
-    """
-    file = LiteRTModel(path, threads)
-    parts = [
-        file(batch.inputs) for batch in SampleReader(file.input_specs(), with_labels=False).batches(data) if batch.size
-    ]
-    if not parts:
-        raise ValueError("data: expected at least one sample, got none")
-    outputs = [np.concatenate(part) for part in zip(*parts, strict=True)]
-    if len(outputs) == 1:
-        return outputs[0]
-    return {info.name: output for info, output in zip(file.outputs, outputs, strict=True)}
