@@ -303,14 +303,17 @@ BETWEEN = {
 def test_functions_of_tensorflow_between_layers(case, tmp_path):
     """Keras 2 makes layers of them, which Keras 3 has not; saved again by Keras 3."""
     function, node, expected = BETWEEN[case]
-    ends = {"input_layers": [["x", 0, 0], ["y", 0, 0]]}
+    # Keras 3.12 has no model of an input that is not used.
+    used = [name for name in ("x", "y") if f'"{name}"' in json.dumps(node)]
+    ends = {"input_layers": [[name, 0, 0] for name in used]}
     config = between(function, node, class_name="SlicingOpLambda" if "getitem" in function else "TFOpLambda")
     config["config"] |= ends
     x, y = normal(5, 4, 3), normal(5, 4, 3)
+    given = {"x": x, "y": y}[used[0]] if len(used) == 1 else [x, y]
     model = models.load_model(keras2_file(tmp_path / "m.h5", config, {}))
-    assert_close(model.predict([x, y], verbose=0), expected(x, y))
+    assert_close(model.predict(given, verbose=0), expected(x, y))
     model.save(tmp_path / "m.keras")
-    assert_close(models.load_model(tmp_path / "m.keras").predict([x, y], verbose=0), expected(x, y))
+    assert_close(models.load_model(tmp_path / "m.keras").predict(given, verbose=0), expected(x, y))
 
 
 UNREADABLE = {
