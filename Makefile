@@ -48,7 +48,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-slow: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[dev,keras2,keras-hub]'
+	$(PIP) --editable '.[dev,keras2,keras-hub,package]'
 	touch $@ $(VENV)/.installed-dev $(VENV)/.installed
 
 $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python

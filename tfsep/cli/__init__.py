@@ -13,7 +13,7 @@ from tfsep.cli._app import app
 def main() -> None:
     """Run the command."""
     print_any_character(sys.stdout, sys.stderr)
-    app()
+    app(prog_name="tfsep")
 
 
 __all__ = ["app", "main"]

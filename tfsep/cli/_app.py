@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="tfsep",
     help="Efficient convolutions for Keras: from a network as data to a .tflite file proven to compute the same.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
