@@ -162,6 +162,6 @@ def _read_latency(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"latency: expected {MEASURED!r} or a JSON file of times by name, got {as_found(path)}")
     try:
-        return json.loads(path.read_text(errors="replace"))
+        return json.loads(path.read_text(errors="replace", encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"latency: expected a JSON file of times by name, got {path}: {error}") from None
