@@ -152,7 +152,9 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("name", ["export", "quantize", pytest.param("convert", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["export", *(pytest.param(name, marks=pytest.mark.slow) for name in ("quantize", "convert"))]
+)
 @pytest.mark.parametrize(
     ("model", "record", "options", "low", "high", "said"),
     [
@@ -176,3 +178,8 @@ def test_data_are_what_the_model_takes(place, tmp_path, name, model, record, opt
     assert said is None or said in text
     assert read_preprocessing(tmp_path / file) == (Preprocessing(scale=255 / high, offset=0.0) if low == 0 else DEFAULT)
     assert read_class_names(tmp_path / file) == ("cats", "dogs")
+
+
+def test_quantize_takes_the_pixels_of_the_model(place, tmp_path):
+    run("quantize", place / "own.keras", "--calibrate-only", "--data", place / "photos", "--out", tmp_path)
+    np.testing.assert_allclose(input_of(tmp_path / "model_int8.tflite"), (0, 255), atol=5)

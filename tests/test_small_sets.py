@@ -21,7 +21,10 @@ def data_of(count):
     return ImageData("stripes", ("above", "below"), stripes(count, 0), stripes(100, 1))
 
 
-@pytest.mark.parametrize(("images", "epochs"), [(42, 12), (200, 6), pytest.param(2000, 4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("images", "epochs"),
+    [(42, 12), pytest.param(200, 6, marks=pytest.mark.slow), pytest.param(2000, 4, marks=pytest.mark.slow)],
+)
 def test_few_steps_give_statistics_of_the_images(images, epochs, tmp_path):
     lines = []
     with messages_to(lines.append):

@@ -56,7 +56,7 @@ def preparation_for(
     known = known_preprocessing(path, model)
     how = known.preprocessing if known else default or DEFAULT
     if mean is not None or std is not None:
-        return Preparation(_standardized(how, mean, std), True)
+        return Preparation(standardized(how, mean, std), True)
     if known is None:
         unknown = "the default, as nothing is recorded beside the model; --mean and --std set another"
         return Preparation(how, False, f"{how.describe()}, {unknown}")
@@ -70,8 +70,19 @@ def _has_images(source: str | None) -> bool:
     return source is not None and Path(source).suffix not in (".npy", ".npz")
 
 
-def _standardized(how: "Preprocessing", mean: str | None, std: str | None) -> "Preprocessing":
-    """A record with the mean and the deviation of the options."""
+def standardized(how: "Preprocessing", mean: str | None, std: str | None) -> "Preprocessing":
+    """Return a record with the mean and the deviation of the options.
+
+    Args:
+        how: the record.
+        mean: value of the option; None for that of the record.
+        std: value of the option, likewise.
+
+    Raises:
+        ValueError: for values that are no numbers, or a deviation of zero.
+    """
+    if mean is None and std is None:
+        return how
     means = how.mean if mean is None else _parse_numbers("mean", mean)
     scales = how.std if std is None else _parse_numbers("std", std)
     if not all(scales):

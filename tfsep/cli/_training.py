@@ -21,7 +21,8 @@ from tfsep.cli._calibration import (
     with_latency,
 )
 from tfsep.cli._models import CustomOption, UnsafeOption, open_model
-from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for
+from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for, standardized
+from tfsep.cli._start import open_start
 from tfsep.defs import NETWORKS
 
 if TYPE_CHECKING:
@@ -89,13 +90,35 @@ def train(
     task: TaskOption = None,
     data: DataOption = None,
     size: SizeOption = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="A trained classifier to begin with, which gets a new head: a model of Keras, the folder of a run, or "
+            "what `tfsep import` takes, of --network and --alpha.",
+        ),
+    ] = None,
+    freeze: Annotated[
+        str | None, typer.Option(help="Stages of it, from the image on, that stay as they are; or all, but the head.")
+    ] = None,
+    stage_rate: Annotated[
+        float | None,
+        typer.Option(help="Learning rate of each stage against the one behind it; 1 if not given."),
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
+    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
+    custom: CustomOption = None,
+    unsafe: UnsafeOption = False,
     config: ConfigOption = None,
     network: Annotated[str | None, typer.Option(help=f"{' or '.join(NETWORKS)}.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Width multiplier.")] = None,
     epochs: EpochsOption = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
     learning_rate: LearningRateOption = None,
-    validation: Annotated[int | None, typer.Option(help="Training images that are held out to watch the run.")] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(help="Training images that are held out to watch the run, or their share, below 1."),
+    ] = None,
     seed: SeedOption = None,
     xla: XlaOption = None,
     settings: SetOption = None,
@@ -117,6 +140,7 @@ def train(
     with silence_native_stderr():
         from tfsep import saved
         from tfsep import train as training
+        from tfsep.data import DEFAULT
 
         given = {
             **_merged_settings(config, settings),
@@ -127,18 +151,26 @@ def train(
                 epochs=epochs,
                 batch_size=batch_size,
                 learning_rate=learning_rate,
-                validation=validation,
+                validation=int(validation) if validation is not None and validation.is_integer() else validation,
                 seed=seed,
                 xla=xla and xla.value,
+                freeze=int(freeze) if freeze is not None and freeze.isdecimal() else freeze,
+                stage_rate=stage_rate,
             ),
         }
         recipe = training.config_of(given)
         folder = out or Path("runs") / ("fashion_mnist" if recipe.task == Task.CLASSIFICATION else recipe.task)
         with training.join(strategy.value, timeout, device.value) as devices:
-            channels = 3 if recipe.task == Task.CLASSIFICATION else 1
-            shape = None if size is None else (*parse_size(size), channels)
-            images = _open_data(recipe.task, data, shape)
-            result = training.train(recipe, images, folder, resume=resume, devices=devices)
+            begun = None if start is None else open_start(start, network, alpha, size, mean, std, custom, unsafe)
+            if begun is None:
+                channels = 3 if recipe.task == Task.CLASSIFICATION else 1
+                shape = None if size is None else (*parse_size(size), channels)
+                images = _open_data(recipe.task, data, shape, standardized(DEFAULT, mean, std))
+            else:
+                begun.preparation.tell(data or "fashion_mnist")
+                images = _open_data(recipe.task, data, begun.shape, begun.preparation.how)
+            model = begun and begun.model
+            result = training.train(recipe, images, folder, start=model, resume=resume, devices=devices)
             _print_result(result)
             if publish is not None and devices.is_chief:
                 print_line(f"published in {saved.publish(result, recipe, images, publish)}")

@@ -212,6 +212,9 @@ class TrainConfig(FitConfig):
         dropout: share of the features that training drops before the classifier.
         batch_norm_decay: momentum of the moving statistics.
         sync_batch_norm: whether replicas normalize by the statistics of all, in place of their own.
+        freeze: number of stages, from the image on, that stay as they are in a run with a start: 1 for what is at the
+            size of the image and at half of it; ``"all"`` leaves the new head alone to learn.
+        stage_rate: factor of the learning rate of each stage against the one behind it, in a run with a start.
         precision: ``"float32"``; ``"mixed_bfloat16"`` or ``"mixed_float16"``, which compute in 16 bits and keep weights
             in float32, float16 with a scaled loss; or ``"auto"``: by the device.
 
@@ -225,6 +228,8 @@ class TrainConfig(FitConfig):
     dropout: float = 0.1
     batch_norm_decay: float = 0.99
     sync_batch_norm: bool = False
+    freeze: int | str = 0
+    stage_rate: float = 1.0
     precision: str = "float32"
 
     _tasks: ClassVar[tuple[str, ...]] = ("classification",)
@@ -241,6 +246,12 @@ class TrainConfig(FitConfig):
         for name, *ends in (("alpha", 0, 100), ("dropout", 0, 0.99), ("batch_norm_decay", 0, 1)):
             self._set_number(name, float, *ends)
         self._require_positive("alpha")
+        if self.freeze != "all":
+            if isinstance(self.freeze, str):
+                raise ValueError(f"freeze: expected a number of stages or 'all', got {self.freeze!r}")
+            self._set_number("freeze", int, 0)
+        self._set_number("stage_rate", float, 0, 1)
+        self._require_positive("stage_rate")
 
 
 def read_config(path: str | PathLike[str]) -> dict[str, Any]:

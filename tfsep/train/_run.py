@@ -7,7 +7,7 @@ resumed run takes the same steps as an uninterrupted one.
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -99,6 +99,7 @@ class TrainingJob:
         on_epoch_begin: called with the model in training and the number of the epoch, from 0.
         identity: facts beside the data that a resumed run must have in common with its beginning.
         warm_statistics: whether moving statistics begin with a smaller decay, see `Trainer`.
+        rates: a function from the model in training to factors of the learning rate, see `Trainer`.
     """
 
     make_model: Callable[[str], Model]
@@ -110,6 +111,7 @@ class TrainingJob:
     on_epoch_begin: Callable[[Model, int], None] = lambda model, epoch: None  # noqa: ARG005
     identity: dict[str, Any] = field(default_factory=dict)
     warm_statistics: bool = False
+    rates: Callable[[Model], Sequence[float]] = lambda model: ()  # noqa: ARG005
 
 
 _DataKind = TypeVar("_DataKind", ImageData, SceneData)
@@ -246,7 +248,7 @@ def _fitting_trainer(
             optimizer = build_optimizer(chosen, training.size // chosen.images_per_step, computation.precision)
             prepare = job.task.preparation(chosen, training.preprocessing, model)
             within = prepare if computation.augmentation == "device" else None
-            how = job.teacher, job.distill, computation.xla, within, job.warm_statistics
+            how = job.teacher, job.distill, computation.xla, within, job.warm_statistics, job.rates(model)
             trainer = Trainer(model, optimizer, chosen, job.task, *how)
         try:
             trainer.rehearse(_batches(trainer, training, chosen, 0, devices))

@@ -69,6 +69,8 @@ class SceneConfig(TrainConfig):
         dropout: share of the features that training drops before the classifier of ``"deeplab_v3"``; 0 for others.
         batch_norm_decay: momentum of the moving statistics, of backbone and head.
         sync_batch_norm: whether replicas normalize by the statistics of all.
+        freeze: for classification; 0 here.
+        stage_rate: for classification; 1 here.
         precision: ``"float32"``, ``"mixed_bfloat16"``, ``"mixed_float16"``, or ``"auto"``: by the device.
         task: ``"segmentation"`` or ``"detection"``.
         head: ``"deeplab_v3"`` or ``"lraspp"`` for segmentation, ``"ssdlite"`` for detection; ``"auto"``

@@ -5,6 +5,7 @@ Keras's `fit` does not train under ``tf.distribute.MultiWorkerMirroredStrategy``
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,7 @@ class Trainer:
         preparation: prepares each batch within the step; None where batches are prepared.
         warm_statistics: whether the moving statistics of batch normalizations begin with a smaller decay, as the
             average does: those of an untrained model are of no data, and still in the sum after a hundred steps.
+        rates: a factor of the learning rate for each trained variable; none for the same rate of all.
 
     Source of the average: M. Tan, Q. Le, "EfficientNet" (arXiv 1905.11946), section 5. Source of distillation: G.
     Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531).
@@ -79,6 +81,7 @@ class Trainer:
         xla: bool = False,
         preparation: Preparation | None = None,
         warm_statistics: bool = False,
+        rates: Sequence[float] = (),
     ) -> None:
         self.model, self.optimizer, self._config = model, optimizer, config
         self.task = task or Classification()
@@ -99,6 +102,11 @@ class Trainer:
         self._statistics = [own for of, own in followed if id(of) not in trained and own.dtype.is_floating]
         self._untrained = [variable for variable in model.weights if id(variable) not in trained]
         self._decays = _statistics_decays(model, config.accumulate) if warm_statistics else {}
+        self._slow = [
+            (variable, rate)
+            for variable, rate in zip(model.trainable_variables, rates or repeat(1.0), strict=bool(rates))
+            if rate != 1
+        ]
         self._skipped, self._skipped_in_a_row = (tf.Variable(0, trainable=False, dtype="int64") for _ in range(2))
         self._scales_loss = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         # XLA compiles the whole step of one replica. It cannot exchange gradients: of several, what each does alone.
@@ -191,6 +199,7 @@ class Trainer:
         replicas = self._strategy.num_replicas_in_sync
         # A plain function, so that a compiled one inside is placed on its replica's device.
         prepared = self.preparation(*batch) if self.preparation else batch
+        slow = [tf.identity(variable.value) for variable, _ in self._slow]
         computed = self._strategy.run(lambda *given: self._gradients(*given), args=prepared)  # noqa: PLW0108
         gradients, former, sums, finite = computed
         all_finite = self._strategy.reduce("SUM", finite, axis=None) > replicas - 0.5
@@ -200,6 +209,7 @@ class Trainer:
         def take() -> Tensor:
             if not self._scales_loss:
                 self._strategy.run(self._apply, args=(gradients,))
+            self._slow_down(slow)
             if self._decays:
                 self._strategy.run(self._warm_statistics, args=(former,))
             self._follow_weights()
@@ -274,6 +284,11 @@ class Trainer:
     def _restore(self, former: list[Tensor]) -> None:
         for variable, value in zip(self._untrained, former, strict=True):
             variable.assign(value)
+
+    def _slow_down(self, former: list[Tensor]) -> None:
+        """Let variables of a lower rate go a part of the way: steps of all optimizers here are linear in the rate."""
+        for (variable, rate), value in zip(self._slow, former, strict=True):
+            self._set(variable.value, value + rate * (variable.value - value))
 
     def _warm_statistics(self, former: list[Tensor]) -> None:
         """Let the moving statistics go further from their former values, as by a smaller decay."""
