@@ -311,3 +311,47 @@ def test_a_file_of_layers_imports_what_lies_beside_it(inside, tmp_path, monkeypa
         arguments = ["export", f"{inside}/own.keras", "--out", "o.tflite", "--custom", f"{inside}/package/{custom}"]
         done = CliRunner().invoke(app, arguments)
         assert done.exit_code == 0, done.output
+
+
+SEVERAL = {
+    "train": (
+        ["train", "--epochs", "0", "--set", "seed=-1", "--data", "no_such_folder", "--size", "big", "--out", "afile"],
+        ("seed: ", "epochs: ", "size: ", "data: ", "folder: "),
+    ),
+    "quantize": (
+        ["quantize", "missing.keras", "--set", "observe=0", "--data", "missing", "--publish", "afile/p", "--out", "o"],
+        ("observe: ", "data: ", "publish: ", "model: "),
+    ),
+    "export": (
+        [
+            "export",
+            "missing.keras",
+            "--recipe",
+            "int4",
+            "--calibration",
+            "a.npy",
+            "--data",
+            "b",
+            "--out",
+            "afile/o.tflite",
+        ],
+        ("recipe: ", "path: ", "calibration: ", "data: ", "model: "),
+    ),
+    "convert": (
+        ["convert", "missing.keras", "--io", "int3", "--target", "gpus", "--threads", "one", "--labels", "empty"],
+        ("io: ", "target: ", "threads: ", "labels: ", "model: "),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_all_problems_are_said_at_once(case, inside):
+    arguments, names = SEVERAL[case]
+    before = set(inside.rglob("*"))
+    done = CliRunner().invoke(app, [*arguments, *(["--out", "o"] if case == "convert" else [])])
+    assert done.exit_code == 2
+    found = done.stderr.removeprefix("tfsep: ").rstrip("\n").split("; ")
+    assert [text.split(": ")[0] + ": " for text in found] == list(names), done.stderr
+    for text in found:
+        assert_sentence(text, text.split(":")[0])
+    assert set(inside.rglob("*")) == before

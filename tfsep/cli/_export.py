@@ -33,6 +33,7 @@ from tfsep.cli._calibration import (
 )
 from tfsep.cli._models import MODEL_HELP, CustomOption, UnsafeOption, open_model
 from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for
+from tfsep.cli._problems import Problems
 from tfsep.defs import NETWORKS
 
 if TYPE_CHECKING:
@@ -75,10 +76,20 @@ def export(
 
     with silence_native_stderr():
         from tfsep import tflite
+        from tfsep._utils.atomic_files import require_place
+        from tfsep.tflite._recipes import get_recipe
 
         given = calibrate_arguments(calibrate, keep_float, budget, latency, runtime)
         recipe = recipe or ("float32" if given is None else "int8")
-        loaded, size = _named_or_loaded(model, alpha, classes, size, custom, unsafe)
+        problems = Problems()
+        with problems.collected():
+            get_recipe(recipe).with_io(io)
+        with problems.collected():
+            require_place(out or model, "path")
+        problems.require_sources(calibration=calibration, data=data)
+        with problems.collected():
+            loaded, size = _named_or_loaded(model, alpha, classes, size, custom, unsafe)
+        problems.tell()
         arguments = _opened(model, loaded, recipe, calibration, data, samples, mean, std, size)
         report = tflite.export(
             **arguments,
@@ -172,8 +183,25 @@ def convert(
 
     with silence_native_stderr():
         from tfsep import tflite
+        from tfsep.tflite._recipes import get_recipe
+        from tfsep.tflite._targets import targets_named
 
-        loaded = open_model(model, custom, unsafe)
+        problems = Problems()
+        with problems.collected():
+            get_recipe(recipe).with_io(io)
+        with problems.collected():
+            targets = () if target is None else parse_targets(target)
+            if targets:
+                targets_named(targets)
+        with problems.collected():
+            counts = parse_thread_counts(threads)
+        with problems.collected():
+            named = _read_labels(labels)
+        problems.require_sources(calibration=calibration, data=data)
+        with problems.collected():
+            loaded = open_model(model, custom, unsafe)
+        problems.tell()
+        _require_as_many(named, class_count(loaded))
         arguments = _opened(model, loaded, recipe, calibration, data, samples, mean, std, size)
         given = calibrate_arguments(calibrate, keep_float, budget, latency, runtime)
         chosen = with_latency(given, loaded, arguments["input_shape"])
@@ -181,10 +209,10 @@ def convert(
             **arguments,
             folder=out,
             calibrate=chosen or _default_calibration(arguments, calibrate),
-            targets=() if target is None else parse_targets(target),
-            labels=_read_labels(labels) or _class_names(model, (data, calibration), class_count(loaded)),
+            targets=targets,
+            labels=named or _class_names(model, (data, calibration), class_count(loaded)),
             name=name,
-            threads=parse_thread_counts(threads),
+            threads=counts,
             io=io,
             tolerance=tolerance,
             strict=strict,
@@ -269,6 +297,12 @@ def _read_labels(path: Path | None) -> tuple[str, ...] | None:
     if not path.is_file():
         raise FileNotFoundError(f"labels: expected a file with a line for each class, got {as_found(path)}")
     return tuple(path.read_text(errors="replace", encoding="utf-8").rstrip("\n").split("\n"))
+
+
+def _require_as_many(labels: tuple[str, ...] | None, classes: int) -> None:
+    """Raise for labels of another number of classes than a model has, where that is known."""
+    if labels and classes and len(labels) != classes:
+        raise ValueError(f"labels: expected {classes} labels, got {len(labels)}")
 
 
 def _class_names(model: Path, sources: tuple[str | None, ...], classes: int) -> tuple[str, ...] | None:

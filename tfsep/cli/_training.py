@@ -22,6 +22,7 @@ from tfsep.cli._calibration import (
 )
 from tfsep.cli._models import CustomOption, UnsafeOption, open_model
 from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for, standardized
+from tfsep.cli._problems import Problems
 from tfsep.cli._start import open_start
 from tfsep.defs import NETWORKS
 
@@ -142,23 +143,27 @@ def train(
         from tfsep import train as training
         from tfsep.data import DEFAULT
 
-        given = {
-            **_merged_settings(config, settings),
-            **_options_given(
-                task=task and task.value,
-                network=network,
-                alpha=alpha,
-                epochs=epochs,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                validation=int(validation) if validation is not None and validation.is_integer() else validation,
-                seed=seed,
-                xla=xla and xla.value,
-                freeze=int(freeze) if freeze is not None and freeze.isdecimal() else freeze,
-                stage_rate=stage_rate,
-            ),
-        }
-        recipe = training.config_of(given)
+        problems = Problems()
+        options = _options_given(
+            task=task and task.value,
+            network=network,
+            alpha=alpha,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            validation=int(validation) if validation is not None and validation.is_integer() else validation,
+            seed=seed,
+            xla=xla and xla.value,
+            freeze=int(freeze) if freeze is not None and freeze.isdecimal() else freeze,
+            stage_rate=stage_rate,
+        )
+        with problems.collected():
+            recipe = training.config_of({**_merged_settings(config, settings), **options})
+        with problems.collected():
+            parse_size(size or "1")
+        problems.require_sources(data=data)
+        problems.require_folders(folder=out, publish=publish)
+        problems.tell()
         folder = out or Path("runs") / ("fashion_mnist" if recipe.task == Task.CLASSIFICATION else recipe.task)
         with training.join(strategy.value, timeout, device.value) as devices:
             begun = None if start is None else open_start(start, network, alpha, size, mean, std, custom, unsafe)
@@ -255,8 +260,14 @@ def quantize(
             names = [*arguments, *(["sensitivity"] if sensitivity else [])]
             given = " and ".join(f"--{name.replace('_', '-')}" for name in names)
             raise ValueError(f"{given}: expected --calibrate-only, got none; in training float_layers is a setting")
-        recipe = training.QuantizeConfig.of({**_merged_settings(config, settings), **options})
-        loaded = open_model(model, custom, unsafe)
+        problems = Problems()
+        with problems.collected():
+            recipe = training.QuantizeConfig.of({**_merged_settings(config, settings), **options})
+        problems.require_sources(data=data)
+        problems.require_folders(folder=out, publish=publish)
+        with problems.collected():
+            loaded = open_model(model, custom, unsafe)
+        problems.tell()
         prepared, decoding = preparation_for(model, loaded, mean, std), read_decoding(model)
         images = _open_data(_task_of(loaded, decoding), data, image_shape_of(loaded, size), prepared.how)
         prepared.tell(data or images.name)

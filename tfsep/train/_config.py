@@ -155,7 +155,24 @@ class FitConfig:
         unknown = sorted(settings.keys() - {field.name for field in fields(cls)})
         if unknown:
             raise ValueError(f"config: expected settings of {cls.__name__}, got {', '.join(map(repr, unknown))}")
-        return cls(**settings)
+        try:
+            return cls(**settings)
+        except ValueError as error:
+            # One by one, for all that are wrong by themselves.
+            wrong = list(filter(None, (cls._problem(name, value, settings) for name, value in settings.items())))
+            if len(wrong) < 2:
+                raise
+            raise ValueError("; ".join(wrong)) from error
+
+    @classmethod
+    def _problem(cls, name: str, value: Any, settings: dict[str, Any]) -> str:
+        """What is wrong with a setting by itself; empty where nothing is."""
+        task = {"task": settings["task"]} if "task" in settings else {}
+        try:
+            cls(**{**task, name: value})
+        except ValueError as error:
+            return str(error)
+        return ""
 
     def _set(self, name: str, value: Any) -> None:
         """Set a field in `__post_init__`: the record is frozen."""

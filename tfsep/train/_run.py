@@ -144,11 +144,12 @@ def run_training(
     devices = devices or Devices(tf.distribute.get_strategy())
     path = as_path(folder, "folder")
     training, held_out = _hold_out(data, config)
+    if not resume:
+        # Before every image is read.
+        RunDirectory(path, config, {}).require_no_run()
+    computation = None if resume else choose(config, job.evaluated, devices.strategy, training.size)
     directory = RunDirectory(path, config, {**data.identity(), **job.identity})
-    (directory.require_same_run if resume else directory.require_no_run)()
-    computation = (
-        directory.read_computation() if resume else choose(config, job.evaluated, devices.strategy, training.size)
-    )
+    computation = computation or _resumed(directory)
     stored = directory.read_arrays(CHECKPOINT) if resume else []
     devices.require_equal({**directory.shared_facts(resume), "devices": computation.facts})
     trainer, computation = _fitting_trainer(job, training, config, computation, devices)
@@ -200,6 +201,12 @@ def run_training(
         job.task.score_title,
         job.task.decoding,
     )
+
+
+def _resumed(directory: RunDirectory) -> Computation:
+    """How the run that a folder holds computes, if it is this one."""
+    directory.require_same_run()
+    return directory.read_computation()
 
 
 def _kept_score(
