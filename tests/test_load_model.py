@@ -304,7 +304,7 @@ def test_functions_of_tensorflow_between_layers(case, tmp_path):
     """Keras 2 makes layers of them, which Keras 3 has not; saved again by Keras 3."""
     function, node, expected = BETWEEN[case]
     # Keras 3.12 has no model of an input that is not used.
-    used = [name for name in ("x", "y") if f'"{name}"' in json.dumps(node)]
+    used = [name for name in ("x", "y") if f'["{name}", 0' in json.dumps(node)]
     ends = {"input_layers": [[name, 0, 0] for name in used]}
     config = between(function, node, class_name="SlicingOpLambda" if "getitem" in function else "TFOpLambda")
     config["config"] |= ends

@@ -1,5 +1,6 @@
 """The probe of TensorFlow's kernels: it accepts correct ones and rejects wrong ones of every product."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -98,9 +99,19 @@ def test_half_precision_accumulation_is_rejected(dtype, fresh, monkeypatch):
         assert probe.computes_correctly("forward", STANDARD_KERNELS, dtype, (1, 1), (1, 1), per_group=3) == right
 
 
-def test_crashing_kernel_is_never_tried(fresh, monkeypatch):
+@pytest.mark.parametrize(
+    ("kernels", "dtypes"), [(STANDARD_KERNELS, ["bfloat16"]), (DEPTHWISE_KERNELS, ["float16", "bfloat16", "float32"])]
+)
+def test_crashing_kernels_are_never_tried(kernels, dtypes, fresh, monkeypatch):
     monkeypatch.setattr(probe, "_passes", lambda *_: pytest.fail("tried"))
-    assert not probe.computes_correctly("filter_gradient", STANDARD_KERNELS, "bfloat16", (1, 1), (2, 1))
+    for dtype, rate in itertools.product(dtypes, [(2, 1), (1, 2), (2, 2)]):
+        assert not probe.computes_correctly("filter_gradient", kernels, dtype, (1, 1), rate)
+    monkeypatch.setattr(probe, "_passes", lambda *_: True)
+    for other in (((1, 1), "CPU", False), ((2, 2), "GPU", False), ((2, 2), "CPU", True)):
+        rate, device, compiled = other
+        assert probe.computes_correctly(
+            "filter_gradient", kernels, dtypes[0], (1, 1), rate, device=device, compiled=compiled
+        )
 
 
 def test_probe_inside_a_user_graph(fresh):
