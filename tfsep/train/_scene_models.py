@@ -1,5 +1,7 @@
 """Networks for scenes in training, and their tasks."""
 
+from typing import Any
+
 from tfsep import models
 from tfsep._keras.backend import keras
 from tfsep._keras.dtype_policy import dtype_policy
@@ -41,41 +43,35 @@ def build_scene_model(config: SceneConfig, data: SceneData, precision: str = "fl
         ValueError: for strides that the network has not.
     """
     keras.utils.set_random_seed(config.seed)
-    scope, classes = arg_scope_of(config), len(data.class_names)
+    scope = arg_scope_of(config)
     with dtype_policy(precision):
         try:
             backbone = models.from_definitions(
                 NETWORKS[config.network], data.image_shape, None, config.alpha, features=config.strides, arg_scope=scope
             )
         except ValueError as error:
-            said = str(error)
-            raise ValueError(said.replace("features: ", "strides: ", 1)) from error
-        if config.head == "ssdlite":
-            return models.ssdlite(
-                backbone, classes, _anchors(config, data), classifier_activation=None, arg_scope=scope
-            )
-        *low, deep = config.strides
-        if config.head == "lraspp":
-            return models.lraspp(
-                backbone,
-                classes + 1,
-                output_stride=deep,
-                low_stride=low[0],
-                filters=config.filters,
-                classifier_activation=None,
-                arg_scope=scope,
-            )
-        return models.deeplab_v3(
-            backbone,
-            classes + 1,
-            output_stride=deep,
-            rates=config.rates,
-            decoder=bool(low),
-            filters=config.filters,
-            dropout=config.dropout,
-            classifier_activation=None,
-            arg_scope=scope,
-        )
+            raise ValueError(str(error).replace("features: ", "strides: ", 1)) from error
+        return _BUILDERS[config.head](backbone, config, data, {"classifier_activation": None, "arg_scope": scope})
+
+
+def _deeplab_v3(backbone: Model, config: SceneConfig, data: SceneData, options: dict[str, Any]) -> Model:
+    *low, deep = config.strides
+    options |= {"output_stride": deep, "decoder": bool(low), "rates": config.rates, "filters": config.filters}
+    return models.deeplab_v3(backbone, len(data.class_names) + 1, dropout=config.dropout, **options)
+
+
+def _lraspp(backbone: Model, config: SceneConfig, data: SceneData, options: dict[str, Any]) -> Model:
+    low, deep = config.strides
+    options |= {"output_stride": deep, "low_stride": low, "filters": config.filters}
+    return models.lraspp(backbone, len(data.class_names) + 1, **options)
+
+
+def _ssdlite(backbone: Model, config: SceneConfig, data: SceneData, options: dict[str, Any]) -> Model:
+    return models.ssdlite(backbone, len(data.class_names), _anchors(config, data), **options)
+
+
+_BUILDERS = {"deeplab_v3": _deeplab_v3, "lraspp": _lraspp, "ssdlite": _ssdlite}
+"""The builders of `HEADS`."""
 
 
 def _anchors(config: SceneConfig, data: SceneData) -> Anchors:
