@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,7 +14,7 @@ from PIL import Image
 from test_scenes import SOURCE
 from typer.testing import CliRunner
 
-from tfsep import Conv, DepthSepConv, boxes, data, defs, saved, tflite, train
+from tfsep import Conv, DepthSepConv, boxes, data, defs, models, saved, tflite, train
 from tfsep.boxes import Decoding, PostProcessing
 from tfsep.cli import app
 from tfsep.data import _open_data, read_class_names, read_decoding
@@ -21,6 +22,7 @@ from tfsep.demo import scene_fragments
 from tfsep.losses import BoxLoss, ClassLoss
 from tfsep.quantize._prepared_model import is_prepared
 from tfsep.saved import _saved_folder, _saved_scenes
+from tfsep.train._backbone_start import BackboneStart
 from tfsep.train._batches import epoch_batches
 from tfsep.train._run_directory import RunDirectory
 from tfsep.train._scene_models import build_scene_model, scene_task
@@ -41,10 +43,14 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A function that returns the run of a task."""
-    return functools.cache(
-        lambda task: train.train(CONFIGS[task], SCENES, tmp_path_factory.mktemp("run") / task),
-    )
+    """A function that returns the run of a task, whose backbone begins with a classifier's layers."""
+    return functools.cache(lambda task: train_scenes(CONFIGS[task], tmp_path_factory.mktemp("run") / task))
+
+
+def train_scenes(config, folder, **options):
+    keras.utils.set_random_seed(4)
+    start = models.from_definitions(defs.NETWORKS[NETWORK], (28, 28, 1), 10)
+    return train.train(config, SCENES, folder, start=start, **options)
 
 
 @pytest.mark.parametrize("task", CONFIGS)
@@ -83,11 +89,27 @@ def test_resumed_runs_reach_identical_weights(task, runs, tmp_path, monkeypatch)
 
     monkeypatch.setattr(RunDirectory, "write_log", write_log)
     with pytest.raises(KeyboardInterrupt):
-        train.train(config, SCENES, tmp_path / "cut")
+        train_scenes(config, tmp_path / "cut")
     monkeypatch.undo()
-    resumed = train.train(config, SCENES, tmp_path / "cut", resume=True)
+    resumed = train_scenes(config, tmp_path / "cut", resume=True)
     for ours, theirs in zip(resumed.model.get_weights(), result.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_backbones_begin_with_the_layers_of_a_network():
+    keras.utils.set_random_seed(3)
+    start = models.from_definitions(defs.NETWORKS[NETWORK], (28, 28, 1), 10)
+    model = build_scene_model(CONFIGS["detection"], SCENES)
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    BackboneStart(start).copy_to(model)
+    same = [layer.name for layer in start.layers if layer.weights and layer.name in before]
+    assert len(same) == 2  # the first convolution and its normalization: the map of stride 8 is behind them
+    for layer in model.layers:
+        expected = start.get_layer(layer.name).get_weights() if layer.name in same else before[layer.name]
+        for ours, theirs in zip(layer.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    other = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
+    assert_refused(lambda: BackboneStart(other).copy_to(model), "start")
 
 
 def test_other_scenes_are_not_resumed(runs):
@@ -221,6 +243,8 @@ def test_decoding_is_a_record():
         ("flip", {"task": "detection", "flip": True}),
         ("shift", {"shift": 1}),
         ("erase", {"erase": 0.5}),
+        ("freeze", {"freeze": 1}),
+        ("stage_rate", {"task": "detection", "stage_rate": 0.5}),
     ],
 )
 def test_settings_of_scenes_that_are_refused(field, given):

@@ -96,7 +96,7 @@ def train(
         typer.Option(
             "--from",
             help="A trained classifier to begin with, which gets a new head: a model of Keras, the folder of a run, or "
-            "what `tfsep import` takes, of --network and --alpha.",
+            "what `tfsep import` takes, of --network and --alpha. With --task, the backbone begins with its layers.",
         ),
     ] = None,
     freeze: Annotated[
@@ -166,14 +166,18 @@ def train(
         problems.tell()
         folder = out or Path("runs") / ("fashion_mnist" if recipe.task == Task.CLASSIFICATION else recipe.task)
         with training.join(strategy.value, timeout, device.value) as devices:
-            begun = None if start is None else open_start(start, network, alpha, size, mean, std, custom, unsafe)
-            if begun is None:
-                channels = 3 if recipe.task == Task.CLASSIFICATION else 1
-                shape = None if size is None else (*parse_size(size), channels)
-                images = _open_data(recipe.task, data, shape, standardized(DEFAULT, mean, std))
-            else:
+            # Of a head, --network and --alpha are the backbone's.
+            is_classifier = recipe.task == Task.CLASSIFICATION
+            own = (network, alpha, size) if is_classifier else (None, None, None)
+            begun = None if start is None else open_start(start, *own, mean, std, custom, unsafe)
+            shape: tuple[int | None, ...] | None = None
+            if size is not None:
+                shape = (*parse_size(size), 3 if is_classifier else 1)
+            how = standardized(DEFAULT, mean, std)
+            if begun is not None:
                 begun.preparation.tell(data or "fashion_mnist")
-                images = _open_data(recipe.task, data, begun.shape, begun.preparation.how)
+                shape, how = begun.shape if is_classifier else shape, begun.preparation.how
+            images = _open_data(recipe.task, data, shape, how)
             model = begun and begun.model
             result = training.train(recipe, images, folder, start=model, resume=resume, devices=devices)
             _print_result(result)

@@ -1,6 +1,5 @@
 """Fine-tuning a trained model with fake quantization."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -14,6 +13,7 @@ from tfsep._utils.arguments import short_repr
 from tfsep.boxes import Decoding
 from tfsep.data import ImageData, SceneData
 from tfsep.train._config import AUTO, FitConfig
+from tfsep.train._model_setup import weights_sha256
 from tfsep.train._run import TrainingJob, TrainResult, require_data, run_training
 from tfsep.train._scene_config import SCENE_BATCH, require_no_augmentation
 from tfsep.train._tasks import Classification, Detection, Segmentation, Task
@@ -160,7 +160,7 @@ def finetune(
         teacher=model if config.distill else None,
         distill=config.distill,
         on_epoch_begin=lambda prepared, epoch: quantize.freeze_batch_norm(prepared, epoch >= config.freeze_epoch),
-        identity={"model_sha256": _fingerprint(model)},
+        identity={"model_sha256": weights_sha256(model)},
     )
     return run_training(job, config, data, folder, resume)
 
@@ -211,11 +211,3 @@ def _fits(got: Any, expected: Any) -> bool:
         and len(got) == len(expected)
         and all(n in (None, m) for n, m in zip(got, expected, strict=True))
     )
-
-
-def _fingerprint(model: Model) -> str:
-    """A hash of all weights."""
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()

@@ -1,5 +1,9 @@
 """The model in training, its optimizer, and its form with probabilities."""
 
+import hashlib
+
+import numpy as np
+
 from tfsep import models
 from tfsep._keras.backend import keras
 from tfsep._keras.dtype_policy import dtype_policy
@@ -76,6 +80,18 @@ def build_optimizer(config: FitConfig, steps_per_epoch: int, precision: str = "f
     if decay:
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+
+
+def weights_sha256(model: Model) -> str:
+    """Return a hash of all weights of a model.
+
+    Args:
+        model: the model.
+    """
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
 
 
 def with_softmax(model: Model) -> Model:

@@ -7,8 +7,10 @@ from tfsep._utils.arguments import number_in_range, one_of, positive_int, positi
 from tfsep.losses import MINING
 from tfsep.train._config import AUTO, FitConfig, TrainConfig
 
-CLASSIFICATION, SEGMENTATION, DETECTION = TASKS = ("classification", "segmentation", "detection")
+TASKS = ("classification", "segmentation", "detection")
 """What networks are trained to do."""
+
+CLASSIFICATION, SEGMENTATION, DETECTION = TASKS
 
 SCENE_BATCH = 32
 """Scenes in a step, which have ten times the pixels of Fashion-MNIST's images."""
@@ -131,6 +133,9 @@ class SceneConfig(TrainConfig):
         self._set("scales", self._checked_scales())
         self._require_one_of("mining", MINING)
         self._set_number("box_weight", float, 0, 1000)
+        for name, neutral in (("freeze", 0), ("stage_rate", 1)):
+            if getattr(self, name) != neutral:
+                raise ValueError(f"{name}: expected {neutral} for {self.task}, got {getattr(self, name)!r}")
         if self.dropout and self.head != "deeplab_v3":
             raise ValueError(f"dropout: expected 0 for {self.head}, which has no features to drop, got {self.dropout}")
 

@@ -1,6 +1,5 @@
 """A trained classifier as the beginning of a run: its layers with a new head, and stages that learn slowly or not."""
 
-import hashlib
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any
@@ -17,6 +16,7 @@ from tfsep.data import ImageData, read_class_names
 from tfsep.models import load_model
 from tfsep.quantize._prepared_model import is_prepared
 from tfsep.train._config import TrainConfig
+from tfsep.train._model_setup import weights_sha256
 
 _L = keras.layers
 _BEHIND_A_HEAD = (
@@ -68,10 +68,7 @@ class Start:
 
     def identity(self) -> dict[str, Any]:
         """Return what tells this start from others, for JSON."""
-        digest = hashlib.sha256()
-        for weight in self._model.get_weights():
-            digest.update(np.ascontiguousarray(weight).tobytes())
-        return {"start_sha256": digest.hexdigest()}
+        return {"start_sha256": weights_sha256(self._model)}
 
     def build(self, config: TrainConfig, precision: str = "float32", frozen: bool = True) -> Model:
         """Return the model from images to logits; the weights of a new head are a function of `config.seed`.

@@ -4,6 +4,7 @@ from os import PathLike
 
 from tfsep._keras.types import Model
 from tfsep.data import ImageData, SceneData
+from tfsep.train._backbone_start import BackboneStart
 from tfsep.train._config import TrainConfig
 from tfsep.train._model_setup import build_model
 from tfsep.train._run import TrainingJob, TrainResult, require_data, run_training
@@ -11,7 +12,7 @@ from tfsep.train._scene_config import SceneConfig
 from tfsep.train._scene_models import build_scene_model, scene_task
 from tfsep.train._start import Start, rates_of
 from tfsep.train._strategy import Devices
-from tfsep.train._tasks import Classification, Task
+from tfsep.train._tasks import Classification
 
 
 def train(
@@ -36,7 +37,8 @@ def train(
         start: a trained classifier of such images, or its path, to begin with: its layers are copied, but for the one
             that has a number for each class, which is made anew unless the classes recorded beside the model are those
             of the data. `config.freeze` and `config.stage_rate` say how its stages learn; `config.network`, `alpha` and
-            `dropout` are its own. None for a new network.
+            `dropout` are its own. For a `SceneConfig` a network whose layers the backbone begins with: those that both
+            have, by name and shapes. None for a new network.
         resume: whether to continue from the folder's checkpoint; settings and data must be the same as before.
         devices: the devices to train on, from `join`; None for the strategy in scope. All workers need the same
             arguments. The chief alone writes to the folder, but all workers read it when a run is resumed. Each replica
@@ -61,27 +63,40 @@ def train(
     """
     if not isinstance(config, TrainConfig):
         raise TypeError(f"config: expected a TrainConfig, got {config!r}")
-    task: Task
-    if start is not None:
-        job = _started(config, require_data(data, ImageData), start)
-        return run_training(job, config, data, folder, resume, devices)
-    if config.freeze or config.stage_rate != 1:
-        raise ValueError("freeze, stage_rate: expected 0 and 1 without a start, got others")
     if isinstance(config, SceneConfig):
-        scenes, own = require_data(data, SceneData), config
-        task, build = scene_task(own, scenes), lambda precision: build_scene_model(own, scenes, precision)
+        job = _scene_job(config, require_data(data, SceneData), start)
+    elif start is not None:
+        job = _started(config, require_data(data, ImageData), start)
     else:
-        images = require_data(data, ImageData)
-        task, build = Classification(), lambda precision: build_model(config, images, precision)
-    evaluated = build("float32")
-    job = TrainingJob(build, evaluated, task.finish(evaluated), task, warm_statistics=True)
+        if config.freeze or config.stage_rate != 1:
+            raise ValueError("freeze, stage_rate: expected 0 and 1 without a start, got others")
+        images, task = require_data(data, ImageData), Classification()
+        evaluated = build_model(config, images)
+        job = TrainingJob(
+            lambda precision: build_model(config, images, precision),
+            evaluated,
+            task.finish(evaluated),
+            task,
+            warm_statistics=True,
+        )
     return run_training(job, config, data, folder, resume, devices)
+
+
+def _scene_job(config: SceneConfig, data: SceneData, start: Model | str | PathLike[str] | None) -> TrainingJob:
+    """The job of a segmentation network or a detector."""
+    begun, task = None if start is None else BackboneStart(start), scene_task(config, data)
+
+    def build(precision: str) -> Model:
+        model = build_scene_model(config, data, precision)
+        return model if begun is None else begun.copy_to(model)
+
+    evaluated = build("float32")
+    identity = {} if begun is None else begun.identity()
+    return TrainingJob(build, evaluated, task.finish(evaluated), task, identity=identity, warm_statistics=True)
 
 
 def _started(config: TrainConfig, data: ImageData, start: Model | str | PathLike[str]) -> TrainingJob:
     """The job of a classifier that begins with another one's weights."""
-    if isinstance(config, SceneConfig):
-        raise ValueError(f"start: expected None for {config.task}, got a model")
     begun, task = Start(start, data), Classification()
     evaluated = begun.build(config, frozen=False)
     return TrainingJob(
