@@ -49,7 +49,7 @@ SUBPACKAGES = [
 
 # Functions whose example would be a whole run of training or export; `mobilenet_v1`'s example serves its three widths.
 WITHOUT_EXAMPLE = {
-    *("saved.export_all", "saved.publish"),
+    *("saved.export_all", "saved.export_scene_files", "saved.publish"),
     *("models.mobilenet_v1_075", "models.mobilenet_v1_050", "models.mobilenet_v1_025"),
     *("models.mobilenet_v2_140", "models.mobilenet_v2_050", "models.mobilenet_v2_035"),
     *("models.mobilenet_v3_large", "models.mobilenet_v3_small", "models.mobilenet_edgetpu_075"),

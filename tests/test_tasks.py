@@ -77,7 +77,8 @@ def test_runs_are_scored_by_their_task(task, runs):
     assert 0 <= np.min(output) <= np.max(output) <= 1
 
 
-@pytest.mark.parametrize("task", ["segmentation", pytest.param("detection", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", CONFIGS)
 def test_resumed_runs_reach_identical_weights(task, runs, tmp_path, monkeypatch):
     config, result = CONFIGS[task], runs(task)
     real, calls = RunDirectory.write_log, iter((False, True))
