@@ -1,4 +1,4 @@
-"""A progress bar for long work, shown on terminals only."""
+"""Progress bars and clocks for long work, shown on terminals only."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -35,3 +35,26 @@ def progress_bar(text: str, total: int) -> Iterator[Callable[[], None]]:
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(text, total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def stage(text: str) -> Iterator[None]:
+    """Show what is being done while a block runs whose steps cannot be counted, with a clock, on terminals only.
+
+    Args:
+        text: what is being done.
+
+    Examples:
+        >>> with stage("converting"):
+        ...     pass
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        shown.add_task(text, total=None)
+        yield

@@ -50,13 +50,25 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _once(receive: Callable[[str], None]) -> Callable[[str], None]:
+    """A function that hands each message on the first time: two options may name one folder."""
+    told: set[str] = set()
+
+    def hand_on(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            receive(text)
+
+    return hand_on
+
+
 def _report_errors(command: Callable[..., None]) -> Callable[..., None]:
     """Print the library's messages, and its errors as one sentence with an exit code."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            with messages_to(print_line):
+            with messages_to(_once(print_line)):
                 command(*args, **kwargs)
         except BrokenPipeError:
             # The reader of the output, such as `head`, has closed the pipe.

@@ -13,6 +13,7 @@ import numpy as np
 from tfsep._keras.backend import tf
 from tfsep._keras.types import Data, Shape
 from tfsep._utils.arguments import as_found, as_path, positive_int, short_repr
+from tfsep._utils.progress import stage
 from tfsep.data._fashion_mnist import fashion_mnist
 from tfsep.data._fashion_scenes import SceneData, SceneSplit, fashion_scenes
 from tfsep.data._image_data import ImageData
@@ -176,7 +177,8 @@ def open_batches(
         samples = getattr(data, split)
         has_labels = classes in (None, len(data.class_names))
     samples = samples.take(0, limit)
-    samples.check()
+    with stage("reading all images"):
+        samples.check()
     batches = samples.batches()
     return batches if has_labels else batches.map(lambda images, _: images)
 

@@ -18,6 +18,7 @@ from tfsep._keras.types import Data, InputShapes, Model
 from tfsep._utils.arguments import as_path, positive_int, positive_number
 from tfsep._utils.atomic_files import atomic_files, parents_made, require_place
 from tfsep._utils.installed import version_of
+from tfsep._utils.progress import stage
 from tfsep.data import Preprocessing
 from tfsep.tflite._calibrated_source import calibrated_source
 from tfsep.tflite._calibration import Calibration, check_range, read_calibration
@@ -135,7 +136,8 @@ def export(
         sample, data = sample_for(model, data, "data")
         if sample is None:
             sample, calibration = sample_for(model, calibration, "calibration")
-        source = source_of(signature_of(model, input_shape, batch_size, sample=sample))
+        with stage("tracing the model"):
+            source = source_of(signature_of(model, input_shape, batch_size, sample=sample))
         _require_static(source.signature)
         source.require_exportable(chosen, calibration is not None)
         measured = None
@@ -143,7 +145,7 @@ def export(
             reader = source.signature.reader("calibration", with_labels=False)
             measured = read_calibration(calibration, reader, MAX_CALIBRATION_SAMPLES if most is None else most)
 
-        with _mixed_samples_named(source.signature, measured):
+        with _mixed_samples_named(source.signature, measured), stage(f"converting to {chosen.name}"):
             content, ids = convert_model(source.signature, chosen, measured, allow_flex)
         samples = _verification_data(source.signature.inputs, data, measured, ids)
         if made is not None and data is None:
@@ -152,7 +154,7 @@ def export(
         with parents_made(path, "path"), atomic_files(files, "path") as (file, sidecar):
             file.write_bytes(content)
             try:
-                with _mixed_samples_named(source.signature, measured):
+                with _mixed_samples_named(source.signature, measured), stage("comparing the file with the model"):
                     report = _verified_report(
                         source, file, path, _Terms(chosen, measured, samples, tolerance, strict, ids)
                     )

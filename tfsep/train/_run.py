@@ -20,7 +20,7 @@ from tfsep._keras.backend import keras, tf
 from tfsep._keras.foreign_state import foreign_state_kept
 from tfsep._keras.types import Model, Tensor
 from tfsep._utils.arguments import as_path, short_repr
-from tfsep._utils.progress import progress_bar
+from tfsep._utils.progress import progress_bar, stage
 from tfsep.boxes import Decoding
 from tfsep.data import ImageData, SceneData, SceneSplit, Split
 from tfsep.train._batches import epoch_batches
@@ -148,7 +148,7 @@ def run_training(
         # Before every image is read.
         RunDirectory(path, config, {}).require_no_run()
     computation = None if resume else choose(config, job.evaluated, devices.strategy, training.size)
-    directory = RunDirectory(path, config, {**data.identity(), **job.identity})
+    directory = RunDirectory(path, config, {**_identity_of(data), **job.identity})
     computation = computation or _resumed(directory)
     stored = directory.read_arrays(CHECKPOINT) if resume else []
     devices.require_equal({**directory.shared_facts(resume), "devices": computation.facts})
@@ -241,6 +241,13 @@ def _tell_if_parted(model: Model, held_out: Split, inference: float, devices: De
         )
 
 
+@stage("reading all images")
+def _identity_of(data: ImageData | SceneData) -> dict[str, Any]:
+    """What tells a data set from others."""
+    return data.identity()
+
+
+@stage("tracing a training step")
 def _fitting_trainer(
     job: TrainingJob, training: Split | SceneSplit, config: FitConfig, computation: Computation, devices: Devices
 ) -> tuple[Trainer, Computation]:

@@ -15,6 +15,7 @@ from tfsep._keras.types import Data, InputShapes, Model
 from tfsep._utils.arguments import as_path
 from tfsep._utils.atomic_files import atomic_files, make_folder
 from tfsep._utils.installed import install_command
+from tfsep._utils.progress import stage
 from tfsep.data import Preprocessing
 from tfsep.models._load_model import as_model
 from tfsep.quantize._prepared_model import runtime_of
@@ -142,7 +143,8 @@ def convert(
         notes += _metadata_notes(described, made.inputs, preprocessing)
         if described:
             made = _with_metadata(made, name, outputs, preprocessing, class_labels)
-        times = benchmark_all([made.path], counts)
+        with stage("timing the file"):
+            times = benchmark_all([made.path], counts)
         checked = check_targets(made.path, wanted) if wanted else None
         content = made.path.read_bytes()
     file = f"{name}.tflite"
