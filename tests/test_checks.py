@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import optional_packages
 import pytest
 import quick_cases
 import tensorflow as tf
@@ -166,3 +167,23 @@ def test_cases_that_are_left_to_the_slow_run(monkeypatch):
     )]  # fmt: skip
     quick_cases.mark_slow_cases(cases)
     assert [case.marks for case in cases] == [[], ["slow"], ["slow"], [], [], []]
+
+
+def test_names_of_tests_that_need_a_package_are_those_of_tests():
+    for file, names in optional_packages.NEED_MICRO.items():
+        text = Path(__file__).with_name(f"test_{file}.py").read_text()
+        for name in names:
+            assert f"def test_{name}(" in text, name
+
+
+def test_tests_skip_without_their_package(monkeypatch):
+    marked = []
+    named = {"test_targets.py": "test_micro_outputs_are_matched", "test_convert.py": "test_bundle_folder[int8]"}
+    items = [
+        SimpleNamespace(path=Path(file), name=name, add_marker=marked.append)
+        for file, name in {**named, "test_ops.py": "test_bundle_folder", "test_cost.py": "test_other"}.items()
+    ]
+    for found, expected in ((object(), 0), (None, 2)):
+        monkeypatch.setattr(optional_packages, "find_spec", lambda name, found=found: found)
+        optional_packages.skip_without_packages(items)
+        assert len(marked) == expected
