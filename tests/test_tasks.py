@@ -12,6 +12,7 @@ import tensorflow as tf
 from checks import assert_close, assert_refused, assert_sentence
 from PIL import Image
 from test_scenes import SOURCE
+from test_train import stopping_at
 from typer.testing import CliRunner
 
 from tfsep import Conv, DepthSepConv, boxes, data, defs, models, saved, tflite, train
@@ -81,14 +82,7 @@ def test_runs_are_scored_by_their_task(task, runs):
 @pytest.mark.parametrize("task", CONFIGS)
 def test_resumed_runs_reach_identical_weights(task, runs, tmp_path, monkeypatch):
     config, result = CONFIGS[task], runs(task)
-    real, calls = RunDirectory.write_log, iter((False, True))
-
-    def write_log(self, records):
-        if next(calls):
-            raise KeyboardInterrupt
-        real(self, records)
-
-    monkeypatch.setattr(RunDirectory, "write_log", write_log)
+    monkeypatch.setattr(RunDirectory, "write_arrays", stopping_at(3))
     with pytest.raises(KeyboardInterrupt):
         train_scenes(config, tmp_path / "cut")
     monkeypatch.undo()
