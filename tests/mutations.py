@@ -34,7 +34,7 @@ def _users(kind):
     """What reads files of a kind, as functions of a path, and what they may raise."""
     from tfsep import Conv, DepthSepConv, models, tflite, weights
     from tfsep.cost import cost
-    from tfsep.weights._tflite_reader import read_network
+    from tfsep.weights._read_tflite import read_network_or_segmentation as read_network
 
     if kind == "tflite":
         return [tflite.inspect, cost, read_network]

@@ -10,6 +10,7 @@ from tfsep._utils.arguments import text
 from tfsep.defs import MOBILENET_V2
 from tfsep.defs._layer_def import DEFAULT_ACTIVATION, INPUT, convolution, depthwise
 from tfsep.geometry import Pair
+from tfsep.layers._aligned_resizing import AlignedResizing
 from tfsep.models._layer_builder import ArgScope, build_layers, layer_name, settings_of
 
 
@@ -75,10 +76,12 @@ class Head(NamedTuple):
     Attributes:
         scope: the prefix.
         arg_scope: how each layer is made.
+        align_corners: whether maps are resized with their corners where they are, in place of their edges.
     """
 
     scope: str
     arg_scope: ArgScope
+    align_corners: bool = False
 
     @classmethod
     def of(cls, name: str, arg_scope: ArgScope | None, activation: str) -> "Head":
@@ -139,4 +142,6 @@ class Head(NamedTuple):
         """Return a map at another size, interpolated."""
         if tuple(net.shape[1:3]) == tuple(size):
             return net
+        if self.align_corners:
+            return self.layer(AlignedResizing, name, *size)(net)
         return self.layer(keras.layers.Resizing, name, *size, data_format="channels_last")(net)

@@ -1,16 +1,21 @@
 """Keras models of the networks in ``.tflite`` files."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 
 from tfsep import quantize
+from tfsep._keras.model_graph import calls_behind
 from tfsep._keras.types import Model
 from tfsep.defs import MOBILENET_V1, Network
 from tfsep.models._from_definitions import from_definitions
 from tfsep.models._layer_builder import ArgScope
+from tfsep.models._segmentation import deeplab_v3, head_stages
+from tfsep.weights._conv_bn_stages import assign_stages, stages_of_model
 from tfsep.weights._load_tflite import load_network
-from tfsep.weights._tflite_network import FileNetwork
-from tfsep.weights._tflite_reader import read_network
+from tfsep.weights._read_tflite import read_network_or_segmentation
+from tfsep.weights._tflite_network import FileLayer, FileNetwork, QParams
+from tfsep.weights._tflite_segmentation import FileSegmentation
 
 __all__ = ["from_tflite"]
 
@@ -44,15 +49,25 @@ def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Model:
     """
     if ranges not in (None, "from_file"):
         raise ValueError(f"ranges: expected None or 'from_file', got {ranges!r}")
-    network = read_network(path)
+    network = read_network_or_segmentation(path)
     if ranges and network.qparams is None:
         raise ValueError(f"ranges: expected None for a file whose activations are not of 8 bits, got {ranges!r}")
-    model = _build(network)
-    load_network(model, network.quantized_to_int8() if ranges else network, path)
-    return _with_ranges(model, network) if ranges else model
+    if ranges:
+        network = network.quantized_to_int8()
+    body = network if isinstance(network, FileNetwork) else network.body
+    model = _build(body, None if body is network else network.stride)
+    layers = dict(zip((stage.layer.name for stage in stages_of_model(model)), body.layers, strict=True))
+    load_network(model, body, path)
+    if not isinstance(network, FileNetwork):
+        model = _segmentation(model, network)
+        stages = head_stages(model, network.rates)
+        assign_stages(model, stages, [layer.stage for layer in network.layers], "path", path)
+        layers |= zip((stage.layer.name for stage in stages), network.layers, strict=True)
+    return _with_ranges(model, network.qparams or (), layers) if ranges else model
 
 
-def _build(network: FileNetwork) -> Model:
+def _build(network: FileNetwork, stride: int | None) -> Model:
+    """The model of a chain, to its features of a stride if there is one."""
     found = Network.of(network.conv_defs())
     # A file has the numbers of channels that its network's rule made of others.
     family = replace(found.family, width_rule=MOBILENET_V1.width_rule)
@@ -64,14 +79,43 @@ def _build(network: FileNetwork) -> Model:
         padding=network.padding(),
         classifier_activation="softmax" if network.softmax else None,
         arg_scope=ArgScope(activation=network.activation),
+        features=None if stride is None else (stride,),
     )
 
 
-def _with_ranges(model: Model, network: FileNetwork) -> Model:
-    """The model prepared for int8, with the file's quantization parameters of input, layers, mean and logits."""
+def _segmentation(backbone: Model, network: FileSegmentation) -> Model:
+    """The model with the head of a file, whose weights are new."""
+    if network.size != network.body.input_shape[:2]:
+        images = network.body.input_shape[:2]
+        raise ValueError(f"path: expected a result of the images' size, {images}, got {network.size}")
+    return deeplab_v3(
+        backbone,
+        network.logits.stage.channels,
+        network.stride,
+        network.rates,
+        filters=network.projection.stage.channels,
+        classifier_activation="softmax" if network.end == "softmax" else None,
+        argmax=network.end == "argmax",
+        align_corners=network.aligned,
+        arg_scope=ArgScope(activation=network.projection.activation),
+    )
+
+
+def _with_ranges(model: Model, qparams: Sequence[QParams], layers: Mapping[str, FileLayer]) -> Model:
+    """The model prepared for int8, with the quantization parameters and the scales of kernels of a file.
+
+    Args:
+        model: the float model.
+        qparams: those of input, layers, means and logits, in the order of computation.
+        layers: the layers of the file, rounded to int8, by the names of the model's.
+    """
     prepared = quantize.prepare(model)
-    quantizers = (layer for layer in prepared.layers if isinstance(layer, quantize.ActivationQuantizer))
+    calls = (call.operation for call in calls_behind(prepared.outputs))
+    quantizers = (layer for layer in dict.fromkeys(calls) if isinstance(layer, quantize.ActivationQuantizer))
     free = [layer for layer in quantizers if layer.fixed_range is None]
-    for layer, qparams in zip(free, network.qparams or (), strict=True):
-        layer.set_qparams(*qparams)
+    for layer, own in zip(free, qparams, strict=True):
+        layer.set_qparams(*own)
+    for layer in prepared.layers:
+        if isinstance(layer, quantize.QuantizedMatmul):
+            layer.kernel_scales = layers[layer.layer.name].kernel_scales
     return prepared

@@ -8,6 +8,7 @@ from tfsep._keras.types import ActivationLike, Model, Tensor
 from tfsep._utils.arguments import number_in_range, positive_int, positive_ints
 from tfsep.models._backbone import Head, Maps, maps_of
 from tfsep.models._layer_builder import ArgScope
+from tfsep.weights._conv_bn_stages import ModelStage
 
 __all__ = ["deeplab_v3", "lraspp"]
 
@@ -24,6 +25,7 @@ def deeplab_v3(
     dropout: float = 0.1,
     classifier_activation: ActivationLike = "softmax",
     argmax: bool = False,
+    align_corners: bool = False,
     arg_scope: ArgScope | None = None,
     name: str = "deeplab_v3",
 ) -> Model:
@@ -44,6 +46,8 @@ def deeplab_v3(
         dropout: share of the features that training drops before the classifier.
         classifier_activation: applied to the logits; None for the logits themselves.
         argmax: whether the result is the most likely class of each pixel, int32 (N, H, W).
+        align_corners: whether maps are interpolated between the centres of their outermost pixels, as in Google's
+            files, in place of their edges.
         arg_scope: how each layer is made, see `training_scope`; None for its defaults, with the activation ``"relu"``.
         name: name of the model, and the prefix of its layers' names.
 
@@ -69,7 +73,7 @@ def deeplab_v3(
     steps = positive_ints(rates, "rates", (6, 12, 18))
     filters, low_filters = positive_int(filters, "filters"), positive_int(low_filters, "low_filters")
     low = maps.at(4, "decoder") if decoder else None
-    head = Head.of(name, arg_scope, "relu")
+    head = Head.of(name, arg_scope, "relu")._replace(align_corners=bool(align_corners))
     branches = [head.convolution(net, "aspp0", filters)]
     branches += [head.separable(net, f"aspp{i}", filters, rate=rate) for i, rate in enumerate(steps, 1)]
     branches.append(_image_level(head, net, filters))
@@ -83,6 +87,19 @@ def deeplab_v3(
             net = head.separable(net, f"decoder/decoder_conv{i}", filters)
     logits = head.convolution(net, "logits/semantic", classes, None, normalization=False)
     return _segmenter(head, maps, logits, classifier_activation, argmax)
+
+
+def head_stages(model: Model, rates: Sequence[int]) -> list[ModelStage]:
+    """Return the layers with kernels of the head of `deeplab_v3` without a decoder, in its order.
+
+    Args:
+        model: the model.
+        rates: the rates of its pyramid.
+    """
+    dilated = [f"aspp{i}_{part}" for i in range(1, len(rates) + 1) for part in ("depthwise", "pointwise")]
+    names = [f"{model.name}.{name}" for name in ("aspp0", *dilated, "image_pooling", "concat_projection")]
+    stages = [ModelStage(model.get_layer(name), model.get_layer(f"{name}.BatchNorm")) for name in names]
+    return [*stages, ModelStage(model.get_layer(f"{model.name}.logits.semantic"))]
 
 
 def lraspp(

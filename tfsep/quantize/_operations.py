@@ -17,6 +17,7 @@ from tfsep._keras.inference_identities import INFERENCE_IDENTITIES
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer, Tensor
 from tfsep.layers import DepthwiseSeparableConv
+from tfsep.layers._aligned_resizing import AlignedResizing, resized
 from tfsep.layers._layer_kinds import LAYER_KINDS
 from tfsep.quantize import _reference_kernels as reference
 from tfsep.quantize import _xnnpack_kernels as xnnpack
@@ -252,10 +253,10 @@ _ROWS = (
     ),
     Operation(
         "bilinear",
-        layers=(L.UpSampling2D, L.Resizing),
+        layers=(L.UpSampling2D, L.Resizing, AlignedResizing),
         takes=lambda layer: _interpolation(layer) == "bilinear",
         plan="resize",
-        compute=lambda x, size: tf.image.resize(x, size, "bilinear"),
+        compute=lambda x, size, aligned: resized(x, size) if aligned else tf.image.resize(x, size, "bilinear"),
         integer_kernels={"xnnpack": xnnpack.bilinear, "reference": reference.bilinear},
         keeps_range=True,
     ),

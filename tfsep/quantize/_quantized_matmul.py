@@ -1,5 +1,6 @@
 """Convolutions and dense layers on 8-bit integers, with the batch normalization behind them folded in."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -44,6 +45,9 @@ class QuantizedMatmul(keras.layers.Layer):
         place: how many other such layers come before it on the same input. At inference its kernel is smaller by as
             many last places of float32: the converter would merge products of equal kernels in front of their biases
             and rectifiers, and leave what it merged in float32.
+        kernel_scales: the scale of each output channel (F,), with the normalization folded in, as of kernels that were
+            integers before; None for that of its largest weight, which the converter takes. In a file they stand in
+            the place of the converter's.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input: a quantized tensor, and its quantization parameters (2,).
@@ -60,12 +64,20 @@ class QuantizedMatmul(keras.layers.Layer):
         ([[762.0, 762.0]], 3.0)
     """
 
-    def __init__(self, layer: Layer, normalization: Layer | None = None, place: int = 0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        normalization: Layer | None = None,
+        place: int = 0,
+        kernel_scales: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         # The accumulator scale is float64, which Keras would cast.
         super().__init__(autocast=False, **kwargs)
         self.layer = layer
         self.normalization = normalization
         self.place = place
+        self.kernel_scales = None if kernel_scales is None else tuple(map(float, kernel_scales))
 
     @property
     def counted_layer(self) -> Layer:
@@ -126,13 +138,14 @@ class QuantizedMatmul(keras.layers.Layer):
         sums = self.layer.compute_output_shape(inputs[0].shape)
         return [keras.KerasTensor(sums, "float32"), keras.KerasTensor((prod(self._channels),), "float64")]
 
-    def stored(self, input_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def stored(self, input_scale: Tensor, by_converter: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Return what a file stores: kernel (F, fan-in) and bias (F,) as whole numbers, and the kernel's scales (F,).
 
         Args:
             input_scale: scale of the layer's input, a scalar.
+            by_converter: whether to return what the converter writes, whatever `kernel_scales` are.
         """
-        kernel, bias, scale = self._stored(input_scale)
+        kernel, bias, scale = self._stored(input_scale, by_converter)
         broadcast = (1,) * (len(kernel.shape) - len(self._channels)) + self._channels
         order = sorted(range(len(broadcast)), key=lambda axis: broadcast[axis] == 1)
         by_channel = tf.reshape(tf.transpose(kernel, order), [prod(self._channels), -1])
@@ -200,7 +213,13 @@ class QuantizedMatmul(keras.layers.Layer):
 
     def _folded_and_scale(self) -> tuple[Tensor, Tensor, Tensor]:
         kernel, bias = self.folded()
-        return kernel, bias, weight_scale(kernel, self._channels)
+        return kernel, bias, self._scale(kernel)
+
+    def _scale(self, kernel: Tensor) -> Tensor:
+        """The scale of each output channel of the folded kernel, float64."""
+        if self.kernel_scales is None:
+            return weight_scale(kernel, self._channels)
+        return tf.reshape(tf.constant(self.kernel_scales, "float64"), self._channels)
 
     def _kernel(self) -> Tensor:
         """The layer's kernel in float64; that of a low-rank adaptation (LoRA) is summed so.
@@ -219,10 +238,10 @@ class QuantizedMatmul(keras.layers.Layer):
         bias = self.layer.bias
         return tf.zeros(prod(self._channels), dtype) if bias is None else tf.cast(bias, dtype)
 
-    def _stored(self, input_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _stored(self, input_scale: Tensor, by_converter: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Kernel (float32) and bias (float64) as whole numbers, and the kernel's scale in float32."""
         kernel, bias = (tf.cast(part, "float64") for part in self.folded())
-        scale = weight_scale(kernel, self._channels)
+        scale = weight_scale(kernel, self._channels) if by_converter else self._scale(kernel)
         # The excess of a bias over the largest, in the converter's order of roundings to float32.
         narrow = tf.cast(tf.cast(scale, "float32"), "float64")
         accumulator_scale = tf.cast(tf.cast(self._accumulator_scale(input_scale, narrow), "float32"), "float64")
@@ -263,12 +282,19 @@ class QuantizedMatmul(keras.layers.Layer):
 
     def _train(self, x: Tensor, input_scale: Tensor) -> Tensor:
         kernel = tf.convert_to_tensor(self.layer.kernel)
-        scale = tf.cast(tf.stop_gradient(weight_scale(kernel, self._channels)), "float32")
+        scale = tf.cast(tf.stop_gradient(self._scale_in_training(kernel)), "float32")
         y = self._product(x, round_straight_through(kernel, scale))
         accumulator_scale = tf.cast(self._accumulator_scale(tf.stop_gradient(input_scale), scale), "float32")
         if self.normalization is None:
             return y + round_straight_through(self._bias("float32"), accumulator_scale)
         return self._normalize(y, self.normalization, accumulator_scale)
+
+    def _scale_in_training(self, kernel: Tensor) -> Tensor:
+        """The scale of each output channel of the kernel as it is, float64."""
+        if self.kernel_scales is None or self.normalization is None:
+            return self._scale(kernel)
+        factor = tf.abs(tf.cast(scale_and_shift_of(self.normalization)[0], "float64"))
+        return self._scale(kernel) / tf.reshape(tf.where(factor > 0, factor, 1.0), self._channels)
 
     def _normalize(self, y: Tensor, normalization: Layer, accumulator_scale: Tensor) -> Tensor:
         """Normalize as batch normalization in training does, or as the folded layer does."""
@@ -297,6 +323,7 @@ class QuantizedMatmul(keras.layers.Layer):
             "layer": keras.saving.serialize_keras_object(self.layer),
             "normalization": keras.saving.serialize_keras_object(self.normalization),
             "place": self.place,
+            "kernel_scales": self.kernel_scales,
         }
 
     @classmethod

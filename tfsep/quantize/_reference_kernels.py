@@ -154,12 +154,12 @@ def hard_silu(x: Tensor, own: Tensor, qparams: Tensor) -> Tensor:
     return tf.cast(shift_right(product, -out_exponent), "float32")
 
 
-def bilinear(x: Tensor, own: Tensor, qparams: Tensor, size: Sequence[int]) -> Tensor:  # noqa: ARG001
+def bilinear(x: Tensor, own: Tensor, qparams: Tensor, size: Sequence[int], aligned: bool) -> Tensor:  # noqa: ARG001
     """Return images of another size, by bilinear interpolation between the centres of pixels, in 10 bits."""
     stored = tf.cast(x, "int64") + tf.cast(own[1], "int64")
     total = stored
     for axis, length in zip((1, 2), size, strict=True):
-        lower, upper, weight = _between_pixels(x.shape[axis], length)
+        lower, upper, weight = _between_pixels(x.shape[axis], length, aligned)
         weight = tf.reshape(weight, [-1 if each == axis else 1 for each in range(4)])
         total = tf.gather(total, lower, axis=axis) * (2**10 - weight) + tf.gather(total, upper, axis=axis) * weight
     # Halves away from zero.
@@ -167,10 +167,14 @@ def bilinear(x: Tensor, own: Tensor, qparams: Tensor, size: Sequence[int]) -> Te
     return _float32(tf.sign(total) * tf.bitwise.right_shift(tf.abs(total + half), ONE * 20)) - own[1]
 
 
-def _between_pixels(size: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `length` pixels, the two of `size` that it is between, and how far from the first, in 1/1024."""
-    step = (2**10 * size + length // 2) // length
-    places = np.arange(length) * step + step // 2 - 2**9
+def _between_pixels(size: int, length: int, aligned: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `length` pixels, the two of `size` that it is between, and how far from the first, in 1/1024.
+
+    Aligned, the centres of the outermost pixels are the same.
+    """
+    of, steps = (size - 1, max(length - 1, 1)) if aligned else (size, length)
+    step = (2**10 * of + steps // 2) // steps
+    places = np.arange(length) * step + (0 if aligned else step // 2 - 2**9)
     # C divides toward zero.
     lower = np.maximum(np.fix(places / 2**10).astype(np.int64), 0)
     upper = np.minimum(np.fix((places + 2**10 - 1) / 2**10).astype(np.int64), size - 1)

@@ -54,9 +54,9 @@ def subtract(a: Tensor, a_qparams: Tensor, b: Tensor, b_qparams: Tensor, qparams
     return add(a, a_qparams, -b, b_qparams, qparams)
 
 
-def bilinear(x: Tensor, own: Tensor, qparams: Tensor, size: Sequence[int]) -> Tensor:  # noqa: ARG001
+def bilinear(x: Tensor, own: Tensor, qparams: Tensor, size: Sequence[int], aligned: bool) -> Tensor:  # noqa: ARG001
     """Return images of another size, by bilinear interpolation between the centres of pixels, in 11 bits."""
-    rows, columns = (_between_pixels(x.shape[axis], length) for axis, length in zip((1, 2), size, strict=True))
+    rows, columns = (_between_pixels(x.shape[axis], length, aligned) for axis, length in zip((1, 2), size, strict=True))
     stored = tf.cast(x, "int64") + tf.cast(own[1], "int64")
     lower, upper, weight = columns
     weight = tf.reshape(weight, (1, 1, -1, 1))
@@ -69,10 +69,17 @@ def bilinear(x: Tensor, own: Tensor, qparams: Tensor, size: Sequence[int]) -> Te
     return tf.cast(tf.bitwise.right_shift(total + 2**21, tf.constant(22, "int64")), "float32") - own[1]
 
 
-def _between_pixels(size: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `length` pixels, the two of `size` that it is between, and how far from the first, in 1/2048."""
-    places = (np.arange(length, dtype=np.float32) + np.float32(0.5)) * (np.float32(size) / np.float32(length))
-    places = np.clip(places - np.float32(0.5), 0, size - 1)
+def _between_pixels(size: int, length: int, aligned: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `length` pixels, the two of `size` that it is between, and how far from the first, in 1/2048.
+
+    Aligned, the centres of the outermost pixels are the same.
+    """
+    places = np.arange(length, dtype=np.float32)
+    if aligned:
+        places *= np.float32(size - 1) / np.float32(max(length - 1, 1))
+    else:
+        places = (places + np.float32(0.5)) * (np.float32(size) / np.float32(length)) - np.float32(0.5)
+    places = np.clip(places, 0, size - 1)
     lower = places.astype(np.int64)
     return lower, np.minimum(lower + 1, size - 1), np.rint((places - lower.astype(np.float32)) * 2048).astype(np.int64)
 

@@ -147,6 +147,7 @@ def export(
 
         with _mixed_samples_named(source.signature, measured), stage(f"converting to {chosen.name}"):
             content, ids = convert_model(source.signature, chosen, measured, allow_flex)
+        content = source.finished(content)
         samples = _verification_data(source.signature.inputs, data, measured, ids)
         if made is not None and data is None:
             samples = _VerificationData("calibration", made.samples)

@@ -1,20 +1,18 @@
 """A model of `quantize.prepare` as the source of its file: kernels, biases, scales and outputs are its own."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
-from tfsep._flatbuffer.constants import stored_numbers
 from tfsep._flatbuffer.reader import operator_name, type_name
-from tfsep._flatbuffer.schema_types import ModelT, OperatorT, TensorT
 from tfsep._keras.backend import keras, tf
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.model_io import inputs_of
@@ -32,18 +30,11 @@ from tfsep.tflite._model_signature import ModelSignature
 from tfsep.tflite._recipes import Recipe
 from tfsep.tflite._roughness import ModelSamples
 from tfsep.tflite._rounding_edges import RoundingEdges
+from tfsep.tflite._stored_matmul import qparams_of, stored_matmul, with_kernel_scales
 from tfsep.tflite._verify_report import VerificationError, VerifyReport
-
-_LAST_PLACE = 2.0**-23
-"""Largest relative difference of two neighbours in float32."""
 
 _ROUNDED_OTHERWISE = ("FULLY_CONNECTED", "LEAKY_RELU", "PRELU")
 """The operators of `litert_rounding`."""
-
-_EXACT = 2**22
-"""Under this size the roundings to float32, of a bias and of its scale, are under half a unit. Larger ones, of channels
-that normalization scales to almost zero, are off by float32's last place, and so by a unit when they are rounded, which
-is far under a step of the output."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +83,10 @@ class PreparedSource:
                     "size, or observe other data"
                 )
 
+    def finished(self, content: bytes) -> bytes:
+        """Return a file with the kernels of layers whose scales are not the converter's."""
+        return with_kernel_scales(content, self.signature.model)
+
     def element_counter(self, file: LiteRTModel) -> "_ElementCounter":
         """Return the counter of elements that differ."""
         return _ElementCounter(self, file)
@@ -106,7 +101,7 @@ class PreparedSource:
         """
         del samples
         graph, name = file.flatbuffer.subgraphs[0], Path(path).name
-        qparams = {found for found in map(_qparams, graph.tensors) if found is not None}
+        qparams = {found for found in map(qparams_of, graph.tensors) if found is not None}
         for layer, output in _quantized_outputs(self.signature.model):
             scale, zero = output.qparams()
             if (np.float32(scale), zero) not in qparams:
@@ -115,7 +110,7 @@ class PreparedSource:
                     f"{zero}, got none",
                     report,
                 )
-        stored = [found for operator in graph.operators or [] for found in _stored_matmul(file.flatbuffer, operator)]
+        stored = [found for operator in graph.operators or [] for found in stored_matmul(file.flatbuffer, operator)]
         for layer in self.signature.model.layers:
             if isinstance(layer, QuantizedMatmul) and not any(found.is_of(layer) for found in stored):
                 raise VerificationError(
@@ -263,55 +258,3 @@ def _operators_rounded_otherwise(file: LiteRTModel) -> tuple[str, ...]:
         if type_name(graph.tensors[operator.outputs[0]]) == "int8"
     }
     return tuple(name for name in _ROUNDED_OTHERWISE if name in in_integers)
-
-
-def _qparams(tensor: TensorT) -> tuple[np.float32, int] | None:
-    """The one scale and zero point of a tensor, or None."""
-    own = tensor.quantization
-    if own is None or own.scale is None or len(own.scale) != 1:
-        return None
-    return np.float32(own.scale[0]), int(own.zeroPoint[0])
-
-
-class _StoredMatmul(NamedTuple):
-    """The numbers that an operator of a file computes with.
-
-    Attributes:
-        kernel: integers, one row per output channel.
-        scales: scales of the kernel, one per output channel.
-        bias: integers; zeros where it has none.
-        input_scale: scale of its input.
-    """
-
-    kernel: np.ndarray
-    scales: np.ndarray
-    bias: np.ndarray
-    input_scale: np.float32
-
-    def is_of(self, layer: QuantizedMatmul) -> bool:
-        """Whether these are a layer's numbers."""
-        kernel, bias, scales = (np.asarray(part) for part in layer.stored(self.input_scale))
-        left = np.where(np.abs(bias) < _EXACT, 0, 1 + np.abs(bias) * _LAST_PLACE)
-        return (
-            np.array_equal(self.kernel, kernel)
-            and bool(np.all(np.abs(self.bias - bias) <= left))
-            # Where the converter widens a scale it goes by the input's in float64, which no file keeps.
-            and np.allclose(self.scales, scales, rtol=_LAST_PLACE, atol=0)
-        )
-
-
-def _stored_matmul(model: ModelT, operator: OperatorT) -> Iterator[_StoredMatmul]:
-    """Yield the numbers of an operator that has a kernel in int8."""
-    tensors = [model.subgraphs[0].tensors[index] for index in operator.inputs if index >= 0]
-    stored = [(place, tensor, stored_numbers(model, tensor)) for place, tensor in enumerate(tensors)]
-    constants = [(place, tensor, array) for place, tensor, array in stored if array is not None]
-    kernels = [constant for constant in constants if constant[2].dtype == np.int8 and constant[2].ndim]
-    inputs = [found for _, tensor, array in stored if array is None and (found := _qparams(tensor)) is not None]
-    if len(kernels) != 1 or len(inputs) != 1:
-        return
-    (at, tensor, kernel), (scale, _) = kernels[0], inputs[0]
-    own, rows = tensor.quantization, np.moveaxis(kernel, tensor.quantization.quantizedDimension, 0)
-    # Behind the kernel: the shape of a transposed convolution's result, in front of it, can be as long as a bias.
-    biases = (array for place, _, array in constants if place > at and array.dtype == np.int32)
-    bias = next(biases, np.zeros(len(rows), np.int32))
-    yield _StoredMatmul(rows.reshape(len(rows), -1), np.asarray(own.scale, np.float32), bias, scale)

@@ -52,6 +52,9 @@ class SourceModel(Protocol):
     def require_exportable(self, recipe: Recipe, has_calibration: bool) -> None:
         """Raise `ValueError` unless the model can become a file of this recipe, with or without calibration data."""
 
+    def finished(self, content: bytes) -> bytes:
+        """Return a file of the converter's as it is to be written."""
+
     def element_counter(self, file: LiteRTModel) -> ElementCounter:
         """Return the counter of elements that differ."""
 

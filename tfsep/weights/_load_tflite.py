@@ -7,8 +7,8 @@ from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import leaf_layers
 from tfsep._keras.types import Model
 from tfsep.weights._conv_bn_stages import assign_stages, stages_of_model
+from tfsep.weights._read_tflite import read_network
 from tfsep.weights._tflite_network import FileNetwork
-from tfsep.weights._tflite_reader import read_network
 
 
 def load_tflite(model: Model, path: str | PathLike[str], background: Literal["keep", "drop"] = "keep") -> None:

@@ -39,6 +39,7 @@ class FileLayer:
         qparams: quantization parameters of its output, or None for floats.
         input_scale: scale of its input, or None for floats.
         added: number of layers of the block whose input is added to its result, of which it is the last; 0 for no sum.
+        kernel_scales: scales of its kernel, one or one for each channel, (F,); None for floats.
     """
 
     definition: LayerDef
@@ -49,6 +50,36 @@ class FileLayer:
     qparams: QParams | None
     input_scale: float | None = None
     added: int = 0
+    kernel_scales: np.ndarray | None = None
+
+    def quantized_to_int8(self) -> Self:
+        """The layer with its kernel rounded to int8, with a scale for each channel, and its bias to int32.
+
+        A channel keeps the scale that it has in the file where its integers, without their zero point, have 8 bits
+        with a sign: nothing is rounded then. Rounding here decides ties once: the values of a uint8 file often lie half
+        way between two of int8, where the last bit of a runtime's arithmetic would decide.
+        """
+        stage, input_scale = self.stage, self.input_scale
+        if input_scale is None:
+            return self
+        axes = (0, 1) if stage.depthwise else (0, 1, 2)
+        largest = np.abs(stage.kernel).max(axes, keepdims=True)
+        scales = np.maximum(largest, _MIN_LARGEST_WEIGHT) / _WEIGHT_LIMIT
+        if self.kernel_scales is not None:
+            own = np.broadcast_to(self.kernel_scales.reshape(-1), stage.channels).reshape(scales.shape)
+            scales = np.where(largest <= own * (_WEIGHT_LIMIT + 0.5), own, scales)
+        unit = input_scale * scales.reshape(-1)
+        bias = None if stage.bias is None else np.round(stage.bias / unit) * unit
+        stage = stage._replace(kernel=_rounded(stage.kernel / scales, axes) * scales, bias=bias)
+        return replace(self, stage=stage, kernel_scales=scales.reshape(-1))
+
+    def with_inputs(self, order: np.ndarray) -> Self:
+        """The layer with the channels of its input in another order.
+
+        Args:
+            order: their numbers, (C,).
+        """
+        return replace(self, stage=self.stage._replace(kernel=self.stage.kernel[:, :, order]))
 
     def pads_like(self, padding: Padding) -> bool:
         """Whether another padding has the same effect on an image of this size."""
@@ -155,18 +186,9 @@ class FileNetwork:
         return replace(self, classifier=replace(self.classifier, stage=stage))
 
     def quantized_to_int8(self) -> Self:
-        """The network with its weights rounded to int8, with a scale for each channel, and its biases to int32.
-
-        Rounding here decides ties once: the values of a uint8 file often lie half way between two of int8, where the
-        last bit of a runtime's arithmetic would decide.
-        """
-        count = len(self.body)
-        layers = [
-            replace(layer, stage=_quantize_to_int8(layer.stage, layer.input_scale))
-            for layer in self.layers
-            if layer.input_scale is not None
-        ]
-        return replace(self, body=tuple(layers[:count]), classifier=layers[count] if self.classifier else None)
+        """The network with its weights rounded to int8, see `FileLayer.quantized_to_int8`."""
+        classifier = None if self.classifier is None else self.classifier.quantized_to_int8()
+        return replace(self, body=tuple(layer.quantized_to_int8() for layer in self.body), classifier=classifier)
 
 
 def _is_pointwise(layer: LayerDef) -> bool:
@@ -179,10 +201,21 @@ def _depth(layer: LayerDef) -> int:
     return layer.depth or 0
 
 
-def _quantize_to_int8(stage: SourceStage, input_scale: float) -> SourceStage:
-    """A stage with its kernel rounded to int8 and its bias to int32."""
-    axes = (0, 1) if stage.depthwise else (0, 1, 2)
-    scale = np.maximum(np.abs(stage.kernel).max(axes, keepdims=True), _MIN_LARGEST_WEIGHT) / _WEIGHT_LIMIT
-    accumulator_scale = input_scale * scale.reshape(-1)
-    bias = None if stage.bias is None else np.round(stage.bias / accumulator_scale) * accumulator_scale
-    return stage._replace(kernel=np.round(stage.kernel / scale) * scale, bias=bias)
+def _rounded(kernel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """A kernel as whole numbers, each up or down so that the sum of a channel is nearest to what it was.
+
+    What a channel takes is alike at neighbouring pixels, so that its sum counts for more than each number.
+
+    Args:
+        kernel: the kernel in units of its scales.
+        axes: those of a channel's numbers, the first ones.
+    """
+    flat = kernel.reshape(np.prod(kernel.shape[: len(axes)], dtype=int), -1)
+    whole = np.round(flat)
+    error = whole - flat
+    turns = np.round(error.sum(0))
+    # The numbers that are nearest to being rounded the other way come first.
+    sign = np.sign(turns)
+    order = np.argsort(np.argsort(-error * sign, axis=0, kind="stable"), axis=0)
+    turned = (order < np.abs(turns)) & (error * sign > 0) & (np.abs(whole - sign) <= _WEIGHT_LIMIT)
+    return (whole - turned * sign).reshape(kernel.shape)

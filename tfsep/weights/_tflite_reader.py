@@ -4,16 +4,14 @@ A MobileNet in a file is a chain: convolutions with fused activations, a mean ov
 The input of a block may be added to the result of its last convolution. Any other operator is refused by name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from tfsep._flatbuffer.constants import is_stored, real_numbers, scales_of, stored_numbers, unpacked_constants
-from tfsep._flatbuffer.reader import operator_name, read_tflite, type_name
-from tfsep._utils.arguments import as_path
+from tfsep._flatbuffer.reader import operator_name, type_name
 from tfsep.defs import LayerDef
 from tfsep.defs._layer_def import LayerOp
 from tfsep.geometry import Padding, Pads
@@ -29,35 +27,12 @@ _ZERO_POINT_SHIFTS = {"int8": 0, "uint8": 128}
 """The difference of a stored zero point to that of int8."""
 
 
-def read_network(path: str | PathLike[str]) -> FileNetwork:
-    """Return the MobileNet in a ``.tflite`` file.
+class NetworkReader:
+    """Follows a file's main graph from its input to its output.
 
     Args:
-        path: path of the file.
-
-    Raises:
-        TypeError: if `path` is no path.
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no TFLite model, is damaged, or holds another network.
-
-    Examples:
-        >>> read_network("missing.tflite")
-        Traceback (most recent call last):
-        FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
+        model: the file's content.
     """
-    path = as_path(path, "path")
-    _, model = read_tflite(path)
-    try:
-        network = _Reader(model).network()
-        network.conv_defs()
-        network.padding()
-    except UnsupportedFileError as error:
-        raise ValueError(f"path: expected a MobileNet v1 or v2, got {path} with {error}") from error
-    return network
-
-
-class _Reader:
-    """Follows a file's main graph from its input to its output."""
 
     def __init__(self, model: Any) -> None:
         self._model, self._graph = model, model.subgraphs[0]
@@ -88,26 +63,62 @@ class _Reader:
         self._softmax = False
         self._unpacked = unpacked_constants(model, self._graph)
 
+    @property
+    def operators(self) -> list[Any]:
+        """The operators, in order, but for those that unpack constants."""
+        return [
+            operator
+            for operator in self._graph.operators or []
+            if not (len(operator.outputs) and int(operator.outputs[0]) in self._unpacked)
+        ]
+
+    def body(self, operators: Sequence[Any]) -> FileNetwork:
+        """Return the network of the first operators, up to features.
+
+        Args:
+            operators: the operators.
+        """
+        shape, _ = self._read(operators)
+        if self._pooled >= 0 or not self._body:
+            raise UnsupportedFileError("no convolutions in front of its head")
+        return self._network(shape, [self.qparams(self._input), *self._results])
+
+    def layer(self, operator: Any) -> FileLayer:
+        """Return the convolution of an operator, whatever is in front of it.
+
+        Args:
+            operator: the operator.
+        """
+        self._current, self._pooled = int(operator.inputs[0]), -1
+        self._convolution(operator)
+        return self._body.pop()
+
     def network(self) -> FileNetwork:
         """Return the network of all operators."""
+        shape, last = self._read(self.operators)
+        if self._pooled < 0 or not self._body or self._current != last:
+            raise UnsupportedFileError("no mean over the image behind convolutions, as its end")
+        if any(layer.activation != "linear" for layer in self._classifiers):
+            raise UnsupportedFileError("an activation behind its classifier")
+        qparams = [self.qparams(self._input), *self._results, self.qparams(self._pooled)]
+        return self._network(shape, [*qparams, *(layer.qparams for layer in self._classifiers)])
+
+    def _read(self, operators: Sequence[Any]) -> tuple[tuple[int, int, int], int]:
+        """Read operators, and return the shape of the input and the output."""
         ends = [[] if side is None else list(map(int, side)) for side in (self._graph.inputs, self._graph.outputs)]
         if any(len(side) != 1 or side[0] < 0 for side in ends):
             raise UnsupportedFileError(f"{len(ends[0])} inputs and {len(ends[1])} outputs")
         (self._input,), (last,) = ends
         self._current = self._input
-        _, *shape = self._image_shape()
-        for operator in self._graph.operators or []:
-            if not (len(operator.outputs) and int(operator.outputs[0]) in self._unpacked):
-                self._read_operator(operator)
-        if self._pooled < 0 or not self._body or self._current != last:
-            raise UnsupportedFileError("no mean over the image behind convolutions, as its end")
-        if any(layer.activation != "linear" for layer in self._classifiers):
-            raise UnsupportedFileError("an activation behind its classifier")
-        qparams = [self._qparams(self._input), *self._results, self._qparams(self._pooled)]
-        qparams += [layer.qparams for layer in self._classifiers]
+        _, rows, columns, channels = self._image_shape()
+        for operator in operators:
+            self._read_operator(operator)
+        return (rows, columns, channels), last
+
+    def _network(self, shape: tuple[int, int, int], qparams: Sequence[QParams | None]) -> FileNetwork:
         known = tuple(each for each in qparams if each is not None)
         return FileNetwork(
-            (shape[0], shape[1], shape[2]),
+            shape,
             tuple(self._body),
             self._classifiers[0] if self._classifiers else None,
             self._softmax,
@@ -137,12 +148,12 @@ class _Reader:
         if kernel.shape[2] != channels or (depthwise and kernel.shape[3] != 1):
             raise UnsupportedFileError(f"a kernel of {kernel.shape[2:]} on {channels} channels")
         stride, rate = (
-            (_option(operator, f"{word}H{suffix}"), _option(operator, f"{word}W{suffix}"))
+            (option_of(operator, f"{word}H{suffix}"), option_of(operator, f"{word}W{suffix}"))
             for word, suffix in (("stride", ""), ("dilation", "Factor"))
         )
         if min(*stride, *rate, *kernel.shape) < 1:
             raise UnsupportedFileError(f"strides {stride} and rates {rate}")
-        padding = _PADDINGS.get(_option(operator, "padding"), "same")
+        padding = _PADDINGS.get(option_of(operator, "padding"), "same")
         if self._pads is not None:
             if padding != "valid":
                 raise UnsupportedFileError("a convolution that pads behind PAD")
@@ -156,7 +167,7 @@ class _Reader:
         self._add(operator, op, kernel, (stride, rate, depth), padding, (height, width))
 
     def _dense(self, operator: Any) -> None:
-        if _option(operator, "weightsFormat"):
+        if option_of(operator, "weightsFormat"):
             raise UnsupportedFileError("shuffled weights")
         kernel = self._kernel(operator, 2).T[None, None]
         self._add(operator, "conv2d", kernel, ((1, 1), (1, 1), kernel.shape[3]), "valid", (1, 1))
@@ -172,14 +183,16 @@ class _Reader:
             )
         name = self._graph.tensors[int(operator.inputs[1])].name or b""
         name = name.decode(errors="replace").split(";")[0]
-        activation = _ACTIVATIONS.get(_option(operator, "fusedActivationFunction"))
+        activation = _ACTIVATIONS.get(option_of(operator, "fusedActivationFunction"))
         if activation is None:
             raise UnsupportedFileError(f"an activation behind {name} that is no ReLU and no ReLU6")
         definition = LayerDef(name, op, kernel.shape[:2], *window)
         stage = SourceStage(name, kernel, op == "depthwise_conv2d", self._bias(operator))
-        qparams, taken = self._qparams(int(operator.outputs[0])), self._qparams(self._current)
+        qparams, taken = self.qparams(int(operator.outputs[0])), self.qparams(self._current)
         scale = None if taken is None else taken.scale
-        layers.append(FileLayer(definition, stage, padding, size, activation, qparams, scale))
+        scales = scales_of(self._constant(operator, 1))
+        own = None if scales is None else scales.scale.reshape(-1)
+        layers.append(FileLayer(definition, stage, padding, size, activation, qparams, scale, kernel_scales=own))
         if layers is self._body:
             self._sources.append(self._current if self._unpadded < 0 else self._unpadded)
             self._results.append(qparams)
@@ -191,11 +204,11 @@ class _Reader:
         shapes = [np.asarray(self._graph.tensors[index].shape).tolist() for index in (self._current, other)]
         if other not in self._sources or self._pooled >= 0 or shapes[0] != shapes[1]:
             raise UnsupportedFileError("ADD of something else than a block's input")
-        if _option(operator, "fusedActivationFunction"):
+        if option_of(operator, "fusedActivationFunction"):
             raise UnsupportedFileError("an activation behind ADD")
         start = max(place for place, source in enumerate(self._sources) if source == other)
         self._body[-1] = replace(self._body[-1], added=len(self._body) - start)
-        self._results.append(self._qparams(int(operator.outputs[0])))
+        self._results.append(self.qparams(int(operator.outputs[0])))
 
     def _pad(self, operator: Any) -> None:
         pads = self._stored_numbers(operator, 1)
@@ -210,8 +223,8 @@ class _Reader:
         if operator_name(self._model, operator) == "MEAN":
             whole = sorted(self._stored_numbers(operator, 1).reshape(-1).tolist()) == [1, 2]
         else:
-            window = _option(operator, "filterHeight"), _option(operator, "filterWidth")
-            plain = _option(operator, "padding") == 1 and _option(operator, "fusedActivationFunction") == 0
+            window = option_of(operator, "filterHeight"), option_of(operator, "filterWidth")
+            plain = option_of(operator, "padding") == 1 and option_of(operator, "fusedActivationFunction") == 0
             whole = plain and window == self._image_shape()[1:3]
         if not whole:
             raise UnsupportedFileError("a mean that is not over the whole image")
@@ -273,7 +286,12 @@ class _Reader:
             return None
         return self._real_numbers(self._constant(operator, 2))
 
-    def _qparams(self, index: int) -> QParams | None:
+    def qparams(self, index: int) -> QParams | None:
+        """Return the quantization parameters of a tensor of 8 bits; None for others.
+
+        Args:
+            index: number of the tensor.
+        """
         tensor = self._graph.tensors[index]
         scales, shift = scales_of(tensor), _ZERO_POINT_SHIFTS.get(type_name(tensor))
         if scales is None or shift is None or scales.scale.size != 1:
@@ -281,8 +299,8 @@ class _Reader:
         return QParams(float(scales.scale.item()), int(scales.zero.item()) - shift)
 
 
-def _option(operator: Any, name: str) -> int:
-    """An integer among an operator's options."""
+def option_of(operator: Any, name: str) -> int:
+    """Return an integer among an operator's options, or a truth value."""
     value = getattr(operator.builtinOptions, name, None)
     if not isinstance(value, int):
         raise UnsupportedFileError(f"an operator without {name}")
