@@ -164,6 +164,15 @@ def test_classes_of_pixels_are_the_largest_logits(make):
     assert len(np.unique(found)) > 1
 
 
+def test_heads_infer_where_a_call_does_not_say_training():
+    """`keras.layers.Resizing` in the middle of a model let the layers behind it train."""
+    model = randomize(models.deeplab_v3(backbone(8, 16), 3, rates=(), filters=4, arg_scope=SCOPE))
+    x, before = images(), model.get_weights()
+    assert_close(model(x), model(x, training=False), 1e-6)
+    for ours, theirs in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 ANCHORS = Anchors(
     (AnchorGrid(4, 4, ((0.2, 0.3),)), AnchorGrid(2, 2, ((0.5, 0.4), (0.3, 0.6))), AnchorGrid(1, 1, ((0.9, 0.9),)))
 )

@@ -9,6 +9,7 @@ import tensorflow as tf
 from checks import in_part
 
 from tfsep import quantize, tflite
+from tfsep.layers._bilinear_resizing import BilinearResizing
 from tfsep.quantize._activations import activation_of
 
 L, K = keras.layers, keras.ops
@@ -80,6 +81,8 @@ MOVES = {
     "a dense layer on the smallest": lambda x: L.Dense(3, "relu")(K.min(x, -1, keepdims=True)),
     "a dense layer on one channel": lambda x: L.Dense(3)(K.reshape(x, (-1, 16, 16, 1))),
     "interpolated": L.UpSampling2D((3, 2), interpolation="bilinear"),
+    "interpolated between corners": BilinearResizing(15, 12, True),
+    "interpolated to one row": BilinearResizing(1, 5, True),
     "sliced": lambda x: x[:, 1:5, ::2],
     "parts": lambda x: L.Add()(K.split(x, 2, -1)),
     "one part": lambda x: K.split(x, [1, 3], -1)[1],
@@ -208,3 +211,38 @@ def test_functions_are_known_by_their_results_alone():
         lambda x: tf.maximum(slope * x, x),
     )
     assert [activation_of(f) for f in near] == [None] * 3
+
+
+KERNELS = {
+    "conv": L.Conv2D(6, 3, bias_initializer="random_normal"),
+    "normalized": lambda x: L.ReLU()(L.BatchNormalization()(L.Conv2D(4, 1)(x))),
+    "depthwise": L.DepthwiseConv2D(3, depth_multiplier=2, bias_initializer="random_normal"),
+    "dense": lambda x: L.Dense(5, bias_initializer="random_normal")(L.GlobalAveragePooling2D()(x)),
+    "transposed": L.Conv2DTranspose(3, 2, 2, bias_initializer="random_normal"),
+}
+
+
+@pytest.mark.parametrize("runtime", in_part(["reference", "xnnpack"], 2))
+def test_kernels_have_scales_of_their_own(runtime, tmp_path):
+    """As those of a file that were integers before: in it, in a file of Keras, and in training."""
+    inputs = keras.Input(X.shape[1:])
+    model = keras.Model(inputs, [make(inputs) for make in KERNELS.values()])
+    prepared = quantize.observe(quantize.prepare(model, runtime=runtime), X)
+    before = [np.asarray(each) for each in prepared(X)]
+    for layer in prepared.layers:
+        if isinstance(layer, quantize.QuantizedMatmul):
+            layer.kernel_scales = np.asarray(layer.stored(1.0)[2]) * np.linspace(
+                1.1, 1.9, layer.stored(1.0)[2].shape[0]
+            )
+    report = tflite.export(prepared, tmp_path / "m.tflite", "int8", data=X)
+    found = report.verification
+    assert (found.differing if found.unexplained is None else found.unexplained) == 0
+    after = [np.asarray(each) for each in prepared(X)]
+    assert all(np.mean(ours != theirs) > 0.05 for ours, theirs in zip(before, after, strict=True))
+    prepared.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    for ours, theirs in zip(again(X), after, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for name, ours, theirs in zip(KERNELS, again(X, training=True), after, strict=True):
+        if name != "normalized":  # by the statistics of the batch there
+            assert np.sqrt(np.mean(np.square(ours - theirs))) < 0.1 * np.std(theirs), name

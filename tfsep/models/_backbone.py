@@ -10,7 +10,7 @@ from tfsep._utils.arguments import text
 from tfsep.defs import MOBILENET_V2
 from tfsep.defs._layer_def import DEFAULT_ACTIVATION, INPUT, convolution, depthwise
 from tfsep.geometry import Pair
-from tfsep.layers._aligned_resizing import AlignedResizing
+from tfsep.layers._bilinear_resizing import BilinearResizing
 from tfsep.models._layer_builder import ArgScope, build_layers, layer_name, settings_of
 
 
@@ -142,6 +142,4 @@ class Head(NamedTuple):
         """Return a map at another size, interpolated."""
         if tuple(net.shape[1:3]) == tuple(size):
             return net
-        if self.align_corners:
-            return self.layer(AlignedResizing, name, *size)(net)
-        return self.layer(keras.layers.Resizing, name, *size, data_format="channels_last")(net)
+        return self.layer(BilinearResizing, name, *size, self.align_corners)(net)

@@ -21,20 +21,20 @@ __all__ = ["from_tflite"]
 
 
 def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Model:
-    """Return the MobileNet v1 or v2 in a ``.tflite`` file as a Keras model with the file's weights.
+    """Return the MobileNet v1 or v2, or the DeepLab v3 on one, in a ``.tflite`` file as a Keras model with its weights.
 
-    Width, size, classes and padding are read from the file's operators. The input of the model is in real numbers, in
-    [-1, 1] for Google's files, whose class 0 is the background.
+    Width, size, classes, padding and the head's rates are read from the file's operators. The input of the model is in
+    real numbers, in [-1, 1] for Google's files, whose class 0 is the background.
 
     Args:
         path: path of one of Google's float or quantized files, or of a file that this library exported.
         ranges: None for a float model. ``"from_file"`` for a model of `tfsep.quantize.prepare` with the file's own
-            quantization parameters of activations, and int8 weights with a scale for each channel. It computes very
-            nearly the same as the file, and exactly the same as the file that is exported from it; it can be trained
-            further.
+            quantization parameters of activations, and int8 weights on the file's scales, but for channels whose
+            numbers do not fit there. It computes very nearly the same as the file, and exactly the same as the file
+            that is exported from it; it can be trained further.
 
     Returns:
-        A model from images (N, H, W, C) to probabilities, logits or features, as the file.
+        A model from images (N, H, W, C) to probabilities, logits, features or classes of pixels, as the file.
 
     Raises:
         TypeError: if `path` is no path.
@@ -54,8 +54,8 @@ def from_tflite(path: str | PathLike[str], ranges: str | None = None) -> Model:
         raise ValueError(f"ranges: expected None for a file whose activations are not of 8 bits, got {ranges!r}")
     if ranges:
         network = network.quantized_to_int8()
-    body = network if isinstance(network, FileNetwork) else network.body
-    model = _build(body, None if body is network else network.stride)
+    body, stride = (network, None) if isinstance(network, FileNetwork) else (network.body, network.stride)
+    model = _build(body, stride)
     layers = dict(zip((stage.layer.name for stage in stages_of_model(model)), body.layers, strict=True))
     load_network(model, body, path)
     if not isinstance(network, FileNetwork):
@@ -117,5 +117,6 @@ def _with_ranges(model: Model, qparams: Sequence[QParams], layers: Mapping[str, 
         layer.set_qparams(*own)
     for layer in prepared.layers:
         if isinstance(layer, quantize.QuantizedMatmul):
-            layer.kernel_scales = layers[layer.layer.name].kernel_scales
+            scales = layers[layer.layer.name].kernel_scales
+            layer.kernel_scales = None if scales is None else scales.tolist()
     return prepared

@@ -17,7 +17,7 @@ from tfsep._keras.inference_identities import INFERENCE_IDENTITIES
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer, Tensor
 from tfsep.layers import DepthwiseSeparableConv
-from tfsep.layers._aligned_resizing import AlignedResizing, resized
+from tfsep.layers._bilinear_resizing import BilinearResizing, resized
 from tfsep.layers._layer_kinds import LAYER_KINDS
 from tfsep.quantize import _reference_kernels as reference
 from tfsep.quantize import _xnnpack_kernels as xnnpack
@@ -253,10 +253,10 @@ _ROWS = (
     ),
     Operation(
         "bilinear",
-        layers=(L.UpSampling2D, L.Resizing, AlignedResizing),
+        layers=(L.UpSampling2D, L.Resizing, BilinearResizing),
         takes=lambda layer: _interpolation(layer) == "bilinear",
         plan="resize",
-        compute=lambda x, size, aligned: resized(x, size) if aligned else tf.image.resize(x, size, "bilinear"),
+        compute=resized,
         integer_kernels={"xnnpack": xnnpack.bilinear, "reference": reference.bilinear},
         keeps_range=True,
     ),
@@ -266,7 +266,7 @@ _ROWS = (
             *(L.MaxPooling1D, L.MaxPooling2D, L.GlobalMaxPooling1D),
             *(L.GlobalMaxPooling2D, L.Reshape, L.Flatten, L.Permute),
             *(L.ZeroPadding1D, L.ZeroPadding2D, L.Cropping1D),
-            *(L.Cropping2D, L.RepeatVector, L.UpSampling1D, ZeroInsertion),
+            *(L.Cropping2D, L.UpSampling1D, ZeroInsertion),
         ),
         operators=(
             *(lambda x: x[:, :1], lambda x: K.take(x, [0], 1)),
@@ -278,6 +278,7 @@ _ROWS = (
     Operation("parts", operators=(lambda x: K.split(x, 1, 1), lambda x: K.unstack(x, axis=1)), plan="parts"),
     Operation(
         "tile",
+        layers=(L.RepeatVector,),
         operators=(lambda x: K.tile(x, (1, 2, 1)), lambda x: K.repeat(x, 2, 1)),
         plan="same_qparams",
         runtimes=("xnnpack",),

@@ -6,7 +6,6 @@ from functools import partial
 from tfsep._keras.backend import keras
 from tfsep._keras.model_graph import operation_of
 from tfsep._keras.types import Layer
-from tfsep.layers._aligned_resizing import AlignedResizing
 from tfsep.layers._layer_kinds import kind_of
 from tfsep.quantize._activations import (
     LINEAR,
@@ -298,7 +297,7 @@ def _resize(planner: Planner, call: LayerCall, _: Fusion) -> int:
     require_channels_last(layer)
     if None in (*planner.calls[call.sources[0]].shape[1:3], *call.shape[1:3]):
         raise unsupported(layer, " of sizes that are not known")
-    options = {"size": list(call.shape[1:3]), "aligned": isinstance(layer, AlignedResizing)}
+    options = {"size": list(call.shape[1:3]), "aligned": getattr(layer, "align_corners", False)}
     return planner.append(
         PlannedOp(layer.name, "operation", planner.sources(call), operation="bilinear", options=options)
     )

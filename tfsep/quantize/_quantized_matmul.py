@@ -77,7 +77,7 @@ class QuantizedMatmul(keras.layers.Layer):
         self.layer = layer
         self.normalization = normalization
         self.place = place
-        self.kernel_scales = None if kernel_scales is None else tuple(map(float, kernel_scales))
+        self.kernel_scales = kernel_scales
 
     @property
     def counted_layer(self) -> Layer:
@@ -323,7 +323,7 @@ class QuantizedMatmul(keras.layers.Layer):
             "layer": keras.saving.serialize_keras_object(self.layer),
             "normalization": keras.saving.serialize_keras_object(self.normalization),
             "place": self.place,
-            "kernel_scales": self.kernel_scales,
+            "kernel_scales": None if self.kernel_scales is None else list(map(float, self.kernel_scales)),
         }
 
     @classmethod

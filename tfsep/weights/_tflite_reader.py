@@ -14,7 +14,7 @@ from tfsep._flatbuffer.constants import is_stored, real_numbers, scales_of, stor
 from tfsep._flatbuffer.reader import operator_name, type_name
 from tfsep.defs import LayerDef
 from tfsep.defs._layer_def import LayerOp
-from tfsep.geometry import Padding, Pads
+from tfsep.geometry import Padding, Pads, Pair
 from tfsep.weights._conv_bn_stages import SourceStage
 from tfsep.weights._tflite_network import FileLayer, FileNetwork, QParams, UnsupportedFileError
 
@@ -251,6 +251,15 @@ class NetworkReader:
         if len(sides) != 4 or min(sides) < 1:
             raise UnsupportedFileError(f"a tensor of shape {sides} where images are expected")
         return sides[0], sides[1], sides[2], sides[3]
+
+    def image_size(self, index: int) -> Pair:
+        """Return rows and columns of a tensor of images.
+
+        Args:
+            index: number of the tensor.
+        """
+        self._current = index
+        return self._image_shape()[1:3]
 
     def _is_constant(self, index: int) -> bool:
         return index >= 0 and is_stored(self._model, self._graph.tensors[index])

@@ -1,4 +1,4 @@
-"""DeepLab v3 in a ``.tflite`` file: a chain of convolutions, branches that a concatenation joins, and classes of pixels.
+"""DeepLab v3 in a ``.tflite`` file: a chain of convolutions, branches that are joined, and classes of pixels.
 
 The branches of its pyramid are found by what they consist of, whatever their order: a 1×1 convolution, dilated
 separable ones, and the mean of the image.
@@ -110,14 +110,16 @@ class SegmentationReader:
         self._model, self._graph = model, model.subgraphs[0]
         self._reader = NetworkReader(model)
         self._operators = self._reader.operators
+        self._last = -1
         self._made_by = {int(output): each for each in self._operators for output in each.outputs}
 
     def segmentation(self) -> FileSegmentation:
         """Return the network of all operators."""
         joins = [operator for operator in self._operators if self._name(operator) == "CONCATENATION"]
-        if len(joins) != 1 or len(joins[0].inputs) < 2:
-            raise UnsupportedFileError(f"{len(joins)} concatenations")
-        (join,) = joins
+        outputs = [] if self._graph.outputs is None else list(map(int, self._graph.outputs))
+        if len(joins) != 1 or len(joins[0].inputs) < 2 or len(joins[0].outputs) != 1 or len(outputs) != 1:
+            raise UnsupportedFileError(f"{len(joins)} concatenations and {len(outputs)} outputs")
+        (join,), (self._last,) = joins, outputs
         paths = [list(self._path(int(tensor))) for tensor in join.inputs]
         common = set.intersection(*map(set, paths))
         features = next((tensor for tensor in paths[0] if tensor in common), None)
@@ -149,16 +151,17 @@ class SegmentationReader:
 
     def _path(self, tensor: int) -> Iterator[int]:
         """A tensor, and those that it is made of, by the first input of each operator."""
-        while True:
+        for _ in range(len(self._operators) + 1):  # a damaged file may have a circle
             yield tensor
-            if tensor not in self._made_by:
+            if tensor not in self._made_by or not len(self._made_by[tensor].inputs):
                 return
             tensor = int(self._made_by[tensor].inputs[0])
 
     def _behind(self, tensor: int) -> Iterator[Any]:
         """The operators behind a tensor, each the only one on what is before it."""
-        (last,) = map(int, self._graph.outputs)
-        while tensor != last:
+        for _ in self._operators:
+            if tensor == self._last:
+                return
             users = [each for each in self._operators if tensor in list(map(int, each.inputs))]
             if len(users) != 1 or len(users[0].outputs) != 1:
                 raise UnsupportedFileError("branches behind its concatenation")
@@ -186,11 +189,11 @@ class SegmentationReader:
         for operator in operators:
             name = self._name(operator)
             if name == _RESIZE and not end:
-                to = tuple(int(side) for side in self._graph.tensors[int(operator.outputs[0])].shape[1:3])
+                rows, columns = self._reader.image_size(int(operator.outputs[0]))
                 aligned = bool(option_of(operator, "alignCorners"))
-                if to != size and not (aligned or option_of(operator, "halfPixelCenters")):
+                if (rows, columns) != size and not (aligned or option_of(operator, "halfPixelCenters")):
                     raise UnsupportedFileError(f"{name} that is neither of corners nor of edges")
-                size = to[0], to[1]
+                size = rows, columns
             elif name in ("ARG_MAX", "SOFTMAX") and not end:
                 end = "argmax" if name == "ARG_MAX" else "softmax"
             elif name not in ("QUANTIZE", "DEQUANTIZE"):
