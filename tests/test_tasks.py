@@ -15,11 +15,12 @@ from test_scenes import SOURCE
 from test_train import stopping_at
 from typer.testing import CliRunner
 
-from tfsep import Conv, DepthSepConv, boxes, data, defs, models, saved, tflite, train
+from tfsep import Conv, DepthSepConv, boxes, data, defs, models, plots, saved, tflite, train
 from tfsep.boxes import Decoding, PostProcessing
 from tfsep.cli import app
 from tfsep.data import _open_data, read_class_names, read_decoding
 from tfsep.demo import scene_fragments
+from tfsep.locate import Picture
 from tfsep.losses import BoxLoss, ClassLoss
 from tfsep.quantize._prepared_model import is_prepared
 from tfsep.saved import _saved_folder, _saved_scenes
@@ -205,6 +206,14 @@ def test_losses_of_detection_by_their_formulas():
     assert_close(task.distillation(taught, outputs), expected, 1e-5)
 
 
+def test_pixels_without_boxes_are_named():
+    mask = np.zeros((10, 10), int)
+    mask[:3, :4], mask[9, 9] = 2, 1
+    picture = Picture(np.zeros((10, 10, 1), "uint8"), np.zeros((0, 4)), np.zeros(0, int), mask)
+    [axes] = plots.scenes([picture, picture._replace(mask=mask * 0)], ("boot", "bag")).axes[:1]
+    assert [(text.get_text(), text.get_position()) for text in axes.texts] == [("boot", (9, 9)), ("bag", (1.5, 1))]
+
+
 def test_decoding_is_a_record():
     record = json.loads(json.dumps(ONE.to_dict()))
     assert Decoding.from_dict(record) == ONE
@@ -304,6 +313,9 @@ def test_published_folder(task, runs, tmp_path, monkeypatch):
         assert tflite.inspect(folder / f"model_{recipe}.tflite")
     with np.load(folder / "samples.npz") as samples:
         np.testing.assert_array_equal(samples["mask"][3], SCENES.test.scene(3).mask)
+    exported = CliRunner().invoke(app, ["export", str(folder / "model.keras"), "--out", str(tmp_path / "x.tflite")])
+    assert exported.exit_code == 0, exported.output
+    assert (tmp_path / "detector_x.tflite").is_file() == (task == "detection")
     monkeypatch.setattr(_saved_scenes, "saved_models", lambda: tmp_path)
     monkeypatch.setattr(_saved_folder, "saved_models", lambda: tmp_path)
     assert saved.scene_models() == ("shown",)

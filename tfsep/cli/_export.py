@@ -71,12 +71,17 @@ def export(
     custom: CustomOption = None,
     unsafe: UnsafeOption = False,
 ) -> None:
-    """Export a model, verify the file against it, and keep the file only if it computes the same."""
+    """Export a model, verify the file against it, and keep the file only if it computes the same.
+
+    Beside the file of a detector stands one that returns objects, by the anchors recorded beside the model.
+    """
     from tfsep._utils.native_stderr import silence_native_stderr
 
     with silence_native_stderr():
         from tfsep import tflite
         from tfsep._utils.atomic_files import require_place
+        from tfsep.data import read_class_names, read_decoding
+        from tfsep.saved._scene_files import export_objects
         from tfsep.tflite._recipes import get_recipe
 
         given = calibrate_arguments(calibrate, keep_float, budget, latency, runtime)
@@ -91,9 +96,10 @@ def export(
             loaded, size = _named_or_loaded(model, alpha, classes, size, custom, unsafe)
         problems.tell()
         arguments = _opened(model, loaded, recipe, calibration, data, samples, mean, std, size)
+        path = out or model.with_name(f"{model.stem}_{recipe}.tflite")
         report = tflite.export(
             **arguments,
-            path=out or model.with_name(f"{model.stem}_{recipe}.tflite"),
+            path=path,
             calibrate=with_latency(given, loaded, arguments["input_shape"]),
             io=io,
             tolerance=tolerance,
@@ -102,6 +108,8 @@ def export(
             strict=strict,
         )
         print(report)
+        if str(model) not in NETWORKS and (decoding := read_decoding(model)) is not None:
+            print(export_objects(path, decoding, read_class_names(model), arguments["preprocessing"]))
 
 
 @command("verify")

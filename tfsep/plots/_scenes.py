@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_LEAST_NAMED = 0.01
+"""Share of an image's pixels from which on a class without boxes is named."""
+
+
 class _Scene(Protocol):
     """A picture, and the boxes and classes of what is in it, such as `tfsep.data.Scene`."""
 
@@ -52,7 +56,7 @@ def scenes(pictures: Iterable[_Scene], class_names: Sequence[str], *, figure: "F
         raise ValueError("pictures: expected at least one, got none")
     columns = min(len(drawn), 4)
     rows = -(-len(drawn) // columns)
-    colours = matplotlib.colormaps["tab20"].resampled(len(class_names) + 1)
+    colours = matplotlib.colormaps["turbo"].resampled(len(class_names) + 1)
     panels = empty_figure(figure, (3 * columns, 3 * rows))
     for number, picture in enumerate(drawn, 1):
         axes = panels.add_subplot(rows, columns, number)
@@ -61,6 +65,13 @@ def scenes(pictures: Iterable[_Scene], class_names: Sequence[str], *, figure: "F
         if hasattr(picture, "mask"):
             mask = np.ma.masked_equal(picture.mask, 0)
             axes.imshow(mask, cmap=colours, vmin=0, vmax=len(class_names), alpha=0.4, interpolation="nearest")
+            # Pixels without boxes have their names in their middle.
+            for kind in np.unique(mask.compressed()) if not len(picture.boxes) else ():
+                places = np.argwhere(mask == kind)
+                if len(places) >= _LEAST_NAMED * mask.size:
+                    row, column = places.mean(0)
+                    name = class_names[int(kind) - 1]
+                    axes.text(column, row, name, color="white", fontsize=7, ha="center", va="center", clip_on=True)
         sides = np.tile(image.shape[:2], 2)
         for box, name in zip(picture.boxes, picture.classes, strict=True):
             if name >= 0:

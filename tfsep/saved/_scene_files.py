@@ -1,10 +1,11 @@
 """The files of a segmentation network or a detector: exported, verified and scored on scenes."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from tfsep._keras.backend import tf
 from tfsep._keras.types import Model
 from tfsep._utils.atomic_files import make_folder
 from tfsep.boxes import Decoding
-from tfsep.data import SceneData, SceneSplit, write_preprocessing
+from tfsep.data import Preprocessing, SceneData, SceneSplit, write_preprocessing
 from tfsep.quantize._prepared_model import is_prepared
 from tfsep.tflite._add_detections import DetectionReport
 from tfsep.tflite._recipes import get_recipe
@@ -98,6 +99,30 @@ def export_scene_files(
     return files
 
 
+def export_objects(
+    path: Path,
+    decoding: Decoding,
+    class_names: Sequence[str] = (),
+    preprocessing: Preprocessing | None = None,
+    data: np.ndarray | None = None,
+) -> DetectionReport:
+    """Write the file that returns objects beside a detector's file, ``detector_x.tflite`` beside ``model_x.tflite``.
+
+    Args:
+        path: the detector's file.
+        decoding: how its outputs become objects.
+        class_names: names of the classes; none where they are not known.
+        preprocessing: preprocessing of the images, which is recorded beside the file; None where it is not known.
+        data: prepared images to verify on; None for random ones.
+    """
+    target = path.with_name(f"detector_{path.name.removeprefix('model_')}")
+    options: dict[str, Any] = {"data": data, "labels": class_names or None, "preprocessing": preprocessing}
+    report = tflite.add_detections(path, target, decoding.anchors, decoding.settings, **options)
+    if preprocessing is not None:
+        write_preprocessing(preprocessing, target, class_names)
+    return report
+
+
 def _images(split: SceneSplit) -> np.ndarray:
     return np.asarray(split.preprocessing(split.images()))
 
@@ -113,16 +138,6 @@ def _scored(
     if decoding is None:
         score = segmentation_score(run, data.test, len(data.class_names) + 1).mean_iou
         return SceneFile(report, score, "mean IoU", None)
-    target = path.with_name(path.name.replace("model_", "detector_"))
-    objects = tflite.add_detections(
-        path,
-        target,
-        decoding.anchors,
-        decoding.settings,
-        data=shown[:20],
-        labels=data.class_names,
-        preprocessing=data.train.preprocessing,
-    )
-    write_preprocessing(data.train.preprocessing, target, data.class_names)
+    objects = export_objects(path, decoding, data.class_names, data.train.preprocessing, shown[:20])
     score = detection_score(run, data.test, decoding.anchors, decoding.settings).at(0.5)
     return SceneFile(report, score, "mAP@0.5", objects)
