@@ -32,7 +32,7 @@ from tfsep.cli._calibration import (
     with_latency,
 )
 from tfsep.cli._models import MODEL_HELP, CustomOption, UnsafeOption, open_model
-from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for
+from tfsep.cli._preparation import MeanOption, StdOption, preparation_for
 from tfsep.cli._problems import Problems
 from tfsep.defs import NETWORKS
 
@@ -59,8 +59,8 @@ def export(
     runtime: RuntimeOption = None,
     data: Annotated[str | None, typer.Option(help=f"To verify the file on: {DATA_HELP}")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help=SAMPLES_HELP)] = None,
-    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
-    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     size: SizeOption = None,
     alpha: Annotated[float | None, typer.Option(help="Width multiplier of a network by name.")] = None,
     classes: Annotated[int | None, typer.Option(help="Its number of classes; 1000 if not given.")] = None,
@@ -119,8 +119,8 @@ def verify(
     data: Annotated[str | None, typer.Option(help=DATA_HELP)] = None,
     tolerance: Annotated[float | None, typer.Option(help=TOLERANCE_HELP)] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Most samples to verify on; all if not given.")] = None,
-    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
-    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     weights: Annotated[bool, typer.Option(help="Compare the stored weights and each operator too.")] = True,
     strict: Annotated[bool, typer.Option("--strict", help=STRICT_HELP)] = False,
     custom: CustomOption = None,
@@ -168,8 +168,8 @@ def convert(
     labels: Annotated[
         Path | None, typer.Option(help="A text file with a line for each class; those of the data where not given.")
     ] = None,
-    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
-    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     name: Annotated[str, typer.Option(help="Name of the files.")] = "model",
     threads: Annotated[str, typer.Option(help="Numbers of threads to time with, with commas.")] = "1",
     samples: Annotated[int | None, typer.Option(min=1, help=SAMPLES_HELP)] = None,

@@ -19,7 +19,7 @@ from tfsep.cli._app import (
     parse_thread_counts,
 )
 from tfsep.cli._models import CustomOption, UnsafeOption, custom_objects, open_model
-from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for
+from tfsep.cli._preparation import MeanOption, StdOption, preparation_for
 from tfsep.defs import NETWORKS
 
 
@@ -190,8 +190,8 @@ def predict(
         typer.Option(help="Central share of rows and columns to keep; as recorded, or 0.875, if not given."),
     ] = None,
     size: Annotated[str | None, typer.Option(help="Rows and columns, for a model that leaves them open.")] = None,
-    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
-    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     top: Annotated[int, typer.Option(min=1, help="Classes of each image.")] = 5,
     threshold: Annotated[
         float | None, typer.Option(help="Least score of an object that a detector finds; 0.5 if not given.")

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
 
 from tfsep.cli._app import print_line
 
@@ -10,8 +12,13 @@ if TYPE_CHECKING:
     from tfsep._keras.types import Model
     from tfsep.data import Preprocessing
 
-MEAN_HELP = "Of pixels in [0, 255], one, or one for each channel with commas; as known of the model, or 127.5."
-STD_HELP = "And their standard deviation; as known of the model, or 127.5."
+MeanOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Of pixels in [0, 255], one, or one for each channel with commas; as known of the model, or 127.5."
+    ),
+]
+StdOption = Annotated[str | None, typer.Option(help="And their standard deviation; as known of the model, or 127.5.")]
 
 
 class Preparation(NamedTuple):

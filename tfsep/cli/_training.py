@@ -21,7 +21,7 @@ from tfsep.cli._calibration import (
     with_latency,
 )
 from tfsep.cli._models import CustomOption, UnsafeOption, open_model
-from tfsep.cli._preparation import MEAN_HELP, STD_HELP, preparation_for, standardized
+from tfsep.cli._preparation import MeanOption, StdOption, preparation_for, standardized
 from tfsep.cli._problems import Problems
 from tfsep.cli._start import open_start
 from tfsep.defs import NETWORKS
@@ -106,8 +106,8 @@ def train(
         float | None,
         typer.Option(help="Learning rate of each stage against the one behind it; 1 if not given."),
     ] = None,
-    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
-    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     custom: CustomOption = None,
     unsafe: UnsafeOption = False,
     config: ConfigOption = None,
@@ -215,8 +215,8 @@ def quantize(
     out: Annotated[Path, typer.Option(help="Folder of the run, and of the int8 file.")] = Path("runs/int8"),
     data: DataOption = None,
     size: SizeOption = None,
-    mean: Annotated[str | None, typer.Option(help=MEAN_HELP)] = None,
-    std: Annotated[str | None, typer.Option(help=STD_HELP)] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     config: ConfigOption = None,
     epochs: EpochsOption = None,
     learning_rate: LearningRateOption = None,
