@@ -10,6 +10,7 @@ from keras import layers as L
 from stripes import NETWORK, stripes, stripes_data
 
 from tfsep import quantize, saved
+from tfsep.cli._start import open_start
 from tfsep.data import ImageData, Preprocessing, Split, write_preprocessing
 from tfsep.train import TrainConfig, train
 from tfsep.train._start import Start, rates_of, stages_of
@@ -181,3 +182,20 @@ def test_shipped_network_on_another_split_of_classes_is_ahead_of_a_new_one(tmp_p
     begun = train(config, data, tmp_path / "begun", start=shipped.folder / "model.keras")
     new = train(config, data, tmp_path / "new")
     assert begun.test_accuracy > max(0.9, new.test_accuracy + 0.03)
+
+
+def test_what_the_option_from_names(tmp_path):
+    """A file, or the folder of a run; its images have its size, and are prepared as it takes them."""
+    model = classifier(L.Dense(2))
+    keras.Sequential([keras.Input((28, 28, 1)), L.Rescaling(1 / 255), model]).save(tmp_path / "model.keras")
+    for source in (tmp_path / "model.keras", tmp_path):
+        start = open_start(str(source), None, None, None, None, None, None, False)
+        assert (start.model, start.shape) == (tmp_path / "model.keras", (28, 28, 1))
+        assert start.preparation.how == Preprocessing(scale=1.0, offset=0.0)
+    assert open_start(str(tmp_path), None, None, None, "0", "255", None, False).preparation.how.scale == 255
+    with pytest.raises(ValueError, match="network: expected none with --from a whole model") as caught:
+        open_start(str(tmp_path), "mobilenet_v1", None, None, None, None, None, False)
+    assert_sentence(caught.value, "network")
+    for missing in ("none.keras", "none.tflite", "none.pt"):
+        with pytest.raises(FileNotFoundError, match=f"{missing}, which does not exist"):
+            open_start(missing, None, None, None, None, None, None, False)
