@@ -10,6 +10,7 @@ from keras import layers as L
 from PIL import Image
 from typer.testing import CliRunner
 
+from tfsep._utils.messages import messages_to
 from tfsep.cli import app
 from tfsep.data import (
     DEFAULT,
@@ -20,6 +21,7 @@ from tfsep.data import (
     read_preprocessing,
     write_preprocessing,
 )
+from tfsep.data._model_preprocessing import warn_of_other_pixels
 
 PIXELS, UNIT = Preprocessing(scale=1.0, offset=0.0), Preprocessing(scale=255.0, offset=0.0)
 
@@ -113,6 +115,21 @@ def test_source_names_the_layers(tmp_path):
     write_preprocessing(UNIT, tmp_path / "m.keras")
     assert known_preprocessing(tmp_path / "m.keras", model) == (UNIT, "as recorded beside the model")
     assert known_preprocessing(tmp_path / "none.tflite") is None
+
+
+def test_quite_other_pixels_are_a_warning():
+    for model, how, said in (
+        (network(L.Rescaling(1 / 255, name="scale")), DEFAULT, True),
+        (network(L.Rescaling(1 / 255)), PIXELS, False),
+        (network(normalization(0.485, 0.229)), DEFAULT, False),
+        (network(normalization(0.485, 0.229)), PIXELS, True),
+        (network(), PIXELS, False),
+    ):
+        lines = []
+        with messages_to(lines.append):
+            warn_of_other_pixels(model, how)
+        assert len(lines) == said
+    assert lines == []
 
 
 def run(*arguments):

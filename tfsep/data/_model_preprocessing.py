@@ -1,5 +1,6 @@
 """What a model's first layers say of the pixels that it takes."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from tfsep._keras.model_io import inputs_of
 from tfsep._keras.types import Layer, Model
 from tfsep.data._known_preprocessing import KnownPreprocessing
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
+
+_logger = logging.getLogger(__name__)
 
 _RANGES = (
     (0.0, 1.0, Preprocessing(scale=255.0, offset=0.0)),
@@ -28,6 +31,8 @@ _SLACK = 0.02
 _LEAST_VARIANCE = 0.9
 """Of numbers of variance 1, as a normalization makes them of its own data."""
 _FAR = 300.0
+_FAR_RATIO = 16.0
+"""Of two scales of pixels: those of [0, 1] and [-1, 1] are within, that of [0, 255] is not."""
 _ROUNDING = 0.01
 """More than that of bfloat16."""
 _L = keras.layers
@@ -68,6 +73,24 @@ def leading_preprocessing(model: Model) -> KnownPreprocessing | None:
         return None
     verb = "prepares" if len(lead.names) == 1 else "prepare"
     return KnownPreprocessing(how, f"as {' and '.join(lead.names)} of the model {verb} them")
+
+
+def warn_of_other_pixels(model: Model, how: Preprocessing) -> None:
+    """Log a warning if images are prepared for quite another range than a model's first layers say.
+
+    Args:
+        model: a Keras model.
+        how: how they are prepared.
+    """
+    known = leading_preprocessing(model)
+    if known is None:
+        return
+    ratio = float(np.mean(known.preprocessing.std) / np.mean(how.std))
+    if not 1 / _FAR_RATIO < abs(ratio) < _FAR_RATIO:
+        _logger.warning(
+            f"data are prepared by {how.describe()}, where {model.name!r} takes {known.preprocessing.describe()}, "
+            f"{known.source}"
+        )
 
 
 def _input_of(model: Model) -> tuple[tuple[int | None, ...], str]:

@@ -12,6 +12,7 @@ from tfsep._keras.types import Model
 from tfsep._utils.arguments import short_repr
 from tfsep.boxes import Decoding
 from tfsep.data import ImageData, SceneData
+from tfsep.data._model_preprocessing import warn_of_other_pixels
 from tfsep.train._config import AUTO, FitConfig
 from tfsep.train._model_setup import weights_sha256
 from tfsep.train._run import TrainingJob, TrainResult, require_data, run_training
@@ -144,6 +145,7 @@ def finetune(
     if isinstance(data, SceneData) and config.batch_size == AUTO:
         config = replace(config, batch_size=SCENE_BATCH)
     finished = quantize.prepare(model, config.quantization)
+    warn_of_other_pixels(model, data.train.preprocessing)
     _require_matching_data(model, data, decoding)
 
     def training_model(_: str) -> Model:

@@ -13,6 +13,7 @@ from tfsep._keras.model_copies import rebuilt
 from tfsep._keras.model_graph import Call, call_of, calls_behind, plain_model
 from tfsep._keras.types import Layer, Model
 from tfsep.data import ImageData, read_class_names
+from tfsep.data._model_preprocessing import warn_of_other_pixels
 from tfsep.models import load_model
 from tfsep.quantize._prepared_model import is_prepared
 from tfsep.train._config import TrainConfig
@@ -54,6 +55,7 @@ class Start:
             plain = plain_model(model)
         except (TypeError, ValueError) as error:
             raise ValueError(f"start: {str(error).partition(': ')[2]}") from error
+        warn_of_other_pixels(plain, data.train.preprocessing)
         self._head, self._behind = _tail_of(plain)
         self._model = _without_softmax(plain)
         self._classes = len(data.class_names)
