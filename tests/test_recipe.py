@@ -104,7 +104,7 @@ def test_settings_round_trip_through_toml(config, tmp_path):
     assert type(config).of(read_config(tmp_path / "config.toml")) == config
 
 
-@pytest.mark.parametrize("config", [TrainConfig(alpha=0.5), QuantizeConfig(float_layers="a")])
+@pytest.mark.parametrize("config", [TrainConfig(alpha=0.5), QuantizeConfig(float_layers=("a",))])
 def test_settings_of_a_run_are_a_config_file(config, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
     assert type(config).of(read_config(tmp_path / "config.json")) == config
@@ -147,6 +147,9 @@ def test_unknown_setting():
 )
 def test_settings_from_the_command_line(text, setting):
     assert parse_setting(text) == setting
+    if setting[0] == "float_layers":
+        named = (setting[1],) if isinstance(setting[1], str) else tuple(setting[1])
+        assert QuantizeConfig.of(dict([setting])).float_layers == named
 
 
 @pytest.mark.parametrize(

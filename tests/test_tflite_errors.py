@@ -120,9 +120,14 @@ def test_older_file_survives_a_failed_export(model, tmp_path):
 
 
 def test_wrong_paths_are_refused(model, tmp_path):
-    with pytest.raises(FileNotFoundError) as error:
-        tflite.export(model, tmp_path / "none" / "m.tflite")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as error:
+        tflite.export(model, tmp_path / "file" / "new" / "m.tflite")
     assert_sentence(error.value, "path")
+    with pytest.raises(tflite.VerificationError):
+        tflite.export(model, tmp_path / "new" / "deep" / "m.tflite", "float16", tolerance=1e-12, strict=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}, "what is not kept leaves no folder"
+    assert tflite.export(model, tmp_path / "new" / "deep" / "m.tflite").path.is_file()
     with pytest.raises(ValueError, match=r"path: expected a name that ends in \.tflite"):
         tflite.export(model, tmp_path / "m.bin")
     with pytest.raises(TypeError) as no_path:

@@ -142,7 +142,8 @@ class FitConfig:
         """Return the record of settings by name, such as those of a TOML file.
 
         Args:
-            settings: values by the name of the field; the others keep their defaults.
+            settings: values by the name of the field, of a list of names a single one too; the others keep their
+                defaults.
 
         Raises:
             ValueError: for an unknown name, or a value of another type or out of range.
@@ -155,6 +156,10 @@ class FitConfig:
         unknown = sorted(settings.keys() - {field.name for field in fields(cls)})
         if unknown:
             raise ValueError(f"config: expected settings of {cls.__name__}, got {', '.join(map(repr, unknown))}")
+        lists = {field.name for field in fields(cls) if isinstance(field.default, tuple)}
+        settings = {
+            name: (value,) if name in lists and isinstance(value, str) else value for name, value in settings.items()
+        }
         try:
             return cls(**settings)
         except ValueError as error:

@@ -88,8 +88,6 @@ class QuantizeConfig(FitConfig):
     def __post_init__(self) -> None:
         """Convert every field to its type, and check its range."""
         super().__post_init__()
-        if isinstance(self.float_layers, str):
-            self._set("float_layers", (self.float_layers,))
         self._set("float_layers", self.quantization.float_layers)
         self._set_number("distill", float, 0, 1)
         self._set_number("observe", int, 1)
