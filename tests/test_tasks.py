@@ -248,7 +248,6 @@ def test_decoding_is_a_record():
         ("shift", {"shift": 1}),
         ("erase", {"erase": 0.5}),
         ("freeze", {"freeze": 1}),
-        ("sync_batch_norm", {"sync_batch_norm": True}),
         ("stage_rate", {"task": "detection", "stage_rate": 0.5}),
     ],
 )

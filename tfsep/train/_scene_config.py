@@ -70,8 +70,7 @@ class SceneConfig(TrainConfig):
         alpha: width multiplier of the backbone.
         dropout: share of the features that training drops before the classifier of ``"deeplab_v3"``; 0 for others.
         batch_norm_decay: momentum of the moving statistics, of backbone and head.
-        sync_batch_norm: for classification; False here: several devices would exchange the statistics of a head's
-            branches in different orders.
+        sync_batch_norm: whether replicas normalize by the statistics of all.
         freeze: for classification; 0 here.
         stage_rate: for classification; 1 here.
         precision: ``"float32"``, ``"mixed_bfloat16"``, ``"mixed_float16"``, or ``"auto"``: by the device.
@@ -134,7 +133,7 @@ class SceneConfig(TrainConfig):
         self._set("scales", self._checked_scales())
         self._require_one_of("mining", MINING)
         self._set_number("box_weight", float, 0, 1000)
-        for name, neutral in (("freeze", 0), ("stage_rate", 1), ("sync_batch_norm", False)):
+        for name, neutral in (("freeze", 0), ("stage_rate", 1)):
             if getattr(self, name) != neutral:
                 raise ValueError(f"{name}: expected {neutral} for {self.task}, got {getattr(self, name)!r}")
         if self.dropout and self.head != "deeplab_v3":
