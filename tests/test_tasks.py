@@ -19,7 +19,7 @@ from tfsep import Conv, DepthSepConv, boxes, data, defs, models, plots, saved, t
 from tfsep.boxes import Decoding, PostProcessing
 from tfsep.cli import app
 from tfsep.data import _open_data, read_class_names, read_decoding
-from tfsep.demo import scene_fragments
+from tfsep.demo import _scene_fragments
 from tfsep.locate import Picture
 from tfsep.losses import BoxLoss, ClassLoss
 from tfsep.quantize._prepared_model import is_prepared
@@ -321,9 +321,9 @@ def test_published_folder(task, runs, tmp_path, monkeypatch):
     assert saved.scene_models() == ("shown",)
     shipped = saved.load_scene_model("shown")
     assert (shipped.decoding, shipped.class_names, len(shipped.scenes)) == (result.decoding, SCENES.class_names, 4)
-    assert scene_fragments() == []  # no int8 file
+    assert _scene_fragments() == []  # no int8 file
     (folder / "model_float32.tflite").rename(folder / "model_int8.tflite")
-    heading, words, figure = scene_fragments()
+    heading, words, figure = _scene_fragments()
     assert result.score in words
     assert figure.count("<svg") == 1
     assert "find" in heading

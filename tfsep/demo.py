@@ -145,7 +145,7 @@ def _page(
             ),
             html.heading("Images and what the int8 file says"),
             html.cards(_image_cards(shipped, results["int8"].classes)),
-            *scene_fragments(),
+            *_scene_fragments(),
             html.heading("What the network costs"),
             html.table(counted.table()),
             html.heading("The worked example"),
@@ -158,8 +158,8 @@ def _page(
     )
 
 
-def scene_fragments() -> list[str]:
-    """Return the section of the page about segmentation and detection, of the shipped models for it."""
+def _scene_fragments() -> list[str]:
+    """The section of the page about segmentation and detection, of the shipped models for it."""
     fragments = []
     for name in saved.scene_models():
         shipped = saved.load_scene_model(name)
