@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from checks import in_part
+from checks import assert_sentence, in_part
 
 from tfsep import quantize, tflite
 
@@ -80,6 +80,15 @@ def test_places_without_a_kernel_stay_in_float32():
     reasons = [row.reason for row in rows if row.kind == "Argmax"]
     assert len(reasons) == 3
     assert all(reason.startswith("no integer kernel of Argmax") for reason in reasons)
+
+
+def test_a_budget_that_is_not_met_leaves_numbers_in_integers():
+    """Not the places alone, which integers of nothing would decide."""
+    model = keras.Model(INPUT, {"places": K.argmax(LOGITS, -1), "logits": LOGITS})
+    options = {"method": "minmax", "equalize": False, "correct_bias": False}
+    with pytest.raises(ValueError, match="budget: expected at most") as error:
+        quantize.calibrate(model, X, budget=0.9999999, **options)
+    assert_sentence(error.value, "budget")
 
 
 def test_calibration_judges_places_by_the_numbers_in_front():

@@ -228,6 +228,7 @@ BAD = {
     "NaN for a share": ({"budget": float("nan")}, "budget", ValueError, "a number"),
     "no such time": ({"budget": 1, "latency": {"secnd": 1.0}}, "latency", ValueError, "nearest is 'second'"),
     "times without names": ({"budget": 1, "latency": [1.0]}, "latency", TypeError, "by name"),
+    "one time": ({"budget": 1, "latency": 3}, "latency", TypeError, "by name"),
     "all by name": ({"keep_float": ["first", "second"]}, "model", ValueError, "an operation in integers"),
 }
 

@@ -24,9 +24,9 @@ BLOCKS = (
     *(Conv(1, 1, 14), InvertedResidual(3, 1, 14, 1), InvertedResidual(3, 1, 14, Channels(18), rate=2), Conv(1, 1, 22)),
 )
 OFFICIAL = {
-    "mobilenet_v1_0.25_128_quant.tflite": (0.13, 0.05),
+    "mobilenet_v1_0.25_128_quant.tflite": (0.13, 0.08),
     "mobilenet_v2_1.0_224_quant.tflite": (0.035, 0.013),
-    "mobilenet_v1_0.5_160_quant.tflite": (0.03, 0.035),
+    "mobilenet_v1_0.5_160_quant.tflite": (0.03, 0.04),
 }
 """How far probabilities may be from the file's, of the float model and of that with the file's ranges."""
 
@@ -82,7 +82,7 @@ def test_published_google_files_load(name, fixtures, tmp_path):
 
 
 def test_kernels_keep_the_scale_of_a_file_where_it_has_8_bits():
-    """Integers without their zero point; of a channel past 127 the sum of the numbers stays, as near as one can."""
+    """Integers without their zero point; a channel past 127 has a larger scale."""
     rng = np.random.default_rng(0)
     stored = rng.integers(-100, 128, (3, 3, 4, 5)).astype(float)
     stored[..., 2] = rng.integers(-90, 160, (3, 3, 4))
@@ -99,8 +99,7 @@ def test_kernels_keep_the_scale_of_a_file_where_it_has_8_bits():
     whole = made.stage.kernel[..., 2] / scale
     np.testing.assert_allclose(whole, np.rint(whole), atol=1e-9)
     assert np.abs(whole).max() == pytest.approx(127)
-    assert np.abs(whole - stage.kernel[..., 2] / scale).max() <= 1
-    assert abs(np.sum(whole - stage.kernel[..., 2] / scale)) <= 0.5
+    assert np.abs(whole - stage.kernel[..., 2] / scale).max() <= 0.5
 
 
 @pytest.mark.parametrize("recipe", tflite.RECIPES)

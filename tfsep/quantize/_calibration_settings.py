@@ -76,7 +76,7 @@ def require_numbers(latency: Any) -> None:
     Raises:
         TypeError: for anything else.
     """
-    numbers = latency.values() if isinstance(latency, Mapping) else [latency]
+    numbers = latency.values() if isinstance(latency, Mapping) else [None]
     if not all(isinstance(number, Real) and isfinite(number) for number in numbers):
         raise TypeError(f"latency: expected numbers by name of an operation, got {short_repr(latency)}")
 

@@ -70,7 +70,7 @@ class FileLayer:
             scales = np.where(largest <= own * (_WEIGHT_LIMIT + 0.5), own, scales)
         unit = input_scale * scales.reshape(-1)
         bias = None if stage.bias is None else np.round(stage.bias / unit) * unit
-        stage = stage._replace(kernel=_rounded(stage.kernel / scales, axes) * scales, bias=bias)
+        stage = stage._replace(kernel=np.round(stage.kernel / scales) * scales, bias=bias)
         return replace(self, stage=stage, kernel_scales=scales.reshape(-1))
 
     def with_inputs(self, order: np.ndarray) -> Self:
@@ -199,23 +199,3 @@ def _is_pointwise(layer: LayerDef) -> bool:
 def _depth(layer: LayerDef) -> int:
     """The output channels of a standard convolution."""
     return layer.depth or 0
-
-
-def _rounded(kernel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """A kernel as whole numbers, each up or down so that the sum of a channel is nearest to what it was.
-
-    What a channel takes is alike at neighbouring pixels, so that its sum counts for more than each number.
-
-    Args:
-        kernel: the kernel in units of its scales.
-        axes: those of a channel's numbers, the first ones.
-    """
-    flat = kernel.reshape(np.prod(kernel.shape[: len(axes)], dtype=int), -1)
-    whole = np.round(flat)
-    error = whole - flat
-    turns = np.round(error.sum(0))
-    # The numbers that are nearest to being rounded the other way come first.
-    sign = np.sign(turns)
-    order = np.argsort(np.argsort(-error * sign, axis=0, kind="stable"), axis=0)
-    turned = (order < np.abs(turns)) & (error * sign > 0) & (np.abs(whole - sign) <= _WEIGHT_LIMIT)
-    return (whole - turned * sign).reshape(kernel.shape)
