@@ -167,6 +167,7 @@ def test_the_file_is_exact_and_the_same_again(rounded, tmp_path, capsys):
     assert not any(capsys.readouterr())
 
 
+@pytest.mark.slow
 def test_a_budget_has_each_kernel_learned_once(monkeypatch):
     """Kernels that equalization leaves as they are keep what they have learned, wherever others go to float32."""
     learned = []

@@ -287,7 +287,7 @@ def test_import_refuses_wrong_arguments(tmp_path):
         (("none.ckpt", "--out", good), "path"),
         (("none.ckpt", "--out", good, "--ranges"), "ranges"),
         (("none.ckpt", "--out", tmp_path / "m.h5"), "out"),
-        (("none.ckpt", "--out", tmp_path / "no" / "m.keras"), "out"),
+        (("none.ckpt", "--out", tmp_path / "no" / "m.keras"), "path"),
     ):
         done = run("import", *arguments)
         assert done.exit_code == 2, arguments

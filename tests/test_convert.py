@@ -418,6 +418,7 @@ def test_several_inputs_are_calibrated_by_name(tmp_path):
     done = run("convert", tmp_path / "m.keras", "--calibration", tmp_path / "xy.npz", *checked)
     assert done.exit_code == 0, done.output
     assert json.loads((tmp_path / "again" / "model.json").read_text())["verification"]["accuracy"] is not None
+    np.save(tmp_path / "x.npy", arrays["an image"])
     done = run("convert", tmp_path / "m.keras", "--calibration", tmp_path / "x.npy", "--out", tmp_path / "wrong")
     assert done.exit_code == 2
     assert done.stderr.startswith("tfsep: data: expected a .npz file with arrays an image, place")
@@ -441,17 +442,20 @@ def images(tmp_path_factory):
 def test_command_prepares_images_by_the_record_of_the_model(model, tmp_path, images):
     """By this record black is 0.0 and white 1.0, the ends of the input's grid."""
     model.save(tmp_path / "m.keras")
-    common = ("convert", tmp_path / "m.keras", "--calibration", images, "--out")
     write_preprocessing(Preprocessing(scale=255.0, offset=0.0), tmp_path / "m.keras")
-    done = run(*common, tmp_path / "record")
+    done = run("convert", tmp_path / "m.keras", "--calibration", images, "--out", tmp_path / "record")
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "record" / "model.json").read_text())
     assert Preprocessing.from_dict(report["preprocessing"]) == Preprocessing(scale=255.0, offset=0.0)
     (given,) = report["inputs"]
     assert (given["scale"], given["zero_point"]) == (pytest.approx(1 / 255), -128)
 
+
+@pytest.mark.slow
+def test_command_prepares_channels_by_their_own_record(model, tmp_path, images):
+    model.save(tmp_path / "m.keras")
     write_preprocessing(Preprocessing(scale=[255.0, 250.0, 245.0], offset=0.0), tmp_path / "m.keras")
-    done = run(*common, tmp_path / "channels")
+    done = run("convert", tmp_path / "m.keras", "--calibration", images, "--out", tmp_path / "channels")
     assert done.exit_code == 0, done.output
     assert "(pixel - (0, 0, 0)) / (255, 250, 245)" in (tmp_path / "channels" / "README.md").read_text()
     assert "MediaPipe's tasks take one mean and deviation for all channels" in done.stdout

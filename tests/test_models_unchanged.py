@@ -20,6 +20,8 @@ from tfsep import Conv, data, models, quantize, saved, tflite, weights
 
 LABELS = np.arange(len(X)) % 3
 CALLS = {
+    "data.known_preprocessing(model)": lambda model, path: data.known_preprocessing(path, model),
+    "data.leading_preprocessing(model)": lambda model, _: data.leading_preprocessing(model),
     "data.save_with_preprocessing(model)": lambda model, path: data.save_with_preprocessing(
         model, data.Preprocessing(), path.with_suffix(".keras")
     ),
@@ -63,10 +65,12 @@ ELSEWHERE = {
     "tflite.verify(model)": "test_inference.py",
     "tflite.compare_layers(model)": "test_inference.py",
     "tflite.convert(model)": "test_inference.py",
+    "saved.export_scene_files(model)": "test_tasks.py",
     "train.accuracy(model)": "test_inference.py",
     "train.detection_score(model)": "test_scene_scores.py",
     "train.finetune(model)": "test_finetune.py",
     "train.segmentation_score(model)": "test_scene_scores.py",
+    "train.train(start)": "test_start.py",
     "weights.load_keras_applications(source)": "test_weights_elsewhere.py",
     "weights.slim_variables(model)": "test_models_unchanged.py",
 }

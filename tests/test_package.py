@@ -138,6 +138,7 @@ def test_another_backend_is_refused(subpackage):
     assert done.stderr.strip().splitlines()[-1] == "ValueError: KERAS_BACKEND: expected 'tensorflow', got 'torch'"
 
 
+@pytest.mark.slow
 def test_files_need_no_tensorflow():
     """Recipes, targets and what works on files alone come without TensorFlow; the rest loads it on first use."""
     code = """

@@ -12,7 +12,6 @@ from checks import assert_sentence
 from stripes import stripes
 
 from tfsep.data import FASHION_MNIST_CLASSES, Split
-from tfsep.defs import NETWORKS
 from tfsep.train import FitConfig, QuantizeConfig, TrainConfig, read_config, to_toml
 from tfsep.train._augment import augment, mix, random_numbers
 from tfsep.train._batches import BatchPreparation, epoch_batches, smooth_labels
@@ -26,7 +25,7 @@ PLAIN = FitConfig(flip=False, shift=0, erase=0.0, label_smoothing=0.0, average=0
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"network": "vgg"}, f"network: expected one of {', '.join(NETWORKS)}, got 'vgg'"),
+        ({"network": "vgg"}, "network: expected one of mobilenet_v1, .*, fashion_mnist, .*, got 'vgg'"),
         ({"epochs": 0}, "epochs: expected a positive int, got 0"),
         ({"batch_size": -1}, "batch_size: expected a positive int, got -1"),
         ({"batch_size": "all"}, "batch_size: expected a positive int, got 'all'"),

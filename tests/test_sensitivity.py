@@ -286,6 +286,7 @@ def test_latency_of_an_unknown_operation_is_refused():
     assert message.endswith("got 'frist'; the nearest is 'first'")
 
 
+@pytest.mark.slow
 def test_an_export_that_calibrates_writes_the_bytes_of_the_two_steps(tmp_path):
     def generated():
         for start in range(0, 8, 3):

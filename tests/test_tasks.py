@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from checks import assert_close, assert_refused, assert_sentence
+from checks import assert_close, assert_refused, assert_sentence, assert_unchanged, state_of
 from PIL import Image
 from test_scenes import SOURCE
 from test_train import stopping_at
@@ -122,7 +122,9 @@ def test_int8_computes_what_was_fine_tuned(task, runs, tmp_path):
     settings = train.QuantizeConfig(epochs=1, batch_size=8, observe=8, learning_rate=1e-3)
     tuned = train.finetune(result.model, settings, SCENES, tmp_path / "run", decoding=result.decoding)
     assert is_prepared(tuned.model)
+    before = state_of(tuned.model)
     file = saved.export_scene_files(tuned.model, tmp_path, SCENES, tuned.decoding, ["int8"])["int8"]
+    assert_unchanged(tuned.model, before)
     assert file.report.verification.differing == 0
     assert file.score == tuned.test_score
     assert file.score_title == tuned.score

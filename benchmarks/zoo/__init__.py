@@ -11,3 +11,5 @@ QUANTIZED = {
     network.name: network for module in (small, modules, maps, attention, family) for network in module.ROWS
 } | ZOO
 """Those of ``quantize.py``: more of them."""
+FAMILY = {network.name: network for network in (*family.ROWS, *family.HEADS)}
+"""Those of ``family.py``."""
