@@ -24,6 +24,7 @@ PAGES = {
     "benchmarks/networks.md": "networks.md",
     "benchmarks/calibration.md": "calibration.md",
     "benchmarks/quantize.md": "int8.md",
+    "benchmarks/family.md": "family.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
 }

@@ -122,7 +122,7 @@ def _say_left_out(folder: Path, left_out: Counter[str]) -> None:
     """Log the number of files that are not read."""
     if count := left_out.total():
         kinds = ", ".join(f"{number} {kind}" for kind, number in left_out.most_common() if number)
-        _logger.info(f"{folder}: {count:,} files are left out ({kinds})")
+        _logger.info(f"{folder}: {count:,} {'file is' if count == 1 else 'files are'} left out ({kinds})")
 
 
 def _is_image(path: Path) -> bool:
