@@ -13,7 +13,7 @@ ABOUT = """# The family
 Narrow networks on small images, untrained, with statistics of data; `python benchmarks/family.py` writes this. Folded
 are batch normalizations. Differing are elements of the int8 file's outputs, of 32 samples, that are not the prepared
 model's, in the kernels of XNNPACK; reference, the same in those of microcontrollers, and TFLM, how many differ in its
-interpreter. A target takes the whole file, or some of its nodes.
+interpreter. A target takes the whole file, but for documented operators at an end, or some of its nodes.
 """
 COLUMNS = ("network", "folded", ".keras", "fit", "distributed", "MACs in int8", "elements", "differing", "reference")
 SWEEP = Sweep("family", ABOUT, "family_worker.py", (*COLUMNS, "TFLM", "xnnpack", "edgetpu", "gpu", "faults", "s"))
