@@ -1,9 +1,11 @@
 """Classification of image files: the most likely classes of each."""
 
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fsdecode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +16,9 @@ from tfsep import tflite
 from tfsep._utils.arguments import as_found, as_path, positive_int
 from tfsep._utils.table import Table
 from tfsep.data import CENTRAL, Preprocessing, known_preprocessing, read_class_names
-from tfsep.data._pictures import decode_picture, image_names, picture_input, resize_picture
+from tfsep.data._pictures import decode_picture, image_names, left_out_note, picture_input, resize_picture
+from tfsep.tflite._litert_model import LiteRTModel
+from tfsep.tflite._predict import outputs_of
 
 if TYPE_CHECKING:
     from tfsep._keras.types import Model
@@ -62,8 +66,37 @@ class Guess(NamedTuple):
     score: float
 
 
+class ImagesReport(ABC):
+    """What a model says of images, as a table and as JSON."""
+
+    model: str
+    preprocessing: Preprocessing
+    source: str
+    images: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @abstractmethod
+    def table(self) -> Table:
+        """Return a table of what is said of each image."""
+
+    @abstractmethod
+    def _said(self) -> list[dict[str, Any]]:
+        """What is said of each image, for JSON."""
+
+    def to_json(self) -> str:
+        """Return the record as JSON."""
+        images = [{"image": image, **said} for image, said in zip(self.images, self._said(), strict=True)]
+        own = {"model": self.model, "preprocessing": self.preprocessing.to_dict(), "from": self.source}
+        return json.dumps({**own, "notes": list(self.notes), "images": images}, indent=2)
+
+    def __str__(self) -> str:
+        """Return the table under a line about the preprocessing."""
+        head = f"{self.model}: {self.preprocessing.describe()} ({self.source})"
+        return "\n".join([head, *self.notes, "", self.table().text()])
+
+
 @dataclass(frozen=True)
-class Classification:
+class Classification(ImagesReport):
     """The most likely classes of images.
 
     Attributes:
@@ -91,19 +124,11 @@ class Classification:
         ]
         return Table(("image", "class", "label", "score"), rows)
 
-    def to_json(self) -> str:
-        """Return the record as JSON."""
-        images = [
-            {"image": image, "top": [{"class": g.number, "label": g.label, "score": g.score} for g in guesses]}
-            for image, guesses in zip(self.images, self.guesses, strict=True)
+    def _said(self) -> list[dict[str, Any]]:
+        return [
+            {"top": [{"class": g.number, "label": g.label, "score": g.score} for g in guesses]}
+            for guesses in self.guesses
         ]
-        own = {"model": self.model, "preprocessing": self.preprocessing.to_dict(), "from": self.source}
-        return json.dumps({**own, "notes": list(self.notes), "images": images}, indent=2)
-
-    def __str__(self) -> str:
-        """Return the table under a line about the preprocessing."""
-        head = f"{self.model}: {self.preprocessing.describe()} ({self.source})"
-        return "\n".join([head, *self.notes, "", self.table().text()])
 
 
 def classify(
@@ -169,7 +194,7 @@ def open_image_model(
         inputs = found.role("input")
         shape = inputs[0].shape[1:] if len(inputs) == 1 else ()
         outputs = tuple(each.shape for each in found.role("output"))
-        run: Callable[[np.ndarray], Any] = lambda x: tflite.predict(path, x)  # noqa: E731
+        run: Callable[[np.ndarray], Any] = partial(outputs_of, LiteRTModel(path))
     else:
         from tfsep._keras.backend import tf
         from tfsep.models import load_model
@@ -215,8 +240,8 @@ def image_files(given: Sequence[str | PathLike[str]]) -> tuple[list[Path], tuple
         files += inside
     if not files:
         raise ValueError("images: expected at least one file, got none")
-    kinds = ", ".join(f"{number} {kind}" for kind, number in left_out.most_common())
-    return files, (f"{left_out.total()} files are left out ({kinds})",) if left_out else ()
+    note = left_out_note(left_out)
+    return files, (note,) if note else ()
 
 
 def read_image(path: Path, how: Preprocessing, model: ImageModel) -> np.ndarray:
@@ -243,7 +268,12 @@ def _own_labels(path: Path, classes: int) -> tuple[Sequence[str] | None, tuple[s
     names = read_class_names(path)
     if len(names) in (0, classes):
         return names or None, ()
-    return None, (f"labels: {len(names)} are recorded beside the model, which has {classes} classes: left out",)
+    return None, (other_labels_note(len(names), classes),)
+
+
+def other_labels_note(count: int, classes: int) -> str:
+    """Return why labels recorded beside a model are left out, in words."""
+    return f"labels: {count} are recorded beside the model, which has {classes} classes: left out"
 
 
 def _labels(path: str | PathLike[str], classes: int) -> tuple[Sequence[str], tuple[str, ...]]:

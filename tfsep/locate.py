@@ -1,6 +1,5 @@
 """What segmentation networks and detectors find in image files: the class of each pixel, or objects in boxes."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -15,8 +14,10 @@ from tfsep.boxes import Decoding, Detections
 from tfsep.classify import (
     BACKGROUND,
     ImageModel,
+    ImagesReport,
     image_files,
     open_image_model,
+    other_labels_note,
     preparation_of,
     read_image,
     read_labels,
@@ -66,7 +67,7 @@ class Picture(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Located:
+class Located(ImagesReport):
     """What was found in images.
 
     Attributes:
@@ -104,28 +105,17 @@ class Located:
         box = "" if find.box is None else ", ".join(f"{100 * edge:.1f}" for edge in find.box)
         return find.number, find.label or "", f"{find.score:.4f}", box
 
-    def to_json(self) -> str:
-        """Return the record as JSON."""
-        images = [
-            {
-                "image": image,
-                "found": [{"class": f.number, "label": f.label, "score": f.score, "box": f.box} for f in finds],
-            }
-            for image, finds in zip(self.images, self.finds, strict=True)
+    def _said(self) -> list[dict[str, Any]]:
+        return [
+            {"found": [{"class": f.number, "label": f.label, "score": f.score, "box": f.box} for f in finds]}
+            for finds in self.finds
         ]
-        own = {"model": self.model, "preprocessing": self.preprocessing.to_dict(), "from": self.source}
-        return json.dumps({**own, "notes": list(self.notes), "images": images}, indent=2)
 
     def figure(self) -> "Figure":
         """Return the images with the boxes or masks drawn on them."""
         from tfsep import plots
 
         return plots.scenes(self.pictures, self.class_names)
-
-    def __str__(self) -> str:
-        """Return the table under a line about the preprocessing."""
-        head = f"{self.model}: {self.preprocessing.describe()} ({self.source})"
-        return "\n".join([head, *self.notes, "", self.table().text()])
 
 
 def locate(
@@ -261,4 +251,4 @@ def _names(
         raise ValueError(
             f"labels: expected a line for each of {classes} classes, got {len(names)} in {short_repr(labels)}"
         )
-    return (), (f"labels: {len(names)} are recorded beside the model, which has {classes} classes: left out",)
+    return (), (other_labels_note(len(names), classes),)

@@ -252,7 +252,6 @@ def quantize(
         from tfsep import quantize as quantization
         from tfsep import saved
         from tfsep import train as training
-        from tfsep._utils.atomic_files import atomic_files
         from tfsep.data import read_decoding
 
         options = _options_given(epochs=epochs, learning_rate=learning_rate, seed=seed, xla=xla and xla.value)
@@ -285,9 +284,7 @@ def quantize(
             made = result.model
         covered = quantization.coverage(made)
         print_line(str(covered))
-        with atomic_files([out / "coverage.json", out / "coverage.md"], "out") as (as_json, as_markdown):
-            as_json.write_text(covered.to_json(), encoding="utf-8")
-            as_markdown.write_text(covered.to_markdown() + "\n", encoding="utf-8")
+        _write_report(covered, out, "coverage")
         print_line(str(_exported(made, images, out, decoding)))
         if publish is not None:
             print_line(f"published in {saved.publish(result, recipe, images, publish)}")
@@ -319,7 +316,7 @@ def _require_no_training(options: dict[str, Any]) -> None:
 
 def _calibrated(model: Any, recipe: Any, images: Any, out: Path, arguments: dict[str, Any], decoding: Any) -> Any:
     """Calibrate a model on training images, and write it and the report into a folder."""
-    from tfsep._utils.atomic_files import atomic_files, make_folder
+    from tfsep._utils.atomic_files import make_folder
     from tfsep.data import save_with_preprocessing
     from tfsep.quantize import CalibrationReport, calibrate
 
@@ -330,26 +327,31 @@ def _calibrated(model: Any, recipe: Any, images: Any, out: Path, arguments: dict
     folder = make_folder(out, "out")
     how, names = images.train.preprocessing, images.class_names
     save_with_preprocessing(prepared, how, folder / "model.keras", "out", names, decoding)
-    with atomic_files([folder / f"calibration.{kind}" for kind in ("json", "md")], "out") as (as_json, as_markdown):
-        as_json.write_text(reports[0].to_json(), encoding="utf-8")
-        as_markdown.write_text(reports[0].to_markdown() + "\n", encoding="utf-8")
+    _write_report(reports[0], folder, "calibration")
     return prepared
 
 
 def _rank(model: Any, recipe: Any, images: Any, out: Path, arguments: dict[str, Any]) -> None:
     """Rank the operations of a model on training images, and write the ranking into a folder."""
     from tfsep import plots
-    from tfsep._utils.atomic_files import atomic_files
     from tfsep.quantize import sensitivity
 
     how = {name: value for name, value in arguments.items() if name not in ("budget", "latency")}
     found = sensitivity(model, **_shown(recipe, images), **how)
     print_line(str(found))
-    names = [out / f"sensitivity.{kind}" for kind in ("json", "md", "svg")]
-    with atomic_files(names, "out") as (as_json, as_markdown, as_plot):
-        as_json.write_text(found.to_json(), encoding="utf-8")
-        as_markdown.write_text(found.to_markdown() + "\n", encoding="utf-8")
-        plots.sensitivity(found).savefig(as_plot)
+    _write_report(found, out, "sensitivity", plots.sensitivity(found))
+
+
+def _write_report(report: Any, folder: Path, name: str, figure: Any = None) -> None:
+    """Write a report into a folder as JSON and Markdown, with its figure, all or none of them."""
+    from tfsep._utils.atomic_files import atomic_files
+
+    kinds = ("json", "md") if figure is None else ("json", "md", "svg")
+    with atomic_files([folder / f"{name}.{kind}" for kind in kinds], "out") as (as_json, as_markdown, *as_plot):
+        as_json.write_text(report.to_json(), encoding="utf-8")
+        as_markdown.write_text(report.to_markdown() + "\n", encoding="utf-8")
+        for path in as_plot:
+            figure.savefig(path)
 
 
 def _shown(recipe: Any, images: Any) -> dict[str, Any]:

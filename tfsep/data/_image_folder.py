@@ -15,7 +15,7 @@ from tfsep._keras.types import Tensor
 from tfsep._utils.arguments import as_found, as_path, number_in_range
 from tfsep.data._decode import decode_file, decoded_size
 from tfsep.data._image_data import ImageData
-from tfsep.data._pictures import image_names, image_suffixes, upright_size
+from tfsep.data._pictures import image_names, image_suffixes, left_out_note, upright_size
 from tfsep.data._preprocessing import DEFAULT, Preprocessing
 from tfsep.data._split import IndexedSplit
 from tfsep.geometry import PairLike
@@ -99,7 +99,8 @@ def _names_and_labels(folder: Path, class_names: tuple[str, ...], seed: int) -> 
     ]
     if class_names != ("",):
         left_out["in no folder of a class"] = sum(1 for path in folder.iterdir() if _is_image(path))
-    _say_left_out(folder, left_out)
+    if note := left_out_note(left_out):
+        _logger.info(f"{folder}: {note}")
     labels = np.repeat(np.arange(len(names), dtype="int32"), [len(n) for n in names])
     order = np.random.default_rng(seed).permutation(len(labels))
     return np.concatenate(names)[order], labels[order]
@@ -116,13 +117,6 @@ def folder_class_names(folder: Path) -> tuple[str, ...]:
 
 def _is_split(folder: Path) -> bool:
     return (folder / "train").is_dir() and (folder / "test").is_dir()
-
-
-def _say_left_out(folder: Path, left_out: Counter[str]) -> None:
-    """Log the number of files that are not read."""
-    if count := left_out.total():
-        kinds = ", ".join(f"{number} {kind}" for kind, number in left_out.most_common() if number)
-        _logger.info(f"{folder}: {count:,} {'file is' if count == 1 else 'files are'} left out ({kinds})")
 
 
 def _is_image(path: Path) -> bool:

@@ -68,9 +68,9 @@ def open_data(
     folder = as_path(source, "data")
     if not folder.is_dir():
         raise FileNotFoundError(f"data: expected 'fashion_mnist' or a folder, got {as_found(folder)}")
-    if (folder / RECORDS_INDEX).is_file():
+    if _has_records(folder):
         return _with_preprocessing(open_records(folder, shape), preprocessing)
-    if any(folder.glob("*-idx?-ubyte*")):
+    if _has_idx_files(folder):
         return _with_preprocessing(fashion_mnist(folder), preprocessing)
     rows, columns, channels = shape
     (preprocessing or DEFAULT).require_channels(channels or 3)
@@ -106,6 +106,19 @@ def open_scenes(
         raise ValueError(f"size: expected square grey images for {SCENES}, got {rows}×{columns}×{channels or 1}")
     scenes = fashion_scenes() if rows is None else fashion_scenes(size=rows)
     return scenes if preprocessing is None else scenes.with_preprocessing(preprocessing)
+
+
+def _has_records(folder: Path) -> bool:
+    return (folder / RECORDS_INDEX).is_file()
+
+
+def _has_idx_files(folder: Path) -> bool:
+    return any(folder.glob("*-idx?-ubyte*"))
+
+
+def _has_image_files(path: Path) -> bool:
+    """Whether data are a folder of image files, whose classes have the names of folders."""
+    return path.is_dir() and not (_has_records(path) or _has_idx_files(path))
 
 
 def _with_preprocessing(data: ImageData, preprocessing: Preprocessing | None) -> ImageData:
@@ -201,8 +214,9 @@ def class_names_of(source: str | PathLike[str]) -> tuple[str, ...]:
     path = as_path(source, "data")
     if path.suffix in (".npy", ".npz") or str(source) == SCENES or is_unlabelled(path):
         return ()
-    is_other = str(source) == "fashion_mnist" or (path / RECORDS_INDEX).is_file() or any(path.glob("*-idx?-ubyte*"))
-    return open_data(source).class_names if is_other or not path.is_dir() else folder_class_names(path)
+    if str(source) != "fashion_mnist" and _has_image_files(path):
+        return folder_class_names(path)
+    return open_data(source).class_names
 
 
 def open_arrays(source: str | PathLike[str], names: Sequence[str], limit: int | None = None) -> Data:

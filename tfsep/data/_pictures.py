@@ -71,6 +71,21 @@ def image_names(folder: Path, left_out: Counter[str], below: str = "") -> Iterat
                 left_out[suffix or "without a suffix"] += 1
 
 
+def left_out_note(left_out: Counter[str]) -> str:
+    """Return the number of files that are not read, in words; empty where all are.
+
+    Args:
+        left_out: files by kind, see `image_names`.
+
+    Examples:
+        >>> left_out_note(Counter({".txt": 2, ".heic": 1})), left_out_note(Counter())
+        ('3 files are left out (2 .txt, 1 .heic)', '')
+    """
+    count = left_out.total()
+    kinds = ", ".join(f"{number} {kind}" for kind, number in left_out.most_common() if number)
+    return f"{count:,} {'file is' if count == 1 else 'files are'} left out ({kinds})" if count else ""
+
+
 def upright_size(path: Path) -> tuple[int, int] | None:
     """Return rows and columns of an image file, upright, by its header alone; None for one that is none.
 

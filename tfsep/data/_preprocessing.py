@@ -1,11 +1,11 @@
 """Preprocessing, from the pixels of an image to a network's input: one record, kept in the JSON beside a model."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from tfsep.geometry._sizes import pair
 
 if TYPE_CHECKING:
     from tfsep._keras.types import Model, Tensor, TensorLike
+
+_Record = TypeVar("_Record")
 
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic", "area", "lanczos3")
 JSON_KEY, CLASS_NAMES_KEY, DETECTION_KEY = "preprocessing", "class_names", "detection"
@@ -199,12 +201,7 @@ def read_preprocessing(model: str | PathLike[str]) -> Preprocessing | None:
         >>> read_preprocessing("missing.keras") is None
         True
     """
-    record = _read_json(model).get(JSON_KEY)
-    try:
-        return None if record is None else Preprocessing.from_dict(record)
-    except ValueError as error:
-        path = as_path(model, "model").with_suffix(".json")
-        raise ValueError(f"model: expected a right record beside it, got {path} ({error})") from error
+    return _read_record(model, JSON_KEY, Preprocessing.from_dict)
 
 
 def read_class_names(model: str | PathLike[str]) -> tuple[str, ...]:
@@ -242,9 +239,16 @@ def read_decoding(model: str | PathLike[str]) -> Decoding | None:
         >>> read_decoding("missing.keras") is None
         True
     """
-    record = _read_json(model).get(DETECTION_KEY)
+    return _read_record(model, DETECTION_KEY, Decoding.from_dict)
+
+
+def _read_record(
+    model: str | PathLike[str], key: str, from_dict: Callable[[dict[str, Any]], _Record]
+) -> _Record | None:
+    """What a key of the JSON beside a model holds, as a record; None where it holds nothing."""
+    record = _read_json(model).get(key)
     try:
-        return None if record is None else Decoding.from_dict(record)
+        return None if record is None else from_dict(record)
     except ValueError as error:
         path = as_path(model, "model").with_suffix(".json")
         raise ValueError(f"model: expected a right record beside it, got {path} ({error})") from error

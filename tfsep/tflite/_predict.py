@@ -34,7 +34,17 @@ def predict(path: str | PathLike[str], data: "Data", *, threads: int = 1) -> Any
         Traceback (most recent call last):
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
     """
-    file = LiteRTModel(path, threads)
+    return outputs_of(LiteRTModel(path, threads), data)
+
+
+def outputs_of(file: LiteRTModel, data: "Data") -> Any:
+    """Run an opened file on data, and return its outputs; see `predict`. What it keeps from run to run begins anew.
+
+    Args:
+        file: the file.
+        data: the data.
+    """
+    file.interpreter.reset_all_variables()
     parts = [
         file(batch.inputs) for batch in SampleReader(file.input_specs(), with_labels=False).batches(data) if batch.size
     ]

@@ -216,9 +216,10 @@ def _kept_score(
     if not held_out.size:
         _logger.info(f"epoch {len(records)} of {len(records)} is kept: no images are held out to choose one")
         return None
-    kept = kept_record(records, f"validation_{job.task.score_key}")
+    key = f"validation_{job.task.score_key}"
+    kept = kept_record(records, key)
     _logger.info(f"epoch {kept['epoch']} of {len(records)} is kept, the best by {held_out.size:,} held-out images")
-    score = job.task.score(job.saved, held_out, devices)
+    score: float = kept[key]
     if isinstance(held_out, Split) and kept["accuracy"] - score > _PARTED:
         _tell_if_parted(job.saved, held_out, score, devices)
     return score

@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from tfsep._flatbuffer.reader import operator_name, read_tflite
+from tfsep._flatbuffer.schema_types import ModelT
 from tfsep._utils.arguments import as_path
 from tfsep.weights._tflite_network import FileNetwork, UnsupportedFileError
 from tfsep.weights._tflite_reader import NetworkReader
@@ -38,9 +39,7 @@ def read_network(path: str | PathLike[str]) -> FileNetwork:
         FileNotFoundError: path: expected a .tflite file, got missing.tflite, which does not exist
     """
     path = as_path(path, "path")
-    _, model = read_tflite(path)
-    with _as_value_error(path, "a MobileNet v1 or v2"):
-        return _checked(NetworkReader(model).network())
+    return _network_of(read_tflite(path)[1], path)
 
 
 def read_network_or_segmentation(path: str | PathLike[str]) -> FileNetwork | FileSegmentation:
@@ -61,11 +60,17 @@ def read_network_or_segmentation(path: str | PathLike[str]) -> FileNetwork | Fil
     _, model = read_tflite(path)
     operators = model.subgraphs[0].operators or []
     if not any(operator_name(model, operator) == "CONCATENATION" for operator in operators):
-        return read_network(path)
+        return _network_of(model, path)
     with _as_value_error(path, "a MobileNet v1 or v2, or DeepLab v3 on one"):
         found = SegmentationReader(model).segmentation()
         _checked(found.body)
         return found
+
+
+def _network_of(model: ModelT, path: Path) -> FileNetwork:
+    """The MobileNet in a model that was read."""
+    with _as_value_error(path, "a MobileNet v1 or v2"):
+        return _checked(NetworkReader(model).network())
 
 
 def _checked(network: FileNetwork) -> FileNetwork:
